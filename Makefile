@@ -1,0 +1,61 @@
+# Every target is a sentence in `make help`; every variable is passed on to `mmnar` unchanged.
+PYTHON ?= python3
+TORCH_INDEX ?=
+DATASET ?= mimic
+ARGS ?=
+BIN := .venv/bin
+
+# Settings that stand on the command line of make travel as environment variables or key=value words.
+export MIMIC_ROOT EICU_ROOT
+WORDS = dataset=$(DATASET) $(if $(COHORT),paths.cohort='$(COHORT)') $(if $(RESUME),resume=$(RESUME)) \
+        $(if $(DEVICES),trainer.devices=$(DEVICES)) $(if $(SEED),seed=$(SEED)) $(ARGS)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup cohort train evaluate doctor test check format bench docs clean
+
+help: ## Print every target with its sentence.
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+
+setup: .venv/.ready ## Build .venv with everything that the project needs.
+
+.venv/.ready: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) --editable '.[dev]'
+	@touch $@
+
+cohort: setup ## Build the cohort of an experiment from the raw release (no network, no encoder).
+	$(BIN)/mmnar cohort $(WORDS)
+
+train: setup ## Raw release -> cohort -> trained model -> test metrics. DATASET=mimic MIMIC_ROOT=/path
+	$(BIN)/mmnar train $(WORDS)
+
+evaluate: setup ## Read the test split once with the best checkpoint of the newest run (OUT=run folder for another).
+	$(BIN)/mmnar evaluate $(if $(OUT),run='$(OUT)') $(WORDS)
+
+doctor: setup ## Say which tables a root holds, which are missing, and what each missing one costs.
+	$(BIN)/mmnar doctor $(WORDS)
+
+test: setup ## Run the tests (those on the open demos skip, saying so, where the demos are not found).
+	$(BIN)/python -m pytest -n 2
+
+check: setup ## Format, lint, import contracts, types, tests.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+	$(MAKE) --no-print-directory test
+
+format: setup ## Mend format and lint where it can be done by machine.
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: setup ## Time and memory of the cohort build and the loader, as ratios taken in one run.
+	$(BIN)/python -m benchmarks.loader
+	$(BIN)/python -m benchmarks.cohort
+
+docs: setup ## Build the user guide into site/.
+	$(BIN)/mkdocs build --strict
+
+clean: ## Remove caches and built pages; data/ and runs/ stay.
+	rm -rf site dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

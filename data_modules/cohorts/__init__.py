@@ -1,0 +1,1 @@
+"""From tables to one row per unit of analysis, with labels, presence and splits."""

@@ -1,0 +1,1 @@
+"""From linked events to arrays, documents and image indexes."""

@@ -1,0 +1,1 @@
+"""Declared tables, and the one reader of raw files."""

@@ -1,0 +1,1 @@
+"""One file a loss, one function a term."""
