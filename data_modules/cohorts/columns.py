@@ -1,0 +1,117 @@
+"""The cohort contract: the columns of `cohort.parquet`, and the rules that every cohort obeys.
+
+Our own builders and anyone else's cohort pass the same check (docs/cohort.md tells it to people).
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from data_modules.vocabulary import SPLITS
+
+LABEL, PRESENT = "label/", "present/"
+
+KEY_COLUMNS: dict[str, pl.DataType] = {
+    "row_id": pl.UInt32(),
+    "subject_id": pl.String(),
+    "subject": pl.UInt32(),
+    "admission_id": pl.Int64(),
+    "stay_id": pl.Int64(),
+    "hospital_id": pl.Int64(),
+}
+SPLIT_COLUMNS: dict[str, pl.DataType] = {"split": pl.String(), "fold": pl.Int8()}
+
+
+class ContractError(ValueError):
+    """A cohort breaks the contract: which column, how many rows, which rule."""
+
+    def __init__(self, place: Path | str, column: str, num_rows: int, rule: str) -> None:
+        rows = "" if num_rows == 0 else f" ({num_rows} rows)"
+        super().__init__(f"{place}: column {column!r}{rows}: {rule}. docs/cohort.md tells the contract.")
+
+
+def tasks_of(frame: pl.DataFrame) -> list[str]:
+    """The tasks of a cohort, in column order."""
+    return [name.removeprefix(LABEL) for name in frame.columns if name.startswith(LABEL)]
+
+
+def modalities_of(frame: pl.DataFrame) -> list[str]:
+    """The modalities of a cohort, in column order, which is the order of the pattern's bits."""
+    return [name.removeprefix(PRESENT) for name in frame.columns if name.startswith(PRESENT)]
+
+
+def dense_index(subject_id: pl.Expr) -> pl.Expr:
+    """0-based dense index of subjects, in the order of their ids."""
+    return (subject_id.rank("dense") - 1).cast(pl.UInt32)
+
+
+def arrange(frame: pl.DataFrame, tasks: Sequence[str], modalities: Sequence[str]) -> pl.DataFrame:
+    """Put the contract's columns into the contract's order and dtypes; absent optional ids become null.
+
+    Args:
+        frame: rows with `row_id`, `subject_id`, labels, presence, splits and one prediction time column.
+        tasks: task names.
+        modalities: modality names.
+    """
+    keys = [
+        (pl.col(name) if name in frame.columns else pl.lit(None)).cast(dtype).alias(name)
+        for name, dtype in KEY_COLUMNS.items()
+        if name != "subject"
+    ]
+    times = [name for name in ("prediction_at", "prediction_offset_minutes") if name in frame.columns]
+    arranged = frame.select(
+        *keys,
+        *times,
+        *(pl.col(name).cast(dtype) for name, dtype in SPLIT_COLUMNS.items()),
+        *(pl.col(LABEL + task).cast(pl.Boolean) for task in tasks),
+        *(pl.col(PRESENT + modality).cast(pl.Boolean) for modality in modalities),
+    )
+    subject = arranged.select("*", subject=dense_index(pl.col("subject_id")))
+    return subject.select("row_id", "subject_id", "subject", pl.exclude("row_id", "subject_id", "subject")).sort(
+        "row_id"
+    )
+
+
+def validate(frame: pl.DataFrame, place: Path | str) -> None:
+    """Check what every cohort promises.
+
+    Raises:
+        ContractError: naming the column, the number of offending rows and the rule.
+    """
+    _require_columns(frame, place)
+    row_id = frame["row_id"]
+    if not row_id.dtype.is_integer() or not row_id.sort().cast(pl.Int64).equals(
+        pl.int_range(frame.height, eager=True, dtype=pl.Int64), null_equal=False
+    ):
+        raise ContractError(place, "row_id", 0, f"must be the integers 0 to {frame.height - 1}, each once")
+    _refuse(place, "subject_id", frame["subject_id"].null_count(), "must name a subject in every row")
+    for name in frame.columns:
+        if name.startswith((LABEL, PRESENT)) and frame[name].dtype != pl.Boolean:
+            raise ContractError(place, name, 0, f"must be Boolean, but is {frame[name].dtype}")
+        if name.startswith(PRESENT):
+            _refuse(place, name, frame[name].null_count(), "must be True or False, never null")
+    if "split" in frame.columns:
+        unknown = frame.filter(~pl.col("split").is_in(SPLITS) | pl.col("split").is_null()).height
+        _refuse(place, "split", unknown, f"must be one of {', '.join(SPLITS)}")
+    for name in ("split", "fold"):
+        if name in frame.columns:
+            shared = frame.group_by("subject_id").agg(pl.col(name).n_unique()).filter(pl.col(name) > 1).height
+            _refuse(place, name, shared, f"a subject must be in one {name} only", what="subjects")
+
+
+def _require_columns(frame: pl.DataFrame, place: Path | str) -> None:
+    for name in ("row_id", "subject_id"):
+        if name not in frame.columns:
+            raise ContractError(place, name, 0, "is missing")
+    if not tasks_of(frame):
+        raise ContractError(place, LABEL + "<task>", 0, "there is no label column")
+    if not modalities_of(frame):
+        raise ContractError(place, PRESENT + "<modality>", 0, "there is no presence column")
+    if frame.is_empty():
+        raise ContractError(place, "row_id", 0, "the cohort holds no row")
+
+
+def _refuse(place: Path | str, column: str, count: int, rule: str, what: str = "rows") -> None:
+    if count:
+        raise ContractError(place, column, count, rule if what == "rows" else f"{rule}; these are {what}")

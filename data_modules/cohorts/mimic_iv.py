@@ -1,0 +1,308 @@
+"""The MIMIC-IV cohort: pick the index, apply the rules, find the outcomes.
+
+The output of `build_rows` is one row per unit of analysis with the columns that later stages need; what the
+cohort file keeps of them is told in `columns.py`.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import polars as pl
+
+from data_modules.cohorts import labels
+from data_modules.cohorts.attrition import Rule, apply_rules
+from data_modules.cohorts.config import CohortConfig
+from data_modules.cohorts.linking import admission_intervals
+from data_modules.sources.errors import SourceError
+from data_modules.sources.reader import Release
+
+OBSERVATION_TYPES = ("EU OBSERVATION", "AMBULATORY OBSERVATION", "DIRECT OBSERVATION")
+ELECTIVE_TYPES = ("ELECTIVE", "SURGICAL SAME DAY ADMISSION")
+LANDMARK_HOURS = 24
+
+
+@dataclass(kw_only=True)
+class MIMICCohortConfig(CohortConfig):
+    """Which admissions of MIMIC-IV, seen from when, with which outcomes."""
+
+    index: Literal["first", "last", "every"] = "first"
+    """Which admission of a subject is the unit. It is picked first and then the rules apply."""
+    landmark: Literal["discharge", "icu_24h"] = "discharge"
+    """When the prediction is made: at discharge, or 24 h into the first ICU stay."""
+    in_unit: bool = False
+    """At icu_24h: keep only those who are also still in the unit."""
+    min_age: int = 18
+    """Years at admission."""
+    anchor_year_groups: list[str] | None = None
+    """Keep subjects of these groups ("2008 - 2010"); null keeps all. Notes end in 2019, films cover 2011-2016."""
+    note_grace_hours: float = 0.0
+    """At discharge: hours after it within which the index admission's own summary may still be stored."""
+    early_events: Literal["exclude", "keep"] = "exclude"
+    """Rows whose outcome falls inside the grace: counted and left out, or kept."""
+    observation_stays: bool = True
+    """Whether observation stays (EU, ambulatory, direct) count as admissions."""
+    elective_readmissions: bool = True
+    """Whether the next admission counts as a readmission when it is elective or same-day surgery."""
+    organ_donors: bool = False
+    """Whether an admission that begins after the subject's death (an organ donor's) counts."""
+    overlapping_admissions: bool = True
+    """Whether an index that another admission of the subject overlaps is kept."""
+    max_reversed_share: float = 0.001
+    """Largest share of admissions with dischtime before admittime that is dropped rather than refused."""
+    min_vocabulary_subjects: int = 5
+    """Fewest train subjects with a drug, organism, procedure or code for it to become a column."""
+    max_vocabulary: int = 200
+    """Most columns of one vocabulary, the most frequent first."""
+
+    tasks: list[str] = field(default_factory=lambda: ["readmission_30d", "icu_90d", "mortality_180d"])
+
+    def __post_init__(self) -> None:
+        """Refuse settings that contradict each other."""
+        super().__post_init__()
+        parsed = [labels.parse_task(task) for task in self.tasks]
+        for task in parsed:
+            if (task.kind == "in_hospital_mortality") != (self.landmark == "icu_24h"):
+                wanted = "in_hospital_mortality" if self.landmark == "icu_24h" else "outcomes after discharge"
+                raise ValueError(
+                    f"cohort.tasks: {task.name} does not fit cohort.landmark={self.landmark}, which has {wanted}"
+                )
+            if self.index == "last" and task.needs_later_admission:
+                raise ValueError(
+                    f"cohort.index=last has no later admission, so {task.name} would be False by construction; "
+                    "use first or every, or drop the task"
+                )
+        if self.landmark != "discharge" and "discharge_note" in self.modalities:
+            raise ValueError(
+                "cohort.modalities: discharge_note is written after discharge and tells how the stay ended; "
+                f"it cannot be an input at cohort.landmark={self.landmark}"
+            )
+        if self.in_unit and self.landmark != "icu_24h":
+            raise ValueError("cohort.in_unit=true needs cohort.landmark=icu_24h")
+        if self.note_grace_hours < 0 or (self.note_grace_hours > 0 and self.landmark != "discharge"):
+            raise ValueError(
+                f"cohort.note_grace_hours={self.note_grace_hours} must be 0 or, at cohort.landmark=discharge, more"
+            )
+
+
+@dataclass(frozen=True)
+class CohortRows:
+    """Rows of a cohort before presence, splits and features.
+
+    Attributes:
+        rows: one row per unit, sorted by key.
+        attrition: `rule`, `rows`, `subjects`.
+        intervals: disjoint intervals of every admission (see `linking.admission_intervals`).
+        notes: counts worth a line in the manifest.
+    """
+
+    rows: pl.DataFrame
+    attrition: pl.DataFrame
+    intervals: pl.DataFrame
+    notes: dict[str, int]
+
+
+def build_rows(release: Release, config: MIMICCohortConfig) -> CohortRows:
+    """Pick the index admissions, apply the rules and find the outcomes.
+
+    Raises:
+        SourceError: for duplicate keys, reversed stays beyond the allowed share, or an empty cohort.
+    """
+    admissions = read_admissions(release)
+    stays = read_stays(release)
+    _check_reversed(release, admissions, config)
+    counted = _counting_admissions(admissions, config)
+    candidates = _discharge(counted, config) if config.landmark == "discharge" else _icu(counted, stays, config)
+    candidates = _add_outcomes(candidates, counted, stays, config)
+    rows, attrition = apply_rules(candidates, _rules(config), f"{config.index} index")
+    attrition = pl.concat([_before_index(admissions, counted), attrition])
+    if rows.is_empty():
+        emptied = attrition.filter(pl.col("rows") == 0)["rule"][0]
+        raise SourceError(
+            release.files["admissions"],
+            f"no row is left after the rule {emptied!r}",
+            "loosen the rules under cohort. (index, landmark, min_age, anchor_year_groups, ...)",
+        )
+    intervals = admission_intervals(admissions.lazy()).collect()
+    rows = rows.sort("subject_id", "admittime", "hadm_id").with_row_index("row_id")
+    rows = rows.join(intervals.drop("subject_id"), on="hadm_id", how="left", maintain_order="left")
+    return CohortRows(rows, attrition, intervals, _disagreements(admissions))
+
+
+def read_admissions(release: Release) -> pl.DataFrame:
+    """Admissions of known subjects, one row each, with age (years) and what the patients table tells."""
+    names = [
+        "subject_id", "hadm_id", "admittime", "dischtime", "deathtime", "admission_type", "admission_location",
+        "discharge_location", "insurance", "language", "marital_status", "race", "edregtime",
+        "hospital_expire_flag",
+    ]  # fmt: skip
+    admissions = release.scan("admissions", names).filter(pl.col("hadm_id").is_not_null()).collect()
+    patients = release.scan("patients", list(release.source.tables["patients"].columns)).collect()
+    _check_unique(release, "admissions", admissions, ["hadm_id"])
+    _check_unique(release, "patients", patients, ["subject_id"])
+    joined = admissions.join(patients, on="subject_id", how="inner")
+    age = pl.col("anchor_age") + pl.col("admittime").dt.year() - pl.col("anchor_year")
+    return joined.with_columns(age=age.cast(pl.Float64)).sort("subject_id", "admittime", "hadm_id")
+
+
+def read_stays(release: Release) -> pl.DataFrame:
+    """ICU stays in order of admission to the unit."""
+    stays = release.scan("icustays", ["subject_id", "hadm_id", "stay_id", "intime", "outtime"]).collect()
+    _check_unique(release, "icustays", stays, ["stay_id"])
+    return stays.sort("subject_id", "intime", "stay_id")
+
+
+def _check_unique(release: Release, name: str, frame: pl.DataFrame, key: list[str]) -> None:
+    repeated = frame.height - frame.n_unique(key)
+    if repeated:
+        raise SourceError(
+            release.files[name],
+            f"key {', '.join(key)!r} repeats in {repeated} of {frame.height} rows",
+            "every key must be there once; remove the repeated rows",
+        )
+
+
+def _check_reversed(release: Release, admissions: pl.DataFrame, config: MIMICCohortConfig) -> None:
+    num_reversed = admissions.filter(pl.col("dischtime") < pl.col("admittime")).height
+    if num_reversed > config.max_reversed_share * admissions.height:
+        raise SourceError(
+            release.files["admissions"],
+            f"column 'dischtime' is before 'admittime' in {num_reversed} of {admissions.height} rows; the release "
+            f"has a few such rows, at most {config.max_reversed_share:.1%}",
+            "mend these rows, or raise cohort.max_reversed_share to drop and count them",
+        )
+
+
+def _counting_admissions(admissions: pl.DataFrame, config: MIMICCohortConfig) -> pl.DataFrame:
+    """Admissions that count at all, as an index and as an outcome."""
+    counted = admissions.filter(pl.col("dischtime") >= pl.col("admittime"))
+    if not config.observation_stays:
+        counted = counted.filter(~pl.col("admission_type").is_in(OBSERVATION_TYPES))
+    if not config.organ_donors:
+        earlier_death = pl.col("deathtime").cum_min().shift(1).over("subject_id")
+        after_death = (pl.col("admittime") >= earlier_death) | (pl.col("dod") < pl.col("admittime").dt.date())
+        counted = counted.filter(~after_death.fill_null(value=False))
+    return counted
+
+
+def _before_index(admissions: pl.DataFrame, counted: pl.DataFrame) -> pl.DataFrame:
+    frames = {"admissions": admissions, "admissions that count (dates in order, switches)": counted}
+    return pl.DataFrame(
+        {
+            "rule": list(frames),
+            "rows": [frame.height for frame in frames.values()],
+            "subjects": [frame["subject_id"].n_unique() for frame in frames.values()],
+        }
+    )
+
+
+def _pick(frame: pl.DataFrame, index: str) -> pl.DataFrame:
+    if index == "every":
+        return frame
+    return frame.unique("subject_id", keep="first" if index == "first" else "last", maintain_order=True)
+
+
+def _discharge(counted: pl.DataFrame, config: MIMICCohortConfig) -> pl.DataFrame:
+    grace = pl.duration(seconds=round(config.note_grace_hours * 3600))
+    return _pick(counted, config.index).with_columns(
+        stay_id=pl.lit(None, pl.Int64),
+        landmark_at=pl.col("dischtime"),
+        prediction_at=pl.col("dischtime") + grace,
+    )
+
+
+def _icu(counted: pl.DataFrame, stays: pl.DataFrame, config: MIMICCohortConfig) -> pl.DataFrame:
+    """First ICU stay of the index admission; with index=first, of the subject."""
+    in_order = stays.filter(pl.col("intime").is_not_null()).sort("intime", "stay_id")
+    first = in_order.unique("hadm_id", keep="first", maintain_order=True).drop("subject_id")
+    if config.index == "first":
+        with_stay = counted.join(first, on="hadm_id").sort("subject_id", "intime", "stay_id")
+        candidates = with_stay.unique("subject_id", keep="first", maintain_order=True)
+    else:
+        candidates = _pick(counted, config.index).join(first, on="hadm_id", how="left")
+    landmark = pl.col("intime") + pl.duration(hours=LANDMARK_HOURS)
+    return candidates.with_columns(landmark_at=landmark, prediction_at=landmark)
+
+
+def _rules(config: MIMICCohortConfig) -> list[Rule]:
+    rules = [Rule(name=f"age >= {config.min_age}", keep=pl.col("age") >= config.min_age)]
+    if config.anchor_year_groups is not None:
+        groups = pl.col("anchor_year_group").is_in(config.anchor_year_groups)
+        rules.append(Rule(name=f"anchor year group in {', '.join(config.anchor_year_groups)}", keep=groups))
+    if not config.overlapping_admissions:
+        rules.append(Rule(name="no overlapping admission", keep=~pl.col("overlaps")))
+    if config.landmark == "discharge":
+        rules.append(Rule(name="discharged alive", keep=pl.col("hospital_expire_flag") == 0))
+        if config.note_grace_hours > 0 and config.early_events == "exclude":
+            name = f"no outcome within {config.note_grace_hours:g} h of discharge"
+            rules.append(Rule(name=name, keep=~pl.col("early_event")))
+        return rules
+    left_at = pl.max_horizontal("dischtime", "deathtime")
+    alive = pl.col("deathtime").is_null() | (pl.col("deathtime") > pl.col("landmark_at"))
+    rules.append(Rule(name="has an ICU stay", keep=pl.col("stay_id").is_not_null()))
+    rules.append(Rule(name="alive and in hospital 24 h later", keep=alive & (left_at > pl.col("landmark_at"))))
+    if config.in_unit:
+        in_unit = pl.min_horizontal("outtime", left_at) > pl.col("landmark_at")
+        rules.append(Rule(name="still in the unit 24 h later", keep=in_unit))
+    return rules
+
+
+def _add_outcomes(
+    candidates: pl.DataFrame, counted: pl.DataFrame, stays: pl.DataFrame, config: MIMICCohortConfig
+) -> pl.DataFrame:
+    """Add `label/<task>`, `overlaps` and `early_event`."""
+    readmission = labels.next_event(candidates, counted, "admittime")
+    if not config.elective_readmissions:
+        elective = counted.filter(pl.col("admission_type").is_in(ELECTIVE_TYPES))
+        readmission = readmission.filter(~pl.col("other").is_in(elective["hadm_id"].implode()))
+    in_counted = stays.join(counted.select("hadm_id"), on="hadm_id", how="semi")
+    for name, found in (
+        ("readmission", readmission),
+        ("icu", labels.next_event(candidates, in_counted, "intime")),
+    ):
+        when = found.select("hadm_id", pl.col("event_at").alias(f"{name}_at"))
+        candidates = candidates.join(when, on="hadm_id", how="left", maintain_order="left")
+    outcomes = {task: _outcome(labels.parse_task(task)) for task in config.tasks}
+    early = [_early(labels.parse_task(task)) & outcomes[task] for task in config.tasks]
+    return candidates.with_columns(
+        *(label.alias(f"label/{task}") for task, label in outcomes.items()),
+        overlaps=pl.col("hadm_id").is_in(_overlapping(counted)["hadm_id"].implode()),
+        early_event=pl.any_horizontal(*early, pl.lit(value=False)).fill_null(value=False),
+    )
+
+
+def _outcome(task: labels.Task) -> pl.Expr:
+    if task.window_days is None:
+        return pl.col("hospital_expire_flag").cast(pl.Boolean)
+    if task.kind == "mortality":
+        return labels.dies_within_days(task.window_days)
+    return labels.within_days(f"{task.kind}_at", task.window_days)
+
+
+def _early(task: labels.Task) -> pl.Expr:
+    """Whether the outcome comes no later than the prediction can be made."""
+    if task.kind == "mortality":
+        return pl.col("dod") <= pl.col("prediction_at").dt.date()
+    if task.window_days is None:
+        return pl.lit(value=False)
+    return pl.col(f"{task.kind}_at") <= pl.col("prediction_at")
+
+
+def _overlapping(admissions: pl.DataFrame) -> pl.DataFrame:
+    """Admissions that begin before an earlier one of the subject ends, and those that they overlap."""
+    ends = pl.col("dischtime").cum_max().shift(1).over("subject_id")
+    begins = pl.col("admittime").shift(-1).over("subject_id")
+    overlaps = (pl.col("admittime") < ends) | (begins < pl.col("dischtime"))
+    return admissions.sort("subject_id", "admittime", "hadm_id").filter(overlaps).select("hadm_id")
+
+
+def _disagreements(admissions: pl.DataFrame) -> dict[str, int]:
+    """How often the three columns that tell an in-hospital death contradict the one that is used."""
+    died = pl.col("hospital_expire_flag") == 1
+    return {
+        "hospital_expire_flag contradicts deathtime": admissions.filter(
+            died != pl.col("deathtime").is_not_null()
+        ).height,
+        "hospital_expire_flag contradicts discharge_location": admissions.filter(
+            died != (pl.col("discharge_location") == "DIED")
+        ).height,
+    }

@@ -1,0 +1,154 @@
+"""LightningDataModules: a cohort folder as loaders of its four subject-level splits."""
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import torch
+from lightning import LightningDataModule
+from torch import Tensor
+
+from data_modules import stage
+from data_modules.build import COHORT, MODALITIES, build_cohort
+from data_modules.cohorts.columns import validate
+from data_modules.cohorts.mimic_iv import MIMICCohortConfig
+from data_modules.custom import CustomCohortConfig, build_custom
+from data_modules.loader import CohortArrays, EvalLoader, LoaderConfig, ModalityArray, TrainLoader
+from data_modules.sources.reader import Release
+from data_modules.vocabulary import ARRAY_KINDS, Modality
+
+
+class CohortDataModule(LightningDataModule):
+    """A finished cohort folder, whichever source it came from.
+
+    `setup` opens it; afterwards `cohort`, `manifest`, `tasks`, `modalities` (those that the model can read: they
+    have one float vector a row) and `left_out` (lines for people) are there.
+
+    Args:
+        loader: how rows become batches.
+        seed: of the training order.
+    """
+
+    def __init__(self, *, loader: LoaderConfig, seed: int = 0) -> None:
+        super().__init__()
+        self.loader = loader
+        self.seed = seed
+        self.folder: Path | None = None
+
+    def build(self) -> Path:
+        """Build the cohort unless it is there; returns its folder."""
+        raise TypeError(f"{type(self).__name__} does not say how its cohort is built")
+
+    def prepare_data(self) -> None:
+        """Build the cohort, on one process of each node."""
+        self.build()
+
+    def setup(self, stage: str | None = None) -> None:
+        """Open the cohort folder; safe to call again."""
+        if self.folder is None:
+            self.open(self.build())
+
+    def open(self, folder: Path) -> None:
+        """Open a finished cohort folder.
+
+        Raises:
+            ValueError: when no modality of the cohort can be read by the model.
+            ContractError: when the rows break the cohort contract.
+        """
+        self.manifest: dict[str, Any] = stage.read_json(folder / stage.MANIFEST)
+        self.cohort = pl.read_parquet(folder / COHORT)
+        validate(self.cohort, folder / COHORT)
+        declared = [Modality(**entry) for entry in self.manifest["modalities"]]
+        self.modalities = [modality for modality in declared if modality.kind in ARRAY_KINDS]
+        self.left_out = [
+            f"{modality.name} is left out of the model: its {modality.kind} have no vectors"
+            for modality in declared
+            if modality.kind not in ARRAY_KINDS
+        ]
+        if not self.modalities:
+            raise ValueError(f"{folder}: no modality has vectors ({'; '.join(self.left_out)})")
+        self.tasks: list[str] = list(self.manifest["tasks"])
+        arrays = {
+            modality.name: ModalityArray.open(folder / MODALITIES / modality.name) for modality in self.modalities
+        }
+        self.arrays = CohortArrays(self.cohort, self.tasks, arrays)
+        self.folder = folder
+
+    def rows(self, split: str) -> Tensor:
+        """(N,) int64 row ids of a split."""
+        chosen = self.cohort.filter(pl.col("split") == split)["row_id"]
+        return torch.from_numpy(chosen.cast(pl.Int64).to_numpy(writable=True))
+
+    def _ranks(self) -> dict[str, int]:
+        trainer = self.trainer
+        if trainer is None:
+            return {"rank": 0, "world_size": 1}
+        return {"rank": trainer.global_rank, "world_size": trainer.world_size}
+
+    def train_dataloader(self) -> TrainLoader:
+        """Shuffled batches of the train split."""
+        return TrainLoader(
+            self.arrays, self.rows("train"), batch_size=self.loader.batch_size, seed=self.seed, **self._ranks()
+        )
+
+    def eval_dataloader(self, split: str) -> EvalLoader:
+        """Batches of a split in order."""
+        return EvalLoader(self.arrays, self.rows(split), batch_size=self.loader.eval_batch_size, **self._ranks())
+
+    def val_dataloader(self) -> EvalLoader:
+        """Batches of the val split."""
+        return self.eval_dataloader("val")
+
+    def test_dataloader(self) -> EvalLoader:
+        """Batches of the test split; only `evaluate` asks for them."""
+        return self.eval_dataloader("test")
+
+
+class MIMICDataModule(CohortDataModule):
+    """A MIMIC-IV cohort, built from raw tables on first use.
+
+    Args:
+        roots: `:`-separated folders of the release.
+        config: which rows, outcomes and modalities.
+        data: `paths.data`.
+        loader: how rows become batches.
+        seed: of the training order.
+    """
+
+    def __init__(
+        self, *, roots: str, config: MIMICCohortConfig, data: Path, loader: LoaderConfig, seed: int = 0
+    ) -> None:
+        super().__init__(loader=loader, seed=seed)
+        self.roots = roots
+        self.config = config
+        self.data = data
+
+    def build(self) -> Path:
+        """Build the cohort unless it is there; returns its folder."""
+        from data_modules.sources.mimic_iv import MIMIC_IV
+
+        return build_cohort(Release.parse(MIMIC_IV, self.roots), self.config, self.data)
+
+
+class CustomDataModule(CohortDataModule):
+    """A cohort that someone else wrote, obeying docs/cohort.md.
+
+    Args:
+        source: the folder that they wrote; it is only read.
+        config: which of its tasks and modalities to use.
+        data: `paths.data`.
+        loader: how rows become batches.
+        seed: of the training order.
+    """
+
+    def __init__(
+        self, *, source: Path, config: CustomCohortConfig, data: Path, loader: LoaderConfig, seed: int = 0
+    ) -> None:
+        super().__init__(loader=loader, seed=seed)
+        self.source = source
+        self.config = config
+        self.data = data
+
+    def build(self) -> Path:
+        """Check and import the cohort unless that was done; returns the imported folder."""
+        return build_custom(self.source, self.config, self.data)

@@ -1,0 +1,48 @@
+"""Words of a row (drugs, organisms, procedures, codes) as columns of a vocabulary fitted on train rows."""
+
+import polars as pl
+
+from data_modules.features.store import BoolArray, FloatArray
+
+
+def fit_vocabulary(words: pl.DataFrame, train: pl.DataFrame, *, min_subjects: int, max_words: int) -> list[str]:
+    """The words that become columns.
+
+    Args:
+        words: `row_id`, `word`, each pair once.
+        train: `row_id`, `subject_id` of the train rows.
+        min_subjects: fewest train subjects with a word.
+        max_words: most words kept, those of most subjects first.
+
+    Returns:
+        The words, most frequent first, ties in alphabetical order.
+
+    >>> words = pl.DataFrame({"row_id": [0, 1, 1], "word": ["aspirin", "aspirin", "senna"]})
+    >>> fit_vocabulary(words, pl.DataFrame({"row_id": [0, 1], "subject_id": [7, 8]}), min_subjects=2, max_words=9)
+    ['aspirin']
+    """
+    subjects = words.join(train, on="row_id").group_by("word").agg(pl.col("subject_id").n_unique())
+    frequent = subjects.filter(pl.col("subject_id") >= min_subjects)
+    ordered = frequent.sort("subject_id", "word", descending=[True, False]).head(max_words)
+    return ordered["word"].to_list()
+
+
+def write(words: pl.DataFrame, vocabulary: list[str], out: FloatArray) -> BoolArray:
+    """Write 1 where a row has a word of the vocabulary, 0 elsewhere; the last column counts distinct words.
+
+    Args:
+        words: `row_id`, `word`, each pair once.
+        vocabulary: the columns.
+        out: (N, len(vocabulary) + 1) array to write into.
+
+    Returns:
+        (N,) bool, True where the row has any word, in the vocabulary or not.
+    """
+    out[:] = 0.0
+    columns = pl.DataFrame({"word": vocabulary, "column": range(len(vocabulary))}, schema_overrides={"word": pl.String})
+    known = words.join(columns, on="word")
+    out[known["row_id"].to_numpy(), known["column"].to_numpy()] = 1.0
+    counts = words.group_by("row_id").agg(pl.len())
+    out[counts["row_id"].to_numpy(), -1] = counts["len"].to_numpy()
+    present: BoolArray = out[:, -1] > 0
+    return present

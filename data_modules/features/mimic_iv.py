@@ -1,0 +1,166 @@
+"""The modalities that MIMIC-IV offers: declarations, and the tables that each reads."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from data_modules.cohorts.linking import link
+from data_modules.features import codes, documents, images, series, structured
+from data_modules.features.concepts import LABS, VITALS, Concept, convert
+from data_modules.features.modality import Block, Definition, Sources
+from data_modules.features.store import BoolArray, FloatArray
+
+EVENT_COLUMNS = ("subject_id", "hadm_id", "itemid", "charttime", "storetime", "valuenum", "valueuom")
+BILLING = "billing codes of the index stay; they are written after discharge"
+NOTE_HOURS = (0, 24, 72)
+
+
+def _demographics(sources: Sources) -> Block:
+    frame = structured.demographics(sources.rows, sources.tables["admissions"], sources.tables["icustays"])
+
+    def write(out: FloatArray) -> BoolArray:
+        out[:] = frame.cast(pl.Float32).to_numpy()
+        return np.ones(frame.height, dtype=np.bool_)
+
+    return Block(frame.columns, write)
+
+
+def _series(sources: Sources, table: str, concepts: Sequence[Concept], specimen: str | None) -> Block:
+    """Read a table of events once, keep the named concepts of the cohort's subjects in a scratch file."""
+    columns = [*EVENT_COLUMNS, *([specimen] if specimen else [])]
+    subjects = sources.rows.select("subject_id").unique().lazy()
+    events = convert(sources.release.scan(table, columns), concepts)
+    kept = events.join(subjects, on="subject_id", how="semi").select(
+        "subject_id",
+        "hadm_id",
+        pl.col("charttime").alias("event_at"),
+        pl.col("storetime").alias("available_at"),
+        "concept",
+        pl.col("value").cast(pl.Float32),
+        (pl.col(specimen) if specimen else pl.lit(None, pl.Int64)).alias("specimen"),
+    )
+    path = sources.scratch / f"{table}.parquet"
+    kept.sink_parquet(path, compression="lz4")
+
+    def write(out: FloatArray) -> BoolArray:
+        present = series.write(path, sources.windows, len(concepts), out)
+        path.unlink()
+        return present
+
+    return Block(series.column_names(concepts), write)
+
+
+def _labs(sources: Sources) -> Block:
+    return _series(sources, "labevents", LABS, "specimen_id")
+
+
+def _vitals(sources: Sources) -> Block:
+    return _series(sources, "chartevents", VITALS, None)
+
+
+def _words(sources: Sources, words: pl.LazyFrame, prefix: str) -> Block:
+    """A block of indicators for the words of each row, the vocabulary fitted on train rows."""
+    pairs = words.filter(pl.col("word").is_not_null()).unique().collect(engine="streaming").sort("row_id", "word")
+    vocabulary = codes.fit_vocabulary(
+        pairs,
+        sources.train,
+        min_subjects=sources.min_vocabulary_subjects,
+        max_words=sources.max_vocabulary,
+    )
+    columns = [*(f"{prefix}/{word}" for word in vocabulary), f"{prefix}/distinct"]
+    return Block(columns, lambda out: codes.write(pairs, vocabulary, out))
+
+
+def _medications(sources: Sources) -> Block:
+    orders = sources.release.scan("prescriptions", ["subject_id", "hadm_id", "starttime", "drug_type", "drug"])
+    drugs = orders.filter(pl.col("drug_type") == "MAIN")
+    linked = link(drugs, sources.windows.lazy(), at="starttime")
+    return _words(sources, linked.select("row_id", word=_clean("drug")), "drug")
+
+
+def _microbiology(sources: Sources) -> Block:
+    names = ["subject_id", "hadm_id", "chartdate", "charttime", "storetime", "spec_type_desc", "org_name"]
+    cultures = sources.release.scan("microbiologyevents", names).with_columns(
+        event_at=pl.coalesce("charttime", "chartdate")
+    )
+    linked = link(cultures, sources.windows.lazy(), at="event_at", available="storetime")
+    words = pl.concat(
+        [
+            linked.select("row_id", word="specimen/" + _clean("spec_type_desc")),
+            linked.select("row_id", word="organism/" + _clean("org_name")),
+        ]
+    )
+    return _words(sources, words, "culture")
+
+
+def _procedures(sources: Sources) -> Block:
+    events = sources.release.scan("procedureevents", ["subject_id", "hadm_id", "starttime", "storetime", "itemid"])
+    linked = link(events, sources.windows.lazy(), at="starttime", available="storetime")
+    return _words(sources, linked.select("row_id", word=pl.col("itemid").cast(pl.String)), "procedure")
+
+
+def _diagnosis_codes(sources: Sources) -> Block:
+    coded = sources.release.scan("diagnoses_icd", ["hadm_id", "icd_code", "icd_version"])
+    category = pl.format("{}/{}", pl.col("icd_version"), pl.col("icd_code").str.strip_chars().str.slice(0, 3))
+    return _words(sources, _of_index(sources, coded).select("row_id", word=category), "icd")
+
+
+def _drg_codes(sources: Sources) -> Block:
+    coded = sources.release.scan("drgcodes", ["hadm_id", "drg_type", "drg_code"])
+    code = pl.format("{}/{}", pl.col("drg_type"), pl.col("drg_code"))
+    return _words(sources, _of_index(sources, coded).select("row_id", word=code), "drg")
+
+
+def _of_index(sources: Sources, coded: pl.LazyFrame) -> pl.LazyFrame:
+    return coded.join(sources.rows.select("row_id", "hadm_id").lazy(), on="hadm_id")
+
+
+def _clean(column: str) -> pl.Expr:
+    return pl.col(column).str.strip_chars().str.to_lowercase()
+
+
+def _discharge_notes(sources: Sources, folder: Path) -> pl.Series:
+    windows = sources.windows_until(pl.col("prediction_at"))
+    notes = documents.notes(sources.release, "discharge_notes", windows, own_admission_only=True)
+    return documents.write(notes, folder)
+
+
+def _radiology_reports(sources: Sources, folder: Path) -> pl.Series:
+    windows = sources.windows.lazy()
+    return documents.write(
+        documents.notes(sources.release, "radiology_notes", windows, own_admission_only=False), folder
+    )
+
+
+def _films(sources: Sources, folder: Path) -> pl.Series:
+    return images.write(images.films(sources.release, sources.windows.lazy()), folder)
+
+
+def note_presence(sources: Sources) -> dict[str, int]:
+    """Rows whose own discharge summary was stored by so many hours after discharge."""
+    counts = {}
+    for hours in NOTE_HOURS:
+        windows = sources.windows_until(pl.col("landmark_at") + pl.duration(hours=hours))
+        notes = documents.notes(sources.release, "discharge_notes", windows, own_admission_only=True)
+        counts[f"{hours} h"] = notes.select(pl.col("row_id").n_unique()).collect(engine="streaming").item()
+    return counts
+
+
+STRUCTURED_PARTS = ("demographics", "labs", "vitals", "medications", "microbiology", "procedures")
+
+MIMIC_MODALITIES: Mapping[str, Definition] = {
+    "demographics": Definition(kind="table", block=_demographics),
+    "labs": Definition(kind="table", tables=("labevents",), block=_labs),
+    "vitals": Definition(kind="table", tables=("chartevents",), block=_vitals),
+    "medications": Definition(kind="table", tables=("prescriptions",), block=_medications),
+    "microbiology": Definition(kind="table", tables=("microbiologyevents",), block=_microbiology),
+    "procedures": Definition(kind="table", tables=("procedureevents",), block=_procedures),
+    "diagnosis_codes": Definition(kind="table", tables=("diagnoses_icd",), block=_diagnosis_codes, declares=BILLING),
+    "drg_codes": Definition(kind="table", tables=("drgcodes",), block=_drg_codes, declares=BILLING),
+    "structured": Definition(kind="table", parts=STRUCTURED_PARTS),
+    "cxr": Definition(kind="images", tables=("cxr_metadata",), files=_films),
+    "discharge_note": Definition(kind="documents", tables=("discharge_notes",), files=_discharge_notes),
+    "radiology_report": Definition(kind="documents", tables=("radiology_notes",), files=_radiology_reports),
+}

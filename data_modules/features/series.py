@@ -1,0 +1,93 @@
+"""Labs and vitals: repeated measurements of named concepts, summarised up to the landmark."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from data_modules.cohorts.linking import link
+from data_modules.features.concepts import Concept
+from data_modules.features.store import BoolArray, FloatArray, blocks
+
+SUMMARIES = ("count", "first", "last", "min", "max", "mean", "slope", "hours_since_last")
+"""`slope` is per hour, by least squares; NaN with fewer than two times."""
+
+ROWS_AT_ONCE = 4096
+
+
+def column_names(concepts: Sequence[Concept]) -> list[str]:
+    """Names of the columns: for every concept its summaries, then `observed`.
+
+    >>> from data_modules.features.concepts import VITALS
+    >>> column_names(VITALS)[:2], len(column_names(VITALS[:2]))
+    (['heart_rate/count', 'heart_rate/first'], 18)
+    """
+    return [f"{concept.name}/{part}" for concept in concepts for part in (*SUMMARIES, "observed")]
+
+
+def summarise(events: pl.DataFrame) -> pl.DataFrame:
+    """Summarise the measurements of every row and concept.
+
+    Args:
+        events: `row_id`, `concept`, `hours` (to the landmark, at most 0), `value`, `specimen` (null = none).
+
+    Returns:
+        One row per `row_id` and `concept` with the columns of `SUMMARIES`. Repeats within a specimen count
+        once, as their maximum; several values of one time are averaged.
+
+    Sorted before it is grouped, so that sums do not depend on the number of threads.
+
+    >>> frame = pl.DataFrame({"row_id": [0, 0], "concept": [1, 1], "hours": [-2.0, -1.0],
+    ...                       "value": [4.0, 6.0], "specimen": [None, None]})
+    >>> summarise(frame).select("count", "first", "slope", "hours_since_last").row(0)
+    (2, 4.0, 2.0, 1.0)
+    """
+    key = ["row_id", "concept"]
+    ordered = events.sort(*key, "hours", "specimen", "value")
+    by_specimen = ordered.group_by(*key, "hours", "specimen", maintain_order=True).agg(pl.col("value").max())
+    by_time = by_specimen.group_by(*key, "hours", maintain_order=True).agg(pl.col("value").mean())
+    hours, value = pl.col("hours"), pl.col("value")
+    spread = (hours - hours.mean()).pow(2).sum()
+    slope = ((hours - hours.mean()) * (value - value.mean())).sum() / spread
+    return by_time.group_by(key, maintain_order=True).agg(
+        pl.len().alias("count"),
+        value.first().alias("first"),
+        value.last().alias("last"),
+        value.min().alias("min"),
+        value.max().alias("max"),
+        value.mean().alias("mean"),
+        pl.when(pl.len() > 1).then(slope).otherwise(float("nan")).alias("slope"),
+        (-hours.last()).alias("hours_since_last"),
+    )
+
+
+def write(events: Path, windows: pl.DataFrame, num_concepts: int, out: FloatArray) -> BoolArray:
+    """Link events to rows and write their summaries, a block of rows at a time.
+
+    Args:
+        events: parquet of `subject_id`, `hadm_id`, `event_at`, `available_at`, `concept`, `value`, `specimen`.
+        windows: one row per unit, sorted by `row_id` (see `linking.link`).
+        num_concepts: how many concepts there are.
+        out: (N, num_concepts · 9) array to write into; NaN = not measured.
+
+    Returns:
+        (N,) bool, True where anything was measured.
+    """
+    present = np.zeros(windows.height, dtype=np.bool_)
+    scanned = pl.scan_parquet(events)
+    for block in blocks(windows.height, ROWS_AT_ONCE):
+        part = windows[block]
+        linked = link(scanned, part.lazy(), at="event_at", available="available_at")
+        hours = (pl.col("event_at") - pl.col("landmark_at")).dt.total_seconds() / 3600
+        measured = linked.select("row_id", "concept", "value", "specimen", hours=hours).collect(engine="streaming")
+        table = np.full((part.height, num_concepts, len(SUMMARIES) + 1), np.nan, dtype=np.float32)
+        table[:, :, 0] = table[:, :, -1] = 0.0
+        summary = summarise(measured)
+        position = summary["row_id"].to_numpy() - block.start
+        concept = summary["concept"].to_numpy()
+        table[position, concept, : len(SUMMARIES)] = summary.select(SUMMARIES).cast(pl.Float32).to_numpy()
+        table[position, concept, -1] = 1.0
+        out[block] = table.reshape(part.height, -1)
+        present[block][np.unique(position)] = True
+    return present

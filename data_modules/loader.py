@@ -1,0 +1,176 @@
+"""Batches from memory-mapped arrays: a batch is one indexed read per modality, never a loop over rows."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from data_modules.batch import Batch
+from data_modules.cohorts.columns import LABEL, PRESENT
+from data_modules.features.store import FloatArray, Statistics, open_values
+
+CLIP = 10.0
+"""Standardised values are cut at so many standard deviations; one wild value must not own a batch."""
+
+
+@dataclass(kw_only=True)
+class LoaderConfig:
+    """How rows become batches."""
+
+    batch_size: int = 128
+    """Rows of a training step over all devices."""
+    eval_batch_size: int = 1024
+    """Rows of an evaluation step on each device."""
+
+    def __post_init__(self) -> None:
+        """Refuse sizes below one."""
+        for key in ("batch_size", "eval_batch_size"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"loader.{key}={getattr(self, key)} must be at least 1")
+
+
+@dataclass(frozen=True)
+class ModalityArray:
+    """Values of a modality and how they are scaled: (N, width) float32, mapped from disk."""
+
+    values: FloatArray
+    statistics: Statistics
+
+    @classmethod
+    def open(cls, folder: Path) -> "ModalityArray":
+        """Map the array of a modality's folder."""
+        return cls(open_values(folder), Statistics.load(folder))
+
+    def gather(self, rows: NDArray[np.int64]) -> Tensor:
+        """Standardised values of rows, (B, width) float32; what was not measured is 0, the train mean."""
+        scaled = (self.values[rows] - self.statistics.mean) / self.statistics.scale
+        return torch.from_numpy(np.clip(np.nan_to_num(scaled, copy=False), -CLIP, CLIP))
+
+
+class CohortArrays:
+    """A cohort as arrays, read by row ids.
+
+    Args:
+        cohort: the rows of `cohort.parquet`, sorted by `row_id`.
+        tasks: T tasks.
+        arrays: modality name -> array, in the order of the pattern's bits.
+    """
+
+    def __init__(self, cohort: pl.DataFrame, tasks: Sequence[str], arrays: Mapping[str, ModalityArray]) -> None:
+        labels = cohort.select(LABEL + task for task in tasks)
+        present = cohort.select(PRESENT + name for name in arrays)
+        self.arrays = dict(arrays)
+        self.subject = torch.from_numpy(cohort["subject"].cast(pl.Int64).to_numpy(writable=True))
+        self.present = torch.from_numpy(present.to_numpy(writable=True))
+        self.label = torch.from_numpy(labels.select(pl.all().cast(pl.Float32).fill_null(0.0)).to_numpy(writable=True))
+        self.label_mask = torch.from_numpy(labels.select(pl.all().is_not_null()).to_numpy(writable=True))
+
+    def gather(self, rows: Tensor) -> Batch:
+        """The batch of rows, (B,) int64."""
+        index = rows.numpy()
+        return Batch(
+            row_id=rows,
+            subject=self.subject[rows],
+            present=self.present[rows],
+            inputs={name: array.gather(index) for name, array in self.arrays.items()},
+            label=self.label[rows],
+            label_mask=self.label_mask[rows],
+        )
+
+
+class TrainLoader:
+    """Shuffled batches of a split; the order is a function of (seed, epoch) and the state is one integer.
+
+    Every rank walks through the same global batches and takes every world_size-th row of each, so that the ranks
+    together see what one process would. A last batch with fewer rows than ranks is left out.
+
+    Args:
+        arrays: the cohort.
+        rows: (N,) int64 row ids of the split.
+        batch_size: rows of a global batch.
+        seed: of the order.
+        rank: of this process.
+        world_size: number of processes.
+    """
+
+    def __init__(
+        self, arrays: CohortArrays, rows: Tensor, *, batch_size: int, seed: int, rank: int = 0, world_size: int = 1
+    ) -> None:
+        self.arrays = arrays
+        self.rows = rows
+        self.batch_size = batch_size
+        self.seed = seed
+        self.rank = rank
+        self.world_size = world_size
+        self.epoch = 0
+        self.num_served = 0
+
+    @property
+    def sampler(self) -> "TrainLoader":
+        """Where Lightning looks for `set_epoch`."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of an epoch."""
+        self.epoch = epoch
+
+    def state_dict(self) -> dict[str, int]:
+        """How many batches of the epoch were served."""
+        return {"num_served": self.num_served}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on after that many batches."""
+        self.num_served = state["num_served"]
+
+    def __len__(self) -> int:
+        full, rest = divmod(len(self.rows), self.batch_size)
+        return full + (rest >= self.world_size)
+
+    def order(self) -> Tensor:
+        """(N,) int64 row ids in the order of this epoch."""
+        generator = torch.Generator().manual_seed((self.seed << 20) + self.epoch)
+        return self.rows[torch.randperm(len(self.rows), generator=generator)]
+
+    def __iter__(self) -> Iterator[Batch]:
+        order = self.order()
+        start, self.num_served = self.num_served % len(self), 0
+        for step in range(start, len(self)):
+            self.num_served = step + 1
+            window = order[step * self.batch_size : (step + 1) * self.batch_size]
+            yield self.arrays.gather(window[self.rank :: self.world_size])
+
+
+class EvalLoader:
+    """Batches of a split in order, each row on one rank; no padding.
+
+    A rank that would have no row repeats the first one (collectives need every rank); metrics drop the repetition
+    by its row id.
+
+    Args:
+        arrays: the cohort.
+        rows: (N,) int64 row ids of the split.
+        batch_size: rows of a batch on this rank.
+        rank: of this process.
+        world_size: number of processes.
+    """
+
+    def __init__(
+        self, arrays: CohortArrays, rows: Tensor, *, batch_size: int, rank: int = 0, world_size: int = 1
+    ) -> None:
+        self.arrays = arrays
+        own = rows[rank::world_size]
+        self.rows = own if len(own) else rows[:1]
+        self.batch_size = batch_size
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.rows) / self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for rows in torch.split(self.rows, self.batch_size):
+            yield self.arrays.gather(rows)

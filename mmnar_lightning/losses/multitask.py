@@ -1,0 +1,32 @@
+"""Multitask prediction: binary cross-entropy where the label is known (docs/method.md, section 3)."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from mmnar_lightning.distributed import sum_over_ranks, world_size
+
+
+def masked_cross_entropy(logits: Tensor, label: Tensor, label_mask: Tensor) -> Tensor:
+    """Mean cross-entropy of every task over its known labels, on all ranks.
+
+    Each rank returns world size · its sum / the count of all ranks, so that the mean over ranks that DDP takes of
+    the gradients is the gradient of the global mean.
+
+    Args:
+        logits: (B, T) float.
+        label: (B, T) float, 0 or 1; undefined where unknown.
+        label_mask: (B, T) bool, True = known.
+
+    Returns:
+        (T,) float; a differentiable zero for a task without a known label.
+
+    >>> loss = masked_cross_entropy(torch.zeros(2, 1), torch.tensor([[1.0], [9.0]]), torch.tensor([[True], [False]]))
+    >>> round(loss.item(), 4)
+    0.6931
+    """
+    known = torch.where(label_mask, label, 0.0)
+    each = functional.binary_cross_entropy_with_logits(logits, known, reduction="none")
+    total = torch.where(label_mask, each, 0.0).sum(0)
+    count = sum_over_ranks(label_mask.sum(0))
+    return world_size() * total / count.clamp(min=1)

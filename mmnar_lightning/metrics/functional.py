@@ -1,0 +1,235 @@
+"""Metrics of binary predictions as pure functions: they keep no state and know nothing of ranks.
+
+Every function takes one probability and one label a row, computes in float64 on the CPU, does not depend
+on the order of the rows, and gives NaN where the metric is undefined.
+"""
+
+import torch
+from torch import Tensor
+
+
+def auroc(probability: Tensor, label: Tensor) -> float:
+    """The area under the ROC curve: the chance that a positive outranks a negative, a tie counting one half.
+
+    Source: Hanley and McNeil, Radiology 143, 1982. Equals `sklearn.metrics.roc_auc_score`.
+
+    Args:
+        probability: (N,) in [0, 1].
+        label: (N,) 0 or 1.
+
+    Returns:
+        In [0, 1]; NaN without a positive or without a negative.
+
+    Raises:
+        ValueError: if the shapes differ, a probability is not in [0, 1] or a label is neither 0 nor 1.
+
+    >>> auroc(torch.tensor([0.1, 0.4, 0.4, 0.8]), torch.tensor([0, 0, 1, 1]))
+    0.875
+    """
+    probability, label = as_columns(probability, label)
+    return float(area_under_roc(*_confusion(probability, label)))
+
+
+def average_precision(probability: Tensor, label: Tensor) -> float:
+    """The area under the precision-recall curve as a step function, equal probabilities forming one step.
+
+    Equals `sklearn.metrics.average_precision_score`.
+
+    Args:
+        probability: (N,) in [0, 1].
+        label: (N,) 0 or 1.
+
+    Returns:
+        In [0, 1]; NaN without a positive.
+
+    Raises:
+        ValueError: as in `auroc`.
+
+    >>> average_precision(torch.tensor([0.9, 0.5, 0.5, 0.1]), torch.tensor([1, 0, 1, 0]))
+    0.8333333333333333
+    """
+    probability, label = as_columns(probability, label)
+    return float(area_under_steps(*_confusion(probability, label)))
+
+
+def brier_score(probability: Tensor, label: Tensor) -> float:
+    """The mean squared difference of probability and label.
+
+    Source: Brier, Monthly Weather Review 78, 1950. Equals `sklearn.metrics.brier_score_loss`.
+
+    Args:
+        probability: (N,) in [0, 1].
+        label: (N,) 0 or 1.
+
+    Returns:
+        In [0, 1]; NaN without a row.
+
+    Raises:
+        ValueError: as in `auroc`.
+
+    >>> brier_score(torch.tensor([0.5, 1.0]), torch.tensor([1, 1]))
+    0.125
+    """
+    probability, label = as_columns(probability, label)
+    return float((probability - label).square().mean())
+
+
+def calibration_error(probability: Tensor, label: Tensor, num_bins: int = 15) -> float:
+    """The expected calibration error over bins of equal mass.
+
+    The mean over rows of |mean probability - observed rate| of the row's bin; see `equal_mass_bins`.
+    Source: Naeini et al., AAAI 2015, with the equal-mass bins of Nixon et al., CVPR Workshops 2019.
+
+    Args:
+        probability: (N,) in [0, 1].
+        label: (N,) 0 or 1.
+        num_bins: bins, at most; ties can leave some of them empty.
+
+    Returns:
+        In [0, 1]; NaN without a row.
+
+    Raises:
+        ValueError: as in `auroc`, or for fewer than one bin.
+
+    >>> calibration_error(torch.tensor([0.25, 0.25, 0.75, 0.75]), torch.tensor([0, 0, 1, 1]), num_bins=2)
+    0.25
+    """
+    mean_probability, observed_rate, count = reliability_curve(probability, label, num_bins)
+    return float((count * (mean_probability - observed_rate).abs()).sum() / count.sum())
+
+
+def reliability_curve(probability: Tensor, label: Tensor, num_bins: int = 10) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean probability, observed rate and count of every nonempty bin of equal mass, by rising probability.
+
+    Args:
+        probability: (N,) in [0, 1].
+        label: (N,) 0 or 1.
+        num_bins: bins, at most; see `equal_mass_bins`.
+
+    Returns:
+        (K,) float64 mean probability, (K,) float64 observed rate and (K,) int64 rows, K <= num_bins.
+
+    Raises:
+        ValueError: as in `auroc`, or for fewer than one bin.
+
+    >>> curve = reliability_curve(torch.tensor([0.2, 0.2, 0.9]), torch.tensor([0, 1, 1]), num_bins=2)
+    >>> [column.tolist() for column in curve]
+    [[0.2..., 0.8...], [0.5, 1.0], [2, 1]]
+    """
+    probability, label = as_columns(probability, label)
+    bins = equal_mass_bins(probability, num_bins)
+    count = bins.bincount(minlength=num_bins)
+    sums = [bins.bincount(column, minlength=num_bins).double() for column in (probability, label)]
+    kept = count > 0
+    return sums[0][kept] / count[kept], sums[1][kept] / count[kept], count[kept]
+
+
+def equal_mass_bins(probability: Tensor, num_bins: int) -> Tensor:
+    """Number the rows' bins so that each bin holds about as many rows, and equal probabilities share one.
+
+    A value with b rows below it and c rows equal to it stands at (b + c / 2) / N of the sample, in (0, 1),
+    and falls into bin floor(num_bins * position). Ties are never split, so the order of the rows is
+    immaterial; a value with many rows can leave the bins beside its own empty.
+
+    Args:
+        probability: (N,).
+        num_bins: how many bins.
+
+    Returns:
+        (N,) int64 in [0, num_bins).
+
+    Raises:
+        ValueError: for fewer than one bin.
+
+    >>> equal_mass_bins(torch.tensor([0.1, 0.9, 0.3, 0.3, 0.3, 0.7]), 3).tolist()
+    [0, 2, 1, 1, 1, 2]
+    """
+    if num_bins < 1:
+        raise ValueError(f"num_bins={num_bins} must be at least 1")
+    ascending = probability.sort().values
+    below = torch.searchsorted(ascending, probability)
+    up_to = torch.searchsorted(ascending, probability, right=True)
+    return (below + up_to) * num_bins // (2 * max(len(probability), 1))
+
+
+def area_under_roc(true_positive: Tensor, false_positive: Tensor) -> Tensor:
+    """The area under the ROC curve from cumulative counts.
+
+    Args:
+        true_positive: (..., G + 1) positives at or above each of G falling thresholds, after a leading 0.
+        false_positive: (..., G + 1) negatives, likewise.
+
+    Returns:
+        (...), NaN where there is no positive or no negative.
+
+    >>> area_under_roc(torch.tensor([0.0, 1.0, 2.0]), torch.tensor([0.0, 0.0, 2.0])).item()
+    0.75
+    """
+    area = torch.trapezoid(true_positive, false_positive)
+    return area / (true_positive[..., -1] * false_positive[..., -1])
+
+
+def area_under_steps(true_positive: Tensor, false_positive: Tensor) -> Tensor:
+    """The average precision from cumulative counts; arguments and shapes as in `area_under_roc`.
+
+    >>> area_under_steps(torch.tensor([0.0, 1.0, 2.0]), torch.tensor([0.0, 0.0, 2.0])).item()
+    0.75
+    """
+    predicted = (true_positive + false_positive)[..., 1:].clamp(min=1)
+    steps = true_positive.diff() * true_positive[..., 1:] / predicted
+    return steps.sum(-1) / true_positive[..., -1]
+
+
+def as_columns(probability: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+    """Check probabilities and labels and bring both to float64 on the CPU.
+
+    Args:
+        probability: (N,) in [0, 1].
+        label: (N,) 0 or 1.
+
+    Returns:
+        (N,) float64 and (N,) float64.
+
+    Raises:
+        ValueError: if the shapes differ, a probability is not in [0, 1] or a label is neither 0 nor 1.
+
+    >>> [column.tolist() for column in as_columns(torch.tensor([0.5]), torch.tensor([True]))]
+    [[0.5], [1.0]]
+    """
+    if probability.ndim != 1 or probability.shape != label.shape:
+        shapes = f"{tuple(probability.shape)} and {tuple(label.shape)}"
+        raise ValueError(f"probability and label have the shapes {shapes}; both must be (N,)")
+    probability, label = (column.detach().to("cpu", torch.float64) for column in (probability, label))
+    outside = int((~((probability >= 0) & (probability <= 1))).sum())
+    if outside:
+        raise ValueError(f"{outside} of {len(probability)} probabilities are NaN or not in [0, 1]")
+    unknown = int(((label != 0) & (label != 1)).sum())
+    if unknown:
+        raise ValueError(f"{unknown} of {len(label)} labels are neither 0 nor 1; leave unknown labels out")
+    return probability, label
+
+
+def threshold_ends(descending: Tensor) -> Tensor:
+    """The index of the last row of every distinct value in a sorted column.
+
+    Args:
+        descending: (N,) sorted.
+
+    Returns:
+        (G,) int64.
+
+    >>> threshold_ends(torch.tensor([0.9, 0.5, 0.5, 0.1])).tolist()
+    [0, 2, 3]
+    """
+    changes = descending.diff(append=descending.new_full((1,), torch.nan))
+    return changes.ne(0).nonzero().squeeze(-1)
+
+
+def _confusion(probability: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+    """Cumulative true and false positives, (G + 1,) each, at the distinct probabilities from high to low."""
+    probability, order = probability.sort(descending=True)
+    ends = threshold_ends(probability)
+    true_positive = label[order].cumsum(0)[ends]
+    false_positive = ends + 1 - true_positive
+    pad = torch.nn.functional.pad
+    return pad(true_positive, (1, 0)), pad(false_positive, (1, 0))

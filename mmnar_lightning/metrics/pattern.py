@@ -1,0 +1,226 @@
+"""The metric of a run: discrimination and calibration, overall and per missingness pattern."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities.data import dim_zero_cat
+
+from data_modules import patterns as pattern_ids
+from mmnar_lightning.metrics import functional
+
+MAX_ROW_ID = 2**53
+"""Row ids are kept as float64, which holds every whole number below this one."""
+
+
+class PatternMetric(Metric):
+    """Gathers the rows of an evaluation and scores each task, over all rows and per pattern.
+
+    It only keeps state: one row of probabilities and labels per example, every state 1-D and float64 on
+    every rank, so that a rank without rows, or without rows of some pattern, takes part in the gather. A
+    row that comes twice (a rank may repeat rows to keep step with the others) counts once.
+
+    `compute` and `rows` gather, so under DDP every rank must call them; nothing is cached, since a rank
+    that answers from its cache while another gathers would leave the other waiting.
+
+    Args:
+        tasks: names of the T tasks.
+        modalities: names of the M modalities.
+        patterns: the pattern ids to report, as the cohort lists them; they fix the keys of `compute`. Rows
+            of other patterns count towards the tasks as a whole only.
+
+    Raises:
+        ValueError: for a task name with a slash, a repeated task or a pattern of other modalities.
+
+    >>> metric = PatternMetric(["death"], ["labs", "notes"], patterns=[1, 3])
+    >>> metric.update(
+    ...     row_id=torch.tensor([0, 1, 2]),
+    ...     present=torch.tensor([[True, False], [True, True], [True, True]]),
+    ...     probability=torch.tensor([[0.5], [0.25], [0.75]]),
+    ...     label=torch.tensor([[1.0], [0.0], [1.0]]),
+    ...     label_mask=torch.tensor([[True], [True], [True]]),
+    ... )
+    >>> values = metric.compute()
+    >>> values["auroc/death"], values["auroc/death/11"], values["auroc/death/10"], values["count/death/10"]
+    (1.0, 1.0, nan, 1.0)
+    """
+
+    full_state_update = False
+    higher_is_better = None
+    is_differentiable = False
+
+    row_id: list[Tensor]
+    present: list[Tensor]
+    probability: list[Tensor]
+    label: list[Tensor]
+    label_mask: list[Tensor]
+
+    def __init__(self, tasks: Sequence[str], modalities: Sequence[str], patterns: Sequence[int]) -> None:
+        super().__init__(compute_with_cache=False)
+        if len(set(tasks)) < len(tasks) or any("/" in task for task in tasks):
+            raise ValueError(f"tasks={list(tasks)} must differ and hold no slash, which separates parts of a key")
+        strange = [pattern for pattern in patterns if not 0 <= pattern < 2 ** len(modalities)]
+        if strange:
+            raise ValueError(f"patterns {strange} are no patterns of {len(modalities)} modalities")
+        self.tasks, self.num_modalities = tuple(tasks), len(modalities)
+        self.labels = {pattern_ids.label(pattern, len(modalities)): pattern for pattern in patterns}
+        self._widths = {
+            "row_id": 1,
+            "present": len(modalities),
+            "probability": len(tasks),
+            "label": len(tasks),
+            "label_mask": len(tasks),
+        }
+        for name in self._widths:
+            self.add_state(name, default=[], dist_reduce_fx="cat")
+
+    def update(
+        self, *, row_id: Tensor, present: Tensor, probability: Tensor, label: Tensor, label_mask: Tensor
+    ) -> None:
+        """Add rows; B may be 0.
+
+        Args:
+            row_id: (B,) int64, below 2**53.
+            present: (B, M) bool, True = observed.
+            probability: (B, T) float in [0, 1].
+            label: (B, T) float, 0 or 1; undefined where unknown.
+            label_mask: (B, T) bool, True = the label is known.
+
+        Raises:
+            ValueError: for any other shape, or row ids that are not whole numbers.
+        """
+        if row_id.dtype != torch.int64:
+            raise ValueError(f"row_id has the dtype {row_id.dtype}; it must be torch.int64")
+        given = {
+            "row_id": row_id.unsqueeze(-1),
+            "present": present,
+            "probability": probability,
+            "label": label,
+            "label_mask": label_mask,
+        }
+        for name, width in self._widths.items():
+            if given[name].shape != (len(row_id), width):
+                shape = tuple(given[name].shape)
+                raise ValueError(f"{name} has the shape {shape}, expected {(len(row_id), width)}")
+        for name, rows in given.items():
+            getattr(self, name).append(rows.detach().to(self.device, torch.float64).flatten())
+
+    def sync(self, *args: Any, **kwargs: Any) -> None:
+        """Gather the states of all ranks; torchmetrics calls it from `compute`.
+
+        Left to itself, torchmetrics gives a rank without rows an empty state of its default dtype, float32,
+        which does not fit the float64 of the other ranks.
+        """
+        for name in self._widths:
+            if isinstance(getattr(self, name), list) and not getattr(self, name):
+                setattr(self, name, [torch.zeros(0, dtype=torch.float64, device=self.device)])
+        super().sync(*args, **kwargs)
+
+    def compute(self) -> dict[str, float]:
+        """Score every task, overall and per pattern.
+
+        Returns:
+            `auroc`, the mean over the tasks in which it is defined, and for every task `auroc/<task>`,
+            `average_precision/<task>`, `brier/<task>`, `count/<task>` (rows with a known label) and
+            `positives/<task>`; then each of the five as `<metric>/<task>/<pattern label>` for every listed
+            pattern. The keys never depend on the rows; what is undefined is NaN.
+
+        Raises:
+            ValueError: as `rows`, or for a probability that is not in [0, 1].
+        """
+        rows = self._unique_rows()
+        values: dict[str, float] = {}
+        for column, task in enumerate(self.tasks):
+            known = rows["label_mask"][:, column]
+            cells = {f"/{text}": known & (rows["pattern"] == code) for text, code in self.labels.items()}
+            for suffix, member in {"": known, **cells}.items():
+                scores = _scores(rows["probability"][member, column], rows["label"][member, column])
+                values |= {f"{name}/{task}{suffix}": score for name, score in scores.items()}
+        return {"auroc": _mean_defined([values[f"auroc/{task}"] for task in self.tasks]), **values}
+
+    def rows(self) -> dict[str, Tensor]:
+        """All ranks' rows on the CPU, each once, sorted by row id.
+
+        Returns:
+            `row_id` (N,) int64, `pattern` (N,) int64, `probability` (N, T) float64, `label` (N, T) float64,
+            0 where unknown, and `label_mask` (N, T) bool.
+
+        Raises:
+            ValueError: if two entries of one row id have different labels, or a row id is not below 2**53.
+        """
+        with self.sync_context(
+            dist_sync_fn=self.dist_sync_fn, should_sync=not self._is_synced, should_unsync=not self._is_synced
+        ):
+            return self._unique_rows()
+
+    def _unique_rows(self) -> dict[str, Tensor]:
+        """The rows of the states as they are: of all ranks inside `compute`, of this one elsewhere."""
+        rows = {name: self._table(name) for name in self._widths}
+        row_id = rows["row_id"].squeeze(-1)
+        if bool((row_id.abs() >= MAX_ROW_ID).any()):
+            raise ValueError(f"row id {int(row_id.abs().max())} is too large; row ids must be below 2**53")
+        known = rows["label_mask"].bool()
+        label = rows["label"].where(known, 0.0)
+        first = _first_of_each(row_id, torch.cat([label, rows["label_mask"]], dim=-1))
+        return {
+            "row_id": row_id[first].long(),
+            "pattern": pattern_ids.encode(rows["present"][first].bool()),
+            "probability": rows["probability"][first],
+            "label": label[first],
+            "label_mask": known[first],
+        }
+
+    def _table(self, name: str) -> Tensor:
+        """A state, which is a list before the gather and one tensor after, as (N, width) on the CPU."""
+        return dim_zero_cat(getattr(self, name)).cpu().reshape(-1, self._widths[name])
+
+
+def mask_small_cells(values: Mapping[str, float], min_count: int) -> dict[str, float]:
+    """Blank every cell that holds few rows, so that values can leave the secure environment.
+
+    Args:
+        values: as from `PatternMetric.compute`; a cell is a task, or a task and a pattern.
+        min_count: the smallest `count/<cell>` (rows with a known label) that is shown.
+
+    Returns:
+        The same keys; all values of a small cell, count and positives among them, are NaN. Values without
+        a cell, or without a count, stay.
+
+    >>> mask_small_cells({"auroc": 0.7, "auroc/death/10": 0.8, "count/death/10": 4.0}, min_count=10)
+    {'auroc': 0.7, 'auroc/death/10': nan, 'count/death/10': nan}
+    """
+
+    def is_small(key: str) -> bool:
+        _, _, cell = key.partition("/")
+        return values.get(f"count/{cell}", math.inf) < min_count
+
+    return {key: math.nan if is_small(key) else value for key, value in values.items()}
+
+
+def _scores(probability: Tensor, label: Tensor) -> dict[str, float]:
+    return {
+        "auroc": functional.auroc(probability, label),
+        "average_precision": functional.average_precision(probability, label),
+        "brier": functional.brier_score(probability, label),
+        "count": float(len(label)),
+        "positives": float(label.sum()),
+    }
+
+
+def _mean_defined(values: Sequence[float]) -> float:
+    defined = [value for value in values if not math.isnan(value)]
+    return sum(defined) / len(defined) if defined else math.nan
+
+
+def _first_of_each(row_id: Tensor, answers: Tensor) -> Tensor:
+    """Indices of the first entry of every row id, by rising id; its (N, A) answers must agree."""
+    ordered, order = row_id.sort(stable=True)
+    is_first = torch.cat([torch.ones_like(ordered[:1], dtype=torch.bool), ordered.diff() != 0])
+    first = order[is_first]
+    differs = (answers[order] != answers[first][is_first.cumsum(0) - 1]).any(-1)
+    if bool(differs.any()):
+        raise ValueError(f"row id {int(ordered[differs][0])} came more than once, with different labels")
+    return first

@@ -1,0 +1,70 @@
+"""The LightningModule: it composes model, objective and optimiser, and does no maths."""
+
+from typing import Any
+
+import torch
+from lightning import LightningModule
+from torch import Tensor, nn
+
+from data_modules.batch import Batch
+from mmnar_lightning.objective import Objective
+from mmnar_lightning.optim import OptimConfig, build_optimizer
+from mmnar_lightning.outputs import ModelOutputs
+
+
+class MMNARModule(LightningModule):
+    """Trains any model that turns a `Batch` into `ModelOutputs`.
+
+    Args:
+        model: the network.
+        objective: terms and their weighted sum.
+        optim: optimiser and schedule.
+        hyperparameters: plain nested values that tell what was built; they go into every checkpoint.
+    """
+
+    def __init__(
+        self, model: nn.Module, objective: Objective, optim: OptimConfig, hyperparameters: dict[str, Any]
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.objective = objective
+        self.optim = optim
+        self.save_hyperparameters(hyperparameters)
+
+    def forward(self, batch: Batch) -> ModelOutputs:
+        """Predict a batch."""
+        outputs: ModelOutputs = self.model(batch)
+        return outputs
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The loss of a batch."""
+        terms = self.objective.terms(self(batch), batch)
+        loss: Tensor = self.objective(terms)
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch))
+        self.log_dict({f"train/loss/{name}": term for name, term in terms.items()}, batch_size=len(batch))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Logits of a batch, (B, T), for the callbacks."""
+        return self.forward(batch).logits
+
+    def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Logits of a batch, (B, T), for the callbacks."""
+        return self.forward(batch).logits
+
+    def configure_optimizers(self) -> Any:
+        """AdamW, stepped with its schedule after every batch."""
+        num_steps = int(self.trainer.estimated_stepping_batches)
+        trainable = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        optimizer, schedule = build_optimizer(trainable, num_steps, self.optim)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the norm of the gradient to `optim.gradient_clip`."""
+        if self.optim.gradient_clip > 0:
+            self.clip_gradients(optimizer, self.optim.gradient_clip, "norm")

@@ -1,0 +1,108 @@
+"""Fusion conditioned on the missingness pattern (Liang, Pan and Xiong, EMNLP 2025; docs/method.md, section 1)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mmnar_lightning.nn.mlp import projection
+
+
+@dataclass(kw_only=True)
+class FusionConfig:
+    """Width and depth of the fusion."""
+
+    dim: int = 128
+    """D, the width of encodings and of the representation."""
+    num_heads: int = 8
+    """Attention heads; they share the width."""
+    num_blocks: int = 1
+    """Self-attention blocks over the modality tokens."""
+    dropout: float = 0.1
+    """Probability of dropping a hidden unit in projections."""
+
+    def __post_init__(self) -> None:
+        """Refuse what does not fit together."""
+        for key in ("dim", "num_heads", "num_blocks"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"model.fusion.{key}={getattr(self, key)} must be at least 1")
+        if self.dim % self.num_heads:
+            raise ValueError(f"model.fusion.num_heads={self.num_heads} does not divide model.fusion.dim={self.dim}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"model.fusion.dropout={self.dropout} must be in [0, 1)")
+
+
+class Block(nn.Module):
+    """A pre-norm self-attention block over few tokens; absent tokens are never attended to.
+
+    Args:
+        dim: D.
+        num_heads: heads that share D.
+    """
+
+    def __init__(self, dim: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.attention_norm = nn.LayerNorm(dim)
+        self.query_key_value = nn.Linear(dim, 3 * dim)
+        self.attention_out = nn.Linear(dim, dim)
+        self.feed_forward = nn.Sequential(
+            nn.LayerNorm(dim), nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, dim)
+        )
+
+    def forward(self, tokens: Tensor, attended: Tensor) -> Tensor:
+        """Tokens (B, M, D) float and attended (B, M) bool, at least one True a row -> (B, M, D)."""
+        batch, num_tokens, dim = tokens.shape
+        heads = self.query_key_value(self.attention_norm(tokens))
+        query, key, value = heads.view(batch, num_tokens, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
+        mask = attended[:, None, None, :]
+        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        tokens = tokens + self.attention_out(mixed.transpose(1, 2).reshape(batch, num_tokens, dim))
+        fed: Tensor = tokens + self.feed_forward(tokens)
+        return fed
+
+
+class Fusion(nn.Module):
+    """Encodings and presence -> the representation (B, D).
+
+    With z = MLP(present): gate_m = sigmoid(W_m z + b_m), token_m = present_m · (gate_m ⊙ e_m + type_m); the
+    representation is the mean of the blocks' outputs over present tokens, or a learned `empty` where there is none,
+    plus a linear map of z.
+
+    Args:
+        num_modalities: M.
+        config: width and depth.
+    """
+
+    def __init__(self, num_modalities: int, config: FusionConfig) -> None:
+        super().__init__()
+        dim = config.dim
+        self.pattern = projection(num_modalities, dim, config.dropout)
+        self.gate = nn.Linear(dim, num_modalities * dim)
+        self.modality = nn.Parameter(torch.randn(num_modalities, dim) * 0.02)
+        self.blocks = nn.ModuleList(Block(dim, config.num_heads) for _ in range(config.num_blocks))
+        self.empty = nn.Parameter(torch.zeros(dim))
+        self.conditioning = nn.Linear(dim, dim)
+
+    def forward(self, encodings: Tensor, present: Tensor) -> Tensor:
+        """Fuse.
+
+        Args:
+            encodings: (B, M, D) float, finite, zero where absent.
+            present: (B, M) bool.
+
+        Returns:
+            (B, D) float, finite for every row, whatever is absent.
+        """
+        pattern = self.pattern(present.to(encodings.dtype))
+        gate = torch.sigmoid(self.gate(pattern)).view_as(encodings)
+        shown = present.unsqueeze(-1)
+        tokens = torch.where(shown, gate * encodings + self.modality, 0.0)
+        anything = present.any(dim=1, keepdim=True)
+        attended = present | ~anything
+        for block in self.blocks:
+            tokens = block(tokens, attended)
+        pooled = torch.where(shown, tokens, 0.0).sum(1) / present.sum(1, keepdim=True).clamp(min=1)
+        fused: Tensor = torch.where(anything, pooled, self.empty) + self.conditioning(pattern)
+        return fused

@@ -1,0 +1,20 @@
+"""The two-layer projection that every part of the model shares."""
+
+from torch import nn
+
+
+def projection(in_dim: int, out_dim: int, dropout: float) -> nn.Sequential:
+    """Linear to twice the output width, LayerNorm, GELU, dropout, linear to the output width.
+
+    Args:
+        in_dim: width of the input.
+        out_dim: D.
+        dropout: probability of dropping a hidden unit.
+    """
+    return nn.Sequential(
+        nn.Linear(in_dim, 2 * out_dim),
+        nn.LayerNorm(2 * out_dim),
+        nn.GELU(),
+        nn.Dropout(dropout),
+        nn.Linear(2 * out_dim, out_dim),
+    )

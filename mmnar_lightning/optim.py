@@ -1,0 +1,55 @@
+"""The optimiser and its schedule: AdamW, a linear warm-up, then a cosine."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from torch import nn
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import LambdaLR
+
+
+@dataclass(kw_only=True)
+class OptimConfig:
+    """Learning rate, decay and schedule; all for the global batch."""
+
+    lr: float = 2e-4
+    """Peak learning rate."""
+    weight_decay: float = 1e-4
+    """Decoupled weight decay."""
+    warmup_fraction: float = 0.05
+    """Share of all steps over which the rate rises from zero."""
+    final_fraction: float = 0.05
+    """Rate at the last step, as a share of the peak."""
+    gradient_clip: float = 1.0
+    """Largest norm of the gradient; 0 = no clipping."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot train."""
+        if self.lr <= 0:
+            raise ValueError(f"optim.lr={self.lr} must be above 0")
+        for key in ("warmup_fraction", "final_fraction"):
+            if not 0 <= getattr(self, key) < 1:
+                raise ValueError(f"optim.{key}={getattr(self, key)} must be in [0, 1)")
+        for key in ("weight_decay", "gradient_clip"):
+            if getattr(self, key) < 0:
+                raise ValueError(f"optim.{key}={getattr(self, key)} must be at least 0")
+
+
+def rate_factor(step: int, num_steps: int, config: OptimConfig) -> float:
+    """Learning rate at a step as a share of the peak.
+
+    >>> [round(rate_factor(step, 100, OptimConfig()), 2) for step in (0, 4, 5, 100)]
+    [0.2, 1.0, 1.0, 0.05]
+    """
+    warmup = math.ceil(num_steps * config.warmup_fraction)
+    if step < warmup:
+        return (step + 1) / warmup
+    progress = min(1.0, (step - warmup) / max(1, num_steps - warmup))
+    return config.final_fraction + (1 - config.final_fraction) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def build_optimizer(parameters: Iterable[nn.Parameter], num_steps: int, config: OptimConfig) -> tuple[AdamW, LambdaLR]:
+    """AdamW and its schedule over `num_steps` steps."""
+    optimizer = AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True)
+    return optimizer, LambdaLR(optimizer, lambda step: rate_factor(step, num_steps, config))

@@ -1,0 +1,156 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from sklearn import metrics as sklearn_metrics
+
+from mmnar_lightning.metrics import functional, intervals
+from mmnar_lightning.metrics.intervals import bootstrap_intervals
+
+
+def clustered(num_subjects, rows_each, seed, shift=1.0):
+    """Rows of subjects that share a label and most of their score; label and score vary between subjects."""
+    generator = np.random.default_rng(seed)
+    subject = np.repeat(generator.permutation(num_subjects) * 7 + 100, rows_each)
+    label = np.repeat(np.arange(num_subjects) % 2, rows_each)
+    score = np.repeat(generator.normal(size=num_subjects), rows_each)
+    score = shift * label + score + 0.5 * generator.normal(size=len(label))
+    return torch.from_numpy(1 / (1 + np.exp(-score))), torch.from_numpy(label), torch.from_numpy(subject)
+
+
+def mixed(seed, levels):
+    """Subjects of unequal size whose rows differ in label, with probabilities on a grid."""
+    generator = np.random.default_rng(seed)
+    subject, label = generator.integers(30, size=150), generator.integers(2, size=150)
+    probability = np.round(np.clip(generator.normal(0.4 + 0.2 * label, 0.25), 0, 1) * levels) / levels
+    return torch.from_numpy(probability), torch.from_numpy(label), torch.from_numpy(subject)
+
+
+def slow_replicates(probability, label, subject, num_replicates, seed):
+    """The same draws, the rows replicated literally and scored by scikit-learn."""
+    bins = functional.equal_mass_bins(probability, intervals.NUM_BINS).numpy()
+    probability, label = probability.numpy(), label.numpy()
+    names, dense = np.unique(subject.numpy(), return_inverse=True)
+    counts = intervals._draw_counts(np.random.default_rng(seed), num_replicates, len(names)).long().numpy()
+    for count in counts:
+        rows = np.repeat(np.arange(len(label)), count[dense])
+        residual = np.bincount(bins[rows], weights=probability[rows] - label[rows])
+        yield (
+            sklearn_metrics.roc_auc_score(label[rows], probability[rows]),
+            sklearn_metrics.average_precision_score(label[rows], probability[rows]),
+            sklearn_metrics.brier_score_loss(label[rows], probability[rows]),
+            np.abs(residual).sum() / len(rows),
+        )
+
+
+@pytest.mark.parametrize("levels", [4, 10**9])
+def test_equals_a_slow_loop_over_replicated_rows(levels):
+    data = mixed(seed=1, levels=levels)
+    expected = np.array(list(slow_replicates(*data, num_replicates=200, seed=5)))
+    ours = bootstrap_intervals(*data, num_replicates=200, seed=5, level=0.9)
+    for column, name in enumerate(intervals.METRICS):
+        low, high = np.quantile(expected[:, column], [0.05, 0.95])
+        assert (ours[name].low, ours[name].high) == pytest.approx((low, high), abs=1e-12)
+        assert ours[name].num_defined == 200
+
+
+@pytest.mark.parametrize("levels", [4, 10**9])
+def test_value_is_the_metric_of_the_sample(levels):
+    probability, label, subject = mixed(seed=2, levels=levels)
+    ours = bootstrap_intervals(probability, label, subject, num_replicates=1)
+    expected = {
+        "auroc": functional.auroc(probability, label),
+        "average_precision": functional.average_precision(probability, label),
+        "brier": functional.brier_score(probability, label),
+        "calibration_error": functional.calibration_error(probability, label, 15),
+    }
+    assert {name: interval.value for name, interval in ours.items()} == pytest.approx(expected, abs=1e-12)
+
+
+def test_draws_are_a_multinomial_of_subjects():
+    counts = intervals._draw_counts(np.random.default_rng(0), 4000, 10)
+    assert counts.sum(-1).eq(10).all()
+    assert counts.mean(0).tolist() == pytest.approx([1.0] * 10, abs=0.1)
+    assert counts.var(0).tolist() == pytest.approx([0.9] * 10, abs=0.12)
+
+
+@pytest.mark.parametrize("levels", [7, 10**9])
+def test_depends_on_rows_and_seed_only(monkeypatch, levels):
+    probability, label, subject = mixed(seed=3, levels=levels)
+    first = bootstrap_intervals(probability, label, subject, num_replicates=50, seed=1)
+    order = torch.randperm(150, generator=torch.Generator().manual_seed(0))
+    shuffled = probability[order], label[order], subject[order] * 1000 + 5
+    assert bootstrap_intervals(*shuffled, num_replicates=50, seed=1) == first
+    assert bootstrap_intervals(*shuffled, num_replicates=50, seed=2) != first
+    monkeypatch.setattr(intervals, "CHUNK_ELEMENTS", 150 * 7)
+    chunked = bootstrap_intervals(*shuffled, num_replicates=50, seed=1)
+    for name, interval in first.items():
+        assert vars(chunked[name]) == pytest.approx(vars(interval), abs=1e-12)
+
+
+def test_chunks_bound_the_memory():
+    data = mixed(seed=4, levels=10)
+    largest = max(weight.numel() for weight in intervals._Sample.of(*data).draw(20_000, seed=0))
+    assert largest <= intervals.CHUNK_ELEMENTS
+
+
+def test_intervals_cover_clustered_data_where_naive_ones_do_not():
+    truth = 0.5 * (1 + math.erf(1 / math.sqrt(2 * 1.25) / math.sqrt(2)))  # Phi(shift / sd of a difference)
+    covered, widths = {"clustered": 0, "naive": 0}, {"clustered": 0.0, "naive": 0.0}
+    for seed in range(60):
+        probability, label, subject = clustered(num_subjects=60, rows_each=6, seed=seed)
+        for name, cluster in {"clustered": subject, "naive": torch.arange(len(label))}.items():
+            interval = bootstrap_intervals(probability, label, cluster, num_replicates=200, seed=seed)["auroc"]
+            covered[name] += interval.low <= truth <= interval.high
+            widths[name] += interval.high - interval.low
+    assert widths["clustered"] > 1.5 * widths["naive"]
+    assert covered["clustered"] >= 53  # 57 expected of 60
+    assert covered["naive"] <= 48
+
+
+@pytest.mark.parametrize("value", [0, 1])
+def test_one_class_is_nan(value):
+    probability, _, subject = mixed(seed=6, levels=10)
+    ours = bootstrap_intervals(probability, torch.full((150,), value), subject, num_replicates=20)
+    assert all(math.isnan(end) for end in (ours["auroc"].value, ours["auroc"].low, ours["auroc"].high))
+    assert ours["auroc"].num_defined == 0
+    assert ours["average_precision"].num_defined == (20 if value else 0)
+    assert math.isnan(ours["average_precision"].low) == (value == 0)
+    assert ours["brier"].low < ours["brier"].value < ours["brier"].high
+
+
+def test_undefined_replicates_are_left_out_and_counted():
+    # Two subjects hold one class each: a replicate has both classes with probability one half.
+    probability, label, subject = torch.tensor([0.2, 0.3]), torch.tensor([0, 1]), torch.tensor([0, 1])
+    by_seed = [bootstrap_intervals(probability, label, subject, num_replicates=101, seed=s)["auroc"] for s in range(8)]
+    enough = [interval.num_defined > 50 for interval in by_seed]
+    assert any(enough)
+    assert not all(enough)
+    assert [not math.isnan(interval.low) for interval in by_seed] == enough
+    assert all(interval.low == interval.high == 1 for interval, few in zip(by_seed, enough, strict=True) if few)
+    assert all(interval.value == 1 for interval in by_seed)
+
+
+def test_no_rows():
+    nothing = torch.zeros(0)
+    ours = bootstrap_intervals(nothing, nothing, nothing.long(), num_replicates=3)
+    assert all(math.isnan(interval.value) and interval.num_defined == 0 for interval in ours.values())
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"num_replicates": 0}, "num_replicates=0"),
+        ({"level": 1.0}, r"level=1\.0"),
+        ({"level": 0.0}, "level=0"),
+    ],
+)
+def test_refuses_nonsense(setting, message):
+    with pytest.raises(ValueError, match=message):
+        bootstrap_intervals(*mixed(seed=0, levels=5), **setting)
+
+
+def test_refuses_subjects_of_another_shape():
+    with pytest.raises(ValueError, match="subject has the shape"):
+        bootstrap_intervals(torch.rand(4), torch.zeros(4), torch.zeros(3))
