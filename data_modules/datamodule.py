@@ -12,6 +12,7 @@ from data_modules import stage
 from data_modules.build import COHORT, MODALITIES, build_cohort
 from data_modules.cohorts.columns import validate
 from data_modules.cohorts.mimic_iv import MIMICCohortConfig
+from data_modules.cohorts.presence import count_patterns
 from data_modules.custom import CustomCohortConfig, build_custom
 from data_modules.loader import CohortArrays, EvalLoader, LoaderConfig, ModalityArray, TrainLoader
 from data_modules.sources.reader import Release
@@ -73,6 +74,12 @@ class CohortDataModule(LightningDataModule):
         }
         self.arrays = CohortArrays(self.cohort, self.tasks, arrays)
         self.folder = folder
+
+    @property
+    def patterns(self) -> list[int]:
+        """Pattern ids over the modalities that the model reads, the most frequent first."""
+        names = [modality.name for modality in self.modalities]
+        return [int(entry["pattern"]) for entry in count_patterns(self.cohort, names)]
 
     def rows(self, split: str) -> Tensor:
         """(N,) int64 row ids of a split."""

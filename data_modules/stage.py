@@ -69,8 +69,9 @@ def run_stage(target: Path, write: Callable[[Path], None], setting: str) -> bool
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
     except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
         raise StageError(
-            f"{target}: cannot be written ({error.strerror or error}). Free space or permission is needed there, "
-            f"or set {setting} to another folder."
+            f"{target}: cannot be written ({error.strerror or error}{where}). Free space or permission is needed "
+            f"there, or set {setting} to another folder."
         ) from error
     return True

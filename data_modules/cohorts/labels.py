@@ -4,9 +4,13 @@ A task's name carries its window: `readmission_30d`, `icu_90d`, `mortality_180d`
 """
 
 import re
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import polars as pl
+
+from data_modules.vocabulary import SPLITS
 
 MAX_WINDOW_DAYS = 365
 """Deaths after discharge are recorded for one year (MIMIC-IV documentation of `dod`)."""
@@ -94,3 +98,40 @@ def dies_within_days(days: int) -> pl.Expr:
     gap = pl.col("dod") - pl.col("dischtime").dt.date()
     inside = (gap >= pl.duration(days=0)) & (gap <= pl.duration(days=days))
     return inside.fill_null(value=False)
+
+
+class OneClassWarning(UserWarning):
+    """A split holds one class only of a task: its discrimination is undefined there."""
+
+
+def check_classes(prevalence: Mapping[str, Mapping[str, Mapping[str, int]]]) -> None:
+    """Refuse a cohort that nothing can be learnt or chosen on; warn of splits with one class.
+
+    Args:
+        prevalence: task -> split -> `known` rows and `positive` among them, as a manifest holds it.
+
+    Raises:
+        ValueError: if no task has both classes in train, or none in val, on which training is monitored.
+
+    Warns:
+        OneClassWarning: for every other task and split with one class.
+    """
+    for split, why in (("train", "nothing can be learnt"), ("val", "the monitored metric val/auroc is undefined")):
+        if not any(_has_both(splits.get(split)) for splits in prevalence.values()):
+            raise ValueError(
+                f"no task has both classes in the {split} split, so {why}; use a larger cohort, other cohort.tasks, "
+                "or another cohort.split.salt or other fractions"
+            )
+    for task, splits in prevalence.items():
+        lacking = [split for split in SPLITS if not _has_both(splits.get(split))]
+        if lacking:
+            places = ", ".join(lacking)
+            warnings.warn(
+                f"{task} has one class only in {places}: its AUROC and average precision are NaN there",
+                OneClassWarning,
+                stacklevel=2,
+            )
+
+
+def _has_both(counts: Mapping[str, int] | None) -> bool:
+    return counts is not None and 0 < counts["positive"] < counts["known"]

@@ -34,7 +34,7 @@ def admission_intervals(admissions: pl.LazyFrame) -> pl.LazyFrame:
     return (
         admissions.sort("subject_id", "admittime", "hadm_id")
         .with_columns(interval_end=end.fill_null(forever))
-        .with_columns(previous=(pl.col("interval_end") + _SECOND).shift(1).over("subject_id"))
+        .with_columns(previous=(pl.col("interval_end").cum_max().shift(1) + _SECOND).over("subject_id"))
         .select(
             "subject_id",
             "hadm_id",

@@ -19,6 +19,10 @@ from data_modules.sources.reader import Release
 OBSERVATION_TYPES = ("EU OBSERVATION", "AMBULATORY OBSERVATION", "DIRECT OBSERVATION")
 ELECTIVE_TYPES = ("ELECTIVE", "SURGICAL SAME DAY ADMISSION")
 LANDMARK_HOURS = 24
+DEFAULT_TASKS = {
+    "discharge": ("readmission_30d", "icu_90d", "mortality_180d"),
+    "icu_24h": ("in_hospital_mortality",),
+}
 
 
 @dataclass(kw_only=True)
@@ -54,11 +58,13 @@ class MIMICCohortConfig(CohortConfig):
     max_vocabulary: int = 200
     """Most columns of one vocabulary, the most frequent first."""
 
-    tasks: list[str] = field(default_factory=lambda: ["readmission_30d", "icu_90d", "mortality_180d"])
+    tasks: list[str] = field(default_factory=list)
+    """Outcomes; empty means those of the landmark in `DEFAULT_TASKS`."""
 
     def __post_init__(self) -> None:
         """Refuse settings that contradict each other."""
         super().__post_init__()
+        self.tasks = list(self.tasks or DEFAULT_TASKS[self.landmark])
         parsed = [labels.parse_task(task) for task in self.tasks]
         for task in parsed:
             if (task.kind == "in_hospital_mortality") != (self.landmark == "icu_24h"):
@@ -174,14 +180,18 @@ def _check_reversed(release: Release, admissions: pl.DataFrame, config: MIMICCoh
 
 def _counting_admissions(admissions: pl.DataFrame, config: MIMICCohortConfig) -> pl.DataFrame:
     """Admissions that count at all, as an index and as an outcome."""
-    counted = admissions.filter(pl.col("dischtime") >= pl.col("admittime"))
+    keep = pl.col("dischtime") >= pl.col("admittime")
     if not config.observation_stays:
-        counted = counted.filter(~pl.col("admission_type").is_in(OBSERVATION_TYPES))
+        keep &= ~pl.col("admission_type").is_in(OBSERVATION_TYPES).fill_null(value=False)
     if not config.organ_donors:
-        earlier_death = pl.col("deathtime").cum_min().shift(1).over("subject_id")
-        after_death = (pl.col("admittime") >= earlier_death) | (pl.col("dod") < pl.col("admittime").dt.date())
-        counted = counted.filter(~after_death.fill_null(value=False))
-    return counted
+        keep &= ~_begins_after_death().fill_null(value=False)
+    return admissions.filter(keep)
+
+
+def _begins_after_death() -> pl.Expr:
+    """True where an earlier admission of the subject, counted or not, ended in a death that came before."""
+    earlier_death = pl.col("deathtime").cum_min().forward_fill().shift(1).over("subject_id")
+    return (pl.col("admittime") >= earlier_death) | (pl.col("dod") < pl.col("admittime").dt.date())
 
 
 def _before_index(admissions: pl.DataFrame, counted: pl.DataFrame) -> pl.DataFrame:

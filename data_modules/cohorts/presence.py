@@ -1,6 +1,7 @@
 """Presence of modalities by row, and what a manifest says of it."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import polars as pl
 import torch
@@ -20,7 +21,7 @@ def pattern_ids(rows: pl.DataFrame, modalities: Sequence[str]) -> pl.Series:
     return pl.Series("pattern", patterns.encode(present).numpy())
 
 
-def count_patterns(rows: pl.DataFrame, modalities: Sequence[str]) -> list[dict[str, object]]:
+def count_patterns(rows: pl.DataFrame, modalities: Sequence[str]) -> list[dict[str, Any]]:
     """Every pattern of a cohort with its rows, over all splits and in train, the most frequent first."""
     counted = (
         rows.with_columns(pattern_ids(rows, modalities))

@@ -61,16 +61,21 @@ def _vitals(sources: Sources) -> Block:
 
 
 def _words(sources: Sources, words: pl.LazyFrame, prefix: str) -> Block:
-    """A block of indicators for the words of each row, the vocabulary fitted on train rows."""
+    """A block of indicators for the words of each row, the vocabulary given or fitted on train rows."""
     pairs = words.filter(pl.col("word").is_not_null()).unique().collect(engine="streaming").sort("row_id", "word")
-    vocabulary = codes.fit_vocabulary(
+    given = sources.vocabularies.get(prefix)
+    vocabulary = _fit(sources, pairs) if given is None else list(given)
+    columns = [*(f"{prefix}/{word}" for word in vocabulary), f"{prefix}/distinct"]
+    return Block(columns, lambda out: codes.write(pairs, vocabulary, out))
+
+
+def _fit(sources: Sources, pairs: pl.DataFrame) -> list[str]:
+    return codes.fit_vocabulary(
         pairs,
         sources.train,
         min_subjects=sources.min_vocabulary_subjects,
         max_words=sources.max_vocabulary,
     )
-    columns = [*(f"{prefix}/{word}" for word in vocabulary), f"{prefix}/distinct"]
-    return Block(columns, lambda out: codes.write(pairs, vocabulary, out))
 
 
 def _medications(sources: Sources) -> Block:
@@ -82,10 +87,12 @@ def _medications(sources: Sources) -> Block:
 
 def _microbiology(sources: Sources) -> Block:
     names = ["subject_id", "hadm_id", "chartdate", "charttime", "storetime", "spec_type_desc", "org_name"]
+    day_over = pl.col("chartdate") + pl.duration(days=1)
     cultures = sources.release.scan("microbiologyevents", names).with_columns(
-        event_at=pl.coalesce("charttime", "chartdate")
+        event_at=pl.coalesce("charttime", "chartdate"),
+        available_at=pl.coalesce("storetime", "charttime", day_over),
     )
-    linked = link(cultures, sources.windows.lazy(), at="event_at", available="storetime")
+    linked = link(cultures, sources.windows.lazy(), at="event_at", available="available_at")
     words = pl.concat(
         [
             linked.select("row_id", word="specimen/" + _clean("spec_type_desc")),

@@ -1,7 +1,7 @@
 """What a modality of a source is made of, and what writing one needs to know."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
@@ -24,6 +24,7 @@ class Sources:
         scratch: a folder for temporary files, removed with the build.
         min_vocabulary_subjects: see the cohort's settings.
         max_vocabulary: see the cohort's settings.
+        vocabularies: prefix (`drug`, `culture`, ...) -> words fitted before, used instead of fitting them.
     """
 
     release: Release
@@ -33,6 +34,7 @@ class Sources:
     scratch: Path
     min_vocabulary_subjects: int
     max_vocabulary: int
+    vocabularies: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def windows(self) -> pl.DataFrame:

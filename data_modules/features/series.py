@@ -45,6 +45,8 @@ def summarise(events: pl.DataFrame) -> pl.DataFrame:
     """
     key = ["row_id", "concept"]
     ordered = events.sort(*key, "hours", "specimen", "value")
+    alone = -1 - pl.int_range(pl.len(), dtype=pl.Int64)
+    ordered = ordered.with_columns(specimen=pl.coalesce("specimen", alone))
     by_specimen = ordered.group_by(*key, "hours", "specimen", maintain_order=True).agg(pl.col("value").max())
     by_time = by_specimen.group_by(*key, "hours", maintain_order=True).agg(pl.col("value").mean())
     hours, value = pl.col("hours"), pl.col("value")

@@ -46,7 +46,7 @@ def history(rows: pl.DataFrame, admissions: pl.DataFrame) -> pl.DataFrame:
     earlier = (
         rows.select("row_id", "subject_id", "hadm_id", index_at="admittime")
         .join(admissions.select("subject_id", "admittime", "dischtime", other="hadm_id"), on="subject_id")
-        .filter((pl.col("other") != pl.col("hadm_id")) & (pl.col("dischtime") <= pl.col("index_at")))
+        .filter((pl.col("other") != pl.col("hadm_id")) & pl.col("dischtime").is_between("admittime", "index_at"))
     )
     since = _seconds(pl.col("index_at"), pl.col("dischtime")) / _DAY
     return (

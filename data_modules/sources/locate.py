@@ -47,7 +47,7 @@ def project_folders(root: Path, project: str) -> Iterator[Path]:
     `root/physionet.org/files/<project>/<version>`, `root/<project>/<version>`, `root/<project>`,
     `root/<version>` and `root` itself: the layouts that PhysioNet's downloads leave, and a bare one.
     """
-    for parts in (("physionet.org", "files", project), (project,), ()):
+    for parts in (("physionet.org", "files", project), ("files", project), (project,), ()):
         folder = descend(root, parts)
         if folder is not None:
             yield from _versions(folder)
@@ -64,7 +64,7 @@ def find_files(roots: Sequence[Path], tables: Mapping[str, Table]) -> dict[str, 
         for project in dict.fromkeys(table.project for table in tables.values()):
             paths = {name: table.path for name, table in tables.items() if table.project == project}
             found = _in_first_folder(root, project, paths) | found
-    return found
+    return {name: found[name] for name in tables if name in found}
 
 
 def _in_first_folder(root: Path, project: str, paths: Mapping[str, str]) -> dict[str, Path]:

@@ -18,7 +18,7 @@ from data_modules.sources.fingerprint import fingerprint
 from data_modules.sources.schema import Source, Table
 
 DOWNLOAD_AGAIN = "compare the file with SHA256SUMS.txt of the release and download it again"
-_OS_ERROR = re.compile(r"\(os error (\d+)\)")
+_PARQUET_REFUSED = re.compile(r"parquet: .*\(os error (\d+)\)|\(os error (\d+)\): .*\.parquet$")
 _QUOTING = (pl.exceptions.ComputeError, pl.exceptions.InvalidOperationError)
 _TEMPORAL = {pl.Datetime: "%Y-%m-%d %H:%M:%S%.f", pl.Date: "%Y-%m-%d"}
 
@@ -119,9 +119,10 @@ class Release:
         except (pl.exceptions.PolarsError, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise  # Python's own: tables are read by polars, so this was written
-            told = _OS_ERROR.search(str(error))
-            if told and "parquet" in str(error):
-                raise OSError(int(told.group(1)), os.strerror(int(told.group(1)))) from None
+            told = _PARQUET_REFUSED.search(str(error))
+            if told:
+                code = int(told.group(1) or told.group(2))
+                raise OSError(code, os.strerror(code)) from None
             for name, columns in self._scanned.items():
                 _blame(self.source.tables[name], self.files[name], sorted(columns))
             if isinstance(error, _QUOTING):

@@ -1,0 +1,135 @@
+"""From a configuration to the parts of a run: the only tables from names to classes."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Trainer
+from lightning.pytorch.callbacks import LearningRateMonitor, RichProgressBar
+from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+
+from data_modules.cohorts.mimic_iv import MIMICCohortConfig
+from data_modules.custom import CustomCohortConfig
+from data_modules.datamodule import CohortDataModule, CustomDataModule, MIMICDataModule
+from mmnar_lightning.callbacks.checkpoints import AtomicCheckpointIO, checkpoint_callbacks
+from mmnar_lightning.callbacks.pattern_metrics import PatternMetrics
+from mmnar_lightning.callbacks.reproducibility import StepSeed
+from mmnar_lightning.config import ConfigError, ExperimentConfig, to_plain
+from mmnar_lightning.model import MMNARModel
+from mmnar_lightning.module import MMNARModule
+from mmnar_lightning.objective import Objective
+
+LOG_EVERY_STEPS = 50
+
+
+def build_datamodule(config: ExperimentConfig) -> CohortDataModule:
+    """The datamodule of the dataset; nothing is read yet.
+
+    Raises:
+        ConfigError: when the dataset's folder was not named.
+    """
+    common: dict[str, Any] = {"data": Path(config.paths.data), "loader": config.loader, "seed": config.seed}
+    cohort = config.cohort
+    if isinstance(cohort, MIMICCohortConfig):
+        return MIMICDataModule(roots=mimic_roots(config), config=cohort, **common)
+    assert isinstance(cohort, CustomCohortConfig)
+    if not config.paths.cohort:
+        raise ConfigError("dataset=custom needs COHORT=/path (or paths.cohort): a folder as docs/cohort.md describes")
+    return CustomDataModule(source=Path(config.paths.cohort).expanduser(), config=cohort, **common)
+
+
+def mimic_roots(config: ExperimentConfig) -> str:
+    """Where the MIMIC-IV release lies."""
+    if not config.paths.mimic_root:
+        raise ConfigError(
+            "no MIMIC-IV release was named: set MIMIC_ROOT=/path (or paths.mimic_root) to the folder that holds "
+            "mimiciv/3.1 or hosp/ and icu/; several folders are separated by ':'"
+        )
+    return config.paths.mimic_root
+
+
+def build_module(config: ExperimentConfig, datamodule: CohortDataModule) -> MMNARModule:
+    """The LightningModule for an opened cohort, with freshly drawn weights."""
+    torch.manual_seed(config.seed)
+    plain = to_plain(config)
+    hyperparameters = {
+        **{key: plain[key] for key in ("experiment", "seed", "model", "objective", "optim", "loader")},
+        "cohort_fingerprint": datamodule.manifest["fingerprint"],
+        "modalities": [modality.to_dict() for modality in datamodule.modalities],
+        "tasks": datamodule.tasks,
+    }
+    model = MMNARModel(datamodule.modalities, len(datamodule.tasks), config.model)
+    return MMNARModule(model, Objective(datamodule.tasks, config.objective), config.optim, hyperparameters)
+
+
+def build_pattern_metrics(config: ExperimentConfig, datamodule: CohortDataModule) -> PatternMetrics:
+    """The callback that scores every task and pattern."""
+    return PatternMetrics(
+        datamodule.tasks,
+        [modality.name for modality in datamodule.modalities],
+        datamodule.patterns,
+        config.privacy.min_count,
+    )
+
+
+def build_loggers(config: ExperimentConfig, folder: Path, part: int) -> list[Logger]:
+    """The CSV logger, and W&B (offline unless WANDB_API_KEY is set).
+
+    Args:
+        config: the whole configuration.
+        folder: of the run.
+        part: how often the run was started before; each start writes a CSV file of its own.
+    """
+    loggers: list[Logger] = [CSVLogger(folder, name="logs", version=str(part))]
+    if config.wandb.enabled:
+        import wandb
+
+        loggers.append(
+            WandbLogger(
+                name=f"{config.experiment}/{folder.name}",
+                id=folder.name,
+                project=config.wandb.project,
+                entity=config.wandb.entity,
+                group=config.experiment,
+                tags=[*config.wandb.tags, config.dataset],
+                save_dir=folder,
+                offline=not os.environ.get("WANDB_API_KEY"),
+                config=_loggable(config),
+                settings=wandb.Settings(console="off", silent=True, disable_git=True, x_disable_meta=True),
+            )
+        )
+    return loggers
+
+
+def _loggable(config: ExperimentConfig) -> dict[str, Any]:
+    """The configuration without paths of this machine."""
+    return {key: value for key, value in to_plain(config).items() if key not in {"paths", "run", "resume"}}
+
+
+def build_trainer(
+    config: ExperimentConfig, datamodule: CohortDataModule, folder: Path, metrics: PatternMetrics, part: int
+) -> Trainer:
+    """The Trainer of a run."""
+    settings = config.trainer
+    loggers = build_loggers(config, folder, part)
+    callbacks = [StepSeed(config.seed), metrics, LearningRateMonitor("step")]
+    if settings.progress_bar:
+        callbacks.append(RichProgressBar())
+    num_batches = len(datamodule.train_dataloader())
+    return Trainer(
+        accelerator=settings.accelerator,
+        devices=settings.devices,
+        strategy=settings.strategy,
+        precision=settings.precision,
+        max_epochs=settings.max_epochs,
+        logger=loggers,
+        callbacks=[*callbacks, *checkpoint_callbacks(folder / "checkpoints", settings.patience)],
+        plugins=[AtomicCheckpointIO()],
+        log_every_n_steps=max(1, min(LOG_EVERY_STEPS, num_batches)),
+        num_sanity_val_steps=0,
+        enable_progress_bar=settings.progress_bar,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        default_root_dir=folder,
+    )

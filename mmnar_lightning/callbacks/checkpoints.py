@@ -1,0 +1,38 @@
+"""Checkpoints: `best.ckpt` by the monitored metric, `last.ckpt` after every epoch, each written whole or not."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+MONITOR = "val/auroc"
+"""Mean AUROC over the tasks in which it is defined on val."""
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint under a temporary name, flushes it to the disk, and renames it."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        """Save; a run that is killed meanwhile keeps the checkpoint before."""
+        partial = Path(f"{path}.partial")
+        super().save_checkpoint(checkpoint, partial, storage_options)
+        with partial.open("rb") as handle:
+            os.fsync(handle.fileno())
+        partial.replace(path)
+
+
+def checkpoint_callbacks(folder: Path, patience: int) -> list[Any]:
+    """Early stopping, the best checkpoint and the last one.
+
+    `last` has no monitor and is saved at the very end of an epoch: Lightning's own `save_last` is only written
+    together with a new best.
+    """
+    best = ModelCheckpoint(
+        folder, "best", monitor=MONITOR, mode="max", auto_insert_metric_name=False, enable_version_counter=False
+    )
+    last = ModelCheckpoint(
+        folder, "last", auto_insert_metric_name=False, enable_version_counter=False, save_on_train_epoch_end=True
+    )
+    return [EarlyStopping(MONITOR, mode="max", patience=patience, check_finite=True), best, last]

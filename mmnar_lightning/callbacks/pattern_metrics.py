@@ -1,0 +1,106 @@
+"""AUROC, average precision, Brier score and count of every task and missingness pattern, after each epoch."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import WandbLogger
+from torch import Tensor
+
+from data_modules.batch import Batch
+from mmnar_lightning.metrics.pattern import PatternMetric, mask_small_cells
+from mmnar_lightning.report.figures import heat_map
+
+
+class PatternMetrics(Callback):
+    """Scores the val and test splits per task and pattern and hands the scalars to the loggers.
+
+    Cells with fewer rows than `min_count` are masked before they reach a logger. At the end of an evaluation of
+    the test split, `rows` holds what the writers of a run need.
+
+    Args:
+        tasks: T task names.
+        modalities: M modality names.
+        patterns: pattern ids of the cohort; they fix the logged keys.
+        min_count: `privacy.min_count`.
+    """
+
+    def __init__(
+        self, tasks: Sequence[str], modalities: Sequence[str], patterns: Sequence[int], min_count: int
+    ) -> None:
+        self.metrics = {split: PatternMetric(tasks, modalities, patterns) for split in ("val", "test")}
+        self.min_count = min_count
+        self.latest: dict[str, float] = {}
+        self.rows: dict[str, Tensor] = {}
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *_: Any
+    ) -> None:
+        """Keep the rows of a batch."""
+        _update(self.metrics["val"], outputs, batch)
+
+    def on_test_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *_: Any
+    ) -> None:
+        """Keep the rows of a batch."""
+        _update(self.metrics["test"], outputs, batch)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Score the epoch."""
+        self._finish("val", trainer, pl_module)
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Score the test split, and keep its rows."""
+        self.rows = self.metrics["test"].rows()
+        self._finish("test", trainer, pl_module)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Send the last epoch's table and heat map to W&B."""
+        if self.latest:
+            self._send_table("val", trainer)
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Send the test table and heat map to W&B."""
+        self._send_table("test", trainer)
+
+    def _finish(self, split: str, trainer: Trainer, pl_module: LightningModule) -> None:
+        values = self.metrics[split].compute()
+        self.metrics[split].reset()
+        if trainer.sanity_checking:
+            return
+        self.latest = mask_small_cells(values, self.min_count)
+        logged = {f"{split}/{key}": value for key, value in self.latest.items()}
+        pl_module.log_dict(logged, rank_zero_only=False)
+        pl_module.log("auroc", values["auroc"], prog_bar=True, logger=False)
+
+    def _send_table(self, split: str, trainer: Trainer) -> None:
+        metric = self.metrics[split]
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger) and trainer.is_global_zero:
+                import wandb
+
+                header = ["task", "pattern", "count", "positives", "auroc", "average_precision", "brier"]
+                rows = [
+                    [task, label, *(self.latest[f"{name}/{task}/{label}"] for name in header[2:])]
+                    for task in metric.tasks
+                    for label in metric.labels
+                ]
+                figure = heat_map(self.latest, metric.tasks, list(metric.labels))
+                logger.experiment.log(
+                    {
+                        f"{split}/patterns": wandb.Table(columns=list(header), data=rows),
+                        f"{split}/patterns_heat_map": wandb.Image(figure),
+                    }
+                )
+
+
+def _update(metric: PatternMetric, logits: Tensor, batch: Batch) -> None:
+    metric.to(logits.device)
+    metric.update(
+        row_id=batch.row_id,
+        present=batch.present,
+        probability=torch.sigmoid(logits.float()),
+        label=batch.label,
+        label_mask=batch.label_mask,
+    )

@@ -1,0 +1,48 @@
+"""The command line: `mmnar COMMAND key=value ...`."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+COMMANDS = {
+    "cohort": "build the cohort of an experiment from the raw release",
+    "train": "cohort, training, and the test split unless evaluate=false",
+    "evaluate": "read the test split with the best checkpoint of a run (run=FOLDER, else the newest)",
+    "doctor": "say which tables a root holds, which are missing, and what each missing one costs",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit status: 0 done, 1 refused with a reason, 130 interrupted."""
+    parser = argparse.ArgumentParser(prog="mmnar", description="Multimodal prediction with missingness patterns.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, text in COMMANDS.items():
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument("settings", nargs="*", metavar="key=value", help="settings, see experiments/README.md")
+    parsed = parser.parse_args(arguments)
+    from mmnar_lightning import config as configuration
+    from mmnar_lightning.console import warn
+
+    try:
+        return _run(parsed.command, configuration.load(parsed.settings))
+    except ValueError as error:
+        warn(str(error))
+        return 1
+    except KeyboardInterrupt:
+        warn("interrupted; resume=last goes on")
+        return 130
+
+
+def _run(command: str, config: object) -> int:
+    from mmnar_lightning import doctor, runs
+    from mmnar_lightning.config import ExperimentConfig
+
+    assert isinstance(config, ExperimentConfig)
+    if command == "doctor":
+        return 0 if doctor.examine(config) else 1
+    {"cohort": runs.make_cohort, "train": runs.train, "evaluate": runs.evaluate}[command](config)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

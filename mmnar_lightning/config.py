@@ -1,0 +1,243 @@
+"""The configuration of an experiment: dataclass defaults < YAML files < key=value words."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, make_dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
+
+from data_modules.cohorts.config import CohortConfig
+from data_modules.cohorts.mimic_iv import MIMICCohortConfig
+from data_modules.custom import CustomCohortConfig
+from data_modules.loader import LoaderConfig
+from mmnar_lightning.model import ModelConfig
+from mmnar_lightning.objective import ObjectiveConfig
+from mmnar_lightning.optim import OptimConfig
+
+COHORT_CONFIGS: dict[str, type[CohortConfig]] = {"mimic": MIMICCohortConfig, "custom": CustomCohortConfig}
+"""Dataset -> the settings of its cohort."""
+
+
+class ConfigError(ValueError):
+    """A setting is unknown or makes no sense: its full key, what was given, what was expected."""
+
+
+@dataclass(kw_only=True)
+class PathsConfig:
+    """Where things lie."""
+
+    data: str = "data"
+    """Cohorts and embedding stores."""
+    runs: str = "runs"
+    """One folder a run."""
+    mimic_root: str = field(default_factory=lambda: os.environ.get("MIMIC_ROOT", ""))
+    """Folders of MIMIC-IV, separated by ':'; taken from MIMIC_ROOT where it is not set."""
+    cohort: str = field(default_factory=lambda: os.environ.get("COHORT", ""))
+    """Folder of someone else's cohort, for dataset=custom."""
+
+
+@dataclass(kw_only=True)
+class TrainerConfig:
+    """How long to train, and on what."""
+
+    max_epochs: int = 100
+    """Most epochs."""
+    patience: int = 15
+    """Epochs without a better validation AUROC before training stops."""
+    accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
+    """Kind of device."""
+    devices: int = 1
+    """Devices of this machine that train together."""
+    strategy: Literal["auto", "ddp"] = "auto"
+    """How they do; `auto` is `ddp` for several."""
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    """Number format of the forward pass."""
+    progress_bar: bool = True
+    """Show one."""
+
+    def __post_init__(self) -> None:
+        """Refuse counts below one."""
+        for key in ("max_epochs", "patience", "devices"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"trainer.{key}={getattr(self, key)} must be at least 1")
+
+
+@dataclass(kw_only=True)
+class EvaluationConfig:
+    """How the test split is scored."""
+
+    num_replicates: int = 1000
+    """Bootstrap replicates of every interval."""
+
+    def __post_init__(self) -> None:
+        """Refuse intervals of too few replicates."""
+        if self.num_replicates < 100:
+            raise ValueError(f"evaluation.num_replicates={self.num_replicates} must be at least 100")
+
+
+@dataclass(kw_only=True)
+class PrivacyConfig:
+    """What must not leave the machine."""
+
+    min_count: int = 10
+    """Cells with fewer rows are masked everywhere but in the local results.json."""
+
+
+@dataclass(kw_only=True)
+class WandbConfig:
+    """The W&B logger; offline unless WANDB_API_KEY is set, and never a prompt."""
+
+    enabled: bool = True
+    """Whether to log to W&B at all; the CSV logger is always on."""
+    project: str = "mmnar"
+    """Project of the runs."""
+    entity: str | None = None
+    """Team or user; null is the key's own."""
+    tags: list[str] = field(default_factory=list)
+    """Tags of the run."""
+
+
+@dataclass(kw_only=True)
+class ExperimentConfig:
+    """Everything that a run is made from."""
+
+    dataset: Literal["mimic", "custom"] = "mimic"
+    """The source of the cohort."""
+    experiment: str = "mimic"
+    """Name of the experiment; runs are gathered under it."""
+    seed: int = 0
+    """Of weights, order of rows and bootstrap."""
+    evaluate: bool = True
+    """Read the test split at the end of training."""
+    resume: str = ""
+    """`last` continues the newest run of the experiment; a run folder continues that one."""
+    run: str = ""
+    """For evaluate: the run folder; empty is the newest run of the experiment."""
+    paths: PathsConfig = field(default_factory=PathsConfig)
+    cohort: CohortConfig = field(default_factory=CohortConfig)
+    loader: LoaderConfig = field(default_factory=LoaderConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    privacy: PrivacyConfig = field(default_factory=PrivacyConfig)
+    wandb: WandbConfig = field(default_factory=WandbConfig)
+
+
+def load(words: Sequence[str]) -> ExperimentConfig:
+    """Compose the configuration of a command line.
+
+    Args:
+        words: `key=value` words. `dataset=` or `experiment=` picks experiments/<name>.yaml; `experiment=` may be
+            the path of a YAML file, for example the config.yaml of a run.
+
+    Raises:
+        ConfigError: naming the full key, what was given and what was expected.
+    """
+    for word in words:
+        if "=" not in word or word.startswith("="):
+            raise ConfigError(f"{word!r} is not a setting; settings are key=value, for example trainer.max_epochs=20")
+    try:
+        asked = OmegaConf.from_dotlist(list(words))
+        layers = _files(asked)
+        dataset = next((layer.dataset for layer in (asked, *reversed(layers)) if "dataset" in layer), "mimic")
+        if dataset not in COHORT_CONFIGS:
+            raise ConfigError(f"dataset={dataset}: expected one of {', '.join(COHORT_CONFIGS)}")
+        merged = OmegaConf.merge(_schema(dataset), *layers, asked)
+        config = OmegaConf.to_object(merged)
+    except OmegaConfBaseException as error:
+        raise _explain(error, words) from error
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    assert isinstance(config, ExperimentConfig)
+    return config
+
+
+def to_plain(config: ExperimentConfig) -> dict[str, Any]:
+    """The configuration as nested plain values."""
+    plain = OmegaConf.to_container(OmegaConf.structured(config), resolve=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def save(config: ExperimentConfig, path: Path) -> None:
+    """Write the resolved configuration; `experiment=<that file>` repeats the run."""
+    path.write_text(OmegaConf.to_yaml(OmegaConf.create(to_plain(config))), encoding="utf-8")
+
+
+def experiments_folder() -> Path:
+    """Where the YAML files lie: here, in the checkout, or in the installed package."""
+    package = Path(__file__).resolve().parent
+    for folder in (Path.cwd() / "experiments", package.parent / "experiments", package / "_experiments"):
+        if (folder / "base.yaml").is_file():
+            return folder
+    raise ConfigError("no experiments/base.yaml here, in the checkout or in the package; install it again")
+
+
+def _schema(dataset: str) -> DictConfig:
+    """The structured configuration with the cohort settings of a dataset in its place."""
+    cohort = COHORT_CONFIGS[dataset]
+    typed = make_dataclass(
+        "ExperimentConfig",
+        [("cohort", cohort, field(default_factory=cohort))],
+        bases=(ExperimentConfig,),
+        kw_only=True,
+    )
+    schema: DictConfig = OmegaConf.structured(typed)
+    return schema
+
+
+def _files(asked: DictConfig) -> list[DictConfig]:
+    """base.yaml and the experiment's own file."""
+    name = str(asked.get("experiment", asked.get("dataset", "mimic")))
+    folder = experiments_folder()
+    own = Path(name) if name.endswith((".yaml", ".yml")) else folder / f"{name}.yaml"
+    if not own.is_file():
+        there = sorted(str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml"))
+        raise ConfigError(f"experiment={name}: there is no {own}; known are {', '.join(there)}")
+    layers = [_read(folder / "base.yaml"), _read(own)]
+    given = asked.get("dataset")
+    stated = layers[-1].get("dataset")
+    if given is not None and stated is not None and given != stated:
+        raise ConfigError(f"experiment={name} is for dataset={stated}, but dataset={given} was given")
+    if own.parent == folder or "experiment" not in layers[-1]:
+        layers[-1]["experiment"] = own.stem
+    asked["experiment"] = layers[-1]["experiment"]
+    return layers
+
+
+def _read(path: Path) -> DictConfig:
+    loaded = OmegaConf.load(path)
+    if not isinstance(loaded, DictConfig):
+        raise ConfigError(f"{path}: expected keys and values")
+    return loaded
+
+
+def _explain(error: OmegaConfBaseException, words: Sequence[str]) -> ConfigError:
+    """Say an OmegaConf error with the full key, and the nearest key where the key is unknown."""
+    key = str(getattr(error, "full_key", None) or "")
+    given = next((word for word in words if word.startswith(f"{key}=")), str(key))
+    if isinstance(error, ConfigKeyError):
+        known = [name for dataset in COHORT_CONFIGS for name in _keys(_schema(dataset))]
+        near = get_close_matches(key, known, n=1)
+        hint = (
+            f"; did you mean {near[0]}?" if near else f"; known keys begin with {', '.join(map(str, _schema('mimic')))}"
+        )
+        return ConfigError(f"{given}: unknown setting {key!r}{hint}")
+    return ConfigError(f"{given}: {str(error).splitlines()[0]}")
+
+
+def _keys(node: DictConfig, prefix: str = "") -> list[str]:
+    keys = []
+    for name in node:
+        full = f"{prefix}{name}"
+        keys.append(full)
+        value = node._get_node(name)
+        if isinstance(value, DictConfig) and not value._is_none():
+            keys.extend(_keys(value, f"{full}."))
+    return keys

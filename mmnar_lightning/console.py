@@ -1,0 +1,37 @@
+"""What a person reads in the terminal; one process of a run speaks."""
+
+import sys
+from collections.abc import Iterable, Sequence
+
+from lightning.pytorch.utilities import rank_zero_only
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+WIDTH = 120
+"""Characters of a line where the output is not a terminal."""
+
+_CONSOLE = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDTH)
+
+
+@rank_zero_only
+def say(line: str) -> None:
+    """Print a line."""
+    _CONSOLE.print(escape(line))
+
+
+@rank_zero_only
+def warn(line: str) -> None:
+    """Print a line that a person must not miss."""
+    _CONSOLE.print(f"[bold yellow]![/] {escape(line)}")
+
+
+@rank_zero_only
+def show(title: str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table."""
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for position, name in enumerate(header):
+        table.add_column(name, justify="left" if position == 0 else "right")
+    for row in rows:
+        table.add_row(*(escape(str(cell)) for cell in row))
+    _CONSOLE.print(table)

@@ -1,0 +1,55 @@
+"""Looks at a root and says which tables are there, which are missing, and what each missing one costs."""
+
+from collections.abc import Mapping
+
+from data_modules.features.mimic_iv import MIMIC_MODALITIES
+from data_modules.features.modality import Definition
+from data_modules.sources.mimic_iv import MIMIC_IV
+from data_modules.sources.reader import Release, read_header
+from mmnar_lightning.build import mimic_roots
+from mmnar_lightning.config import ConfigError, ExperimentConfig
+from mmnar_lightning.console import say, show
+
+
+def examine(config: ExperimentConfig) -> bool:
+    """Print the tables of every project under the roots; returns True when the core tables are there."""
+    if config.dataset != "mimic":
+        raise ConfigError(f"doctor looks at raw releases; dataset={config.dataset} has none")
+    release = Release.parse(MIMIC_IV, mimic_roots(config))
+    versions = release.versions()
+    for project in dict.fromkeys(table.project for table in MIMIC_IV.tables.values()):
+        rows = [
+            [table.path, _state(release, name), _cost(name, table.core, MIMIC_MODALITIES)]
+            for name, table in MIMIC_IV.tables.items()
+            if table.project == project
+        ]
+        show(f"{project} {versions.get(project, '(not found)')}", ["table", "file", "needed for"], rows)
+    absent = release.missing(list(MIMIC_IV.tables))
+    lost = [
+        name
+        for name, definition in MIMIC_MODALITIES.items()
+        if not definition.parts and release.missing(definition.tables)
+    ]
+    missing_core = release.missing(MIMIC_IV.core_tables)
+    say(f"{len(release.files)} tables found, {len(absent)} missing")
+    if missing_core:
+        say(f"no cohort can be built: the core tables {', '.join(missing_core)} are missing")
+    elif lost:
+        say(f"a cohort can be built, without the modalities {', '.join(lost)}")
+    else:
+        say("a cohort can be built with every modality")
+    return not missing_core
+
+
+def _state(release: Release, name: str) -> str:
+    if not release.has(name):
+        return "missing"
+    read_header(release.files[name])
+    return str(release.files[name])
+
+
+def _cost(name: str, core: bool, modalities: Mapping[str, Definition]) -> str:
+    if core:
+        return "every cohort"
+    needing = [modality for modality, definition in modalities.items() if name in definition.tables]
+    return ", ".join(needing) or "nothing yet"

@@ -1,0 +1,82 @@
+"""Folders of runs: where a new one goes, which is the newest, and whether one may be resumed."""
+
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from data_modules.stage import digest
+from mmnar_lightning.config import ConfigError, ExperimentConfig, save, to_plain
+
+RUN_ID_VARIABLE = "MMNAR_RUN_ID"
+CONFIG, LAST, BEST, RESULTS, DONE = (
+    "config.yaml",
+    "checkpoints/last.ckpt",
+    "checkpoints/best.ckpt",
+    "results.json",
+    "DONE",
+)
+FREE_KEYS = ("resume", "run", "evaluate", "paths", "trainer.progress_bar", "wandb", "evaluation", "privacy")
+"""Settings that may differ between a run and its resumption: they do not change the weights."""
+
+
+def new_run(config: ExperimentConfig) -> Path:
+    """Make the folder of a new run; processes that the launcher starts get the same one."""
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    run_id = os.environ.setdefault(RUN_ID_VARIABLE, f"{stamp}-{digest(_fixed(to_plain(config)))[:6]}")
+    folder = Path(config.paths.runs) / config.experiment / run_id
+    try:
+        (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+        save(config, folder / CONFIG)
+    except OSError as error:
+        raise ConfigError(f"paths.runs={config.paths.runs}: {folder} cannot be written ({error.strerror})") from error
+    return folder
+
+
+def newest_run(config: ExperimentConfig, needed: str) -> Path:
+    """The newest run of an experiment that holds a file."""
+    parent = Path(config.paths.runs) / config.experiment
+    found = sorted(path.parent for path in parent.glob(f"*/{CONFIG}") if (path.parent / needed).is_file())
+    if not found:
+        raise ConfigError(f"{parent} holds no run with {needed}; train one first, or name its folder")
+    return found[-1]
+
+
+def run_to_resume(config: ExperimentConfig) -> Path:
+    """The run that `resume` names, after checking that it was made with the same settings.
+
+    Raises:
+        ConfigError: with the settings that differ.
+    """
+    folder = newest_run(config, LAST) if config.resume == "last" else Path(config.resume)
+    if not (folder / LAST).is_file():
+        raise ConfigError(f"resume={config.resume}: {folder} holds no {LAST}")
+    then = OmegaConf.to_container(OmegaConf.load(folder / CONFIG))
+    assert isinstance(then, dict)
+    before, now = _flat(_fixed(then)), _flat(_fixed(to_plain(config)))
+    changed = [
+        f"{key}: {before.get(key)} then, {now.get(key)} now"
+        for key in sorted({*before, *now})
+        if before.get(key) != now.get(key)
+    ]
+    if changed:
+        raise ConfigError(f"{folder} was made with other settings, so it cannot be resumed ({'; '.join(changed)})")
+    return folder
+
+
+def _fixed(plain: Mapping[Any, Any]) -> dict[str, Any]:
+    flat = _flat(plain)
+    return {key: value for key, value in flat.items() if not key.startswith(FREE_KEYS)}
+
+
+def _flat(plain: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in plain.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

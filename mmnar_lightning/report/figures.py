@@ -1,0 +1,107 @@
+"""Figures of a run, drawn without a screen."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+MAX_PATTERNS = 16
+"""Most patterns in a figure; the others are in results.json."""
+
+
+def _figure(width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def heat_map(values: Mapping[str, float], tasks: Sequence[str], patterns: Sequence[str]) -> Figure:
+    """AUROC by task and pattern, with the count in each cell; grey where undefined or masked.
+
+    Args:
+        values: `auroc/<task>/<pattern>` and `count/<task>/<pattern>`.
+        tasks: rows.
+        patterns: columns, the most frequent first; `MAX_PATTERNS` are drawn.
+    """
+    shown = list(patterns)[:MAX_PATTERNS]
+    auroc = np.array([[values[f"auroc/{task}/{pattern}"] for pattern in shown] for task in tasks])
+    figure = _figure(2.2 + 0.8 * max(4, len(shown)), 1.6 + 0.6 * len(tasks))
+    axes = figure.subplots()
+    axes.set_facecolor("0.9")
+    image = axes.imshow(auroc, vmin=0, vmax=1, cmap="RdYlBu", aspect="auto")
+    axes.set_xticks(range(len(shown)), shown, family="monospace")
+    axes.set_yticks(range(len(tasks)), tasks)
+    axes.set_xlabel("missingness pattern (1 = present), the most frequent first")
+    for row, task in enumerate(tasks):
+        for column, pattern in enumerate(shown):
+            axes.text(column, row, _cell(values, f"{task}/{pattern}"), ha="center", va="center", fontsize=8)
+    figure.colorbar(image, ax=axes, label="AUROC")
+    return figure
+
+
+def _cell(values: Mapping[str, float], key: str) -> str:
+    auroc, count = values[f"auroc/{key}"], values[f"count/{key}"]
+    number = "masked" if math.isnan(count) else f"n={count:.0f}"
+    return number if math.isnan(auroc) else f"{auroc:.2f}\n{number}"
+
+
+def interval_plot(results: Mapping[str, Any], metric: str) -> Figure:
+    """A metric with its interval for every task, overall and by pattern.
+
+    Args:
+        results: `tasks` of results.json: task -> {`all`, `patterns`} -> cells.
+        metric: name of the metric.
+    """
+    figure = _figure(4.5 * len(results), 3.8)
+    for axes, (task, cells) in zip(np.atleast_1d(figure.subplots(1, len(results))), results.items(), strict=True):
+        named = {"all rows": cells["all"], **dict(list(cells["patterns"].items())[:MAX_PATTERNS])}
+        for place, cell in enumerate(named.values()):
+            _interval(axes, place, cell.get(metric))
+        axes.set_yticks(range(len(named)), [_with_count(name, cell) for name, cell in named.items()], fontsize=8)
+        axes.set_ylim(len(named) - 0.5, -0.5)
+        axes.set_title(task, fontsize=10)
+        axes.set_xlabel(f"{metric.replace('_', ' ')}, 95 % interval")
+        if metric == "auroc":
+            axes.axvline(0.5, color="0.7", linewidth=1)
+            axes.set_xlim(0, 1)
+    return figure
+
+
+def _with_count(name: str, cell: Mapping[str, Any]) -> str:
+    count = cell["count"]
+    return f"{name} ({'masked' if count is None else f'n={count}'})"
+
+
+def _interval(axes: Any, place: int, score: Mapping[str, Any] | None) -> None:
+    if not score or score["value"] is None:
+        return
+    axes.plot(score["value"], place, "o", color="tab:blue")
+    if score["low"] is not None:
+        axes.plot([score["low"], score["high"]], [place, place], color="tab:blue")
+
+
+def reliability_plot(curves: Mapping[str, tuple[Any, Any, Any]]) -> Figure:
+    """Observed rate against mean probability.
+
+    Args:
+        curves: task -> (mean probability, observed rate, count) of each bin.
+    """
+    figure = _figure(4.0 * len(curves), 3.8)
+    for axes, (task, (mean, rate, count)) in zip(
+        np.atleast_1d(figure.subplots(1, len(curves))), curves.items(), strict=True
+    ):
+        axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
+        axes.plot(mean, rate, "o-", color="tab:blue")
+        axes.set(title=task, xlim=(0, 1), ylim=(0, 1), xlabel="mean probability", ylabel="observed rate")
+        axes.set_title(f"{task} (n={int(sum(count))})", fontsize=10)
+    return figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, with nothing in it that changes from run to run."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120, metadata={"Software": None})

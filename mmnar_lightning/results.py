@@ -1,0 +1,135 @@
+"""What an evaluation leaves in the run: predictions.parquet and results.json."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import polars as pl
+import torch
+from torch import Tensor
+
+from data_modules import patterns
+from mmnar_lightning.metrics.intervals import METRICS, bootstrap_intervals
+
+
+def predictions(
+    rows: Mapping[str, Tensor], cohort: pl.DataFrame, tasks: Sequence[str], num_modalities: int
+) -> pl.DataFrame:
+    """One row per test row.
+
+    Args:
+        rows: what `PatternMetric.rows` gives: `row_id`, `pattern` (N,), `probability`, `label`, `label_mask` (N, T).
+        cohort: the rows of cohort.parquet.
+        tasks: T task names.
+        num_modalities: M.
+
+    Returns:
+        `row_id`, `subject_id`, `split`, `pattern` (the label), and per task `label/`, `logit/`, `probability/`.
+    """
+    labels = [patterns.label(int(code), num_modalities) for code in rows["pattern"]]
+    frame = pl.DataFrame({"row_id": rows["row_id"].numpy(), "pattern": labels}, schema_overrides={"pattern": pl.String})
+    for column, task in enumerate(tasks):
+        probability = rows["probability"][:, column]
+        known = pl.Series(rows["label_mask"][:, column].numpy())
+        label = pl.Series(rows["label"][:, column].numpy().astype(bool))
+        frame = frame.with_columns(
+            pl.when(known).then(label).alias(f"label/{task}"),
+            pl.Series(f"logit/{task}", probability.logit().numpy()),
+            pl.Series(f"probability/{task}", probability.numpy()),
+        )
+    keys = cohort.select(pl.col("row_id").cast(pl.Int64), "subject_id", "split")
+    joined = frame.with_columns(pl.col("row_id").cast(pl.Int64)).join(keys, on="row_id", maintain_order="left")
+    return joined.select("row_id", "subject_id", "split", pl.exclude("row_id", "subject_id", "split"))
+
+
+def score(
+    rows: Mapping[str, Tensor],
+    subject: Tensor,
+    tasks: Sequence[str],
+    pattern_ids: Sequence[int],
+    num_modalities: int,
+    *,
+    num_replicates: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Every task, over all test rows and per pattern, with 95 % subject-clustered bootstrap intervals.
+
+    Args:
+        rows: as for `predictions`.
+        subject: (N,) int64, dense subject index of the rows.
+        tasks: T task names.
+        pattern_ids: the cohort's patterns, the most frequent first.
+        num_modalities: M.
+        num_replicates: of the bootstrap.
+        seed: of the bootstrap.
+
+    Returns:
+        task -> {`all`: cell, `patterns`: pattern label -> cell}; a cell holds `count`, `positives`, `subjects` and
+        the metrics as {`value`, `low`, `high`, `num_defined`}, None where undefined.
+    """
+    results: dict[str, Any] = {}
+    for column, task in enumerate(tasks):
+        known = rows["label_mask"][:, column]
+        members = {patterns.label(code, num_modalities): known & (rows["pattern"] == code) for code in pattern_ids}
+        cells = {
+            name: _cell(
+                rows["probability"][member, column],
+                rows["label"][member, column],
+                subject[member],
+                num_replicates,
+                seed,
+            )
+            for name, member in {"all": known, **members}.items()
+        }
+        results[task] = {"all": cells.pop("all"), "patterns": cells}
+    return results
+
+
+def _cell(probability: Tensor, label: Tensor, subject: Tensor, num_replicates: int, seed: int) -> dict[str, Any]:
+    cell: dict[str, Any] = {
+        "count": len(label),
+        "positives": int(label.sum()),
+        "subjects": len(torch.unique(subject)),
+    }
+    intervals = bootstrap_intervals(probability, label, subject, num_replicates=num_replicates, seed=seed)
+    for name in METRICS:
+        cell[name] = {key: _number(value) for key, value in asdict(intervals[name]).items()}
+    return cell
+
+
+def _number(value: float) -> float | None:
+    """JSON knows no NaN."""
+    return None if math.isnan(value) else value
+
+
+def mask_cells(results: Mapping[str, Any], min_count: int) -> dict[str, Any]:
+    """The same results with cells of fewer rows emptied, for everything that is shown or shared."""
+
+    def mask(cell: Mapping[str, Any]) -> dict[str, Any]:
+        return dict(cell) if cell["count"] >= min_count else dict.fromkeys(cell)
+
+    return {
+        task: {"all": mask(cells["all"]), "patterns": {name: mask(cell) for name, cell in cells["patterns"].items()}}
+        for task, cells in results.items()
+    }
+
+
+def table_rows(cells: Mapping[str, Any]) -> list[list[str]]:
+    """Rows of one task for a person: pattern, count (positives), and each metric with its interval.
+
+    Args:
+        cells: {`all`, `patterns`} of a task; masked cells are left out.
+    """
+    return [
+        [name, f"{cell['count']} ({cell['positives']})", *(_score_text(cell[metric]) for metric in METRICS)]
+        for name, cell in {"all": cells["all"], **cells["patterns"]}.items()
+        if cell["count"] is not None
+    ]
+
+
+def _score_text(score: Mapping[str, Any]) -> str:
+    if score["value"] is None:
+        return "undefined"
+    ends = "" if score["low"] is None else f" ({score['low']:.2f} to {score['high']:.2f})"
+    return f"{score['value']:.2f}{ends}"

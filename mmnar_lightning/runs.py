@@ -1,0 +1,190 @@
+"""The commands: build the parts, run them, write what they leave."""
+
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import torch
+from lightning import Trainer
+
+from data_modules import stage
+from data_modules.cohorts.labels import check_classes
+from data_modules.datamodule import CohortDataModule
+from mmnar_lightning import build, folders, results
+from mmnar_lightning.callbacks.pattern_metrics import PatternMetrics
+from mmnar_lightning.config import ConfigError, ExperimentConfig
+from mmnar_lightning.console import say, show, warn
+from mmnar_lightning.metrics.functional import reliability_curve
+from mmnar_lightning.metrics.intervals import METRICS
+from mmnar_lightning.report import figures
+
+
+def make_cohort(config: ExperimentConfig) -> Path:
+    """Build the cohort of an experiment and show what it holds."""
+    datamodule = build.build_datamodule(config)
+    started = time.monotonic()
+    folder = datamodule.build()
+    manifest = stage.read_json(folder / stage.MANIFEST)
+    _show_cohort(manifest, config.privacy.min_count)
+    say(f"cohort: {folder} ({time.monotonic() - started:.1f} s)")
+    return folder
+
+
+def train(config: ExperimentConfig) -> Path:
+    """Cohort, model, fit, and the test split unless `evaluate=false`; returns the run's folder."""
+    datamodule = _open(config)
+    resumed = folders.run_to_resume(config) if config.resume else None
+    folder = resumed or folders.new_run(config)
+    part = len(list((folder / "logs").glob("*")))
+    module = build.build_module(config, datamodule)
+    metrics = build.build_pattern_metrics(config, datamodule)
+    trainer = build.build_trainer(config, datamodule, folder, metrics, part)
+    say(f"run: {folder}{' (resumed)' if resumed else ''}")
+    trainer.fit(module, datamodule=datamodule, ckpt_path=folder / folders.LAST if resumed else None, weights_only=True)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    if config.evaluate:
+        _evaluate(config, datamodule, folder, trainer, metrics)
+    _finish(folder, trainer)
+    _say_dropped(datamodule)
+    return folder
+
+
+def evaluate(config: ExperimentConfig) -> Path:
+    """Read the test split with the best checkpoint of a run; done once, then only shown."""
+    folder = Path(config.run) if config.run else folders.newest_run(config, folders.BEST)
+    if not (folder / folders.BEST).is_file():
+        raise ConfigError(f"run={config.run}: {folder} holds no {folders.BEST}")
+    if (folder / folders.RESULTS).is_file():
+        say(f"{folder} was evaluated before; the test split is read once")
+        _show_results(stage.read_json(folder / folders.RESULTS)["tasks"], config)
+        return folder
+    datamodule = _open(config)
+    metrics = build.build_pattern_metrics(config, datamodule)
+    part = len(list((folder / "logs").glob("*")))
+    trainer = build.build_trainer(config, datamodule, folder, metrics, part)
+    _evaluate(config, datamodule, folder, trainer, metrics)
+    _finish(folder, trainer)
+    return folder
+
+
+def _open(config: ExperimentConfig) -> CohortDataModule:
+    """Build and open the cohort, and say what a person must know of it."""
+    datamodule = build.build_datamodule(config)
+    datamodule.prepare_data()
+    datamodule.setup()
+    _show_cohort(datamodule.manifest, config.privacy.min_count)
+    _say_dropped(datamodule)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        check_classes(datamodule.manifest["prevalence"])
+    for entry in caught:
+        warn(str(entry.message))
+    return datamodule
+
+
+def _say_dropped(datamodule: CohortDataModule) -> None:
+    for line in (*datamodule.manifest["dropped"], *datamodule.left_out):
+        warn(line)
+
+
+def _evaluate(
+    config: ExperimentConfig, datamodule: CohortDataModule, folder: Path, trainer: Trainer, metrics: PatternMetrics
+) -> None:
+    module = build.build_module(config, datamodule)
+    checkpoint = torch.load(folder / folders.BEST, map_location="cpu", weights_only=True)
+    if checkpoint["hyper_parameters"]["cohort_fingerprint"] != datamodule.manifest["fingerprint"]:
+        raise ConfigError(f"{folder / folders.BEST} was trained on another cohort than {datamodule.folder}")
+    module.load_state_dict(checkpoint["state_dict"])
+    trainer.test(module, datamodule=datamodule, verbose=False)
+    if trainer.is_global_zero:
+        _write_results(config, datamodule, folder, metrics, checkpoint)
+
+
+def _write_results(
+    config: ExperimentConfig,
+    datamodule: CohortDataModule,
+    folder: Path,
+    metrics: PatternMetrics,
+    checkpoint: dict[str, Any],
+) -> None:
+    rows, tasks, num_modalities = metrics.rows, datamodule.tasks, len(datamodule.modalities)
+    subject = datamodule.arrays.subject[rows["row_id"]]
+    results.predictions(rows, datamodule.cohort, tasks, num_modalities).write_parquet(folder / "predictions.parquet")
+    scored = results.score(
+        rows,
+        subject,
+        tasks,
+        datamodule.patterns,
+        num_modalities,
+        num_replicates=config.evaluation.num_replicates,
+        seed=config.seed,
+    )
+    content = {
+        "experiment": config.experiment,
+        "run_id": folder.name,
+        "seed": config.seed,
+        "dataset": config.dataset,
+        "simulated": datamodule.manifest["simulated"],
+        "cohort": datamodule.manifest["fingerprint"],
+        "versions": datamodule.manifest["versions"],
+        "modalities": [modality.name for modality in datamodule.modalities],
+        "dropped": [*datamodule.manifest["dropped"], *datamodule.left_out],
+        "checkpoint": {"epoch": checkpoint["epoch"], "step": checkpoint["global_step"]},
+        "split": {"name": "test", "rows": len(subject), "subjects": len(torch.unique(subject))},
+        "intervals": {"level": 0.95, "num_replicates": config.evaluation.num_replicates, "clusters": "subjects"},
+        "tasks": scored,
+    }
+    _draw(config, rows, scored, tasks, folder / "figures")
+    stage.write_json(folder / folders.RESULTS, content)
+    _show_results(scored, config)
+
+
+def _draw(
+    config: ExperimentConfig, rows: dict[str, Any], scored: dict[str, Any], tasks: list[str], folder: Path
+) -> None:
+    masked = results.mask_cells(scored, config.privacy.min_count)
+    for metric in METRICS:
+        figures.save(figures.interval_plot(masked, metric), folder / f"{metric}.png")
+    curves = {}
+    for column, task in enumerate(tasks):
+        known = rows["label_mask"][:, column]
+        if int(known.sum()) >= config.privacy.min_count:
+            curves[task] = reliability_curve(rows["probability"][known, column], rows["label"][known, column])
+    if curves:
+        figures.save(figures.reliability_plot(curves), folder / "reliability.png")
+
+
+def _show_results(scored: dict[str, Any], config: ExperimentConfig) -> None:
+    min_count = config.privacy.min_count
+    header = ["pattern", "rows (positive)", *(name.replace("_", " ") for name in METRICS)]
+    for task, cells in results.mask_cells(scored, min_count).items():
+        rows = results.table_rows(cells)
+        hidden = 1 + len(cells["patterns"]) - len(rows)
+        show(f"{task}, test split, 95 % intervals clustered by subject", header, rows)
+        if hidden:
+            say(f"{hidden} patterns with fewer than {min_count} rows are masked; results.json holds them")
+
+
+def _show_cohort(manifest: dict[str, Any], min_count: int) -> None:
+    show("attrition", ["rule", "rows", "subjects"], [list(entry.values()) for entry in manifest["attrition"]])
+    names = ", ".join(modality["name"] for modality in manifest["modalities"])
+    shown = [
+        [entry["label"], entry["present"], entry["rows"] if entry["rows"] >= min_count else f"< {min_count}"]
+        for entry in manifest["patterns"][: figures.MAX_PATTERNS]
+    ]
+    show(f"patterns of {names}", ["pattern", "present", "rows"], shown)
+
+
+def _finish(folder: Path, trainer: Trainer) -> None:
+    """Join the CSV files of all starts into metrics.csv, and mark the run as done."""
+    if not trainer.is_global_zero:
+        return
+    parts = sorted((folder / "logs").glob("*/metrics.csv"), key=lambda path: int(path.parent.name))
+    if parts:
+        joined = pl.concat([pl.read_csv(path, infer_schema_length=None) for path in parts], how="diagonal_relaxed")
+        joined.write_csv(folder / "metrics.csv")
+    (folder / folders.DONE).touch()
+    say(f"run: {folder}")
