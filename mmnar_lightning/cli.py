@@ -21,8 +21,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.add_argument("settings", nargs="*", metavar="key=value", help="settings, see experiments/README.md")
     parsed = parser.parse_args(arguments)
     from mmnar_lightning import config as configuration
-    from mmnar_lightning.console import warn
+    from mmnar_lightning.console import quieten, warn
 
+    quieten()
     try:
         return _run(parsed.command, configuration.load(parsed.settings))
     except ValueError as error:

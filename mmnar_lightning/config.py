@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field, make_dataclass
+from dataclasses import dataclass, field, fields, make_dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
@@ -225,16 +225,15 @@ def _explain(error: OmegaConfBaseException, words: Sequence[str]) -> ConfigError
     if isinstance(error, ConfigKeyError):
         known = [name for dataset in COHORT_CONFIGS for name in _keys(_schema(dataset))]
         near = get_close_matches(key, known, n=1)
-        hint = (
-            f"; did you mean {near[0]}?" if near else f"; known keys begin with {', '.join(map(str, _schema('mimic')))}"
-        )
+        roots = ", ".join(part.name for part in fields(ExperimentConfig))
+        hint = f"; did you mean {near[0]}?" if near else f"; known keys begin with {roots}"
         return ConfigError(f"{given}: unknown setting {key!r}{hint}")
     return ConfigError(f"{given}: {str(error).splitlines()[0]}")
 
 
 def _keys(node: DictConfig, prefix: str = "") -> list[str]:
     keys = []
-    for name in node:
+    for name in map(str, node):
         full = f"{prefix}{name}"
         keys.append(full)
         value = node._get_node(name)

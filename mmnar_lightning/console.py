@@ -1,6 +1,9 @@
 """What a person reads in the terminal; one process of a run speaks."""
 
+import logging
+import os
 import sys
+import warnings
 from collections.abc import Iterable, Sequence
 
 from lightning.pytorch.utilities import rank_zero_only
@@ -12,6 +15,14 @@ WIDTH = 120
 """Characters of a line where the output is not a terminal."""
 
 _CONSOLE = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDTH)
+
+
+def quieten() -> None:
+    """Keep advertisements and notes of libraries out of what a person reads; their warnings stay."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    os.environ.setdefault("WANDB_SILENT", "true")
+    warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
 
 
 @rank_zero_only

@@ -179,7 +179,7 @@ def by_hand(raw, row, concept):
 )
 def test_summaries_of_the_demo_equal_those_of_a_plain_loop(demo, mimic_demo, tmp_path, modality, file, names):
     columns, out, present = written(demo, modality, tmp_path)
-    rows = [row for row in demo[1].iter_rows(named=True) if row["row_id"] % 23 == 0]
+    rows = [row for row in demo[1].iter_rows(named=True) if row["row_id"] % 11 == 0]
     raw = raw_rows(mimic_demo / file, item_ids([NAMED[name] for name in names]))
     subjects = {row["subject_id"] for row in rows}
     observed = 0

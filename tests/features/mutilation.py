@@ -1,0 +1,124 @@
+"""A release as it stood at the landmarks of some rows: everything that became known later is taken out."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import polars as pl
+
+from data_modules.cohorts.linking import admission_intervals
+from data_modules.cohorts.mimic_iv import read_admissions, read_stays
+from data_modules.features.mimic_iv import MIMIC_MODALITIES
+from data_modules.features.modality import Sources
+from data_modules.features.store import create
+from data_modules.sources.mimic_iv import MIMIC_IV
+from data_modules.sources.reader import Release
+
+EVENTS: Mapping[str, tuple[str, ...]] = {
+    "admissions": ("admittime",),
+    "icustays": ("intime",),
+    "labevents": ("storetime", "charttime"),
+    "chartevents": ("storetime", "charttime"),
+    "microbiologyevents": ("storetime", "charttime", "chartdate"),
+    "prescriptions": ("starttime",),
+    "procedureevents": ("storetime", "starttime"),
+    "discharge_notes": ("storetime", "charttime"),
+    "radiology_notes": ("storetime", "charttime"),
+    "cxr_metadata": ("taken",),
+}
+"""Table -> when a row of it was available: the first of these that is filled."""
+
+CELLS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "patients": {"dod": ("dod",)},
+    "admissions": {
+        "dischtime": ("dischtime", "discharge_location", "hospital_expire_flag"),
+        "deathtime": ("deathtime",),
+        "edouttime": ("edouttime",),
+    },
+    "icustays": {"outtime": ("outtime", "los", "last_careunit")},
+    "prescriptions": {"stoptime": ("stoptime",)},
+    "procedureevents": {"endtime": ("endtime", "value", "statusdescription")},
+}
+"""Table -> time -> cells that are not known before it."""
+
+
+def _time(column: str) -> pl.Expr:
+    text = pl.col(column)
+    if column == "dod":
+        return text.str.to_datetime("%Y-%m-%d", strict=False) + pl.duration(hours=23, minutes=59, seconds=59)
+    if column == "taken":
+        clock = pl.col("StudyTime").str.split(".").list.first().str.zfill(6)
+        return (pl.col("StudyDate") + clock).str.to_datetime("%Y%m%d%H%M%S", strict=False)
+    return text.str.to_datetime("%Y-%m-%d %H:%M:%S", strict=False)
+
+
+def mutilate(release: Release, landmarks: pl.DataFrame, folder: Path) -> tuple[Release, dict[str, int]]:
+    """Copy the tables of the subjects of `landmarks` without what came after; also counts of deletions.
+
+    Args:
+        release: the whole.
+        landmarks: `subject_id`, each once, and `landmark_at`.
+        folder: where the copy goes.
+    """
+    counts = {}
+    known = landmarks.select(pl.col("subject_id").cast(pl.String), "landmark_at").lazy()
+    for name in (*EVENTS, "patients"):
+        if not release.has(name):
+            continue
+        raw = pl.scan_csv(release.files[name], infer_schema=False).join(known, on="subject_id").collect()
+        kept = raw
+        if name in EVENTS:
+            available = pl.coalesce(_time(column) for column in EVENTS[name])
+            kept = raw.filter((available <= pl.col("landmark_at")).fill_null(value=False))
+        for time, cells in CELLS.get(name, {}).items():
+            later = (_time(time) > pl.col("landmark_at")).fill_null(value=False)
+            counts[f"{name}.{time}"] = kept.select(later.sum()).item()
+            blank = [pl.when(~later).then(pl.col(cell)).alias(cell) for cell in cells]
+            kept = kept.with_columns(blank)
+        counts[name] = raw.height - kept.height
+        file = folder / f"{MIMIC_IV.tables[name].path}.csv"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        kept.drop("landmark_at").write_csv(file)
+    return Release(MIMIC_IV, [folder]), counts
+
+
+def sources_at(release: Release, rows: pl.DataFrame, scratch: Path, vocabularies: Mapping[str, list[str]]) -> Sources:
+    """What the writers see of `rows` in a release; only ids and times of prediction come from `rows`."""
+    scratch.mkdir()
+    ids = rows.select("row_id", "hadm_id", "stay_id", "landmark_at", "prediction_at")
+    admissions = read_admissions(release)
+    intervals = admission_intervals(admissions.lazy()).drop("subject_id").collect()
+    seen = ids.join(admissions, on="hadm_id", how="left").join(intervals, on="hadm_id", how="left").sort("row_id")
+    return Sources(
+        release=release,
+        rows=seen,
+        tables={"admissions": admissions, "icustays": read_stays(release)},
+        train=seen.select("row_id", "subject_id"),
+        scratch=scratch,
+        min_vocabulary_subjects=1,
+        max_vocabulary=500,
+        vocabularies=vocabularies,
+    )
+
+
+def features(sources: Sources, names: list[str], folder: Path) -> tuple[dict[str, object], dict[str, list[str]]]:
+    """Modality -> everything that a row gets of it, as bytes or sorted rows; and the vocabularies used."""
+    written: dict[str, object] = {}
+    vocabularies: dict[str, list[str]] = {}
+    for name in names:
+        definition = MIMIC_MODALITIES[name]
+        if definition.files is not None:
+            present = definition.files(sources, folder / name)
+            (file,) = (folder / name).glob("*.parquet")
+            written[name] = sorted(pl.read_parquet(file).rows(), key=repr)
+            written[f"present/{name}"] = present.to_list()
+            continue
+        block = definition.block(sources)
+        values = create(folder / name, sources.rows.height, block.columns)
+        present = block.write(values)
+        prefix = block.columns[-1].split("/")[0]
+        if block.columns[-1] == f"{prefix}/distinct":
+            vocabularies[prefix] = [column.removeprefix(f"{prefix}/") for column in block.columns[:-1]]
+        written[name] = [values[row].tobytes() for row in range(len(values))]
+        written[f"present/{name}"] = present.tolist()
+        written[f"columns/{name}"] = block.columns
+    return written, vocabularies
