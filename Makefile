@@ -1,13 +1,12 @@
 # Every target is a sentence in `make help`; every variable is passed on to `mmnar` unchanged.
 PYTHON ?= python3
 TORCH_INDEX ?=
-DATASET ?= mimic
 ARGS ?=
 BIN := .venv/bin
 
 # Settings that stand on the command line of make travel as environment variables or key=value words.
 export MIMIC_ROOT EICU_ROOT
-WORDS = dataset=$(DATASET) $(if $(COHORT),paths.cohort='$(COHORT)') $(if $(RESUME),resume=$(RESUME)) \
+WORDS = $(if $(filter-out undefined,$(origin DATASET)),dataset=$(DATASET)) $(if $(COHORT),paths.cohort='$(COHORT)') $(if $(RESUME),resume=$(RESUME)) \
         $(if $(DEVICES),trainer.devices=$(DEVICES)) $(if $(SEED),seed=$(SEED)) $(ARGS)
 
 .DEFAULT_GOAL := help
@@ -30,8 +29,8 @@ cohort: setup ## Build the cohort of an experiment from the raw release (no netw
 train: setup ## Raw release -> cohort -> trained model -> test metrics. DATASET=mimic MIMIC_ROOT=/path
 	$(BIN)/mmnar train $(WORDS)
 
-evaluate: setup ## Read the test split once with the best checkpoint of the newest run (OUT=run folder for another).
-	$(BIN)/mmnar evaluate $(if $(OUT),run='$(OUT)') $(WORDS)
+evaluate: setup ## Read the test split once, with the best checkpoint of the newest run (ARGS="run=FOLDER" for another).
+	$(BIN)/mmnar evaluate $(WORDS)
 
 doctor: setup ## Say which tables a root holds, which are missing, and what each missing one costs.
 	$(BIN)/mmnar doctor $(WORDS)

@@ -25,7 +25,7 @@ from data_modules.sources.errors import SourceError
 from data_modules.sources.reader import Release
 from data_modules.vocabulary import Modality
 
-BUILDER_VERSION = 1
+BUILDER_VERSION = 2
 """Raised whenever the same settings and files would give another cohort."""
 
 COHORT, ATTRITION, MODALITIES = "cohort.parquet", "attrition.csv", "modalities"
@@ -84,7 +84,11 @@ def plan(release: Release, config: CohortConfig) -> Plan:
 
 def cohort_folder(release: Release, config: CohortConfig, data: Path) -> Path:
     """Where the cohort of these settings and files lies, built or not."""
-    return data / "cohorts" / f"{config.name}-{stage.digest(_identity(release, config))}"
+    return _folder(config, _identity(release, config), data)
+
+
+def _folder(config: CohortConfig, identity: dict[str, Any], data: Path) -> Path:
+    return data / "cohorts" / f"{config.name}-{stage.digest(identity)}"
 
 
 def build_cohort(release: Release, config: MIMICCohortConfig, data: Path) -> Path:
@@ -103,11 +107,12 @@ def build_cohort(release: Release, config: MIMICCohortConfig, data: Path) -> Pat
         StageError: when the folder cannot be written.
     """
     planned = plan(release, config)
-    target = cohort_folder(release, config, data)
+    identity = _identity(release, config)
+    target = _folder(config, identity, data)
 
     def write(folder: Path) -> None:
         with release.explained():
-            _write(folder, release, config, planned)
+            _write(folder, release, config, planned, identity)
 
     stage.run_stage(target, write, "paths.data")
     return target
@@ -123,7 +128,7 @@ def _identity(release: Release, config: CohortConfig) -> dict[str, Any]:
     }
 
 
-def _write(folder: Path, release: Release, config: MIMICCohortConfig, planned: Plan) -> None:
+def _write(folder: Path, release: Release, config: MIMICCohortConfig, planned: Plan, identity: dict[str, Any]) -> None:
     built = build_rows(release, config)
     rows = built.rows.with_columns(pl.col("subject_id").cast(pl.String).alias("subject_text"))
     drawn = splits.draw(rows["subject_text"], config.split)
@@ -150,7 +155,7 @@ def _write(folder: Path, release: Release, config: MIMICCohortConfig, planned: P
     columns.validate(cohort, folder)
     cohort.write_parquet(folder / COHORT)
     built.attrition.write_csv(folder / ATTRITION)
-    stage.write_json(folder / stage.MANIFEST, _manifest(sources, config, planned, built, cohort, modalities))
+    stage.write_json(folder / stage.MANIFEST, _manifest(sources, identity, planned, built, cohort, modalities))
 
 
 def _write_modality(folder: Path, name: str, parts: list[str], sources: Sources) -> tuple[Modality, store.BoolArray]:
@@ -184,14 +189,13 @@ def _block(definition: Definition, sources: Sources) -> Block:
 
 def _manifest(
     sources: Sources,
-    config: MIMICCohortConfig,
+    identity: dict[str, Any],
     planned: Plan,
     built: CohortRows,
     cohort: pl.DataFrame,
     modalities: list[Modality],
 ) -> dict[str, Any]:
     """What a reader must know of a cohort; plain values."""
-    identity = _identity(sources.release, config)
     names = [modality.name for modality in modalities]
     notes = {"discharge_note stored by": note_presence(sources)} if "discharge_note" in names else {}
     declared = {name: MIMIC_MODALITIES[name].declares for name in names if MIMIC_MODALITIES[name].declares}
@@ -209,9 +213,9 @@ def _manifest(
         "modalities": [modality.to_dict() for modality in modalities],
         "dropped": planned.dropped,
         "declared": declared,
-        "tasks": config.tasks,
+        "tasks": identity["config"]["tasks"],
         "patterns": presence.count_patterns(cohort, names),
-        "prevalence": presence.prevalence(cohort, config.tasks),
+        "prevalence": presence.prevalence(cohort, identity["config"]["tasks"]),
         "counts": {**built.notes, **notes},
         "packages": {name: version(name) for name in ("mmnar-lightning", "polars", "numpy")},
     }

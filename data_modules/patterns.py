@@ -29,8 +29,7 @@ def encode(present: Tensor) -> Tensor:
     [5, 0]
     """
     num_modalities = present.shape[-1]
-    if num_modalities > MAX_MODALITIES:
-        raise ValueError(f"{num_modalities} modalities do not fit a pattern id; at most {MAX_MODALITIES} do")
+    _require_fit(num_modalities)
     weights = torch.ones(num_modalities, dtype=torch.int64, device=present.device)
     weights = weights << torch.arange(num_modalities, device=present.device)
     return (present.to(torch.int64) * weights).sum(-1)
@@ -46,9 +45,13 @@ def decode(pattern: Tensor, num_modalities: int) -> Tensor:
     Returns:
         (..., M) bool.
 
+    Raises:
+        ValueError: with more modalities than an int64 holds.
+
     >>> decode(torch.tensor([5, 0]), 3).tolist()
     [[True, False, True], [False, False, False]]
     """
+    _require_fit(num_modalities)
     bits = torch.arange(num_modalities, device=pattern.device)
     return ((pattern.unsqueeze(-1) >> bits) & 1).bool()
 
@@ -69,8 +72,9 @@ def parse(text: str) -> int:
     5
 
     Raises:
-        ValueError: for any character but 0 and 1.
+        ValueError: for any character but 0 and 1, or more of them than an int64 holds.
     """
+    _require_fit(len(text))
     if set(text) - {"0", "1"}:
         raise ValueError(f"pattern label {text!r} must consist of 0 and 1, one character a modality")
     return sum(1 << bit for bit, character in enumerate(text) if character == "1")
@@ -84,3 +88,8 @@ def describe(pattern: int, modalities: Sequence[str]) -> str:
     """
     names = [name for bit, name in enumerate(modalities) if pattern >> bit & 1]
     return " + ".join(names) or "nothing"
+
+
+def _require_fit(num_modalities: int) -> None:
+    if num_modalities > MAX_MODALITIES:
+        raise ValueError(f"{num_modalities} modalities do not fit a pattern id; at most {MAX_MODALITIES} do")

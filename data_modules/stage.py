@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 MANIFEST = "manifest.json"
 
@@ -36,6 +38,21 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold a lock between processes, saying so before waiting for another."""
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        logging.getLogger(__name__).warning("waiting for another process that builds %s", path.parent)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def run_stage(target: Path, write: Callable[[Path], None], setting: str) -> bool:
     """Write a folder unless it is there.
 
@@ -57,7 +74,7 @@ def run_stage(target: Path, write: Callable[[Path], None], setting: str) -> bool
     partial = target.with_name(f".{target.name}.partial")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(target.with_name(f".{target.name}.lock")):
+        with _locked(target.with_name(f".{target.name}.lock")):
             if (target / MANIFEST).is_file():
                 return False
             shutil.rmtree(partial, ignore_errors=True)

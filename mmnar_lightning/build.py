@@ -85,20 +85,21 @@ def build_loggers(config: ExperimentConfig, folder: Path, part: int) -> list[Log
     if config.wandb.enabled:
         import wandb
 
-        loggers.append(
-            WandbLogger(
-                name=f"{config.experiment}/{folder.name}",
-                id=folder.name,
-                project=config.wandb.project,
-                entity=config.wandb.entity,
-                group=config.experiment,
-                tags=[*config.wandb.tags, config.dataset],
-                save_dir=folder,
-                offline=not os.environ.get("WANDB_API_KEY"),
-                config=_loggable(config),
-                settings=wandb.Settings(console="off", silent=True, disable_git=True, x_disable_meta=True),
-            )
+        logger = WandbLogger(
+            name=f"{config.experiment}/{folder.name}",
+            id=folder.name,
+            project=config.wandb.project,
+            entity=config.wandb.entity,
+            group=config.experiment,
+            tags=[*config.wandb.tags, config.dataset],
+            save_dir=folder,
+            offline=not os.environ.get("WANDB_API_KEY"),
+            config=_loggable(config),
+            settings=wandb.Settings(console="off", silent=True, disable_git=True, x_disable_meta=True),
         )
+        # Lightning 2.6 passes a setting that wandb no longer has, which prints a warning at every start.
+        logger._wandb_init.pop("anonymous", None)
+        loggers.append(logger)
     return loggers
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]  # its types are a package that nothing else needs
 
 from data_modules.cohorts.config import CohortConfig
 from data_modules.cohorts.mimic_iv import MIMICCohortConfig
@@ -20,6 +21,9 @@ from mmnar_lightning.optim import OptimConfig
 
 COHORT_CONFIGS: dict[str, type[CohortConfig]] = {"mimic": MIMICCohortConfig, "custom": CustomCohortConfig}
 """Dataset -> the settings of its cohort."""
+
+MAX_SEED = 2**32
+"""The generators of PyTorch on a CPU read 32 bits of a seed."""
 
 
 class ConfigError(ValueError):
@@ -86,6 +90,11 @@ class PrivacyConfig:
     min_count: int = 10
     """Cells with fewer rows are masked everywhere but in the local results.json."""
 
+    def __post_init__(self) -> None:
+        """Refuse a negative count."""
+        if self.min_count < 0:
+            raise ValueError(f"privacy.min_count={self.min_count} must be at least 0")
+
 
 @dataclass(kw_only=True)
 class WandbConfig:
@@ -128,6 +137,11 @@ class ExperimentConfig:
     privacy: PrivacyConfig = field(default_factory=PrivacyConfig)
     wandb: WandbConfig = field(default_factory=WandbConfig)
 
+    def __post_init__(self) -> None:
+        """Refuse a seed that some generator would not take."""
+        if not 0 <= self.seed < MAX_SEED:
+            raise ValueError(f"seed={self.seed} must be in [0, {MAX_SEED})")
+
 
 def load(words: Sequence[str]) -> ExperimentConfig:
     """Compose the configuration of a command line.
@@ -152,6 +166,8 @@ def load(words: Sequence[str]) -> ExperimentConfig:
         config = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
         raise _explain(error, words) from error
+    except YAMLError as error:
+        raise ConfigError(f"{_unreadable(words)}: the value is not readable; quote it as YAML") from error
     except ValueError as error:
         raise ConfigError(str(error)) from error
     assert isinstance(config, ExperimentConfig)
@@ -212,7 +228,10 @@ def _files(asked: DictConfig) -> list[DictConfig]:
 
 
 def _read(path: Path) -> DictConfig:
-    loaded = OmegaConf.load(path)
+    try:
+        loaded = OmegaConf.load(path)
+    except YAMLError as error:
+        raise ConfigError(f"{path}: this file is not readable YAML ({' '.join(str(error).split())})") from error
     if not isinstance(loaded, DictConfig):
         raise ConfigError(f"{path}: expected keys and values")
     return loaded
@@ -222,13 +241,37 @@ def _explain(error: OmegaConfBaseException, words: Sequence[str]) -> ConfigError
     """Say an OmegaConf error with the full key, and the nearest key where the key is unknown."""
     key = str(getattr(error, "full_key", None) or "")
     given = next((word for word in words if word.startswith(f"{key}=")), str(key))
+    group = next((word for word in words if _names_group(word)), "")
+    if group and not key:
+        return ConfigError(f"{group}: this is a group of settings; name one of them, for example {_example(group)}")
     if isinstance(error, ConfigKeyError):
         known = [name for dataset in COHORT_CONFIGS for name in _keys(_schema(dataset))]
         near = get_close_matches(key, known, n=1)
         roots = ", ".join(part.name for part in fields(ExperimentConfig))
         hint = f"; did you mean {near[0]}?" if near else f"; known keys begin with {roots}"
         return ConfigError(f"{given}: unknown setting {key!r}{hint}")
-    return ConfigError(f"{given}: {str(error).splitlines()[0]}")
+    return ConfigError(f"{given or 'a YAML file'}: {str(error).splitlines()[0]}")
+
+
+def _names_group(word: str) -> bool:
+    """Whether a word gives one value to a group of settings."""
+    key = word.partition("=")[0]
+    return any(isinstance(OmegaConf.select(_schema(dataset), key), DictConfig) for dataset in COHORT_CONFIGS)
+
+
+def _example(word: str) -> str:
+    key = word.partition("=")[0]
+    return next(name for dataset in COHORT_CONFIGS for name in _keys(_schema(dataset)) if name.startswith(f"{key}."))
+
+
+def _unreadable(words: Sequence[str]) -> str:
+    """The first word whose value is not YAML."""
+    for word in words:
+        try:
+            OmegaConf.from_dotlist([word])
+        except YAMLError:
+            return word
+    return " ".join(words)
 
 
 def _keys(node: DictConfig, prefix: str = "") -> list[str]:

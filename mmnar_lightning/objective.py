@@ -1,5 +1,6 @@
 """The objective: loss terms first, then one weighted sum."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -19,10 +20,10 @@ class ObjectiveConfig:
     """Weight of each task; 1 where it is not named."""
 
     def __post_init__(self) -> None:
-        """Refuse negative weights."""
+        """Refuse weights that are negative or no number."""
         for task, weight in self.task_weights.items():
-            if weight < 0:
-                raise ValueError(f"objective.task_weights.{task}={weight} must be at least 0")
+            if not 0 <= weight < math.inf:
+                raise ValueError(f"objective.task_weights.{task}={weight} must be at least 0 and finite")
 
 
 class Objective(nn.Module):
@@ -54,6 +55,8 @@ class Objective(nn.Module):
         return tasks | outputs.terms
 
     def forward(self, terms: dict[str, Tensor]) -> Tensor:
-        """The weighted sum of the terms, a scalar."""
-        per_task = torch.stack([terms[f"task/{name}"] for name in self.tasks])
-        return (self.task_weight * per_task).sum()
+        """The weighted sum of the terms, a scalar; what the model itself adds counts as it comes."""
+        names = [f"task/{name}" for name in self.tasks]
+        per_task = torch.stack([terms[name] for name in names])
+        added = [term for name, term in terms.items() if name not in names]
+        return torch.stack([(self.task_weight * per_task).sum(), *added]).sum()

@@ -26,14 +26,14 @@ class OptimConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot train."""
-        if self.lr <= 0:
-            raise ValueError(f"optim.lr={self.lr} must be above 0")
+        if not 0 < self.lr < math.inf:
+            raise ValueError(f"optim.lr={self.lr} must be above 0 and finite")
         for key in ("warmup_fraction", "final_fraction"):
             if not 0 <= getattr(self, key) < 1:
                 raise ValueError(f"optim.{key}={getattr(self, key)} must be in [0, 1)")
         for key in ("weight_decay", "gradient_clip"):
-            if getattr(self, key) < 0:
-                raise ValueError(f"optim.{key}={getattr(self, key)} must be at least 0")
+            if not 0 <= getattr(self, key) < math.inf:
+                raise ValueError(f"optim.{key}={getattr(self, key)} must be at least 0 and finite")
 
 
 def rate_factor(step: int, num_steps: int, config: OptimConfig) -> float:

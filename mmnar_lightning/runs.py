@@ -18,6 +18,7 @@ from mmnar_lightning.config import ConfigError, ExperimentConfig
 from mmnar_lightning.console import say, show, warn
 from mmnar_lightning.metrics.functional import reliability_curve
 from mmnar_lightning.metrics.intervals import METRICS
+from mmnar_lightning.module import MMNARModule
 from mmnar_lightning.report import figures
 
 
@@ -42,14 +43,21 @@ def train(config: ExperimentConfig) -> Path:
     metrics = build.build_pattern_metrics(config, datamodule)
     trainer = build.build_trainer(config, datamodule, folder, metrics, part)
     say(f"run: {folder}{' (resumed)' if resumed else ''}")
-    trainer.fit(module, datamodule=datamodule, ckpt_path=folder / folders.LAST if resumed else None, weights_only=True)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    _fit(trainer, module, datamodule, folder / folders.LAST if resumed else None)
     if config.evaluate:
         _evaluate(config, datamodule, folder, trainer, metrics)
     _finish(folder, trainer)
     _say_dropped(datamodule)
     return folder
+
+
+def _fit(trainer: Trainer, module: MMNARModule, datamodule: CohortDataModule, checkpoint: Path | None) -> None:
+    with warnings.catch_warnings():
+        if checkpoint is not None:
+            warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+        trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
 
 
 def evaluate(config: ExperimentConfig) -> Path:

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+import numpy as np
+import polars as pl
 import pytest
 
 DEMO = "mimic-iv-demo"
@@ -27,3 +29,52 @@ def mimic_demo() -> Path:
 def mimic_demo_roots(mimic_demo: Path) -> str:
     """The demo, with its rebuilt chartevents as a second root."""
     return f"{mimic_demo}:{mimic_demo / 'reconstructed_from_meds'}"
+
+
+def write_custom_cohort(folder: Path, num_subjects: int = 120, seed: int = 0) -> Path:
+    """A small cohort that obeys docs/cohort.md: two modalities, two tasks that they predict."""
+    generator = np.random.default_rng(seed)
+    rows_of = generator.integers(1, 4, num_subjects)
+    subject = np.repeat(np.arange(num_subjects), rows_of)
+    num_rows = len(subject)
+    health = generator.normal(size=num_rows)
+    seen = generator.random(num_rows) < 1 / (1 + np.exp(-health))
+    table = health[:, None] + generator.normal(size=(num_rows, 5))
+    pl.DataFrame(
+        {
+            "row_id": np.arange(num_rows),
+            "subject_id": [f"s{number:04d}" for number in subject],
+            "label/first": health + generator.normal(size=num_rows) > 0.3,
+            "label/second": pl.Series(health > 0.8).set(pl.Series(generator.random(num_rows) < 0.1), None),
+            "present/table": [True] * num_rows,
+            "present/vectors": seen,
+        }
+    ).write_parquet(_made(folder) / "cohort.parquet")
+    columns = {f"c{column}": table[:, column] for column in range(table.shape[1])}
+    pl.DataFrame({"row_id": np.arange(num_rows), **columns}).write_parquet(
+        _made(folder / "modalities" / "table") / "table.parquet"
+    )
+    vectors = (health[:, None] + generator.normal(size=(num_rows, 8))).astype(np.float32)
+    vectors[~seen] = np.nan
+    np.save(_made(folder / "modalities" / "vectors") / "vectors.npy", vectors)
+    return folder
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture
+def custom_cohort(tmp_path: Path) -> Path:
+    """A folder that someone else might have written."""
+    return write_custom_cohort(tmp_path / "given")
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to run commands in, with nothing of this machine's environment that they read."""
+    for name in ("MIMIC_ROOT", "EICU_ROOT", "COHORT", "WANDB_API_KEY", "MMNAR_RUN_ID"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

@@ -19,6 +19,8 @@ from data_modules.sources.reader import Release
 OBSERVATION_TYPES = ("EU OBSERVATION", "AMBULATORY OBSERVATION", "DIRECT OBSERVATION")
 ELECTIVE_TYPES = ("ELECTIVE", "SURGICAL SAME DAY ADMISSION")
 LANDMARK_HOURS = 24
+AFTER_DISCHARGE = ("discharge_note", "diagnosis_codes", "drg_codes")
+"""Modalities that do not exist before discharge."""
 DEFAULT_TASKS = {
     "discharge": ("readmission_30d", "icu_90d", "mortality_180d"),
     "icu_24h": ("in_hospital_mortality",),
@@ -77,9 +79,10 @@ class MIMICCohortConfig(CohortConfig):
                     f"cohort.index=last has no later admission, so {task.name} would be False by construction; "
                     "use first or every, or drop the task"
                 )
-        if self.landmark != "discharge" and "discharge_note" in self.modalities:
+        late = sorted(set(AFTER_DISCHARGE) & set(self.modalities)) if self.landmark != "discharge" else []
+        if late:
             raise ValueError(
-                "cohort.modalities: discharge_note is written after discharge and tells how the stay ended; "
+                f"cohort.modalities: {', '.join(late)} is written after discharge and tells how the stay ended; "
                 f"it cannot be an input at cohort.landmark={self.landmark}"
             )
         if self.in_unit and self.landmark != "icu_24h":
@@ -120,7 +123,7 @@ def build_rows(release: Release, config: MIMICCohortConfig) -> CohortRows:
     candidates = _discharge(counted, config) if config.landmark == "discharge" else _icu(counted, stays, config)
     candidates = _add_outcomes(candidates, counted, stays, config)
     rows, attrition = apply_rules(candidates, _rules(config), f"{config.index} index")
-    attrition = pl.concat([_before_index(admissions, counted), attrition])
+    attrition = pl.concat([_before_index(release, admissions, counted), attrition])
     if rows.is_empty():
         emptied = attrition.filter(pl.col("rows") == 0)["rule"][0]
         raise SourceError(
@@ -178,9 +181,13 @@ def _check_reversed(release: Release, admissions: pl.DataFrame, config: MIMICCoh
         )
 
 
+def _in_order() -> pl.Expr:
+    return pl.col("dischtime") >= pl.col("admittime")
+
+
 def _counting_admissions(admissions: pl.DataFrame, config: MIMICCohortConfig) -> pl.DataFrame:
     """Admissions that count at all, as an index and as an outcome."""
-    keep = pl.col("dischtime") >= pl.col("admittime")
+    keep = _in_order()
     if not config.observation_stays:
         keep &= ~pl.col("admission_type").is_in(OBSERVATION_TYPES).fill_null(value=False)
     if not config.organ_donors:
@@ -194,8 +201,14 @@ def _begins_after_death() -> pl.Expr:
     return (pl.col("admittime") >= earlier_death) | (pl.col("dod") < pl.col("admittime").dt.date())
 
 
-def _before_index(admissions: pl.DataFrame, counted: pl.DataFrame) -> pl.DataFrame:
-    frames = {"admissions": admissions, "admissions that count (dates in order, switches)": counted}
+def _before_index(release: Release, admissions: pl.DataFrame, counted: pl.DataFrame) -> pl.DataFrame:
+    """What was left out before the index was picked, in the form of an attrition table."""
+    frames = {
+        "admissions": release.scan("admissions", ["subject_id"]).collect(),
+        "of a subject in patients": admissions,
+        "discharged at or after admission": admissions.filter(_in_order()),
+        "that count (observation_stays, organ_donors)": counted,
+    }
     return pl.DataFrame(
         {
             "rule": list(frames),

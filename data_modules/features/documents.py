@@ -31,7 +31,7 @@ def notes(release: Release, table: str, windows: pl.LazyFrame, *, own_admission_
         own_admission_only: keep only notes that carry the hadm_id of the row.
 
     Returns:
-        `row_id`, `document_id`, `hours` (to the landmark), `text`, in the order of the file.
+        `row_id`, `document_id`, `hours` (to the landmark), `text`, in no order; readers sort by row, hours and id.
     """
     texts = release.scan(table, COLUMNS).filter(pl.col("text").is_not_null())
     if own_admission_only:

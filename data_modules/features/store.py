@@ -1,6 +1,7 @@
 """Arrays on disk: one float32 row per row of the cohort, memory-mapped, with statistics of the train rows."""
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,12 +37,19 @@ class Statistics:
 
 
 def create(folder: Path, num_rows: int, columns: list[str]) -> FloatArray:
-    """Make the array of a modality on disk; rows that are never written take no room on most file systems."""
+    """Make the array of a modality on disk, all zero.
+
+    Raises:
+        OSError: when the disk has no room for it. The room is taken now: writing into a mapped file that has none
+            would end the process without a word.
+    """
     folder.mkdir(parents=True)
     (folder / COLUMNS).write_text(json.dumps(columns, indent=0), encoding="utf-8")
-    array: FloatArray = np.lib.format.open_memmap(
-        folder / VALUES, mode="w+", dtype=np.float32, shape=(num_rows, len(columns))
-    )
+    path = folder / VALUES
+    array: FloatArray = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(num_rows, len(columns)))
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as handle:
+            os.posix_fallocate(handle.fileno(), 0, path.stat().st_size)
     return array
 
 

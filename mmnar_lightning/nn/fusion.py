@@ -55,7 +55,9 @@ class Block(nn.Module):
         """Tokens (B, M, D) float and attended (B, M) bool, at least one True a row -> (B, M, D)."""
         batch, num_tokens, dim = tokens.shape
         heads = self.query_key_value(self.attention_norm(tokens))
-        query, key, value = heads.view(batch, num_tokens, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
+        query, key, value = heads.view(batch, num_tokens, 3, self.num_heads, dim // self.num_heads).permute(
+            2, 0, 3, 1, 4
+        )
         mask = attended[:, None, None, :]
         mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         tokens = tokens + self.attention_out(mixed.transpose(1, 2).reshape(batch, num_tokens, dim))

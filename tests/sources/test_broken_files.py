@@ -69,14 +69,14 @@ def test_a_bad_cell_in_a_column_that_is_not_read_blames_nobody(synthetic, build)
 
 
 def test_the_column_that_stopped_the_build_is_blamed_and_not_one_that_is_not_read(synthetic, refused):
-    synthetic.rows["admissions"][3] |= {"edouttime": "soon", "dischtime": "soon"}
-    assert "column 'dischtime' holds 1" in refused(synthetic.write("admissions"))
+    synthetic.rows["admissions"][3] |= {"edouttime": "soon", "hospital_expire_flag": "no"}
+    assert "column 'hospital_expire_flag' holds 1" in refused(synthetic.write("admissions"))
 
 
 def test_a_number_that_polars_reads_with_its_spaces_blames_nobody(synthetic, refused):
-    synthetic.rows["labevents"][0]["valuenum"] = " 7.5"
-    synthetic.rows["labevents"][1]["charttime"] = "yesterday"
-    assert "column 'charttime' holds 1" in refused(synthetic.write("labevents"))
+    synthetic.rows["labevents"][0]["itemid"] = " 50912"
+    synthetic.rows["labevents"][1]["storetime"] = "yesterday"
+    assert "column 'storetime' holds 1" in refused(synthetic.write("labevents"))
 
 
 @pytest.mark.parametrize("name", ["admissions", "labevents"])

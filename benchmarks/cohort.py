@@ -1,0 +1,165 @@
+"""Time and memory of the cohort build, against a bare polars scan of the same tables in the same run."""
+
+import argparse
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import median
+from typing import TypeVar
+
+import polars as pl
+
+from benchmarks.scale import EXPERIMENT, demo_roots, scale, tables_read
+from data_modules.build import build_cohort
+from data_modules.features.concepts import LABS, VITALS, item_ids
+from data_modules.sources.mimic_iv import MIMIC_IV
+from data_modules.sources.reader import Release
+from mmnar_lightning import config
+
+T = TypeVar("T")
+
+MAX_RATIO, MAX_GROWTH, MAX_MEGABYTES = 2.5, 4.0, 1536.0
+"""Build over bare scan; time at the largest size over the smallest, per factor of 4 in patients; resident memory."""
+
+EVENTS = "itemid charttime storetime valuenum valueuom"
+COLUMNS = {
+    "patients": "gender anchor_age anchor_year anchor_year_group dod",
+    "admissions": "hadm_id admittime dischtime deathtime admission_type admission_location discharge_location "
+    "insurance language marital_status race edregtime hospital_expire_flag",
+    "icustays": "hadm_id stay_id intime outtime",
+    "labevents": f"hadm_id specimen_id {EVENTS}",
+    "chartevents": f"hadm_id {EVENTS}",
+    "prescriptions": "hadm_id starttime drug_type drug",
+    "microbiologyevents": "hadm_id chartdate charttime storetime spec_type_desc org_name",
+    "procedureevents": "hadm_id starttime storetime itemid",
+}
+"""What the build reads of each table, beside subject_id."""
+FILTERS = {
+    "labevents": pl.col("itemid").is_in(item_ids(LABS)),
+    "chartevents": pl.col("itemid").is_in(item_ids(VITALS)),
+    "prescriptions": pl.col("drug_type") == "MAIN",
+}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one run took: seconds of wall time, and peak resident memory of its process in MB."""
+
+    seconds: float
+    megabytes: float
+
+
+def build(root: str, data: Path) -> None:
+    """The cohort build of the experiment."""
+    settings = config.load([f"experiment={EXPERIMENT}", f"paths.mimic_root={root}"])
+    build_cohort(Release.parse(MIMIC_IV, root), settings.cohort, data)  # type: ignore[arg-type]
+
+
+def bare(root: str, data: Path) -> None:
+    """Scan -> filter -> aggregate of every table that the build reads: counts and means of each subject.
+
+    Times stay text here, and nothing is joined, sorted or written: it is what reading alone costs.
+    """
+    release = Release.parse(MIMIC_IV, root)
+    for name in tables_read(release):
+        columns = ["subject_id", *COLUMNS[name].split()]
+        numbers = {
+            column: dtype
+            for column, dtype in MIMIC_IV.tables[name].columns.items()
+            if column in columns and dtype.is_numeric()
+        }
+        scanned = pl.scan_csv(release.files[name], infer_schema=False, schema_overrides=numbers).select(columns)
+        means = [pl.col(column).mean().name.suffix("/mean") for column in numbers if column != "subject_id"]
+        found = scanned.filter(FILTERS.get(name, True)).group_by("subject_id")
+        found.agg(pl.all().count(), *means).collect(engine="streaming")
+
+
+def _cost(work: Callable[[str, Path], None], root: str) -> Cost:
+    """Run once; called in a process that has done nothing else."""
+    with tempfile.TemporaryDirectory(prefix="mmnar-bench-") as data:
+        started = time.perf_counter()
+        work(root, Path(data))
+        seconds = time.perf_counter() - started
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return Cost(seconds, peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6)
+
+
+def in_fresh_process(function: Callable[..., T], *arguments: object) -> T:
+    """Call a function in a process of its own, so that its peak memory is its own."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def warm(root: Path) -> None:
+    """Read every file once, so that both runs find them in the page cache."""
+    for file in root.rglob("*.csv.gz"):
+        with file.open("rb") as handle:
+            while handle.read(1 << 24):
+                pass
+
+
+def measure(root: Path, repeats: int) -> dict[str, list[Cost]]:
+    """Build and bare scan in turns."""
+    warm(root)
+    costs: dict[str, list[Cost]] = {"build": [], "bare": []}
+    for _ in range(repeats):
+        for name, work in (("build", build), ("bare", bare)):
+            costs[name].append(in_fresh_process(_cost, work, str(root)))
+    return costs
+
+
+def _line(what: str, value: float, target: float) -> str:
+    return f"{what:<58}{value:8.2f}   target <= {target:g}   {'met' if value <= target else 'MISSED'}"
+
+
+def report(costs: dict[int, dict[str, list[Cost]]]) -> None:
+    """Print the figures, targets beside them."""
+    seconds: dict[tuple[int, str], float] = {}
+    for patients, by_name in costs.items():
+        for name, runs in by_name.items():
+            times = sorted(cost.seconds for cost in runs)
+            seconds[patients, name] = median(times)
+            megabytes = max(cost.megabytes for cost in runs)
+            print(
+                f"{patients:7,} patients  {name:<6}{median(times):8.1f} s "
+                f"({times[0]:.1f} to {times[-1]:.1f}, {len(times)} runs){megabytes:8.0f} MB"
+            )
+    small, large = min(costs), max(costs)
+    for patients, by_name in costs.items():
+        ratio = median(a.seconds / b.seconds for a, b in zip(by_name["build"], by_name["bare"], strict=True))
+        print(_line(f"build / bare at {patients:,} patients, time", ratio, MAX_RATIO))
+        megabytes = max(cost.megabytes for cost in by_name["build"])
+        print(_line(f"build at {patients:,} patients, peak resident memory, MB", megabytes, MAX_MEGABYTES))
+    if small < large:
+        growth = seconds[large, "build"] / seconds[small, "build"]
+        limit = MAX_GROWTH * large / small / 4
+        print(_line(f"build at {large:,} / {small:,} patients, time", growth, limit))
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Measure at every size."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--patients", type=int, nargs="+", default=[2_500, 10_000], help="sizes")
+    parser.add_argument("--repeats", type=int, default=2, help="runs of each, in turns")
+    parser.add_argument("--keep", type=Path, help="folder for the multiplied demo, reused when it is there")
+    arguments = parser.parse_args(words)
+    roots = demo_roots()
+    if roots is None:
+        return
+    with tempfile.TemporaryDirectory(prefix="mmnar-bench-") as scratch:
+        folder = arguments.keep or Path(scratch)
+        costs = {}
+        for patients in sorted(arguments.patients):
+            root = in_fresh_process(scale, roots, patients, folder)
+            costs[patients] = measure(root, arguments.repeats)
+        report(costs)
+
+
+if __name__ == "__main__":
+    main()

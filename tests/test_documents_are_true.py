@@ -1,0 +1,51 @@
+"""What the documents say is compared with what the program does."""
+
+import re
+from pathlib import Path
+
+import pytest
+from omegaconf import DictConfig
+
+from mmnar_lightning.cli import COMMANDS
+from mmnar_lightning.config import _keys, _schema, load
+
+ROOT = Path(__file__).resolve().parents[1]
+EXPERIMENTS = sorted(path.stem for path in (ROOT / "experiments").glob("*.yaml") if path.stem != "base")
+
+
+def leaves(schema: DictConfig) -> set[str]:
+    keys = _keys(schema)
+    return {key for key in keys if not any(other.startswith(f"{key}.") for other in keys)}
+
+
+def test_every_setting_is_explained_and_every_explained_one_exists() -> None:
+    text = (ROOT / "experiments" / "README.md").read_text()
+    explained = set(re.findall(r"^\| `([a-z_.]+)` \| `", text, re.MULTILINE))
+    assert explained == leaves(_schema("mimic"))
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_shipped_experiment_loads_under_its_name_and_is_explained(name: str) -> None:
+    assert load([f"experiment={name}"]).experiment == name
+    assert f"`{name}.yaml`" in (ROOT / "experiments" / "README.md").read_text()
+
+
+def test_make_help_prints_every_target_with_a_sentence() -> None:
+    text = (ROOT / "Makefile").read_text()
+    targets = set(re.search(r"^\.PHONY: (.*)$", text, re.MULTILINE)[1].split())
+    assert set(re.findall(r"^([a-z-]+):.*## ", text, re.MULTILINE)) == targets
+
+
+def test_the_readme_names_the_two_commands_and_every_subcommand_exists() -> None:
+    readme = (ROOT / "README.md").read_text()
+    for command in ("make setup", "make train", "make test"):
+        assert command in readme
+    makefile = (ROOT / "Makefile").read_text()
+    assert {
+        name for name in re.findall(r"bin/mmnar (\w+)|\$\(BIN\)/mmnar (\w+)", makefile) for name in name if name
+    } <= set(COMMANDS)
+
+
+def test_nothing_of_the_workplace_is_in_the_documents() -> None:
+    for path in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
+        assert "/tmp/" not in path.read_text(), path

@@ -1,0 +1,66 @@
+import itertools
+import math
+
+import pytest
+import torch
+
+from mmnar_lightning.optim import OptimConfig, build_optimizer, rate_factor
+
+NUM_STEPS = 200
+
+
+def rates(config: OptimConfig, num_steps: int = NUM_STEPS) -> list[float]:
+    """The learning rate of every step, from the optimiser itself."""
+    optimizer, schedule = build_optimizer([torch.nn.Parameter(torch.zeros(1))], num_steps, config)
+    seen = []
+    for _ in range(num_steps):
+        seen.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    return seen
+
+
+def test_the_rate_rises_in_a_straight_line_to_the_peak_and_falls_from_there():
+    config = OptimConfig(lr=0.01, warmup_fraction=0.1)
+    seen = rates(config)
+    assert seen[:20] == pytest.approx([0.01 * (step + 1) / 20 for step in range(20)])
+    assert max(seen) == pytest.approx(0.01)
+    assert all(later <= earlier for earlier, later in itertools.pairwise(seen[20:]))
+
+
+def test_the_fall_is_a_cosine_to_the_final_share():
+    config = OptimConfig(warmup_fraction=0.0, final_fraction=0.2)
+    for step in (0, 50, 100, 150, 200):
+        expected = 0.2 + 0.8 * (1 + math.cos(math.pi * step / NUM_STEPS)) / 2
+        assert rate_factor(step, NUM_STEPS, config) == pytest.approx(expected)
+    assert rate_factor(NUM_STEPS, NUM_STEPS, config) == pytest.approx(0.2)
+    assert rate_factor(10 * NUM_STEPS, NUM_STEPS, config) == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("num_steps", [1, 2, 3])
+@pytest.mark.parametrize("warmup", [0.0, 0.05, 0.99])
+def test_the_shortest_training_has_a_rate_above_zero_at_every_step(num_steps, warmup):
+    assert min(rates(OptimConfig(warmup_fraction=warmup), num_steps)) > 0
+
+
+def test_the_optimiser_is_adamw_with_the_decay_that_was_asked_for():
+    optimizer, _ = build_optimizer([torch.nn.Parameter(torch.zeros(1))], 10, OptimConfig(weight_decay=0.3))
+    assert isinstance(optimizer, torch.optim.AdamW)
+    assert optimizer.param_groups[0]["weight_decay"] == 0.3
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("lr", 0.0),
+        ("lr", float("nan")),
+        ("lr", float("inf")),
+        ("weight_decay", -1.0),
+        ("gradient_clip", float("nan")),
+        ("warmup_fraction", 1.0),
+        ("final_fraction", -0.1),
+    ],
+)
+def test_a_setting_that_cannot_train_is_refused_by_its_full_key(key, value):
+    with pytest.raises(ValueError, match=rf"optim\.{key}={value} must be"):
+        OptimConfig(**{key: value})
