@@ -1,5 +1,6 @@
 """The cohort stage: a raw release becomes a folder with rows, labels, presence, splits and inputs."""
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -10,18 +11,12 @@ import polars as pl
 
 from data_modules import stage
 from data_modules.cohorts import columns, presence, splits
-from data_modules.cohorts.config import CohortConfig
-from data_modules.cohorts.mimic_iv import (
-    CohortRows,
-    MIMICCohortConfig,
-    build_rows,
-    read_admissions,
-    read_stays,
-)
+from data_modules.cohorts.config import ReleaseCohortConfig
+from data_modules.cohorts.mimic_iv import MIMICCohortConfig, build_rows, read_admissions, read_stays
+from data_modules.cohorts.rows import CohortRows
 from data_modules.features import store
 from data_modules.features.mimic_iv import MIMIC_MODALITIES, note_presence
 from data_modules.features.modality import Block, Definition, Sources
-from data_modules.sources.errors import SourceError
 from data_modules.sources.reader import Release
 from data_modules.vocabulary import Modality
 
@@ -31,6 +26,38 @@ BUILDER_VERSION = 2
 COHORT, ATTRITION, MODALITIES = "cohort.parquet", "attrition.csv", "modalities"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Kit:
+    """How the cohorts of a source are built.
+
+    Attributes:
+        modalities: what the source offers.
+        build_rows: rows with labels, from the raw tables.
+        read_tables: core tables that features look at, in memory, by name.
+        count: counts worth a line in the manifest, for the modalities of a cohort.
+    """
+
+    modalities: Mapping[str, Definition]
+    build_rows: Callable[[Release, Any], CohortRows]
+    read_tables: Callable[[Release], dict[str, pl.DataFrame]]
+    count: Callable[[Sources, Sequence[str]], dict[str, Any]]
+
+
+def _mimic_tables(release: Release) -> dict[str, pl.DataFrame]:
+    return {"admissions": read_admissions(release), "icustays": read_stays(release)}
+
+
+def _mimic_counts(sources: Sources, modalities: Sequence[str]) -> dict[str, Any]:
+    return {"discharge_note stored by": note_presence(sources)} if "discharge_note" in modalities else {}
+
+
+KITS: dict[type[ReleaseCohortConfig], Kit] = {
+    MIMICCohortConfig: Kit(
+        modalities=MIMIC_MODALITIES, build_rows=build_rows, read_tables=_mimic_tables, count=_mimic_counts
+    ),
+}
+
+
 @dataclass(frozen=True)
 class Plan:
     """Which modalities can be built, and which parts are dropped because a table is missing.
@@ -38,19 +65,15 @@ class Plan:
     Attributes:
         parts: modality -> names of the definitions whose columns it joins.
         dropped: lines for people: what is dropped, for want of which table.
+        tables: every raw table that will be read, beside the core ones.
     """
 
     parts: dict[str, list[str]]
     dropped: list[str]
-
-    @property
-    def tables(self) -> set[str]:
-        """Every raw table that will be read."""
-        names = {name for parts in self.parts.values() for name in parts}
-        return {table for name in names for table in MIMIC_MODALITIES[name].tables}
+    tables: set[str]
 
 
-def plan(release: Release, config: CohortConfig) -> Plan:
+def plan(release: Release, config: ReleaseCohortConfig) -> Plan:
     """Compare the modalities that are asked for with the tables that are there.
 
     Raises:
@@ -58,15 +81,16 @@ def plan(release: Release, config: CohortConfig) -> Plan:
         SourceError: for a missing core table, or any missing table under `cohort.missing_tables=error`.
     """
     release.require(release.source.core_tables)
+    offered = KITS[type(config)].modalities
     parts: dict[str, list[str]] = {}
     dropped: list[str] = []
     for name in config.modalities:
-        if name not in MIMIC_MODALITIES:
-            known = ", ".join(MIMIC_MODALITIES)
+        if name not in offered:
+            known = ", ".join(offered)
             raise ValueError(f"cohort.modalities: unknown modality {name!r}; {release.source.name} offers {known}")
         kept = []
-        for part in MIMIC_MODALITIES[name].parts or (name,):
-            missing = release.missing(MIMIC_MODALITIES[part].tables)
+        for part in offered[name].parts or (name,):
+            missing = release.missing(offered[part].tables)
             if not missing:
                 kept.append(part)
                 continue
@@ -79,19 +103,20 @@ def plan(release: Release, config: CohortConfig) -> Plan:
             parts[name] = kept
     if not parts:
         raise ValueError(f"cohort.modalities={config.modalities}: none is left ({'; '.join(dropped) or 'none asked'})")
-    return Plan(parts, dropped)
+    read = {table for kept in parts.values() for part in kept for table in offered[part].tables}
+    return Plan(parts, dropped, read)
 
 
-def cohort_folder(release: Release, config: CohortConfig, data: Path) -> Path:
+def cohort_folder(release: Release, config: ReleaseCohortConfig, data: Path) -> Path:
     """Where the cohort of these settings and files lies, built or not."""
     return _folder(config, _identity(release, config), data)
 
 
-def _folder(config: CohortConfig, identity: dict[str, Any], data: Path) -> Path:
+def _folder(config: ReleaseCohortConfig, identity: dict[str, Any], data: Path) -> Path:
     return data / "cohorts" / f"{config.name}-{stage.digest(identity)}"
 
 
-def build_cohort(release: Release, config: MIMICCohortConfig, data: Path) -> Path:
+def build_cohort(release: Release, config: ReleaseCohortConfig, data: Path) -> Path:
     """Build a cohort unless it is there.
 
     Args:
@@ -118,7 +143,7 @@ def build_cohort(release: Release, config: MIMICCohortConfig, data: Path) -> Pat
     return target
 
 
-def _identity(release: Release, config: CohortConfig) -> dict[str, Any]:
+def _identity(release: Release, config: ReleaseCohortConfig) -> dict[str, Any]:
     tables = [*release.source.core_tables, *plan(release, config).tables]
     return {
         "builder": BUILDER_VERSION,
@@ -128,17 +153,19 @@ def _identity(release: Release, config: CohortConfig) -> dict[str, Any]:
     }
 
 
-def _write(folder: Path, release: Release, config: MIMICCohortConfig, planned: Plan, identity: dict[str, Any]) -> None:
-    built = build_rows(release, config)
-    rows = built.rows.with_columns(pl.col("subject_id").cast(pl.String).alias("subject_text"))
-    drawn = splits.draw(rows["subject_text"], config.split)
-    rows = rows.join(drawn, left_on="subject_text", right_on="subject_id", maintain_order="left")
+def _write(
+    folder: Path, release: Release, config: ReleaseCohortConfig, planned: Plan, identity: dict[str, Any]
+) -> None:
+    kit = KITS[type(config)]
+    built = kit.build_rows(release, config)
+    drawn = splits.draw(built.rows["subject_key"], config.split)
+    rows = built.rows.join(drawn, left_on="subject_key", right_on="subject_id", maintain_order="left")
     scratch = folder / ".scratch"
     scratch.mkdir()
     sources = Sources(
         release=release,
-        rows=rows.drop("subject_text"),
-        tables={"admissions": read_admissions(release), "icustays": read_stays(release)},
+        rows=rows,
+        tables=kit.read_tables(release),
         train=rows.filter(pl.col("split") == "train").select("row_id", "subject_id"),
         scratch=scratch,
         min_vocabulary_subjects=config.min_vocabulary_subjects,
@@ -146,28 +173,30 @@ def _write(folder: Path, release: Release, config: MIMICCohortConfig, planned: P
     )
     modalities = []
     for name, parts in planned.parts.items():
-        modality, present = _write_modality(folder / MODALITIES / name, name, parts, sources)
+        definitions = [kit.modalities[part] for part in parts]
+        modality, present = _write_modality(folder / MODALITIES / name, name, definitions, sources)
         modalities.append(modality)
         rows = presence.add_presence(rows, {name: pl.Series(present)})
     scratch.rmdir()
-    keyed = rows.with_columns(subject_id="subject_text", admission_id="hadm_id")
-    cohort = columns.arrange(keyed, config.tasks, [modality.name for modality in modalities])
+    names = [modality.name for modality in modalities]
+    cohort = columns.arrange(rows.with_columns(subject_id="subject_key"), config.tasks, names)
     columns.validate(cohort, folder)
     cohort.write_parquet(folder / COHORT)
     built.attrition.write_csv(folder / ATTRITION)
-    stage.write_json(folder / stage.MANIFEST, _manifest(sources, identity, planned, built, cohort, modalities))
+    stage.write_json(folder / stage.MANIFEST, _manifest(sources, kit, identity, planned, built, cohort, modalities))
 
 
-def _write_modality(folder: Path, name: str, parts: list[str], sources: Sources) -> tuple[Modality, store.BoolArray]:
+def _write_modality(
+    folder: Path, name: str, definitions: Sequence[Definition], sources: Sources
+) -> tuple[Modality, store.BoolArray]:
     """Write what a modality needs into its folder; returns it with (N,) presence."""
-    definition = MIMIC_MODALITIES[name]
     num_rows = sources.rows.height
-    if definition.files is not None:
-        found = definition.files(sources, folder)
+    kind, files = definitions[0].kind, definitions[0].files
+    if files is not None:
         present = np.zeros(num_rows, dtype=np.bool_)
-        present[found.to_numpy()] = True
-        return Modality(name=name, kind=definition.kind), present
-    prepared = [_block(MIMIC_MODALITIES[part], sources) for part in parts]
+        present[files(sources, folder).to_numpy()] = True
+        return Modality(name=name, kind=kind), present
+    prepared = [_block(definition, sources) for definition in definitions]
     names = [column for block in prepared for column in block.columns]
     values = store.create(folder, num_rows, names)
     present = np.zeros(num_rows, dtype=np.bool_)
@@ -179,7 +208,7 @@ def _write_modality(folder: Path, name: str, parts: list[str], sources: Sources)
     train = np.zeros(num_rows, dtype=np.bool_)
     train[sources.train["row_id"].to_numpy()] = True
     store.fit_statistics(values, present & train).save(folder)
-    return Modality(name=name, kind=definition.kind, width=len(names)), present
+    return Modality(name=name, kind=kind, width=len(names)), present
 
 
 def _block(definition: Definition, sources: Sources) -> Block:
@@ -189,6 +218,7 @@ def _block(definition: Definition, sources: Sources) -> Block:
 
 def _manifest(
     sources: Sources,
+    kit: Kit,
     identity: dict[str, Any],
     planned: Plan,
     built: CohortRows,
@@ -197,8 +227,7 @@ def _manifest(
 ) -> dict[str, Any]:
     """What a reader must know of a cohort; plain values."""
     names = [modality.name for modality in modalities]
-    notes = {"discharge_note stored by": note_presence(sources)} if "discharge_note" in names else {}
-    declared = {name: MIMIC_MODALITIES[name].declares for name in names if MIMIC_MODALITIES[name].declares}
+    declared = {name: kit.modalities[name].declares for name in names if kit.modalities[name].declares}
     return {
         "source": identity["source"],
         "simulated": False,
@@ -216,18 +245,6 @@ def _manifest(
         "tasks": identity["config"]["tasks"],
         "patterns": presence.count_patterns(cohort, names),
         "prevalence": presence.prevalence(cohort, identity["config"]["tasks"]),
-        "counts": {**built.notes, **notes},
+        "counts": {**built.notes, **kit.count(sources, names)},
         "packages": {name: version(name) for name in ("mmnar-lightning", "polars", "numpy")},
     }
-
-
-__all__ = [
-    "ATTRITION",
-    "COHORT",
-    "MODALITIES",
-    "Plan",
-    "SourceError",
-    "build_cohort",
-    "cohort_folder",
-    "plan",
-]

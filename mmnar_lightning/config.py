@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, make_dataclass
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -158,10 +159,10 @@ def load(words: Sequence[str]) -> ExperimentConfig:
             raise ConfigError(f"{word!r} is not a setting; settings are key=value, for example trainer.max_epochs=20")
     try:
         asked = OmegaConf.from_dotlist(list(words))
+        _check_dataset(asked.get("dataset", "mimic"))
         layers = _files(asked)
         dataset = next((layer.dataset for layer in (asked, *reversed(layers)) if "dataset" in layer), "mimic")
-        if dataset not in COHORT_CONFIGS:
-            raise ConfigError(f"dataset={dataset}: expected one of {', '.join(COHORT_CONFIGS)}")
+        _check_dataset(dataset)
         merged = OmegaConf.merge(_schema(dataset), *layers, asked)
         config = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
@@ -172,6 +173,11 @@ def load(words: Sequence[str]) -> ExperimentConfig:
         raise ConfigError(str(error)) from error
     assert isinstance(config, ExperimentConfig)
     return config
+
+
+def _check_dataset(dataset: Any) -> None:
+    if dataset not in list(COHORT_CONFIGS):
+        raise ConfigError(f"dataset={dataset}: expected one of {', '.join(COHORT_CONFIGS)}")
 
 
 def to_plain(config: ExperimentConfig) -> dict[str, Any]:
@@ -197,15 +203,20 @@ def experiments_folder() -> Path:
 
 def _schema(dataset: str) -> DictConfig:
     """The structured configuration with the cohort settings of a dataset in its place."""
+    schema: DictConfig = OmegaConf.structured(_typed(dataset))
+    return schema
+
+
+@cache
+def _typed(dataset: str) -> type:
+    """The class of a dataset's configurations: one, so that equal settings compare equal."""
     cohort = COHORT_CONFIGS[dataset]
-    typed = make_dataclass(
+    return make_dataclass(
         "ExperimentConfig",
         [("cohort", cohort, field(default_factory=cohort))],
         bases=(ExperimentConfig,),
         kw_only=True,
     )
-    schema: DictConfig = OmegaConf.structured(typed)
-    return schema
 
 
 def _files(asked: DictConfig) -> list[DictConfig]:

@@ -16,8 +16,6 @@ class CohortConfig:
     """Outcomes; a window in days is part of the name: `readmission_30d`."""
     modalities: list[str] = field(default_factory=list)
     """Inputs, in the order of the characters of a pattern label."""
-    missing_tables: Literal["drop", "error"] = "drop"
-    """What a missing table that only a modality needs does: drop the modality loudly, or refuse."""
     split: SplitConfig = field(default_factory=SplitConfig)
     """Fractions and salt of the subject-level splits."""
 
@@ -29,3 +27,15 @@ class CohortConfig:
             names = getattr(self, key)
             if len(set(names)) != len(names):
                 raise ValueError(f"cohort.{key}={names} names something twice")
+
+
+@dataclass(kw_only=True)
+class ReleaseCohortConfig(CohortConfig):
+    """Settings of every cohort that is built from the raw tables of a release."""
+
+    missing_tables: Literal["drop", "error"] = "drop"
+    """What a missing table that only a modality needs does: drop the modality loudly, or refuse."""
+    min_vocabulary_subjects: int = 5
+    """Fewest train subjects with a drug, organism, procedure or code for it to become a column."""
+    max_vocabulary: int = 200
+    """Most columns of one vocabulary, the most frequent first."""

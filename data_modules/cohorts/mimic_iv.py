@@ -1,7 +1,7 @@
 """The MIMIC-IV cohort: pick the index, apply the rules, find the outcomes.
 
-The output of `build_rows` is one row per unit of analysis with the columns that later stages need; what the
-cohort file keeps of them is told in `columns.py`.
+The output of `build_rows` is one row per unit of analysis: `rows.py` tells which columns later stages need, and
+`columns.py` what the cohort file keeps of them.
 """
 
 from dataclasses import dataclass, field
@@ -11,8 +11,9 @@ import polars as pl
 
 from data_modules.cohorts import labels
 from data_modules.cohorts.attrition import Rule, apply_rules
-from data_modules.cohorts.config import CohortConfig
+from data_modules.cohorts.config import ReleaseCohortConfig
 from data_modules.cohorts.linking import admission_intervals
+from data_modules.cohorts.rows import CohortRows
 from data_modules.sources.errors import SourceError
 from data_modules.sources.reader import Release
 
@@ -28,7 +29,7 @@ DEFAULT_TASKS = {
 
 
 @dataclass(kw_only=True)
-class MIMICCohortConfig(CohortConfig):
+class MIMICCohortConfig(ReleaseCohortConfig):
     """Which admissions of MIMIC-IV, seen from when, with which outcomes."""
 
     index: Literal["first", "last", "every"] = "first"
@@ -55,11 +56,6 @@ class MIMICCohortConfig(CohortConfig):
     """Whether an index that another admission of the subject overlaps is kept."""
     max_reversed_share: float = 0.001
     """Largest share of admissions with dischtime before admittime that is dropped rather than refused."""
-    min_vocabulary_subjects: int = 5
-    """Fewest train subjects with a drug, organism, procedure or code for it to become a column."""
-    max_vocabulary: int = 200
-    """Most columns of one vocabulary, the most frequent first."""
-
     tasks: list[str] = field(default_factory=list)
     """Outcomes; empty means those of the landmark in `DEFAULT_TASKS`."""
 
@@ -93,23 +89,6 @@ class MIMICCohortConfig(CohortConfig):
             )
 
 
-@dataclass(frozen=True)
-class CohortRows:
-    """Rows of a cohort before presence, splits and features.
-
-    Attributes:
-        rows: one row per unit, sorted by key.
-        attrition: `rule`, `rows`, `subjects`.
-        intervals: disjoint intervals of every admission (see `linking.admission_intervals`).
-        notes: counts worth a line in the manifest.
-    """
-
-    rows: pl.DataFrame
-    attrition: pl.DataFrame
-    intervals: pl.DataFrame
-    notes: dict[str, int]
-
-
 def build_rows(release: Release, config: MIMICCohortConfig) -> CohortRows:
     """Pick the index admissions, apply the rules and find the outcomes.
 
@@ -134,7 +113,8 @@ def build_rows(release: Release, config: MIMICCohortConfig) -> CohortRows:
     intervals = admission_intervals(admissions.lazy()).collect()
     rows = rows.sort("subject_id", "admittime", "hadm_id").with_row_index("row_id")
     rows = rows.join(intervals.drop("subject_id"), on="hadm_id", how="left", maintain_order="left")
-    return CohortRows(rows, attrition, intervals, _disagreements(admissions))
+    keyed = rows.with_columns(subject_key=pl.col("subject_id").cast(pl.String), admission_id="hadm_id")
+    return CohortRows(keyed, attrition, _disagreements(admissions))
 
 
 def read_admissions(release: Release) -> pl.DataFrame:

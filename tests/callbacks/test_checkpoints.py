@@ -1,0 +1,52 @@
+import pytest
+import torch
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from mmnar_lightning.callbacks.checkpoints import MONITOR, AtomicCheckpointIO, checkpoint_callbacks
+
+OLD, NEW = {"weights": torch.zeros(3)}, {"weights": torch.ones(3)}
+
+
+def read(path):
+    return torch.load(path, weights_only=True)["weights"].tolist()
+
+
+def test_a_checkpoint_is_written_whole_under_its_own_name_alone(tmp_path):
+    path = tmp_path / "last.ckpt"
+    for content in (OLD, NEW):
+        AtomicCheckpointIO().save_checkpoint(content, str(path))
+    assert read(path) == [1, 1, 1]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+def test_a_save_that_fails_half_way_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "last.ckpt"
+    AtomicCheckpointIO().save_checkpoint(OLD, path)
+
+    def fail(self, checkpoint, target, storage_options=None):
+        target.write_bytes(b"half of it")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(TorchCheckpointIO, "save_checkpoint", fail)
+    with pytest.raises(OSError, match="No space left"):
+        AtomicCheckpointIO().save_checkpoint(NEW, path)
+    assert read(path) == [0, 0, 0]
+    monkeypatch.undo()
+    AtomicCheckpointIO().save_checkpoint(NEW, path)
+    assert read(path) == [1, 1, 1]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+def test_the_file_is_on_the_disk_before_it_is_renamed(tmp_path, monkeypatch):
+    path, synced = tmp_path / "last.ckpt", []
+    monkeypatch.setattr("os.fsync", lambda handle: synced.append(path.exists()))
+    AtomicCheckpointIO().save_checkpoint(NEW, path)
+    assert synced == [False]
+
+
+def test_stopping_and_the_best_checkpoint_watch_the_same_metric_and_the_last_one_watches_none(tmp_path):
+    stopping, best, last = checkpoint_callbacks(tmp_path, patience=4)
+    assert stopping.monitor == best.monitor == MONITOR == "val/auroc"
+    assert stopping.mode == best.mode == "max"
+    assert (stopping.patience, last.monitor) == (4, None)
+    assert (best.filename, last.filename) == ("best", "last")

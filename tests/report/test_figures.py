@@ -1,0 +1,94 @@
+import math
+
+import numpy as np
+import pytest
+
+from mmnar_lightning.report import figures
+
+TASKS = ["death", "stay"]
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def values(patterns: list[str]) -> dict[str, float]:
+    found = {}
+    for place, key in enumerate(f"{task}/{pattern}" for task in TASKS for pattern in patterns):
+        found |= {f"auroc/{key}": 0.5 + 0.01 * place, f"count/{key}": 20.0 + place}
+    return found
+
+
+def score(value: float | None, low: float | None = None, high: float | None = None) -> dict[str, float | None]:
+    return {"value": value, "low": low, "high": high}
+
+
+def cells() -> dict[str, dict]:
+    masked = {"count": None, "auroc": None}
+    return {
+        "death": {
+            "all": {"count": 90, "auroc": score(0.7, 0.6, 0.8)},
+            "patterns": {"11": {"count": 70, "auroc": score(0.75)}, "10": masked},
+        },
+        "stay": {"all": {"count": 12, "auroc": score(None)}, "patterns": {"11": {"count": 12, "auroc": score(None)}}},
+    }
+
+
+def texts(figure) -> list[str]:
+    return [text.get_text() for axes in figure.axes for text in axes.texts]
+
+
+def test_a_heat_map_writes_value_and_count_and_says_what_is_masked_or_undefined():
+    found = values(["11", "10"])
+    found["auroc/death/10"] = math.nan
+    found["auroc/stay/10"] = found["count/stay/10"] = math.nan
+    assert texts(figures.heat_map(found, TASKS, ["11", "10"])) == ["0.50\nn=20", "n=21", "0.52\nn=22", "masked"]
+
+
+def test_a_heat_map_of_nothing_but_masked_cells_renders(tmp_path):
+    found = dict.fromkeys(values(["11"]), math.nan)
+    figures.save(figures.heat_map(found, TASKS, ["11"]), tmp_path / "map.png")
+    assert (tmp_path / "map.png").read_bytes().startswith(PNG)
+
+
+def test_a_heat_map_shows_the_most_frequent_patterns_alone():
+    patterns = [f"{number:05b}" for number in range(20)]
+    figure = figures.heat_map(values(patterns), TASKS, patterns)
+    labels = [tick.get_text() for tick in figure.axes[0].get_xticklabels()]
+    assert labels == patterns[: figures.MAX_PATTERNS]
+    assert len(texts(figure)) == 2 * figures.MAX_PATTERNS
+
+
+def test_an_interval_plot_draws_what_is_defined_and_names_what_is_masked():
+    figure = figures.interval_plot(cells(), "auroc")
+    death, stay = figure.axes
+    assert [tick.get_text() for tick in death.get_yticklabels()] == ["all rows (n=90)", "11 (n=70)", "10 (masked)"]
+    drawn = [(list(line.get_xdata()), list(line.get_ydata())) for line in death.lines]
+    assert ([0.7], [0]) in drawn
+    assert ([0.6, 0.8], [0, 0]) in drawn
+    assert ([0.75], [1]) in drawn
+    assert len(drawn) == 4
+    assert len(stay.lines) == 1
+
+
+def test_an_interval_plot_of_one_task_renders(tmp_path):
+    figures.save(figures.interval_plot({"stay": cells()["stay"]}, "brier"), tmp_path / "brier.png")
+    assert (tmp_path / "brier.png").read_bytes().startswith(PNG)
+
+
+def test_a_reliability_plot_counts_the_rows_of_its_bins():
+    curve = (np.array([0.2, 0.7]), np.array([0.1, 0.8]), np.array([4, 6]))
+    assert figures.reliability_plot({"death": curve}).axes[0].get_title() == "death (n=10)"
+
+
+@pytest.mark.parametrize("draw", ["heat_map", "interval_plot"])
+def test_the_same_values_give_the_same_bytes(draw, tmp_path):
+    for name in ("a", "b"):
+        found = values(["11", "10"])
+        found["auroc/death/10"] = math.nan
+        figure = (
+            figures.heat_map(found, TASKS, ["11", "10"])
+            if draw == "heat_map"
+            else figures.interval_plot(cells(), "auroc")
+        )
+        figures.save(figure, tmp_path / "figures" / f"{name}.png")
+    first, second = ((tmp_path / "figures" / f"{name}.png").read_bytes() for name in "ab")
+    assert first.startswith(PNG)
+    assert first == second

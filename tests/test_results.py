@@ -1,0 +1,174 @@
+import json
+import math
+
+import polars as pl
+import pytest
+import torch
+
+from mmnar_lightning import results
+from mmnar_lightning.metrics import functional
+from mmnar_lightning.metrics.intervals import METRICS
+
+TASKS = ["death", "stay"]
+NUM_ROWS = 60
+PATTERNS = [3, 1, 2]  # 2 has no test row
+
+
+@pytest.fixture(scope="module")
+def rows() -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    mask = torch.rand(NUM_ROWS, 2, generator=generator) < 0.8
+    mask[0] = torch.tensor([False, True])
+    label = torch.randint(2, (NUM_ROWS, 2), generator=generator).double() * mask
+    label[:, 1] = 0.0
+    return {
+        "row_id": torch.arange(0, 2 * NUM_ROWS, 2),
+        "pattern": torch.where(torch.arange(NUM_ROWS) < 53, 3, 1),
+        "probability": torch.rand(NUM_ROWS, 2, generator=generator, dtype=torch.float64),
+        "label": label,
+        "label_mask": mask,
+    }
+
+
+@pytest.fixture(scope="module")
+def scored(rows):
+    return score(rows)
+
+
+def score(rows, seed: int = 0):
+    subject = torch.arange(NUM_ROWS) // 2
+    return results.score(rows, subject, TASKS, PATTERNS, 2, num_replicates=100, seed=seed)
+
+
+@pytest.fixture(scope="module")
+def predicted(rows) -> pl.DataFrame:
+    numbers = range(2 * NUM_ROWS)
+    cohort = pl.DataFrame(
+        {
+            "row_id": pl.Series(numbers, dtype=pl.UInt32),
+            "subject_id": [f"s{number // 4}" for number in numbers],
+            "split": ["test" if number % 2 == 0 else "train" for number in numbers],
+        }
+    )
+    return results.predictions(rows, cohort, TASKS, 2)
+
+
+def test_predictions_have_the_columns_that_architecture_names(predicted):
+    expected = ["row_id", "subject_id", "split", "pattern"]
+    for task in TASKS:
+        expected += [f"label/{task}", f"logit/{task}", f"probability/{task}"]
+    assert predicted.columns == expected
+    assert predicted.schema["row_id"] == pl.Int64
+    assert predicted.schema["label/death"] == pl.Boolean
+    assert predicted.schema["probability/death"] == pl.Float64
+
+
+def test_predictions_keep_every_row_with_its_subject_and_pattern(rows, predicted):
+    assert predicted["row_id"].to_list() == rows["row_id"].tolist()
+    assert predicted["split"].unique().to_list() == ["test"]
+    assert predicted["subject_id"].to_list() == [f"s{number // 4}" for number in rows["row_id"].tolist()]
+    assert predicted["pattern"].to_list() == ["11"] * 53 + ["10"] * 7
+
+
+def test_an_unknown_label_is_null_in_predictions_and_never_false(rows, predicted):
+    for column, task in enumerate(TASKS):
+        known = rows["label_mask"][:, column].tolist()
+        truth = rows["label"][:, column].bool().tolist()
+        expected = [value if seen else None for seen, value in zip(known, truth, strict=True)]
+        assert predicted[f"label/{task}"].to_list() == expected
+    assert predicted["label/death"].null_count() > 0
+
+
+def test_the_logit_and_the_probability_of_a_prediction_agree(predicted):
+    logit = torch.from_numpy(predicted["logit/death"].to_numpy(writable=True))
+    probability = torch.from_numpy(predicted["probability/death"].to_numpy(writable=True))
+    torch.testing.assert_close(logit.sigmoid(), probability)
+
+
+def test_a_cohort_read_without_any_test_row_gives_empty_predictions():
+    none = {
+        "row_id": torch.zeros(0, dtype=torch.int64),
+        "pattern": torch.zeros(0, dtype=torch.int64),
+        "probability": torch.zeros(0, 2, dtype=torch.float64),
+        "label": torch.zeros(0, 2, dtype=torch.float64),
+        "label_mask": torch.zeros(0, 2, dtype=torch.bool),
+    }
+    cohort = pl.DataFrame({"row_id": [0], "subject_id": ["a"], "split": ["train"]})
+    assert results.predictions(none, cohort, TASKS, 2).shape == (0, 10)
+
+
+def test_every_task_and_pattern_is_scored_with_its_counts(rows, scored):
+    assert list(scored) == TASKS
+    for column, task in enumerate(TASKS):
+        assert list(scored[task]["patterns"]) == ["11", "10", "01"]
+        known = rows["label_mask"][:, column]
+        assert scored[task]["all"]["count"] == int(known.sum())
+        assert scored[task]["all"]["positives"] == int(rows["label"][known, column].sum())
+        assert scored[task]["all"]["subjects"] == len((torch.arange(NUM_ROWS) // 2)[known].unique())
+        assert sum(cell["count"] for cell in scored[task]["patterns"].values()) == scored[task]["all"]["count"]
+
+
+def test_the_values_are_those_of_the_pure_functions(rows, scored):
+    member = rows["label_mask"][:, 0] & (rows["pattern"] == 3)
+    cell = scored["death"]["patterns"]["11"]
+    for name in METRICS:
+        value = getattr(functional, "brier_score" if name == "brier" else name)(
+            rows["probability"][member, 0], rows["label"][member, 0]
+        )
+        assert cell[name]["value"] == pytest.approx(value)
+
+
+def test_every_defined_metric_has_an_interval_around_it(scored):
+    for name in ("auroc", "average_precision", "brier"):
+        score = scored["death"]["all"][name]
+        assert list(score) == ["value", "low", "high", "num_defined"]
+        assert score["low"] < score["value"] < score["high"]
+        assert score["num_defined"] == 100
+
+
+def test_what_is_undefined_is_none_with_its_count_and_the_whole_is_strict_json(scored):
+    one_class = scored["stay"]["all"]
+    assert one_class["positives"] == 0
+    assert one_class["count"] > 0
+    assert one_class["auroc"] == {"value": None, "low": None, "high": None, "num_defined": 0}
+    assert one_class["brier"]["value"] is not None
+    empty = scored["death"]["patterns"]["01"]
+    assert (empty["count"], empty["positives"], empty["subjects"]) == (0, 0, 0)
+    assert all(empty[name]["value"] is None for name in METRICS)
+    assert json.loads(json.dumps(scored, allow_nan=False)) == scored
+
+
+def test_the_scores_are_a_function_of_rows_and_seed(rows, scored):
+    assert score(rows) == scored
+    other = score(rows, seed=1)["death"]["all"]["auroc"]
+    assert other["value"] == scored["death"]["all"]["auroc"]["value"]
+    assert other["low"] != scored["death"]["all"]["auroc"]["low"]
+
+
+def test_cells_of_few_rows_are_emptied_whole_and_the_others_stay(scored):
+    masked = results.mask_cells(scored, 10)
+    small = scored["death"]["patterns"]["10"]
+    assert 0 < small["count"] < 10
+    assert masked["death"]["patterns"]["10"] == dict.fromkeys(small)
+    assert masked["death"]["patterns"]["01"]["count"] is None
+    assert masked["death"]["patterns"]["11"] == scored["death"]["patterns"]["11"]
+    assert masked["death"]["all"] == scored["death"]["all"]
+    assert small["count"] is not None
+
+
+def test_a_cell_of_exactly_the_smallest_count_is_shown(scored):
+    count = scored["death"]["patterns"]["10"]["count"]
+    assert results.mask_cells(scored, count)["death"]["patterns"]["10"]["count"] == count
+    assert results.mask_cells(scored, count + 1)["death"]["patterns"]["10"]["count"] is None
+
+
+def test_the_printed_table_leaves_masked_cells_out_and_says_what_is_undefined(scored):
+    table = results.table_rows(results.mask_cells(scored, 10)["death"])
+    assert [row[0] for row in table] == ["all", "11"]
+    assert len(table[0]) == 2 + len(METRICS)
+    value = scored["death"]["all"]["auroc"]
+    assert table[0][2] == f"{value['value']:.2f} ({value['low']:.2f} to {value['high']:.2f})"
+    assert results.table_rows(scored["stay"])[0][2] == "undefined"
+    assert not any(
+        math.isnan(score["value"] or 0.0) for score in scored["death"]["all"].values() if isinstance(score, dict)
+    )
