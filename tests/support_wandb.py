@@ -1,6 +1,7 @@
 """Reads what an offline W&B run wrote: a LevelDB log of protobuf records."""
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ def records(path: Path) -> Iterator[Record]:
             continue
         length = int.from_bytes(content[place + 4 : place + 6], "little")
         kind = content[place + 6]
+        if place + PREFIX + length > len(content):
+            return
         gathered += content[place + PREFIX : place + PREFIX + length]
         place += PREFIX + length
         if kind in (FULL, LAST):
@@ -34,7 +37,7 @@ class OfflineRun:
     """The run of a folder, as a W&B server would come to know it.
 
     Attributes:
-        history: one dict a logged step.
+        history: one dict a logged step; the parts of a table or image are `<key>/<part>`.
         config: configuration, by key.
         run: the run record.
     """
@@ -45,7 +48,7 @@ class OfflineRun:
         self.history: list[dict[str, Any]] = []
         self.config: dict[str, Any] = {}
         self.texts: list[str] = []
-        for record in records(path):
+        for record in _finished(path):
             self._add(record)
 
     def _add(self, record: Record) -> None:
@@ -72,7 +75,18 @@ class OfflineRun:
         return self._media(key).read_bytes()
 
     def _media(self, key: str) -> Path:
-        return self.folder / "files" / self.logged(key)[-1]["path"]
+        return self.folder / "files" / self.logged(f"{key}/path")[-1]
+
+
+def _finished(path: Path, timeout: float = 60.0) -> list[Record]:
+    """All records; W&B's own process may still be writing when `wandb.finish` returns, the last is `exit`."""
+    deadline = time.monotonic() + timeout
+    while True:
+        found = list(records(path)) if path.stat().st_size else []
+        if any(record.WhichOneof("record_type") == "exit" for record in found):
+            return found
+        assert time.monotonic() < deadline, f"{path} was not finished within {timeout} s"
+        time.sleep(0.05)
 
 
 def _values(items: Any) -> dict[str, Any]:

@@ -44,28 +44,44 @@ def summarise(events: pl.DataFrame) -> pl.DataFrame:
     (2, 4.0, 2.0, 1.0)
     """
     key = ["row_id", "concept"]
-    ordered = events.sort(*key, "hours", "specimen", "value")
-    alone = -1 - pl.int_range(pl.len(), dtype=pl.Int64)
-    ordered = ordered.with_columns(specimen=pl.coalesce("specimen", alone))
-    by_specimen = ordered.group_by(*key, "hours", "specimen", maintain_order=True).agg(pl.col("value").max())
-    by_time = by_specimen.group_by(*key, "hours", maintain_order=True).agg(pl.col("value").mean())
     hours, value = pl.col("hours"), pl.col("value")
-    spread = (hours - hours.mean()).pow(2).sum()
-    slope = ((hours - hours.mean()) * (value - value.mean())).sum() / spread
-    return by_time.group_by(key, maintain_order=True).agg(
+    ordered = events.sort(*key, "hours", "specimen", "value")
+    largest = pl.col("specimen").is_null() | _runs(*key, "hours", "specimen").is_last_distinct()
+    moments = ordered.filter(largest).group_by(_runs(*key, "hours"), maintain_order=True)
+    by_time = moments.agg(pl.col(*key, "hours").first(), value.mean())
+    centred = by_time.with_columns(
+        hours_off=hours - hours.mean().over(key),
+        value_off=value - value.mean().over(key),
+    )
+    summary = centred.group_by(key, maintain_order=True).agg(
         pl.len().alias("count"),
         value.first().alias("first"),
         value.last().alias("last"),
         value.min().alias("min"),
         value.max().alias("max"),
         value.mean().alias("mean"),
-        pl.when(pl.len() > 1).then(slope).otherwise(float("nan")).alias("slope"),
         (-hours.last()).alias("hours_since_last"),
+        (pl.col("hours_off") * pl.col("value_off")).alias("products"),
+        pl.col("hours_off").pow(2).alias("squares"),
     )
+    slope = pl.col("products").list.sum() / pl.col("squares").list.sum()
+    return summary.select(
+        *key,
+        *SUMMARIES[:6],
+        pl.when(pl.col("count") > 1).then(slope).otherwise(float("nan")).alias("slope"),
+        "hours_since_last",
+    )
+
+
+def _runs(*names: str) -> pl.Expr:
+    """Numbers of the runs of equal rows; rows that are grouped by them are slices and need no hashing."""
+    return pl.struct(names).rle_id().set_sorted().alias("run")
 
 
 def write(events: Path, windows: pl.DataFrame, num_concepts: int, out: FloatArray) -> BoolArray:
     """Link events to rows and write their summaries, a block of rows at a time.
+
+    Releases are sorted by subject, so a block reads only the row groups of its own subjects.
 
     Args:
         events: parquet of `subject_id`, `hadm_id`, `event_at`, `available_at`, `concept`, `value`, `specimen`.
@@ -80,7 +96,9 @@ def write(events: Path, windows: pl.DataFrame, num_concepts: int, out: FloatArra
     scanned = pl.scan_parquet(events)
     for block in blocks(windows.height, ROWS_AT_ONCE):
         part = windows[block]
-        linked = link(scanned, part.lazy(), at="event_at", available="available_at")
+        subjects = part["subject_id"]
+        near = scanned.filter(pl.col("subject_id").is_between(subjects.min(), subjects.max()))
+        linked = link(near, part.lazy(), at="event_at", available="available_at")
         hours = (pl.col("event_at") - pl.col("landmark_at")).dt.total_seconds() / 3600
         measured = linked.select("row_id", "concept", "value", "specimen", hours=hours).collect(engine="streaming")
         table = np.full((part.height, num_concepts, len(SUMMARIES) + 1), np.nan, dtype=np.float32)

@@ -191,6 +191,16 @@ _CXR = (
     ),
 )
 
+_CXR += (
+    Table(
+        name="cxr_split",
+        project=FILMS,
+        path="mimic-cxr-2.0.0-split",
+        columns=parse_columns("dicom_id:str study_id:int subject_id:int split:str"),
+        key=("dicom_id",),
+    ),
+)
+
 MIMIC_IV = Source(
     name="mimic_iv",
     root_setting=("paths.mimic_root", "MIMIC_ROOT"),

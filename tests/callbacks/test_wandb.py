@@ -64,7 +64,7 @@ def test_the_monitored_metric_and_the_loss_are_scalars(run):
 
 @pytest.mark.parametrize("split", ["val", "test"])
 def test_there_is_one_table_with_a_row_a_task_and_pattern(run, split):
-    assert len(run.logged(f"{split}/patterns")) == 1
+    assert run.logged(f"{split}/patterns/_type") == ["table-file"]
     table = run.table(f"{split}/patterns")
     assert table["columns"] == HEADER
     assert sorted(row[:2] for row in table["data"]) == sorted([task, label] for task in TASKS for label in PATTERNS)
@@ -87,6 +87,7 @@ def test_the_table_says_what_the_scalars_say_and_small_cells_are_masked(run, spl
 
 @pytest.mark.parametrize("split", ["val", "test"])
 def test_there_is_a_heat_map_image(run, split):
+    assert run.logged(f"{split}/patterns_heat_map/_type") == ["image-file"]
     assert run.image(f"{split}/patterns_heat_map").startswith(b"\x89PNG")
 
 

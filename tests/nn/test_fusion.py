@@ -57,6 +57,14 @@ def test_absent_tokens_are_no_keys_in_any_block():
     assert torch.equal(fusion(values, present), fusion(other, present))
 
 
+def test_no_row_of_a_block_is_masked_in_full_whatever_the_attention_kernel_makes_of_it():
+    fusion, masks = make_fusion(), []
+    fusion.blocks[0].register_forward_pre_hook(lambda module, given: masks.append(given[1]))
+    fusion(encodings(ALL), ALL)
+    assert bool(masks[0].any(1).all())
+    assert torch.equal(masks[0][1:], ALL[1:])
+
+
 def test_the_gates_depend_on_the_pattern_and_not_on_the_encodings():
     fusion = make_fusion()
     with torch.no_grad():

@@ -1,0 +1,1 @@
+"""Raw releases whose truth is known: patients, clinicians and outcomes that follow a causal model."""

@@ -1,0 +1,117 @@
+"""Discharge summaries and radiology reports: real sentences whose shades carry a reading, among others that carry nothing."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.special import ndtr
+
+from data_modules.simulate.latent import Array
+
+JITTER = 0.35
+"""Standard deviation of what the writer of a sentence adds to the reading, in standard deviations of it."""
+
+NOTE_SPREAD, SEVERITY_SPREAD, REPORT_SPREAD = 1.077, 1.0, 1.470
+"""Standard deviations of the readings note/0, note/1 and report/0 (see `latent`)."""
+
+FUNCTION = (
+    ("Walks independently without a device.", "Steady gait, climbs one flight of stairs.", "Walks with a cane.",
+     "Uses a rolling walker for short distances.", "Needs two people to transfer.", "Bedbound."),
+    ("Lives with spouse, strong support at home.", "Daughter visits daily.", "Lives alone, neighbours help at times.",
+     "Limited support at home.", "Lives alone with no support.", "Unstable housing, no contact could be reached."),
+    ("Takes all medications as prescribed.", "Manages a pill box reliably.", "Occasionally forgets evening doses.",
+     "Unsure about the indication of several medications.", "Missed most doses in the month before admission.",
+     "Had stopped all medications before admission."),
+    ("Alert and oriented, recalls the plan of care.", "Oriented, recalls most of the plan.", "Mildly forgetful.",
+     "Oriented to self and place only.", "Waxing and waning attention at night.", "Persistently confused."),
+    ("Eating full meals.", "Good appetite.", "Fair appetite with supplements.", "Poor intake, weight down five pounds.",
+     "Marked weight loss, eats a quarter of meals.", "Cachectic, tube feeding was discussed."),
+    ("No falls in the past year.", "One mechanical fall without injury.", "Two falls this year.",
+     "Recurrent falls at home.", "Falls weekly.", "Fell twice during this stay."),
+)  # fmt: skip
+"""Aspects graded by the reading that only the note shows, from good to bad."""
+
+COURSE = (
+    ("The stay was uneventful.", "Improved promptly with treatment.", "Improved over several days.",
+     "The course was prolonged.", "The course was complicated by a rapid response call.",
+     "The course was complicated by respiratory failure and shock."),
+    ("Electrolytes were within normal limits.", "Minor electrolyte repletion.", "Electrolytes were repleted daily.",
+     "Renal function worsened, then recovered in part.", "Renal function worsened and did not recover.",
+     "Renal replacement was considered."),
+    ("Breathing comfortably on room air.", "Weaned to room air on day two.", "Discharged on one litre of oxygen at night.",
+     "Required two litres of oxygen.", "Required high flow oxygen.", "Required non-invasive ventilation."),
+)  # fmt: skip
+"""Aspects graded by the severity that the note shows."""
+
+DISTRACTORS = (
+    "Family history: father had a stroke at an old age.",
+    "No history of pulmonary embolism.",
+    "Denies tobacco, alcohol and illicit drugs.",
+    "Mother was bedbound in her last years.",
+    "No evidence of delirium on screening tools at admission.",
+    "Allergies: penicillin, rash in childhood.",
+    "Immunisations are up to date.",
+    "Denies falls at work.",
+    "Health care proxy is on file.",
+    "Seen by nutrition, no recommendations at that time.",
+    "The patient's brother recently required high flow oxygen at another hospital.",
+    "Follow up with primary care within two weeks.",
+)
+
+FINDINGS = (
+    ("The lungs are clear.", "No focal consolidation.", "Minimal atelectasis at the left base.",
+     "Patchy opacity at the right base.", "Multifocal opacities.", "Extensive bilateral airspace opacities."),
+    ("No pleural effusion.", "No sizeable pleural effusion.", "Trace effusion cannot be excluded.",
+     "Small left pleural effusion.", "Moderate bilateral effusions.", "Large bilateral effusions."),
+    ("No vascular congestion.", "Pulmonary vasculature is normal.", "Mild vascular prominence.",
+     "Mild interstitial edema.", "Moderate pulmonary edema.", "Severe pulmonary edema."),
+)  # fmt: skip
+"""Aspects graded by the reading of the report."""
+
+TECHNIQUES = (
+    "Portable AP view of the chest.",
+    "PA and lateral views of the chest.",
+    "Single frontal view of the chest.",
+)
+COMPARISONS = ("Comparison: none.", "Comparison: radiograph from ___.", "Comparison: chest CT from ___.")
+
+
+def grades(reading: Array, spread: float, aspects: Sequence[Sequence[str]], generator: np.random.Generator) -> Array:
+    """Grade of every aspect, (N, aspects) int: the reading's quantile with some jitter, cut into equal shares."""
+    jitter = generator.standard_normal((len(reading), len(aspects))) * JITTER
+    quantile = ndtr((reading[:, None] / spread + jitter) / np.hypot(1, JITTER))
+    return np.asarray(np.minimum(quantile * len(aspects[0]), len(aspects[0]) - 1).astype(np.int64))
+
+
+def discharge_notes(readings: Array, generator: np.random.Generator) -> list[str]:
+    """Texts of (N, 2) readings note/0 and note/1."""
+    function = grades(readings[:, 0], NOTE_SPREAD, FUNCTION, generator)
+    course = grades(readings[:, 1], SEVERITY_SPREAD, COURSE, generator)
+    extra = generator.random((len(readings), len(DISTRACTORS))) < 0.35
+    order = generator.random((len(readings), len(FUNCTION)))
+    notes = []
+    for row in range(len(readings)):
+        social = [FUNCTION[aspect][function[row, aspect]] for aspect in np.argsort(order[row])]
+        hospital = [COURSE[aspect][course[row, aspect]] for aspect in range(len(COURSE))]
+        said = [text for text, keep in zip(DISTRACTORS, extra[row], strict=True) if keep]
+        notes.append(
+            "Name: ___   Unit No: ___\n\nAdmission Date: ___   Discharge Date: ___\n\n"
+            f"Past Medical History:\n{' '.join(said)}\n\n"
+            f"Social History:\n{' '.join(social)}\n\n"
+            f"Brief Hospital Course:\n{' '.join(hospital)}\n\n"
+            "Discharge Instructions:\nDear Mr./Ms. ___, it was a pleasure to take care of you.\n"
+        )
+    return notes
+
+
+def radiology_reports(reading: Array, generator: np.random.Generator) -> list[str]:
+    """Texts of (N,) readings report/0."""
+    found = grades(reading, REPORT_SPREAD, FINDINGS, generator)
+    technique = generator.integers(len(TECHNIQUES), size=len(reading))
+    compared = generator.integers(len(COMPARISONS), size=len(reading))
+    return [
+        f"EXAMINATION: CHEST RADIOGRAPH\n\nTECHNIQUE: {TECHNIQUES[technique[row]]}\n\n"
+        f"{COMPARISONS[compared[row]]}\n\nFINDINGS:\n"
+        + " ".join(FINDINGS[aspect][found[row, aspect]] for aspect in range(len(FINDINGS)))
+        + " The bony structures are intact.\n"
+        for row in range(len(reading))
+    ]

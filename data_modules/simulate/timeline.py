@@ -1,0 +1,134 @@
+"""When things happen: the index admission, and the later ones that make its outcomes true."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from data_modules.simulate.latent import Array, Patients, drift
+
+Int = NDArray[np.int64]
+Bool = NDArray[np.bool_]
+
+HOUR, DAY = 3600, 86_400
+GRACE_DAYS = 4
+"""No outcome comes sooner, so that none falls inside the grace of a discharge note."""
+OVERLAP_SHARE = 0.01
+"""Share of subjects with a second admission that begins before the index ends: a transfer, not a readmission."""
+
+
+@dataclass(frozen=True)
+class Admissions:
+    """Admissions of a chunk of subjects, in order of subject and time; all times are seconds since 1970.
+
+    Attributes:
+        person: (A,) position of the subject in the chunk.
+        number: (A,) 0 = index, then 1, 2, ...
+        arrives: (A,) in the emergency department; the admittime where there was none.
+        begins: (A,)
+        ends: (A,)
+        dies: (A,) bool, during the admission.
+        icu: (A,) bool.
+        readings: (A, 8) of the admission's own health.
+    """
+
+    person: Int
+    number: Int
+    arrives: Int
+    begins: Int
+    ends: Int
+    dies: Bool
+    icu: Bool
+    readings: Array
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Admissions of a chunk, and the date of death of each subject (seconds; -1 = alive for a year)."""
+
+    admissions: Admissions
+    death: Int
+
+
+def draw(patients: Patients, generator: np.random.Generator) -> Timeline:
+    """Draw times given outcomes; only events are kept, and a cohort builder must find the outcomes in them."""
+    count = len(patients.worry)
+    begins = _first_day(count, generator) + generator.integers(0, DAY // 60, count) * 60
+    days = np.clip(np.exp(1.3 + 0.25 * patients.readings[:, 0] + 0.4 * generator.standard_normal(count)), 1, 30)
+    ends = begins + (days * DAY // 60).astype(np.int64) * 60
+    icu = generator.random(count) < expit(-0.6 + 0.7 * patients.readings[:, 1])
+    index = _admissions(np.arange(count), 0, begins, ends, patients.dies, icu, patients.readings, generator)
+    last = ends // DAY * DAY
+    death_days = _death_days(patients, generator)
+    death = np.where(patients.dies, last, np.where(death_days > 0, last + death_days * DAY, -1))
+    later = _later(patients, index, death_days, generator)
+    overlapping = _overlapping(patients, index, later, generator)
+    parts = [part for part in (index, later, overlapping) if len(part.person)]
+    joined = Admissions(*(np.concatenate([getattr(part, name) for part in parts]) for name in vars(index)))
+    order = np.lexsort((joined.begins, joined.person))
+    return Timeline(Admissions(*(getattr(joined, name)[order] for name in vars(joined))), death)
+
+
+def _first_day(count: int, generator: np.random.Generator) -> Int:
+    """A day in a year of the subject's own, shifted far into the future."""
+    year = generator.integers(2110, 2190, count)
+    start = (year - 1970).astype("datetime64[Y]").astype("datetime64[D]").astype(np.int64)
+    return np.asarray((start + generator.integers(0, 360, count)) * DAY)
+
+
+def _admissions(
+    person: Int,
+    number: int,
+    begins: Int,
+    ends: Int,
+    dies: Bool,
+    icu: Bool,
+    readings: Array,
+    generator: np.random.Generator,
+) -> Admissions:
+    waited = (generator.uniform(1, 10, len(person)) * HOUR).astype(np.int64) // 60 * 60
+    arrives = np.where(generator.random(len(person)) < 0.7, begins - waited, begins)
+    return Admissions(person, np.full(len(person), number), arrives, begins, ends, dies, icu, readings)
+
+
+def _death_days(patients: Patients, generator: np.random.Generator) -> Int:
+    """Days from discharge to death; 0 = none within a year."""
+    readmitted, icu, dead = patients.outcome.T
+    first = np.where(readmitted, 12, np.where(icu, 60, GRACE_DAYS + 1))
+    within = generator.integers(first, 181)
+    late = generator.random(len(dead)) < 0.08
+    return np.where(
+        patients.dies, 0, np.where(dead, within, np.where(late, generator.integers(200, 360, len(dead)), 0))
+    )
+
+
+def _later(patients: Patients, index: Admissions, death_days: Int, generator: np.random.Generator) -> Admissions:
+    """The admission that makes readmission and ICU true, or one that makes neither true."""
+    readmitted, icu, _ = patients.outcome.T
+    limit = np.where(death_days > 0, death_days, 400)
+    early = generator.uniform(GRACE_DAYS, np.minimum(30, limit - 2))
+    middle = generator.uniform(31, np.maximum(32, np.minimum(88, limit - 2)))
+    calm = generator.random(len(icu)) < 0.25
+    gap = np.where(readmitted, early, middle)
+    happens = (readmitted | icu | calm) & ~patients.dies & (gap < limit - 1)
+    chosen = np.flatnonzero(happens)
+    begins = index.ends[chosen] + (gap[chosen] * DAY).astype(np.int64) // 60 * 60
+    stay = (generator.uniform(1, 8, len(chosen)) * DAY).astype(np.int64) // 60 * 60
+    death = index.ends[chosen] // DAY * DAY + death_days[chosen] * DAY + DAY // 2
+    dies = (death_days[chosen] > 0) & (begins + stay >= death)
+    ends = np.where(dies, death, begins + stay)
+    later = drift(patients, generator)
+    return _admissions(chosen, 1, begins, ends, dies, icu[chosen], later.readings[chosen], generator)
+
+
+def _overlapping(
+    patients: Patients, index: Admissions, later: Admissions, generator: np.random.Generator
+) -> Admissions:
+    """Transfers: an admission that begins in the last hours of the index and ends a little after it."""
+    chosen = np.flatnonzero((generator.random(len(patients.dies)) < OVERLAP_SHARE) & ~patients.dies)
+    begins, ends = index.ends[chosen] - 6 * HOUR, index.ends[chosen] + 12 * HOUR
+    none = np.zeros(len(chosen), dtype=np.bool_)
+    drifted = drift(patients, generator)
+    made = _admissions(chosen, 2, begins, ends, none, none, drifted.readings[chosen], generator)
+    return Admissions(made.person, made.number, begins, begins, ends, none, none, made.readings)
