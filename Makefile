@@ -10,7 +10,7 @@ WORDS = $(if $(filter-out undefined,$(origin DATASET)),dataset=$(DATASET)) $(if 
         $(if $(DEVICES),trainer.devices=$(DEVICES)) $(if $(SEED),seed=$(SEED)) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup cohort train evaluate doctor test check format bench docs clean
+.PHONY: help setup cohort train evaluate simulate doctor test check format bench docs clean
 
 help: ## Print every target with its sentence.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -26,11 +26,15 @@ setup: .venv/.ready ## Build .venv with everything that the project needs.
 cohort: setup ## Build the cohort of an experiment from the raw release (no network, no encoder).
 	$(BIN)/mmnar cohort $(WORDS)
 
-train: setup ## Raw release -> cohort -> trained model -> test metrics. DATASET=mimic MIMIC_ROOT=/path
+train: setup ## Raw release -> cohort -> trained model -> test metrics. MIMIC_ROOT=/path, else simulated.
 	$(BIN)/mmnar train $(WORDS)
 
 evaluate: setup ## Read the test split once, with the best checkpoint of the newest run (ARGS="run=FOLDER" for another).
 	$(BIN)/mmnar evaluate $(WORDS)
+
+simulate: setup ## Write a simulated release with known truth. OUT=DIR SUBJECTS=3000 SEED=7
+	$(BIN)/mmnar simulate $(if $(OUT),out='$(OUT)') $(if $(SUBJECTS),simulate.subjects=$(SUBJECTS)) \
+	  $(if $(SEED),simulate.seed=$(SEED)) $(if $(filter-out undefined,$(origin DATASET)),dataset=$(DATASET)) $(ARGS)
 
 doctor: setup ## Say which tables a root holds, which are missing, and what each missing one costs.
 	$(BIN)/mmnar doctor $(WORDS)

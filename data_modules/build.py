@@ -10,10 +10,12 @@ import numpy as np
 import polars as pl
 
 from data_modules import stage
-from data_modules.cohorts import columns, presence, splits
+from data_modules.cohorts import columns, eicu, presence, splits
 from data_modules.cohorts.config import ReleaseCohortConfig
+from data_modules.cohorts.eicu import EICUCohortConfig
 from data_modules.cohorts.mimic_iv import MIMICCohortConfig, build_rows, read_admissions, read_stays
 from data_modules.cohorts.rows import CohortRows
+from data_modules.features import eicu as eicu_features
 from data_modules.features import store
 from data_modules.features.mimic_iv import MIMIC_MODALITIES, note_presence
 from data_modules.features.modality import Block, Definition, Sources
@@ -34,26 +36,32 @@ class Kit:
         modalities: what the source offers.
         build_rows: rows with labels, from the raw tables.
         read_tables: core tables that features look at, in memory, by name.
-        count: counts worth a line in the manifest, for the modalities of a cohort.
+        count: counts worth a line in the manifest, for the modalities of a finished cohort.
     """
 
     modalities: Mapping[str, Definition]
     build_rows: Callable[[Release, Any], CohortRows]
     read_tables: Callable[[Release], dict[str, pl.DataFrame]]
-    count: Callable[[Sources, Sequence[str]], dict[str, Any]]
+    count: Callable[[Sources, Sequence[str], pl.DataFrame], dict[str, Any]]
 
 
 def _mimic_tables(release: Release) -> dict[str, pl.DataFrame]:
     return {"admissions": read_admissions(release), "icustays": read_stays(release)}
 
 
-def _mimic_counts(sources: Sources, modalities: Sequence[str]) -> dict[str, Any]:
+def _mimic_counts(sources: Sources, modalities: Sequence[str], _: pl.DataFrame) -> dict[str, Any]:
     return {"discharge_note stored by": note_presence(sources)} if "discharge_note" in modalities else {}
 
 
 KITS: dict[type[ReleaseCohortConfig], Kit] = {
     MIMICCohortConfig: Kit(
         modalities=MIMIC_MODALITIES, build_rows=build_rows, read_tables=_mimic_tables, count=_mimic_counts
+    ),
+    EICUCohortConfig: Kit(
+        modalities=eicu_features.EICU_MODALITIES,
+        build_rows=eicu.build_rows,
+        read_tables=eicu_features.read_tables,
+        count=eicu_features.count,
     ),
 }
 
@@ -158,8 +166,9 @@ def _write(
 ) -> None:
     kit = KITS[type(config)]
     built = kit.build_rows(release, config)
-    drawn = splits.draw(built.rows["subject_key"], config.split)
-    rows = built.rows.join(drawn, left_on="subject_key", right_on="subject_id", maintain_order="left")
+    together = "split_key" if "split_key" in built.rows.columns else "subject_key"
+    drawn = splits.draw(built.rows[together], config.split)
+    rows = built.rows.join(drawn, left_on=together, right_on="subject_id", maintain_order="left")
     scratch = folder / ".scratch"
     scratch.mkdir()
     sources = Sources(
@@ -230,7 +239,7 @@ def _manifest(
     declared = {name: kit.modalities[name].declares for name in names if kit.modalities[name].declares}
     return {
         "source": identity["source"],
-        "simulated": False,
+        "simulated": sources.release.simulated,
         "versions": sources.release.versions(),
         "files": identity["files"],
         "config": identity["config"],
@@ -245,6 +254,6 @@ def _manifest(
         "tasks": identity["config"]["tasks"],
         "patterns": presence.count_patterns(cohort, names),
         "prevalence": presence.prevalence(cohort, identity["config"]["tasks"]),
-        "counts": {**built.notes, **kit.count(sources, names)},
+        "counts": {**built.notes, **kit.count(sources, names, cohort)},
         "packages": {name: version(name) for name in ("mmnar-lightning", "polars", "numpy")},
     }

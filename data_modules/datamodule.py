@@ -1,5 +1,7 @@
 """LightningDataModules: a cohort folder as loaders of its four subject-level splits."""
 
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,8 @@ from torch import Tensor
 
 from data_modules import stage
 from data_modules.build import COHORT, MODALITIES, build_cohort
-from data_modules.cohorts.columns import validate
+from data_modules.cohorts.columns import PRESENT, validate
+from data_modules.cohorts.eicu import EICUCohortConfig
 from data_modules.cohorts.mimic_iv import MIMICCohortConfig
 from data_modules.cohorts.presence import count_patterns
 from data_modules.custom import CustomCohortConfig, build_custom
@@ -25,6 +28,9 @@ class CohortDataModule(LightningDataModule):
     `setup` opens it; afterwards `cohort`, `manifest`, `tasks`, `modalities` (those that the model can read: they
     have one float vector a row) and `left_out` (lines for people) are there.
 
+    `vectors`, when it is set, takes the cohort's folder and gives folders with arrays of modalities that have none of
+    their own (documents, images).
+
     Args:
         loader: how rows become batches.
         seed: of the training order.
@@ -35,14 +41,15 @@ class CohortDataModule(LightningDataModule):
         self.loader = loader
         self.seed = seed
         self.folder: Path | None = None
+        self.vectors: Callable[[Path], Mapping[str, Path]] = lambda _: {}
 
     def build(self) -> Path:
         """Build the cohort unless it is there; returns its folder."""
         raise TypeError(f"{type(self).__name__} does not say how its cohort is built")
 
     def prepare_data(self) -> None:
-        """Build the cohort, on one process of each node."""
-        self.build()
+        """Build the cohort and its vectors, on one process of each node."""
+        self.vectors(self.build())
 
     def setup(self, stage: str | None = None) -> None:
         """Open the cohort folder; safe to call again."""
@@ -60,20 +67,37 @@ class CohortDataModule(LightningDataModule):
         self.cohort = pl.read_parquet(folder / COHORT)
         validate(self.cohort, folder / COHORT)
         declared = [Modality(**entry) for entry in self.manifest["modalities"]]
-        self.modalities = [modality for modality in declared if modality.kind in ARRAY_KINDS]
-        self.left_out = [
-            f"{modality.name} is left out of the model: its {modality.kind} have no vectors"
-            for modality in declared
-            if modality.kind not in ARRAY_KINDS
+        folders = {entry.name: folder / MODALITIES / entry.name for entry in declared if entry.kind in ARRAY_KINDS}
+        folders |= self.vectors(folder)
+        arrays = {entry.name: ModalityArray.open(folders[entry.name]) for entry in declared if entry.name in folders}
+        self.modalities = [
+            replace(entry, kind=entry.kind if entry.kind in ARRAY_KINDS else "vectors", width=arrays[entry.name].width)
+            for entry in declared
+            if entry.name in arrays
         ]
+        self.left_out = [
+            f"{entry.name} is left out of the model: its {entry.kind} have no vectors"
+            for entry in declared
+            if entry.name not in arrays
+        ]
+        self._drop_rows_without_vectors(arrays)
         if not self.modalities:
             raise ValueError(f"{folder}: no modality has vectors ({'; '.join(self.left_out)})")
         self.tasks: list[str] = list(self.manifest["tasks"])
-        arrays = {
-            modality.name: ModalityArray.open(folder / MODALITIES / modality.name) for modality in self.modalities
-        }
         self.arrays = CohortArrays(self.cohort, self.tasks, arrays)
         self.folder = folder
+
+    def _drop_rows_without_vectors(self, arrays: Mapping[str, ModalityArray]) -> None:
+        """Count a modality as absent where its documents or images gave no vector, and say how often."""
+        for name, array in arrays.items():
+            if array.present is None:
+                continue
+            before = self.cohort[PRESENT + name]
+            lost = before & ~pl.Series(array.present)
+            if lost.any():
+                num_lost = len(lost.arg_true())
+                self.left_out.append(f"{name} counts as absent in {num_lost} rows that have no vector")
+            self.cohort = self.cohort.with_columns((before & ~lost).alias(PRESENT + name))
 
     @property
     def patterns(self) -> list[int]:
@@ -135,6 +159,32 @@ class MIMICDataModule(CohortDataModule):
         from data_modules.sources.mimic_iv import MIMIC_IV
 
         return build_cohort(Release.parse(MIMIC_IV, self.roots), self.config, self.data)
+
+
+class EICUDataModule(CohortDataModule):
+    """An eICU cohort, built from raw tables on first use.
+
+    Args:
+        roots: `:`-separated folders of the release.
+        config: which rows, outcomes and modalities.
+        data: `paths.data`.
+        loader: how rows become batches.
+        seed: of the training order.
+    """
+
+    def __init__(
+        self, *, roots: str, config: EICUCohortConfig, data: Path, loader: LoaderConfig, seed: int = 0
+    ) -> None:
+        super().__init__(loader=loader, seed=seed)
+        self.roots = roots
+        self.config = config
+        self.data = data
+
+    def build(self) -> Path:
+        """Build the cohort unless it is there; returns its folder."""
+        from data_modules.sources.eicu import EICU
+
+        return build_cohort(Release.parse(EICU, self.roots), self.config, self.data)
 
 
 class CustomDataModule(CohortDataModule):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from data_modules.batch import Batch
 from data_modules.cohorts.columns import LABEL, PRESENT
-from data_modules.features.store import FloatArray, Statistics, open_values
+from data_modules.features.store import BoolArray, FloatArray, Statistics, open_present, open_values
 
 CLIP = 10.0
 """Standardised values are cut at so many standard deviations; one wild value must not own a batch."""
@@ -37,15 +37,27 @@ class LoaderConfig:
 
 @dataclass(frozen=True)
 class ModalityArray:
-    """Values of a modality and how they are scaled: (N, width) float32, mapped from disk."""
+    """Values of a modality and how they are scaled.
+
+    Attributes:
+        values: (N, width) float32, mapped from disk.
+        statistics: of the train rows.
+        present: (N,) bool, the rows that have a vector; None where the cohort's own presence tells.
+    """
 
     values: FloatArray
     statistics: Statistics
+    present: BoolArray | None = None
 
     @classmethod
     def open(cls, folder: Path) -> "ModalityArray":
         """Map the array of a modality's folder."""
-        return cls(open_values(folder), Statistics.load(folder))
+        return cls(open_values(folder), Statistics.load(folder), open_present(folder))
+
+    @property
+    def width(self) -> int:
+        """Floats a row."""
+        return int(self.values.shape[1])
 
     def gather(self, rows: NDArray[np.int64]) -> Tensor:
         """Standardised values of rows, (B, width) float32; what was not measured is 0, the train mean."""

@@ -9,13 +9,19 @@ from lightning import Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 
+from data_modules.cohorts.eicu import EICUCohortConfig
 from data_modules.cohorts.mimic_iv import MIMICCohortConfig
 from data_modules.custom import CustomCohortConfig
-from data_modules.datamodule import CohortDataModule, CustomDataModule, MIMICDataModule
+from data_modules.datamodule import CohortDataModule, CustomDataModule, EICUDataModule, MIMICDataModule
+from data_modules.simulate.release import release_folder, simulate
+from data_modules.sources.locate import find_folder
+from data_modules.sources.mimic_iv import EMBEDDINGS
 from mmnar_lightning.callbacks.checkpoints import AtomicCheckpointIO, checkpoint_callbacks
 from mmnar_lightning.callbacks.pattern_metrics import PatternMetrics
 from mmnar_lightning.callbacks.reproducibility import StepSeed
 from mmnar_lightning.config import ConfigError, ExperimentConfig, to_plain
+from mmnar_lightning.console import progress
+from mmnar_lightning.embed import embed
 from mmnar_lightning.model import MMNARModel
 from mmnar_lightning.module import MMNARModule
 from mmnar_lightning.objective import Objective
@@ -24,29 +30,49 @@ LOG_EVERY_STEPS = 50
 
 
 def build_datamodule(config: ExperimentConfig) -> CohortDataModule:
-    """The datamodule of the dataset; nothing is read yet.
+    """The datamodule of the dataset; of its files nothing is read yet.
 
     Raises:
         ConfigError: when the dataset's folder was not named.
     """
     common: dict[str, Any] = {"data": Path(config.paths.data), "loader": config.loader, "seed": config.seed}
-    cohort = config.cohort
+    cohort, films = config.cohort, None
+    datamodule: CohortDataModule
     if isinstance(cohort, MIMICCohortConfig):
-        return MIMICDataModule(roots=mimic_roots(config), config=cohort, **common)
-    assert isinstance(cohort, CustomCohortConfig)
-    if not config.paths.cohort:
-        raise ConfigError("dataset=custom needs COHORT=/path (or paths.cohort): a folder as docs/cohort.md describes")
-    return CustomDataModule(source=Path(config.paths.cohort).expanduser(), config=cohort, **common)
+        roots = release_roots(config)
+        films = find_folder([Path(root) for root in roots.split(":") if root], EMBEDDINGS, "files")
+        datamodule = MIMICDataModule(roots=roots, config=cohort, **common)
+    elif isinstance(cohort, EICUCohortConfig):
+        datamodule = EICUDataModule(roots=eicu_roots(config), config=cohort, **common)
+    else:
+        assert isinstance(cohort, CustomCohortConfig)
+        if not config.paths.cohort:
+            raise ConfigError(
+                "dataset=custom needs COHORT=/path (or paths.cohort), a folder as docs/cohort.md describes"
+            )
+        datamodule = CustomDataModule(source=Path(config.paths.cohort).expanduser(), config=cohort, **common)
+    datamodule.vectors = lambda folder: embed(folder, config.embed, Path(config.paths.data), films)
+    return datamodule
 
 
-def mimic_roots(config: ExperimentConfig) -> str:
-    """Where the MIMIC-IV release lies."""
-    if not config.paths.mimic_root:
+def eicu_roots(config: ExperimentConfig) -> str:
+    """Where the eICU release lies."""
+    if not config.paths.eicu_root:
         raise ConfigError(
-            "no MIMIC-IV release was named: set MIMIC_ROOT=/path (or paths.mimic_root) to the folder that holds "
-            "mimiciv/3.1 or hosp/ and icu/; several folders are separated by ':'"
+            "no eICU release was named: set EICU_ROOT=/path (or paths.eicu_root) to the folder that holds "
+            "patient.csv.gz or eicu-crd/2.0; several folders are separated by ':'"
         )
-    return config.paths.mimic_root
+    return config.paths.eicu_root
+
+
+def release_roots(config: ExperimentConfig) -> str:
+    """Where the release lies; where none was named, the built-in simulated one, generated on first use."""
+    if not config.simulated:
+        return config.paths.mimic_root
+    target = release_folder(config.simulate, Path(config.paths.data))
+    with progress("simulating subjects", config.simulate.subjects) as advance:
+        simulate(config.simulate, target, processes=os.cpu_count() or 1, advance=advance)
+    return str(target)
 
 
 def build_module(config: ExperimentConfig, datamodule: CohortDataModule) -> MMNARModule:
@@ -91,7 +117,7 @@ def build_loggers(config: ExperimentConfig, folder: Path, part: int) -> list[Log
             project=config.wandb.project,
             entity=config.wandb.entity,
             group=config.experiment,
-            tags=[*config.wandb.tags, config.dataset],
+            tags=[*config.wandb.tags, config.dataset, *(["simulated"] if config.simulated else [])],
             save_dir=folder,
             offline=not os.environ.get("WANDB_API_KEY"),
             config=_loggable(config),

@@ -8,6 +8,7 @@ COMMANDS = {
     "cohort": "build the cohort of an experiment from the raw release",
     "train": "cohort, training, and the test split unless evaluate=false",
     "evaluate": "read the test split with the best checkpoint of a run (run=FOLDER, else the newest)",
+    "simulate": "write a simulated release, with its truth, into out=FOLDER",
     "doctor": "say which tables a root holds, which are missing, and what each missing one costs",
 }
 
@@ -41,7 +42,13 @@ def _run(command: str, config: object) -> int:
     assert isinstance(config, ExperimentConfig)
     if command == "doctor":
         return 0 if doctor.examine(config) else 1
-    {"cohort": runs.make_cohort, "train": runs.train, "evaluate": runs.evaluate}[command](config)
+    run = {
+        "cohort": runs.make_cohort,
+        "train": runs.train,
+        "evaluate": runs.evaluate,
+        "simulate": runs.make_release,
+    }
+    run[command](config)
     return 0
 
 

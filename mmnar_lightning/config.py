@@ -13,18 +13,28 @@ from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]  # its types are a package that nothing else needs
 
 from data_modules.cohorts.config import CohortConfig
+from data_modules.cohorts.eicu import EICUCohortConfig
 from data_modules.cohorts.mimic_iv import MIMICCohortConfig
 from data_modules.custom import CustomCohortConfig
 from data_modules.loader import LoaderConfig
+from data_modules.simulate.config import SimulateConfig
+from mmnar_lightning.embed import EmbedConfig
 from mmnar_lightning.model import ModelConfig
 from mmnar_lightning.objective import ObjectiveConfig
 from mmnar_lightning.optim import OptimConfig
 
-COHORT_CONFIGS: dict[str, type[CohortConfig]] = {"mimic": MIMICCohortConfig, "custom": CustomCohortConfig}
+COHORT_CONFIGS: dict[str, type[CohortConfig]] = {
+    "mimic": MIMICCohortConfig,
+    "eicu": EICUCohortConfig,
+    "custom": CustomCohortConfig,
+}
 """Dataset -> the settings of its cohort."""
 
 MAX_SEED = 2**32
 """The generators of PyTorch on a CPU read 32 bits of a seed."""
+
+ROOT_KEYS = {"mimic": "paths.mimic_root"}
+"""Dataset -> the setting that names its release; where that is empty, a simulated one takes its place."""
 
 
 class ConfigError(ValueError):
@@ -41,6 +51,8 @@ class PathsConfig:
     """One folder a run."""
     mimic_root: str = field(default_factory=lambda: os.environ.get("MIMIC_ROOT", ""))
     """Folders of MIMIC-IV, separated by ':'; taken from MIMIC_ROOT where it is not set."""
+    eicu_root: str = field(default_factory=lambda: os.environ.get("EICU_ROOT", ""))
+    """Folders of eICU-CRD, separated by ':'; taken from EICU_ROOT where it is not set."""
     cohort: str = field(default_factory=lambda: os.environ.get("COHORT", ""))
     """Folder of someone else's cohort, for dataset=custom."""
 
@@ -115,7 +127,7 @@ class WandbConfig:
 class ExperimentConfig:
     """Everything that a run is made from."""
 
-    dataset: Literal["mimic", "custom"] = "mimic"
+    dataset: Literal["mimic", "eicu", "custom"] = "mimic"
     """The source of the cohort."""
     experiment: str = "mimic"
     """Name of the experiment; runs are gathered under it."""
@@ -123,12 +135,18 @@ class ExperimentConfig:
     """Of weights, order of rows and bootstrap."""
     evaluate: bool = True
     """Read the test split at the end of training."""
+    simulated: bool = False
+    """Set where no release was named: the built-in simulated one is generated, and experiments/simulated.yaml laid over."""
+    out: str = ""
+    """For simulate: the folder to write the release into."""
     resume: str = ""
     """`last` continues the newest run of the experiment; a run folder continues that one."""
     run: str = ""
     """For evaluate: the run folder; empty is the newest run of the experiment."""
     paths: PathsConfig = field(default_factory=PathsConfig)
     cohort: CohortConfig = field(default_factory=CohortConfig)
+    simulate: SimulateConfig = field(default_factory=SimulateConfig)
+    embed: EmbedConfig = field(default_factory=EmbedConfig)
     loader: LoaderConfig = field(default_factory=LoaderConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
@@ -163,7 +181,11 @@ def load(words: Sequence[str]) -> ExperimentConfig:
         layers = _files(asked)
         dataset = next((layer.dataset for layer in (asked, *reversed(layers)) if "dataset" in layer), "mimic")
         _check_dataset(dataset)
-        merged = OmegaConf.merge(_schema(dataset), *layers, asked)
+        schema = _schema(dataset)
+        root = ROOT_KEYS.get(dataset)
+        if root is not None and not OmegaConf.select(OmegaConf.merge(schema, *layers, asked), root):
+            layers.extend(_simulated(layers))
+        merged = OmegaConf.merge(schema, *layers, asked)
         config = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
         raise _explain(error, words) from error
@@ -178,6 +200,13 @@ def load(words: Sequence[str]) -> ExperimentConfig:
 def _check_dataset(dataset: Any) -> None:
     if dataset not in list(COHORT_CONFIGS):
         raise ConfigError(f"dataset={dataset}: expected one of {', '.join(COHORT_CONFIGS)}")
+
+
+def _simulated(layers: Sequence[DictConfig]) -> list[DictConfig]:
+    """The settings of a run without a release; a resolved configuration of such a run has them already."""
+    if any(layer.get("simulated", False) for layer in layers):
+        return []
+    return [_read(experiments_folder() / "simulated.yaml")]
 
 
 def to_plain(config: ExperimentConfig) -> dict[str, Any]:

@@ -4,11 +4,13 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import Progress
 from rich.table import Table
 
 WIDTH = 120
@@ -46,3 +48,11 @@ def show(title: str, header: Sequence[str], rows: Iterable[Sequence[object]]) ->
     for row in rows:
         table.add_row(*(escape(str(cell)) for cell in row))
     _CONSOLE.print(table)
+
+
+@contextmanager
+def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar that shows itself at the first step; gives the function that advances it."""
+    with Progress(console=_CONSOLE, transient=True) as bar:
+        task = bar.add_task(what, total=total, visible=False)
+        yield lambda count: bar.update(task, advance=count, visible=True)

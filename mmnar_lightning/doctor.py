@@ -6,7 +6,6 @@ from data_modules.features.mimic_iv import MIMIC_MODALITIES
 from data_modules.features.modality import Definition
 from data_modules.sources.mimic_iv import MIMIC_IV
 from data_modules.sources.reader import Release, read_header
-from mmnar_lightning.build import mimic_roots
 from mmnar_lightning.config import ConfigError, ExperimentConfig
 from mmnar_lightning.console import say, show
 
@@ -15,7 +14,9 @@ def examine(config: ExperimentConfig) -> bool:
     """Print the tables of every project under the roots; returns True when the core tables are there."""
     if config.dataset != "mimic":
         raise ConfigError(f"doctor looks at raw releases; dataset={config.dataset} has none")
-    release = Release.parse(MIMIC_IV, mimic_roots(config))
+    if config.simulated:
+        raise ConfigError("doctor needs MIMIC_ROOT=/path (or paths.mimic_root), the folder to look at")
+    release = Release.parse(MIMIC_IV, config.paths.mimic_root)
     versions = release.versions()
     for project in dict.fromkeys(table.project for table in MIMIC_IV.tables.values()):
         rows = [

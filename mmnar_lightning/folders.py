@@ -19,14 +19,15 @@ CONFIG, LAST, BEST, RESULTS, DONE = (
     "results.json",
     "DONE",
 )
-FREE_KEYS = ("resume", "run", "evaluate", "paths", "trainer.progress_bar", "wandb", "evaluation", "privacy")
+FREE_KEYS = ("resume", "run", "out", "evaluate", "paths", "trainer.progress_bar", "wandb", "evaluation", "privacy")
 """Settings that may differ between a run and its resumption: they do not change the weights."""
 
 
 def new_run(config: ExperimentConfig) -> Path:
     """Make the folder of a new run; processes that the launcher starts get the same one."""
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    run_id = os.environ.setdefault(RUN_ID_VARIABLE, f"{stamp}-{digest(_fixed(to_plain(config)))[:6]}")
+    name = f"{stamp}-{digest(_fixed(to_plain(config)))[:6]}{'-simulated' if config.simulated else ''}"
+    run_id = os.environ.setdefault(RUN_ID_VARIABLE, name)
     folder = Path(config.paths.runs) / config.experiment / run_id
     try:
         (folder / "checkpoints").mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,6 @@
 """The commands: build the parts, run them, write what they leave."""
 
+import os
 import time
 import warnings
 from pathlib import Path
@@ -12,18 +13,36 @@ from lightning import Trainer
 from data_modules import stage
 from data_modules.cohorts.labels import check_classes
 from data_modules.datamodule import CohortDataModule
+from data_modules.simulate.release import simulate
 from mmnar_lightning import build, folders, results
 from mmnar_lightning.callbacks.pattern_metrics import PatternMetrics
 from mmnar_lightning.config import ConfigError, ExperimentConfig
-from mmnar_lightning.console import say, show, warn
+from mmnar_lightning.console import progress, say, show, warn
 from mmnar_lightning.metrics.functional import reliability_curve
 from mmnar_lightning.metrics.intervals import METRICS
 from mmnar_lightning.module import MMNARModule
 from mmnar_lightning.report import figures
 
+SIMULATED = (
+    "simulated data: no release was named, so patients, notes and films are drawn from docs/simulation.md; set MIMIC_ROOT "
+    "for real ones"
+)
+
+
+def make_release(config: ExperimentConfig) -> Path:
+    """Write a simulated release into a folder of the user's."""
+    if not config.out:
+        raise ConfigError("simulate needs OUT=/path (or out=), the folder to write the release into")
+    target = Path(config.out)
+    with progress("simulating subjects", config.simulate.subjects) as advance:
+        written = simulate(config.simulate, target, processes=os.cpu_count() or 1, advance=advance)
+    say(f"{target} {'holds' if written else 'held'} {config.simulate.subjects} simulated subjects")
+    return target
+
 
 def make_cohort(config: ExperimentConfig) -> Path:
     """Build the cohort of an experiment and show what it holds."""
+    _say_simulated(config)
     datamodule = build.build_datamodule(config)
     started = time.monotonic()
     folder = datamodule.build()
@@ -35,6 +54,7 @@ def make_cohort(config: ExperimentConfig) -> Path:
 
 def train(config: ExperimentConfig) -> Path:
     """Cohort, model, fit, and the test split unless `evaluate=false`; returns the run's folder."""
+    _say_simulated(config)
     datamodule = _open(config)
     resumed = folders.run_to_resume(config) if config.resume else None
     folder = resumed or folders.new_run(config)
@@ -48,6 +68,7 @@ def train(config: ExperimentConfig) -> Path:
         _evaluate(config, datamodule, folder, trainer, metrics)
     _finish(folder, trainer)
     _say_dropped(datamodule)
+    _say_simulated(config)
     return folder
 
 
@@ -91,6 +112,11 @@ def _open(config: ExperimentConfig) -> CohortDataModule:
     for entry in caught:
         warn(str(entry.message))
     return datamodule
+
+
+def _say_simulated(config: ExperimentConfig) -> None:
+    if config.simulated:
+        warn(SIMULATED)
 
 
 def _say_dropped(datamodule: CohortDataModule) -> None:

@@ -112,7 +112,7 @@ def test_the_base_file_is_laid_over_the_defaults(tmp_path, monkeypatch):
     (tmp_path / "experiments" / "base.yaml").write_text("trainer: {patience: 3}\nseed: 11\n")
     (tmp_path / "experiments" / "mine.yaml").write_text("seed: 12\n")
     monkeypatch.chdir(tmp_path)
-    composed = load(["experiment=mine"])
+    composed = load(["experiment=mine", "paths.mimic_root=/given"])
     assert (composed.trainer.patience, composed.seed, composed.experiment) == (3, 12, "mine")
 
 

@@ -11,7 +11,8 @@ class CohortRows:
 
     Attributes:
         rows: one row per unit, sorted by key: `row_id`, `subject_key` (text), `admission_id`, one prediction time,
-            `label/<task>`, where there are any `stay_id` and `hospital_id`, and whatever the source's features need.
+            `label/<task>`, where there are any `stay_id` and `hospital_id`, and whatever the source's features need;
+            `split_key` (text) where something larger than a subject is drawn into splits and folds as a whole.
         attrition: `rule`, `rows`, `subjects`.
         notes: counts worth a line in the manifest.
     """

@@ -1,6 +1,6 @@
 """Labs and vitals: repeated measurements of named concepts, summarised up to the landmark."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -78,16 +78,40 @@ def _runs(*names: str) -> pl.Expr:
     return pl.struct(names).rle_id().set_sorted().alias("run")
 
 
-def write(events: Path, windows: pl.DataFrame, num_concepts: int, out: FloatArray) -> BoolArray:
-    """Link events to rows and write their summaries, a block of rows at a time.
+def by_admission(events: pl.LazyFrame, windows: pl.DataFrame) -> pl.LazyFrame:
+    """Events of MIMIC-IV that were known at the landmarks of a block of rows.
 
     Releases are sorted by subject, so a block reads only the row groups of its own subjects.
 
     Args:
-        events: parquet of `subject_id`, `hadm_id`, `event_at`, `available_at`, `concept`, `value`, `specimen`.
-        windows: one row per unit, sorted by `row_id` (see `linking.link`).
+        events: `subject_id`, `hadm_id`, `event_at`, `available_at`, `concept`, `value`, `specimen`.
+        windows: see `linking.link`.
+
+    Returns:
+        What `summarise` takes.
+    """
+    subjects = windows["subject_id"]
+    near = events.filter(pl.col("subject_id").is_between(subjects.min(), subjects.max()))
+    linked = link(near, windows.lazy(), at="event_at", available="available_at")
+    hours = (pl.col("event_at") - pl.col("landmark_at")).dt.total_seconds() / 3600
+    return linked.select("row_id", "concept", "value", "specimen", hours=hours)
+
+
+def write(
+    events: Path,
+    windows: pl.DataFrame,
+    num_concepts: int,
+    out: FloatArray,
+    known: Callable[[pl.LazyFrame, pl.DataFrame], pl.LazyFrame] = by_admission,
+) -> BoolArray:
+    """Link events to rows and write their summaries, a block of rows at a time.
+
+    Args:
+        events: parquet file, in whatever columns `known` reads.
+        windows: one row per unit, sorted by `row_id`, in whatever columns `known` reads.
         num_concepts: how many concepts there are.
         out: (N, num_concepts · 9) array to write into; NaN = not measured.
+        known: events and a block of `windows` -> what was known there, as `summarise` takes it.
 
     Returns:
         (N,) bool, True where anything was measured.
@@ -96,11 +120,7 @@ def write(events: Path, windows: pl.DataFrame, num_concepts: int, out: FloatArra
     scanned = pl.scan_parquet(events)
     for block in blocks(windows.height, ROWS_AT_ONCE):
         part = windows[block]
-        subjects = part["subject_id"]
-        near = scanned.filter(pl.col("subject_id").is_between(subjects.min(), subjects.max()))
-        linked = link(near, part.lazy(), at="event_at", available="available_at")
-        hours = (pl.col("event_at") - pl.col("landmark_at")).dt.total_seconds() / 3600
-        measured = linked.select("row_id", "concept", "value", "specimen", hours=hours).collect(engine="streaming")
+        measured = known(scanned, part).collect(engine="streaming")
         table = np.full((part.height, num_concepts, len(SUMMARIES) + 1), np.nan, dtype=np.float32)
         table[:, :, 0] = table[:, :, -1] = 0.0
         summary = summarise(measured)

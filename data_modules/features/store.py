@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 
-VALUES, COLUMNS, STATISTICS = "values.npy", "columns.json", "statistics.json"
+VALUES, COLUMNS, STATISTICS, PRESENT = "values.npy", "columns.json", "statistics.json", "present.npy"
 BLOCK_ROWS = 4096
 MIN_SCALE = 1e-6
 
@@ -63,6 +63,12 @@ def open_values(folder: Path) -> FloatArray:
     """Map an array into memory, read-only."""
     values: FloatArray = np.load(folder / VALUES, mmap_mode="r", allow_pickle=False)
     return values
+
+
+def open_present(folder: Path) -> BoolArray | None:
+    """The rows that have a vector, (N,) bool; None where the array does not say."""
+    path = folder / PRESENT
+    return np.load(path, allow_pickle=False) if path.is_file() else None
 
 
 def blocks(num_rows: int, size: int = BLOCK_ROWS) -> Iterator[slice]:

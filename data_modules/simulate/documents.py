@@ -1,4 +1,4 @@
-"""Writes notes, reports and films of a chunk of subjects, in time and too late, and what the absent ones would have been."""
+"""Writes notes, reports and films of a chunk of subjects, in time and too late, and what absent ones would have been."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ class Chart:
         """(A,) whether a modality is there in time: as drawn for the index, at random for later admissions."""
         index = self.admissions.number == 0
         later = generator.random(len(index)) < later_share
-        return np.where(index, self.patients.present[self.admissions.person, modality], later)
+        return np.asarray(np.where(index, self.patients.present[self.admissions.person, modality], later))
 
     def absent_index(self, modality: int, share: float, generator: np.random.Generator) -> Bool:
         """(A,) a share of the index admissions that lack a modality."""

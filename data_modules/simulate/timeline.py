@@ -107,8 +107,8 @@ def _later(patients: Patients, index: Admissions, death_days: Int, generator: np
     """The admission that makes readmission and ICU true, or one that makes neither true."""
     readmitted, icu, _ = patients.outcome.T
     limit = np.where(death_days > 0, death_days, 400)
-    early = generator.uniform(GRACE_DAYS, np.minimum(30, limit - 2))
-    middle = generator.uniform(31, np.maximum(32, np.minimum(88, limit - 2)))
+    early = generator.uniform(GRACE_DAYS, np.clip(limit - 2, GRACE_DAYS + 1, 30))
+    middle = generator.uniform(31, np.clip(limit - 2, 32, 88))
     calm = generator.random(len(icu)) < 0.25
     gap = np.where(readmitted, early, middle)
     happens = (readmitted | icu | calm) & ~patients.dies & (gap < limit - 1)

@@ -94,3 +94,12 @@ def version_of(file: Path, path: str) -> str | None:
         if found:
             return found.group(1)
     return None
+
+
+def find_folder(roots: Sequence[Path], project: str, name: str) -> Path | None:
+    """The folder of a project that holds a folder of this name: the first root that has one wins."""
+    for root in roots:
+        for folder in project_folders(root, project):
+            if descend(folder, [name]) is not None:
+                return folder
+    return None

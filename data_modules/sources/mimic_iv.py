@@ -189,9 +189,6 @@ _CXR = (
         key=("dicom_id",),
         units={"StudyDate": "YYYYMMDD, shifted", "StudyTime": "HHMMSS.fff", "Rows": "px", "Columns": "px"},
     ),
-)
-
-_CXR += (
     Table(
         name="cxr_split",
         project=FILMS,

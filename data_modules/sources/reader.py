@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import json
 import os
 import re
 import zlib
@@ -67,6 +68,12 @@ class Release:
                 f"download it from PhysioNet, or set {' or '.join(self.source.root_setting)} to the folder "
                 "that holds it (several folders are separated by ':')",
             )
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the release says of itself that it was simulated."""
+        manifests = [root / "manifest.json" for root in self.roots]
+        return any(json.loads(path.read_text()).get("simulated", False) for path in manifests if path.is_file())
 
     def versions(self) -> dict[str, str]:
         """Project -> version (all of them where roots differ), `unknown` where neither folders nor README tell it."""

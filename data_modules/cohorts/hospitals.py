@@ -1,0 +1,59 @@
+"""Hospitals: which one a subject belongs to, and how presence differs between them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+from data_modules.cohorts.columns import PRESENT
+
+MIN_ROWS = 10
+"""Hospitals with fewer rows are told together."""
+
+
+def home_hospitals(stays: pl.DataFrame) -> pl.DataFrame:
+    """The hospital that a subject is drawn with: the one of the lowest id, whatever rows a cohort keeps.
+
+    Args:
+        stays: all stays: `subject_id`, `hospital_id`.
+
+    Returns:
+        `subject_id`, each once, and `home`, a text.
+
+    >>> home_hospitals(pl.DataFrame({"subject_id": ["a", "a", "b"], "hospital_id": [9, 8, 9]})).rows()
+    [('a', 'hospital 8'), ('b', 'hospital 9')]
+    """
+    lowest = stays.group_by("subject_id").agg(pl.col("hospital_id").min()).sort("subject_id")
+    return lowest.select("subject_id", home="hospital " + pl.col("hospital_id").cast(pl.String).fill_null("unknown"))
+
+
+def presence_by_hospital(cohort: pl.DataFrame, modalities: Sequence[str]) -> dict[str, Any]:
+    """Counts for a manifest: in how many hospitals a modality is ever present, and rows with it by hospital.
+
+    Args:
+        cohort: `hospital_id` and `present/<modality>`.
+        modalities: whose presence is counted.
+
+    Hospitals with fewer than `MIN_ROWS` rows are one entry, whose id is None.
+
+    >>> frame = pl.DataFrame({"hospital_id": [7] * 10 + [8], "present/labs": [True] * 9 + [False, False]})
+    >>> counts = presence_by_hospital(frame, ["labs"])
+    >>> counts["hospitals"], counts["hospitals with"], [tuple(entry.values()) for entry in counts["presence by hospital"]]
+    (2, {'labs': 1}, [(7, 1, 10, 9), (None, 1, 1, 0)])
+    """
+    present = [pl.col(PRESENT + name).sum().alias(name) for name in modalities]
+    counted = cohort.group_by("hospital_id").agg(pl.len().alias("rows"), *present)
+    ever = counted.select((pl.col(name) > 0).sum() for name in modalities).row(0, named=True)
+    named = pl.when(pl.col("rows") >= MIN_ROWS).then(pl.col("hospital_id"))
+    pooled = (
+        counted.with_columns(hospital_id=named)
+        .group_by("hospital_id")
+        .agg(pl.len().alias("hospitals"), pl.col("rows").sum(), pl.col(*modalities).sum())
+        .sort("rows", "hospital_id", descending=[True, False])
+        .sort(pl.col("hospital_id").is_null(), maintain_order=True)
+    )
+    return {
+        "hospitals": counted.height,
+        "hospitals with": ever,
+        "presence by hospital": pooled.to_dicts(),
+    }

@@ -1,0 +1,188 @@
+"""Named clinical concepts of eICU: labels, units, plausible ranges and conversions.
+
+Labs: names are free text and case-sensitive. Ranges follow eicu-code's pivoted-lab, widened where ricu's dictionary is
+wider; where neither gives a limit it is that of `concepts.py`. Concepts that MIMIC-IV has too bear its names and units.
+The unit of a lab is labmeasurenameinterface: labmeasurenamesystem names the unit that should have been used.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from data_modules.features.concepts import Concept
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedConcept(Concept):
+    """A quantity that eICU records under a name.
+
+    Attributes:
+        label: the labname, or the column of a table of vitals.
+        above: (threshold, factor, offset): a value above the threshold was recorded in another unit, whatever the
+            record says, and becomes value · factor + offset.
+    """
+
+    label: str
+    items: tuple[int, ...] = ()
+    above: tuple[float, float, float] | None = None
+
+
+def _lab(label: str, name: str, unit: str, low: float, high: float, **units: float) -> NamedConcept:
+    factors = {unit_name.replace("_per_", "/").lower(): factor for unit_name, factor in units.items()}
+    return NamedConcept(name=name, label=label, unit=unit, low=low, high=high, unit_factors=factors)
+
+
+LABS: tuple[NamedConcept, ...] = (
+    _lab("albumin", "albumin", "g/dL", 0.5, 6.5),
+    _lab("anion gap", "anion_gap", "mEq/L", -10, 100),
+    _lab("bicarbonate", "bicarbonate", "mEq/L", 0, 100),
+    _lab("BUN", "bun", "mg/dL", 1, 280),
+    _lab("calcium", "calcium", "mg/dL", 1, 30, mmol_per_L=4.008),
+    _lab("chloride", "chloride", "mEq/L", 50, 200),
+    _lab("creatinine", "creatinine", "mg/dL", 0.1, 28.28),
+    _lab("glucose", "glucose", "mg/dL", 25, 1500),
+    _lab("bedside glucose", "glucose_bedside", "mg/dL", 25, 1500),
+    _lab("magnesium", "magnesium", "mg/dL", 0.1, 20, meq_per_L=1.215, mmol_per_L=2.431),
+    _lab("phosphate", "phosphate", "mg/dL", 0.1, 40),
+    _lab("potassium", "potassium", "mEq/L", 0.05, 12),
+    _lab("sodium", "sodium", "mEq/L", 90, 215),
+    _lab("total protein", "total_protein", "g/dL", 0.5, 20),
+    _lab("Hct", "hematocrit", "%", 5, 75),
+    _lab("Hgb", "hemoglobin", "g/dL", 1, 30),
+    _lab("MCH", "mch", "pg", 5, 80),
+    _lab("MCHC", "mchc", "g/dL", 10, 60),
+    _lab("MCV", "mcv", "fL", 30, 180),
+    _lab("platelets x 1000", "platelets", "K/uL", 1, 9999),
+    _lab("RBC", "rbc", "m/uL", 0.1, 20),
+    _lab("RDW", "rdw", "%", 5, 60),
+    _lab("WBC x 1000", "wbc", "K/uL", 0.01, 1000),
+    _lab("-polys", "neutrophils", "%", 0, 100),
+    _lab("-lymphs", "lymphocytes", "%", 0, 100),
+    _lab("-monos", "monocytes", "%", 0, 100),
+    _lab("-eos", "eosinophils", "%", 0, 100),
+    _lab("-basos", "basophils", "%", 0, 100),
+    _lab("-bands", "bands", "%", 0, 100),
+    _lab("fibrinogen", "fibrinogen", "mg/dL", 10, 3000),
+    _lab("PT - INR", "inr", "1", 0.5, 15),
+    _lab("PT", "pt", "s", 5, 300),
+    _lab("PTT", "ptt", "s", 5, 500),
+    _lab("ALT (SGPT)", "alt", "IU/L", 1, 30000),
+    _lab("alkaline phos.", "alp", "IU/L", 1, 10000),
+    _lab("AST (SGOT)", "ast", "IU/L", 1, 30000),
+    _lab("amylase", "amylase", "IU/L", 1, 30000),
+    _lab("lipase", "lipase", "IU/L", 1, 30000),
+    _lab("total bilirubin", "bilirubin_total", "mg/dL", 0.05, 100),
+    _lab("direct bilirubin", "bilirubin_direct", "mg/dL", 0.01, 70),
+    _lab("CPK", "ck", "IU/L", 1, 500000),
+    _lab("CPK-MB", "ck_mb", "ng/mL", 0.1, 3000),
+    _lab("LDH", "ldh", "IU/L", 1, 50000),
+    _lab("lactate", "lactate", "mmol/L", 0.1, 50),
+    _lab("pH", "ph", "1", 6.5, 8.0),
+    _lab("paO2", "po2", "mmHg", 5, 800),
+    _lab("paCO2", "pco2", "mmHg", 5, 250),
+    _lab("Base Excess", "base_excess", "mEq/L", -50, 50),
+    _lab("O2 Sat (%)", "oxygen_saturation", "%", 10, 100),
+    _lab("Carboxyhemoglobin", "carboxyhemoglobin", "%", 0, 100),
+    _lab("Methemoglobin", "methemoglobin", "%", 0, 100),
+    _lab("troponin - T", "troponin_t", "ng/mL", 0, 200),
+    _lab("troponin - I", "troponin_i", "ng/mL", 0, 1000),
+    _lab("BNP", "bnp", "pg/mL", 1, 200000),
+    _lab("CRP", "crp", "mg/L", 0, 1000, mg_per_dL=10),
+    NamedConcept(
+        name="ionized_calcium", label="ionized calcium", unit="mmol/L", low=0.2, high=2.5, above=(2.5, 1 / 4.008, 0.0)
+    ),
+    NamedConcept(name="fio2", label="FiO2", unit="%", low=20, high=100, fraction=True),
+)
+
+_CELSIUS = (70.0, 1 / 1.8, -32 / 1.8)
+
+
+def _vital(label: str, name: str, unit: str, low: float, high: float) -> NamedConcept:
+    return NamedConcept(name=name, label=label, unit=unit, low=low, high=high)
+
+
+PERIODIC: tuple[NamedConcept, ...] = (
+    _vital("heartrate", "heart_rate", "1/min", 1, 299),
+    _vital("respiration", "respiratory_rate", "1/min", 1, 69),
+    _vital("sao2", "spo2", "%", 1, 100),
+    NamedConcept(name="temperature", label="temperature", unit="C", low=21.2, high=49, above=_CELSIUS),
+    _vital("systemicsystolic", "sbp", "mmHg", 1, 399),
+    _vital("systemicdiastolic", "dbp", "mmHg", 1, 299),
+    _vital("systemicmean", "mbp", "mmHg", 1, 299),
+    _vital("cvp", "cvp", "mmHg", -10, 60),
+    _vital("etco2", "etco2", "mmHg", 5, 120),
+    _vital("pasystolic", "pulmonary_systolic", "mmHg", 1, 200),
+    _vital("padiastolic", "pulmonary_diastolic", "mmHg", 1, 120),
+    _vital("pamean", "pulmonary_mean", "mmHg", 1, 150),
+    _vital("icp", "intracranial_pressure", "mmHg", -10, 120),
+)
+"""Recorded by the monitor; the systemic pressures are those of an arterial line."""
+
+APERIODIC: tuple[NamedConcept, ...] = (
+    _vital("noninvasivesystolic", "noninvasive_sbp", "mmHg", 1, 399),
+    _vital("noninvasivediastolic", "noninvasive_dbp", "mmHg", 1, 299),
+    _vital("noninvasivemean", "noninvasive_mbp", "mmHg", 1, 299),
+    _vital("paop", "wedge_pressure", "mmHg", 1, 60),
+    _vital("cardiacoutput", "cardiac_output", "L/min", 0.5, 25),
+    _vital("cardiacinput", "cardiac_index", "L/min/m2", 0.3, 15),
+    _vital("svr", "systemic_resistance", "dyn·s/cm5", 50, 6000),
+)
+
+
+def label_table(concepts: Sequence[NamedConcept]) -> pl.DataFrame:
+    """One row a concept: `label`, `concept` (position), `low`, `high`, `fraction`, `threshold`, `factor`, `offset`."""
+    schema = {
+        "label": pl.String,
+        "concept": pl.UInt16,
+        "low": pl.Float64,
+        "high": pl.Float64,
+        "fraction": pl.Boolean,
+        "threshold": pl.Float64,
+        "factor": pl.Float64,
+        "offset": pl.Float64,
+    }
+    rows = [
+        (one.label, position, one.low, one.high, one.fraction, *(one.above or (float("inf"), 1.0, 0.0)))
+        for position, one in enumerate(concepts)
+    ]
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def unit_table(concepts: Sequence[NamedConcept]) -> pl.DataFrame:
+    """One row per label and recorded unit that differs: `label`, `unit` (lower case), `unit_factor`."""
+    rows = [(one.label, unit, factor) for one in concepts for unit, factor in one.unit_factors.items()]
+    schema = {"label": pl.String, "unit": pl.String, "unit_factor": pl.Float64}
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def convert(events: pl.LazyFrame, concepts: Sequence[NamedConcept]) -> pl.LazyFrame:
+    """Turn named records into concepts in one unit; implausible values stay, `within_range` drops them.
+
+    Args:
+        events: `label`, `value`, `unit` and whatever else is wanted.
+        concepts: the concepts to keep.
+
+    Returns:
+        The events with `concept` (UInt16 position) in place of `label` and `unit`, `value` converted, nulls dropped.
+
+    >>> raw = pl.LazyFrame({"label": ["temperature", "x"], "value": [98.6, 5.0], "unit": ["", ""]})
+    >>> convert(raw, PERIODIC).select(pl.col("value").round(3)).collect().to_series().to_list()
+    [37.0]
+    """
+    named = events.filter(pl.col("value").is_not_null()).join(label_table(concepts).lazy(), on="label")
+    recorded = named.with_columns(unit=pl.col("unit").str.strip_chars().str.to_lowercase())
+    typed = recorded.join(unit_table(concepts).lazy(), on=["label", "unit"], how="left")
+    value = pl.col("value") * pl.col("unit_factor").fill_null(1.0)
+    percent = pl.when(pl.col("fraction") & (value <= 1)).then(value * 100).otherwise(value)
+    other_unit = percent > pl.col("threshold")
+    converted = pl.when(other_unit).then(percent * pl.col("factor") + pl.col("offset")).otherwise(percent)
+    return typed.with_columns(value=converted).drop(
+        "label", "unit", "unit_factor", "low", "high", "fraction", "threshold", "factor", "offset"
+    )
+
+
+def within_range(events: pl.LazyFrame, concepts: Sequence[NamedConcept]) -> pl.LazyFrame:
+    """Drop values outside the plausible range of their `concept`: errors of the record."""
+    ranges = label_table(concepts).lazy().select("concept", "low", "high")
+    return events.join(ranges, on="concept").filter(pl.col("value").is_between("low", "high")).drop("low", "high")

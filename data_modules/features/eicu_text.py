@@ -1,0 +1,81 @@
+"""The structured forms of eICU as sentences, one document a row, for a text encoder.
+
+eICU has no free text. Its notes are rows of a path and a value, such as
+`notes/Progress Notes/Physical Exam/Physical Exam/Constitutional/…/HR/HR Current` with `92`, which becomes
+"Physical Exam, Constitutional, HR Current: 92."
+"""
+
+from collections.abc import Mapping
+
+import polars as pl
+
+TABLES: Mapping[str, tuple[str, str, str | None, str]] = {
+    "admissionDx": ("Admission diagnosis", "admitdxpath", None, "|"),
+    "pastHistory": ("Past history", "pasthistorypath", None, "/"),
+    "physicalExam": ("Physical exam", "physicalexampath", "physicalexamtext", "/"),
+    "note": ("Note", "notepath", "notetext", "/"),
+}
+"""Table -> heading, column of the path, column of the value, separator; in the order of the document."""
+
+FORMS = (
+    "admission diagnosis", "notes", "Progress Notes", "Procedure Notes", "Shared", "All Diagnosis", "Diagnosis",
+    "Past History", "Organ Systems", "Physical Exam", "Vital Sign and Physiological Data", "Social History / Family History",
+    "Admission Page One", "Review Of Systems",
+)  # fmt: skip
+"""Parts of paths that name the form and not the finding."""
+NAVIGATION = r"View and Save|View Options|Skip Screen|Include Rx|Obtain Options/Performed|Time-Out|Billing"
+"""Paths that tell how the form was used."""
+MAX_SENTENCES = 400
+"""Most sentences of a table in a document."""
+
+
+def verbalise(tables: Mapping[str, pl.LazyFrame], rows: pl.DataFrame) -> pl.LazyFrame:
+    """Join what was known of each row into one document.
+
+    Args:
+        tables: name in `TABLES` -> known rows: `row_id`, the path, the value.
+        rows: `row_id`, `stay_id`, `prediction_offset_minutes`.
+
+    Returns:
+        `row_id`, `document_id` (the stay's id), `hours` (to the landmark: 0, the document is made there), `text`.
+    """
+    parts = [_paragraph(tables[name], position, *TABLES[name]) for position, name in enumerate(TABLES)]
+    texts = (
+        pl.concat(parts)
+        .group_by("row_id")
+        .agg(pl.col("paragraph").sort_by("position").str.join("\n").alias("text"))
+        .join(rows.lazy(), on="row_id")
+    )
+    return texts.select("row_id", pl.col("stay_id").cast(pl.String).alias("document_id"), hours=pl.lit(0.0), text="text")
+
+
+def _paragraph(
+    known: pl.LazyFrame, position: int, heading: str, path: str, value: str | None, separator: str
+) -> pl.LazyFrame:
+    """`row_id`, `position`, `paragraph`: the sentences of a table, each once, in alphabetical order."""
+    findings = known.filter(pl.col(path).is_not_null() & ~pl.col(path).str.contains(NAVIGATION))
+    sentences = findings.select("row_id", sentence=sentence(path, value, separator)).filter(pl.col("sentence") != "")
+    ordered = sentences.unique().sort("row_id", "sentence")
+    joined = ordered.group_by("row_id").agg(pl.col("sentence").sort().head(MAX_SENTENCES).str.join(". "))
+    return joined.select(
+        "row_id", pl.lit(position).alias("position"), pl.format("{}: {}.", pl.lit(heading), "sentence").alias("paragraph")
+    )
+
+
+def sentence(path: str, value: str | None, separator: str) -> pl.Expr:
+    """A path as words, without the parts that name the form or repeat each other, and the value if it says more.
+
+    >>> frame = pl.DataFrame({"path": ["notes/Progress Notes/Physical Exam/Physical Exam/Constitutional/HR/HR Current"],
+    ...                       "value": ["92"]})
+    >>> frame.select(sentence("path", "value", "/")).item()
+    'Constitutional, HR, HR Current: 92'
+    """
+    parts = pl.col(path).str.split(separator).list.eval(pl.element().str.strip_chars())
+    words = parts.list.eval(pl.element().filter(~pl.element().is_in(FORMS)))
+    told = words.list.unique(maintain_order=True).list.join(", ")
+    if value is None:
+        return told.alias("sentence")
+    bare = pl.col(value).str.strip_chars()
+    squeezed = parts.list.eval(pl.element().str.replace_all(" ", ""))
+    says_more = bare.is_not_null() & ~squeezed.list.contains(bare.str.replace_all(" ", ""))
+    return pl.when(says_more).then(pl.format("{}: {}", told, bare)).otherwise(told).alias("sentence")
