@@ -15,12 +15,11 @@ from typing import TypeVar
 
 import polars as pl
 
-from benchmarks.scale import EXPERIMENT, demo_roots, scale, tables_read
+from benchmarks.scale import demo_roots, scale, settings, tables_read
 from data_modules.build import build_cohort
 from data_modules.features.concepts import LABS, VITALS, item_ids
 from data_modules.sources.mimic_iv import MIMIC_IV
 from data_modules.sources.reader import Release
-from mmnar_lightning import config
 
 T = TypeVar("T")
 
@@ -57,8 +56,7 @@ class Cost:
 
 def build(root: str, data: Path) -> None:
     """The cohort build of the experiment."""
-    settings = config.load([f"experiment={EXPERIMENT}", f"paths.mimic_root={root}"])
-    build_cohort(Release.parse(MIMIC_IV, root), settings.cohort, data)  # type: ignore[arg-type]
+    build_cohort(Release.parse(MIMIC_IV, root), settings(), data)
 
 
 def bare(root: str, data: Path) -> None:

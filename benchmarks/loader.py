@@ -52,7 +52,9 @@ def write_cohort(folder: Path, num_rows: int) -> None:
         "split": rng.choice(list(SPLITS), num_rows, p=list(SPLITS.values())),
     }
     for task in TASKS:
-        columns[f"label/{task}"] = pl.Series(rng.random(num_rows) < 0.2).set(pl.Series(rng.random(num_rows) < 0.1), None)
+        columns[f"label/{task}"] = pl.Series(rng.random(num_rows) < 0.2).set(
+            pl.Series(rng.random(num_rows) < 0.1), None
+        )
     for name, width in WIDTHS.items():
         columns[f"present/{name}"] = rng.random(num_rows) < PRESENT_SHARE
         values = rng.standard_normal((num_rows, width), dtype=np.float32)
@@ -65,7 +67,8 @@ def write_cohort(folder: Path, num_rows: int) -> None:
 class StepClock(Callback):
     """Seconds of an epoch's training steps, and of the parts inside them; the first epoch is left out.
 
-    Forward is model and objective, backward is the gradient, optimizer is clipping and the step.
+    Forward is the whole training_step (network, loss, handing both to the loggers), backward is the gradient,
+    optimizer is clipping and the step.
     """
 
     def __init__(self) -> None:
@@ -73,13 +76,17 @@ class StepClock(Callback):
         self.total = 0.0
         self.steps = 0
 
-    def watch(self, module: MMNARModule) -> None:
-        """Note when forward begins and ends."""
-        module.model.register_forward_pre_hook(lambda *_: self._begin())
-        module.objective.register_forward_hook(lambda *_: self._end("forward"))
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Note when training_step begins and ends, and when a step of the optimiser ends."""
+        step = pl_module.training_step
 
-    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
-        """Note when a step of the optimiser ends."""
+        def timed(*arguments: Any) -> Any:
+            self._begin()
+            loss = step(*arguments)
+            self._end("forward")
+            return loss
+
+        pl_module.training_step = timed
         trainer.optimizers[0].register_step_post_hook(lambda *_: self._end("optimizer"))
 
     def on_before_backward(self, trainer: Any, pl_module: Any, loss: Any) -> None:
@@ -136,7 +143,6 @@ def trained(settings: config.ExperimentConfig, datamodule: CohortDataModule, fol
     metrics = build.build_pattern_metrics(settings, datamodule)
     trainer = build.build_trainer(settings, datamodule, folder, metrics, part=0)
     clock = StepClock()
-    clock.watch(module)
     trainer.callbacks.append(clock)
     trainer.fit(module, datamodule=datamodule)
     return clock

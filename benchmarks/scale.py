@@ -15,6 +15,7 @@ from pathlib import Path
 import polars as pl
 
 from data_modules.build import plan
+from data_modules.cohorts.mimic_iv import MIMICCohortConfig
 from data_modules.sources.mimic_iv import MIMIC_IV
 from data_modules.sources.reader import Release
 from mmnar_lightning import config
@@ -44,10 +45,16 @@ def demo_roots() -> str | None:
     return None
 
 
+def settings() -> MIMICCohortConfig:
+    """What the experiment asks of its cohort."""
+    cohort = config.load([f"experiment={EXPERIMENT}"]).cohort
+    assert isinstance(cohort, MIMICCohortConfig)
+    return cohort
+
+
 def tables_read(release: Release) -> list[str]:
     """Every table that the cohort build of the experiment reads."""
-    settings = config.load([f"experiment={EXPERIMENT}"]).cohort
-    return [*release.source.core_tables, *sorted(plan(release, settings).tables)]
+    return [*release.source.core_tables, *sorted(plan(release, settings()).tables)]
 
 
 def multiply(file: Path, copies: int, target: Path) -> None:

@@ -61,8 +61,9 @@ class ModalityArray:
 
     def gather(self, rows: NDArray[np.int64]) -> Tensor:
         """Standardised values of rows, (B, width) float32; what was not measured is 0, the train mean."""
-        scaled = (self.values[rows] - self.statistics.mean) / self.statistics.scale
-        return torch.from_numpy(np.clip(np.nan_to_num(scaled, copy=False), -CLIP, CLIP))
+        mean, scale = torch.from_numpy(self.statistics.mean), torch.from_numpy(self.statistics.scale)
+        values = torch.from_numpy(self.values[rows])
+        return values.sub_(mean).div_(scale).clamp_(-CLIP, CLIP).nan_to_num_(0.0)
 
 
 class CohortArrays:
@@ -109,11 +110,18 @@ class TrainLoader:
         seed: of the order.
         rank: of this process.
         world_size: number of processes.
+
+    Raises:
+        ValueError: without a row, or with a batch smaller than the number of processes.
     """
 
     def __init__(
         self, arrays: CohortArrays, rows: Tensor, *, batch_size: int, seed: int, rank: int = 0, world_size: int = 1
     ) -> None:
+        if not len(rows):
+            raise ValueError("the train split has no row; raise cohort.split.train, or use a larger cohort")
+        if batch_size < world_size:
+            raise ValueError(f"loader.batch_size={batch_size} is for all devices, so it must be at least {world_size}")
         self.arrays = arrays
         self.rows = rows
         self.batch_size = batch_size
@@ -146,8 +154,8 @@ class TrainLoader:
 
     def order(self) -> Tensor:
         """(N,) int64 row ids in the order of this epoch."""
-        generator = torch.Generator().manual_seed((self.seed << 20) + self.epoch)
-        return self.rows[torch.randperm(len(self.rows), generator=generator)]
+        permutation = np.random.default_rng([self.seed, self.epoch]).permutation(len(self.rows))
+        return self.rows[torch.from_numpy(permutation)]
 
     def __iter__(self) -> Iterator[Batch]:
         order = self.order()
@@ -176,6 +184,8 @@ class EvalLoader:
         self, arrays: CohortArrays, rows: Tensor, *, batch_size: int, rank: int = 0, world_size: int = 1
     ) -> None:
         self.arrays = arrays
+        if not len(rows):
+            raise ValueError("this split has no row to evaluate; raise its fraction under cohort.split")
         own = rows[rank::world_size]
         self.rows = own if len(own) else rows[:1]
         self.batch_size = batch_size

@@ -2,36 +2,46 @@
 
 from collections.abc import Mapping
 
+from data_modules.features.eicu import EICU_MODALITIES
 from data_modules.features.mimic_iv import MIMIC_MODALITIES
 from data_modules.features.modality import Definition
+from data_modules.sources.eicu import EICU
 from data_modules.sources.mimic_iv import MIMIC_IV
 from data_modules.sources.reader import Release, read_header
+from data_modules.sources.schema import Source
+from mmnar_lightning.build import eicu_roots
 from mmnar_lightning.config import ConfigError, ExperimentConfig
 from mmnar_lightning.console import say, show
+
+RELEASES: Mapping[str, tuple[Source, Mapping[str, Definition]]] = {
+    "mimic": (MIMIC_IV, MIMIC_MODALITIES),
+    "eicu": (EICU, EICU_MODALITIES),
+}
+"""Dataset -> its tables and what is made of them."""
 
 
 def examine(config: ExperimentConfig) -> bool:
     """Print the tables of every project under the roots; returns True when the core tables are there."""
-    if config.dataset != "mimic":
+    if config.dataset not in RELEASES:
         raise ConfigError(f"doctor looks at raw releases; dataset={config.dataset} has none")
     if config.simulated:
         raise ConfigError("doctor needs MIMIC_ROOT=/path (or paths.mimic_root), the folder to look at")
-    release = Release.parse(MIMIC_IV, config.paths.mimic_root)
+    source, modalities = RELEASES[config.dataset]
+    roots = eicu_roots(config) if config.dataset == "eicu" else config.paths.mimic_root
+    release = Release.parse(source, roots)
     versions = release.versions()
-    for project in dict.fromkeys(table.project for table in MIMIC_IV.tables.values()):
+    for project in dict.fromkeys(table.project for table in source.tables.values()):
         rows = [
-            [table.path, _state(release, name), _cost(name, table.core, MIMIC_MODALITIES)]
-            for name, table in MIMIC_IV.tables.items()
+            [table.path, _state(release, name), _cost(name, table.core, modalities)]
+            for name, table in source.tables.items()
             if table.project == project
         ]
         show(f"{project} {versions.get(project, '(not found)')}", ["table", "file", "needed for"], rows)
-    absent = release.missing(list(MIMIC_IV.tables))
+    absent = release.missing(list(source.tables))
     lost = [
-        name
-        for name, definition in MIMIC_MODALITIES.items()
-        if not definition.parts and release.missing(definition.tables)
+        name for name, definition in modalities.items() if not definition.parts and release.missing(definition.tables)
     ]
-    missing_core = release.missing(MIMIC_IV.core_tables)
+    missing_core = release.missing(source.core_tables)
     say(f"{len(release.files)} tables found, {len(absent)} missing")
     if missing_core:
         say(f"no cohort can be built: the core tables {', '.join(missing_core)} are missing")

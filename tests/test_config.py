@@ -123,7 +123,8 @@ def test_a_list_in_a_later_layer_replaces_the_earlier_one(own):
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_every_shipped_experiment_loads_and_its_datamodule_builds(name, tmp_path):
-    composed = load([f"experiment={name}", f"paths.mimic_root={tmp_path}", f"paths.cohort={tmp_path}"])
+    roots = [f"paths.{key}={tmp_path}" for key in ("mimic_root", "eicu_root", "cohort")]
+    composed = load([f"experiment={name}", *roots])
     assert composed.experiment == name
     assert build_datamodule(composed).seed == composed.seed
 
@@ -157,10 +158,13 @@ def test_the_root_comes_from_the_environment_unless_it_is_set(monkeypatch):
     assert load([]).paths.mimic_root == ""
 
 
-def test_a_root_that_was_not_named_is_asked_for(monkeypatch):
+def test_without_a_root_the_simulated_settings_are_laid_over_and_with_one_they_are_not(monkeypatch):
     monkeypatch.delenv("MIMIC_ROOT", raising=False)
-    with pytest.raises(ConfigError, match=r"set MIMIC_ROOT=/path \(or paths\.mimic_root\)"):
-        build_datamodule(load([]))
+    simulated = load([])
+    assert (simulated.simulated, simulated.embed.text) == (True, "hashed_ngrams")
+    assert load(["embed.text=none"]).embed.text == "none"
+    real = load(["paths.mimic_root=/somewhere"])
+    assert (real.simulated, real.embed.text) == (False, "none")
 
 
 def test_a_cohort_that_was_not_named_is_asked_for(monkeypatch):

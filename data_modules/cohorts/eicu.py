@@ -173,7 +173,7 @@ def _refuse_unread(release: Release, raw: pl.DataFrame, column: str, read: pl.Ex
 
 
 def _landmark(config: EICUCohortConfig) -> pl.Expr:
-    return pl.lit(LANDMARK_MINUTES) if config.landmark == "unit_24h" else pl.col("unitdischargeoffset")
+    return pl.lit(LANDMARK_MINUTES, pl.Int64) if config.landmark == "unit_24h" else pl.col("unitdischargeoffset")
 
 
 def _pick(stays: pl.DataFrame, index: str) -> pl.DataFrame:

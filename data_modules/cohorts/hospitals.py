@@ -38,8 +38,10 @@ def presence_by_hospital(cohort: pl.DataFrame, modalities: Sequence[str]) -> dic
 
     >>> frame = pl.DataFrame({"hospital_id": [7] * 10 + [8], "present/labs": [True] * 9 + [False, False]})
     >>> counts = presence_by_hospital(frame, ["labs"])
-    >>> counts["hospitals"], counts["hospitals with"], [tuple(entry.values()) for entry in counts["presence by hospital"]]
-    (2, {'labs': 1}, [(7, 1, 10, 9), (None, 1, 1, 0)])
+    >>> counts["hospitals"], counts["hospitals with"]
+    (2, {'labs': 1})
+    >>> [tuple(entry.values()) for entry in counts["presence by hospital"]]
+    [(7, 1, 10, 9), (None, 1, 1, 0)]
     """
     present = [pl.col(PRESENT + name).sum().alias(name) for name in modalities]
     counted = cohort.group_by("hospital_id").agg(pl.len().alias("rows"), *present)

@@ -237,7 +237,9 @@ def _medications(sources: Sources) -> Block:
 
 def _infusions(sources: Sources) -> Block:
     substance = _clean("drugname").str.replace(r"\s*\([^()]*\)$", "")
-    return _words(sources, _known(sources, "infusionDrug", "infusionoffset").select("row_id", word=substance), "infusion")
+    return _words(
+        sources, _known(sources, "infusionDrug", "infusionoffset").select("row_id", word=substance), "infusion"
+    )
 
 
 def _treatments(sources: Sources) -> Block:

@@ -33,7 +33,9 @@ RANGES = {"admissionheight": ("height_cm", 100.0, 250.0), "admissionweight": ("w
 def indicators() -> list[pl.Expr]:
     """1 where a category stands, 0 where another one does, null where the cell is empty."""
     return [
-        (pl.col(column).str.strip_chars().str.to_lowercase() == value.lower()).cast(pl.Float64).alias(f"{column}/{value}")
+        (pl.col(column).str.strip_chars().str.to_lowercase() == value.lower())
+        .cast(pl.Float64)
+        .alias(f"{column}/{value}")
         for column, values in CATEGORIES.items()
         for value in values
     ]
@@ -53,13 +55,14 @@ def demographics(rows: pl.DataFrame, patients: pl.DataFrame, hospitals: pl.DataF
         pl.when(pl.col(column).is_between(low, high)).then(pl.col(column)).alias(name)
         for column, (name, low, high) in RANGES.items()
     ]
+    # A few stays enter the unit "before" the hospital: an error, and by how much is a fact of the future.
+    before = -pl.col("hospitaladmitoffset")
     return joined.sort("row_id").select(
         pl.col("age").cast(pl.Float64),
         *sizes,
         *indicators(),
         teaching=(pl.col("teachingstatus").str.to_lowercase() == "t").cast(pl.Float64),
         earlier_unit_stays=(pl.col("unitvisitnumber") - 1).cast(pl.Float64),
-        # A few stays enter the unit "before" the hospital; by how much is a fact of the future.
-        hours_in_hospital_before=(-pl.col("hospitaladmitoffset")).clip(lower_bound=0).cast(pl.Float64) / 60,
+        hours_in_hospital_before=pl.when(before >= 0).then(before).cast(pl.Float64) / 60,
         hours_in_unit=pl.col("prediction_offset_minutes").cast(pl.Float64) / 60,
     )

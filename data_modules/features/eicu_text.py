@@ -19,8 +19,8 @@ TABLES: Mapping[str, tuple[str, str, str | None, str]] = {
 
 FORMS = (
     "admission diagnosis", "notes", "Progress Notes", "Procedure Notes", "Shared", "All Diagnosis", "Diagnosis",
-    "Past History", "Organ Systems", "Physical Exam", "Vital Sign and Physiological Data", "Social History / Family History",
-    "Admission Page One", "Review Of Systems",
+    "Past History", "Organ Systems", "Physical Exam", "Vital Sign and Physiological Data", "Admission Page One",
+    "Social History / Family History", "Review Of Systems",
 )  # fmt: skip
 """Parts of paths that name the form and not the finding."""
 NAVIGATION = r"View and Save|View Options|Skip Screen|Include Rx|Obtain Options/Performed|Time-Out|Billing"
@@ -46,7 +46,9 @@ def verbalise(tables: Mapping[str, pl.LazyFrame], rows: pl.DataFrame) -> pl.Lazy
         .agg(pl.col("paragraph").sort_by("position").str.join("\n").alias("text"))
         .join(rows.lazy(), on="row_id")
     )
-    return texts.select("row_id", pl.col("stay_id").cast(pl.String).alias("document_id"), hours=pl.lit(0.0), text="text")
+    return texts.select(
+        "row_id", pl.col("stay_id").cast(pl.String).alias("document_id"), hours=pl.lit(0.0), text="text"
+    )
 
 
 def _paragraph(
@@ -58,7 +60,9 @@ def _paragraph(
     ordered = sentences.unique().sort("row_id", "sentence")
     joined = ordered.group_by("row_id").agg(pl.col("sentence").sort().head(MAX_SENTENCES).str.join(". "))
     return joined.select(
-        "row_id", pl.lit(position).alias("position"), pl.format("{}: {}.", pl.lit(heading), "sentence").alias("paragraph")
+        "row_id",
+        pl.lit(position).alias("position"),
+        pl.format("{}: {}.", pl.lit(heading), "sentence").alias("paragraph"),
     )
 
 

@@ -50,7 +50,8 @@ def oracle(world: World, patients: Patients, readable: Collection[str], generato
     probability = np.empty((len(patients.worry), len(TASKS)))
     for pattern in np.unique(patients.pattern):
         rows = np.flatnonzero(patients.pattern == pattern)
-        present = [name for bit, name in enumerate(MODALITIES) if pattern >> bit & 1 and name in readable]
+        ordered = patients.present[rows[0]]
+        present = [name for name, there in zip(MODALITIES, ordered, strict=True) if there and name in readable]
         seen = np.array(sorted(reading for name in ("structured", *present) for reading in READS[name]))
         gain, root = posterior(seen)
         for start in range(0, len(rows), ROWS_AT_ONCE):

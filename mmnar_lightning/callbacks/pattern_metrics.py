@@ -96,11 +96,13 @@ class PatternMetrics(Callback):
 
 
 def _update(metric: PatternMetric, logits: Tensor, batch: Batch) -> None:
-    metric.to(logits.device)
+    """Add a batch; probabilities are float64, so that large logits keep their order."""
+    device = torch.device("cpu") if logits.device.type == "mps" else logits.device  # mps has no float64
+    metric.to(device)
     metric.update(
-        row_id=batch.row_id,
-        present=batch.present,
-        probability=torch.sigmoid(logits.float()),
-        label=batch.label,
-        label_mask=batch.label_mask,
+        row_id=batch.row_id.to(device),
+        present=batch.present.to(device),
+        probability=torch.sigmoid(logits.to(device).double()),
+        label=batch.label.to(device),
+        label_mask=batch.label_mask.to(device),
     )

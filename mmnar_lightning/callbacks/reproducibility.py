@@ -2,10 +2,18 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from lightning import Callback, LightningModule, Trainer
 
-_STEPS, _RANKS = 1 << 32, 1 << 12
+
+def mix(*numbers: int) -> int:
+    """One 32-bit seed that depends on all the numbers; of a longer one, torch's CPU generator reads 32 bits only.
+
+    >>> mix(0, 1) != mix(1, 0)
+    True
+    """
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
 class StepSeed(Callback):
@@ -22,5 +30,4 @@ class StepSeed(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Seed the generators of all devices."""
-        step = trainer.fit_loop.total_batch_idx
-        torch.manual_seed((self.seed * _STEPS + step) % 2**50 * _RANKS + trainer.global_rank)
+        torch.manual_seed(mix(self.seed, trainer.fit_loop.total_batch_idx, trainer.global_rank))

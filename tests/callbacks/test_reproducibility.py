@@ -29,15 +29,11 @@ def test_every_step_and_rank_draws_numbers_of_its_own():
     assert len(set(drawn)) == len(drawn)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="torch reads 32 bits of a seed on a CPU; StepSeed puts the run's seed above them"
-)
 @pytest.mark.parametrize("other", [1, 4, 2**18, 2**31])
 def test_another_seed_draws_other_numbers(other):
     assert draws(other, 17) != draws(0, 17)
 
 
-@pytest.mark.xfail(strict=True, reason="the step wraps at 2**20, the 32 bits that torch reads less 12 of the rank")
 def test_the_draws_of_a_long_training_do_not_come_again():
     assert draws(0, 2**20) != draws(0, 0)
 
