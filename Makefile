@@ -34,7 +34,8 @@ evaluate: setup ## Read the test split once, with the best checkpoint of the new
 
 simulate: setup ## Write a simulated release with known truth. OUT=DIR SUBJECTS=3000 SEED=7
 	$(BIN)/mmnar simulate $(if $(OUT),out='$(OUT)') $(if $(SUBJECTS),simulate.subjects=$(SUBJECTS)) \
-	  $(if $(SEED),simulate.seed=$(SEED)) $(if $(filter-out undefined,$(origin DATASET)),dataset=$(DATASET)) $(ARGS)
+	  $(if $(SEED),simulate.seed=$(SEED)) $(if $(filter mimic,$(DATASET)),simulate.sources=[mimic_iv]) \
+	  $(if $(filter eicu,$(DATASET)),simulate.sources=[eicu]) $(ARGS)
 
 doctor: setup ## Say which tables a root holds, which are missing, and what each missing one costs.
 	$(BIN)/mmnar doctor $(WORDS)

@@ -1,6 +1,7 @@
 """From a configuration to the parts of a run: the only tables from names to classes."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ from mmnar_lightning.module import MMNARModule
 from mmnar_lightning.objective import Objective
 
 LOG_EVERY_STEPS = 50
+RELEASES = {"mimic": "mimic_iv", "eicu": "eicu"}
+"""Dataset -> the database of its release."""
 
 
 def build_datamodule(config: ExperimentConfig) -> CohortDataModule:
@@ -43,7 +46,7 @@ def build_datamodule(config: ExperimentConfig) -> CohortDataModule:
         films = find_folder([Path(root) for root in roots.split(":") if root], EMBEDDINGS, "files")
         datamodule = MIMICDataModule(roots=roots, config=cohort, **common)
     elif isinstance(cohort, EICUCohortConfig):
-        datamodule = EICUDataModule(roots=eicu_roots(config), config=cohort, **common)
+        datamodule = EICUDataModule(roots=release_roots(config), config=cohort, **common)
     else:
         assert isinstance(cohort, CustomCohortConfig)
         if not config.paths.cohort:
@@ -55,23 +58,14 @@ def build_datamodule(config: ExperimentConfig) -> CohortDataModule:
     return datamodule
 
 
-def eicu_roots(config: ExperimentConfig) -> str:
-    """Where the eICU release lies."""
-    if not config.paths.eicu_root:
-        raise ConfigError(
-            "no eICU release was named: set EICU_ROOT=/path (or paths.eicu_root) to the folder that holds "
-            "patient.csv.gz or eicu-crd/2.0; several folders are separated by ':'"
-        )
-    return config.paths.eicu_root
-
-
 def release_roots(config: ExperimentConfig) -> str:
     """Where the release lies; where none was named, the built-in simulated one, generated on first use."""
     if not config.simulated:
-        return config.paths.mimic_root
-    target = release_folder(config.simulate, Path(config.paths.data))
-    with progress("simulating subjects", config.simulate.subjects) as advance:
-        simulate(config.simulate, target, processes=os.cpu_count() or 1, advance=advance)
+        return config.paths.mimic_root if config.dataset == "mimic" else config.paths.eicu_root
+    knobs = replace(config.simulate, sources=[RELEASES[config.dataset]])
+    target = release_folder(knobs, Path(config.paths.data))
+    with progress("simulating subjects", knobs.subjects) as advance:
+        simulate(knobs, target, processes=os.cpu_count() or 1, advance=advance)
     return str(target)
 
 

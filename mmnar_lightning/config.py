@@ -33,7 +33,7 @@ COHORT_CONFIGS: dict[str, type[CohortConfig]] = {
 MAX_SEED = 2**32
 """The generators of PyTorch on a CPU read 32 bits of a seed."""
 
-ROOT_KEYS = {"mimic": "paths.mimic_root"}
+ROOT_KEYS = {"mimic": "paths.mimic_root", "eicu": "paths.eicu_root"}
 """Dataset -> the setting that names its release; where that is empty, a simulated one takes its place."""
 
 
@@ -136,7 +136,7 @@ class ExperimentConfig:
     evaluate: bool = True
     """Read the test split at the end of training."""
     simulated: bool = False
-    """Set where no release was named: the built-in simulated one is generated, and experiments/simulated.yaml laid over."""
+    """Set where no release was named: a simulated one is generated, and experiments/simulated.yaml laid over."""
     out: str = ""
     """For simulate: the folder to write the release into."""
     resume: str = ""
@@ -233,6 +233,8 @@ def experiments_folder() -> Path:
 def _schema(dataset: str) -> DictConfig:
     """The structured configuration with the cohort settings of a dataset in its place."""
     schema: DictConfig = OmegaConf.structured(_typed(dataset))
+    # From the class, not from an instance, whose __post_init__ would already have chosen the tasks of a landmark.
+    schema.cohort = OmegaConf.structured(COHORT_CONFIGS[dataset])
     return schema
 
 

@@ -9,7 +9,6 @@ from data_modules.sources.eicu import EICU
 from data_modules.sources.mimic_iv import MIMIC_IV
 from data_modules.sources.reader import Release, read_header
 from data_modules.sources.schema import Source
-from mmnar_lightning.build import eicu_roots
 from mmnar_lightning.config import ConfigError, ExperimentConfig
 from mmnar_lightning.console import say, show
 
@@ -25,9 +24,10 @@ def examine(config: ExperimentConfig) -> bool:
     if config.dataset not in RELEASES:
         raise ConfigError(f"doctor looks at raw releases; dataset={config.dataset} has none")
     if config.simulated:
-        raise ConfigError("doctor needs MIMIC_ROOT=/path (or paths.mimic_root), the folder to look at")
+        setting, variable = RELEASES[config.dataset][0].root_setting
+        raise ConfigError(f"doctor needs {variable}=/path (or {setting}), the folder to look at")
     source, modalities = RELEASES[config.dataset]
-    roots = eicu_roots(config) if config.dataset == "eicu" else config.paths.mimic_root
+    roots = config.paths.eicu_root if config.dataset == "eicu" else config.paths.mimic_root
     release = Release.parse(source, roots)
     versions = release.versions()
     for project in dict.fromkeys(table.project for table in source.tables.values()):

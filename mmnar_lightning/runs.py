@@ -24,8 +24,8 @@ from mmnar_lightning.module import MMNARModule
 from mmnar_lightning.report import figures
 
 SIMULATED = (
-    "simulated data: no release was named, so patients, notes and films are drawn from docs/simulation.md; set MIMIC_ROOT "
-    "for real ones"
+    "simulated data: no release was named, so patients are drawn from the causal model of docs/simulation.md; "
+    "set MIMIC_ROOT or EICU_ROOT for real ones"
 )
 
 

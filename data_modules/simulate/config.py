@@ -1,12 +1,14 @@
 """Knobs of the causal model (docs/simulation.md)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 
 
 @dataclass(kw_only=True)
 class SimulateConfig:
     """Who is simulated, and how strongly absence depends on what."""
 
+    sources: list[str] = field(default_factory=lambda: ["mimic_iv", "eicu"])
+    """Databases to write: mimic_iv (with notes and films), eicu."""
     subjects: int = 3000
     """People; each has one index admission and the later ones that its outcomes ask for."""
     seed: int = 7
@@ -32,18 +34,32 @@ class SimulateConfig:
     """Share admitted to an ICU within 90 days."""
     mortality_rate: float = 0.15
     """Share dead within 180 days."""
+    site: float = 0.5
+    """eICU: standard deviation of the effect of the hospital on ordering, on the logit scale."""
+    diagnoses_rate: float = 0.70
+    """eICU: share of first unit stays with diagnoses entered within a day."""
+    text_rate: float = 0.80
+    """eICU: share with structured notes and examinations within a day."""
+    treatments_rate: float = 0.75
+    """eICU: share with treatments entered within a day."""
+    hospital_mortality_rate: float = 0.10
+    """eICU: share that dies in hospital."""
+    unit_readmission_rate: float = 0.08
+    """eICU: share of those who leave the unit alive that comes back."""
     films: bool = True
     """Write the JPEG files; the metadata and the embeddings are always written."""
 
     def __post_init__(self) -> None:
         """Refuse counts and rates that cannot be."""
+        if not self.sources or set(self.sources) - {"mimic_iv", "eicu"} or len(set(self.sources)) < len(self.sources):
+            raise ValueError(f"simulate.sources={self.sources}: expected mimic_iv, eicu or both")
         if self.subjects < 1:
             raise ValueError(f"simulate.subjects={self.subjects} must be at least 1")
         if self.seed < 0:
             raise ValueError(f"simulate.seed={self.seed} must be at least 0")
-        for key in ("rho", "gamma", "tau", "calendar"):
+        for key in ("rho", "gamma", "tau", "calendar", "site"):
             if getattr(self, key) < 0:
                 raise ValueError(f"simulate.{key}={getattr(self, key)} must be at least 0")
-        for key in ("note_rate", "film_rate", "report_rate", "readmission_rate", "icu_rate", "mortality_rate"):
+        for key in (part.name for part in fields(self) if part.name.endswith("_rate")):
             if not 0.01 <= getattr(self, key) <= 0.99:
                 raise ValueError(f"simulate.{key}={getattr(self, key)} must be between 0.01 and 0.99")

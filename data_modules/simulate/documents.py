@@ -1,4 +1,4 @@
-"""Writes notes, reports and films of a chunk of subjects, in time and too late, and what absent ones would have been."""
+"""Writes notes, reports and films of a chunk of subjects, in time and too late, and what absent ones would be."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ class Chart:
     def absent_index(self, modality: int, share: float, generator: np.random.Generator) -> Bool:
         """(A,) a share of the index admissions that lack a modality."""
         index = (self.admissions.number == 0) & (generator.random(len(self.hadm)) < share)
-        return index & ~self.patients.present[self.admissions.person, modality]
+        return np.asarray(index & ~self.patients.present[self.admissions.person, modality])
 
 
 def discharge_notes(chart: Chart, generator: np.random.Generator) -> pl.DataFrame:
@@ -86,7 +86,7 @@ def discharge_notes(chart: Chart, generator: np.random.Generator) -> pl.DataFram
 
 
 def radiology_reports(chart: Chart, generator: np.random.Generator) -> pl.DataFrame:
-    """Reports: those ordered are stored during the stay; some others are dictated before discharge and stored after it."""
+    """Reports: those ordered are stored during the stay; some others before discharge, but stored after it."""
     admissions = chart.admissions
     ordered = chart.ordered(REPORT, 0.5, generator)
     late = chart.absent_index(REPORT, 0.2, generator)
@@ -156,8 +156,8 @@ def films(
 
 
 def _write_files(
-    folder: Path, subject: Int, study: Int, names: list[str], view: Array, readings: Array, generator: np.random.Generator,
-    *, write_jpeg: bool,
+    folder: Path, subject: Int, study: Int, names: list[str], view: Array, readings: Array,
+    generator: np.random.Generator, *, write_jpeg: bool,
 ) -> None:  # fmt: skip
     vectors = film.embeddings(readings, generator)
     for row, name in enumerate(names):

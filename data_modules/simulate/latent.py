@@ -4,7 +4,7 @@ Everything that a file of the release says of an index admission is a function o
 independent of all else, so the oracle of `truth.py`, which knows the readings, bounds every reader of the files.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +17,6 @@ Array = NDArray[np.float64]
 
 HEALTH = ("severity", "structured", "note", "film")
 """Dimensions of latent health h, each standard normal: one that everything shows, and one for each kind of reading."""
-MODALITIES = ("cxr", "discharge_note", "radiology_report")
-"""What a clinician may or may not order; the structured record is always there."""
-TASKS = ("readmission_30d", "icu_90d", "mortality_180d")
-YEAR_GROUPS = ("2008 - 2010", "2011 - 2013", "2014 - 2016", "2017 - 2019")
-
 # Readings are loadings · h + noise. The two readings of the structured record and the second ones of note and film see
 # severity; the first ones of note and film see what nothing else shows. The report describes the film, with error.
 READINGS = ("structured/0", "structured/1", "structured/2", "note/0", "note/1", "film/0", "film/1", "report/0")
@@ -39,18 +34,70 @@ LOADINGS = np.array(
 )
 NOISE = np.array([0.8, 0.5, 0.7, 0.4, 0.8, 0.4, 0.8, 1.0])
 """Standard deviation of each reading's own noise; the report carries the film's as well."""
-READS = {"structured": (0, 1, 2), "discharge_note": (3, 4), "cxr": (5, 6), "radiology_report": (7,)}
-"""Modality -> the readings that it shows."""
-
 # What drives an order: severity and worry (times rho), the structured readings (times gamma).
 ORDER_SEVERITY = np.array([0.8, -0.5, 0.7])
 ORDER_WORRY = np.array([0.8, -0.6, 0.6])
 ORDER_SEEN = np.array([[0.6, 0.2, 0.2], [-0.3, 0.4, 0.0], [0.5, 0.3, 0.1]])
-# What drives an outcome, by task: health, worry.
-OUTCOME_HEALTH = np.array([[0.5, 0.5, 1.0, 0.8], [0.7, 0.4, 0.5, 1.2], [0.9, 0.5, 0.9, 0.9]])
-OUTCOME_WORRY = np.array([0.6, 0.5, 0.6])
-DEATH_IN_HOSPITAL = (-3.2, 0.8)
-"""Intercept and slope on the first structured reading of dying during the index admission."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What the model is about in one database; equal in all of them: health, readings, what drives an order.
+
+    Attributes:
+        modalities: three that a clinician may or may not order; they read film, note and report of `READINGS`. The
+            structured record is always there.
+        tasks: outcomes.
+        groups: years or hospitals, whose effect on ordering is drawn.
+        group_knob: the knob with the standard deviation of that effect.
+        order_rates: knobs with the rate of each modality.
+        outcome_rates: knobs with the rate of each outcome.
+        outcome_health: (T, 4) what drives an outcome: health.
+        outcome_worry: (T,) and worry.
+        excluded: intercept and slope on the first structured reading of never reaching the landmark.
+    """
+
+    modalities: tuple[str, ...]
+    tasks: tuple[str, ...]
+    groups: tuple[str, ...]
+    group_knob: str
+    order_rates: tuple[str, ...]
+    outcome_rates: tuple[str, ...]
+    outcome_health: Array
+    outcome_worry: Array
+    excluded: tuple[float, float]
+
+    @property
+    def reads(self) -> dict[str, tuple[int, ...]]:
+        """Modality -> the readings that it shows."""
+        return {"structured": (0, 1, 2), **dict(zip(self.modalities, ((5, 6), (3, 4), (7,)), strict=True))}
+
+
+MIMIC = Setting(
+    modalities=("cxr", "discharge_note", "radiology_report"),
+    tasks=("readmission_30d", "icu_90d", "mortality_180d"),
+    groups=("2008 - 2010", "2011 - 2013", "2014 - 2016", "2017 - 2019"),
+    group_knob="calendar",
+    order_rates=("film_rate", "note_rate", "report_rate"),
+    outcome_rates=("readmission_rate", "icu_rate", "mortality_rate"),
+    outcome_health=np.array([[0.5, 0.5, 1.0, 0.8], [0.7, 0.4, 0.5, 1.2], [0.9, 0.5, 0.9, 0.9]]),
+    outcome_worry=np.array([0.6, 0.5, 0.6]),
+    excluded=(-3.2, 0.8),
+)
+"""Index admissions at discharge; those who die in hospital never reach it."""
+
+EICU = Setting(
+    modalities=("diagnoses", "text", "treatments"),
+    tasks=("in_hospital_mortality", "icu_readmission"),
+    groups=tuple(f"hospital {number}" for number in range(40)),
+    group_knob="site",
+    order_rates=("diagnoses_rate", "text_rate", "treatments_rate"),
+    outcome_rates=("hospital_mortality_rate", "unit_readmission_rate"),
+    outcome_health=np.array([[0.9, 0.5, 0.9, 0.9], [0.5, 0.4, 0.6, 0.6]]),
+    outcome_worry=np.array([0.6, 0.5]),
+    excluded=(-1.0, -0.6),
+)
+"""First unit stays at 24 h; those who leave within a day never reach it."""
 
 SOLVE_DRAWS = 200_000
 
@@ -63,18 +110,18 @@ class Patients:
         health: (N, 4).
         worry: (N,), unmeasured.
         readings: (N, 8), also of what was never ordered.
-        year_group: (N,) int, position in `YEAR_GROUPS`.
-        dies: (N,) bool, during the index admission.
+        group: (N,) int, position in the setting's groups.
+        excluded: (N,) bool, never reaches the landmark.
         present: (N, 3) bool, what was ordered and stored in time.
-        pattern: (N,) int, bits in the order of `MODALITIES`.
-        outcome: (N, 3) bool, by task.
+        pattern: (N,) int, bits in the order of the setting's modalities.
+        outcome: (N, T) bool, by task.
     """
 
     health: Array
     worry: Array
     readings: Array
-    year_group: NDArray[np.int64]
-    dies: NDArray[np.bool_]
+    group: NDArray[np.int64]
+    excluded: NDArray[np.bool_]
     present: NDArray[np.bool_]
     pattern: NDArray[np.int64]
     outcome: NDArray[np.bool_]
@@ -86,34 +133,36 @@ class World:
 
     Attributes:
         config: the knobs.
+        setting: the database.
         order_intercept: (3,) a_m, solved so that the rates are those asked for, whatever rho and gamma.
-        order_year: (4, 3) effect of the year group.
-        outcome_intercept: (3,) by task, solved likewise.
-        pattern_effect: (3, 8) tau by task and pattern, of mean zero.
+        order_group: (G, 3) effect of the group.
+        outcome_intercept: (T,) by task, solved likewise.
+        pattern_effect: (T, 8) tau by task and pattern, of mean zero.
     """
 
     config: SimulateConfig
+    setting: Setting
     order_intercept: Array
-    order_year: Array
+    order_group: Array
     outcome_intercept: Array
     pattern_effect: Array
 
-    def order_logit(self, severity: Array, worry: Array, seen: Array, year_group: NDArray[np.int64]) -> Array:
+    def order_logit(self, severity: Array, worry: Array, seen: Array, group: NDArray[np.int64]) -> Array:
         """Logit of each modality's being present, (..., 3).
 
         Args:
             severity: (...,) first dimension of health.
             worry: (...,).
             seen: (..., 3) structured readings.
-            year_group: (...,) int.
+            group: (...,) int.
         """
         hidden = severity[..., None] * ORDER_SEVERITY + worry[..., None] * ORDER_WORRY
         logit = self.config.rho * hidden + self.config.gamma * (seen @ ORDER_SEEN.T)
-        return np.asarray(self.order_intercept + logit + self.order_year[year_group])
+        return np.asarray(self.order_intercept + logit + self.order_group[group])
 
     def outcome_logit(self, health: Array, worry: Array, pattern: NDArray[np.int64]) -> Array:
-        """Logit of each outcome, (..., 3), from health (..., 4), worry (...,) and pattern (...,)."""
-        base = health @ OUTCOME_HEALTH.T + worry[..., None] * OUTCOME_WORRY
+        """Logit of each outcome, (..., T), from health (..., 4), worry (...,) and pattern (...,)."""
+        base = health @ self.setting.outcome_health.T + worry[..., None] * self.setting.outcome_worry
         return np.asarray(self.outcome_intercept + base + self.pattern_effect.T[pattern])
 
 
@@ -132,9 +181,9 @@ def reading_covariance() -> Array:
     return covariance
 
 
-def death_probability(readings: Array) -> Array:
-    """P(dies during the index admission | readings), (N,)."""
-    intercept, slope = DEATH_IN_HOSPITAL
+def exclusion(setting: Setting, readings: Array) -> Array:
+    """P(never reaches the landmark | readings), (N,)."""
+    intercept, slope = setting.excluded
     return np.asarray(expit(intercept + slope * readings[:, 0]))
 
 
@@ -143,29 +192,34 @@ def encode(present: NDArray[np.bool_]) -> NDArray[np.int64]:
     return np.asarray(present @ np.array([1, 2, 4]), dtype=np.int64)
 
 
-def solve(config: SimulateConfig) -> World:
-    """Solve the intercepts for the rates that are asked for, among those who leave the hospital alive."""
+def solve(config: SimulateConfig, setting: Setting = MIMIC) -> World:
+    """Solve the intercepts for the rates that are asked for, among those who reach the landmark."""
     generator = np.random.default_rng(20250917)
-    effects = generator.standard_normal((len(TASKS), 2 ** len(MODALITIES)))
+    num_modalities, num_tasks, num_groups = len(setting.modalities), len(setting.tasks), len(setting.groups)
+    effects = generator.standard_normal((num_tasks, 2**num_modalities))
     effects -= effects.mean(1, keepdims=True)
-    years = generator.standard_normal((len(YEAR_GROUPS), len(MODALITIES)))
-    years -= years.mean(0)
-    unsolved = World(
-        config, np.zeros(3), config.calendar * years, np.zeros(3), config.tau * effects / effects.std(1, keepdims=True)
-    )
+    effects *= config.tau / effects.std(1, keepdims=True)
+    groups = generator.standard_normal((num_groups, num_modalities))
+    groups = getattr(config, setting.group_knob) * (groups - groups.mean(0))
+    unsolved = World(config, setting, np.zeros(num_modalities), groups, np.zeros(num_tasks), effects)
     health = generator.standard_normal((SOLVE_DRAWS, len(HEALTH)))
     worry = generator.standard_normal(SOLVE_DRAWS)
     readings = readings_of(health, generator)
-    year = generator.integers(len(YEAR_GROUPS), size=SOLVE_DRAWS)
-    alive = 1 - death_probability(readings)
-    logits = unsolved.order_logit(health[:, 0], worry, readings[:, :3], year)
-    rates = (config.film_rate, config.note_rate, config.report_rate)
-    order = np.array([_intercept(logits[:, m], alive, rate) for m, rate in enumerate(rates)])
+    group = generator.integers(num_groups, size=SOLVE_DRAWS)
+    reaches = 1 - exclusion(setting, readings)
+    logits = unsolved.order_logit(health[:, 0], worry, readings[:, :3], group)
+    order = np.array(
+        [_intercept(logits[:, m], reaches, getattr(config, rate)) for m, rate in enumerate(setting.order_rates)]
+    )
     present = generator.random(logits.shape) < expit(order + logits)
     outcome_logits = unsolved.outcome_logit(health, worry, encode(present))
-    asked = (config.readmission_rate, config.icu_rate, config.mortality_rate)
-    outcome = np.array([_intercept(outcome_logits[:, t], alive, rate) for t, rate in enumerate(asked)])
-    return World(config, order, unsolved.order_year, outcome, unsolved.pattern_effect)
+    outcome = np.array(
+        [
+            _intercept(outcome_logits[:, t], reaches, getattr(config, rate))
+            for t, rate in enumerate(setting.outcome_rates)
+        ]
+    )
+    return World(config, setting, order, groups, outcome, effects)
 
 
 def _intercept(logit: Array, weight: Array, rate: float) -> float:
@@ -174,31 +228,22 @@ def _intercept(logit: Array, weight: Array, rate: float) -> float:
 
 
 def draw(world: World, count: int, generator: np.random.Generator) -> Patients:
-    """Draw index admissions of `count` subjects."""
+    """Draw index stays of `count` subjects."""
     health = generator.standard_normal((count, len(HEALTH)))
     worry = generator.standard_normal(count)
     readings = readings_of(health, generator)
-    year = generator.integers(len(YEAR_GROUPS), size=count)
-    dies = generator.random(count) < death_probability(readings)
-    logit = world.order_logit(health[:, 0], worry, readings[:, :3], year)
+    group = generator.integers(len(world.setting.groups), size=count)
+    excluded = generator.random(count) < exclusion(world.setting, readings)
+    logit = world.order_logit(health[:, 0], worry, readings[:, :3], group)
     present = generator.random(logit.shape) < expit(logit)
     pattern = encode(present)
     probability = expit(world.outcome_logit(health, worry, pattern))
     outcome = generator.random(probability.shape) < probability
-    return Patients(health, worry, readings, year, dies, present, pattern, outcome)
+    return Patients(health, worry, readings, group, excluded, present, pattern, outcome)
 
 
 def drift(patients: Patients, generator: np.random.Generator) -> Patients:
-    """The same people at a later admission: health moves half-way to a fresh draw; nothing of it enters a label."""
+    """The same people at a later stay: health moves half-way to a fresh draw; nothing of it enters a label."""
     fresh = generator.standard_normal(patients.health.shape)
     health = np.sqrt(0.5) * patients.health + np.sqrt(0.5) * fresh
-    return Patients(
-        health,
-        patients.worry,
-        readings_of(health, generator),
-        patients.year_group,
-        np.zeros_like(patients.dies),
-        patients.present,
-        patients.pattern,
-        patients.outcome,
-    )
+    return replace(patients, health=health, readings=readings_of(health, generator))

@@ -7,7 +7,8 @@ import numpy as np
 import polars as pl
 
 from data_modules.features.concepts import LABS, VITALS
-from data_modules.simulate.latent import YEAR_GROUPS, Array, Patients
+from data_modules.simulate.frames import Shape, frame, measure, repeat
+from data_modules.simulate.latent import MIMIC, Array, Patients
 from data_modules.simulate.timeline import DAY, HOUR, Admissions, Bool, Int, Timeline
 from data_modules.sources.mimic_iv import MIMIC_IV
 
@@ -16,7 +17,7 @@ LABS_EACH = 5_000
 """More labs than one subject can have; keeps labevent_id unique between chunks."""
 
 # Mean, standard deviation and the loading of each quantity on the three structured readings.
-LAB_SHAPES: Mapping[str, tuple[float, float, Array]] = {
+LAB_SHAPES: Mapping[str, Shape] = {
     name: (mean, spread, np.array(loading))
     for name, mean, spread, loading in (
         ("albumin", 3.6, 0.6, (-0.7, 0.0, -0.3)),
@@ -37,7 +38,7 @@ LAB_SHAPES: Mapping[str, tuple[float, float, Array]] = {
         ("crp", 60.0, 18.0, (0.7, 0.2, 0.2)),
     )
 }
-VITAL_SHAPES: Mapping[str, tuple[float, float, Array]] = {
+VITAL_SHAPES: Mapping[str, Shape] = {
     name: (mean, spread, np.array(loading))
     for name, mean, spread, loading in (
         ("heart_rate", 88.0, 14.0, (0.7, 0.0, 0.2)),
@@ -62,22 +63,8 @@ Tables = dict[str, pl.DataFrame]
 
 
 def table(name: str, columns: Mapping[str, Any]) -> pl.DataFrame:
-    """A frame with every declared column in order; those not given are empty, times may be seconds (-1 = empty)."""
-    declared = MIMIC_IV.tables[name].columns
-    assert not set(columns) - set(declared), set(columns) - set(declared)
-    height = max(len(values) for values in columns.values())
-    series = []
-    for column, dtype in declared.items():
-        values = columns.get(column)
-        if values is None:
-            series.append(pl.repeat(None, height, dtype=dtype, eager=True).alias(column))
-        elif dtype.is_temporal():
-            seconds = pl.Series(column, values, dtype=pl.Int64).to_frame()
-            moment = pl.from_epoch(pl.when(pl.col(column) >= 0).then(column), time_unit="s").cast(dtype)
-            series.append(seconds.select(moment.alias(column)).to_series())
-        else:
-            series.append(pl.Series(column, values).cast(dtype))
-    return pl.DataFrame(series)
+    """A frame of a declared table (see `frames.frame`)."""
+    return frame(MIMIC_IV.tables[name], columns)
 
 
 def subject_ids(start: int, count: int) -> Int:
@@ -120,7 +107,7 @@ def _patients(patients: Patients, timeline: Timeline, start: int, generator: np.
             "gender": generator.choice(["F", "M"], len(year)),
             "anchor_age": np.where(age > 89, 91, age).astype(np.int64),
             "anchor_year": year,
-            "anchor_year_group": np.array(YEAR_GROUPS)[patients.year_group],
+            "anchor_year_group": np.array(MIMIC.groups)[patients.group],
             "dod": timeline.death,
         },
     )
@@ -177,28 +164,12 @@ def _ward_moves(admissions: Admissions, subject: Int, hadm: Int, generator: np.r
     return {"transfers": table("transfers", moves), "services": table("services", service)}
 
 
-def _values(
-    shapes: Mapping[str, tuple[float, float, Array]], quantity: Int, readings: Array, generator: np.random.Generator
-) -> Array:
-    """Measured values of quantities (positions in `shapes`) for events whose admissions have these readings."""
-    mean, spread = (np.array([shape[part] for shape in shapes.values()])[quantity] for part in (0, 1))
-    loading = np.array([shape[2] for shape in shapes.values()])[quantity]
-    shift = (loading * readings[:, :3]).sum(1) + 0.5 * generator.standard_normal(len(quantity))
-    return np.asarray(mean + spread * shift)
-
-
-def _repeat(counts: Int) -> tuple[Int, Int]:
-    """Owner and number of each of `counts` events."""
-    owner = np.repeat(np.arange(len(counts)), counts)
-    return owner, np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
-
-
 def _labs(
     patients: Patients, admissions: Admissions, subject: Int, hadm: Int, generator: np.random.Generator
 ) -> pl.DataFrame:
     """Panels from the emergency department to discharge. The last is drawn before discharge and stored after it."""
     days = np.clip((admissions.ends - admissions.begins) // DAY, 1, 6)
-    owner, number = _repeat(days + 2)
+    owner, number = repeat(days + 2)
     last, first = number == days[owner] + 1, number == 0
     at = admissions.begins[owner] + (number - 1) * DAY + generator.integers(0, 6 * HOUR, len(owner))
     at = np.where(
@@ -212,7 +183,7 @@ def _labs(
     taken = generator.random(len(panel)) < np.where(np.arange(len(LAB_SHAPES)) < 12, 0.9, 0.3)[quantity]
     panel, quantity = panel[taken], quantity[taken]
     who = owner[panel]
-    value = _values(LAB_SHAPES, quantity, admissions.readings[who], generator)
+    value = measure(LAB_SHAPES, quantity, admissions.readings[who], generator)
     leak = last[panel] & (admissions.number[who] == 0)
     future = patients.outcome[admissions.person[who]].sum(1) - 0.5
     spread = np.array([shape[1] for shape in LAB_SHAPES.values()])[quantity]
@@ -327,22 +298,24 @@ def _unit(admissions: Admissions, subject: Int, hadm: Int, generator: np.random.
     stay = FIRST_STAY + hadm[who] - FIRST_ADMISSION
     care = generator.choice(UNITS, len(who))
     stays = {
-        "subject_id": subject[who], "hadm_id": hadm[who], "stay_id": stay, "first_careunit": care, "last_careunit": care,
+        "subject_id": subject[who], "hadm_id": hadm[who], "stay_id": stay, "first_careunit": care,
+        "last_careunit": care,
         "intime": begins, "outtime": ends, "los": np.round((ends - begins) / DAY, 4),
     }  # fmt: skip
-    owner, hour = _repeat(np.clip((ends - begins) // HOUR, 1, 36))
+    owner, hour = repeat(np.clip((ends - begins) // HOUR, 1, 36))
     sample, quantity = (
         np.repeat(np.arange(len(owner)), len(VITAL_SHAPES)),
         np.tile(np.arange(len(VITAL_SHAPES)), len(owner)),
     )
     source = owner[sample]
     items = {concept.name: (*concept.items, *concept.scaled)[-1] for concept in VITALS}
-    value = np.round(_values(VITAL_SHAPES, quantity, admissions.readings[who[source]], generator), 1)
+    value = np.round(measure(VITAL_SHAPES, quantity, admissions.readings[who[source]], generator), 1)
     value = np.where(quantity == list(VITAL_SHAPES).index("spo2"), np.minimum(value, 100), value)
     at = begins[source] + hour[sample] * HOUR
     charted = {
         "subject_id": subject[who[source]], "hadm_id": hadm[who[source]], "stay_id": stay[source],
-        "charttime": at, "storetime": at + 10 * 60, "itemid": np.array([items[name] for name in VITAL_SHAPES])[quantity],
+        "charttime": at, "storetime": at + 10 * 60,
+        "itemid": np.array([items[name] for name in VITAL_SHAPES])[quantity],
         "value": pl.Series(value).cast(pl.String), "valuenum": value,
         "valueuom": np.array(["bpm", "mmHg", "mmHg", "insp/min", "°F", "%"])[quantity],
         "warning": np.zeros(len(value), dtype=np.int64),
@@ -351,10 +324,12 @@ def _unit(admissions: Admissions, subject: Int, hadm: Int, generator: np.random.
     patient, procedure = np.nonzero(done)
     started = begins[patient] + HOUR
     procedures = {
-        "subject_id": subject[who[patient]], "hadm_id": hadm[who[patient]], "stay_id": stay[patient], "starttime": started,
+        "subject_id": subject[who[patient]], "hadm_id": hadm[who[patient]], "stay_id": stay[patient],
+        "starttime": started,
         "endtime": started + 4 * HOUR, "storetime": started + HOUR, "itemid": np.array(PROCEDURES)[procedure],
         "value": np.full(len(patient), 240.0), "valueuom": np.repeat("min", len(patient)),
-        "orderid": stay[patient] * len(PROCEDURES) + procedure, "statusdescription": np.repeat("FinishedRunning", len(patient)),
+        "orderid": stay[patient] * len(PROCEDURES) + procedure,
+        "statusdescription": np.repeat("FinishedRunning", len(patient)),
     }  # fmt: skip
     return {
         "icustays": table("icustays", stays),

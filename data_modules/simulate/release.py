@@ -11,8 +11,9 @@ import numpy as np
 import polars as pl
 
 from data_modules import stage
-from data_modules.simulate import documents, latent, mimic_iv, timeline, truth
+from data_modules.simulate import documents, eicu, latent, mimic_iv, timeline, truth
 from data_modules.simulate.config import SimulateConfig
+from data_modules.sources.eicu import EICU, PROJECT
 from data_modules.sources.mimic_iv import FILMS, HOSPITAL, MIMIC_IV, NOTES
 
 SIMULATOR_VERSION = 1
@@ -20,9 +21,14 @@ SIMULATOR_VERSION = 1
 
 CHUNK = 500
 """Subjects drawn together; part of what fixes the bytes."""
-VERSIONS = {HOSPITAL: "3.1", NOTES: "2.2", FILMS: "2.1.0"}
+VERSIONS = {HOSPITAL: "3.1", NOTES: "2.2", FILMS: "2.1.0", PROJECT: "2.0"}
+SETTINGS = {"mimic_iv": latent.MIMIC, "eicu": latent.EICU}
+DECLARED = {"mimic_iv": MIMIC_IV, "eicu": EICU}
 TRUTH = "truth"
 GZIP_LEVEL = 4
+
+Worlds = dict[str, latent.World]
+Written = dict[tuple[str, str], bytes]
 
 
 def release_folder(config: SimulateConfig, data: Path) -> Path:
@@ -31,13 +37,18 @@ def release_folder(config: SimulateConfig, data: Path) -> Path:
 
 
 def simulate(
-    config: SimulateConfig, target: Path, *, processes: int = 1, advance: Callable[[int], None] | None = None
+    config: SimulateConfig,
+    target: Path,
+    *,
+    processes: int = 1,
+    advance: Callable[[int], None] | None = None,
 ) -> bool:
     """Write a release into a folder unless it is there.
 
     Args:
         config: the knobs.
-        target: the folder; it gets `mimiciv/3.1`, `mimic-iv-note/2.2`, `mimic-cxr-jpg/2.1.0`, the embeddings and `truth`.
+        target: the folder; it gets `mimiciv/3.1`, `mimic-iv-note/2.2`, `mimic-cxr-jpg/2.1.0` and the embeddings,
+            `eicu-crd/2.0`, and `truth`.
         processes: how many draw at once; the bytes do not depend on it.
         advance: called with the number of subjects that were written.
 
@@ -72,69 +83,92 @@ def _refuse_other(config: SimulateConfig, target: Path) -> None:
 
 
 def _write(config: SimulateConfig, folder: Path, processes: int, advance: Callable[[int], None]) -> None:
-    world = latent.solve(config)
+    worlds = {source: latent.solve(config, SETTINGS[source]) for source in config.sources}
     files: set[Path] = set()
-    for number, written in enumerate(_chunks(world, folder, processes)):
-        for name, content in written.items():
-            path = _path(folder, name)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("ab") as handle:
-                if path not in files:
-                    handle.write(gzip.compress(_header(name), GZIP_LEVEL, mtime=0))
-                handle.write(content)
-            files.add(path)
+    if "eicu" in config.sources:
+        _append(_path(folder, "eicu", "hospital"), "eicu", "hospital", _compress(eicu.hospitals()), files)
+    for number, written in enumerate(_chunks(worlds, config, folder, processes)):
+        for (source, name), content in written.items():
+            _append(_path(folder, source, name), source, name, content, files)
         advance(min(CHUNK, config.subjects - number * CHUNK))
 
 
-def _chunks(world: latent.World, folder: Path, processes: int) -> Iterator[dict[str, bytes]]:
+def _append(path: Path, source: str, name: str, content: bytes, files: set[Path]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as handle:
+        if path not in files:
+            handle.write(
+                gzip.compress((",".join(DECLARED[source].tables[name].columns) + "\n").encode(), GZIP_LEVEL, mtime=0)
+            )
+        handle.write(content)
+    files.add(path)
+
+
+def _chunks(worlds: Worlds, config: SimulateConfig, folder: Path, processes: int) -> Iterator[Written]:
     """Compressed rows of every table, chunk by chunk in order."""
-    starts = range(0, world.config.subjects, CHUNK)
+    starts = range(0, config.subjects, CHUNK)
     if processes == 1 or len(starts) == 1:
-        yield from (draw_chunk(world, start, folder) for start in starts)
+        yield from (draw_chunk(worlds, start, folder) for start in starts)
         return
     with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
-        yield from pool.map(draw_chunk, [world] * len(starts), starts, [folder] * len(starts))
+        yield from pool.map(draw_chunk, [worlds] * len(starts), starts, [folder] * len(starts))
 
 
-def draw_chunk(world: latent.World, start: int, folder: Path) -> dict[str, bytes]:
-    """Draw subjects start, start + 1, ...; writes their films and truth, and returns the other tables as gzip members."""
-    config = world.config
-    count = min(CHUNK, config.subjects - start)
-    seeds = np.random.SeedSequence([config.seed, start // CHUNK]).spawn(9)
-    people, times, tables, notes, reports, films, pictures, absent, oracle = map(np.random.default_rng, seeds)
+def draw_chunk(worlds: Worlds, start: int, folder: Path) -> Written:
+    """Draw subjects start, start + 1, ...; write their films and truth, and return the tables as gzip members."""
+    drawers = {"mimic_iv": _draw_mimic, "eicu": _draw_eicu}
+    written: Written = {}
+    for source, world in worlds.items():
+        count = min(CHUNK, world.config.subjects - start)
+        seeds = np.random.SeedSequence([world.config.seed, start // CHUNK, list(SETTINGS).index(source)]).spawn(9)
+        generators = [np.random.default_rng(seed) for seed in seeds]
+        frames = drawers[source](world, start, count, generators, folder)
+        written |= {(source, name): _compress(frame) for name, frame in frames.items()}
+    return written
+
+
+def _draw_mimic(
+    world: latent.World, start: int, count: int, generators: list[np.random.Generator], folder: Path
+) -> dict[str, pl.DataFrame]:
+    people, times, tables, notes, reports, films, pictures, absent, oracle = generators
     patients = latent.draw(world, count, people)
     drawn = timeline.draw(patients, times)
     chart = documents.Chart.of(patients, drawn, start)
     written = mimic_iv.tables(patients, drawn, start, tables)
     written["discharge_notes"] = documents.discharge_notes(chart, notes)
     written["radiology_notes"] = documents.radiology_reports(chart, reports)
-    written |= documents.films(chart, films, pictures, folder, write_jpeg=config.films)
-    _write_truth(world, patients, chart, folder, start, absent, oracle)
-    return {name: _compress(frame) for name, frame in written.items()}
-
-
-def _write_truth(
-    world: latent.World, patients: latent.Patients, chart: documents.Chart, folder: Path, start: int,
-    absent: np.random.Generator, oracle: np.random.Generator,
-) -> None:  # fmt: skip
+    written |= documents.films(chart, films, pictures, folder, write_jpeg=world.config.films)
     index = chart.admissions.number == 0
     keys = pl.DataFrame({"subject_id": chart.subject[index], "hadm_id": chart.hadm[index]})
-    known = truth.table(world, patients, keys, oracle)
     contents = documents.counterfactuals(chart, absent, folder / TRUTH, write_jpeg=world.config.films)
-    parts = folder / TRUTH / "index"
-    parts.mkdir(parents=True, exist_ok=True)
-    known.with_columns(**{name: pl.Series(said) for name, said in contents.items()}).write_parquet(
-        parts / f"{start:08d}.parquet"
+    known = truth.table(world, patients, keys, oracle)
+    _write_truth(
+        known.with_columns(**{name: pl.Series(said) for name, said in contents.items()}), "mimic_iv", start, folder
     )
+    return written
 
 
-def _path(folder: Path, name: str) -> Path:
-    declared = MIMIC_IV.tables[name]
+def _draw_eicu(
+    world: latent.World, start: int, count: int, generators: list[np.random.Generator], folder: Path
+) -> dict[str, pl.DataFrame]:
+    people, times, tables, _, _, _, _, _, oracle = generators
+    patients = latent.draw(world, count, people)
+    stays = eicu.draw_stays(patients, start, times)
+    first = stays.number == 0
+    keys = pl.DataFrame({"patientunitstayid": stays.stay[first], "outcome/unit_mortality": stays.dies[first]})
+    _write_truth(eicu.with_unit_mortality(truth.table(world, patients, keys, oracle)), "eicu", start, folder)
+    return eicu.tables(patients, stays, start, tables)
+
+
+def _write_truth(known: pl.DataFrame, source: str, start: int, folder: Path) -> None:
+    parts = folder / TRUTH / source
+    parts.mkdir(parents=True, exist_ok=True)
+    known.write_parquet(parts / f"{start:08d}.parquet")
+
+
+def _path(folder: Path, source: str, name: str) -> Path:
+    declared = DECLARED[source].tables[name]
     return folder / declared.project / VERSIONS[declared.project] / f"{declared.path}.csv.gz"
-
-
-def _header(name: str) -> bytes:
-    return (",".join(MIMIC_IV.tables[name].columns) + "\n").encode()
 
 
 def _compress(frame: pl.DataFrame) -> bytes:
@@ -142,6 +176,6 @@ def _compress(frame: pl.DataFrame) -> bytes:
     return gzip.compress(text.encode(), GZIP_LEVEL, mtime=0)
 
 
-def read_truth(folder: Path) -> pl.DataFrame:
-    """The truth of every index admission of a release, one row each."""
-    return pl.read_parquet(folder / TRUTH / "index" / "*.parquet").sort("subject_id")
+def read_truth(folder: Path, source: str = "mimic_iv") -> pl.DataFrame:
+    """The truth of every index stay of a release, one row each, in the order of the subjects."""
+    return pl.read_parquet(sorted((folder / TRUTH / source).glob("*.parquet")))

@@ -1,10 +1,11 @@
-"""Discharge summaries and radiology reports: real sentences whose shades carry a reading, among others that carry nothing."""
+"""Discharge summaries and radiology reports: sentences whose shades carry a reading, among others that do not."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from scipy.special import ndtr
 
+from data_modules.simulate.frames import Int
 from data_modules.simulate.latent import Array
 
 JITTER = 0.35
@@ -37,7 +38,7 @@ COURSE = (
     ("Electrolytes were within normal limits.", "Minor electrolyte repletion.", "Electrolytes were repleted daily.",
      "Renal function worsened, then recovered in part.", "Renal function worsened and did not recover.",
      "Renal replacement was considered."),
-    ("Breathing comfortably on room air.", "Weaned to room air on day two.", "Discharged on one litre of oxygen at night.",
+    ("Breathing comfortably on room air.", "Weaned to room air on day two.", "One litre of oxygen at night.",
      "Required two litres of oxygen.", "Required high flow oxygen.", "Required non-invasive ventilation."),
 )  # fmt: skip
 """Aspects graded by the severity that the note shows."""
@@ -75,7 +76,7 @@ TECHNIQUES = (
 COMPARISONS = ("Comparison: none.", "Comparison: radiograph from ___.", "Comparison: chest CT from ___.")
 
 
-def grades(reading: Array, spread: float, aspects: Sequence[Sequence[str]], generator: np.random.Generator) -> Array:
+def grades(reading: Array, spread: float, aspects: Sequence[Sequence[str]], generator: np.random.Generator) -> Int:
     """Grade of every aspect, (N, aspects) int: the reading's quantile with some jitter, cut into equal shares."""
     jitter = generator.standard_normal((len(reading), len(aspects))) * JITTER
     quantile = ndtr((reading[:, None] / spread + jitter) / np.hypot(1, JITTER))

@@ -58,10 +58,10 @@ def draw(patients: Patients, generator: np.random.Generator) -> Timeline:
     days = np.clip(np.exp(1.3 + 0.25 * patients.readings[:, 0] + 0.4 * generator.standard_normal(count)), 1, 30)
     ends = begins + (days * DAY // 60).astype(np.int64) * 60
     icu = generator.random(count) < expit(-0.6 + 0.7 * patients.readings[:, 1])
-    index = _admissions(np.arange(count), 0, begins, ends, patients.dies, icu, patients.readings, generator)
+    index = _admissions(np.arange(count), 0, begins, ends, patients.excluded, icu, patients.readings, generator)
     last = ends // DAY * DAY
     death_days = _death_days(patients, generator)
-    death = np.where(patients.dies, last, np.where(death_days > 0, last + death_days * DAY, -1))
+    death = np.where(patients.excluded, last, np.where(death_days > 0, last + death_days * DAY, -1))
     later = _later(patients, index, death_days, generator)
     overlapping = _overlapping(patients, index, later, generator)
     parts = [part for part in (index, later, overlapping) if len(part.person)]
@@ -99,7 +99,7 @@ def _death_days(patients: Patients, generator: np.random.Generator) -> Int:
     within = generator.integers(first, 181)
     late = generator.random(len(dead)) < 0.08
     return np.where(
-        patients.dies, 0, np.where(dead, within, np.where(late, generator.integers(200, 360, len(dead)), 0))
+        patients.excluded, 0, np.where(dead, within, np.where(late, generator.integers(200, 360, len(dead)), 0))
     )
 
 
@@ -111,7 +111,7 @@ def _later(patients: Patients, index: Admissions, death_days: Int, generator: np
     middle = generator.uniform(31, np.clip(limit - 2, 32, 88))
     calm = generator.random(len(icu)) < 0.25
     gap = np.where(readmitted, early, middle)
-    happens = (readmitted | icu | calm) & ~patients.dies & (gap < limit - 1)
+    happens = (readmitted | icu | calm) & ~patients.excluded & (gap < limit - 1)
     chosen = np.flatnonzero(happens)
     begins = index.ends[chosen] + (gap[chosen] * DAY).astype(np.int64) // 60 * 60
     stay = (generator.uniform(1, 8, len(chosen)) * DAY).astype(np.int64) // 60 * 60
@@ -126,7 +126,7 @@ def _overlapping(
     patients: Patients, index: Admissions, later: Admissions, generator: np.random.Generator
 ) -> Admissions:
     """Transfers: an admission that begins in the last hours of the index and ends a little after it."""
-    chosen = np.flatnonzero((generator.random(len(patients.dies)) < OVERLAP_SHARE) & ~patients.dies)
+    chosen = np.flatnonzero((generator.random(len(patients.excluded)) < OVERLAP_SHARE) & ~patients.excluded)
     begins, ends = index.ends[chosen] - 6 * HOUR, index.ends[chosen] + 12 * HOUR
     none = np.zeros(len(chosen), dtype=np.bool_)
     drifted = drift(patients, generator)

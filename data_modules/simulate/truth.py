@@ -10,10 +10,7 @@ from scipy.special import expit, log_expit
 from data_modules.simulate.latent import (
     HEALTH,
     LOADINGS,
-    MODALITIES,
     READINGS,
-    READS,
-    TASKS,
     Array,
     Patients,
     World,
@@ -23,13 +20,9 @@ from data_modules.simulate.latent import (
 DRAWS = 400
 """Importance samples a row."""
 ROWS_AT_ONCE = 2000
-READERS: dict[str, tuple[str, ...]] = {
-    "all": MODALITIES,
-    "neither": ("radiology_report",),
-    "note": ("discharge_note", "radiology_report"),
-    "film": ("cxr", "radiology_report"),
-}
-"""Which modalities an oracle may read; every oracle sees the structured record and what is present."""
+READERS = {"all": (0, 1, 2), "neither": (2,), "note": (1, 2), "film": (0, 2)}
+"""Reader -> positions of the modalities that it may read; all see the structured record and what is present. The names
+are MIMIC-IV's: in eICU the text stands for the note, and diagnoses for the film."""
 
 
 def posterior(seen: NDArray[np.int64]) -> tuple[Array, Array]:
@@ -41,18 +34,19 @@ def posterior(seen: NDArray[np.int64]) -> tuple[Array, Array]:
     return gain, np.linalg.cholesky(covariance)
 
 
-def oracle(world: World, patients: Patients, readable: Collection[str], generator: np.random.Generator) -> Array:
-    """P(outcome | readings that are present and readable, presence), (N, 3), by importance sampling.
+def oracle(world: World, patients: Patients, readable: Collection[int], generator: np.random.Generator) -> Array:
+    """P(outcome | readings that are present and readable, presence), (N, T), by importance sampling.
 
     Health is drawn from its exact posterior given the readings, worry from its prior, and every draw is weighted by
     the probability of the presence that was seen.
     """
-    probability = np.empty((len(patients.worry), len(TASKS)))
+    setting = world.setting
+    probability = np.empty((len(patients.worry), len(setting.tasks)))
     for pattern in np.unique(patients.pattern):
         rows = np.flatnonzero(patients.pattern == pattern)
         ordered = patients.present[rows[0]]
-        present = [name for name, there in zip(MODALITIES, ordered, strict=True) if there and name in readable]
-        seen = np.array(sorted(reading for name in ("structured", *present) for reading in READS[name]))
+        shown = ["structured", *(setting.modalities[m] for m in readable if ordered[m])]
+        seen = np.array(sorted(reading for name in shown for reading in setting.reads[name]))
         gain, root = posterior(seen)
         for start in range(0, len(rows), ROWS_AT_ONCE):
             part = rows[start : start + ROWS_AT_ONCE]
@@ -66,8 +60,8 @@ def oracle(world: World, patients: Patients, readable: Collection[str], generato
 def _weighted(world: World, patients: Patients, rows: NDArray[np.int64], health: Array, worry: Array) -> Array:
     shape = worry.shape
     seen = np.broadcast_to(patients.readings[rows, None, :3], (*shape, 3))
-    year = np.broadcast_to(patients.year_group[rows, None], shape)
-    logit = world.order_logit(health[..., 0], worry, seen, year)
+    group = np.broadcast_to(patients.group[rows, None], shape)
+    logit = world.order_logit(health[..., 0], worry, seen, group)
     sign = np.where(patients.present[rows], 1.0, -1.0)[:, None]
     log_weight = log_expit(sign * logit).sum(-1)
     weight = np.exp(log_weight - log_weight.max(1, keepdims=True))
@@ -77,19 +71,21 @@ def _weighted(world: World, patients: Patients, rows: NDArray[np.int64], health:
 
 def table(world: World, patients: Patients, keys: pl.DataFrame, generator: np.random.Generator) -> pl.DataFrame:
     """One row per index admission: keys, latent state, readings, propensities, probabilities, oracles, outcomes."""
-    logit = world.order_logit(patients.health[:, 0], patients.worry, patients.readings[:, :3], patients.year_group)
+    logit = world.order_logit(patients.health[:, 0], patients.worry, patients.readings[:, :3], patients.group)
     propensity = expit(logit)
     exact = expit(world.outcome_logit(patients.health, patients.worry, patients.pattern))
     effect = world.pattern_effect.T[patients.pattern]
     columns: dict[str, NDArray[np.generic]] = {"worry": patients.worry, "pattern": patients.pattern}
     columns |= {f"health/{name}": patients.health[:, d] for d, name in enumerate(HEALTH)}
     columns |= {f"reading/{name}": patients.readings[:, d] for d, name in enumerate(READINGS)}
-    columns |= {f"present/{name}": patients.present[:, m] for m, name in enumerate(MODALITIES)}
-    columns |= {f"propensity/{name}": propensity[:, m] for m, name in enumerate(MODALITIES)}
-    columns |= {f"outcome/{name}": patients.outcome[:, t] for t, name in enumerate(TASKS)}
-    columns |= {f"tau/{name}": effect[:, t] for t, name in enumerate(TASKS)}
-    columns |= {f"probability/{name}": exact[:, t] for t, name in enumerate(TASKS)}
+    columns |= {f"present/{name}": patients.present[:, m] for m, name in enumerate(world.setting.modalities)}
+    columns |= {f"propensity/{name}": propensity[:, m] for m, name in enumerate(world.setting.modalities)}
+    columns |= {f"outcome/{name}": patients.outcome[:, t] for t, name in enumerate(world.setting.tasks)}
+    columns |= {f"tau/{name}": effect[:, t] for t, name in enumerate(world.setting.tasks)}
+    columns |= {f"probability/{name}": exact[:, t] for t, name in enumerate(world.setting.tasks)}
     for reader, readable in READERS.items():
         best = oracle(world, patients, readable, generator)
-        columns |= {f"oracle_{reader}/{name}": best[:, t] for t, name in enumerate(TASKS)}
-    return keys.with_columns(pl.Series("dies", patients.dies), *(pl.Series(name, v) for name, v in columns.items()))
+        columns |= {f"oracle_{reader}/{name}": best[:, t] for t, name in enumerate(world.setting.tasks)}
+    return keys.with_columns(
+        pl.Series("excluded", patients.excluded), *(pl.Series(name, v) for name, v in columns.items())
+    )

@@ -1,6 +1,6 @@
 """TFRecord files of the chest film embeddings, read and written without TensorFlow.
 
-One record a file: length (u64), masked CRC-32C of the length, payload, masked CRC-32C of the payload. The payload is a
+One record a file: length (u64), its masked CRC-32C, payload, masked CRC-32C of the payload. The payload is a
 `tf.train.Example` whose feature `embedding` is a FloatList, packed or not. Format: the TensorFlow documentation (TFRecord)
 and the protobuf encoding guide.
 """

@@ -1,0 +1,51 @@
+"""What the writers of every database share: declared frames, repeated events, measured values."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from data_modules.simulate.latent import Array
+from data_modules.sources.schema import Table
+
+Int = NDArray[np.int64]
+Shape = tuple[float, float, Array]
+"""Mean, standard deviation, and the loading on the three structured readings."""
+
+
+def frame(declared: Table, columns: Mapping[str, Any]) -> pl.DataFrame:
+    """A frame with every declared column in order; those not given are empty, times may be seconds (-1 = empty)."""
+    assert not set(columns) - set(declared.columns), set(columns) - set(declared.columns)
+    height = max(len(values) for values in columns.values())
+    series = []
+    for column, dtype in declared.columns.items():
+        values = columns.get(column)
+        if values is None:
+            series.append(pl.repeat(None, height, dtype=dtype, eager=True).alias(column))
+        elif dtype.is_temporal():
+            seconds = pl.Series(column, values, dtype=pl.Int64).to_frame()
+            moment = pl.from_epoch(pl.when(pl.col(column) >= 0).then(column), time_unit="s").cast(dtype)
+            series.append(seconds.select(moment.alias(column)).to_series())
+        else:
+            series.append(pl.Series(column, values).cast(dtype))
+    return pl.DataFrame(series)
+
+
+def repeat(counts: Int) -> tuple[Int, Int]:
+    """Owner and number of each of `counts` events.
+
+    >>> [part.tolist() for part in repeat(np.array([2, 1]))]
+    [[0, 0, 1], [0, 1, 0]]
+    """
+    owner = np.repeat(np.arange(len(counts)), counts)
+    return owner, np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
+
+
+def measure(shapes: Mapping[str, Shape], quantity: Int, readings: Array, generator: np.random.Generator) -> Array:
+    """Measured values of quantities (positions in `shapes`) for events whose stays have these readings."""
+    mean, spread = (np.array([shape[part] for shape in shapes.values()])[quantity] for part in (0, 1))
+    loading = np.array([shape[2] for shape in shapes.values()])[quantity]
+    shift = (loading * readings[:, :3]).sum(1) + 0.5 * generator.standard_normal(len(quantity))
+    return np.asarray(mean + spread * shift)

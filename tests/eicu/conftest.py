@@ -1,0 +1,27 @@
+"""The open eICU demo."""
+
+from pathlib import Path
+
+import pytest
+
+from data_modules.sources.eicu import EICU
+from data_modules.sources.reader import Release
+from tests.conftest import demo_folder
+
+
+@pytest.fixture(scope="session")
+def eicu_demo() -> Path:
+    """Folder of the open eICU demo."""
+    return demo_folder("eicu-demo")
+
+
+@pytest.fixture(scope="session")
+def eicu_demo_roots(eicu_demo: Path) -> str:
+    """The demo, with its rebuilt lab and vitalPeriodic as a second root."""
+    return f"{eicu_demo}:{eicu_demo / 'reconstructed_from_yaib'}"
+
+
+@pytest.fixture
+def demo(eicu_demo_roots: str) -> Release:
+    """All tables of it."""
+    return Release.parse(EICU, eicu_demo_roots)
