@@ -105,9 +105,11 @@ def hashed_ngrams(texts: pl.DataFrame, width: int) -> Vectors:
 
     order = [name for name in ("row_id", "hours", "document_id") if name in texts.columns]
     joined = texts.sort(order).group_by("row_id", maintain_order=True).agg(pl.col("text").str.join("\n"))
+    rows = joined["row_id"].cast(pl.Int64).to_numpy()
+    if joined.is_empty():
+        return rows, np.zeros((0, width), dtype=np.float32)
     vectorizer = HashingVectorizer(n_features=width, ngram_range=(1, 2), dtype=np.float32)
-    vectors = np.asarray(vectorizer.transform(joined["text"].to_list()).toarray(), dtype=np.float32)
-    return joined["row_id"].cast(pl.Int64).to_numpy(), vectors
+    return rows, np.asarray(vectorizer.transform(joined["text"].to_list()).toarray(), dtype=np.float32)
 
 
 def release_embeddings(films: pl.DataFrame, release: Path) -> Vectors:
@@ -128,6 +130,9 @@ def _read_embedding(path: Path) -> NDArray[np.float32]:
         return decode(path.read_bytes(), path, FILM_WIDTH)
     except FileNotFoundError:
         raise SourceError(path, "this embedding is missing", "download the image-embeddings release whole") from None
+    except OSError as error:
+        problem = f"this embedding cannot be read ({error.strerror or error})"
+        raise SourceError(path, problem, "give yourself read permission on it") from error
 
 
 def _store(folder: Path, rows: pl.DataFrame, row_id: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:

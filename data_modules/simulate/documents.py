@@ -179,10 +179,11 @@ def counterfactuals(
     """What every index admission's note, report and film would say, ordered or not; films go into `folder`."""
     index = np.flatnonzero(chart.admissions.number == 0)
     readings = chart.admissions.readings[index]
-    if write_jpeg:
-        for subject, reading in zip(chart.subject[index], readings[:, 5:7], strict=True):
-            _write(folder / "films" / f"{subject}.jpg", film.jpeg(film.picture(reading, generator)))
-    return {
+    contents = {
         "content/discharge_note": text.discharge_notes(readings[:, 3:5], generator),
         "content/radiology_report": text.radiology_reports(readings[:, 7], generator),
     }
+    if write_jpeg:
+        for subject, reading in zip(chart.subject[index], readings[:, 5:7], strict=True):
+            _write(folder / "films" / f"{subject}.jpg", film.jpeg(film.picture(reading, generator)))
+    return contents

@@ -1,6 +1,6 @@
 """TFRecord files of the chest film embeddings, read and written without TensorFlow.
 
-One record a file: length (u64), its masked CRC-32C, payload, masked CRC-32C of the payload. The payload is a
+One record a file: length (u64), its masked CRC-32C, payload, its masked CRC-32C. The payload is a
 `tf.train.Example` whose feature `embedding` is a FloatList, packed or not. Format: the TensorFlow documentation (TFRecord)
 and the protobuf encoding guide.
 """
@@ -72,7 +72,10 @@ def decode(content: bytes, place: Path, width: int) -> NDArray[np.float32]:
     sums = struct.unpack_from("<I", content, 8)[0], struct.unpack_from("<I", content, 12 + length)[0]
     if sums != (_masked_crc(content[:8]), _masked_crc(payload)):
         raise SourceError(place, "the checksum of the record is wrong", REMEDY)
-    floats = _find_floats(payload)
+    try:
+        floats = _find_floats(payload)
+    except (IndexError, ValueError):  # whole, but no tf.train.Example
+        floats = None
     if floats is None or len(floats) != width:
         found = "no embedding" if floats is None else f"an embedding of {len(floats)} floats"
         raise SourceError(place, f"the record holds {found}, expected {width} floats", REMEDY)

@@ -13,7 +13,8 @@ MAX_PATTERNS = 16
 """Most patterns in a figure; the others are in results.json."""
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of so many inches, drawn without a screen."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
@@ -29,7 +30,7 @@ def heat_map(values: Mapping[str, float], tasks: Sequence[str], patterns: Sequen
     """
     shown = list(patterns)[:MAX_PATTERNS]
     auroc = np.array([[values[f"auroc/{task}/{pattern}"] for pattern in shown] for task in tasks])
-    figure = _figure(2.2 + 0.8 * max(4, len(shown)), 1.6 + 0.6 * len(tasks))
+    figure = new_figure(2.2 + 0.8 * max(4, len(shown)), 1.6 + 0.6 * len(tasks))
     axes = figure.subplots()
     axes.set_facecolor("0.9")
     image = axes.imshow(auroc, vmin=0, vmax=1, cmap="RdYlBu", aspect="auto")
@@ -56,7 +57,7 @@ def interval_plot(results: Mapping[str, Any], metric: str) -> Figure:
         results: `tasks` of results.json: task -> {`all`, `patterns`} -> cells.
         metric: name of the metric.
     """
-    figure = _figure(4.5 * len(results), 3.8)
+    figure = new_figure(4.5 * len(results), 3.8)
     for axes, (task, cells) in zip(np.atleast_1d(figure.subplots(1, len(results))), results.items(), strict=True):
         named = {"all rows": cells["all"], **dict(list(cells["patterns"].items())[:MAX_PATTERNS])}
         for place, cell in enumerate(named.values()):
@@ -90,7 +91,7 @@ def reliability_plot(curves: Mapping[str, tuple[Any, Any, Any]]) -> Figure:
     Args:
         curves: task -> (mean probability, observed rate, count) of each bin.
     """
-    figure = _figure(4.0 * len(curves), 3.8)
+    figure = new_figure(4.0 * len(curves), 3.8)
     for axes, (task, (mean, rate, count)) in zip(
         np.atleast_1d(figure.subplots(1, len(curves))), curves.items(), strict=True
     ):
@@ -101,7 +102,7 @@ def reliability_plot(curves: Mapping[str, tuple[Any, Any, Any]]) -> Figure:
     return figure
 
 
-def save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path, dpi: int = 120) -> None:
     """Write a figure as PNG, with nothing in it that changes from run to run."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120, metadata={"Software": None})
+    figure.savefig(path, dpi=dpi, metadata={"Software": None})

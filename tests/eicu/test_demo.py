@@ -93,8 +93,3 @@ def test_the_doctor_tells_what_is_missing_and_what_it_costs(workplace, eicu_demo
     assert "a cohort can be built, without the modalities labs, vitals_periodic" in capsys.readouterr().out
     assert main(["doctor", "dataset=eicu", f"paths.eicu_root={workplace}"]) == 1
     assert "no cohort can be built: the core tables patient, hospital are missing" in capsys.readouterr().out
-
-
-def test_a_release_that_was_not_named_is_asked_for(workplace, capsys):
-    assert main(["train", "dataset=eicu"]) == 1
-    assert "set EICU_ROOT=/path (or paths.eicu_root)" in capsys.readouterr().out

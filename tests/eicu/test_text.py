@@ -7,6 +7,7 @@ from data_modules.cohorts.eicu import EICUCohortConfig, build_rows
 from data_modules.features.eicu import EICU_MODALITIES
 from tests.eicu.synthetic import DAY, sources_of, stay, write_release
 
+ADMITTED = "admission diagnosis|All Diagnosis|Non-operative|Diagnosis|Cardiovascular|Sepsis, pulmonary"
 EXAM = "notes/Progress Notes/Physical Exam/Physical Exam/"
 
 
@@ -24,7 +25,7 @@ def forms(entered=10):
             {
                 "patientunitstayid": 1,
                 "admitdxenteredoffset": entered,
-                "admitdxpath": "admission diagnosis|All Diagnosis|Non-operative|Diagnosis|Cardiovascular|Sepsis, pulmonary",
+                "admitdxpath": ADMITTED,
             }
         ],
         "pastHistory": [

@@ -1,0 +1,161 @@
+"""Documents and films become vectors: which row gets which, and what is refused."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from data_modules.features import store
+from data_modules.sources.errors import SourceError
+from data_modules.sources.tfrecord import encode
+from mmnar_lightning.embed import FILM_WIDTH, EmbedConfig, embed, hashed_ngrams, release_embeddings
+
+TEXTS = {0: "No edema.", 2: "Severe pulmonary edema.", 3: "Walks with a cane."}
+
+
+def vector(value: float) -> np.ndarray:
+    return np.full(FILM_WIDTH, value, np.float32) + np.arange(FILM_WIDTH, dtype=np.float32)
+
+
+def films(*rows: tuple[int, str, str]) -> pl.DataFrame:
+    """An image index of (row_id, dicom_id, view)."""
+    return pl.DataFrame(
+        {
+            "row_id": pl.Series([row for row, _, _ in rows], dtype=pl.UInt32),
+            "dicom_id": pl.Series([name for _, name, _ in rows], dtype=pl.String),
+            "view": pl.Series([view for _, _, view in rows], dtype=pl.String),
+            "hours": pl.Series([-1.0] * len(rows), dtype=pl.Float64),
+            "file": pl.Series([f"files/p10/{name}" for _, name, _ in rows], dtype=pl.String),
+        }
+    )
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> Path:
+    """A release of three embeddings."""
+    folder = tmp_path / "image-embeddings" / "1.0"
+    (folder / "files" / "p10").mkdir(parents=True)
+    for name, value in (("a", 1.0), ("b", 3.0), ("c", 10.0)):
+        (folder / "files" / "p10" / f"{name}.tfrecord").write_bytes(encode(vector(value), name))
+    return folder
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> Path:
+    """A cohort folder of five rows; row 1 has no document and rows 1 and 4 no film."""
+    folder = tmp_path / "cohort"
+    for name in ("table", "note", "film"):
+        (folder / "modalities" / name).mkdir(parents=True)
+    split = ["train", "train", "train", "test", "train"]
+    pl.DataFrame({"row_id": range(5), "split": split}).write_parquet(folder / "cohort.parquet")
+    texts = pl.DataFrame({"row_id": list(TEXTS), "hours": -1.0, "document_id": "x", "text": list(TEXTS.values())})
+    texts.write_parquet(folder / "modalities" / "note" / "documents.parquet")
+    films((0, "a", "AP"), (2, "b", "PA"), (3, "c", "AP")).write_parquet(
+        folder / "modalities" / "film" / "images.parquet"
+    )
+    kinds = [("table", "table", 3), ("note", "documents", 0), ("film", "images", 0)]
+    modalities = [{"name": name, "kind": kind, "width": width} for name, kind, width in kinds]
+    (folder / "manifest.json").write_text(json.dumps({"fingerprint": "f", "modalities": modalities}))
+    return folder
+
+
+def test_texts_of_a_row_are_joined_in_order_of_time() -> None:
+    early, late = {"hours": -5.0, "document_id": "b"}, {"hours": -1.0, "document_id": "a"}
+    texts = pl.DataFrame([{"row_id": 7, **late, "text": "edema."}, {"row_id": 7, **early, "text": "No"}])
+    rows, vectors = hashed_ngrams(texts, 64)
+    assert rows.tolist() == [7]
+    assert np.array_equal(vectors, hashed_ngrams(pl.DataFrame({"row_id": [7], "text": ["No edema."]}), 64)[1])
+    assert not np.array_equal(vectors, hashed_ngrams(pl.DataFrame({"row_id": [7], "text": ["edema. No"]}), 64)[1])
+
+
+def test_vectors_of_texts_depend_on_their_words_alone_and_have_length_one() -> None:
+    both = pl.DataFrame({"row_id": [9, 4], "text": ["No edema.", "Severe edema."]})
+    rows, vectors = hashed_ngrams(both, 32)
+    assert rows.tolist() == [4, 9]
+    assert vectors.dtype == np.float32
+    assert np.allclose(np.linalg.norm(vectors, axis=1), 1)
+    assert np.array_equal(vectors[1:], hashed_ngrams(both[:1], 32)[1])
+
+
+def test_no_text_at_all_is_no_vector() -> None:
+    empty = pl.DataFrame({"row_id": [], "text": []}, schema={"row_id": pl.UInt32, "text": pl.String})
+    rows, vectors = hashed_ngrams(empty, 32)
+    assert rows.shape == (0,)
+    assert vectors.shape == (0, 32)
+
+
+def test_a_row_gets_the_mean_of_its_frontal_films(published: Path) -> None:
+    listed = films((5, "c", "AP"), (1, "b", "PA"), (1, "a", "AP"), (1, "lateral", "LATERAL"), (6, "x", "LATERAL"))
+    rows, vectors = release_embeddings(listed, published)
+    assert rows.tolist() == [1, 5]
+    assert np.allclose(vectors, np.stack([vector(2.0), vector(10.0)]))
+    assert vectors.dtype == np.float32
+
+
+def test_no_film_at_all_is_no_vector(published: Path) -> None:
+    rows, vectors = release_embeddings(films((6, "x", "LATERAL")), published)
+    assert rows.shape == (0,)
+    assert vectors.shape == (0, FILM_WIDTH)
+
+
+def test_a_missing_embedding_and_a_broken_one_are_errors_that_name_the_file(published: Path) -> None:
+    with pytest.raises(SourceError, match=r"files/p10/gone\.tfrecord: this embedding is missing"):
+        release_embeddings(films((1, "gone", "AP")), published)
+    (published / "files" / "p10" / "a.tfrecord").write_bytes(b"short")
+    with pytest.raises(SourceError, match=r"files/p10/a\.tfrecord: the record is truncated"):
+        release_embeddings(films((1, "a", "AP")), published)
+
+
+def test_an_embedding_that_cannot_be_read_is_not_blamed_on_the_disk(published: Path) -> None:
+    (published / "files" / "p10" / "folder.tfrecord").mkdir()
+    with pytest.raises(SourceError, match=r"folder\.tfrecord: this embedding cannot be read \("):
+        release_embeddings(films((1, "folder", "AP")), published)
+
+
+def test_rows_without_a_document_are_absent_and_statistics_are_of_train_rows(
+    finished: Path, published: Path, tmp_path: Path
+) -> None:
+    stores = embed(finished, EmbedConfig(text="hashed_ngrams", text_width=64, film="release"), tmp_path, published)
+    assert list(stores) == ["note", "film"]
+    note, film = (store.open_values(stores[name]) for name in ("note", "film"))
+    assert store.open_present(stores["note"]).tolist() == [True, False, True, True, False]  # type: ignore[union-attr]
+    assert store.open_present(stores["film"]).tolist() == [True, False, True, True, False]  # type: ignore[union-attr]
+    assert note.shape == (5, 64)
+    assert np.array_equal(note[[0, 2, 3]], hashed_ngrams(pl.DataFrame({"row_id": TEXTS.keys(), "text": TEXTS.values()}), 64)[1])
+    assert not note[[1, 4]].any()
+    assert np.array_equal(film[3], vector(10.0))
+    statistics = store.Statistics.load(stores["film"])
+    assert np.allclose(statistics.mean, vector(2.0)), "row 3 is in test"
+    assert np.allclose(statistics.scale, 1.0)
+
+
+def test_what_was_encoded_is_not_encoded_again_and_other_settings_lie_elsewhere(
+    finished: Path, published: Path, tmp_path: Path
+) -> None:
+    config = EmbedConfig(text="hashed_ngrams", text_width=64, film="release")
+    first = embed(finished, config, tmp_path, published)
+    before = (first["note"] / store.VALUES).stat().st_mtime_ns
+    (published / "files" / "p10" / "a.tfrecord").unlink()
+    assert embed(finished, config, tmp_path, published) == first
+    assert (first["note"] / store.VALUES).stat().st_mtime_ns == before
+    other = embed(finished, EmbedConfig(text="hashed_ngrams", text_width=32), tmp_path, None)
+    assert list(other) == ["note"]
+    assert other["note"] != first["note"]
+
+
+def test_an_encoder_of_none_leaves_its_kind_out(finished: Path, tmp_path: Path) -> None:
+    assert embed(finished, EmbedConfig(), tmp_path, None) == {}
+    assert not (tmp_path / "embeddings").exists()
+
+
+def test_film_embeddings_without_their_release_are_refused_and_leave_nothing(finished: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"embed\.film=release: there is no image-embeddings release under the roots"):
+        embed(finished, EmbedConfig(film="release"), tmp_path, None)
+    assert not list((tmp_path / "embeddings").glob("*/"))
+
+
+def test_too_narrow_a_text_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^embed\.text_width=15 must be at least 16"):
+        EmbedConfig(text_width=15)
