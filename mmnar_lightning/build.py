@@ -136,7 +136,7 @@ def build_trainer(
     loggers = build_loggers(config, folder, part)
     callbacks = [StepSeed(config.seed), metrics, LearningRateMonitor("step")]
     if settings.progress_bar:
-        callbacks.append(RichProgressBar())
+        callbacks.append(RichProgressBar(refresh_rate=10))
     num_batches = len(datamodule.train_dataloader())
     return Trainer(
         accelerator=settings.accelerator,

@@ -40,8 +40,9 @@ class MMNARModule(LightningModule):
         """The loss of a batch."""
         terms = self.objective.terms(self(batch), batch)
         loss: Tensor = self.objective(terms)
-        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch))
-        self.log_dict({f"train/loss/{name}": term for name, term in terms.items()}, batch_size=len(batch))
+        if (self.trainer.fit_loop.total_batch_idx + 1) % self.trainer.log_every_n_steps == 0:
+            self.log("train/loss", loss, prog_bar=True, batch_size=len(batch))
+            self.log_dict({f"train/loss/{name}": term for name, term in terms.items()}, batch_size=len(batch))
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:

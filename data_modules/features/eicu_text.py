@@ -57,8 +57,7 @@ def _paragraph(
     """`row_id`, `position`, `paragraph`: the sentences of a table, each once, in alphabetical order."""
     findings = known.filter(pl.col(path).is_not_null() & ~pl.col(path).str.contains(NAVIGATION))
     sentences = findings.select("row_id", sentence=sentence(path, value, separator)).filter(pl.col("sentence") != "")
-    ordered = sentences.unique().sort("row_id", "sentence")
-    joined = ordered.group_by("row_id").agg(pl.col("sentence").sort().head(MAX_SENTENCES).str.join(". "))
+    joined = sentences.unique().group_by("row_id").agg(pl.col("sentence").sort().head(MAX_SENTENCES).str.join(". "))
     return joined.select(
         "row_id",
         pl.lit(position).alias("position"),

@@ -88,7 +88,7 @@ def main(folder: Path) -> None:
     """Draw all figures into a folder."""
     save(presence_against_severity(), folder / "presence.png")
     save(outcome_against_presence(), folder / "risk.png")
-    save(examples(), folder / "examples.png", dpi=96)
+    save(examples(), folder / "examples.png", dpi=88)
 
 
 if __name__ == "__main__":

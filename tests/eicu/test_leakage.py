@@ -12,7 +12,7 @@ from data_modules.features import eicu
 from data_modules.features.eicu import EICU_MODALITIES, READ
 from data_modules.sources.eicu import EICU
 from data_modules.sources.reader import Release
-from tests.eicu.synthetic import sources_of, table_of
+from tests.eicu.synthetic import features_of, sources_of, stay, table_of, write_release
 
 LEAKS = re.compile(
     r"discharge|^actual|^unabridged|^predicted|predictediculos|predictedhospitallos|diedinhospital|apacheadmissiondx"
@@ -67,8 +67,6 @@ def test_features_scan_what_they_declare_and_nothing_else(demo, tmp_path, monkey
 
 
 def test_apache_is_absent_before_a_day_is_over(tmp_path):
-    from tests.eicu.synthetic import features_of, stay, write_release
-
     values = dict.fromkeys(eicu.PHYSIOLOGY, 3)
     rows = [{"apacheapsvarid": number, "patientunitstayid": number, **values} for number in (1, 2)]
     release = write_release(tmp_path, [stay(1, lasts=1439), stay(2, lasts=1440)], apacheApsVar=rows)

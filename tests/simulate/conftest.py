@@ -17,14 +17,14 @@ SUBJECTS = 2000
 
 @pytest.fixture(scope="session")
 def simulated() -> SimulateConfig:
-    """The knobs of the shared release: the defaults, without pictures."""
-    return SimulateConfig(subjects=SUBJECTS, films=False)
+    """The knobs of the shared release: the defaults, of MIMIC-IV alone, without pictures."""
+    return SimulateConfig(sources=["mimic_iv"], subjects=SUBJECTS, films=False)
 
 
 @pytest.fixture(scope="session")
 def folder(simulated: SimulateConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("simulated") / "release"
-    assert simulate(simulated, target, sources=("mimic_iv",), processes=2)
+    assert simulate(simulated, target, processes=2)
     return target
 
 

@@ -11,9 +11,9 @@ import subprocess
 import sys
 import time
 import zlib
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
@@ -28,15 +28,10 @@ from data_modules.sources.reader import Release
 from mmnar_lightning.cli import main
 
 TWO_CHUNKS = SimulateConfig(subjects=CHUNK + 30, films=True)
-TINY = SimulateConfig(subjects=12, films=True)
+TINY = SimulateConfig(sources=["mimic_iv"], subjects=12, films=True)
 ROOT = Path(__file__).resolve().parents[2]
 SAME_FOR_ALL = "hospital.csv.gz"
 """Describes the hospitals, whoever is in them."""
-
-
-def write(config: SimulateConfig, target: Path, **given: Any) -> bool:
-    """Simulate MIMIC-IV alone."""
-    return simulate(config, target, sources=("mimic_iv",), **given)
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -118,39 +113,39 @@ def test_no_file_tells_where_when_and_by_whom_it_was_made(with_films: Path) -> N
 
 def test_the_same_release_again_writes_nothing(tmp_path: Path) -> None:
     target, counted = tmp_path / "release", []
-    assert write(TINY, target, advance=counted.append)
+    assert simulate(TINY, target, advance=counted.append)
     assert sum(counted) == TINY.subjects
     before = {path: path.stat().st_mtime_ns for path in target.rglob("*")}
-    assert not write(TINY, target, advance=lambda _: pytest.fail("drawn again"))
+    assert not simulate(TINY, target, advance=lambda _: pytest.fail("drawn again"))
     assert {path: path.stat().st_mtime_ns for path in target.rglob("*")} == before
 
 
 @pytest.mark.parametrize("held", ["other seed", "other knob", "a file", "a hidden file", "a cohort"])
 def test_a_folder_that_holds_something_else_is_refused_and_left_alone(held: str, tmp_path: Path) -> None:
     target = tmp_path / "release"
-    other = {"other seed": SimulateConfig(subjects=12, seed=8), "other knob": SimulateConfig(subjects=12, rho=2.0)}
+    other = {"other seed": replace(TINY, seed=8), "other knob": replace(TINY, rho=2.0)}
     if held in other:
-        write(other[held], target)
+        simulate(other[held], target)
     else:
         target.mkdir()
         name = {"a file": "thesis.tex", "a hidden file": ".thesis", "a cohort": stage.MANIFEST}[held]
         (target / name).write_text('{"rows": 3}')
     before = digests(target)
     with pytest.raises(ValueError, match=r"release holds something else than this release; name another folder"):
-        write(TINY, target)
+        simulate(TINY, target)
     assert digests(target) == before
 
 
 def test_a_file_in_place_of_the_folder_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "release").write_text("mine")
     with pytest.raises(ValueError, match="holds something else"):
-        write(TINY, tmp_path / "release")
+        simulate(TINY, tmp_path / "release")
     assert (tmp_path / "release").read_text() == "mine"
 
 
 def test_an_empty_folder_is_taken(tmp_path: Path) -> None:
     (tmp_path / "release").mkdir()
-    assert write(TINY, tmp_path / "release")
+    assert simulate(TINY, tmp_path / "release")
     assert read_truth(tmp_path / "release").height == TINY.subjects
 
 
@@ -168,15 +163,15 @@ def test_a_write_that_fails_leaves_nothing(place: str, tmp_path: Path, monkeypat
         else:
             patched.setattr(stage, "write_json", full)
         with pytest.raises(stage.StageError, match=r"release: cannot be written \(No space left on device\)"):
-            write(TINY, tmp_path / "release")
+            simulate(TINY, tmp_path / "release")
     assert [path.name for path in tmp_path.iterdir() if not path.name.endswith(".lock")] == []
-    assert write(TINY, tmp_path / "release")
+    assert simulate(TINY, tmp_path / "release")
 
 
 def test_a_folder_that_cannot_be_made_is_an_error_that_names_it(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(stage.StageError, match=r"file/release: cannot be written"):
-        write(TINY, tmp_path / "file" / "release")
+        simulate(TINY, tmp_path / "file" / "release")
 
 
 def test_a_simulation_that_is_killed_leaves_nothing_that_looks_finished(
@@ -186,7 +181,7 @@ def test_a_simulation_that_is_killed_leaves_nothing_that_looks_finished(
     script = (
         "from pathlib import Path; from data_modules.simulate.config import SimulateConfig; "
         "from data_modules.simulate.release import simulate; "
-        f"simulate(SimulateConfig(subjects={simulated.subjects}, films=False), Path({str(target)!r}), sources=['mimic_iv'])"
+        f"simulate(SimulateConfig(sources=['mimic_iv'], subjects={simulated.subjects}, films=False), Path({str(target)!r}))"
     )
     process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT)
     deadline = time.monotonic() + 60
@@ -197,7 +192,7 @@ def test_a_simulation_that_is_killed_leaves_nothing_that_looks_finished(
     assert process.wait() == -signal.SIGKILL, "it was to be killed before its end"
     assert not target.exists()
     assert list(tmp_path.glob(".release.partial/**/*.gz"))
-    assert write(simulated, target, processes=2)
+    assert simulate(simulated, target, processes=2)
     assert digests(target) == digests(folder)
     assert not (tmp_path / ".release.partial").exists()
 

@@ -1,0 +1,96 @@
+"""No model that reads the files beats the oracle, and every model does far better than chance: the truth bounds, tightly."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from sklearn.decomposition import TruncatedSVD
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from data_modules.features import store
+from data_modules.sources.mimic_iv import EMBEDDINGS
+from mmnar_lightning.embed import EmbedConfig, embed
+from tests.simulate.scores import TASKS, Floats, auroc, auroc_error, mean_difference
+
+MODELS = ("logistic regression", "gradient boosting")
+WIDTH = 30
+"""Components of a modality's vectors that the models read."""
+
+
+@pytest.fixture(scope="module")
+def inputs(cohort_folder: Path, folder: Path, cohort: pl.DataFrame, tmp_path_factory) -> Floats:
+    """Everything that a row of the cohort offers: measurements, components of texts and films, presence."""
+    config = EmbedConfig(text="hashed_ngrams", film="release")
+    stores = embed(cohort_folder, config, tmp_path_factory.mktemp("embedded"), folder / EMBEDDINGS / "1.0")
+    rows, train = cohort["row_id"].to_numpy(), (cohort["split"] == "train").to_numpy()
+    table = store.open_values(cohort_folder / "modalities" / "structured")[rows]
+    measured = table[:, np.isfinite(table[train]).any(0)]
+    parts = [measured[:, np.nanmax(measured[train], 0) > np.nanmin(measured[train], 0)]]
+    assert set(stores) == {"cxr", "discharge_note", "radiology_report"}
+    for name, place in stores.items():
+        vectors, present = store.open_values(place)[rows], cohort[f"present/{name}"].to_numpy()
+        centred = vectors - vectors[train & present].mean(0) * present[:, None]
+        parts.append(TruncatedSVD(WIDTH, random_state=0).fit(centred[train & present]).transform(centred))
+        parts.append(present[:, None])
+    return np.column_stack(parts)
+
+
+@pytest.fixture(scope="module")
+def scores(inputs: Floats, cohort: pl.DataFrame) -> dict[str, list[Floats]]:
+    """Model -> for every task its scores of the rows outside train."""
+    train = (cohort["split"] == "train").to_numpy()
+    made = {
+        MODELS[0]: make_pipeline(
+            SimpleImputer(), StandardScaler(), LogisticRegression(C=0.003, max_iter=2000)
+        ),
+        MODELS[1]: HistGradientBoostingClassifier(
+            max_iter=80, learning_rate=0.06, max_leaf_nodes=8, max_features=0.2, l2_regularization=5, random_state=0
+        ),
+    }
+    labels = cohort.select(f"label/{task}" for task in TASKS).to_numpy()
+    return {
+        name: [model.fit(inputs[train], label[train]).predict_proba(inputs[~train])[:, 1] for label in labels.T]
+        for name, model in made.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def held_out(cohort: pl.DataFrame, survivors: pl.DataFrame) -> pl.DataFrame:
+    return cohort.join(survivors, left_on="admission_id", right_on="hadm_id", maintain_order="left").filter(
+        pl.col("split") != "train"
+    )
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_no_model_beats_the_oracle(model: str, scores, held_out: pl.DataFrame) -> None:
+    labels = [held_out[f"label/{task}"] for task in TASKS]
+    best = [held_out[f"oracle_all/{task}"] for task in TASKS]
+    for label, own, oracle in zip(labels, scores[model], best, strict=True):
+        gap, error = mean_difference([label], [own], [oracle])
+        assert gap < 2 * error
+    gap, error = mean_difference(labels, scores[model], best)
+    assert gap < 2 * error / np.sqrt(len(TASKS))
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_is_far_better_than_chance(model: str, scores, held_out: pl.DataFrame) -> None:
+    for task, own in zip(TASKS, scores[model], strict=True):
+        label = held_out[f"label/{task}"]
+        assert auroc(label, own) - 0.5 > 4 * auroc_error(label, own), task
+    mean = np.mean([auroc(held_out[f"label/{task}"], own) for task, own in zip(TASKS, scores[model], strict=True)])
+    best = np.mean([auroc(held_out[f"label/{task}"], held_out[f"oracle_all/{task}"]) for task in TASKS])
+    assert mean > 0.5 + 0.5 * (best - 0.5)
+
+
+def test_the_truth_is_no_input(cohort_folder: Path) -> None:
+    manifest = json.loads((cohort_folder / "manifest.json").read_text())
+    told = {name for name in manifest["files"] if "truth" in name}
+    columns = store.read_columns(cohort_folder / "modalities" / "structured")
+    assert not told
+    assert not any(word in name for name in columns for word in ("worry", "health", "oracle", "propensity"))
