@@ -3,9 +3,12 @@
 import os
 from pathlib import Path
 
-import numpy as np
-import polars as pl
-import pytest
+# Several test processes share the cores; OpenMP threads that wait for each other would spend most of the time spinning.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np  # noqa: E402
+import polars as pl  # noqa: E402
+import pytest  # noqa: E402
 
 DEMO = "mimic-iv-demo"
 
@@ -78,3 +81,9 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def eicu_demo() -> Path:
+    """Folder of the open eICU demo."""
+    return demo_folder("eicu-demo")

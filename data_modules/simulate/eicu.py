@@ -1,29 +1,17 @@
 """Writes unit stays, entries and readings as the tables of eICU-CRD 2.0, with the dirt that real ones have."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 from scipy.special import expit
 
-from data_modules.simulate import text
-from data_modules.simulate.frames import Int, frame, measure, repeat
-from data_modules.simulate.latent import EICU, Array, Patients, drift
-from data_modules.simulate.mimic_iv import DRUGS, LAB_SHAPES, VITAL_SHAPES, Tables
-from data_modules.sources.eicu import EICU as EICU_SOURCE
+from data_modules.simulate.eicu_entries import drugs, entered
+from data_modules.simulate.eicu_stays import UNIT_DEATH_SHARE, Stays, keys, table
+from data_modules.simulate.frames import Int, measure, repeat
+from data_modules.simulate.latent import EICU, Patients
+from data_modules.simulate.mimic_iv import LAB_SHAPES, VITAL_SHAPES, Tables
 
-Bool = NDArray[np.bool_]
-
-LANDMARK, DAY = 1440, 1440
-FIRST_STAY, FIRST_HOSPITAL_STAY, STAYS_EACH = 1_000_000, 500_000, 2
-DIAGNOSES, TEXT, TREATMENTS = 0, 1, 2
-ROWS_EACH = 2_000
-"""More rows of one table than one stay can have; keeps row keys unique between chunks."""
-UNIT_DEATH_SHARE = 0.6
-"""Share of hospital deaths that happen in the unit of the first stay, whatever else is known."""
+DAY = 24 * 60
+FIRST_HOSPITAL_STAY = 500_000
 
 LAB_NAMES = {
     "albumin": ("albumin", "g/dL"), "bicarbonate": ("bicarbonate", "mmol/L"), "bun": ("BUN", "mg/dL"),
@@ -34,80 +22,6 @@ LAB_NAMES = {
 }  # fmt: skip
 LABS = {name: LAB_SHAPES[name] for name in LAB_NAMES}
 LOWEST = np.array([0.6, 3, 2, 60, 0.2, 30, 1, 100, 8, 3, 5, 0.5, 0.6, 0.3, 0.2])
-SEVERITIES = ("stable", "mild", "moderate", "marked", "severe", "life threatening")
-DIAGNOSED = ("pulmonary|respiratory failure|hypoxemia", "cardiovascular|chf|congestive heart failure",
-             "pulmonary|pulmonary infections|pneumonia", "cardiovascular|shock / hypotension|hypotension")  # fmt: skip
-"""Diagnoses graded by what the film shows in MIMIC-IV; the severity ends the path."""
-ACUTE = ("renal|disorder of kidney|acute renal failure", "infectious diseases|systemic/other infections|sepsis")
-TREATED = ("pulmonary|ventilation and oxygenation|oxygen therapy", "pulmonary|medications|bronchodilator",
-           "cardiovascular|intravenous fluid|crystalloids")  # fmt: skip
-EXAMINED = ("Mobility", "Support", "Medications", "Neurologic", "Nutrition", "Falls")
-INFUSIONS = ("Norepinephrine (mcg/min)", "Propofol (mcg/kg/min)", "Fentanyl (mcg/hr)", "Insulin (units/hr)")
-INFUSION_HOSPITALS = 25
-"""Hospitals whose interface fills infusionDrug."""
-
-
-@dataclass(frozen=True)
-class Stays:
-    """Unit stays of a chunk, the first ones of all subjects before the second ones.
-
-    Attributes:
-        person: (S,) position of the subject in the chunk.
-        number: (S,) 0 = first, 1 = second.
-        stay: (S,) patientunitstayid.
-        begins: (S,) minutes since admission to the hospital.
-        minutes: (S,) length.
-        dies: (S,) bool, in the unit.
-        kind: (S,) unitstaytype.
-        present: (S, 3) bool.
-        readings: (S, 8).
-        hospital: (S,) position of the hospital.
-    """
-
-    person: Int
-    number: Int
-    stay: Int
-    begins: Int
-    minutes: Int
-    dies: Bool
-    kind: NDArray[np.str_]
-    present: Bool
-    readings: Array
-    hospital: Int
-
-
-def draw_stays(patients: Patients, start: int, generator: np.random.Generator) -> Stays:
-    """First unit stays, and the second ones that make readmission true or, as step-downs, do not."""
-    count = len(patients.worry)
-    person = np.arange(count)
-    long = LANDMARK + 1 + np.exp(7 + 0.25 * patients.readings[:, 0] + 0.6 * generator.standard_normal(count))
-    minutes = np.where(patients.excluded, generator.uniform(300, LANDMARK, count), np.minimum(long, 20_000)).astype(
-        np.int64
-    )
-    begins = generator.integers(30, 3000, count)
-    dies = unit_deaths(patients, generator)
-    back = patients.outcome[:, 1] & ~dies
-    down = ~back & ~dies & (generator.random(count) < 0.15)
-    again = np.flatnonzero(back | down)
-    gap = np.where(back[again], generator.integers(300, 4000, len(again)), 0)
-    later = drift(patients, generator)
-    return Stays(
-        person=np.concatenate([person, again]),
-        number=np.concatenate([np.zeros(count, np.int64), np.ones(len(again), np.int64)]),
-        stay=FIRST_STAY + np.concatenate([(start + person) * STAYS_EACH, (start + again) * STAYS_EACH + 1]),
-        begins=np.concatenate([begins, begins[again] + minutes[again] + gap]),
-        minutes=np.concatenate([minutes, generator.integers(600, 6000, len(again))]),
-        dies=np.concatenate([dies, np.zeros(len(again), np.bool_)]),
-        kind=np.concatenate([np.repeat("admit", count), np.where(back[again], "readmit", "stepdown/other")]),
-        present=np.concatenate([patients.present, generator.random((len(again), 3)) < 0.7]),
-        readings=np.concatenate([patients.readings, later.readings[again]]),
-        hospital=np.concatenate([patients.group, patients.group[again]]),
-    )
-
-
-def unit_deaths(patients: Patients, generator: np.random.Generator) -> Bool:
-    """(N,) which hospital deaths happen in the unit of the first stay."""
-    return np.asarray(patients.outcome[:, 0] & (generator.random(len(patients.worry)) < UNIT_DEATH_SHARE))
 
 
 def with_unit_mortality(known: pl.DataFrame) -> pl.DataFrame:
@@ -124,8 +38,8 @@ def tables(patients: Patients, stays: Stays, start: int, generator: np.random.Ge
     written = {"patient": _patient(patients, stays, start, generator)}
     written |= _apache(patients, stays, generator)
     written |= _measured(patients, stays, generator)
-    written |= _drugs(stays, generator)
-    return written | _entered(patients, stays, generator)
+    written |= drugs(stays, generator)
+    return written | entered(patients, stays, generator)
 
 
 def hospitals() -> pl.DataFrame:
@@ -134,20 +48,9 @@ def hospitals() -> pl.DataFrame:
     region = np.array(["Midwest", "South", "Northeast", "West", ""])[number % 5]
     beds = np.array(["<100", "100 - 249", "250 - 499", ">= 500", ""])[number * 7 % 5]
     teaching = np.where(number % 4 == 0, "t", "f")
-    return _table(
+    return table(
         "hospital", {"hospitalid": 100 + number, "numbedscategory": beds, "teachingstatus": teaching, "region": region}
     )
-
-
-def _table(name: str, columns: Mapping[str, Any]) -> pl.DataFrame:
-    return frame(EICU_SOURCE.tables[name], columns)
-
-
-def _keys(name: str, owner: Int, stays: Stays) -> dict[str, Any]:
-    """Row key and stay of events that belong to stays."""
-    stay = stays.stay[owner]
-    first = stays.stay.min() * ROWS_EACH
-    return {name: first + np.arange(len(owner)), "patientunitstayid": stay}
 
 
 def _patient(patients: Patients, stays: Stays, start: int, generator: np.random.Generator) -> pl.DataFrame:
@@ -165,7 +68,7 @@ def _patient(patients: Patients, stays: Stays, start: int, generator: np.random.
     unknown = ~first_dies & (generator.random(len(status)) < 0.01) & patients.excluded
     status = np.where(unknown, "", status)
     clock = generator.integers(0, DAY, count)
-    return _table(
+    return table(
         "patient",
         {
             "patientunitstayid": stays.stay,
@@ -223,7 +126,7 @@ def _apache(patients: Patients, stays: Stays, generator: np.random.Generator) ->
     score = np.clip(55 + 15 * stays.readings[owner, 0], 5, 200).astype(np.int64)
     twice = np.repeat(owner, 2)
     result = {
-        **_keys("apachepatientresultsid", twice, stays),
+        **keys("apachepatientresultsid", twice, stays),
         "apachescore": np.repeat(score, 2),
         "apacheversion": np.tile(["IV", "IVa"], len(owner)),
         "predictedhospitalmortality": np.repeat(np.round(expit(-2.6 + 0.03 * (score - 55)), 4).astype(str), 2),
@@ -236,9 +139,9 @@ def _apache(patients: Patients, stays: Stays, generator: np.random.Generator) ->
         "diabetes": (stays.readings[owner, 1] > 1).astype(np.int64),
     }
     return {
-        "apacheApsVar": _table("apacheApsVar", {**_keys("apacheapsvarid", owner, stays), **flags, **values}),
-        "apachePredVar": _table("apachePredVar", {**_keys("apachepredvarid", owner, stays), **predictors}),
-        "apachePatientResult": _table("apachePatientResult", result),
+        "apacheApsVar": table("apacheApsVar", {**keys("apacheapsvarid", owner, stays), **flags, **values}),
+        "apachePredVar": table("apachePredVar", {**keys("apachepredvarid", owner, stays), **predictors}),
+        "apachePatientResult": table("apachePatientResult", result),
     }
 
 
@@ -259,7 +162,7 @@ def _measured(patients: Patients, stays: Stays, generator: np.random.Generator) 
     value = np.maximum(np.where(late, value + 2 * spread * (died - 0.5), value), LOWEST[quantity])
     at = panels[number[panel]]
     labs = {
-        **_keys("labid", who, stays),
+        **keys("labid", who, stays),
         "labresultoffset": at,
         "labtypeid": np.ones(len(who), np.int64),
         "labname": np.array([name for name, _ in LAB_NAMES.values()])[quantity],
@@ -269,7 +172,7 @@ def _measured(patients: Patients, stays: Stays, generator: np.random.Generator) 
         "labmeasurenameinterface": np.array([unit for _, unit in LAB_NAMES.values()])[quantity],
         "labresultrevisedoffset": at + np.where(late, 200, 30),
     }
-    return {"lab": _table("lab", labs), **_vitals(stays, generator)}
+    return {"lab": table("lab", labs), **_vitals(stays, generator)}
 
 
 def _vitals(stays: Stays, generator: np.random.Generator) -> Tables:
@@ -290,126 +193,9 @@ def _vitals(stays: Stays, generator: np.random.Generator) -> Tables:
         "noninvasivediastolic": read["systemicdiastolic"][cuff],
     }
     return {
-        "vitalPeriodic": _table("vitalPeriodic", {**_keys("vitalperiodicid", owner, stays), **offset, **read}),
-        "vitalAperiodic": _table(
+        "vitalPeriodic": table("vitalPeriodic", {**keys("vitalperiodicid", owner, stays), **offset, **read}),
+        "vitalAperiodic": table(
             "vitalAperiodic",
-            {**_keys("vitalaperiodicid", owner[cuff], stays), "observationoffset": number[cuff] * 60 + 5, **pressure},
+            {**keys("vitalaperiodicid", owner[cuff], stays), "observationoffset": number[cuff] * 60 + 5, **pressure},
         ),
     }
-
-
-def _drugs(stays: Stays, generator: np.random.Generator) -> Tables:
-    slope = np.linspace(-0.6, 0.8, len(DRUGS))
-    ordered = generator.random((len(stays.stay), len(DRUGS))) < expit(-0.8 + slope * stays.readings[:, :1])
-    who, drug = np.nonzero(ordered)
-    begins = generator.integers(-600, 2000, len(who))
-    medication = {
-        **_keys("medicationid", who, stays),
-        "drugorderoffset": begins - 20,
-        "drugstartoffset": begins,
-        "drugivadmixture": np.repeat("No", len(who)),
-        "drugordercancelled": np.where(generator.random(len(who)) < 0.03, "Yes", "No"),
-        "drugname": np.where(generator.random(len(who)) < 0.4, "", np.array(DRUGS)[drug]),
-        "drughiclseqno": 3000 + drug,
-        "dosage": np.repeat("", len(who)),
-        "drugstopoffset": begins + 1000,
-        "gtc": np.zeros(len(who), np.int64),
-    }
-    filled = stays.hospital < INFUSION_HOSPITALS
-    running = filled[:, None] & (
-        generator.random((len(filled), len(INFUSIONS))) < expit(-1.5 + 0.8 * stays.readings[:, :1])
-    )
-    patient, infusion = np.nonzero(running)
-    infusions = {
-        **_keys("infusiondrugid", patient, stays),
-        "infusionoffset": generator.integers(0, 1800, len(patient)),
-        "drugname": np.array(INFUSIONS)[infusion],
-        "drugrate": np.repeat("5", len(patient)),
-    }
-    return {"medication": _table("medication", medication), "infusionDrug": _table("infusionDrug", infusions)}
-
-
-def _entered(patients: Patients, stays: Stays, generator: np.random.Generator) -> Tables:
-    """What clinicians enter, or do not, within a day; and what is entered after it by everyone."""
-    readings = stays.readings
-    film = text.grades(readings[:, 5], 1.077, [SEVERITIES] * len(DIAGNOSED), generator)
-    acute = text.grades(readings[:, 6], 1.0, [SEVERITIES] * len(ACUTE), generator)
-    report = text.grades(readings[:, 7], text.REPORT_SPREAD, [SEVERITIES] * len(TREATED), generator)
-    diagnosis = _paths(stays, (*DIAGNOSED, *ACUTE), np.hstack([film, acute]), stays.present[:, DIAGNOSES], generator)
-    treatment = _paths(stays, TREATED, report, stays.present[:, TREATMENTS], generator)
-    late = np.arange(len(stays.stay))
-    outcome = np.where(patients.outcome[stays.person, 0], "Cardiac arrest", "Monitoring")
-    return {
-        "diagnosis": _table(
-            "diagnosis",
-            {**_keys("diagnosisid", diagnosis[0], stays), "activeupondischarge": np.repeat("False", len(diagnosis[0])),
-             "diagnosisoffset": diagnosis[1], "diagnosisstring": diagnosis[2],
-             "diagnosispriority": np.repeat("Major", len(diagnosis[0]))},
-        ),
-        "treatment": _table(
-            "treatment",
-            {**_keys("treatmentid", treatment[0], stays), "treatmentoffset": treatment[1],
-             "treatmentstring": treatment[2], "activeupondischarge": np.repeat("False", len(treatment[0]))},
-        ),
-        "admissionDx": _table(
-            "admissionDx",
-            {**_keys("admissiondxid", late, stays), "admitdxenteredoffset": np.full(len(late), LANDMARK + 600),
-             "admitdxpath": [f"admission diagnosis|Non-operative Organ Systems|{said}" for said in outcome],
-             "admitdxname": outcome},
-        ),
-        **_forms(stays, generator),
-    }  # fmt: skip
-
-
-def _paths(
-    stays: Stays, stems: Sequence[str], grade: Int, present: Bool, generator: np.random.Generator
-) -> tuple[Int, Int, list[str]]:
-    """Owner, offset and path of graded entries; some of those who lack them get theirs after the landmark."""
-    late = ~present & (generator.random(len(present)) < 0.3)
-    who, stem = np.nonzero(np.repeat((present | late)[:, None], len(stems), axis=1))
-    limit = np.minimum(stays.minutes[who], LANDMARK) - 1
-    inside = (generator.random(len(who)) * limit).astype(np.int64)
-    offset = np.where(late[who], LANDMARK + 1 + inside, inside)
-    return (
-        who,
-        offset,
-        [f"{stems[s]}|{SEVERITIES[grade[w, s]]}" for w, s in zip(who.tolist(), stem.tolist(), strict=True)],
-    )
-
-
-def _forms(stays: Stays, generator: np.random.Generator) -> Tables:
-    """Structured notes, examinations and past history of those who have text, graded by the readings of the note."""
-    present = np.flatnonzero(stays.present[:, TEXT])
-    function = text.grades(stays.readings[present, 3], text.NOTE_SPREAD, text.FUNCTION, generator)
-    course = text.grades(stays.readings[present, 4], text.SEVERITY_SPREAD, text.COURSE, generator)
-    who, aspect = np.nonzero(np.ones_like(function))
-    examined = [text.FUNCTION[a][function[w, a]] for w, a in zip(who, aspect, strict=True)]
-    row, part = np.nonzero(np.ones_like(course))
-    noted = [text.COURSE[a][course[w, a]] for w, a in zip(row, part, strict=True)]
-    history = generator.choice(
-        ["Hypertension Requiring Treatment", "Insulin Dependent Diabetes", "No Health Problems"], len(present)
-    )
-    base = "notes/Progress Notes/Physical Exam/Physical Exam"
-    return {
-        "physicalExam": _table(
-            "physicalExam",
-            {**_keys("physicalexamid", present[who], stays), "physicalexamoffset": np.full(len(who), 60),
-             "physicalexampath": [f"{base}/{EXAMINED[a]}/{said}" for a, said in zip(aspect, examined, strict=True)],
-             "physicalexamvalue": examined, "physicalexamtext": examined},
-        ),
-        "note": _table(
-            "note",
-            {**_keys("noteid", present[row], stays), "noteoffset": np.full(len(row), 90),
-             "noteenteredoffset": np.full(len(row), 100), "notetype": np.repeat("Admission", len(row)),
-             "notepath": np.repeat("notes/Progress Notes/Hospital Course/Course", len(row)),
-             "notevalue": noted, "notetext": noted},
-        ),
-        "pastHistory": _table(
-            "pastHistory",
-            {**_keys("pasthistoryid", present, stays), "pasthistoryoffset": np.full(len(present), 30),
-             "pasthistoryenteredoffset": np.full(len(present), 40),
-             "pasthistorynotetype": np.repeat("Admission", len(present)),
-             "pasthistorypath": [f"notes/Progress Notes/Past History/Organ Systems/{said}/{said}" for said in history],
-             "pasthistoryvalue": history},
-        ),
-    }  # fmt: skip

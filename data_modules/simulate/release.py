@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from data_modules import stage
-from data_modules.simulate import documents, eicu, latent, mimic_iv, timeline, truth
+from data_modules.simulate import documents, eicu, eicu_entries, eicu_stays, latent, mimic_iv, timeline, truth
 from data_modules.simulate.config import SimulateConfig
 from data_modules.sources.eicu import EICU, PROJECT
 from data_modules.sources.mimic_iv import FILMS, HOSPITAL, MIMIC_IV, NOTES
@@ -151,12 +151,16 @@ def _draw_mimic(
 def _draw_eicu(
     world: latent.World, start: int, count: int, generators: list[np.random.Generator], folder: Path
 ) -> dict[str, pl.DataFrame]:
-    people, times, tables, _, _, _, _, _, oracle = generators
+    people, times, tables, *_, absent, oracle = generators
     patients = latent.draw(world, count, people)
-    stays = eicu.draw_stays(patients, start, times)
+    stays = eicu_stays.draw_stays(patients, start, times)
     first = stays.number == 0
     keys = pl.DataFrame({"patientunitstayid": stays.stay[first], "outcome/unit_mortality": stays.dies[first]})
-    _write_truth(eicu.with_unit_mortality(truth.table(world, patients, keys, oracle)), "eicu", start, folder)
+    contents = eicu_entries.contents(patients.readings, absent)
+    known = eicu.with_unit_mortality(truth.table(world, patients, keys, oracle))
+    _write_truth(
+        known.with_columns(**{name: pl.Series(said) for name, said in contents.items()}), "eicu", start, folder
+    )
     return eicu.tables(patients, stays, start, tables)
 
 

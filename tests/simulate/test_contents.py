@@ -16,6 +16,8 @@ from data_modules.sources.mimic_iv import EMBEDDINGS, FILMS
 from mmnar_lightning.embed import hashed_ngrams, release_embeddings
 from tests.simulate.scores import Floats
 
+FIRST_ADMISSION, FIRST_STUDY = 20_000_000, 50_000_000
+
 
 def explained(vectors: Floats, reading: Floats) -> float:
     """Share of the variance of a reading that a ridge regression finds, fitted on one half and scored on the other."""
@@ -103,16 +105,16 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pl.DataFra
 
 def test_films_are_grey_pictures_that_brighten_with_opacities(pictures: tuple[Path, pl.DataFrame]) -> None:
     target, known = pictures
-    files = {int(path.parent.parent.name[1:]): path for path in (target / FILMS / "2.1.0").rglob("*.jpg")}
-    dead = known.filter("present/cxr", "excluded")  # they have no later admission, so every film is of the index
-    opacity = dict(dead.select("subject_id", "reading/film/0").iter_rows())
+    opacity = dict(known.select("hadm_id", "reading/film/0").iter_rows())
     light, reading = [], []
-    for subject, path in files.items():
+    for path in (target / FILMS / "2.1.0").rglob("*.jpg"):
         with Image.open(path) as picture:
             assert (picture.format, picture.mode, picture.size) == ("JPEG", "L", (film.SIDE, film.SIDE))
-            if subject in opacity:
+            study = int(path.parent.name.removeprefix("s"))
+            admission = FIRST_ADMISSION + (study - FIRST_STUDY) // 2
+            if admission in opacity:
                 light.append(np.asarray(picture).mean())
-                reading.append(opacity[subject])
+                reading.append(opacity[admission])
     assert len(light) > 100
     assert np.corrcoef(light, reading)[0, 1] > 0.7
 
