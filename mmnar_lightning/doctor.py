@@ -6,7 +6,8 @@ from data_modules.features.eicu import EICU_MODALITIES
 from data_modules.features.mimic_iv import MIMIC_MODALITIES
 from data_modules.features.modality import Definition
 from data_modules.sources.eicu import EICU
-from data_modules.sources.mimic_iv import MIMIC_IV
+from data_modules.sources.locate import find_folder
+from data_modules.sources.mimic_iv import EMBEDDINGS, MIMIC_IV
 from data_modules.sources.reader import Release, read_header
 from data_modules.sources.schema import Source
 from mmnar_lightning.config import ConfigError, ExperimentConfig
@@ -37,6 +38,9 @@ def examine(config: ExperimentConfig) -> bool:
             if table.project == project
         ]
         show(f"{project} {versions.get(project, '(not found)')}", ["table", "file", "needed for"], rows)
+    if config.dataset == "mimic":
+        films = find_folder(release.roots, EMBEDDINGS, "files")
+        say(f"{EMBEDDINGS}: {films or 'missing; films have no vectors without it (embed.film=release)'}")
     absent = release.missing(list(source.tables))
     lost = [
         name for name, definition in modalities.items() if not definition.parts and release.missing(definition.tables)

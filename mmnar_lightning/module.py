@@ -40,7 +40,8 @@ class MMNARModule(LightningModule):
         """The loss of a batch."""
         terms = self.objective.terms(self(batch), batch)
         loss: Tensor = self.objective(terms)
-        if (self.trainer.fit_loop.total_batch_idx + 1) % self.trainer.log_every_n_steps == 0:
+        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # the Trainer's own argument, set untyped
+        if (self.trainer.fit_loop.total_batch_idx + 1) % every == 0:
             self.log("train/loss", loss, prog_bar=True, batch_size=len(batch))
             self.log_dict({f"train/loss/{name}": term for name, term in terms.items()}, batch_size=len(batch))
         return loss

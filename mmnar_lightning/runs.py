@@ -110,7 +110,7 @@ def _open(config: ExperimentConfig) -> CohortDataModule:
         warnings.simplefilter("always")
         check_classes(datamodule.manifest["prevalence"])
     for entry in caught:
-        warn(str(entry.message))
+        warn(f"{entry.category.__name__}: {entry.message}")
     return datamodule
 
 

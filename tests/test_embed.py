@@ -123,7 +123,9 @@ def test_rows_without_a_document_are_absent_and_statistics_are_of_train_rows(
     assert store.open_present(stores["note"]).tolist() == [True, False, True, True, False]  # type: ignore[union-attr]
     assert store.open_present(stores["film"]).tolist() == [True, False, True, True, False]  # type: ignore[union-attr]
     assert note.shape == (5, 64)
-    assert np.array_equal(note[[0, 2, 3]], hashed_ngrams(pl.DataFrame({"row_id": TEXTS.keys(), "text": TEXTS.values()}), 64)[1])
+    assert np.array_equal(
+        note[[0, 2, 3]], hashed_ngrams(pl.DataFrame({"row_id": TEXTS.keys(), "text": TEXTS.values()}), 64)[1]
+    )
     assert not note[[1, 4]].any()
     assert np.array_equal(film[3], vector(10.0))
     statistics = store.Statistics.load(stores["film"])

@@ -35,8 +35,10 @@ def tables(release: Release) -> dict[str, pl.DataFrame]:
 @pytest.fixture(scope="module")
 def admissions(tables: dict[str, pl.DataFrame]) -> pl.DataFrame:
     """Every admission; `number` 0 is the index."""
-    return tables["admissions"].sort("subject_id", "admittime").with_columns(
-        number=pl.int_range(pl.len()).over("subject_id")
+    return (
+        tables["admissions"]
+        .sort("subject_id", "admittime")
+        .with_columns(number=pl.int_range(pl.len()).over("subject_id"))
     )
 
 
@@ -71,10 +73,13 @@ def test_headers_are_those_of_the_open_demo(mimic_demo_roots: str, release: Rele
 
 @pytest.mark.parametrize("name", TABLES)
 def test_keys_are_there_once(name: str, tables) -> None:
-    key = list(MIMIC_IV.tables[name].key) or {
-        "chartevents": ["stay_id", "charttime", "itemid"],
-        "drgcodes": ["hadm_id", "drg_type"],
-    }[name]
+    key = (
+        list(MIMIC_IV.tables[name].key)
+        or {
+            "chartevents": ["stay_id", "charttime", "itemid"],
+            "drgcodes": ["hadm_id", "drg_type"],
+        }[name]
+    )
     assert tables[name].select(key).null_count().sum_horizontal().item() == 0
     assert tables[name].n_unique(key) == tables[name].height
 
@@ -182,11 +187,15 @@ def test_results_are_stored_after_they_were_drawn(tables) -> None:
 def test_the_last_panel_would_tell_the_outcome_and_is_stored_too_late(
     tables, index: pl.DataFrame, survivors: pl.DataFrame
 ) -> None:
-    labs = tables["labevents"].filter(pl.col("valueuom").is_in(["mmol/L", "mg/dL", "umol/L"]).not_()).join(
-        index.select("hadm_id", "dischtime"), on="hadm_id"
+    labs = (
+        tables["labevents"]
+        .filter(pl.col("valueuom").is_in(["mmol/L", "mg/dL", "umol/L"]).not_())
+        .join(index.select("hadm_id", "dischtime"), on="hadm_id")
     )
     leaking = (pl.col("charttime") <= pl.col("dischtime")) & (pl.col("storetime") > pl.col("dischtime"))
-    centred = (pl.col("valuenum") - pl.col("valuenum").median().over("itemid")) / pl.col("valuenum").std().over("itemid")
+    centred = (pl.col("valuenum") - pl.col("valuenum").median().over("itemid")) / pl.col("valuenum").std().over(
+        "itemid"
+    )
     telling = labs.filter(leaking).with_columns(centred).group_by("hadm_id").agg(pl.col("valuenum").mean())
     told = survivors.join(telling, on="hadm_id").with_columns(
         any=pl.any_horizontal(pl.col(f"outcome/{task}") for task in TASKS),

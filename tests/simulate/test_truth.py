@@ -54,7 +54,9 @@ def test_at_rho_zero_presence_tells_nothing_beyond_what_is_seen() -> None:
     patients = latent.draw(world, 40_000, np.random.default_rng(3))
     hidden = np.column_stack([patients.health, patients.worry])
     for modality in range(3):
-        chance = expit(world.order_logit(patients.health[:, 0], patients.worry, patients.readings[:, :3], patients.group))
+        chance = expit(
+            world.order_logit(patients.health[:, 0], patients.worry, patients.readings[:, :3], patients.group)
+        )
         surprise = patients.present[:, modality] - chance[:, modality]
         score = (surprise[:, None] * hidden).sum(0) / np.sqrt((surprise[:, None] ** 2 * hidden**2).sum(0))
         assert np.abs(score).max() < 3.5
