@@ -6,9 +6,9 @@ from pathlib import Path
 # Several test processes share the cores; OpenMP threads that wait for each other would spend most of the time spinning.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import numpy as np  # noqa: E402
-import polars as pl  # noqa: E402
-import pytest  # noqa: E402
+import numpy as np
+import polars as pl
+import pytest
 
 DEMO = "mimic-iv-demo"
 

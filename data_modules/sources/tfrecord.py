@@ -1,8 +1,8 @@
 """TFRecord files of the chest film embeddings, read and written without TensorFlow.
 
 One record a file: length (u64), its masked CRC-32C, payload, its masked CRC-32C. The payload is a
-`tf.train.Example` whose feature `embedding` is a FloatList, packed or not. Format: the TensorFlow documentation (TFRecord)
-and the protobuf encoding guide.
+`tf.train.Example` whose feature `embedding` is a FloatList, packed or not. Format: the TensorFlow documentation
+(TFRecord) and the protobuf encoding guide.
 """
 
 import struct

@@ -218,3 +218,5 @@ def test_demographics_agree_with_loops(demo, eicu_demo, tmp_path):
             waited if waited >= 0 else math.nan, nan_ok=True, rel=1e-5
         )
         assert cells["teaching"] == (row["teachingstatus"] == "t")
+        assert cells["earlier_unit_stays"] == int(row["unitvisitnumber"]) - 1
+        assert cells["hours_in_unit"] == 24

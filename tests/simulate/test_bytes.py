@@ -181,7 +181,8 @@ def test_a_simulation_that_is_killed_leaves_nothing_that_looks_finished(
     script = (
         "from pathlib import Path; from data_modules.simulate.config import SimulateConfig; "
         "from data_modules.simulate.release import simulate; "
-        f"simulate(SimulateConfig(sources=['mimic_iv'], subjects={simulated.subjects}, films=False), Path({str(target)!r}))"
+        f"simulate(SimulateConfig(sources=['mimic_iv'], subjects={simulated.subjects}, films=False), "
+        f"Path({str(target)!r}))"
     )
     process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT)
     deadline = time.monotonic() + 60

@@ -1,4 +1,4 @@
-"""No model that reads the files beats the oracle, and every model does far better than chance: the truth bounds, tightly."""
+"""No model that reads the files beats the oracle, and every model does far better than chance."""
 
 import json
 from pathlib import Path
@@ -90,7 +90,7 @@ def test_every_model_is_far_better_than_chance(model: str, scores, held_out: pl.
 def test_nothing_in_the_files_tells_what_the_oracle_does_not_know(
     task: str, inputs: Floats, cohort: pl.DataFrame, survivors: pl.DataFrame
 ) -> None:
-    """What an outcome has beyond the oracle's probability is noise to every single input: a leak would show here first."""
+    """What an outcome has beyond the oracle's probability is noise to every input: a leak would show here first."""
     surprise = (cohort[f"label/{task}"].cast(pl.Float64) - survivors[f"oracle_all/{task}"]).to_numpy()
     centred = np.nan_to_num(inputs - np.nanmean(inputs, 0))
     common = centred[:, (np.abs(centred) > 0.01 * np.abs(centred).max(0)).sum(0) > 50]

@@ -16,7 +16,7 @@ NOTHING = {"rho": 0.0, "gamma": 0.0, "tau": 0.0, "calendar": 0.0}
 
 
 def presence_alone(config: SimulateConfig, count: int = 40_000) -> tuple[Floats, Floats]:
-    """AUROC of the pattern for every task, and its standard error; rates are fitted on one half, scored on the other."""
+    """AUROC of the pattern for every task, and its standard error; rates are fitted on one half of the people."""
     patients = latent.draw(latent.solve(config), count, np.random.default_rng(5))
     fit, score = np.arange(count) < count // 2, np.arange(count) >= count // 2
     found = []
@@ -139,7 +139,7 @@ def test_health_given_readings_is_what_regression_finds(seen: tuple[int, ...]) -
 
 @pytest.mark.parametrize("pattern", [0, 2, 5])
 def test_importance_sampling_agrees_with_throwing_away_what_does_not_fit(pattern: int) -> None:
-    """Draw everyone from the model, keep those whose structured readings and presence are nearly those of one patient."""
+    """Draw many from the model, keep those whose structured readings and presence are nearly one patient's."""
     world = latent.solve(SimulateConfig(rho=2.0, calendar=0.0))
     target, generator, kept = np.array([0.4, -0.3, 0.5]), np.random.default_rng(13), []
     for _ in range(6):
