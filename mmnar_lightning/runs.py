@@ -180,15 +180,16 @@ def _draw(
     config: ExperimentConfig, rows: dict[str, Any], scored: dict[str, Any], tasks: list[str], folder: Path
 ) -> None:
     masked = results.mask_cells(scored, config.privacy.min_count)
+    title = "simulated data" if config.simulated else None
     for metric in METRICS:
-        figures.save(figures.interval_plot(masked, metric), folder / f"{metric}.png")
+        figures.save(figures.interval_plot(masked, metric, title), folder / f"{metric}.png")
     curves = {}
     for column, task in enumerate(tasks):
         known = rows["label_mask"][:, column]
         if int(known.sum()) >= config.privacy.min_count:
             curves[task] = reliability_curve(rows["probability"][known, column], rows["label"][known, column])
     if curves:
-        figures.save(figures.reliability_plot(curves), folder / "reliability.png")
+        figures.save(figures.reliability_plot(curves, title), folder / "reliability.png")
 
 
 def _show_results(scored: dict[str, Any], config: ExperimentConfig) -> None:
@@ -197,7 +198,8 @@ def _show_results(scored: dict[str, Any], config: ExperimentConfig) -> None:
     for task, cells in results.mask_cells(scored, min_count).items():
         rows = results.table_rows(cells)
         hidden = 1 + len(cells["patterns"]) - len(rows)
-        show(f"{task}, test split, 95 % intervals clustered by subject", header, rows)
+        data = ", simulated data" if config.simulated else ""
+        show(f"{task}, test split{data}, 95 % intervals clustered by subject", header, rows)
         if hidden:
             say(f"{hidden} patterns with fewer than {min_count} rows are masked; results.json holds them")
 

@@ -50,14 +50,16 @@ def _cell(values: Mapping[str, float], key: str) -> str:
     return number if math.isnan(auroc) else f"{auroc:.2f}\n{number}"
 
 
-def interval_plot(results: Mapping[str, Any], metric: str) -> Figure:
+def interval_plot(results: Mapping[str, Any], metric: str, title: str | None = None) -> Figure:
     """A metric with its interval for every task, overall and by pattern.
 
     Args:
         results: `tasks` of results.json: task -> {`all`, `patterns`} -> cells.
         metric: name of the metric.
+        title: what stands above the whole figure.
     """
     figure = new_figure(4.5 * len(results), 3.8)
+    figure.suptitle(title or "")
     for axes, (task, cells) in zip(np.atleast_1d(figure.subplots(1, len(results))), results.items(), strict=True):
         named = {"all rows": cells["all"], **dict(list(cells["patterns"].items())[:MAX_PATTERNS])}
         for place, cell in enumerate(named.values()):
@@ -85,13 +87,15 @@ def _interval(axes: Any, place: int, score: Mapping[str, Any] | None) -> None:
         axes.plot([score["low"], score["high"]], [place, place], color="tab:blue")
 
 
-def reliability_plot(curves: Mapping[str, tuple[Any, Any, Any]]) -> Figure:
+def reliability_plot(curves: Mapping[str, tuple[Any, Any, Any]], title: str | None = None) -> Figure:
     """Observed rate against mean probability.
 
     Args:
         curves: task -> (mean probability, observed rate, count) of each bin.
+        title: what stands above the whole figure.
     """
     figure = new_figure(4.0 * len(curves), 3.8)
+    figure.suptitle(title or "")
     for axes, (task, (mean, rate, count)) in zip(
         np.atleast_1d(figure.subplots(1, len(curves))), curves.items(), strict=True
     ):

@@ -92,13 +92,12 @@ def test_two_apache_versions_of_a_stay_double_nothing(tmp_path):
     versions = [
         {"apachepatientresultsid": n, "patientunitstayid": 1, "apacheversion": v} for n, v in ((1, "IV"), (2, "IVa"))
     ]
-    values = [{"apacheapsvarid": number, "patientunitstayid": 1, "wbc": wbc} for number, wbc in ((9, 5.0), (8, -1))]
-    release = write_release(tmp_path, [stay(1), stay(2)], apachePatientResult=versions, apacheApsVar=[*values])
+    values = [{"apacheapsvarid": number, "patientunitstayid": 1, "wbc": wbc} for number, wbc in ((8, 6.0), (9, 5.0))]
+    release = write_release(tmp_path, [stay(1), stay(2)], apachePatientResult=versions, apacheApsVar=values)
     config = EICUCohortConfig(**EVERY, modalities=["apache_physiology", "demographics"])
     assert pl.read_parquet(build_cohort(release, config, tmp_path / "data") / "cohort.parquet").height == 2
-    write_table(tmp_path, "apacheApsVar", values[:1])
     found = features_of(release, "apache_physiology", tmp_path, **EVERY)
-    assert found[1]["apacheApsVar/wbc"] == 5
+    assert found[1]["apacheApsVar/wbc"] == 6
     assert found[2] is None
 
 
