@@ -48,6 +48,8 @@ def make_cohort(config: ExperimentConfig) -> Path:
     folder = datamodule.build()
     manifest = stage.read_json(folder / stage.MANIFEST)
     _show_cohort(manifest, config.privacy.min_count)
+    for line in manifest["dropped"]:
+        warn(line)
     say(f"cohort: {folder} ({time.monotonic() - started:.1f} s)")
     return folder
 
@@ -212,6 +214,12 @@ def _show_cohort(manifest: dict[str, Any], min_count: int) -> None:
         for entry in manifest["patterns"][: figures.MAX_PATTERNS]
     ]
     show(f"patterns of {names}", ["pattern", "present", "rows"], shown)
+    if "hospitals with" in manifest["counts"]:
+        found = manifest["counts"]["hospitals with"].items()
+        rows = [[name, count if count >= min_count else f"< {min_count}"] for name, count in found]
+        show(
+            f"presence by hospital, of {manifest['counts']['hospitals']}", ["modality", "hospitals that have it"], rows
+        )
 
 
 def _finish(folder: Path, trainer: Trainer) -> None:

@@ -203,21 +203,6 @@ def _series(
     return Block(series.column_names(concepts), write)
 
 
-def _words(sources: Sources, words: pl.LazyFrame, prefix: str) -> Block:
-    """A block of indicators for the words of each row, the vocabulary given or fitted on train rows."""
-    pairs = words.filter(pl.col("word").is_not_null()).unique().collect(engine="streaming").sort("row_id", "word")
-    given = sources.vocabularies.get(prefix)
-    vocabulary = _fit(sources, pairs) if given is None else list(given)
-    columns = [*(f"{prefix}/{word}" for word in vocabulary), f"{prefix}/distinct"]
-    return Block(columns, lambda out: codes.write(pairs, vocabulary, out))
-
-
-def _fit(sources: Sources, pairs: pl.DataFrame) -> list[str]:
-    return codes.fit_vocabulary(
-        pairs, sources.train, min_subjects=sources.min_vocabulary_subjects, max_words=sources.max_vocabulary
-    )
-
-
 def _branches(events: pl.LazyFrame, path: str, separator: str, depths: Sequence[int]) -> pl.LazyFrame:
     """`row_id`, `word`: the first so many parts of a path, and the whole of it.
 
@@ -232,36 +217,36 @@ def _medications(sources: Sources) -> Block:
     orders = _known(sources, "medication", "drugstartoffset", "drugorderoffset")
     standing = orders.filter(pl.col("drugordercancelled").ne_missing("Yes"))
     substance = "hicl/" + pl.col("drughiclseqno").cast(pl.String)
-    return _words(sources, standing.select("row_id", word=pl.coalesce(substance, _clean("drugname"))), "drug")
+    return codes.block(sources, standing.select("row_id", word=pl.coalesce(substance, _clean("drugname"))), "drug")
 
 
 def _infusions(sources: Sources) -> Block:
     substance = _clean("drugname").str.replace(r"\s*\([^()]*\)$", "")
-    return _words(
+    return codes.block(
         sources, _known(sources, "infusionDrug", "infusionoffset").select("row_id", word=substance), "infusion"
     )
 
 
 def _treatments(sources: Sources) -> Block:
     known = _known(sources, "treatment", "treatmentoffset")
-    return _words(sources, _branches(known, "treatmentstring", "|", (1, 2, 3)), "treatment")
+    return codes.block(sources, _branches(known, "treatmentstring", "|", (1, 2, 3)), "treatment")
 
 
 def _diagnoses(sources: Sources) -> Block:
     known = _known(sources, "diagnosis", "diagnosisoffset")
-    return _words(sources, _branches(known, "diagnosisstring", "|", (1, 2, 3)), "diagnosis")
+    return codes.block(sources, _branches(known, "diagnosisstring", "|", (1, 2, 3)), "diagnosis")
 
 
 def _admission_diagnosis(sources: Sources) -> Block:
     known = _known(sources, "admissionDx", "admitdxenteredoffset")
     path = pl.col("admitdxpath").str.strip_prefix("admission diagnosis|")
-    return _words(sources, _branches(known.with_columns(path), "admitdxpath", "|", ()), "admission")
+    return codes.block(sources, _branches(known.with_columns(path), "admitdxpath", "|", ()), "admission")
 
 
 def _history(sources: Sources) -> Block:
     known = _known(sources, "pastHistory", "pasthistoryoffset", "pasthistoryenteredoffset")
     path = pl.col("pasthistorypath").str.strip_prefix("notes/Progress Notes/Past History/")
-    return _words(sources, _branches(known.with_columns(path), "pasthistorypath", "/", (3,)), "history")
+    return codes.block(sources, _branches(known.with_columns(path), "pasthistorypath", "/", (3,)), "history")
 
 
 def _clean(column: str) -> pl.Expr:

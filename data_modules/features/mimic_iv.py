@@ -60,29 +60,11 @@ def _vitals(sources: Sources) -> Block:
     return _series(sources, "chartevents", VITALS, None)
 
 
-def _words(sources: Sources, words: pl.LazyFrame, prefix: str) -> Block:
-    """A block of indicators for the words of each row, the vocabulary given or fitted on train rows."""
-    pairs = words.filter(pl.col("word").is_not_null()).unique().collect(engine="streaming").sort("row_id", "word")
-    given = sources.vocabularies.get(prefix)
-    vocabulary = _fit(sources, pairs) if given is None else list(given)
-    columns = [*(f"{prefix}/{word}" for word in vocabulary), f"{prefix}/distinct"]
-    return Block(columns, lambda out: codes.write(pairs, vocabulary, out))
-
-
-def _fit(sources: Sources, pairs: pl.DataFrame) -> list[str]:
-    return codes.fit_vocabulary(
-        pairs,
-        sources.train,
-        min_subjects=sources.min_vocabulary_subjects,
-        max_words=sources.max_vocabulary,
-    )
-
-
 def _medications(sources: Sources) -> Block:
     orders = sources.release.scan("prescriptions", ["subject_id", "hadm_id", "starttime", "drug_type", "drug"])
     drugs = orders.filter(pl.col("drug_type") == "MAIN")
     linked = link(drugs, sources.windows.lazy(), at="starttime")
-    return _words(sources, linked.select("row_id", word=_clean("drug")), "drug")
+    return codes.block(sources, linked.select("row_id", word=_clean("drug")), "drug")
 
 
 def _microbiology(sources: Sources) -> Block:
@@ -99,25 +81,25 @@ def _microbiology(sources: Sources) -> Block:
             linked.select("row_id", word="organism/" + _clean("org_name")),
         ]
     )
-    return _words(sources, words, "culture")
+    return codes.block(sources, words, "culture")
 
 
 def _procedures(sources: Sources) -> Block:
     events = sources.release.scan("procedureevents", ["subject_id", "hadm_id", "starttime", "storetime", "itemid"])
     linked = link(events, sources.windows.lazy(), at="starttime", available="storetime")
-    return _words(sources, linked.select("row_id", word=pl.col("itemid").cast(pl.String)), "procedure")
+    return codes.block(sources, linked.select("row_id", word=pl.col("itemid").cast(pl.String)), "procedure")
 
 
 def _diagnosis_codes(sources: Sources) -> Block:
     coded = sources.release.scan("diagnoses_icd", ["hadm_id", "icd_code", "icd_version"])
     category = pl.format("{}/{}", pl.col("icd_version"), pl.col("icd_code").str.strip_chars().str.slice(0, 3))
-    return _words(sources, _of_index(sources, coded).select("row_id", word=category), "icd")
+    return codes.block(sources, _of_index(sources, coded).select("row_id", word=category), "icd")
 
 
 def _drg_codes(sources: Sources) -> Block:
     coded = sources.release.scan("drgcodes", ["hadm_id", "drg_type", "drg_code"])
     code = pl.format("{}/{}", pl.col("drg_type"), pl.col("drg_code"))
-    return _words(sources, _of_index(sources, coded).select("row_id", word=code), "drg")
+    return codes.block(sources, _of_index(sources, coded).select("row_id", word=code), "drg")
 
 
 def _of_index(sources: Sources, coded: pl.LazyFrame) -> pl.LazyFrame:

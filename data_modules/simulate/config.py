@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass, field, fields
 
+STRONGEST = 10
+"""Largest strength of an effect on the logit scale; beyond it nothing is left to chance."""
+
 
 @dataclass(kw_only=True)
 class SimulateConfig:
@@ -58,8 +61,8 @@ class SimulateConfig:
         if self.seed < 0:
             raise ValueError(f"simulate.seed={self.seed} must be at least 0")
         for key in ("rho", "gamma", "tau", "calendar", "site"):
-            if getattr(self, key) < 0:
-                raise ValueError(f"simulate.{key}={getattr(self, key)} must be at least 0")
+            if not 0 <= getattr(self, key) <= STRONGEST:
+                raise ValueError(f"simulate.{key}={getattr(self, key)} must be between 0 and {STRONGEST}")
         for key in (part.name for part in fields(self) if part.name.endswith("_rate")):
             if not 0.01 <= getattr(self, key) <= 0.99:
                 raise ValueError(f"simulate.{key}={getattr(self, key)} must be between 0.01 and 0.99")

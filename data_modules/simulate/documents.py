@@ -9,7 +9,7 @@ import polars as pl
 
 from data_modules.simulate import film, text
 from data_modules.simulate.latent import Array, Patients
-from data_modules.simulate.mimic_iv import Tables, admission_ids, subject_ids, table
+from data_modules.simulate.mimic_keys import Tables, admission_ids, subject_ids, table
 from data_modules.simulate.timeline import DAY, HOUR, Admissions, Bool, Int, Timeline
 from data_modules.sources.mimic_iv import EMBEDDINGS, FILMS
 from data_modules.sources.tfrecord import encode
@@ -135,7 +135,9 @@ def films(
     view = generator.choice(["AP", "PA", "LATERAL"], len(who), p=[0.6, 0.3, 0.1])
     view = np.where(np.arange(len(who)) < int((ordered | after).sum()), np.where(view == "LATERAL", "AP", view), view)
     study = 50_000_000 + (chart.hadm[who] - 20_000_000) * 2 + (np.arange(len(who)) >= int((ordered | after).sum()))
-    names = [f"{value:016x}" for value in generator.integers(0, 2**63, len(who))]
+    names = [
+        "-".join(f"{part:08x}" for part in parts) for parts in generator.integers(0, 2**32, (len(who), 5)).tolist()
+    ]
     readings = admissions.readings[who][:, 5:7]
     _write_files(folder, chart.subject[who], study, names, view, readings, pictures, write_jpeg=write_jpeg)
     clock = at % DAY

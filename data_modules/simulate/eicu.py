@@ -8,7 +8,8 @@ from data_modules.simulate.eicu_entries import drugs, entered
 from data_modules.simulate.eicu_stays import UNIT_DEATH_SHARE, Stays, keys, table
 from data_modules.simulate.frames import Int, measure, repeat
 from data_modules.simulate.latent import EICU, Patients
-from data_modules.simulate.mimic_iv import LAB_SHAPES, VITAL_SHAPES, Tables
+from data_modules.simulate.mimic_events import LAB_SHAPES, VITAL_SHAPES
+from data_modules.simulate.mimic_keys import Tables
 
 DAY = 24 * 60
 FIRST_HOSPITAL_STAY = 500_000

@@ -9,7 +9,8 @@ from data_modules.simulate import text
 from data_modules.simulate.eicu_stays import LANDMARK, Bool, Stays, keys, table
 from data_modules.simulate.frames import Int
 from data_modules.simulate.latent import Array, Patients
-from data_modules.simulate.mimic_iv import DRUGS, Tables
+from data_modules.simulate.mimic_events import DRUGS
+from data_modules.simulate.mimic_keys import Tables
 
 DIAGNOSES, TEXT, TREATMENTS = 0, 1, 2
 SEVERITIES = ("stable", "mild", "moderate", "marked", "severe", "life threatening")

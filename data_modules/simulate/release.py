@@ -1,8 +1,10 @@
 """Writes a simulated release: chunks of subjects by several processes, the same bytes with any number of them."""
 
 import gzip
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
@@ -75,11 +77,17 @@ def _identity(config: SimulateConfig) -> dict[str, object]:
 def _refuse_other(config: SimulateConfig, target: Path) -> None:
     if not target.exists():
         return
-    manifest = target / stage.MANIFEST
-    if not manifest.is_file() and target.is_dir() and not any(target.iterdir()):
+    if target.is_dir() and not any(target.iterdir()):
         return
-    if not manifest.is_file() or stage.read_json(manifest) != _identity(config):
+    if _read_identity(target / stage.MANIFEST) != _identity(config):
         raise ValueError(f"{target} holds something else than this release; name another folder, or remove it")
+
+
+def _read_identity(manifest: Path) -> object:
+    try:
+        return stage.read_json(manifest)
+    except (OSError, ValueError):
+        return None
 
 
 def _write(config: SimulateConfig, folder: Path, processes: int, advance: Callable[[int], None]) -> None:
@@ -105,13 +113,20 @@ def _append(path: Path, source: str, name: str, content: bytes, files: set[Path]
 
 
 def _chunks(worlds: Worlds, config: SimulateConfig, folder: Path, processes: int) -> Iterator[Written]:
-    """Compressed rows of every table, chunk by chunk in order."""
+    """Compressed rows of every table, chunk by chunk in order; only a few chunks wait in memory."""
     starts = range(0, config.subjects, CHUNK)
     if processes == 1 or len(starts) == 1:
         yield from (draw_chunk(worlds, start, folder) for start in starts)
         return
-    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
-        yield from pool.map(draw_chunk, [worlds] * len(starts), starts, [folder] * len(starts))
+    try:
+        with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+            waiting = deque(pool.submit(draw_chunk, worlds, start, folder) for start in starts[: 2 * processes])
+            for start in starts[2 * processes :]:
+                yield waiting.popleft().result()
+                waiting.append(pool.submit(draw_chunk, worlds, start, folder))
+            yield from (drawn.result() for drawn in waiting)
+    except BrokenProcessPool:
+        raise ValueError("a process that draws subjects died, perhaps for want of memory; start again") from None
 
 
 def draw_chunk(worlds: Worlds, start: int, folder: Path) -> Written:

@@ -75,7 +75,11 @@ def table(world: World, patients: Patients, keys: pl.DataFrame, generator: np.ra
     propensity = expit(logit)
     exact = expit(world.outcome_logit(patients.health, patients.worry, patients.pattern))
     effect = world.pattern_effect.T[patients.pattern]
-    columns: dict[str, NDArray[np.generic]] = {"worry": patients.worry, "pattern": patients.pattern}
+    columns: dict[str, NDArray[np.generic]] = {
+        "group": np.array(world.setting.groups)[patients.group],
+        "worry": patients.worry,
+        "pattern": patients.pattern,
+    }
     columns |= {f"health/{name}": patients.health[:, d] for d, name in enumerate(HEALTH)}
     columns |= {f"reading/{name}": patients.readings[:, d] for d, name in enumerate(READINGS)}
     columns |= {f"present/{name}": patients.present[:, m] for m, name in enumerate(world.setting.modalities)}
