@@ -66,7 +66,9 @@ def train(config: ExperimentConfig) -> Path:
     trainer = build.build_trainer(config, datamodule, folder, metrics, part)
     say(f"run: {folder}{' (resumed)' if resumed else ''}")
     _fit(trainer, module, datamodule, folder / folders.LAST if resumed else None)
-    if config.evaluate:
+    if _evaluated(folder):
+        _show_before(folder, config)
+    elif config.evaluate:
         _evaluate(config, datamodule, folder, trainer, metrics)
     _finish(folder, trainer)
     _say_dropped(datamodule)
@@ -88,9 +90,8 @@ def evaluate(config: ExperimentConfig) -> Path:
     folder = Path(config.run) if config.run else folders.newest_run(config, folders.BEST)
     if not (folder / folders.BEST).is_file():
         raise ConfigError(f"run={config.run}: {folder} holds no {folders.BEST}")
-    if (folder / folders.RESULTS).is_file():
-        say(f"{folder} was evaluated before; the test split is read once")
-        _show_results(stage.read_json(folder / folders.RESULTS)["tasks"], config)
+    if _evaluated(folder):
+        _show_before(folder, config)
         return folder
     datamodule = _open(config)
     metrics = build.build_pattern_metrics(config, datamodule)
@@ -99,6 +100,15 @@ def evaluate(config: ExperimentConfig) -> Path:
     _evaluate(config, datamodule, folder, trainer, metrics)
     _finish(folder, trainer)
     return folder
+
+
+def _evaluated(folder: Path) -> bool:
+    return (folder / folders.RESULTS).is_file()
+
+
+def _show_before(folder: Path, config: ExperimentConfig) -> None:
+    say(f"{folder} was evaluated before; the test split is read once")
+    _show_results(stage.read_json(folder / folders.RESULTS)["tasks"], config)
 
 
 def _open(config: ExperimentConfig) -> CohortDataModule:

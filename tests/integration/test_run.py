@@ -148,6 +148,15 @@ def test_test_rows_are_read_by_evaluate_alone_and_once(settings, monkeypatch, ca
     assert (folder / "results.json").read_bytes() == before
 
 
+def test_resuming_a_finished_run_changes_nothing_and_does_not_read_the_test_rows_again(settings, monkeypatch) -> None:
+    folder = runs.train(settings())
+    before, weights = (folder / "results.json").read_bytes(), weights_of(folder)
+    monkeypatch.setattr(runs, "_evaluate", lambda *_: pytest.fail("the test split was read twice"))
+    assert runs.train(settings("resume=last")) == folder
+    assert (folder / "results.json").read_bytes() == before
+    assert all(torch.equal(weights[name], again) for name, again in weights_of(folder).items())
+
+
 def test_best_and_last_are_two_checkpoints(settings) -> None:
     folder = runs.train(settings())
     best = torch.load(folder / folders.BEST, weights_only=True)
