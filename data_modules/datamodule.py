@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import polars as pl
 import torch
@@ -13,12 +13,14 @@ from torch import Tensor
 from data_modules import stage
 from data_modules.build import COHORT, MODALITIES, build_cohort
 from data_modules.cohorts.columns import PRESENT, validate
-from data_modules.cohorts.eicu import EICUCohortConfig
-from data_modules.cohorts.mimic_iv import MIMICCohortConfig
+from data_modules.cohorts.config import ReleaseCohortConfig
 from data_modules.cohorts.presence import count_patterns
 from data_modules.custom import CustomCohortConfig, build_custom
 from data_modules.loader import CohortArrays, EvalLoader, LoaderConfig, ModalityArray, TrainLoader
+from data_modules.sources.eicu import EICU
+from data_modules.sources.mimic_iv import MIMIC_IV
 from data_modules.sources.reader import Release
+from data_modules.sources.schema import Source
 from data_modules.vocabulary import ARRAY_KINDS, Modality
 
 
@@ -135,8 +137,8 @@ class CohortDataModule(LightningDataModule):
         return self.eval_dataloader("test")
 
 
-class MIMICDataModule(CohortDataModule):
-    """A MIMIC-IV cohort, built from raw tables on first use.
+class ReleaseDataModule(CohortDataModule):
+    """A cohort that is built from the raw tables of a release on first use; each source has its own below.
 
     Args:
         roots: `:`-separated folders of the release.
@@ -146,8 +148,10 @@ class MIMICDataModule(CohortDataModule):
         seed: of the training order.
     """
 
+    release_source: ClassVar[Source]
+
     def __init__(
-        self, *, roots: str, config: MIMICCohortConfig, data: Path, loader: LoaderConfig, seed: int = 0
+        self, *, roots: str, config: ReleaseCohortConfig, data: Path, loader: LoaderConfig, seed: int = 0
     ) -> None:
         super().__init__(loader=loader, seed=seed)
         self.roots = roots
@@ -156,35 +160,19 @@ class MIMICDataModule(CohortDataModule):
 
     def build(self) -> Path:
         """Build the cohort unless it is there; returns its folder."""
-        from data_modules.sources.mimic_iv import MIMIC_IV
-
-        return build_cohort(Release.parse(MIMIC_IV, self.roots), self.config, self.data)
+        return build_cohort(Release.parse(self.release_source, self.roots), self.config, self.data)
 
 
-class EICUDataModule(CohortDataModule):
-    """An eICU cohort, built from raw tables on first use.
+class MIMICDataModule(ReleaseDataModule):
+    """A MIMIC-IV cohort."""
 
-    Args:
-        roots: `:`-separated folders of the release.
-        config: which rows, outcomes and modalities.
-        data: `paths.data`.
-        loader: how rows become batches.
-        seed: of the training order.
-    """
+    release_source = MIMIC_IV
 
-    def __init__(
-        self, *, roots: str, config: EICUCohortConfig, data: Path, loader: LoaderConfig, seed: int = 0
-    ) -> None:
-        super().__init__(loader=loader, seed=seed)
-        self.roots = roots
-        self.config = config
-        self.data = data
 
-    def build(self) -> Path:
-        """Build the cohort unless it is there; returns its folder."""
-        from data_modules.sources.eicu import EICU
+class EICUDataModule(ReleaseDataModule):
+    """An eICU cohort."""
 
-        return build_cohort(Release.parse(EICU, self.roots), self.config, self.data)
+    release_source = EICU
 
 
 class CustomDataModule(CohortDataModule):
