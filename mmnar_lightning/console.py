@@ -53,6 +53,15 @@ def show(title: str, header: Sequence[str], rows: Iterable[Sequence[object]]) ->
 @contextmanager
 def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
     """A progress bar that shows itself at the first step; gives the function that advances it."""
-    with Progress(console=_CONSOLE, transient=True) as bar:
-        task = bar.add_task(what, total=total, visible=False)
-        yield lambda count: bar.update(task, advance=count, visible=True)
+    bar = Progress(console=_CONSOLE, transient=True)
+    task = bar.add_task(what, total=total)
+
+    def advance(count: int) -> None:
+        bar.start()
+        bar.update(task, advance=count)
+
+    try:
+        yield advance
+    finally:
+        if bar.live.is_started:
+            bar.stop()

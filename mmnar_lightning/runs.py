@@ -213,7 +213,7 @@ def _show_results(scored: dict[str, Any], config: ExperimentConfig) -> None:
         data = ", simulated data" if config.simulated else ""
         show(f"{task}, test split{data}, 95 % intervals clustered by subject", header, rows)
         if hidden:
-            say(f"{hidden} patterns with fewer than {min_count} rows are masked; results.json holds them")
+            say(f"patterns with fewer than {min_count} rows, masked here but not in results.json: {hidden}")
 
 
 def _show_cohort(manifest: dict[str, Any], min_count: int) -> None:
