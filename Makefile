@@ -7,7 +7,8 @@ BIN := .venv/bin
 # Settings that stand on the command line of make travel as environment variables or key=value words.
 export MIMIC_ROOT EICU_ROOT
 WORDS = $(if $(filter-out undefined,$(origin DATASET)),dataset=$(DATASET)) $(if $(COHORT),paths.cohort='$(COHORT)') $(if $(RESUME),resume=$(RESUME)) \
-        $(if $(DEVICES),trainer.devices=$(DEVICES)) $(if $(SEED),seed=$(SEED)) $(ARGS)
+        $(if $(DEVICES),trainer.devices=$(DEVICES)) $(if $(SEED),seed=$(SEED)) \
+        $(if $(SUBJECTS),simulate.subjects=$(SUBJECTS)) $(ARGS)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup cohort train evaluate simulate doctor test check format bench docs clean

@@ -170,6 +170,9 @@ def _import_documents(path: Path, name: str, present: store.BoolArray, target: P
     for column in ("row_id", "text"):
         if column not in texts.columns:
             raise ContractError(path, column, 0, "is missing")
+    if not texts["row_id"].dtype.is_integer() or texts["text"].dtype != pl.String:
+        raise ContractError(path, "row_id, text", 0, "row_id must be integer and text must be text")
+    texts = texts.filter(pl.col("text").is_not_null())
     known = np.isin(np.flatnonzero(present), texts["row_id"].to_numpy())
     if not known.all():
         raise ContractError(path, PRESENT + name, int((~known).sum()), "is True, but there is no document")

@@ -97,8 +97,8 @@ class CohortDataModule(LightningDataModule):
             before = self.cohort[PRESENT + name]
             lost = before & ~pl.Series(array.present)
             if lost.any():
-                num_lost = len(lost.arg_true())
-                self.left_out.append(f"{name} counts as absent in {num_lost} rows that have no vector")
+                share = len(lost.arg_true()) / len(lost)
+                self.left_out.append(f"{name} counts as absent in the {share:.1%} of rows that have no vector")
             self.cohort = self.cohort.with_columns((before & ~lost).alias(PRESENT + name))
 
     @property

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning import Trainer
+from lightning import Callback, Trainer
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import LearningRateMonitor, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 
@@ -134,10 +135,21 @@ def build_trainer(
     """The Trainer of a run."""
     settings = config.trainer
     loggers = build_loggers(config, folder, part)
-    callbacks = [StepSeed(config.seed), metrics, LearningRateMonitor("step")]
+    callbacks: list[Callback] = [StepSeed(config.seed), metrics, LearningRateMonitor("step")]
     if settings.progress_bar:
         callbacks.append(RichProgressBar(refresh_rate=10))
     num_batches = len(datamodule.train_dataloader())
+    try:
+        return _trainer(config, folder, loggers, callbacks, num_batches)
+    except MisconfigurationException as error:
+        devices = f"trainer.accelerator={settings.accelerator} trainer.devices={settings.devices}"
+        raise ConfigError(f"{devices}: {error} Use trainer.accelerator=auto or cpu.") from None
+
+
+def _trainer(
+    config: ExperimentConfig, folder: Path, loggers: list[Logger], callbacks: list[Callback], num_batches: int
+) -> Trainer:
+    settings = config.trainer
     return Trainer(
         accelerator=settings.accelerator,
         devices=settings.devices,

@@ -71,7 +71,7 @@ class TrainerConfig:
     """Devices of this machine that train together."""
     strategy: Literal["auto", "ddp"] = "auto"
     """How they do; `auto` is `ddp` for several."""
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
     """Number format of the forward pass."""
     progress_bar: bool = True
     """Show one."""
@@ -292,6 +292,8 @@ def _explain(error: OmegaConfBaseException, words: Sequence[str]) -> ConfigError
         roots = ", ".join(part.name for part in fields(ExperimentConfig))
         hint = f"; did you mean {near[0]}?" if near else f"; known keys begin with {roots}"
         return ConfigError(f"{given}: unknown setting {key!r}{hint}")
+    if "ListConfig" in str(error):
+        return ConfigError(f"{given}: expected a list, for example {key}=[{given.partition('=')[2] or 'a,b'}]")
     return ConfigError(f"{given or 'a YAML file'}: {str(error).splitlines()[0]}")
 
 

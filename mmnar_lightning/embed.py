@@ -62,7 +62,12 @@ def embed(cohort: Path, config: EmbedConfig, data: Path, films: Path | None) -> 
         StageError: when the folder cannot be written.
     """
     manifest = stage.read_json(cohort / stage.MANIFEST)
-    identity = {"embedder": EMBEDDER_VERSION, "cohort": manifest["fingerprint"], "config": asdict(config)}
+    identity = {
+        "embedder": EMBEDDER_VERSION,
+        "cohort": manifest["fingerprint"],
+        "config": asdict(config),
+        "films": str(films) if config.film == "release" else None,
+    }
     target = data / "embeddings" / stage.digest(identity)
     modalities = [Modality(**entry) for entry in manifest["modalities"]]
     chosen = [modality for modality in modalities if config.encoder(modality.kind) != "none"]

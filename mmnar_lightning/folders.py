@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from data_modules.stage import digest
-from mmnar_lightning.config import ConfigError, ExperimentConfig, save, to_plain
+from mmnar_lightning.config import ConfigError, ExperimentConfig, PathsConfig, load, save, to_plain
 
 RUN_ID_VARIABLE = "MMNAR_RUN_ID"
 CONFIG, LAST, BEST, RESULTS, DONE = (
@@ -27,14 +28,41 @@ def new_run(config: ExperimentConfig) -> Path:
     """Make the folder of a new run; processes that the launcher starts get the same one."""
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     name = f"{stamp}-{digest(_fixed(to_plain(config)))[:6]}{'-simulated' if config.simulated else ''}"
-    run_id = os.environ.setdefault(RUN_ID_VARIABLE, name)
-    folder = Path(config.paths.runs) / config.experiment / run_id
+    parent = Path(config.paths.runs) / config.experiment
+    given = os.environ.get(RUN_ID_VARIABLE)
+    names = [given] if given else [name, *(f"{name}-{number}" for number in range(2, 100))]
     try:
-        (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+        folder = next(parent / free for free in names if given or not (parent / free).exists())
+        (folder / "checkpoints").mkdir(parents=True, exist_ok=given is not None)
+        os.environ[RUN_ID_VARIABLE] = folder.name
         save(config, folder / CONFIG)
     except OSError as error:
-        raise ConfigError(f"paths.runs={config.paths.runs}: {folder} cannot be written ({error.strerror})") from error
+        raise ConfigError(f"paths.runs={config.paths.runs}: {parent} cannot be written ({error.strerror})") from error
     return folder
+
+
+def forget_run() -> None:
+    """Let the next run of this process have a folder of its own."""
+    os.environ.pop(RUN_ID_VARIABLE, None)
+
+
+def settings_of(folder: Path, config: ExperimentConfig) -> ExperimentConfig:
+    """The settings that a run was trained with; of the given ones only those that do not change what is scored.
+
+    These are where things lie, devices, `evaluation`, `privacy` and `wandb`.
+    """
+    saved = load([f"experiment={folder / CONFIG}"])
+    usual = vars(PathsConfig())
+    moved = {key: value for key, value in vars(config.paths).items() if value != usual[key]}
+    here = {key: getattr(config.trainer, key) for key in ("accelerator", "devices", "progress_bar")}
+    return replace(
+        saved,
+        paths=replace(saved.paths, **moved),
+        trainer=replace(saved.trainer, **here),
+        evaluation=config.evaluation,
+        privacy=config.privacy,
+        wandb=config.wandb,
+    )
 
 
 def newest_run(config: ExperimentConfig, needed: str) -> Path:

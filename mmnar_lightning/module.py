@@ -69,4 +69,5 @@ class MMNARModule(LightningModule):
     ) -> None:
         """Clip the norm of the gradient to `optim.gradient_clip`."""
         if self.optim.gradient_clip > 0:
-            self.clip_gradients(optimizer, self.optim.gradient_clip, "norm")
+            # Not self.clip_gradients: under mixed precision Lightning refuses it beside a fused optimiser.
+            torch.nn.utils.clip_grad_norm_(self.parameters(), self.optim.gradient_clip)

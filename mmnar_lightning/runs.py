@@ -59,6 +59,8 @@ def train(config: ExperimentConfig) -> Path:
     _say_simulated(config)
     datamodule = _open(config)
     resumed = folders.run_to_resume(config) if config.resume else None
+    if resumed:
+        _read_checkpoint(resumed / folders.LAST, datamodule)
     folder = resumed or folders.new_run(config)
     part = len(list((folder / "logs").glob("*")))
     module = build.build_module(config, datamodule)
@@ -71,6 +73,7 @@ def train(config: ExperimentConfig) -> Path:
     elif config.evaluate:
         _evaluate(config, datamodule, folder, trainer, metrics)
     _finish(folder, trainer)
+    folders.forget_run()
     _say_dropped(datamodule)
     _say_simulated(config)
     return folder
@@ -93,6 +96,7 @@ def evaluate(config: ExperimentConfig) -> Path:
     if _evaluated(folder):
         _show_before(folder, config)
         return folder
+    config = folders.settings_of(folder, config)
     datamodule = _open(config)
     metrics = build.build_pattern_metrics(config, datamodule)
     part = len(list((folder / "logs").glob("*")))
@@ -116,6 +120,8 @@ def _open(config: ExperimentConfig) -> CohortDataModule:
     datamodule = build.build_datamodule(config)
     datamodule.prepare_data()
     datamodule.setup()
+    if config.evaluate and not len(datamodule.rows("test")):
+        raise ConfigError("the test split has no row; raise cohort.split.test, or train with evaluate=false")
     _show_cohort(datamodule.manifest, config.privacy.min_count)
     _say_dropped(datamodule)
     with warnings.catch_warnings(record=True) as caught:
@@ -140,13 +146,23 @@ def _evaluate(
     config: ExperimentConfig, datamodule: CohortDataModule, folder: Path, trainer: Trainer, metrics: PatternMetrics
 ) -> None:
     module = build.build_module(config, datamodule)
-    checkpoint = torch.load(folder / folders.BEST, map_location="cpu", weights_only=True)
-    if checkpoint["hyper_parameters"]["cohort_fingerprint"] != datamodule.manifest["fingerprint"]:
-        raise ConfigError(f"{folder / folders.BEST} was trained on another cohort than {datamodule.folder}")
+    checkpoint = _read_checkpoint(folder / folders.BEST, datamodule)
     module.load_state_dict(checkpoint["state_dict"])
     trainer.test(module, datamodule=datamodule, verbose=False)
     if trainer.is_global_zero:
         _write_results(config, datamodule, folder, metrics, checkpoint)
+
+
+def _read_checkpoint(path: Path, datamodule: CohortDataModule) -> dict[str, Any]:
+    """Read a checkpoint, refusing one of another cohort: its splits, and so its test subjects, are others."""
+    checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    trained = checkpoint["hyper_parameters"]["cohort_fingerprint"]
+    if trained != datamodule.manifest["fingerprint"]:
+        raise ConfigError(
+            f"{path} was trained on the cohort {trained}, but {datamodule.folder} is another; name the release, or the "
+            "cohort folder, that the run was trained on, as it was then"
+        )
+    return checkpoint
 
 
 def _write_results(
@@ -199,7 +215,9 @@ def _draw(
     for column, task in enumerate(tasks):
         known = rows["label_mask"][:, column]
         if int(known.sum()) >= config.privacy.min_count:
-            curves[task] = reliability_curve(rows["probability"][known, column], rows["label"][known, column])
+            num_bins = min(10, int(known.sum()) // max(1, config.privacy.min_count))
+            probability, label = rows["probability"][known, column], rows["label"][known, column]
+            curves[task] = reliability_curve(probability, label, num_bins=num_bins)
     if curves:
         figures.save(figures.reliability_plot(curves, title), folder / "reliability.png")
 
@@ -217,19 +235,27 @@ def _show_results(scored: dict[str, Any], config: ExperimentConfig) -> None:
 
 
 def _show_cohort(manifest: dict[str, Any], min_count: int) -> None:
-    show("attrition", ["rule", "rows", "subjects"], [list(entry.values()) for entry in manifest["attrition"]])
+    left = [
+        [entry["rule"], *(_count(entry[key], min_count) for key in ("rows", "subjects"))]
+        for entry in manifest["attrition"]
+    ]
+    show("attrition", ["rule", "rows", "subjects"], left)
     names = ", ".join(modality["name"] for modality in manifest["modalities"])
     shown = [
-        [entry["label"], entry["present"], entry["rows"] if entry["rows"] >= min_count else f"< {min_count}"]
+        [entry["label"], entry["present"], _count(entry["rows"], min_count)]
         for entry in manifest["patterns"][: figures.MAX_PATTERNS]
     ]
     show(f"patterns of {names}", ["pattern", "present", "rows"], shown)
     if "hospitals with" in manifest["counts"]:
         found = manifest["counts"]["hospitals with"].items()
-        rows = [[name, count if count >= min_count else f"< {min_count}"] for name, count in found]
+        rows = [[name, _count(count, min_count)] for name, count in found]
         show(
             f"presence by hospital, of {manifest['counts']['hospitals']}", ["modality", "hospitals that have it"], rows
         )
+
+
+def _count(count: int, min_count: int) -> str:
+    return str(count) if count == 0 or count >= min_count else f"< {min_count}"
 
 
 def _finish(folder: Path, trainer: Trainer) -> None:

@@ -85,6 +85,14 @@ def validate(frame: pl.DataFrame, place: Path | str) -> None:
         pl.int_range(frame.height, eager=True, dtype=pl.Int64), null_equal=False
     ):
         raise ContractError(place, "row_id", 0, f"must be the integers 0 to {frame.height - 1}, each once")
+    for name in ("admission_id", "stay_id", "hospital_id", "fold"):
+        if name in frame.columns and not frame[name].dtype.is_integer() and frame[name].dtype != pl.Null:
+            raise ContractError(place, name, 0, f"must be integer, but is {frame[name].dtype}")
+    if "fold" in frame.columns:
+        _refuse(place, "fold", frame.filter(~pl.col("fold").is_between(0, 127)).height, "must lie in 0 to 127")
+    for name in frame.columns:
+        if name.startswith(LABEL) and "/" in name.removeprefix(LABEL):
+            raise ContractError(place, name, 0, "the name of a task holds no slash")
     _refuse(place, "subject_id", frame["subject_id"].null_count(), "must name a subject in every row")
     for name in frame.columns:
         if name.startswith((LABEL, PRESENT)) and frame[name].dtype != pl.Boolean:

@@ -39,3 +39,10 @@ class ReleaseCohortConfig(CohortConfig):
     """Fewest train subjects with a drug, organism, procedure or code for it to become a column."""
     max_vocabulary: int = 200
     """Most columns of one vocabulary, the most frequent first."""
+
+    def __post_init__(self) -> None:
+        """Refuse limits below one."""
+        super().__post_init__()
+        for key in ("min_vocabulary_subjects", "max_vocabulary"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"cohort.{key}={getattr(self, key)} must be at least 1")

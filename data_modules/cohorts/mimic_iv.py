@@ -19,6 +19,7 @@ from data_modules.sources.reader import Release
 
 OBSERVATION_TYPES = ("EU OBSERVATION", "AMBULATORY OBSERVATION", "DIRECT OBSERVATION")
 ELECTIVE_TYPES = ("ELECTIVE", "SURGICAL SAME DAY ADMISSION")
+YEAR_GROUPS = ("2008 - 2010", "2011 - 2013", "2014 - 2016", "2017 - 2019", "2020 - 2022")
 LANDMARK_HOURS = 24
 AFTER_DISCHARGE = ("discharge_note", "diagnosis_codes", "drg_codes")
 """Modalities that do not exist before discharge."""
@@ -80,6 +81,14 @@ class MIMICCohortConfig(ReleaseCohortConfig):
             raise ValueError(
                 f"cohort.modalities: {', '.join(late)} is written after discharge and tells how the stay ended; "
                 f"it cannot be an input at cohort.landmark={self.landmark}"
+            )
+        unknown = sorted(set(self.anchor_year_groups or []) - set(YEAR_GROUPS))
+        if unknown:
+            raise ValueError(f"cohort.anchor_year_groups: {unknown} is none of {', '.join(YEAR_GROUPS)}")
+        if self.min_age < 0 or not 0 <= self.max_reversed_share <= 1:
+            raise ValueError(
+                f"cohort.min_age={self.min_age} must be at least 0, and "
+                f"cohort.max_reversed_share={self.max_reversed_share} between 0 and 1"
             )
         if self.in_unit and self.landmark != "icu_24h":
             raise ValueError("cohort.in_unit=true needs cohort.landmark=icu_24h")

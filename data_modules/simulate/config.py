@@ -48,7 +48,7 @@ class SimulateConfig:
     hospital_mortality_rate: float = 0.10
     """eICU: share that dies in hospital."""
     unit_readmission_rate: float = 0.08
-    """eICU: share of those who leave the unit alive that comes back."""
+    """eICU: share drawn to come back to the unit; of those who die there, nobody does."""
     films: bool = True
     """Write the JPEG files; the metadata and the embeddings are always written."""
 

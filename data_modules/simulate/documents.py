@@ -185,6 +185,10 @@ def counterfactuals(
         "content/discharge_note": text.discharge_notes(readings[:, 3:5], generator),
         "content/radiology_report": text.radiology_reports(readings[:, 7], generator),
     }
+    pictures = readings[:, 5:7]
+    vectors = folder / "film_embeddings"
+    vectors.mkdir(parents=True, exist_ok=True)
+    np.save(vectors / f"{chart.subject.min()}.npy", film.embeddings(pictures, generator).astype(np.float16))
     if write_jpeg:
         for subject, reading in zip(chart.subject[index], readings[:, 5:7], strict=True):
             _write(folder / "films" / f"{subject}.jpg", film.jpeg(film.picture(reading, generator)))

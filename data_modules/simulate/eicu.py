@@ -5,7 +5,7 @@ import polars as pl
 from scipy.special import expit
 
 from data_modules.simulate.eicu_entries import drugs, entered
-from data_modules.simulate.eicu_stays import UNIT_DEATH_SHARE, Stays, keys, table
+from data_modules.simulate.eicu_stays import UNIT_DEATH_SHARE, Stays, after_landmarks, keys, table
 from data_modules.simulate.frames import Int, measure, repeat
 from data_modules.simulate.latent import EICU, Patients
 from data_modules.simulate.mimic_events import LAB_SHAPES, VITAL_SHAPES
@@ -26,10 +26,11 @@ LOWEST = np.array([0.6, 3, 2, 60, 0.2, 30, 1, 100, 8, 3, 5, 0.5, 0.6, 0.3, 0.2])
 
 
 def with_unit_mortality(known: pl.DataFrame) -> pl.DataFrame:
-    """Add what is known of death in the unit: a fixed share of hospital deaths."""
+    """Add what is known of death in the unit, a fixed share of hospital deaths, after which nobody comes back."""
     hospital = [name for name in known.columns if name.endswith("/in_hospital_mortality")]
     shares = [name for name in hospital if name.startswith(("probability", "oracle"))]
-    return known.with_columns(
+    back, dead = "outcome/icu_readmission", pl.col("outcome/unit_mortality")
+    return known.with_columns(pl.when(~dead).then(back).alias(back)).with_columns(
         (pl.col(name) * UNIT_DEATH_SHARE).alias(name.replace("in_hospital", "unit")) for name in shares
     )
 
@@ -171,7 +172,7 @@ def _measured(patients: Patients, stays: Stays, generator: np.random.Generator) 
         "labresulttext": np.round(value, 2).astype(str),
         "labmeasurenamesystem": np.array([unit for _, unit in LAB_NAMES.values()])[quantity],
         "labmeasurenameinterface": np.array([unit for _, unit in LAB_NAMES.values()])[quantity],
-        "labresultrevisedoffset": at + np.where(late, 200, 30),
+        "labresultrevisedoffset": np.where(late, after_landmarks(stays)[who] + 200, at + 30),
     }
     return {"lab": table("lab", labs), **_vitals(stays, generator)}
 

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.special import expit
 
 from data_modules.simulate import text
-from data_modules.simulate.eicu_stays import LANDMARK, Bool, Stays, keys, table
+from data_modules.simulate.eicu_stays import LANDMARK, Bool, Stays, after_landmarks, keys, table
 from data_modules.simulate.frames import Int
 from data_modules.simulate.latent import Array, Patients
 from data_modules.simulate.mimic_events import DRUGS
@@ -80,7 +80,7 @@ def entered(patients: Patients, stays: Stays, generator: np.random.Generator) ->
         ),
         "admissionDx": table(
             "admissionDx",
-            {**keys("admissiondxid", late, stays), "admitdxenteredoffset": np.full(len(late), LANDMARK + 600),
+            {**keys("admissiondxid", late, stays), "admitdxenteredoffset": after_landmarks(stays) + 600,
              "admitdxpath": [f"admission diagnosis|Non-operative Organ Systems|{said}" for said in outcome],
              "admitdxname": outcome},
         ),
@@ -96,7 +96,7 @@ def _paths(
     who, stem = np.nonzero(np.repeat((present | late)[:, None], len(stems), axis=1))
     limit = np.minimum(stays.minutes[who], LANDMARK) - 1
     inside = (generator.random(len(who)) * limit).astype(np.int64)
-    offset = np.where(late[who], LANDMARK + 1 + inside, inside)
+    offset = np.where(late[who], after_landmarks(stays)[who] + inside, inside)
     return (
         who,
         offset,

@@ -81,6 +81,11 @@ def draw_stays(patients: Patients, start: int, generator: np.random.Generator) -
     )
 
 
+def after_landmarks(stays: Stays) -> Int:
+    """(S,) the first minute after both landmarks of a stay, 24 h and leaving the unit."""
+    return np.maximum(stays.minutes, LANDMARK) + 1
+
+
 def unit_deaths(patients: Patients, generator: np.random.Generator) -> Bool:
     """(N,) which hospital deaths happen in the unit of the first stay."""
     return np.asarray(patients.outcome[:, 0] & (generator.random(len(patients.worry)) < UNIT_DEATH_SHARE))

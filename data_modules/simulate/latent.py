@@ -17,8 +17,9 @@ Array = NDArray[np.float64]
 
 HEALTH = ("severity", "structured", "note", "film")
 """Dimensions of latent health h, each standard normal: one that everything shows, and one for each kind of reading."""
-# Readings are loadings · h + noise. The two readings of the structured record and the second ones of note and film see
-# severity; the first ones of note and film see what nothing else shows. The report describes the film, with error.
+
+# Readings are loadings · h + noise. Two of the three structured ones and the second ones of note and film see severity;
+# the first ones of note and film see what little else shows. The report describes the film, with error.
 READINGS = ("structured/0", "structured/1", "structured/2", "note/0", "note/1", "film/0", "film/1", "report/0")
 LOADINGS = np.array(
     [
@@ -200,7 +201,8 @@ def solve(config: SimulateConfig, setting: Setting = MIMIC) -> World:
     effects -= effects.mean(1, keepdims=True)
     effects *= config.tau / effects.std(1, keepdims=True)
     groups = generator.standard_normal((num_groups, num_modalities))
-    groups = getattr(config, setting.group_knob) * (groups - groups.mean(0))
+    groups -= groups.mean(0)
+    groups *= getattr(config, setting.group_knob) / groups.std(0)
     unsolved = World(config, setting, np.zeros(num_modalities), groups, np.zeros(num_tasks), effects)
     health = generator.standard_normal((SOLVE_DRAWS, len(HEALTH)))
     worry = generator.standard_normal(SOLVE_DRAWS)
@@ -224,7 +226,8 @@ def solve(config: SimulateConfig, setting: Setting = MIMIC) -> World:
 
 def _intercept(logit: Array, weight: Array, rate: float) -> float:
     """The intercept that makes the weighted mean probability equal the rate."""
-    return float(brentq(lambda shift: np.average(expit(shift + logit), weights=weight) - rate, -30, 30, xtol=1e-6))
+    low, high = -30 - logit.max(), 30 - logit.min()
+    return float(brentq(lambda shift: np.average(expit(shift + logit), weights=weight) - rate, low, high, xtol=1e-6))
 
 
 def draw(world: World, count: int, generator: np.random.Generator) -> Patients:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from data_modules.simulate.latent import Array, Patients, drift
+from data_modules.simulate.latent import Array, Patients, drift, readings_of
 
 Int = NDArray[np.int64]
 Bool = NDArray[np.bool_]
@@ -129,6 +129,7 @@ def _overlapping(
     chosen = np.flatnonzero((generator.random(len(patients.excluded)) < OVERLAP_SHARE) & ~patients.excluded)
     begins, ends = index.ends[chosen] - 6 * HOUR, index.ends[chosen] + 12 * HOUR
     none = np.zeros(len(chosen), dtype=np.bool_)
-    drifted = drift(patients, generator)
-    made = _admissions(chosen, 2, begins, ends, none, none, drifted.readings[chosen], generator)
+    # Its readings are of nobody's health: they lie before the index landmark and must not tell more than the index.
+    readings = readings_of(generator.standard_normal((len(chosen), patients.health.shape[1])), generator)
+    made = _admissions(chosen, 2, begins, ends, none, none, readings, generator)
     return Admissions(made.person, made.number, begins, begins, ends, none, none, made.readings)

@@ -72,8 +72,7 @@ class Release:
     @property
     def simulated(self) -> bool:
         """Whether the release says of itself that it was simulated."""
-        manifests = [root / "manifest.json" for root in self.roots]
-        return any(json.loads(path.read_text()).get("simulated", False) for path in manifests if path.is_file())
+        return any(_says_simulated(root / "manifest.json") for root in self.roots)
 
     def versions(self) -> dict[str, str]:
         """Project -> version (all of them where roots differ), `unknown` where neither folders nor README tell it."""
@@ -141,13 +140,22 @@ class Release:
             raise
 
 
+def _says_simulated(manifest: Path) -> bool:
+    try:
+        told = json.loads(manifest.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(told, dict) and told.get("simulated") is True
+
+
 def _typed(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    filled = pl.when(column != "").then(column)
     if isinstance(dtype, pl.Datetime):
-        return column.str.to_datetime(_TEMPORAL[pl.Datetime], time_unit="us", strict=True)
+        return filled.str.to_datetime(_TEMPORAL[pl.Datetime], time_unit="us", strict=True)
     if isinstance(dtype, pl.Date):
-        return column.str.to_date(_TEMPORAL[pl.Date], strict=True)
+        return filled.str.to_date(_TEMPORAL[pl.Date], strict=True)
     if isinstance(dtype, pl.String):
-        return pl.when(column != "").then(column)
+        return filled
     return column
 
 

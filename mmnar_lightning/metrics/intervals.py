@@ -12,7 +12,10 @@ from torch.nn.functional import one_hot, pad
 from mmnar_lightning.metrics import functional
 
 METRICS = ("auroc", "average_precision", "brier", "calibration_error")
+ERROR = METRICS.index("calibration_error")
 NUM_BINS = 15
+MIN_SUBJECTS = 2
+"""With one subject every replicate is the sample, and an interval of no width would be a lie."""
 CHUNK_ELEMENTS = 1_000_000
 """Replicates times rows that are held at once: 8 MB a float64 array, of which about eight are alive."""
 
@@ -48,7 +51,8 @@ def bootstrap_intervals(
     A replicate draws as many subjects as there are, with replacement; a row counts as often as its subject
     was drawn. A replicate in which a metric is undefined is left out of that metric's interval. The
     calibration error keeps the bins of the sample in every replicate (15, `equal_mass_bins`); being a mean
-    of absolute values it grows with sampling noise, so its interval tends to lie high.
+    of absolute values it grows with sampling noise, so its replicates are shifted by their mean excess
+    over the sample's value. With a single subject there is nothing to draw and no interval.
 
     The result depends on the set of rows and the seed, never on the order of the rows or on the numbering
     of the subjects beyond its order. Cost: O(N log N + num_replicates * N) time, with about ten passes over
@@ -85,6 +89,10 @@ def bootstrap_intervals(
     sample = _Sample.of(probability, label, subject)
     values = sample.metrics(torch.ones(1, len(sample.label), dtype=torch.float64))[0]
     replicates = torch.cat([sample.metrics(weight) for weight in sample.draw(num_replicates, seed)])
+    if sample.num_subjects < MIN_SUBJECTS:
+        replicates = torch.full_like(replicates, math.nan)
+    excess = replicates[:, ERROR].nanmean() - values[ERROR]
+    replicates[:, ERROR] = (replicates[:, ERROR] - excess).clamp(0, 1)
     return {
         name: _interval(float(value), column, level)
         for name, value, column in zip(METRICS, values, replicates.T, strict=True)

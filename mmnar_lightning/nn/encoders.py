@@ -48,13 +48,14 @@ class Encoders(nn.Module):
         super().__init__()
         assert all(modality.kind in ARRAY_KINDS for modality in modalities)
         self.encoders = nn.ModuleDict(
-            {modality.name: ArrayEncoder(modality.width, dim, dropout) for modality in modalities}
+            {f"{modality.name}_encoder": ArrayEncoder(modality.width, dim, dropout) for modality in modalities}
         )
+        self.names = [modality.name for modality in modalities]
 
     def forward(self, batch: Batch) -> Tensor:
         """The encodings of a batch, (B, M, D) float."""
         encodings = []
-        for position, (name, encoder) in enumerate(self.encoders.items()):
+        for position, (name, encoder) in enumerate(zip(self.names, self.encoders.values(), strict=True)):
             present = batch.present[:, position, None]
             values = torch.where(present, batch.inputs[name], 0.0)
             encodings.append(torch.where(present, encoder(values), 0.0))

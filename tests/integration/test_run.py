@@ -173,3 +173,38 @@ def test_the_command_line_says_one_line_and_fails_for_a_bad_setting(settings, ca
     assert "COHORT=/path" in capsys.readouterr().out
     assert main(["cohort", "cohort.indx=last"]) == 1
     assert "did you mean cohort.index" in capsys.readouterr().out
+
+
+def test_evaluate_scores_the_network_that_was_trained_whatever_the_command_line_says(settings) -> None:
+    words = ("model.fusion.num_heads=4", "model.fusion.dim=32")
+    whole = runs.train(settings("paths.runs=whole", *words))
+    trained = runs.train(settings("paths.runs=parts", "evaluate=false", *words))
+    runs.evaluate(settings("paths.runs=parts"))
+    assert results_of(trained) == results_of(whole)
+
+
+def test_a_run_is_not_resumed_on_another_cohort(settings, custom_cohort: Path) -> None:
+    runs.train(settings())
+    path = custom_cohort / "cohort.parquet"
+    pl.read_parquet(path).with_columns(**{"label/first": ~pl.col("label/first")}).write_parquet(path)
+    with pytest.raises(ConfigError, match="was trained on the cohort"):
+        runs.train(settings("resume=last"))
+
+
+def test_bf16_trains_with_clipping(settings) -> None:
+    assert (runs.train(settings("trainer.precision=bf16-mixed", "trainer.max_epochs=1")) / "results.json").is_file()
+
+
+def test_a_device_that_is_not_there_is_refused_in_words(settings) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a CUDA device")
+    with pytest.raises(ConfigError, match=r"trainer\.accelerator=gpu .* Use trainer\.accelerator=auto or cpu"):
+        runs.train(settings("trainer.accelerator=gpu"))
+
+
+def test_two_runs_of_one_second_have_folders_of_their_own(settings) -> None:
+    config = settings()
+    first = folders.new_run(config)
+    folders.forget_run()
+    assert folders.new_run(config) != first
+    folders.forget_run()

@@ -48,6 +48,8 @@ def slow_replicates(probability, label, subject, num_replicates, seed):
 def test_equals_a_slow_loop_over_replicated_rows(levels):
     data = mixed(seed=1, levels=levels)
     expected = np.array(list(slow_replicates(*data, num_replicates=200, seed=5)))
+    error = intervals.METRICS.index("calibration_error")
+    expected[:, error] -= expected[:, error].mean() - functional.calibration_error(data[0], data[1], 15)
     ours = bootstrap_intervals(*data, num_replicates=200, seed=5, level=0.9)
     for column, name in enumerate(intervals.METRICS):
         low, high = np.quantile(expected[:, column], [0.05, 0.95])
@@ -154,3 +156,21 @@ def test_refuses_nonsense(setting, message):
 def test_refuses_subjects_of_another_shape():
     with pytest.raises(ValueError, match="subject has the shape"):
         bootstrap_intervals(torch.rand(4), torch.zeros(4), torch.zeros(3))
+
+
+def test_one_subject_has_values_and_no_interval():
+    probability, label = torch.tensor([0.2, 0.7, 0.4]), torch.tensor([0.0, 1.0, 1.0])
+    intervals = bootstrap_intervals(probability, label, torch.zeros(3, dtype=torch.int64))
+    assert all(not math.isnan(interval.value) for interval in intervals.values())
+    assert all(math.isnan(interval.low) and math.isnan(interval.high) for interval in intervals.values())
+
+
+def test_the_interval_of_the_calibration_error_holds_its_value():
+    outside = 0
+    for seed in range(40):
+        generator = torch.Generator().manual_seed(seed)
+        probability = torch.rand(100, generator=generator)
+        label = (torch.rand(100, generator=generator) < probability).double()
+        error = bootstrap_intervals(probability, label, torch.arange(100), num_replicates=200)["calibration_error"]
+        outside += not error.low <= error.value <= error.high
+    assert outside <= 2

@@ -61,7 +61,7 @@ def represent(inputs: dict[int, Array], num_modalities: int, weights: Weights, n
     gates = 1 / (1 + np.exp(-linear(z, weights, "fusion.gate")))
     tokens = {}
     for m, values in inputs.items():
-        name = f"encoders.encoders.m{m}"
+        name = f"encoders.encoders.m{m}_encoder"
         e = layer_norm(mlp(values, weights, f"{name}.project"), weights, f"{name}.norm")
         tokens[m] = gates[m * dim : (m + 1) * dim] * e + weights["fusion.modality"][m]
     num_blocks = len({key.split(".")[2] for key in weights if key.startswith("fusion.blocks.")})

@@ -1,7 +1,6 @@
 """`train` where no release was named: a simulated one is drawn once, used whole, and named wherever a person looks."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -46,9 +45,9 @@ def test_training_without_a_release_says_simulated_everywhere_and_repeats(
 
     before = {path: path.stat().st_mtime_ns for path in made.rglob("*")}
     monkeypatch.setattr(release, "_write", lambda *_: pytest.fail("a release was drawn again"))
-    os.environ.pop(folders.RUN_ID_VARIABLE)
+    folders.forget_run()
     assert main(["train", f"experiment={run / folders.CONFIG}", "paths.runs=again"]) == 0
-    os.environ.pop(folders.RUN_ID_VARIABLE)
+    folders.forget_run()
     (again,) = (workplace / "again" / "mimic").iterdir()
     assert again.name.endswith("-simulated")
     assert results_of(again) == results
