@@ -67,4 +67,5 @@ def _cost(name: str, core: bool, modalities: Mapping[str, Definition]) -> str:
     if core:
         return "every cohort"
     needing = [modality for modality, definition in modalities.items() if name in definition.tables]
-    return ", ".join(needing) or "nothing yet"
+    joined = [f"part of {whole}" for whole, definition in modalities.items() if set(definition.parts) & set(needing)]
+    return ", ".join([*needing, *joined]) or "nothing yet"

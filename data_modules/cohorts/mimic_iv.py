@@ -123,7 +123,8 @@ def build_rows(release: Release, config: MIMICCohortConfig) -> CohortRows:
     rows = rows.sort("subject_id", "admittime", "hadm_id").with_row_index("row_id")
     rows = rows.join(intervals.drop("subject_id"), on="hadm_id", how="left", maintain_order="left")
     keyed = rows.with_columns(subject_key=pl.col("subject_id").cast(pl.String), admission_id="hadm_id")
-    return CohortRows(keyed, attrition, _disagreements(admissions))
+    early = {"index admissions with an outcome inside the grace": int(candidates["early_event"].sum())}
+    return CohortRows(keyed, attrition, {**_disagreements(admissions), **(early if config.note_grace_hours else {})})
 
 
 def read_admissions(release: Release) -> pl.DataFrame:
@@ -311,6 +312,9 @@ def _disagreements(admissions: pl.DataFrame) -> dict[str, int]:
     """How often the three columns that tell an in-hospital death contradict the one that is used."""
     died = pl.col("hospital_expire_flag") == 1
     return {
+        "dod before the discharge of a survivor": admissions.filter(
+            ~died & (pl.col("dod") < pl.col("dischtime").dt.date())
+        ).height,
         "hospital_expire_flag contradicts deathtime": admissions.filter(
             died != pl.col("deathtime").is_not_null()
         ).height,

@@ -329,9 +329,23 @@ def test_contradictions_between_the_signs_of_death_are_counted(tmp_path):
         admission(1, 1, moment(1), moment(2), hospital_expire_flag=1),
         admission(2, 2, moment(1), moment(2), discharge_location="DIED", deathtime=moment(2)),
     ]
-    release = write_release(tmp_path, patients=[patient(1), patient(2)], admissions=rows)
-    notes = build_rows(release, MIMICCohortConfig()).notes
-    assert set(notes.values()) == {2}
+    rows.append(admission(3, 3, moment(3), moment(9)))
+    people = [patient(1), patient(2), patient(3, dod=moment(5).date())]
+    release = write_release(tmp_path, patients=people, admissions=rows)
+    assert build_rows(release, MIMICCohortConfig()).notes == {
+        "dod before the discharge of a survivor": 1,
+        "hospital_expire_flag contradicts deathtime": 2,
+        "hospital_expire_flag contradicts discharge_location": 2,
+    }
+
+
+def test_outcomes_inside_the_grace_are_counted_whether_they_are_kept_or_not(tmp_path):
+    rows = [admission(1, 1, moment(1), moment(2)), admission(1, 2, moment(3), moment(4))]
+    release = write_release(tmp_path, patients=[patient(1)], admissions=rows)
+    name = "index admissions with an outcome inside the grace"
+    for kept in ("keep", "exclude"):
+        config = MIMICCohortConfig(index="every", note_grace_hours=72, early_events=kept)
+        assert build_rows(release, config).notes[name] == 1
 
 
 @pytest.mark.parametrize(
