@@ -4,6 +4,7 @@ Letters of every shape in the project: B rows, M modalities, D width of the repr
 P patterns, K folds, R bootstrap replicates.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -11,6 +12,22 @@ import torch
 from torch import Tensor
 
 from data_modules import patterns
+
+Change = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Items:
+    """What a modality holds for some rows of a batch, any number of items a row: documents, films, or their vectors.
+
+    Attributes:
+        row: (n,) int64, the position in the batch of the row that an item belongs to, rising.
+        values: name -> tensor; its first dimension counts items, or parts of items (the windows of a document) that
+            name their item in a tensor of their own.
+    """
+
+    row: Tensor
+    values: dict[str, Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,8 +38,8 @@ class Batch:
         row_id: (B,) int64, the cohort's row ids.
         subject: (B,) int64, dense subject index; rows of one person share it.
         present: (B, M) bool, True = observed, in the cohort's order of modalities.
-        inputs: modality name -> (B, width) float32; what stands in the rows of an absent modality is
-            undefined and may be NaN.
+        inputs: modality name -> (B, width) float32, or items that only present rows have; what stands in the
+            rows of an absent modality is undefined and may be NaN.
         label: (B, T) float32, 0 or 1; undefined where unknown.
         label_mask: (B, T) bool, True = the label is known.
     """
@@ -30,7 +47,7 @@ class Batch:
     row_id: Tensor
     subject: Tensor
     present: Tensor
-    inputs: dict[str, Tensor]
+    inputs: dict[str, Tensor | Items]
     label: Tensor
     label_mask: Tensor
 
@@ -50,12 +67,14 @@ class Batch:
         """The same batch in page-locked memory, for asynchronous copies to a GPU."""
         return self._map(lambda tensor: tensor.pin_memory())
 
-    def _map(self, change: Any) -> "Batch":
-        moved: dict[str, Any] = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, dict):
-                moved[field.name] = {name: change(tensor) for name, tensor in value.items()}
-            else:
-                moved[field.name] = change(value)
-        return Batch(**moved)
+    def _map(self, change: Change) -> "Batch":
+        return Batch(**{field.name: _changed(getattr(self, field.name), change) for field in fields(self)})
+
+
+def _changed(value: Any, change: Change) -> Any:
+    """Apply a change to every tensor of a value."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, Items):
+        return Items(row=change(value.row), values=_changed(value.values, change))
+    return {name: _changed(entry, change) for name, entry in value.items()}

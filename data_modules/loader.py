@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import polars as pl
@@ -11,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from data_modules.batch import Batch
+from data_modules.batch import Batch, Items
 from data_modules.cohorts.columns import LABEL, PRESENT
 from data_modules.features.store import BoolArray, FloatArray, Statistics, open_present, open_values
 
@@ -66,16 +67,31 @@ class ModalityArray:
         return values.sub_(mean).div_(scale).clamp_(-CLIP, CLIP).nan_to_num_(0.0)
 
 
+class Store(Protocol):
+    """What a modality is read from: arrays, or items of rows."""
+
+    @property
+    def width(self) -> int:
+        """Floats a row, or an item, once it is a vector."""
+
+    @property
+    def present(self) -> BoolArray | None:
+        """(N,) bool, the rows that have something; None where the cohort's own presence tells."""
+
+    def gather(self, rows: NDArray[np.int64]) -> Tensor | Items:
+        """The values of rows."""
+
+
 class CohortArrays:
     """A cohort as arrays, read by row ids.
 
     Args:
         cohort: the rows of `cohort.parquet`, sorted by `row_id`.
         tasks: T tasks.
-        arrays: modality name -> array, in the order of the pattern's bits.
+        arrays: modality name -> array or items, in the order of the pattern's bits.
     """
 
-    def __init__(self, cohort: pl.DataFrame, tasks: Sequence[str], arrays: Mapping[str, ModalityArray]) -> None:
+    def __init__(self, cohort: pl.DataFrame, tasks: Sequence[str], arrays: Mapping[str, Store]) -> None:
         labels = cohort.select(LABEL + task for task in tasks)
         present = cohort.select(PRESENT + name for name in arrays)
         self.arrays = dict(arrays)

@@ -57,6 +57,8 @@ class Encoders(nn.Module):
         encodings = []
         for position, (name, encoder) in enumerate(zip(self.names, self.encoders.values(), strict=True)):
             present = batch.present[:, position, None]
-            values = torch.where(present, batch.inputs[name], 0.0)
+            given = batch.inputs[name]
+            assert isinstance(given, Tensor)
+            values = torch.where(present, given, 0.0)
             encodings.append(torch.where(present, encoder(values), 0.0))
         return torch.stack(encodings, dim=1)
