@@ -107,6 +107,12 @@ class CohortDataModule(LightningDataModule):
         names = [modality.name for modality in self.modalities]
         return [int(entry["pattern"]) for entry in count_patterns(self.cohort, names)]
 
+    @property
+    def varying(self) -> Tensor:
+        """(M,) bool, modalities that some train rows have and others lack."""
+        present = self.arrays.present[self.rows("train")]
+        return present.any(0) & ~present.all(0)
+
     def rows(self, split: str) -> Tensor:
         """(N,) int64 row ids of a split."""
         chosen = self.cohort.filter(pl.col("split") == split)["row_id"]

@@ -80,7 +80,13 @@ def build_module(config: ExperimentConfig, datamodule: CohortDataModule) -> MMNA
         "modalities": [modality.to_dict() for modality in datamodule.modalities],
         "tasks": datamodule.tasks,
     }
-    model = MMNARModel(datamodule.modalities, len(datamodule.tasks), config.model)
+    model = MMNARModel(
+        datamodule.modalities,
+        len(datamodule.tasks),
+        config.model,
+        auxiliary=config.objective.auxiliary,
+        assignable=datamodule.varying,
+    )
     return MMNARModule(model, Objective(datamodule.tasks, config.objective), config.optim, hyperparameters)
 
 

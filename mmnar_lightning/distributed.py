@@ -1,5 +1,8 @@
-"""Ranks: how many there are, and sums over all of them."""
+"""Ranks: how many there are, sums over all of them, and rows of all of them."""
 
+from typing import Any
+
+import torch
 import torch.distributed as dist
 from torch import Tensor
 
@@ -7,6 +10,11 @@ from torch import Tensor
 def world_size() -> int:
     """Number of processes that train together; 1 outside of a group."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Number of this process among those that train together; 0 outside of a group."""
+    return dist.get_rank() if world_size() > 1 else 0
 
 
 def sum_over_ranks(value: Tensor) -> Tensor:
@@ -20,3 +28,50 @@ def sum_over_ranks(value: Tensor) -> Tensor:
     if world_size() > 1:
         dist.all_reduce(total)
     return total
+
+
+def num_rows_of_ranks(num_rows: int, device: torch.device) -> list[int]:
+    """How many rows every rank holds, in the order of the ranks; every rank must call it."""
+    if world_size() == 1:
+        return [num_rows]
+    counts = torch.zeros(world_size(), dtype=torch.int64, device=device)
+    counts[rank()] = num_rows
+    return [int(count) for count in sum_over_ranks(counts)]
+
+
+def gather_rows(value: Tensor, num_rows: list[int]) -> Tensor:
+    """Rows of all ranks, in the order of the ranks, with gradients; every rank must call it.
+
+    The gradient that a rank gets for its own rows is the sum over what all ranks made of them.
+
+    Args:
+        value: (b, ...) rows of this rank; ranks may hold different numbers of them.
+        num_rows: as `num_rows_of_ranks` gives them.
+
+    Returns:
+        (N, ...), the rows of all ranks.
+    """
+    if world_size() == 1:
+        return value
+    gathered: Tensor = _Gather.apply(value, num_rows)
+    return gathered
+
+
+class _Gather(torch.autograd.Function):
+    """Gather forwards; backwards the sum over ranks, cut to the rows of this one."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, num_rows: list[int]) -> Tensor:
+        ctx.num_rows = num_rows
+        padded = value.new_zeros(max(num_rows), *value.shape[1:])
+        padded[: len(value)] = value
+        parts = [torch.empty_like(padded) for _ in num_rows]
+        dist.all_gather(parts, padded)
+        return torch.cat([part[:count] for part, count in zip(parts, num_rows, strict=True)])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        total = gradients[0].contiguous().clone()
+        dist.all_reduce(total)
+        start = sum(ctx.num_rows[: rank()])
+        return total[start : start + ctx.num_rows[rank()]], None

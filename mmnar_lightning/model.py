@@ -1,16 +1,33 @@
-"""The model: encoders, fusion conditioned on the pattern, task heads."""
+"""The model: encoders, fusion conditioned on the pattern, task heads, and what tells a modality from the others."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from data_modules.batch import Batch
 from data_modules.vocabulary import Modality
+from mmnar_lightning.nn.decoders import AssignmentHead, Decoders
 from mmnar_lightning.nn.encoders import Encoders
 from mmnar_lightning.nn.fusion import Fusion, FusionConfig
 from mmnar_lightning.nn.heads import TaskHeads
-from mmnar_lightning.outputs import ModelOutputs
+from mmnar_lightning.nn.hiding import Hiding, drop, hide
+from mmnar_lightning.nn.mlp import projection
+from mmnar_lightning.outputs import LeaveOneOut, ModelOutputs
+
+
+@dataclass(kw_only=True)
+class LeaveOneOutConfig:
+    """How modalities are hidden for the auxiliary terms."""
+
+    sampled: int = 0
+    """Present modalities hidden from each row of a step, drawn at random; 0 hides each in turn."""
+
+    def __post_init__(self) -> None:
+        """Refuse a negative number."""
+        if self.sampled < 0:
+            raise ValueError(f"model.loo.sampled={self.sampled} must be at least 0 (0 = each modality in turn)")
 
 
 @dataclass(kw_only=True)
@@ -19,26 +36,116 @@ class ModelConfig:
 
     fusion: FusionConfig = field(default_factory=FusionConfig)
     """Width, heads, blocks, dropout."""
+    loo: LeaveOneOutConfig = field(default_factory=LeaveOneOutConfig)
+    """Leave-one-out fusions."""
+    modality_dropout: float = 0.0
+    """Probability of dropping a present modality in training, never the last one; the paper's model has none."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no probability."""
+        if not 0 <= self.modality_dropout < 1:
+            raise ValueError(f"model.modality_dropout={self.modality_dropout} must be in [0, 1)")
 
 
 class MMNARModel(nn.Module):
-    """CRL-MMNAR's backbone for any number of modalities and tasks.
+    """CRL-MMNAR for any number of modalities and tasks.
+
+    In training the outputs hold what the auxiliary terms need. The fusions of a row and of its copies with one
+    modality hidden are one batched call; encoders run once.
 
     Args:
         modalities: M modalities, in the order of the pattern's bits.
         num_tasks: T.
         config: its parts.
+        auxiliary: which of `reconstruction`, `contrast` and `assignment` are trained; the others have no parameters.
+        assignable: (M,) bool, modalities whose presence varies among the train rows; None = all.
     """
 
-    def __init__(self, modalities: Sequence[Modality], num_tasks: int, config: ModelConfig) -> None:
+    assignable: Tensor
+
+    def __init__(
+        self,
+        modalities: Sequence[Modality],
+        num_tasks: int,
+        config: ModelConfig,
+        auxiliary: Collection[str] = (),
+        assignable: Tensor | None = None,
+    ) -> None:
         super().__init__()
-        dim, dropout = config.fusion.dim, config.fusion.dropout
+        dim, dropout, count = config.fusion.dim, config.fusion.dropout, len(modalities)
+        self.config = config
         self.encoders = Encoders(modalities, dim, dropout)
-        self.fusion = Fusion(len(modalities), config.fusion)
+        self.fusion = Fusion(count, config.fusion)
         self.heads = TaskHeads(num_tasks, dim, dropout)
+        self.decoders = Decoders(count, dim, dropout) if {"reconstruction", "contrast"} & set(auxiliary) else None
+        self.contrast = projection(dim, dim, dropout) if "contrast" in auxiliary else None
+        self.assignment = AssignmentHead(count, dim, dropout) if "assignment" in auxiliary else None
+        self.register_buffer("assignable", torch.ones(count, dtype=torch.bool) if assignable is None else assignable)
+
+    @property
+    def has_auxiliary(self) -> bool:
+        """Whether anything is told of a modality from the others."""
+        return self.decoders is not None or self.assignment is not None
 
     def forward(self, batch: Batch) -> ModelOutputs:
-        """Encode, fuse and predict."""
+        """Encode, fuse and predict; in training also hide each modality in turn."""
+        if not self.training:
+            return self._predict(batch)
+        shown = replace(batch, present=drop(batch.present, self.config.modality_dropout))
+        if not self.has_auxiliary:
+            return self._predict(shown)
+        encodings = self.encoders(shown)
+        hiding = hide(shown.present, self.config.loo.sampled)
+        representation, without = self._leave_one_out(encodings, shown.present, hiding)
+        assignable = self.assignable & (shown.present == batch.present)
+        return ModelOutputs(
+            logits=self.heads(representation),
+            representation=representation,
+            encodings=encodings,
+            leave_one_out=self._tell(encodings, without, shown.present, hiding.weight, assignable),
+        )
+
+    @torch.no_grad()
+    def propensities(self, batch: Batch) -> Tensor:
+        """P(present_m = 1 | the rest), (B, M) float.
+
+        Raises:
+            ValueError: when the model has no assignment head.
+        """
+        if self.assignment is None:
+            raise ValueError("objective.assignment=0: this model has no assignment head, and so no propensities")
+        encodings = self.encoders(batch)
+        _, without = self._leave_one_out(encodings, batch.present, hide(batch.present, 0))
+        return torch.sigmoid(self.assignment(without))
+
+    def _predict(self, batch: Batch) -> ModelOutputs:
         encodings = self.encoders(batch)
         representation = self.fusion(encodings, batch.present)
         return ModelOutputs(logits=self.heads(representation), representation=representation, encodings=encodings)
+
+    def _leave_one_out(self, encodings: Tensor, present: Tensor, hiding: Hiding) -> tuple[Tensor, Tensor]:
+        """h, (B, D), and h without each modality, (B, M, D); without one that is absent, or not hidden, it is h."""
+        num_rows, count, dim = encodings.shape
+        shown = torch.cat([present[:, None], hiding.reduced(present)], dim=1)
+        copies = shown.shape[1]
+        repeated = encodings[:, None].expand(-1, copies, -1, -1).reshape(-1, count, dim)
+        fused = self.fusion(repeated, shown.flatten(0, 1)).view(num_rows, copies, dim)
+        place = hiding.modality[..., None].expand(-1, -1, dim)
+        return fused[:, 0], fused[:, :1].expand(-1, count, -1).scatter(1, place, fused[:, 1:])
+
+    def _tell(
+        self, encodings: Tensor, without: Tensor, present: Tensor, weight: Tensor, assignable: Tensor
+    ) -> LeaveOneOut:
+        """Reconstructions and assignments from h without each modality."""
+        reconstructions = self.decoders(without) if self.decoders is not None else None
+        projected = None
+        if self.contrast is not None:
+            projected = self.contrast(encodings), self.contrast(reconstructions)
+        return LeaveOneOut(
+            present=present,
+            weight=weight,
+            reconstructions=reconstructions,
+            projected=projected,
+            assignment=self.assignment(without) if self.assignment is not None else None,
+            assignment_weight=weight * assignable,
+        )

@@ -39,7 +39,7 @@ class MMNARModule(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of a batch."""
         terms = self.objective.terms(self(batch), batch)
-        loss: Tensor = self.objective(terms)
+        loss: Tensor = self.objective(terms, self.current_epoch)
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # the Trainer's own argument, set untyped
         if (self.trainer.fit_loop.total_batch_idx + 1) % every == 0:
             self.log("train/loss", loss, prog_bar=True, batch_size=len(batch))

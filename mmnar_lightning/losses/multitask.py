@@ -1,4 +1,4 @@
-"""Multitask prediction: binary cross-entropy where the label is known (docs/method.md, section 3)."""
+"""Multitask prediction: cross-entropy or focal loss where the label is known (docs/method.md, section 3)."""
 
 import torch
 from torch import Tensor
@@ -6,9 +6,14 @@ from torch.nn import functional
 
 from mmnar_lightning.distributed import sum_over_ranks, world_size
 
+TINY = 1e-12
+"""A power below 1 has no finite slope at 0."""
 
-def masked_cross_entropy(logits: Tensor, label: Tensor, label_mask: Tensor) -> Tensor:
+
+def masked_cross_entropy(logits: Tensor, label: Tensor, label_mask: Tensor, focal_gamma: float = 0.0) -> Tensor:
     """Mean cross-entropy of every task over its known labels, on all ranks.
+
+    With `focal_gamma` each row counts (1 − probability of its label)^gamma (Lin et al., 2017).
 
     Each rank returns world size · its sum / the count of all ranks, so that the mean over ranks that DDP takes of
     the gradients is the gradient of the global mean.
@@ -17,6 +22,7 @@ def masked_cross_entropy(logits: Tensor, label: Tensor, label_mask: Tensor) -> T
         logits: (B, T) float.
         label: (B, T) float, 0 or 1; undefined where unknown.
         label_mask: (B, T) bool, True = known.
+        focal_gamma: at least 0; 0 is cross-entropy.
 
     Returns:
         (T,) float; a differentiable zero for a task without a known label.
@@ -27,6 +33,9 @@ def masked_cross_entropy(logits: Tensor, label: Tensor, label_mask: Tensor) -> T
     """
     known = torch.where(label_mask, label, 0.0)
     each = functional.binary_cross_entropy_with_logits(logits, known, reduction="none")
+    if focal_gamma > 0:
+        missed = -torch.expm1(-each)
+        each = each * missed.clamp(min=TINY) ** focal_gamma
     total = torch.where(label_mask, each, 0.0).sum(0)
     count = sum_over_ranks(label_mask.sum(0))
     return world_size() * total / count.clamp(min=1)

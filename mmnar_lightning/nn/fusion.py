@@ -21,6 +21,8 @@ class FusionConfig:
     """Self-attention blocks over the modality tokens."""
     dropout: float = 0.1
     """Probability of dropping a hidden unit in projections."""
+    conditioned: bool = True
+    """Whether gates and representation depend on the missingness pattern itself; false is an ablation."""
 
     def __post_init__(self) -> None:
         """Refuse what does not fit together."""
@@ -70,7 +72,7 @@ class Fusion(nn.Module):
 
     With z = MLP(present): gate_m = sigmoid(W_m z + b_m), token_m = present_m · (gate_m ⊙ e_m + type_m); the
     representation is the mean of the blocks' outputs over present tokens, or a learned `empty` where there is none,
-    plus a linear map of z.
+    plus a linear map of z. Without conditioning the gates are 1 and there is no z.
 
     Args:
         num_modalities: M.
@@ -80,12 +82,14 @@ class Fusion(nn.Module):
     def __init__(self, num_modalities: int, config: FusionConfig) -> None:
         super().__init__()
         dim = config.dim
-        self.pattern = projection(num_modalities, dim, config.dropout)
-        self.gate = nn.Linear(dim, num_modalities * dim)
+        self.conditioned = config.conditioned
+        if self.conditioned:
+            self.pattern = projection(num_modalities, dim, config.dropout)
+            self.gate = nn.Linear(dim, num_modalities * dim)
+            self.conditioning = nn.Linear(dim, dim)
         self.modality = nn.Parameter(torch.randn(num_modalities, dim) * 0.02)
         self.blocks = nn.ModuleList(Block(dim, config.num_heads) for _ in range(config.num_blocks))
         self.empty = nn.Parameter(torch.zeros(dim))
-        self.conditioning = nn.Linear(dim, dim)
 
     def forward(self, encodings: Tensor, present: Tensor) -> Tensor:
         """Fuse.
@@ -97,14 +101,20 @@ class Fusion(nn.Module):
         Returns:
             (B, D) float, finite for every row, whatever is absent.
         """
+        if not self.conditioned:
+            return self._fuse(encodings, present)
         pattern = self.pattern(present.to(encodings.dtype))
         gate = torch.sigmoid(self.gate(pattern)).view_as(encodings)
+        fused: Tensor = self._fuse(gate * encodings, present) + self.conditioning(pattern)
+        return fused
+
+    def _fuse(self, gated: Tensor, present: Tensor) -> Tensor:
+        """Attend over present tokens and take their mean, (B, D)."""
         shown = present.unsqueeze(-1)
-        tokens = torch.where(shown, gate * encodings + self.modality, 0.0)
+        tokens = torch.where(shown, gated + self.modality, 0.0)
         anything = present.any(dim=1, keepdim=True)
         attended = present | ~anything
         for block in self.blocks:
             tokens = block(tokens, attended)
         pooled = torch.where(shown, tokens, 0.0).sum(1) / present.sum(1, keepdim=True).clamp(min=1)
-        fused: Tensor = torch.where(anything, pooled, self.empty) + self.conditioning(pattern)
-        return fused
+        return torch.where(anything, pooled, self.empty)

@@ -1,0 +1,26 @@
+"""The clinician's assignment: whether a modality is there, told from the others (docs/method.md, section 2)."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from mmnar_lightning.distributed import sum_over_ranks, world_size
+
+
+def assignment(logits: Tensor, present: Tensor, weight: Tensor) -> Tensor:
+    """Binary cross-entropy of presence, mean over rows and modalities.
+
+    Args:
+        logits: (B, M) float, of P(present_m = 1 | the rest).
+        present: (B, M) bool.
+        weight: (B, M) float, at least 0; 0 leaves an entry out.
+
+    Returns:
+        Scalar: world size · the sum of this rank / the weight of all ranks; a differentiable zero without an entry.
+
+    >>> round(assignment(torch.zeros(1, 2), torch.tensor([[True, False]]), torch.ones(1, 2)).item(), 4)
+    0.6931
+    """
+    each = functional.binary_cross_entropy_with_logits(logits, present.to(logits.dtype), reduction="none")
+    total = torch.where(weight > 0, weight * each, 0.0).sum()
+    return world_size() * total / sum_over_ranks(weight.sum()).clamp(min=1)

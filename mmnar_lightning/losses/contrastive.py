@@ -1,0 +1,57 @@
+"""Contrast between a modality's encoding and its reconstruction (CRL-MMNAR; docs/method.md, section 2)."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from mmnar_lightning.distributed import gather_rows, num_rows_of_ranks, rank, sum_over_ranks, world_size
+
+
+def symmetric_infonce(first: Tensor, second: Tensor, valid: Tensor, subject: Tensor, temperature: float) -> Tensor:
+    """Symmetric InfoNCE (van den Oord et al., 2018), within each modality, over the rows of all ranks.
+
+    A row's positive is the same row on the other side; its negatives are valid rows of other subjects, on all ranks.
+
+    Args:
+        first: (B, M, D) float, projected encodings.
+        second: (B, M, D) float, projected reconstructions.
+        valid: (B, M) bool, the entries that take part.
+        subject: (B,) int64.
+        temperature: above 0.
+
+    Returns:
+        Scalar: the mean over valid rows of every modality with at least two of them on all ranks, then over these
+        modalities; a differentiable zero where there is none.
+
+    >>> same = functional.normalize(torch.eye(2), dim=-1)[:, None]
+    >>> loss = symmetric_infonce(same, same, torch.ones(2, 1, dtype=torch.bool), torch.arange(2), 1.0)
+    >>> round(loss.item(), 4)  # log(1 + e^-1)
+    0.3133
+    """
+    num_rows = num_rows_of_ranks(len(subject), subject.device)
+    first, second = functional.normalize(first, dim=-1), functional.normalize(second, dim=-1)
+    allowed, own = _candidates(valid, subject, num_rows)
+    forward = _rows(first, gather_rows(second, num_rows), allowed, own, temperature)
+    backward = _rows(second, gather_rows(first, num_rows), allowed, own, temperature)
+    total = torch.where(valid.T, (forward + backward) / 2, 0.0).sum(1)
+    count = sum_over_ranks(valid.sum(0))
+    taken = count >= 2
+    per_modality = torch.where(taken, total / count.clamp(min=1), 0.0)
+    return world_size() * per_modality.sum() / taken.sum().clamp(min=1)
+
+
+def _candidates(valid: Tensor, subject: Tensor, num_rows: list[int]) -> tuple[Tensor, Tensor]:
+    """What a row is compared with: (M, B, N) bool, the row itself included, and its own position, (B,) int64."""
+    others = gather_rows(subject, num_rows)
+    own = sum(num_rows[: rank()]) + torch.arange(len(subject), device=subject.device)
+    negative = (subject[:, None] != others) & gather_rows(valid.to(torch.uint8), num_rows).bool().T[:, None]
+    itself = own[:, None] == torch.arange(len(others), device=subject.device)
+    return negative | itself, own
+
+
+def _rows(anchor: Tensor, candidate: Tensor, allowed: Tensor, own: Tensor, temperature: float) -> Tensor:
+    """−log of the share of the positive, (M, B)."""
+    similarity = torch.einsum("bmd,nmd->mbn", anchor, candidate) / temperature
+    similarity = similarity.masked_fill(~allowed, -torch.inf)
+    positive = similarity.gather(2, own.expand(len(similarity), -1)[..., None]).squeeze(-1)
+    return similarity.logsumexp(-1) - positive

@@ -1,0 +1,27 @@
+"""Reconstruction of a hidden modality's encoding (CRL-MMNAR; docs/method.md, section 2)."""
+
+import torch
+from torch import Tensor
+
+from mmnar_lightning.distributed import sum_over_ranks, world_size
+
+
+def reconstruction(reconstructions: Tensor, encodings: Tensor, weight: Tensor) -> Tensor:
+    """Mean over rows and modalities of ‖ê_m − stopgrad(e_m)‖² / D.
+
+    Without the stop-gradient the encoders win by collapsing.
+
+    Args:
+        reconstructions: (B, M, D) float, ê.
+        encodings: (B, M, D) float, e.
+        weight: (B, M) float, at least 0; 0 leaves an entry out.
+
+    Returns:
+        Scalar: world size · the sum of this rank / the weight of all ranks; a differentiable zero without an entry.
+
+    >>> reconstruction(torch.ones(1, 2, 4), torch.zeros(1, 2, 4), torch.tensor([[1.0, 0.0]]))
+    tensor(1.)
+    """
+    error = (reconstructions - encodings.detach()).square().mean(-1)
+    total = torch.where(weight > 0, weight * error, 0.0).sum()
+    return world_size() * total / sum_over_ranks(weight.sum()).clamp(min=1)
