@@ -12,6 +12,7 @@ from torch import Tensor
 
 from data_modules import stage
 from data_modules.build import COHORT, MODALITIES, build_cohort
+from data_modules.cohorts import splits
 from data_modules.cohorts.columns import PRESENT, validate
 from data_modules.cohorts.config import ReleaseCohortConfig
 from data_modules.cohorts.presence import count_patterns
@@ -117,6 +118,17 @@ class CohortDataModule(LightningDataModule):
         """(N,) int64 row ids of a split."""
         chosen = self.cohort.filter(pl.col("split") == split)["row_id"]
         return torch.from_numpy(chosen.cast(pl.Int64).to_numpy(writable=True))
+
+    def calibration_half(self, half: splits.Half) -> Tensor:
+        """(N,) int64 row ids of a half of the calibration split; no subject is in both halves.
+
+        Args:
+            half: A gives the rectifier of the training loss, B the one of the output. Under
+                `cohort.split.crossfit_fold=k`, B is fold k and A the next one; otherwise a hash of the subject tells.
+        """
+        drawn = self.manifest["config"]["split"]
+        rows = splits.calibration_half(self.cohort, half, drawn["salt"], drawn["crossfit_fold"])
+        return torch.from_numpy(rows.cast(pl.Int64).to_numpy(writable=True))
 
     def _ranks(self) -> dict[str, int]:
         trainer = self.trainer
