@@ -93,7 +93,7 @@ def test_depends_on_rows_and_seed_only(monkeypatch, levels):
 
 def test_chunks_bound_the_memory():
     data = mixed(seed=4, levels=10)
-    largest = max(weight.numel() for weight in intervals._Sample.of(*data).draw(20_000, seed=0))
+    largest = max(weight.numel() for weight in intervals._Sample.of(*data).draw(20_000, np.random.default_rng(0)))
     assert largest <= intervals.CHUNK_ELEMENTS
 
 
