@@ -1,4 +1,4 @@
-"""The commands: build the parts, run them, write what they leave."""
+"""The commands: build the parts and run them."""
 
 import os
 import time
@@ -14,14 +14,12 @@ from data_modules import stage
 from data_modules.cohorts.labels import check_classes
 from data_modules.datamodule import CohortDataModule
 from data_modules.simulate.release import simulate
-from mmnar_lightning import build, folders, results
+from mmnar_lightning import build, evaluation, folders
 from mmnar_lightning.callbacks.pattern_metrics import PatternMetrics
 from mmnar_lightning.config import ConfigError, ExperimentConfig
-from mmnar_lightning.console import progress, say, show, warn
-from mmnar_lightning.metrics.functional import reliability_curve
-from mmnar_lightning.metrics.intervals import METRICS
+from mmnar_lightning.console import progress, say, warn
 from mmnar_lightning.module import MMNARModule
-from mmnar_lightning.report import figures
+from mmnar_lightning.report.tables import show_cohort
 
 SIMULATED = (
     "simulated data: no release was named, so patients are drawn from the causal model of docs/simulation.md; "
@@ -47,7 +45,7 @@ def make_cohort(config: ExperimentConfig) -> Path:
     started = time.monotonic()
     folder = datamodule.build()
     manifest = stage.read_json(folder / stage.MANIFEST)
-    _show_cohort(manifest, config.privacy.min_count)
+    show_cohort(manifest, config.privacy.min_count)
     for line in manifest["dropped"]:
         warn(line)
     say(f"cohort: {folder} ({time.monotonic() - started:.1f} s)")
@@ -68,8 +66,8 @@ def train(config: ExperimentConfig) -> Path:
     trainer = build.build_trainer(config, datamodule, folder, metrics, part)
     say(f"run: {folder}{' (resumed)' if resumed else ''}")
     _fit(trainer, module, datamodule, folder / folders.LAST if resumed else None)
-    if _evaluated(folder):
-        _show_before(folder, config)
+    if evaluation.is_done(folder):
+        evaluation.show_again(folder, config)
     elif config.evaluate:
         _evaluate(config, datamodule, folder, trainer, metrics)
     _finish(folder, trainer)
@@ -93,8 +91,8 @@ def evaluate(config: ExperimentConfig) -> Path:
     folder = Path(config.run) if config.run else folders.newest_run(config, folders.BEST)
     if not (folder / folders.BEST).is_file():
         raise ConfigError(f"run={config.run}: {folder} holds no {folders.BEST}")
-    if _evaluated(folder):
-        _show_before(folder, config)
+    if evaluation.is_done(folder):
+        evaluation.show_again(folder, config)
         return folder
     config = folders.settings_of(folder, config)
     datamodule = _open(config)
@@ -106,15 +104,6 @@ def evaluate(config: ExperimentConfig) -> Path:
     return folder
 
 
-def _evaluated(folder: Path) -> bool:
-    return (folder / folders.RESULTS).is_file()
-
-
-def _show_before(folder: Path, config: ExperimentConfig) -> None:
-    say(f"{folder} was evaluated before; the test split is read once")
-    _show_results(stage.read_json(folder / folders.RESULTS)["tasks"], config)
-
-
 def _open(config: ExperimentConfig) -> CohortDataModule:
     """Build and open the cohort, and say what a person must know of it."""
     datamodule = build.build_datamodule(config)
@@ -122,7 +111,7 @@ def _open(config: ExperimentConfig) -> CohortDataModule:
     datamodule.setup()
     if config.evaluate and not len(datamodule.rows("test")):
         raise ConfigError("the test split has no row; raise cohort.split.test, or train with evaluate=false")
-    _show_cohort(datamodule.manifest, config.privacy.min_count)
+    show_cohort(datamodule.manifest, config.privacy.min_count)
     _say_dropped(datamodule)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -150,7 +139,8 @@ def _evaluate(
     module.load_state_dict(checkpoint["state_dict"])
     trainer.test(module, datamodule=datamodule, verbose=False)
     if trainer.is_global_zero:
-        _write_results(config, datamodule, folder, metrics, checkpoint)
+        fitted = {"epoch": checkpoint["epoch"], "step": checkpoint["global_step"]}
+        evaluation.write(config, datamodule, folder, metrics.rows, fitted)
 
 
 def _read_checkpoint(path: Path, datamodule: CohortDataModule) -> dict[str, Any]:
@@ -163,99 +153,6 @@ def _read_checkpoint(path: Path, datamodule: CohortDataModule) -> dict[str, Any]
             "cohort folder, that the run was trained on, as it was then"
         )
     return checkpoint
-
-
-def _write_results(
-    config: ExperimentConfig,
-    datamodule: CohortDataModule,
-    folder: Path,
-    metrics: PatternMetrics,
-    checkpoint: dict[str, Any],
-) -> None:
-    rows, tasks, num_modalities = metrics.rows, datamodule.tasks, len(datamodule.modalities)
-    subject = datamodule.arrays.subject[rows["row_id"]]
-    results.predictions(rows, datamodule.cohort, tasks, num_modalities).write_parquet(folder / "predictions.parquet")
-    scored = results.score(
-        rows,
-        subject,
-        tasks,
-        datamodule.patterns,
-        num_modalities,
-        num_replicates=config.evaluation.num_replicates,
-        seed=config.seed,
-    )
-    content = {
-        "experiment": config.experiment,
-        "run_id": folder.name,
-        "seed": config.seed,
-        "dataset": config.dataset,
-        "simulated": datamodule.manifest["simulated"],
-        "cohort": datamodule.manifest["fingerprint"],
-        "versions": datamodule.manifest["versions"],
-        "modalities": [modality.name for modality in datamodule.modalities],
-        "dropped": [*datamodule.manifest["dropped"], *datamodule.left_out],
-        "checkpoint": {"epoch": checkpoint["epoch"], "step": checkpoint["global_step"]},
-        "split": {"name": "test", "rows": len(subject), "subjects": len(torch.unique(subject))},
-        "intervals": {"level": 0.95, "num_replicates": config.evaluation.num_replicates, "clusters": "subjects"},
-        "tasks": scored,
-    }
-    _draw(config, rows, scored, tasks, folder / "figures")
-    stage.write_json(folder / folders.RESULTS, content)
-    _show_results(scored, config)
-
-
-def _draw(
-    config: ExperimentConfig, rows: dict[str, Any], scored: dict[str, Any], tasks: list[str], folder: Path
-) -> None:
-    masked = results.mask_cells(scored, config.privacy.min_count)
-    title = "simulated data" if config.simulated else None
-    for metric in METRICS:
-        figures.save(figures.interval_plot(masked, metric, title), folder / f"{metric}.png")
-    curves = {}
-    for column, task in enumerate(tasks):
-        known = rows["label_mask"][:, column]
-        if int(known.sum()) >= config.privacy.min_count:
-            num_bins = min(10, int(known.sum()) // max(1, config.privacy.min_count))
-            probability, label = rows["probability"][known, column], rows["label"][known, column]
-            curves[task] = reliability_curve(probability, label, num_bins=num_bins)
-    if curves:
-        figures.save(figures.reliability_plot(curves, title), folder / "reliability.png")
-
-
-def _show_results(scored: dict[str, Any], config: ExperimentConfig) -> None:
-    min_count = config.privacy.min_count
-    header = ["pattern", "rows (positive)", *(name.replace("_", " ") for name in METRICS)]
-    for task, cells in results.mask_cells(scored, min_count).items():
-        rows = results.table_rows(cells)
-        hidden = 1 + len(cells["patterns"]) - len(rows)
-        data = ", simulated data" if config.simulated else ""
-        show(f"{task}, test split{data}, 95 % intervals clustered by subject", header, rows)
-        if hidden:
-            say(f"patterns with fewer than {min_count} rows, masked here but not in results.json: {hidden}")
-
-
-def _show_cohort(manifest: dict[str, Any], min_count: int) -> None:
-    left = [
-        [entry["rule"], *(_count(entry[key], min_count) for key in ("rows", "subjects"))]
-        for entry in manifest["attrition"]
-    ]
-    show("attrition", ["rule", "rows", "subjects"], left)
-    names = ", ".join(modality["name"] for modality in manifest["modalities"])
-    shown = [
-        [entry["label"], entry["present"], _count(entry["rows"], min_count)]
-        for entry in manifest["patterns"][: figures.MAX_PATTERNS]
-    ]
-    show(f"patterns of {names}", ["pattern", "present", "rows"], shown)
-    if "hospitals with" in manifest["counts"]:
-        found = manifest["counts"]["hospitals with"].items()
-        rows = [[name, _count(count, min_count)] for name, count in found]
-        show(
-            f"presence by hospital, of {manifest['counts']['hospitals']}", ["modality", "hospitals that have it"], rows
-        )
-
-
-def _count(count: int, min_count: int) -> str:
-    return str(count) if count == 0 or count >= min_count else f"< {min_count}"
 
 
 def _finish(folder: Path, trainer: Trainer) -> None:
