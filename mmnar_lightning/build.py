@@ -87,6 +87,7 @@ def build_module(config: ExperimentConfig, datamodule: CohortDataModule) -> MMNA
         config.model,
         auxiliary=config.objective.auxiliary,
         assignable=datamodule.varying,
+        axes=datamodule.axes(config.model.encoder.components),
     )
     return MMNARModule(model, Objective(datamodule.tasks, config.objective), config.optim, hyperparameters)
 
