@@ -25,6 +25,7 @@ from mmnar_lightning.callbacks.reproducibility import StepSeed
 from mmnar_lightning.config import ConfigError, ExperimentConfig, to_plain
 from mmnar_lightning.console import progress
 from mmnar_lightning.embed import embed
+from mmnar_lightning.folders import run_id
 from mmnar_lightning.model import MMNARModel
 from mmnar_lightning.module import MMNARModule
 from mmnar_lightning.objective import Objective
@@ -154,8 +155,8 @@ def build_loggers(config: ExperimentConfig, folder: Path, part: int) -> list[Log
         import wandb
 
         logger = WandbLogger(
-            name=f"{config.experiment}/{folder.name}",
-            id=folder.name,
+            name=f"{config.experiment}/{run_id(folder)}",
+            id=run_id(folder),
             project=config.wandb.project,
             entity=config.wandb.entity,
             group=config.experiment,

@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(command: str, config: object) -> int:
-    from mmnar_lightning import doctor, runs
+    from mmnar_lightning import doctor, protocols, runs
     from mmnar_lightning.config import ExperimentConfig
 
     assert isinstance(config, ExperimentConfig)
@@ -44,8 +44,8 @@ def _run(command: str, config: object) -> int:
         return 0 if doctor.examine(config) else 1
     run = {
         "cohort": runs.make_cohort,
-        "train": runs.train,
-        "evaluate": runs.evaluate,
+        "train": protocols.train,
+        "evaluate": protocols.evaluate,
         "simulate": runs.make_release,
     }
     run[command](config)

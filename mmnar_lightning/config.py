@@ -88,11 +88,17 @@ class TrainerConfig:
 class EvaluationConfig:
     """How the test split is scored."""
 
+    protocol: Literal["split", "kfold"] = "split"
+    """One test split, or one run for each of `cohort.split.num_folds` folds, in which that fold is test."""
+    num_seeds: int = 1
+    """Runs that differ in their seed alone: `seed`, `seed` + 1, ...; their metrics are averaged."""
     num_replicates: int = 1000
     """Bootstrap replicates of every interval."""
 
     def __post_init__(self) -> None:
-        """Refuse intervals of too few replicates."""
+        """Refuse no run at all, and intervals of too few replicates."""
+        if self.num_seeds < 1:
+            raise ValueError(f"evaluation.num_seeds={self.num_seeds} must be at least 1")
         if self.num_replicates < 100:
             raise ValueError(f"evaluation.num_replicates={self.num_replicates} must be at least 100")
 
@@ -159,9 +165,17 @@ class ExperimentConfig:
     wandb: WandbConfig = field(default_factory=WandbConfig)
 
     def __post_init__(self) -> None:
-        """Refuse a seed that some generator would not take."""
-        if not 0 <= self.seed < MAX_SEED:
-            raise ValueError(f"seed={self.seed} must be in [0, {MAX_SEED})")
+        """Refuse a seed that some generator would not take, and a fold where every fold is run."""
+        if not 0 <= self.seed <= MAX_SEED - self.evaluation.num_seeds:
+            raise ValueError(f"seed={self.seed} must be in [0, {MAX_SEED}), evaluation.num_seeds of them")
+        if self.evaluation.protocol == "kfold":
+            for key in ("test_fold", "crossfit_fold"):
+                fold = getattr(self.cohort.split, key)
+                if fold is not None:
+                    raise ValueError(
+                        f"evaluation.protocol=kfold runs every fold, but cohort.split.{key}={fold} names one; leave it "
+                        "out, or run that fold alone with evaluation.protocol=split"
+                    )
 
 
 def load(words: Sequence[str]) -> ExperimentConfig:

@@ -48,7 +48,7 @@ def write(
     """
     tasks, num_modalities = datamodule.tasks, len(datamodule.modalities)
     subject = datamodule.arrays.subject[rows["row_id"]]
-    results.predictions(rows, datamodule.cohort, tasks, num_modalities).write_parquet(folder / "predictions.parquet")
+    results.predictions(rows, datamodule.cohort, tasks, num_modalities).write_parquet(folder / folders.PREDICTIONS)
     scored = results.score(
         rows,
         subject,
@@ -60,7 +60,7 @@ def write(
     )
     content = {
         "experiment": config.experiment,
-        "run_id": folder.name,
+        "run_id": folders.run_id(folder),
         "seed": config.seed,
         "dataset": config.dataset,
         "simulated": datamodule.manifest["simulated"],
@@ -73,14 +73,15 @@ def write(
         "intervals": {"level": 0.95, "num_replicates": config.evaluation.num_replicates, "clusters": "subjects"},
         "tasks": scored,
     }
-    _draw(config, rows, scored, tasks, folder / "figures")
+    draw(config, rows, scored, tasks, folder / "figures")
     stage.write_json(folder / folders.RESULTS, content)
     show_results(scored, config.privacy.min_count, config.simulated)
 
 
-def _draw(
+def draw(
     config: ExperimentConfig, rows: Mapping[str, Tensor], scored: Mapping[str, Any], tasks: list[str], folder: Path
 ) -> None:
+    """Draw every metric with its intervals, and reliability curves; arguments as for `write`."""
     masked = results.mask_cells(scored, config.privacy.min_count)
     title = "simulated data" if config.simulated else None
     for metric in METRICS:

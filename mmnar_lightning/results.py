@@ -52,6 +52,8 @@ def score(
     *,
     num_replicates: int,
     seed: int,
+    fold: Tensor | None = None,
+    repeat: Tensor | None = None,
 ) -> dict[str, Any]:
     """Every task, over all test rows and per pattern, with 95 % subject-clustered bootstrap intervals.
 
@@ -63,10 +65,14 @@ def score(
         num_modalities: M.
         num_replicates: of the bootstrap.
         seed: of the bootstrap.
+        fold: (N,) int64, the fold in which a row was tested; metrics are those of a fold, averaged.
+        repeat: (N,) int64, which of several predictions of the same test rows a row is; metrics are averaged.
 
     Returns:
         task -> {`all`: cell, `patterns`: pattern label -> cell}; a cell holds `count`, `positives`, `subjects` and
-        the metrics as {`value`, `low`, `high`, `num_defined`}, None where undefined.
+        the metrics as {`value`, `low`, `high`, `num_defined`}, None where undefined. With folds or repeats, the
+        metrics also hold `num_parts`, in how many repeats of folds they are defined, and `pooled`, the metric over
+        the rows of all folds together; counts are those of one repeat.
     """
     results: dict[str, Any] = {}
     for column, task in enumerate(tasks):
@@ -79,6 +85,7 @@ def score(
                 subject[member],
                 num_replicates,
                 seed,
+                *(None if part is None else part[member] for part in (fold, repeat)),
             )
             for name, member in {"all": known, **members}.items()
         }
@@ -86,15 +93,32 @@ def score(
     return results
 
 
-def _cell(probability: Tensor, label: Tensor, subject: Tensor, num_replicates: int, seed: int) -> dict[str, Any]:
+def _cell(
+    probability: Tensor,
+    label: Tensor,
+    subject: Tensor,
+    num_replicates: int,
+    seed: int,
+    fold: Tensor | None,
+    repeat: Tensor | None,
+) -> dict[str, Any]:
+    once = slice(None) if repeat is None or not len(repeat) else repeat == repeat.min()
     cell: dict[str, Any] = {
-        "count": len(label),
-        "positives": int(label.sum()),
+        "count": len(label[once]),
+        "positives": int(label[once].sum()),
         "subjects": len(torch.unique(subject)),
     }
-    intervals = bootstrap_intervals(probability, label, subject, num_replicates=num_replicates, seed=seed)
+    columns = (probability, label, subject)
+    intervals = bootstrap_intervals(*columns, fold=fold, repeat=repeat, num_replicates=num_replicates, seed=seed)
     for name in METRICS:
         cell[name] = {key: _number(value) for key, value in asdict(intervals[name]).items()}
+    if fold is None and repeat is None:
+        for name in METRICS:
+            del cell[name]["num_parts"]
+        return cell
+    pooled = bootstrap_intervals(*columns, repeat=repeat, num_replicates=1)
+    for name in METRICS:
+        cell[name]["pooled"] = _number(pooled[name].value)
     return cell
 
 

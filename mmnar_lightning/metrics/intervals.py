@@ -227,7 +227,7 @@ def _parts(
     nothing = torch.zeros_like(subject)
     fold, repeat = (nothing if column is None else column.to(subject) for column in (fold, repeat))
     samples: list[list[_Sample]] = []
-    for number in repeat.unique() if len(repeat) else [0]:
+    for number in torch.unique(repeat) if len(repeat) else [0]:
         again = [fold_rows & (repeat == number) for fold_rows in _members(fold)]
         samples.append([_Sample.of(probability[rows], ranking[rows], label[rows], subject[rows]) for rows in again])
     people = [[sample.names.tolist() for sample in folds] for folds in samples]
@@ -238,7 +238,7 @@ def _parts(
 
 def _members(fold: Tensor) -> list[Tensor]:
     """(N,) bool of every fold; one fold without a row where there is no row at all."""
-    return [fold == number for number in fold.unique()] or [fold == 0]
+    return [fold == number for number in torch.unique(fold)] or [fold == 0]
 
 
 def _score(folds: list["_Sample"], num_replicates: int, generator: np.random.Generator) -> tuple[Tensor, Tensor]:

@@ -53,5 +53,28 @@ def show_results(scored: Mapping[str, Any], min_count: int, simulated: bool) -> 
             say(f"patterns with fewer than {min_count} rows, masked here but not in results.json: {hidden}")
 
 
+def show_parts(scored: Mapping[str, Any], min_count: int, num_parts: int) -> None:
+    """What stands beside metrics that were averaged: those over all folds together, and where they were undefined.
+
+    Args:
+        scored: what `results.score` gives with folds or repeats.
+        min_count: `privacy.min_count`; smaller cells are masked.
+        num_parts: how many repeats of folds there are.
+    """
+    for task, cells in results.mask_cells(scored, min_count).items():
+        if cells["all"]["count"] is None:
+            continue
+        metrics = {name.replace("_", " "): cells["all"][name] for name in METRICS}
+        pooled = [f"{name} {cell['pooled']:.2f}" for name, cell in metrics.items() if cell["pooled"] is not None]
+        lacking = [
+            f"{name} in {num_parts - cell['num_parts']}"
+            for name, cell in metrics.items()
+            if cell["num_parts"] < num_parts
+        ]
+        say(f"{task}: means over {num_parts} test sets; pooled {', '.join(pooled)}")
+        if lacking:
+            say(f"{task}: undefined, and left out of the mean: {', '.join(lacking)} of {num_parts}")
+
+
 def _count(count: int, min_count: int) -> str:
     return str(count) if count == 0 or count >= min_count else f"< {min_count}"
