@@ -1,5 +1,6 @@
 """Protocols of several ordinary runs (docs/protocols.md): a parent folder with one run a seed and fold, gathered."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +11,9 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from data_modules import patterns, stage
 from data_modules.build import COHORT
-from data_modules.cohorts.columns import LABEL, tasks_of
+from data_modules.cohorts.labels import OneClassWarning, check_classes, has_both_classes
 from mmnar_lightning import build, evaluation, folders, pooling, results, runs
-from mmnar_lightning.config import ConfigError, ExperimentConfig
+from mmnar_lightning.config import ConfigError, EvaluationConfig, ExperimentConfig
 from mmnar_lightning.console import say, warn
 from mmnar_lightning.pooling import SCORES
 from mmnar_lightning.report.tables import show_parts, show_results
@@ -27,7 +28,7 @@ def train(config: ExperimentConfig) -> Path:
     if protocol is None:
         return runs.train(config)
     children = plan(config, protocol)
-    _check_folds(child_config(config, protocol, children[0]), protocol)
+    _check_folds(config, protocol, children)
     parent = _open_parent(config, protocol, children)
     for number, child in enumerate(children, start=1):
         folder = parent / child["name"]
@@ -46,7 +47,7 @@ def evaluate(config: ExperimentConfig) -> Path:
         return runs.evaluate(config)
     planned = stage.read_json(parent / folders.CHILDREN)
     for child in planned["children"]:
-        runs.evaluate(replace(config, run=str(parent / child["name"])))
+        runs.evaluate(replace(config, run=str(parent / child["name"]), evaluation=_of_one_run(config)))
         _end_logging(config)
     settings = replace(folders.settings_of(parent, config), evaluate=True)
     _finish(parent, settings, planned["protocol"], planned["children"])
@@ -78,8 +79,12 @@ def child_config(config: ExperimentConfig, protocol: str, child: Child) -> Exper
         seed=child["seed"],
         resume="",
         cohort=replace(config.cohort, split=replace(config.cohort.split, **held)),
-        evaluation=replace(config.evaluation, protocol="split", num_seeds=1),
+        evaluation=_of_one_run(config),
     )
+
+
+def _of_one_run(config: ExperimentConfig) -> EvaluationConfig:
+    return replace(config.evaluation, protocol="split", num_seeds=1)
 
 
 def _open_parent(config: ExperimentConfig, protocol: str, children: Sequence[Child]) -> Path:
@@ -111,37 +116,41 @@ def _end_logging(config: ExperimentConfig) -> None:
         wandb.finish()
 
 
-def _check_folds(config: ExperimentConfig, protocol: str) -> None:
-    """Refuse folds without rows, and say where a metric will be undefined, before hours are spent.
+def _check_folds(config: ExperimentConfig, protocol: str, children: Sequence[Child]) -> None:
+    """Build the cohorts of all folds, and refuse what some run would refuse, before hours are spent on the others.
 
-    Args:
-        config: of the first run; the folds of all runs are the same.
-        protocol: of the parent.
+    Raises:
+        ConfigError: for a fold that holds nobody, or that leaves nothing to learn or to choose a checkpoint by.
     """
-    if protocol == "seeds":
-        return
-    cohort = pl.read_parquet(build.build_datamodule(config).build() / COHORT)
-    num_folds = config.cohort.split.num_folds
-    rows = cohort if protocol == "kfold" else cohort.filter(pl.col("split").is_in(["train", "calibration"]))
-    empty = sorted(set(range(num_folds)) - set(rows["fold"]))
-    if empty:
+    lacking: dict[str, list[int]] = {}
+    for child in children:
+        if child["fold"] is None or child["seed"] != config.seed:
+            continue
+        folder = build.build_datamodule(child_config(config, protocol, child)).build()
+        manifest = stage.read_json(folder / stage.MANIFEST)
+        _check_fold(pl.read_parquet(folder / COHORT, columns=["split", "fold"]), manifest, child["fold"], protocol)
+        for task in manifest["tasks"]:
+            if not has_both_classes(manifest["prevalence"][task].get("test")):
+                lacking.setdefault(task, []).append(child["fold"])
+    for task, folds in lacking.items() if protocol == "kfold" else ():
+        listed = ", ".join(map(str, folds))
+        warn(f"{task}: fold {listed} lacks positives or negatives; the mean AUROC leaves it out")
+
+
+def _check_fold(cohort: pl.DataFrame, manifest: dict[str, Any], fold: int, protocol: str) -> None:
+    held = cohort.filter(pl.col("fold") == fold, pl.col("split") == ("test" if protocol == "kfold" else "calibration"))
+    if held.is_empty():
+        num_folds = manifest["config"]["split"]["num_folds"]
         raise ConfigError(
-            f"cohort.split.num_folds={num_folds} is too many for {cohort['subject_id'].n_unique()} subjects: fold "
-            f"{_listed(empty)} holds none; lower it"
+            f"fold {fold} holds nobody: cohort.split.num_folds={num_folds} is too many for "
+            f"{manifest['subjects']} subjects, or for their hospitals; lower it"
         )
-    for task, lacking in _undefined_folds(rows).items():
-        if protocol == "kfold" and lacking:
-            warn(f"{task}: fold {_listed(lacking)} lacks positives or negatives; the mean AUROC leaves it out")
-
-
-def _undefined_folds(rows: pl.DataFrame) -> dict[str, list[int]]:
-    """Task -> the folds in which its known labels are all alike."""
-    counted = rows.group_by("fold").agg(pl.col(LABEL + task).drop_nulls().n_unique() for task in tasks_of(rows))
-    return {task: sorted(counted.filter(pl.col(LABEL + task) < 2)["fold"].to_list()) for task in tasks_of(rows)}
-
-
-def _listed(numbers: Sequence[int]) -> str:
-    return ", ".join(map(str, numbers))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", OneClassWarning)  # each run says its own
+            check_classes(manifest["prevalence"])
+    except ValueError as error:
+        raise ConfigError(f"fold {fold}: {error}, or fewer folds") from None
 
 
 @rank_zero_only

@@ -260,3 +260,96 @@ def test_rankings_that_order_nothing_are_refused():
         )
     with pytest.raises(ValueError, match="subject has the shape"):
         paired_difference(probability, probability, label, subject[:3])
+
+
+def in_folds(seed, repeats):
+    """Repeats of the same rows: subjects of unequal size in three folds of unequal size, other scores each time."""
+    generator = np.random.default_rng(seed)
+    subject, label = np.sort(generator.integers(40, size=160)), generator.integers(2, size=160)
+    fold = np.digitize(subject, [8, 22])
+    scores = [np.clip(generator.normal(0.4 + 0.2 * label, 0.25), 0, 1) for _ in range(repeats)]
+    columns = [np.concatenate(scores), *(np.tile(column, repeats) for column in (label, subject, fold))]
+    return [torch.from_numpy(column) for column in (*columns, np.repeat(np.arange(repeats), 160))]
+
+
+def slow_averages(data, num_replicates, seed):
+    """Every repeat draws the same subjects, fold after fold; literal rows scored by scikit-learn, then averaged."""
+    probability, label, subject, fold, repeat = data
+    parts = []
+    for again in repeat.unique():
+        generator = np.random.default_rng(seed)
+        for number in fold.unique():
+            rows = (repeat == again) & (fold == number)
+            names, dense = np.unique(subject[rows].numpy(), return_inverse=True)
+            counts = intervals._draw_counts(generator, num_replicates, len(names)).long().numpy()
+            drawn = [np.repeat(np.arange(int(rows.sum())), count[dense]) for count in counts]
+            score, truth = probability[rows].numpy(), label[rows].numpy()
+            parts.append([sklearn_metrics.roc_auc_score(truth[chosen], score[chosen]) for chosen in drawn])
+    return np.mean(parts, axis=0)
+
+
+@pytest.mark.parametrize("repeats", [1, 3])
+def test_averages_over_folds_and_repeats_equal_a_slow_loop(repeats):
+    data = in_folds(seed=1, repeats=repeats)
+    probability, label, _, fold, repeat = data
+    ours = bootstrap_intervals(*data[:3], fold=fold, repeat=repeat, num_replicates=150, seed=4, level=0.9)["auroc"]
+    expected = slow_averages(data, num_replicates=150, seed=4)
+    assert (ours.low, ours.high) == pytest.approx(tuple(np.quantile(expected, [0.05, 0.95])), abs=1e-12)
+    parts = [(fold == number) & (repeat == again) for number in range(3) for again in range(repeats)]
+    values = [functional.auroc(probability[part], label[part]) for part in parts]
+    assert ours.value == pytest.approx(np.mean(values))
+    assert (ours.num_parts, ours.num_defined) == (3 * repeats, 150)
+
+
+def test_one_fold_is_the_whole_and_a_repeat_of_the_same_scores_changes_nothing():
+    probability, label, subject = mixed(seed=3, levels=10)
+    plain = bootstrap_intervals(probability, label, subject, num_replicates=50)
+    same = torch.full((150,), 4)
+    assert bootstrap_intervals(probability, label, subject, fold=same, repeat=same, num_replicates=50) == plain
+    twice = [torch.cat([column, column]) for column in (probability, label, subject)]
+    repeat = torch.arange(300) // 150
+    again = bootstrap_intervals(*twice, repeat=repeat, num_replicates=50)
+    for name, interval in plain.items():
+        assert again[name].num_parts == 2
+        assert (again[name].value, again[name].low, again[name].high) == pytest.approx(
+            (interval.value, interval.low, interval.high), abs=1e-12
+        )
+
+
+def test_folds_and_repeats_do_not_depend_on_the_order_of_the_rows():
+    data = in_folds(seed=2, repeats=2)
+    order = torch.randperm(len(data[0]), generator=torch.Generator().manual_seed(1))
+    first, again = (
+        bootstrap_intervals(*rows[:3], fold=rows[3], repeat=rows[4], num_replicates=50)
+        for rows in (data, [column[order] for column in data])
+    )
+    assert again == first
+
+
+def test_a_fold_with_one_class_is_left_out_of_the_mean_and_counted():
+    probability, label, subject, fold, _ = in_folds(seed=5, repeats=1)
+    label = label.where(fold != 1, 0)
+    ours = bootstrap_intervals(probability, label, subject, fold=fold, num_replicates=60)
+    kept = [functional.auroc(probability[fold == number], label[fold == number]) for number in (0, 2)]
+    assert ours["auroc"].value == pytest.approx(np.mean(kept))
+    assert (ours["auroc"].num_parts, ours["brier"].num_parts) == (2, 3)
+    assert ours["auroc"].low < ours["auroc"].value < ours["auroc"].high
+
+
+def test_a_fold_of_one_subject_has_a_value_and_takes_the_interval_away():
+    probability, label, subject, fold, _ = in_folds(seed=6, repeats=1)
+    label = label.where(fold != 0, 1)  # its AUROC is undefined, its Brier score is not
+    subject = subject.where(fold != 0, 0)
+    ours = bootstrap_intervals(probability, label, subject, fold=fold, num_replicates=60)
+    assert not math.isnan(ours["brier"].value)
+    assert math.isnan(ours["brier"].low)
+    assert ours["auroc"].low < ours["auroc"].high
+
+
+def test_refuses_repeats_of_other_subjects():
+    data = in_folds(seed=7, repeats=2)
+    data[2][0] += 1000
+    with pytest.raises(ValueError, match="hold different subjects"):
+        bootstrap_intervals(*data[:3], fold=data[3], repeat=data[4], num_replicates=5)
+    with pytest.raises(ValueError, match="fold has the shape"):
+        bootstrap_intervals(*data[:3], fold=data[3][:5], num_replicates=5)
