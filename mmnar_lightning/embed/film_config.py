@@ -14,15 +14,15 @@ class FilmConfig:
     """How films become vectors."""
 
     encoder: Literal["none", "release", "vectors", "timm", "small"] = "none"
-    """none leaves films out; release reads the published image embeddings; vectors reads a file of one's own; timm runs
-    a model of that library; small trains a small network from scratch."""
+    """none leaves films out; release reads the published image embeddings; vectors reads a file of one's own; timm
+    runs a model of that library; small trains a small network from scratch."""
     mode: Literal["frozen", "trained"] = "frozen"
     """frozen encodes every film once, before training; trained puts the network into the model."""
     model: str = ""
     """timm: name of the model, for example densenet121."""
     weights: str = ""
-    """timm: a local file (safetensors, or a state dict of torch.save); pretrained, timm's own of that model; a hub name
-    (owner/name); or none, random ones, to train from scratch. The last but one and the one before need a network once."""
+    """timm: a local file (safetensors, or a state dict of torch.save); `pretrained`, timm's own, or a hub name
+    (owner/name), both fetched once; `none`, random ones, to train from scratch."""
     views: list[str] = field(default_factory=lambda: ["AP", "PA"])
     """View positions that are read, the preferred first; '*' stands for all others."""
     colour: bool = False

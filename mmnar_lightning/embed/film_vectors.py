@@ -1,4 +1,4 @@
-"""Vectors of films that someone else computed: the image-embeddings release, a Parquet file, or a pair of .npy files."""
+"""Vectors that someone else computed: the image-embeddings release, a Parquet file, or a pair of .npy files."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor

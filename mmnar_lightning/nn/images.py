@@ -1,8 +1,10 @@
-"""Networks that read films: a backbone of timm, or a small one trained from scratch, from pixels to one vector a film."""
+"""Networks that read films, from pixels to one vector a film: a backbone of timm, or a small one."""
 
 import re
 from collections.abc import Sequence
 from contextlib import nullcontext
+from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -65,7 +67,7 @@ class ImageBackbone(nn.Module):
             return self._nothing(pixels)
         if torch.is_grad_enabled():
             return self._encode(pixels)
-        return torch.cat([self._encode(part) for part in pixels.split(self.chunk)])
+        return torch.cat([self._encode(part) for part in torch.split(pixels, self.chunk)])
 
     def _encode(self, pixels: Tensor) -> Tensor:
         standardised = (pixels.float() / 255 - self.mean) / self.std
@@ -90,7 +92,7 @@ class SmallNetwork(nn.Sequential):
 
     def __init__(self) -> None:
         widths = (1, 16, 32, 64, 64)
-        blocks = [_block(*pair) for pair in zip(widths, widths[1:], strict=False)]
+        blocks = [_block(*pair) for pair in pairwise(widths)]
         super().__init__(*blocks, nn.Flatten(), nn.Linear(widths[-1] * 16, SMALL_WIDTH))
 
 
@@ -106,7 +108,7 @@ def small_backbone(*, chunk: int = 64, bf16: bool = False) -> ImageBackbone:
     return ImageBackbone(SmallNetwork(), SMALL_WIDTH, mean=[0.5], std=[0.25], chunk=chunk, bf16=bf16)
 
 
-def train_top(network: nn.Module, layers: int) -> None:
+def train_top(network: Any, layers: int) -> None:
     """Freeze a timm network but for its last layers, as timm counts them: blocks, in most networks.
 
     Raises:

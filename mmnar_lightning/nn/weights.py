@@ -47,9 +47,7 @@ def _read(path: Path) -> object:
     return load_file(path)
 
 
-def load_weights(
-    network: nn.Module, weights: Mapping[str, Tensor], place: str, ignored: Collection[str] = ()
-) -> None:
+def load_weights(network: nn.Module, weights: Mapping[str, Tensor], place: str, ignored: Collection[str] = ()) -> None:
     """Fill a network, refusing weights of which one tensor is missing, too many, or of another shape.
 
     Args:
@@ -76,7 +74,9 @@ def load_weights(
             raise WeightsError(
                 f"{place}: {key} is {tuple(weights[key].shape)} there, but {tuple(tensor.shape)} in {name}"
             )
-    surplus = (key for key in weights if key not in wanted and not key.startswith(tuple(f"{part}." for part in ignored)))
+    surplus = (
+        key for key in weights if key not in wanted and not key.startswith(tuple(f"{part}." for part in ignored))
+    )
     for key in surplus:
         raise WeightsError(f"{place}: {key} is there, but not in {name}; these weights are of another network")
     network.load_state_dict({key: weights.get(key, tensor) for key, tensor in wanted.items()})

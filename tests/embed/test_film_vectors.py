@@ -87,7 +87,7 @@ def test_what_an_array_file_must_not_be(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_there_or_not_readable_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="Set embed.film.path"):
+    with pytest.raises(SourceError, match=r"Set embed\.film\.path"):
         read_vectors(tmp_path / "gone.parquet")
     for name, message in (("v.parquet", "not readable Parquet"), ("v.npy", "not an .npy"), ("v.csv", "expected a")):
         (tmp_path / name).write_bytes(b"something else")
