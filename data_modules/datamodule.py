@@ -155,7 +155,11 @@ class CohortDataModule(LightningDataModule):
 
     def eval_dataloader(self, split: str) -> EvalLoader:
         """Batches of a split in order."""
-        return EvalLoader(self.arrays, self.rows(split), batch_size=self.loader.eval_batch_size, **self._ranks())
+        return self.rows_dataloader(self.rows(split))
+
+    def rows_dataloader(self, rows: Tensor) -> EvalLoader:
+        """Batches of any rows, (N,) int64, in order."""
+        return EvalLoader(self.arrays, rows, batch_size=self.loader.eval_batch_size, **self._ranks())
 
     def val_dataloader(self) -> EvalLoader:
         """Batches of the val split."""

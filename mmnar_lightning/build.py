@@ -20,6 +20,7 @@ from data_modules.simulate.release import release_folder, simulate
 from data_modules.sources.locate import find_folder
 from data_modules.sources.mimic_iv import EMBEDDINGS
 from mmnar_lightning.callbacks.checkpoints import AtomicCheckpointIO, checkpoint_callbacks
+from mmnar_lightning.callbacks.loss_offset import LossOffsetFit
 from mmnar_lightning.callbacks.pattern_metrics import PatternMetrics
 from mmnar_lightning.callbacks.reproducibility import StepSeed
 from mmnar_lightning.config import ConfigError, ExperimentConfig, to_plain
@@ -29,11 +30,14 @@ from mmnar_lightning.folders import run_id
 from mmnar_lightning.model import MMNARModel
 from mmnar_lightning.module import MMNARModule
 from mmnar_lightning.objective import Objective
+from mmnar_lightning.rectifier.rectifier import Rectifier
 from mmnar_lightning.rivals.problem import Problem, prior_logit
 from mmnar_lightning.rivals.registry import RIVALS, Estimator, Fitted, Network
 from mmnar_lightning.unread import refuse_unread
 
 LOG_EVERY_STEPS = 50
+TOLD = ("experiment", "seed", "model", "rival", "objective", "rectifier", "optim", "loader")
+"""Settings that every checkpoint tells."""
 RELEASES = {"mimic": "mimic_iv", "eicu": "eicu"}
 """Dataset -> the database of its release."""
 
@@ -90,13 +94,41 @@ def build_module(config: ExperimentConfig, datamodule: CohortDataModule) -> MMNA
     torch.manual_seed(config.seed)
     plain = to_plain(config)
     hyperparameters = {
-        **{key: plain[key] for key in ("experiment", "seed", "model", "rival", "objective", "optim", "loader")},
+        **{
+            key: plain[key]
+            for key in ("experiment", "seed", "model", "rival", "objective", "rectifier", "optim", "loader")
+        },
         "cohort_fingerprint": datamodule.manifest["fingerprint"],
         "modalities": [modality.to_dict() for modality in datamodule.modalities],
         "tasks": datamodule.tasks,
     }
     model = _build_model(config, datamodule)
-    return MMNARModule(model, Objective(datamodule.tasks, config.objective), config.optim, hyperparameters)
+    loss_offset, rectifier = _build_rectifiers(config, datamodule)
+    objective = Objective(datamodule.tasks, config.objective)
+    return MMNARModule(model, objective, config.optim, hyperparameters, loss_offset, rectifier)
+
+
+def _build_rectifiers(
+    config: ExperimentConfig, datamodule: CohortDataModule
+) -> tuple[Rectifier | None, Rectifier | None]:
+    """The offset of the loss and the rectifier of the output, neither fitted yet; None where there is none."""
+    settings = config.rectifier
+    if settings.fit == "none":
+        return None, None
+    for half in ("A", "B") if settings.loss_offset else ("B",):
+        if not len(datamodule.calibration_half(half)):
+            raise ConfigError(
+                f"rectifier.fit={settings.fit}: half {half} of the calibration split has no row; raise "
+                "cohort.split.calibration, or use rectifier.fit=none"
+            )
+    shape = (
+        len(datamodule.tasks),
+        len(datamodule.modalities),
+        datamodule.patterns,
+        int(datamodule.arrays.subject.max()) + 1,
+        settings,
+    )
+    return Rectifier(*shape) if settings.loss_offset else None, Rectifier(*shape, scale=settings.scale)
 
 
 def _build_model(config: ExperimentConfig, datamodule: CohortDataModule) -> nn.Module:
@@ -190,6 +222,8 @@ def build_trainer(
     settings = config.trainer
     loggers = build_loggers(config, folder, part)
     callbacks: list[Callback] = [StepSeed(config.seed), metrics, LearningRateMonitor("step")]
+    if config.rectifier.fit != "none" and config.rectifier.loss_offset:
+        callbacks.append(LossOffsetFit(config.rectifier))
     if settings.progress_bar:
         callbacks.append(RichProgressBar(refresh_rate=10))
     num_batches = len(datamodule.train_dataloader())
@@ -211,7 +245,10 @@ def _trainer(
         precision=settings.precision,
         max_epochs=settings.max_epochs,
         logger=loggers,
-        callbacks=[*callbacks, *checkpoint_callbacks(folder / "checkpoints", settings.patience)],
+        callbacks=[
+            *callbacks,
+            *checkpoint_callbacks(folder / "checkpoints", settings.patience, config.objective.pretrain_epochs),
+        ],
         plugins=[AtomicCheckpointIO()],
         log_every_n_steps=max(1, min(LOG_EVERY_STEPS, num_batches)),
         num_sanity_val_steps=0,

@@ -22,6 +22,7 @@ from mmnar_lightning.embed import EmbedConfig
 from mmnar_lightning.model import ModelConfig
 from mmnar_lightning.objective import ObjectiveConfig
 from mmnar_lightning.optim import OptimConfig
+from mmnar_lightning.rectifier.config import RectifierConfig
 from mmnar_lightning.rivals.config import RivalConfig
 
 COHORT_CONFIGS: dict[str, type[CohortConfig]] = {
@@ -158,6 +159,7 @@ class ExperimentConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     rival: RivalConfig = field(default_factory=RivalConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    rectifier: RectifierConfig = field(default_factory=RectifierConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)

@@ -12,10 +12,13 @@ from data_modules.datamodule import CohortDataModule
 from mmnar_lightning import folders, results
 from mmnar_lightning.config import ExperimentConfig
 from mmnar_lightning.console import say
-from mmnar_lightning.metrics.functional import reliability_curve
 from mmnar_lightning.metrics.intervals import METRICS
+from mmnar_lightning.rectification import Rectification
 from mmnar_lightning.report import figures
-from mmnar_lightning.report.tables import show_results
+from mmnar_lightning.report.tables import show_rectifier, show_results
+
+SCORED = {"tasks": "before the rectifier", "rectified": "after the rectifier"}
+"""Key of results.json -> what its scores are of."""
 
 
 def is_done(folder: Path) -> bool:
@@ -26,8 +29,7 @@ def is_done(folder: Path) -> bool:
 def show_again(folder: Path, config: ExperimentConfig) -> None:
     """Show the results of a run that was evaluated before."""
     say(f"{folder} was evaluated before; the test split is read once")
-    scored = stage.read_json(folder / folders.RESULTS)["tasks"]
-    show_results(scored, config.privacy.min_count, config.simulated)
+    show(stage.read_json(folder / folders.RESULTS), config)
 
 
 def write(
@@ -36,6 +38,7 @@ def write(
     folder: Path,
     rows: Mapping[str, Tensor],
     fitted: Mapping[str, Any],
+    rectified: Rectification | None = None,
 ) -> None:
     """Score the test rows, whoever predicted them, and write and show what comes of it.
 
@@ -45,19 +48,25 @@ def write(
         folder: of the run.
         rows: what `PatternMetric.rows` gives: `row_id`, `pattern` (N,), `probability`, `label`, `label_mask` (N, T).
         fitted: what made the predictions, for example the epoch and step of a checkpoint.
+        rectified: the same rows after the rectifier; None where there is none.
     """
     tasks, num_modalities = datamodule.tasks, len(datamodule.modalities)
     subject = datamodule.arrays.subject[rows["row_id"]]
-    results.predictions(rows, datamodule.cohort, tasks, num_modalities).write_parquet(folder / folders.PREDICTIONS)
-    scored = results.score(
-        rows,
-        subject,
-        tasks,
-        datamodule.patterns,
-        num_modalities,
-        num_replicates=config.evaluation.num_replicates,
-        seed=config.seed,
-    )
+    after = rectified.rows["probability"] if rectified else None
+    table = results.predictions(rows, datamodule.cohort, tasks, num_modalities, after)
+    table.write_parquet(folder / folders.PREDICTIONS)
+    scores = {
+        name: results.score(
+            scored,
+            subject,
+            tasks,
+            datamodule.patterns,
+            num_modalities,
+            num_replicates=config.evaluation.num_replicates,
+            seed=config.seed,
+        )
+        for name, scored in {"tasks": rows, **({"rectified": rectified.rows} if rectified else {})}.items()
+    }
     content = {
         "experiment": config.experiment,
         "run_id": folders.run_id(folder),
@@ -71,27 +80,49 @@ def write(
         "checkpoint": dict(fitted),
         "split": {"name": "test", "rows": len(subject), "subjects": len(torch.unique(subject))},
         "intervals": {"level": 0.95, "num_replicates": config.evaluation.num_replicates, "clusters": "subjects"},
-        "tasks": scored,
+        **scores,
     }
-    draw(config, rows, scored, tasks, folder / "figures")
+    if rectified:
+        content |= {
+            "rectifier": rectified.table,
+            "mean_risk": rectified.mean_risk,
+            "unseen_pattern_rows": rectified.unseen,
+        }
+    draw(config, scores, folder / "figures", rectified.table if rectified else None)
     stage.write_json(folder / folders.RESULTS, content)
-    show_results(scored, config.privacy.min_count, config.simulated)
+    show(content, config)
+
+
+def show(content: Mapping[str, Any], config: ExperimentConfig) -> None:
+    """Show the scores of a run, and what the rectifier does to them.
+
+    Args:
+        content: of results.json.
+        config: of the run.
+    """
+    show_results(content["tasks"], config.privacy.min_count, config.simulated)
+    if "rectifier" in content:
+        show_rectifier(content, config.privacy.min_count)
 
 
 def draw(
-    config: ExperimentConfig, rows: Mapping[str, Tensor], scored: Mapping[str, Any], tasks: list[str], folder: Path
+    config: ExperimentConfig, scores: Mapping[str, Any], folder: Path, offsets: Mapping[str, Any] | None = None
 ) -> None:
-    """Draw every metric with its intervals, and reliability curves; arguments as for `write`."""
-    masked = results.mask_cells(scored, config.privacy.min_count)
+    """Draw every metric with its intervals, reliability curves, and what the rectifier adds.
+
+    Args:
+        config: of the run.
+        scores: `tasks` and, where there is a rectifier, `rectified` of results.json.
+        folder: to write the figures into.
+        offsets: `rectifier` of results.json; None draws none.
+    """
+    masked = {name: results.mask_cells(cells, config.privacy.min_count) for name, cells in scores.items()}
+    named = {SCORED[name]: cells for name, cells in masked.items()}
     title = "simulated data" if config.simulated else None
     for metric in METRICS:
-        figures.save(figures.interval_plot(masked, metric, title), folder / f"{metric}.png")
-    curves = {}
-    for column, task in enumerate(tasks):
-        known = rows["label_mask"][:, column]
-        if int(known.sum()) >= config.privacy.min_count:
-            num_bins = min(10, int(known.sum()) // max(1, config.privacy.min_count))
-            probability, label = rows["probability"][known, column], rows["label"][known, column]
-            curves[task] = reliability_curve(probability, label, num_bins=num_bins)
-    if curves:
-        figures.save(figures.reliability_plot(curves, title), folder / "reliability.png")
+        figures.save(figures.interval_plot(masked["tasks"], metric, title), folder / f"{metric}.png")
+    for task in masked["tasks"]:
+        figures.save(figures.reliability_plot(named, task, title), folder / f"reliability_{task}.png")
+    if offsets is not None:
+        shown = results.mask_offsets(offsets, config.privacy.min_count)
+        figures.save(figures.offset_plot(shown, title), folder / "rectifier.png")

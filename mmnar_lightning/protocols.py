@@ -174,9 +174,8 @@ def gather(parent: Path, config: ExperimentConfig, protocol: str, children: Sequ
     pooling.require_once(pooled)
     pooled.write_parquet(parent / folders.PREDICTIONS)
     scored = _score(pooled, config, protocol, left[0]["tasks"])
-    tasks = list(scored["tasks"])
     first = pooled.filter(pl.col("seed") == children[0]["seed"])  # each row once, so that counts are of rows
-    evaluation.draw(config, pooling.as_rows(first, tasks, SCORES["tasks"]), scored["tasks"], tasks, parent / "figures")
+    evaluation.draw(config, scored, parent / "figures")
     content = _content(parent, config, protocol, children, left, first)
     stage.write_json(parent / folders.RESULTS, {**content, **scored})
     num_parts = len(pooled.select("seed", "fold").unique()) if protocol == "kfold" else pooled["seed"].n_unique()

@@ -3,8 +3,9 @@
 import os
 import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 import torch
@@ -14,11 +15,13 @@ from data_modules import stage
 from data_modules.cohorts.labels import check_classes
 from data_modules.datamodule import CohortDataModule
 from data_modules.simulate.release import simulate
-from mmnar_lightning import build, evaluation, fitting, folders
+from mmnar_lightning import build, evaluation, fitting, folders, rectification
+from mmnar_lightning.callbacks.checkpoints import AtomicCheckpointIO
 from mmnar_lightning.callbacks.pattern_metrics import PatternMetrics
 from mmnar_lightning.config import ConfigError, ExperimentConfig
 from mmnar_lightning.console import progress, say, warn
 from mmnar_lightning.module import MMNARModule
+from mmnar_lightning.predicting import PredictedRows, predict
 from mmnar_lightning.report.tables import show_cohort
 from mmnar_lightning.unread import refuse_unread
 
@@ -26,6 +29,13 @@ SIMULATED = (
     "simulated data: no release was named, so patients are drawn from the causal model of docs/simulation.md; "
     "set MIMIC_ROOT or EICU_ROOT for real ones"
 )
+
+
+class Run(NamedTuple):
+    """What trains a network and scores it."""
+
+    trainer: Trainer
+    metrics: PatternMetrics
 
 
 def make_release(config: ExperimentConfig) -> Path:
@@ -71,19 +81,23 @@ def _train(config: ExperimentConfig, datamodule: CohortDataModule) -> Path:
     if resumed:
         _read_checkpoint(resumed / folders.LAST, datamodule)
     folder = resumed or folders.new_run(config)
-    part = len(list((folder / "logs").glob("*")))
     module = build.build_module(config, datamodule)
-    metrics = build.build_pattern_metrics(config, datamodule)
-    trainer = build.build_trainer(config, datamodule, folder, metrics, part)
+    run = _prepare(config, datamodule, folder)
     say(f"run: {folder}{' (resumed)' if resumed else ''}")
-    _fit(trainer, module, datamodule, folder / folders.LAST if resumed else None)
+    _fit(run.trainer, module, datamodule, folder / folders.LAST if resumed else None)
     if evaluation.is_done(folder):
         evaluation.show_again(folder, config)
-    elif config.evaluate:
-        _evaluate(config, datamodule, folder, trainer, metrics)
-    if trainer.is_global_zero:
+    else:
+        _rectify_and_evaluate(config, datamodule, folder, run)
+    if run.trainer.is_global_zero:
         _finish(folder)
     return folder
+
+
+def _prepare(config: ExperimentConfig, datamodule: CohortDataModule, folder: Path) -> Run:
+    metrics = build.build_pattern_metrics(config, datamodule)
+    part = len(list((folder / "logs").glob("*")))
+    return Run(build.build_trainer(config, datamodule, folder, metrics, part), metrics)
 
 
 def _fit_at_once(config: ExperimentConfig, datamodule: CohortDataModule) -> Path:
@@ -123,11 +137,9 @@ def evaluate(config: ExperimentConfig) -> Path:
         fitting.evaluate(config, datamodule, folder, fitting.fit(config, datamodule, folder))
         _finish(folder)
         return folder
-    metrics = build.build_pattern_metrics(config, datamodule)
-    part = len(list((folder / "logs").glob("*")))
-    trainer = build.build_trainer(config, datamodule, folder, metrics, part)
-    _evaluate(config, datamodule, folder, trainer, metrics)
-    if trainer.is_global_zero:
+    run = _prepare(config, datamodule, folder)
+    _rectify_and_evaluate(replace(config, evaluate=True), datamodule, folder, run)
+    if run.trainer.is_global_zero:
         _finish(folder)
     return folder
 
@@ -159,16 +171,40 @@ def _say_dropped(datamodule: CohortDataModule) -> None:
         warn(line)
 
 
-def _evaluate(
-    config: ExperimentConfig, datamodule: CohortDataModule, folder: Path, trainer: Trainer, metrics: PatternMetrics
-) -> None:
+def _rectify_and_evaluate(config: ExperimentConfig, datamodule: CohortDataModule, folder: Path, run: Run) -> None:
+    """Fit the rectifier on the best weights unless that was done, then read the test rows if they are asked for."""
     module = build.build_module(config, datamodule)
     checkpoint = _read_checkpoint(folder / folders.BEST, datamodule)
     module.load_state_dict(checkpoint["state_dict"])
-    trainer.test(module, datamodule=datamodule, verbose=False)
-    if trainer.is_global_zero:
-        fitted = {"epoch": checkpoint["epoch"], "step": checkpoint["global_step"]}
-        evaluation.write(config, datamodule, folder, metrics.rows, fitted)
+    calibration = _fit_rectifier(module, checkpoint, datamodule, folder, run.trainer)
+    if config.evaluate:
+        run.trainer.test(module, datamodule=datamodule, verbose=False)
+        if run.trainer.is_global_zero:
+            fitted = {"epoch": checkpoint["epoch"], "step": checkpoint["global_step"]}
+            rectified = (
+                rectification.rectify(module, run.metrics.rows, calibration, datamodule) if calibration else None
+            )
+            evaluation.write(config, datamodule, folder, run.metrics.rows, fitted, rectified)
+
+
+def _fit_rectifier(
+    module: MMNARModule, checkpoint: dict[str, Any], datamodule: CohortDataModule, folder: Path, trainer: Trainer
+) -> PredictedRows | None:
+    """Fit it on half B unless the checkpoint holds it; gives half B as f predicts it, None without a rectifier.
+
+    The checkpoint is written again with what was fitted, whole or not, before a test row is read.
+    """
+    if module.rectifier is None:
+        return None
+    device = trainer.strategy.root_device
+    loader = datamodule.rows_dataloader(datamodule.calibration_half("B"))
+    rows = predict(module.to(device), loader, device, trainer.precision_plugin.forward_context)
+    if not module.rectifier.is_fitted:
+        module.rectifier.fit(**rows.labelled, cohort=module.cohort)
+        checkpoint["state_dict"] = {name: value.cpu() for name, value in module.state_dict().items()}
+        if trainer.is_global_zero:
+            AtomicCheckpointIO().save_checkpoint(checkpoint, folder / folders.BEST)
+    return rows
 
 
 def _read_checkpoint(path: Path, datamodule: CohortDataModule) -> dict[str, Any]:

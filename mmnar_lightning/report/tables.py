@@ -53,6 +53,35 @@ def show_results(scored: Mapping[str, Any], min_count: int, simulated: bool) -> 
             say(f"patterns with fewer than {min_count} rows, masked here but not in results.json: {hidden}")
 
 
+def show_rectifier(content: Mapping[str, Any], min_count: int) -> None:
+    """One table a task: what the rectifier adds to each pattern, and the calibration error before and after.
+
+    Args:
+        content: of results.json.
+        min_count: `privacy.min_count`; smaller cells are masked.
+    """
+    offsets = results.mask_offsets(content["rectifier"], min_count)
+    before, after = (results.mask_cells(content[name], min_count) for name in ("tasks", "rectified"))
+    for task, table in offsets.items():
+        rows = [["all", "", "", *_errors(before[task]["all"], after[task]["all"], content["mean_risk"][task]["all"])]]
+        for name, entry in table["patterns"].items():
+            if entry["count"] is not None and before[task]["patterns"][name]["count"] is not None:
+                tau = f"{entry['tau']:.2f} ({entry['low']:.2f} to {entry['high']:.2f})"
+                cells = (before[task]["patterns"][name], after[task]["patterns"][name])
+                risk = content["mean_risk"][task]["patterns"][name]
+                rows.append([name, f"{entry['count']} ({entry['positives']})", tau, *_errors(*cells, risk)])
+        header = ["pattern", "calibration rows (positive)", "τ", "calibration error before", "after", "mean risk"]
+        show(f"{task}, rectifier of strength {table['strength']:.1f}, 95 % intervals", header, rows)
+
+
+def _errors(before: Mapping[str, Any], after: Mapping[str, Any], risk: Mapping[str, Any]) -> list[str]:
+    errors = [cell["calibration_error"] for cell in (before, after)]
+    shown = ["" if error is None or error["value"] is None else f"{error['value']:.3f}" for error in errors]
+    if risk["value"] is None:
+        return [*shown, "too few rows"]
+    return [*shown, f"{risk['value']:.3f} ({risk['low']:.3f} to {risk['high']:.3f})"]
+
+
 def show_parts(scored: Mapping[str, Any], min_count: int, num_parts: int) -> None:
     """What stands beside metrics that were averaged: those over all folds together, and where they were undefined.
 
