@@ -109,9 +109,10 @@ def _build_model(config: ExperimentConfig, datamodule: CohortDataModule) -> nn.M
             config.model,
             auxiliary=config.objective.auxiliary,
             assignable=datamodule.varying,
+            axes=datamodule.axes(config.model.encoder.components),
         )
     assert isinstance(rival, Network)
-    return rival.build(_problem(datamodule), config.rival)
+    return rival.build(_problem(config, datamodule), config.rival)
 
 
 def build_estimator(config: ExperimentConfig, datamodule: CohortDataModule) -> Estimator:
@@ -123,13 +124,18 @@ def build_estimator(config: ExperimentConfig, datamodule: CohortDataModule) -> E
     refuse_unread(config)
     rival = RIVALS[config.rival.name]
     assert isinstance(rival, Fitted)
-    return rival.build(_problem(datamodule), config.rival, config.seed)
+    return rival.build(_problem(config, datamodule), config.rival, config.seed)
 
 
-def _problem(datamodule: CohortDataModule) -> Problem:
+def _problem(config: ExperimentConfig, datamodule: CohortDataModule) -> Problem:
     train, arrays = datamodule.rows("train"), datamodule.arrays
     prior = prior_logit(arrays.label[train], arrays.label_mask[train])
-    return Problem(modalities=datamodule.modalities, tasks=datamodule.tasks, prior=prior)
+    return Problem(
+        modalities=datamodule.modalities,
+        tasks=datamodule.tasks,
+        prior=prior,
+        axes=datamodule.axes(config.model.encoder.components),
+    )
 
 
 def build_pattern_metrics(config: ExperimentConfig, datamodule: CohortDataModule) -> PatternMetrics:

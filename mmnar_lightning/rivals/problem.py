@@ -1,7 +1,7 @@
 """What a rival is built for."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -17,11 +17,13 @@ class Problem:
         modalities: M modalities, in the order of the pattern's bits.
         tasks: T task names, in the order of the logits.
         prior: (T,) float, the logit of each task's share of positives among the known labels of train.
+        axes: modality -> (width, K) float, the principal axes that its vectors are projected on first.
     """
 
     modalities: Sequence[Modality]
     tasks: Sequence[str]
     prior: Tensor
+    axes: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def prior_logit(label: Tensor, label_mask: Tensor) -> Tensor:

@@ -13,6 +13,11 @@ from mmnar_lightning.rivals.late_fusion import late_fusion
 from mmnar_lightning.rivals.mask_only import MaskOnly
 from mmnar_lightning.rivals.problem import Problem
 
+OWN_PARTS = ("model.fusion.", "model.loo.", "model.modality_dropout")
+"""Settings of the parts that only the paper's model has."""
+LABEL_FREE = ("objective.temperature", "objective.anneal_epochs", "objective.auxiliary_floor")
+"""Settings of the terms that no rival trains."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
@@ -24,12 +29,7 @@ class Network:
     """
 
     build: Callable[[Problem, RivalConfig], nn.Module]
-    unread: tuple[str, ...] = (
-        "model.",
-        "objective.temperature",
-        "objective.anneal_epochs",
-        "objective.auxiliary_floor",
-    )
+    unread: tuple[str, ...] = (*OWN_PARTS, *LABEL_FREE)
 
 
 class Estimator(Protocol):
@@ -77,7 +77,9 @@ class Fitted:
 
 RIVALS: Mapping[str, Network | Fitted] = {
     "late_fusion": Network(build=lambda problem, config: late_fusion(problem, config.late_fusion)),
-    "mask_only": Network(build=lambda problem, config: MaskOnly(problem, config.mask_only)),
+    "mask_only": Network(
+        build=lambda problem, config: MaskOnly(problem, config.mask_only), unread=("model.", *LABEL_FREE)
+    ),
     "boosted_trees": Fitted(build=lambda problem, config, seed: BoostedTrees(problem, config.boosted_trees, seed)),
 }
 """Name -> rival."""
