@@ -1,13 +1,16 @@
 import pytest
 
-from mmnar_lightning.config import ConfigError, load
+from mmnar_lightning.config import ConfigError, experiments_folder, load
 from mmnar_lightning.unread import refuse_unread
 
-LAYERS = ["late_fusion", "late_fusion_concatenation", "mask_only", "boosted_trees"]
+EXPERIMENTS = experiments_folder()
+LAYERS = sorted(path.stem for path in (EXPERIMENTS / "rivals").glob("*.yaml"))
+OWN = sorted(path.stem for path in EXPERIMENTS.glob("*.yaml") if path.stem not in {"base", "simulated"})
 REFUSED = {
     ("rivals/late_fusion", "model.fusion.dim=64"): r"model\.fusion\.dim=64: the rival late_fusion does not read this$",
     ("rivals/late_fusion", "objective.contrast=0.1"): r"objective\.contrast=0\.1.*sets the label-free terms to 0",
     ("rivals/mask_only", "objective.temperature=0.2"): r"objective\.temperature=0\.2",
+    ("rivals/mask_only", "model.encoder.components=16"): r"model\.encoder\.components=16: the rival mask_only",
     ("rivals/mask_only", "rival.late_fusion.dim=64"): r"rival\.late_fusion\.dim=64: the rival mask_only",
     ("rivals/boosted_trees", "trainer.max_epochs=7"): r"trainer\.max_epochs=7: the rival boosted_trees",
     ("rivals/boosted_trees", "optim.lr=0.1"): r"optim\.lr=0\.1",
@@ -26,6 +29,7 @@ READ = {
     ("rivals/late_fusion", "rival.late_fusion.dim=64"),
     ("rivals/late_fusion", "objective.focal_gamma=2"),
     ("rivals/late_fusion", "trainer.devices=2"),
+    ("rivals/late_fusion", "model.encoder.components=16"),
     ("rivals/mask_only", "optim.lr=0.1"),
     ("rivals/boosted_trees", "rival.boosted_trees.l2=3"),
     ("rivals/boosted_trees", "trainer.accelerator=cpu"),
@@ -46,6 +50,6 @@ def test_a_setting_that_is_read_passes(case) -> None:
 
 
 @pytest.mark.parametrize("name", LAYERS)
-@pytest.mark.parametrize("experiment", ["mimic", "eicu", "custom", "mimic_structured"])
+@pytest.mark.parametrize("experiment", OWN)
 def test_every_rivals_layer_fits_every_experiment(name: str, experiment: str) -> None:
     refuse_unread(load([f"experiment={experiment},rivals/{name}"]))

@@ -119,7 +119,8 @@ class BoostedTrees:
 
         config = self.config
         # A column that no train row measured cannot be binned.
-        self.measured[task] = measured = ~np.isnan(seen).all(0)
+        measured: NDArray[np.bool_] = np.asarray(np.isfinite(seen).any(axis=0))
+        self.measured[task] = measured
         trees = HistGradientBoostingClassifier(
             learning_rate=config.learning_rate,
             max_iter=config.max_iterations,

