@@ -31,7 +31,7 @@ class BoostedTreesConfig:
     """Most leaves of a tree."""
     min_leaf_rows: int = 20
     """Fewest train rows of a leaf."""
-    l2: float = 1.0
+    leaf_penalty: float = 1.0
     """L2 penalty of leaf values."""
     max_features: float = 0.5
     """Share of the columns, drawn at random, that a split may choose from."""
@@ -56,8 +56,8 @@ class BoostedTreesConfig:
             raise ValueError(f"rival.boosted_trees.max_features={self.max_features} must be in (0, 1]")
         if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"rival.boosted_trees.learning_rate={self.learning_rate} must be above 0 and finite")
-        if not 0 <= self.l2 < math.inf:
-            raise ValueError(f"rival.boosted_trees.l2={self.l2} must be at least 0 and finite")
+        if not 0 <= self.leaf_penalty < math.inf:
+            raise ValueError(f"rival.boosted_trees.leaf_penalty={self.leaf_penalty} must be at least 0 and finite")
 
 
 class BoostedTrees:
@@ -126,7 +126,7 @@ class BoostedTrees:
             max_iter=config.max_iterations,
             max_leaf_nodes=config.max_leaf_nodes,
             min_samples_leaf=config.min_leaf_rows,
-            l2_regularization=config.l2,
+            l2_regularization=config.leaf_penalty,
             max_features=config.max_features,
             early_stopping=True,
             scoring="loss",

@@ -159,7 +159,7 @@ def test_items_are_refused() -> None:
         {"wide": 0},
         {"learning_rate": 0.0},
         {"max_features": 1.5},
-        {"l2": -1.0},
+        {"leaf_penalty": -1.0},
     ],
 )
 def test_nonsense_is_refused_by_its_full_key(settings) -> None:
