@@ -1,7 +1,7 @@
 """The configuration of an experiment: dataclass defaults < YAML files < key=value words."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, make_dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -286,7 +286,7 @@ def _files(asked: DictConfig) -> list[DictConfig]:
         names.insert(0, str(asked.get("dataset", "mimic")))
     own = [_named(name, folder) for name in names]
     layers = [_read(path) for path in own]
-    _check_one_dataset([*zip(names, layers, strict=True), ("the command line", asked)])
+    _check_one_dataset(dict(zip(names, layers, strict=True)), asked)
     name = "-".join(_stem(path, layer, folder) for path, layer in zip(own, layers, strict=True))
     layers[-1]["experiment"] = asked["experiment"] = name
     return [_read(folder / "base.yaml"), *layers]
@@ -306,11 +306,14 @@ def _stem(path: Path, layer: DictConfig, folder: Path) -> str:
     return path.stem if folder in path.parents else str(layer.get("experiment", path.stem))
 
 
-def _check_one_dataset(layers: Sequence[tuple[str, DictConfig]]) -> None:
-    stated = {name: layer["dataset"] for name, layer in layers if "dataset" in layer}
+def _check_one_dataset(layers: Mapping[str, DictConfig], asked: DictConfig) -> None:
+    stated = {name: layer["dataset"] for name, layer in layers.items() if "dataset" in layer}
     if len(set(stated.values())) > 1:
-        said = ", ".join(f"{name} is for dataset={dataset}" for name, dataset in stated.items())
-        raise ConfigError(f"one dataset at a time: {said}")
+        said = ", ".join(f"{name} for dataset={dataset}" for name, dataset in stated.items())
+        raise ConfigError(f"experiment={','.join(layers)} mixes experiments of several datasets ({said}); name one")
+    for name, dataset in stated.items():
+        if "dataset" in asked and asked["dataset"] != dataset:
+            raise ConfigError(f"experiment={name} is for dataset={dataset}, but dataset={asked['dataset']} was given")
 
 
 def _read(path: Path) -> DictConfig:

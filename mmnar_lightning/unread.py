@@ -1,9 +1,14 @@
 """Settings that the chosen model does not read are refused: a run never looks as if they had been heeded."""
 
+from collections.abc import Iterator
+
 from mmnar_lightning.config import ConfigError, ExperimentConfig, shared_settings, to_plain
 from mmnar_lightning.folders import flatten
 from mmnar_lightning.objective import AUXILIARY
 from mmnar_lightning.rivals.registry import RIVALS, Fitted
+
+LABEL_FREE = tuple(f"objective.{term}" for term in AUXILIARY)
+"""Weights of terms that no rival has; the layers of experiments/rivals/ set them to 0."""
 
 
 def refuse_unread(config: ExperimentConfig) -> None:
@@ -13,21 +18,34 @@ def refuse_unread(config: ExperimentConfig) -> None:
         ConfigError: naming the settings that would be ignored.
     """
     name = config.rival.name
-    rival = RIVALS.get(name)
-    own, usual = flatten(to_plain(config)), flatten(shared_settings(config.dataset))
-    if isinstance(rival, Fitted) and config.trainer.devices > 1:
-        raise ConfigError(f"trainer.devices={config.trainer.devices}: only one process can fit {name}; leave it at 1")
-    if isinstance(rival, Fitted) and config.trainer.accelerator not in {"auto", "cpu"}:
-        raise ConfigError(f"trainer.accelerator={config.trainer.accelerator}: {name} is fitted on the CPU")
-    trained = [f"objective.{term}" for term in AUXILIARY] if rival else []
-    unread = (*(rival.unread if rival else ()), *(f"rival.{other}." for other in RIVALS if other != name))
-    given = [
-        f"{key}={value}"
-        for key, value in own.items()
-        if (value != 0 if key in trained else key.startswith(unread) and value != usual.get(key))
-    ]
+    if isinstance(RIVALS.get(name), Fitted):
+        _refuse_devices(config)
+    given = list(_unread(config))
     if given:
-        reader = f"the rival {name}" if rival else "the model (rival.name=none)"
-        at_zero = any(word.startswith(tuple(trained)) for word in given) if trained else False
-        hint = f"; experiment=...,rivals/{name} sets the label-free terms to 0" if at_zero else ""
-        raise ConfigError(f"{', '.join(given)}: {reader} does not read this{hint}")
+        reader = "the model (rival.name=none)" if name == "none" else f"the rival {name}"
+        told = ", ".join(f"{key}={value}" for key, value in given)
+        lowered = any(key in LABEL_FREE for key, _ in given)
+        hint = f"; experiment=...,rivals/{name} sets the label-free terms to 0" if lowered else ""
+        raise ConfigError(f"{told}: {reader} does not read this{hint}")
+
+
+def _refuse_devices(config: ExperimentConfig) -> None:
+    name, settings = config.rival.name, config.trainer
+    if settings.devices > 1:
+        raise ConfigError(f"trainer.devices={settings.devices}: only one process can fit {name}; leave it at 1")
+    if settings.accelerator not in {"auto", "cpu"}:
+        raise ConfigError(f"trainer.accelerator={settings.accelerator}: {name} is fitted on the CPU")
+
+
+def _unread(config: ExperimentConfig) -> Iterator[tuple[str, object]]:
+    """Keys and values that were given and would be ignored."""
+    rival, usual = RIVALS.get(config.rival.name), flatten(shared_settings(config.dataset))
+    others = tuple(f"rival.{name}." for name in RIVALS if name != config.rival.name)
+    unread, read = (*rival.unread, *others) if rival else others, rival.read if rival else ()
+    for key, value in flatten(to_plain(config)).items():
+        if rival and key in LABEL_FREE:
+            ignored = value != 0
+        else:
+            ignored = key.startswith(unread) and not key.startswith(read) and value != usual.get(key)
+        if ignored:
+            yield key, value

@@ -31,8 +31,10 @@ class BoostedTreesConfig:
     """Most leaves of a tree."""
     min_leaf_rows: int = 20
     """Fewest train rows of a leaf."""
-    l2: float = 1.0
+    leaf_penalty: float = 1.0
     """L2 penalty of leaf values."""
+    max_features: float = 0.5
+    """Share of the columns, drawn at random, that a split may choose from."""
     num_components: int = 32
     """Principal components of vectors of more than `wide` floats; tables are never reduced."""
     wide: int = 64
@@ -50,10 +52,12 @@ class BoostedTreesConfig:
         ):
             if getattr(self, key) < least:
                 raise ValueError(f"rival.boosted_trees.{key}={getattr(self, key)} must be at least {least}")
+        if not 0 < self.max_features <= 1:
+            raise ValueError(f"rival.boosted_trees.max_features={self.max_features} must be in (0, 1]")
         if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"rival.boosted_trees.learning_rate={self.learning_rate} must be above 0 and finite")
-        if not 0 <= self.l2 < math.inf:
-            raise ValueError(f"rival.boosted_trees.l2={self.l2} must be at least 0 and finite")
+        if not 0 <= self.leaf_penalty < math.inf:
+            raise ValueError(f"rival.boosted_trees.leaf_penalty={self.leaf_penalty} must be at least 0 and finite")
 
 
 class BoostedTrees:
@@ -65,7 +69,7 @@ class BoostedTrees:
     Args:
         problem: modalities, tasks.
         config: sizes.
-        seed: of the histograms' sample of rows.
+        seed: of the columns that splits may choose from.
     """
 
     def __init__(self, problem: Problem, config: BoostedTreesConfig, seed: int) -> None:
@@ -74,6 +78,7 @@ class BoostedTrees:
         self.seed = seed
         self.reducers: dict[str, Any] = {}
         self.trees: dict[str, Any] = {}
+        self.measured: dict[str, NDArray[np.bool_]] = {}
         self.prior: dict[str, float] = {}
         self.iterations: dict[str, int] = {}
         self.losses: dict[str, list[float]] = {}
@@ -113,17 +118,21 @@ class BoostedTrees:
         from sklearn.ensemble import HistGradientBoostingClassifier
 
         config = self.config
+        # A column that no train row measured cannot be binned.
+        measured: NDArray[np.bool_] = np.asarray(np.isfinite(seen).any(axis=0))
+        self.measured[task] = measured
         trees = HistGradientBoostingClassifier(
             learning_rate=config.learning_rate,
             max_iter=config.max_iterations,
             max_leaf_nodes=config.max_leaf_nodes,
             min_samples_leaf=config.min_leaf_rows,
-            l2_regularization=config.l2,
+            l2_regularization=config.leaf_penalty,
+            max_features=config.max_features,
             early_stopping=True,
             scoring="loss",
             n_iter_no_change=config.patience,
             random_state=self.seed,
-        ).fit(seen, label, X_val=held_out, y_val=check)
+        ).fit(seen[:, measured], label, X_val=held_out[:, measured], y_val=check)
         self.trees[task] = trees
         # The first score is that of no tree at all.
         self.losses[task] = (-trees.validation_score_[1:]).tolist()
@@ -136,7 +145,7 @@ class BoostedTrees:
         for column, task in enumerate(self.problem.tasks):
             probability[:, column] = self.prior[task]
             if task in self.trees and len(batch):
-                stages = self.trees[task].staged_predict_proba(columns)
+                stages = self.trees[task].staged_predict_proba(columns[:, self.measured[task]])
                 probability[:, column] = next(islice(stages, self.iterations[task] - 1, None))[:, 1]
         return torch.from_numpy(probability)
 

@@ -25,10 +25,12 @@ class Network:
 
     Attributes:
         build: gives it with freshly drawn weights.
+        read: beginnings of the keys that it reads although they begin as one of `unread`.
         unread: beginnings of the keys that it does not read.
     """
 
     build: Callable[[Problem, RivalConfig], nn.Module]
+    read: tuple[str, ...] = ()
     unread: tuple[str, ...] = (*OWN_PARTS, *LABEL_FREE)
 
 
@@ -58,10 +60,12 @@ class Fitted:
 
     Attributes:
         build: gives it, unfitted, for a seed.
-        unread: beginnings of the keys that it does not read.
+        read: as for a network.
+        unread: as for a network.
     """
 
     build: Callable[[Problem, RivalConfig, int], Estimator]
+    read: tuple[str, ...] = ()
     unread: tuple[str, ...] = (
         "model.",
         "objective.",
@@ -76,7 +80,9 @@ class Fitted:
 
 
 RIVALS: Mapping[str, Network | Fitted] = {
-    "late_fusion": Network(build=lambda problem, config: late_fusion(problem, config.late_fusion)),
+    "late_fusion": Network(
+        build=lambda problem, config: late_fusion(problem, config.late_fusion), read=("model.encoder.",)
+    ),
     "mask_only": Network(
         build=lambda problem, config: MaskOnly(problem, config.mask_only), unread=("model.", *LABEL_FREE)
     ),
