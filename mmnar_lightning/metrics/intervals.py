@@ -44,6 +44,7 @@ def bootstrap_intervals(
     label: Tensor,
     subject: Tensor,
     *,
+    ranking: Tensor | None = None,
     fold: Tensor | None = None,
     repeat: Tensor | None = None,
     num_replicates: int = 1000,
@@ -74,6 +75,8 @@ def bootstrap_intervals(
         probability: (N,) in [0, 1].
         label: (N,) 0 or 1.
         subject: (N,) int64; rows of one person share it.
+        ranking: (N,) float, what AUROC and average precision order the rows by, where the probability itself was
+            clipped and so lost their order; None is the probability.
         fold: (N,) int64, the part of the subjects that a row belongs to; None is one for all.
         repeat: (N,) int64, which of several predictions of the same subjects a row is; None is one for all.
         num_replicates: R, bootstrap replicates.
@@ -95,30 +98,130 @@ def bootstrap_intervals(
     >>> intervals["auroc"]
     Interval(value=nan, low=nan, high=nan, num_defined=0, num_parts=0)
     """
-    if num_replicates < 1 or not 0 < level < 1:
-        raise ValueError(f"{num_replicates=} must be at least 1 and {level=} must lie in (0, 1)")
+    drawn = _draw(probability, ranking, label, subject, fold, repeat, num_replicates=num_replicates, seed=seed)
+    drawn.replicates[:, ERROR].clamp_(0, 1)
+    return drawn.intervals(level)
+
+
+def paired_difference(
+    first: Tensor,
+    second: Tensor,
+    label: Tensor,
+    subject: Tensor,
+    *,
+    first_ranking: Tensor | None = None,
+    second_ranking: Tensor | None = None,
+    fold: Tensor | None = None,
+    repeat: Tensor | None = None,
+    num_replicates: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """Differences of all metrics, first minus second, of two methods on the same rows.
+
+    Both are scored in the same replicates, so what a draw of subjects does to both cancels: the interval is as much
+    narrower than that of two separate samples as the two methods' errors go together.
+
+    Args:
+        first: (N,) in [0, 1], probabilities of one method.
+        second: (N,) in [0, 1], of the other.
+        label: (N,) 0 or 1.
+        subject: (N,) int64; rows of one person share it.
+        first_ranking: (N,) float, as `ranking` of `bootstrap_intervals`.
+        second_ranking: (N,) float, likewise.
+        fold: (N,) int64, as there.
+        repeat: (N,) int64, as there.
+        num_replicates: R, bootstrap replicates.
+        level: the coverage aimed at, in (0, 1).
+        seed: of the draws.
+
+    Returns:
+        The keys of `bootstrap_intervals`; the difference of calibration errors is shifted by the difference of their
+        mean excesses.
+
+    Raises:
+        ValueError: as `bootstrap_intervals`, or if the methods have different numbers of rows.
+
+    >>> label, subject = torch.tensor([0, 1, 0, 1]), torch.arange(4)
+    >>> first, second = torch.tensor([0.1, 0.9, 0.2, 0.8]), torch.tensor([0.1, 0.9, 0.8, 0.2])
+    >>> paired_difference(first, second, label, subject)["auroc"].value
+    0.25
+    >>> paired_difference(first, first, label, subject)["brier"]
+    Interval(value=0.0, low=0.0, high=0.0, num_defined=1000, num_parts=1)
+    """
+    one, other = (
+        _draw(probability, ranking, label, subject, fold, repeat, num_replicates=num_replicates, seed=seed)
+        for probability, ranking in ((first, first_ranking), (second, second_ranking))
+    )
+    difference = _Drawn(
+        values=one.values - other.values,
+        replicates=one.replicates - other.replicates,
+        num_parts=torch.minimum(one.num_parts, other.num_parts),
+    )
+    return difference.intervals(level)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Drawn:
+    """Metrics of a sample and of its replicates, in the order of METRICS.
+
+    Attributes:
+        values: (4,) float64, NaN where undefined.
+        replicates: (R, 4) float64, likewise; the calibration error less its mean excess.
+        num_parts: (4,) int64, the parts in which a metric is defined.
+    """
+
+    values: Tensor
+    replicates: Tensor
+    num_parts: Tensor
+
+    def intervals(self, level: float) -> dict[str, Interval]:
+        """The percentile interval of every metric."""
+        if not 0 < level < 1:
+            raise ValueError(f"{level=} must lie in (0, 1)")
+        return {
+            name: _interval(float(value), column, int(parts), level)
+            for name, value, column, parts in zip(METRICS, self.values, self.replicates.T, self.num_parts, strict=True)
+        }
+
+
+def _draw(
+    probability: Tensor,
+    ranking: Tensor | None,
+    label: Tensor,
+    subject: Tensor,
+    fold: Tensor | None,
+    repeat: Tensor | None,
+    *,
+    num_replicates: int,
+    seed: int,
+) -> _Drawn:
+    """Score a sample and its replicates; which subjects are drawn depends on subjects, folds and seed alone."""
+    if num_replicates < 1:
+        raise ValueError(f"{num_replicates=} must be at least 1")
     scored = [
         _score(samples, num_replicates, np.random.default_rng(seed))
-        for samples in _parts(probability, label, subject, fold, repeat)
+        for samples in _parts(probability, probability if ranking is None else ranking, label, subject, fold, repeat)
     ]
     parts, drawn = (torch.cat(pieces) for pieces in zip(*scored, strict=True))
     values, replicates = parts.nanmean(0), drawn.nanmean(0)
-    excess = replicates[:, ERROR].nanmean() - values[ERROR]
-    replicates[:, ERROR] = (replicates[:, ERROR] - excess).clamp(0, 1)
+    replicates[:, ERROR] -= replicates[:, ERROR].nanmean() - values[ERROR]
     # A part of one subject never varies: its metric is known, the uncertainty of the mean is not.
     replicates[:, (drawn.isnan().all(1) & ~parts.isnan()).any(0)] = math.nan
-    return {
-        name: _interval(float(values[column]), replicates[:, column], int((~parts[:, column].isnan()).sum()), level)
-        for column, name in enumerate(METRICS)
-    }
+    return _Drawn(values=values, replicates=replicates, num_parts=(~parts.isnan()).sum(0))
 
 
 def _parts(
-    probability: Tensor, label: Tensor, subject: Tensor, fold: Tensor | None, repeat: Tensor | None
+    probability: Tensor,
+    ranking: Tensor,
+    label: Tensor,
+    subject: Tensor,
+    fold: Tensor | None,
+    repeat: Tensor | None,
 ) -> list[list["_Sample"]]:
     """The rows as one list of folds for every repeat."""
-    columns = [subject if column is None else column for column in (subject, fold, repeat)]
-    for name, column in zip(("subject", "fold", "repeat"), columns, strict=True):
+    columns = [subject if column is None else column for column in (subject, fold, repeat, ranking)]
+    for name, column in zip(("subject", "fold", "repeat", "ranking"), columns, strict=True):
         if column.shape != label.shape:
             raise ValueError(f"{name} has the shape {tuple(column.shape)}, label {tuple(label.shape)}")
     nothing = torch.zeros_like(subject)
@@ -126,7 +229,7 @@ def _parts(
     samples: list[list[_Sample]] = []
     for number in torch.unique(repeat) if len(repeat) else [0]:
         again = [fold_rows & (repeat == number) for fold_rows in _members(fold)]
-        samples.append([_Sample.of(probability[rows], label[rows], subject[rows]) for rows in again])
+        samples.append([_Sample.of(probability[rows], ranking[rows], label[rows], subject[rows]) for rows in again])
     people = [[sample.names.tolist() for sample in folds] for folds in samples]
     if any(names != people[0] for names in people):
         raise ValueError("the repeats of a fold hold different subjects, so the same ones cannot be drawn in all")
@@ -150,11 +253,11 @@ def _score(folds: list["_Sample"], num_replicates: int, generator: np.random.Gen
 
 @dataclass(frozen=True, kw_only=True)
 class _Sample:
-    """The rows by falling probability, with all that does not change from replicate to replicate.
+    """The rows by falling rank, with all that does not change from replicate to replicate.
 
     Attributes:
         label: (N,) float64, 0 or 1.
-        ends: (G,) int64, the last row of every distinct probability.
+        ends: (G,) int64, the last row of every distinct rank.
         squared_error: (N,) float64.
         gap: (N, K) float64, probability - label in the column of the row's calibration bin, 0 elsewhere.
         subject: (N,) int64 in [0, S).
@@ -169,17 +272,20 @@ class _Sample:
     names: Tensor
 
     @classmethod
-    def of(cls, probability: Tensor, label: Tensor, subject: Tensor) -> "_Sample":
-        """Check and sort the rows; rows alike in all three columns are interchangeable."""
+    def of(cls, probability: Tensor, ranking: Tensor, label: Tensor, subject: Tensor) -> "_Sample":
+        """Check and sort the rows; rows alike in all four columns are interchangeable."""
         probability, label = functional.as_columns(probability, label)
+        ranking = ranking.detach().to("cpu", torch.float64)
+        if bool(ranking.isnan().any()):
+            raise ValueError(f"{int(ranking.isnan().sum())} of {len(ranking)} entries of ranking are NaN")
         names, dense = np.unique(subject.cpu().numpy(), return_inverse=True)
-        order = torch.from_numpy(np.lexsort((dense, label.numpy(), -probability.numpy())))
+        order = torch.from_numpy(np.lexsort((dense, label.numpy(), -probability.numpy(), -ranking.numpy())))
         probability, label = probability[order], label[order]
         residual = probability - label
         bins = functional.equal_mass_bins(probability, NUM_BINS)
         return cls(
             label=label,
-            ends=functional.threshold_ends(probability),
+            ends=functional.threshold_ends(ranking[order]),
             squared_error=residual.square(),
             gap=one_hot(bins, NUM_BINS) * residual.unsqueeze(-1),
             subject=torch.from_numpy(dense)[order],
