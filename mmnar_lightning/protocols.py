@@ -25,8 +25,11 @@ Child = dict[str, Any]
 def train(config: ExperimentConfig) -> Path:
     """One ordinary run, or all runs of a protocol and what they give together; returns the folder."""
     protocol = protocol_of(config)
-    if protocol is None:
-        return runs.train(config)
+    return runs.train(config) if protocol is None else train_all(config, protocol)
+
+
+def train_all(config: ExperimentConfig, protocol: str) -> Path:
+    """Train and gather all runs of a protocol, leaving out those that are finished; returns the parent's folder."""
     children = plan(config, protocol)
     _check_folds(config, protocol, children)
     parent = _open_parent(config, protocol, children)

@@ -220,6 +220,40 @@ def test_a_parent_is_not_taken_for_a_run_nor_a_run_for_a_parent(custom) -> None:
     assert sorted(path.name for path in parent.parent.iterdir()) == [parent.name], "a refusal left a folder"
 
 
+def test_cross_fitted_models_share_the_test_rows_and_the_mean_of_their_logits_is_scored(custom, workplace) -> None:
+    words = ("evaluation.protocol=split", "evaluation.num_seeds=2", "cohort.split.num_folds=3")
+    parent = protocols.train_all(custom(*words), "crossfit")
+    names = children_of(parent)
+    assert names == [f"seed{seed}-fold{fold}" for seed in range(2) for fold in range(3)]
+    pooled, results = predictions_of(parent), results_of(parent)
+    cohorts = [pl.read_parquet(path) for path in workplace.glob("data/cohorts/*/cohort.parquet")]
+    assert len(cohorts) == 3
+    for seed in range(2):
+        models = [predictions_of(parent / name) for name in names if name.startswith(f"seed{seed}")]
+        mean = np.mean([model["logit/first"] for model in models], axis=0)
+        found = pooled.filter(pl.col("seed") == seed)
+        assert found["row_id"].to_list() == cohorts[0].filter(split="test")["row_id"].to_list()
+        np.testing.assert_allclose(found["logit/first"], mean)
+    cell = results["tasks"]["first"]["all"]
+    known = [pooled.filter(pl.col("seed") == seed).drop_nulls("label/first") for seed in range(2)]
+    values = [roc_auc_score(rows["label/first"], rows["logit/first"]) for rows in known]
+    assert cell["auroc"]["value"] == pytest.approx(np.mean(values))
+    assert (cell["count"], cell["auroc"]["num_parts"]) == (known[0].height, 2)
+
+
+def test_the_gathered_results_hold_the_rectified_scores_where_the_runs_have_them(custom) -> None:
+    parent = protocols.train(custom())
+    assert "rectified" not in results_of(parent)
+    for name in children_of(parent):
+        columns = {f"rectified/{task}": -pl.col(f"logit/{task}") for task in ("first", "second")}
+        predictions_of(parent / name).with_columns(**columns).write_parquet(parent / name / "predictions.parquet")
+    assert protocols.train(custom("resume=last")) == parent
+    results = results_of(parent)
+    for task in ("first", "second"):
+        before, after = (results[key][task]["all"]["auroc"]["value"] for key in ("tasks", "rectified"))
+        assert after == pytest.approx(1 - before)
+
+
 def test_more_folds_than_subjects_fill_are_refused_before_anything_is_trained(custom, workplace: Path) -> None:
     with pytest.raises(ConfigError, match=r"holds nobody: cohort\.split\.num_folds=127 is too many for 120 subjects"):
         protocols.train(custom("cohort.split.num_folds=127", *LARGE_VAL))
