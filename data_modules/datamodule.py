@@ -17,7 +17,7 @@ from data_modules.cohorts.columns import PRESENT, validate
 from data_modules.cohorts.config import ReleaseCohortConfig
 from data_modules.cohorts.presence import count_patterns
 from data_modules.custom import CustomCohortConfig, build_custom
-from data_modules.loader import CohortArrays, EvalLoader, LoaderConfig, ModalityArray, TrainLoader
+from data_modules.loader import CohortArrays, EvalLoader, LoaderConfig, ModalityArray, TrainLoader, principal_axes
 from data_modules.sources.eicu import EICU
 from data_modules.sources.mimic_iv import MIMIC_IV
 from data_modules.sources.reader import Release
@@ -113,6 +113,17 @@ class CohortDataModule(LightningDataModule):
         """(M,) bool, modalities that some train rows have and others lack."""
         present = self.arrays.present[self.rows("train")]
         return present.any(0) & ~present.all(0)
+
+    def axes(self, count: int) -> dict[str, Tensor]:
+        """Modality -> (width, count) float, the principal axes of its train rows; none for one that is not wider."""
+        train = self.rows("train")
+        return {
+            modality.name: principal_axes(
+                self.arrays.arrays[modality.name], train[self.arrays.present[train, position]].numpy(), count
+            )
+            for position, modality in enumerate(self.modalities)
+            if 0 < count < modality.width
+        }
 
     def rows(self, split: str) -> Tensor:
         """(N,) int64 row ids of a split."""

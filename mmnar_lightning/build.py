@@ -10,6 +10,7 @@ from lightning import Callback, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import LearningRateMonitor, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from torch import nn
 
 from data_modules.cohorts.eicu import EICUCohortConfig
 from data_modules.cohorts.mimic_iv import MIMICCohortConfig
@@ -28,6 +29,9 @@ from mmnar_lightning.folders import run_id
 from mmnar_lightning.model import MMNARModel
 from mmnar_lightning.module import MMNARModule
 from mmnar_lightning.objective import Objective
+from mmnar_lightning.rivals.problem import Problem, prior_logit
+from mmnar_lightning.rivals.registry import RIVALS, Estimator, Fitted, Network
+from mmnar_lightning.unread import refuse_unread
 
 LOG_EVERY_STEPS = 50
 RELEASES = {"mimic": "mimic_iv", "eicu": "eicu"}
@@ -71,24 +75,67 @@ def release_roots(config: ExperimentConfig) -> str:
     return str(target)
 
 
+def is_fitted_at_once(config: ExperimentConfig) -> bool:
+    """Whether what is trained is an estimator, which needs no Trainer."""
+    return isinstance(RIVALS.get(config.rival.name), Fitted)
+
+
 def build_module(config: ExperimentConfig, datamodule: CohortDataModule) -> MMNARModule:
-    """The LightningModule for an opened cohort, with freshly drawn weights."""
+    """The LightningModule for an opened cohort, with freshly drawn weights.
+
+    Raises:
+        ConfigError: for a setting that the chosen model would ignore.
+    """
+    refuse_unread(config)
     torch.manual_seed(config.seed)
     plain = to_plain(config)
     hyperparameters = {
-        **{key: plain[key] for key in ("experiment", "seed", "model", "objective", "optim", "loader")},
+        **{key: plain[key] for key in ("experiment", "seed", "model", "rival", "objective", "optim", "loader")},
         "cohort_fingerprint": datamodule.manifest["fingerprint"],
         "modalities": [modality.to_dict() for modality in datamodule.modalities],
         "tasks": datamodule.tasks,
     }
-    model = MMNARModel(
-        datamodule.modalities,
-        len(datamodule.tasks),
-        config.model,
-        auxiliary=config.objective.auxiliary,
-        assignable=datamodule.varying,
-    )
+    model = _build_model(config, datamodule)
     return MMNARModule(model, Objective(datamodule.tasks, config.objective), config.optim, hyperparameters)
+
+
+def _build_model(config: ExperimentConfig, datamodule: CohortDataModule) -> nn.Module:
+    """The paper's model, or the rival in its place."""
+    rival = RIVALS.get(config.rival.name)
+    if rival is None:
+        return MMNARModel(
+            datamodule.modalities,
+            len(datamodule.tasks),
+            config.model,
+            auxiliary=config.objective.auxiliary,
+            assignable=datamodule.varying,
+            axes=datamodule.axes(config.model.encoder.components),
+        )
+    assert isinstance(rival, Network)
+    return rival.build(_problem(config, datamodule), config.rival)
+
+
+def build_estimator(config: ExperimentConfig, datamodule: CohortDataModule) -> Estimator:
+    """The unfitted estimator of an opened cohort.
+
+    Raises:
+        ConfigError: for a setting that it would ignore.
+    """
+    refuse_unread(config)
+    rival = RIVALS[config.rival.name]
+    assert isinstance(rival, Fitted)
+    return rival.build(_problem(config, datamodule), config.rival, config.seed)
+
+
+def _problem(config: ExperimentConfig, datamodule: CohortDataModule) -> Problem:
+    train, arrays = datamodule.rows("train"), datamodule.arrays
+    prior = prior_logit(arrays.label[train], arrays.label_mask[train])
+    return Problem(
+        modalities=datamodule.modalities,
+        tasks=datamodule.tasks,
+        prior=prior,
+        axes=datamodule.axes(config.model.encoder.components),
+    )
 
 
 def build_pattern_metrics(config: ExperimentConfig, datamodule: CohortDataModule) -> PatternMetrics:

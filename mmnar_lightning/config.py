@@ -22,6 +22,7 @@ from mmnar_lightning.embed import EmbedConfig
 from mmnar_lightning.model import ModelConfig
 from mmnar_lightning.objective import ObjectiveConfig
 from mmnar_lightning.optim import OptimConfig
+from mmnar_lightning.rivals.config import RivalConfig
 
 COHORT_CONFIGS: dict[str, type[CohortConfig]] = {
     "mimic": MIMICCohortConfig,
@@ -155,6 +156,7 @@ class ExperimentConfig:
     embed: EmbedConfig = field(default_factory=EmbedConfig)
     loader: LoaderConfig = field(default_factory=LoaderConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
+    rival: RivalConfig = field(default_factory=RivalConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
@@ -181,7 +183,8 @@ def load(words: Sequence[str]) -> ExperimentConfig:
 
     Args:
         words: `key=value` words. `dataset=` or `experiment=` picks experiments/<name>.yaml; `experiment=` may be
-            the path of a YAML file, for example the config.yaml of a run.
+            the path of a YAML file, for example the config.yaml of a run. `experiment=mimic,rivals/late_fusion` lays
+            later files over earlier ones; without an experiment among them, the dataset's own lies beneath.
 
     Raises:
         ConfigError: naming the full key, what was given and what was expected.
@@ -230,6 +233,14 @@ def to_plain(config: ExperimentConfig) -> dict[str, Any]:
     return {str(key): value for key, value in plain.items()}
 
 
+def shared_settings(dataset: str) -> dict[str, Any]:
+    """What every experiment on a dataset begins with, as nested plain values: the defaults, and base.yaml over them."""
+    shared = OmegaConf.merge(_schema(dataset), _read(experiments_folder() / "base.yaml"))
+    plain = OmegaConf.to_container(shared)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
 def save(config: ExperimentConfig, path: Path) -> None:
     """Write the resolved configuration; `experiment=<that file>` repeats the run."""
     path.write_text(OmegaConf.to_yaml(OmegaConf.create(to_plain(config))), encoding="utf-8")
@@ -265,22 +276,39 @@ def _typed(dataset: str) -> type:
 
 
 def _files(asked: DictConfig) -> list[DictConfig]:
-    """base.yaml and the experiment's own file."""
-    name = str(asked.get("experiment", asked.get("dataset", "mimic")))
+    """base.yaml, and the files that `experiment` lists, the later ones over the earlier ones."""
+    given = str(asked.get("experiment", asked.get("dataset", "mimic")))
     folder = experiments_folder()
+    names = [given] if Path(given).is_file() else given.split(",")
+    if all("/" in name and not name.endswith((".yaml", ".yml")) for name in names):
+        names.insert(0, str(asked.get("dataset", "mimic")))
+    own = [_named(name, folder) for name in names]
+    layers = [_read(path) for path in own]
+    _check_one_dataset([*zip(names, layers, strict=True), ("the command line", asked)])
+    name = "-".join(_stem(path, layer, folder) for path, layer in zip(own, layers, strict=True))
+    layers[-1]["experiment"] = asked["experiment"] = name
+    return [_read(folder / "base.yaml"), *layers]
+
+
+def _named(name: str, folder: Path) -> Path:
+    """The YAML file of a name in experiments/, or of a path."""
     own = Path(name) if name.endswith((".yaml", ".yml")) else folder / f"{name}.yaml"
     if not own.is_file():
         there = sorted(str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml"))
         raise ConfigError(f"experiment={name}: there is no {own}; known are {', '.join(there)}")
-    layers = [_read(folder / "base.yaml"), _read(own)]
-    given = asked.get("dataset")
-    stated = layers[-1].get("dataset")
-    if given is not None and stated is not None and given != stated:
-        raise ConfigError(f"experiment={name} is for dataset={stated}, but dataset={given} was given")
-    if own.parent == folder or "experiment" not in layers[-1]:
-        layers[-1]["experiment"] = own.stem
-    asked["experiment"] = layers[-1]["experiment"]
-    return layers
+    return own
+
+
+def _stem(path: Path, layer: DictConfig, folder: Path) -> str:
+    """What a file calls itself; one of experiments/ goes by its name."""
+    return path.stem if folder in path.parents else str(layer.get("experiment", path.stem))
+
+
+def _check_one_dataset(layers: Sequence[tuple[str, DictConfig]]) -> None:
+    stated = {name: layer["dataset"] for name, layer in layers if "dataset" in layer}
+    if len(set(stated.values())) > 1:
+        said = ", ".join(f"{name} is for dataset={dataset}" for name, dataset in stated.items())
+        raise ConfigError(f"one dataset at a time: {said}")
 
 
 def _read(path: Path) -> DictConfig:

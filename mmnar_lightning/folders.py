@@ -14,10 +14,11 @@ from data_modules.stage import digest
 from mmnar_lightning.config import ConfigError, ExperimentConfig, PathsConfig, load, save, to_plain
 
 RUN_ID_VARIABLE = "MMNAR_RUN_ID"
-CONFIG, LAST, BEST, PREDICTIONS, RESULTS, DONE = (
+CONFIG, LAST, BEST, FIT, PREDICTIONS, RESULTS, DONE = (
     "config.yaml",
     "checkpoints/last.ckpt",
     "checkpoints/best.ckpt",
+    "fit.json",
     "predictions.parquet",
     "results.json",
     "DONE",
@@ -93,12 +94,14 @@ def settings_of(folder: Path, config: ExperimentConfig) -> ExperimentConfig:
     )
 
 
-def newest_run(config: ExperimentConfig, needed: str) -> Path:
-    """The newest run of an experiment that holds a file."""
+def newest_run(config: ExperimentConfig, *needed: str) -> Path:
+    """The newest run of an experiment that holds one of some files."""
     parent = Path(config.paths.runs) / config.experiment
-    found = sorted(path.parent for path in parent.glob(f"*/{CONFIG}") if (path.parent / needed).is_file())
+    found = sorted(
+        path.parent for path in parent.glob(f"*/{CONFIG}") if any((path.parent / name).is_file() for name in needed)
+    )
     if not found:
-        raise ConfigError(f"{parent} holds no run with {needed}; train one first, or name its folder")
+        raise ConfigError(f"{parent} holds no run with {' or '.join(needed)}; train one first, or name its folder")
     return found[-1]
 
 
@@ -117,7 +120,7 @@ def run_to_resume(config: ExperimentConfig, needed: str = LAST) -> Path:
         raise ConfigError(f"resume={config.resume}: {folder} holds no {needed}")
     then = OmegaConf.to_container(OmegaConf.load(folder / CONFIG))
     assert isinstance(then, dict)
-    before, now = _flat(_fixed(then)), _flat(_fixed(to_plain(config)))
+    before, now = flatten(_fixed(then)), flatten(_fixed(to_plain(config)))
     changed = [
         f"{key}: {before.get(key)} then, {now.get(key)} now"
         for key in sorted({*before, *now})
@@ -129,15 +132,20 @@ def run_to_resume(config: ExperimentConfig, needed: str = LAST) -> Path:
 
 
 def _fixed(plain: Mapping[Any, Any]) -> dict[str, Any]:
-    flat = _flat(plain)
+    flat = flatten(plain)
     return {key: value for key, value in flat.items() if key in FIXED_KEYS or not key.startswith(FREE_KEYS)}
 
 
-def _flat(plain: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(plain: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values by their full keys.
+
+    >>> flatten({"optim": {"lr": 0.1}, "seed": 1})
+    {'optim.lr': 0.1, 'seed': 1}
+    """
     flat: dict[str, Any] = {}
     for key, value in plain.items():
         if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
+            flat |= flatten(value, f"{prefix}{key}.")
         else:
             flat[f"{prefix}{key}"] = value
     return flat

@@ -14,12 +14,13 @@ from data_modules import stage
 from data_modules.cohorts.labels import check_classes
 from data_modules.datamodule import CohortDataModule
 from data_modules.simulate.release import simulate
-from mmnar_lightning import build, evaluation, folders
+from mmnar_lightning import build, evaluation, fitting, folders
 from mmnar_lightning.callbacks.pattern_metrics import PatternMetrics
 from mmnar_lightning.config import ConfigError, ExperimentConfig
 from mmnar_lightning.console import progress, say, warn
 from mmnar_lightning.module import MMNARModule
 from mmnar_lightning.report.tables import show_cohort
+from mmnar_lightning.unread import refuse_unread
 
 SIMULATED = (
     "simulated data: no release was named, so patients are drawn from the causal model of docs/simulation.md; "
@@ -54,8 +55,18 @@ def make_cohort(config: ExperimentConfig) -> Path:
 
 def train(config: ExperimentConfig) -> Path:
     """Cohort, model, fit, and the test split unless `evaluate=false`; returns the run's folder."""
+    refuse_unread(config)
     _say_simulated(config)
     datamodule = _open(config)
+    folder = _fit_at_once(config, datamodule) if build.is_fitted_at_once(config) else _train(config, datamodule)
+    folders.forget_run()
+    _say_dropped(datamodule)
+    _say_simulated(config)
+    return folder
+
+
+def _train(config: ExperimentConfig, datamodule: CohortDataModule) -> Path:
+    """Fit a network, from the last checkpoint if the run is resumed."""
     resumed = folders.run_to_resume(config) if config.resume else None
     if resumed:
         _read_checkpoint(resumed / folders.LAST, datamodule)
@@ -70,10 +81,22 @@ def train(config: ExperimentConfig) -> Path:
         evaluation.show_again(folder, config)
     elif config.evaluate:
         _evaluate(config, datamodule, folder, trainer, metrics)
-    _finish(folder, trainer)
-    folders.forget_run()
-    _say_dropped(datamodule)
-    _say_simulated(config)
+    if trainer.is_global_zero:
+        _finish(folder)
+    return folder
+
+
+def _fit_at_once(config: ExperimentConfig, datamodule: CohortDataModule) -> Path:
+    """Fit an estimator; a resumed run is fitted again unless it was evaluated."""
+    folder = folders.run_to_resume(config, folders.CONFIG) if config.resume else folders.new_run(config)
+    say(f"run: {folder}{' (resumed)' if config.resume else ''}")
+    if evaluation.is_done(folder):
+        evaluation.show_again(folder, config)
+        return folder
+    estimator = fitting.fit(config, datamodule, folder)
+    if config.evaluate:
+        fitting.evaluate(config, datamodule, folder, estimator)
+    _finish(folder)
     return folder
 
 
@@ -88,19 +111,24 @@ def _fit(trainer: Trainer, module: MMNARModule, datamodule: CohortDataModule, ch
 
 def evaluate(config: ExperimentConfig) -> Path:
     """Read the test split with the best checkpoint of a run; done once, then only shown."""
-    folder = Path(config.run) if config.run else folders.newest_run(config, folders.BEST)
-    if not (folder / folders.BEST).is_file():
+    folder = Path(config.run) if config.run else folders.newest_run(config, folders.BEST, folders.FIT)
+    if not any((folder / name).is_file() for name in (folders.BEST, folders.FIT)):
         raise ConfigError(f"run={config.run}: {folder} holds no {folders.BEST}")
     if evaluation.is_done(folder):
         evaluation.show_again(folder, config)
         return folder
     config = folders.settings_of(folder, config)
     datamodule = _open(config)
+    if build.is_fitted_at_once(config):
+        fitting.evaluate(config, datamodule, folder, fitting.fit(config, datamodule, folder))
+        _finish(folder)
+        return folder
     metrics = build.build_pattern_metrics(config, datamodule)
     part = len(list((folder / "logs").glob("*")))
     trainer = build.build_trainer(config, datamodule, folder, metrics, part)
     _evaluate(config, datamodule, folder, trainer, metrics)
-    _finish(folder, trainer)
+    if trainer.is_global_zero:
+        _finish(folder)
     return folder
 
 
@@ -155,10 +183,8 @@ def _read_checkpoint(path: Path, datamodule: CohortDataModule) -> dict[str, Any]
     return checkpoint
 
 
-def _finish(folder: Path, trainer: Trainer) -> None:
+def _finish(folder: Path) -> None:
     """Join the CSV files of all starts into metrics.csv, and mark the run as done."""
-    if not trainer.is_global_zero:
-        return
     parts = sorted((folder / "logs").glob("*/metrics.csv"), key=lambda path: int(path.parent.name))
     if parts:
         joined = pl.concat([pl.read_csv(path, infer_schema_length=None) for path in parts], how="diagonal_relaxed")

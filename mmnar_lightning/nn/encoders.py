@@ -1,6 +1,7 @@
 """Encoders: a modality's input becomes an encoding of width D."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +9,19 @@ from torch import Tensor, nn
 from data_modules.batch import Batch
 from data_modules.vocabulary import ARRAY_KINDS, Modality
 from mmnar_lightning.nn.mlp import projection
+
+
+@dataclass(kw_only=True)
+class EncoderConfig:
+    """What an encoder reads."""
+
+    components: int = 0
+    """Principal components of its train rows that a modality is reduced to before anything is learnt; 0 = none."""
+
+    def __post_init__(self) -> None:
+        """Refuse a negative number."""
+        if self.components < 0:
+            raise ValueError(f"model.encoder.components={self.components} must be at least 0 (0 = every column)")
 
 
 class ArrayEncoder(nn.Module):
@@ -19,16 +33,21 @@ class ArrayEncoder(nn.Module):
         width: floats a row.
         dim: D.
         dropout: inside the projection.
+        axes: (width, K) float, what the vector is projected on first; None reads every column.
     """
 
-    def __init__(self, width: int, dim: int, dropout: float) -> None:
+    axes: Tensor | None
+
+    def __init__(self, width: int, dim: int, dropout: float, axes: Tensor | None = None) -> None:
         super().__init__()
-        self.project = projection(width, dim, dropout)
+        self.register_buffer("axes", axes)
+        self.project = projection(width if axes is None else axes.shape[1], dim, dropout)
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, values: Tensor) -> Tensor:
         """(B, width) float -> (B, D) float."""
-        encoding: Tensor = self.norm(self.project(values))
+        reduced = values if self.axes is None else values @ self.axes
+        encoding: Tensor = self.norm(self.project(reduced))
         return encoding
 
 
@@ -42,13 +61,20 @@ class Encoders(nn.Module):
         modalities: M modalities of array kinds.
         dim: D.
         dropout: inside the projections.
+        axes: modality -> (width, K) float, what its vectors are projected on first.
     """
 
-    def __init__(self, modalities: Sequence[Modality], dim: int, dropout: float) -> None:
+    def __init__(
+        self, modalities: Sequence[Modality], dim: int, dropout: float, axes: Mapping[str, Tensor] | None = None
+    ) -> None:
         super().__init__()
         assert all(modality.kind in ARRAY_KINDS for modality in modalities)
+        reduced = axes or {}
         self.encoders = nn.ModuleDict(
-            {f"{modality.name}_encoder": ArrayEncoder(modality.width, dim, dropout) for modality in modalities}
+            {
+                f"{modality.name}_encoder": ArrayEncoder(modality.width, dim, dropout, reduced.get(modality.name))
+                for modality in modalities
+            }
         )
         self.names = [modality.name for modality in modalities]
 
