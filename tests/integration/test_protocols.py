@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 import torch
 from lightning import Callback
+from lightning.pytorch.utilities import rank_zero_only
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from mmnar_lightning import build, folders, protocols, runs
@@ -158,6 +159,7 @@ def test_a_parent_stopped_within_its_second_run_and_resumed_ends_as_if_never_sto
     with pytest.raises(RuntimeError, match="on purpose"):
         protocols.train(simulated(here))
     monkeypatch.setattr(build, "checkpoint_callbacks", usual)
+    assert folders.RUN_ID_VARIABLE not in os.environ, "the next run would take the folder of the stopped one"
     (parent,) = tmp_path.glob("mimic/*")
     assert children_of(parent) == ["seed0-fold0", "seed0-fold1"]
     assert not (parent / "results.json").exists()
@@ -174,6 +176,11 @@ def test_a_parent_stopped_within_its_second_run_and_resumed_ends_as_if_never_sto
 def test_a_finished_parent_is_only_gathered_again_and_may_get_more_seeds(custom, monkeypatch) -> None:
     parent = protocols.train(custom())
     before = (parent / "results.json").read_bytes()
+    (parent / "results.json").unlink()
+    with monkeypatch.context() as other_process:
+        other_process.setattr(rank_zero_only, "rank", 1)
+        protocols.train(custom("resume=last"))
+    assert not (parent / "results.json").exists(), "two processes would write at once"
     usual = runs.train
     monkeypatch.setattr(runs, "train", lambda *_: pytest.fail("a finished run was trained again"))
     assert protocols.train(custom("resume=last")) == parent
@@ -213,6 +220,8 @@ def test_a_parent_is_not_taken_for_a_run_nor_a_run_for_a_parent(custom) -> None:
     parent = protocols.train(custom())
     with pytest.raises(ConfigError, match=r"holds no run with checkpoints/last\.ckpt"):
         protocols.train(custom("resume=last", "evaluation.protocol=split"))
+    with pytest.raises(ConfigError, match=r"holds no run with config\.yaml"):
+        folders.newest_run(custom(), folders.CONFIG)
     with pytest.raises(ConfigError, match=r"evaluation\.protocol: kfold then, split now"):
         protocols.train(custom(f"resume={parent}", "evaluation.protocol=split", "evaluation.num_seeds=2"))
     with pytest.raises(ConfigError, match=r"optim\.lr: 0\.0002 then, 0\.1 now"):
@@ -252,6 +261,14 @@ def test_the_gathered_results_hold_the_rectified_scores_where_the_runs_have_them
     for task in ("first", "second"):
         before, after = (results[key][task]["all"]["auroc"]["value"] for key in ("tasks", "rectified"))
         assert after == pytest.approx(1 - before)
+
+
+def test_finished_runs_are_not_gathered_with_runs_of_other_files(custom, workplace: Path) -> None:
+    parent = protocols.train(custom())
+    path = workplace / "given" / "cohort.parquet"
+    pl.read_parquet(path).with_columns(**{"label/first": ~pl.col("label/first")}).write_parquet(path)
+    with pytest.raises(ConfigError, match=r"seed0-fold0 was trained on the cohort \w+, but its fold is \w+ now"):
+        protocols.train(custom(f"resume={parent}"))
 
 
 def test_more_folds_than_subjects_fill_are_refused_before_anything_is_trained(custom, workplace: Path) -> None:
