@@ -95,10 +95,13 @@ def settings_of(folder: Path, config: ExperimentConfig) -> ExperimentConfig:
 
 
 def newest_run(config: ExperimentConfig, *needed: str) -> Path:
-    """The newest run of an experiment that holds one of some files."""
+    """The newest run of an experiment that holds one of some files; parents count only where they are asked for."""
     parent = Path(config.paths.runs) / config.experiment
     found = sorted(
-        path.parent for path in parent.glob(f"*/{CONFIG}") if any((path.parent / name).is_file() for name in needed)
+        path.parent
+        for path in parent.glob(f"*/{CONFIG}")
+        if any((path.parent / name).is_file() for name in needed)
+        and (CHILDREN in needed or not (path.parent / CHILDREN).is_file())
     )
     if not found:
         raise ConfigError(f"{parent} holds no run with {' or '.join(needed)}; train one first, or name its folder")

@@ -17,6 +17,7 @@ from mmnar_lightning.config import ConfigError, EvaluationConfig, ExperimentConf
 from mmnar_lightning.console import say, warn
 from mmnar_lightning.pooling import SCORES
 from mmnar_lightning.report.tables import show_parts, show_results
+from mmnar_lightning.unread import refuse_unread
 
 Child = dict[str, Any]
 """`name`, `seed`, and `fold`, which is None where there are no folds."""
@@ -25,14 +26,19 @@ Child = dict[str, Any]
 def train(config: ExperimentConfig) -> Path:
     """One ordinary run, or all runs of a protocol and what they give together; returns the folder."""
     protocol = protocol_of(config)
-    if protocol is None:
-        return runs.train(config)
+    return runs.train(config) if protocol is None else train_all(config, protocol)
+
+
+def train_all(config: ExperimentConfig, protocol: str) -> Path:
+    """Train and gather all runs of a protocol, leaving out those that are finished; returns the parent's folder."""
+    refuse_unread(config)
     children = plan(config, protocol)
-    _check_folds(config, protocol, children)
+    cohorts = _build_cohorts(config, protocol, children)
     parent = _open_parent(config, protocol, children)
     for number, child in enumerate(children, start=1):
         folder = parent / child["name"]
         if _is_finished(folder, config):
+            _check_cohort(folder, cohorts[child["fold"]])
             continue
         say(f"run {number} of {len(children)}: {folder}")
         _run(child_config(config, protocol, child), folder)
@@ -116,18 +122,36 @@ def _end_logging(config: ExperimentConfig) -> None:
         wandb.finish()
 
 
-def _check_folds(config: ExperimentConfig, protocol: str, children: Sequence[Child]) -> None:
+def _check_cohort(folder: Path, fingerprint: str) -> None:
+    """Refuse to gather a finished run of other files beside runs of these."""
+    path = folder / folders.RESULTS
+    found = stage.read_json(path)["cohort"] if path.is_file() else fingerprint
+    if found != fingerprint:
+        raise ConfigError(
+            f"{folder} was trained on the cohort {found}, but its fold is {fingerprint} now; name the release, or the "
+            "cohort folder, that the finished runs were trained on, as it was then"
+        )
+
+
+def _build_cohorts(config: ExperimentConfig, protocol: str, children: Sequence[Child]) -> dict[int | None, str]:
     """Build the cohorts of all folds, and refuse what some run would refuse, before hours are spent on the others.
+
+    Returns:
+        Fold -> fingerprint of its cohort.
 
     Raises:
         ConfigError: for a fold that holds nobody, or that leaves nothing to learn or to choose a checkpoint by.
     """
     lacking: dict[str, list[int]] = {}
+    fingerprints: dict[int | None, str] = {}
     for child in children:
-        if child["fold"] is None or child["seed"] != config.seed:
+        if child["fold"] in fingerprints:
             continue
         folder = build.build_datamodule(child_config(config, protocol, child)).build()
         manifest = stage.read_json(folder / stage.MANIFEST)
+        fingerprints[child["fold"]] = manifest["fingerprint"]
+        if child["fold"] is None:
+            continue
         _check_fold(pl.read_parquet(folder / COHORT, columns=["split", "fold"]), manifest, child["fold"], protocol)
         for task in manifest["tasks"]:
             if not has_both_classes(manifest["prevalence"][task].get("test")):
@@ -135,6 +159,7 @@ def _check_folds(config: ExperimentConfig, protocol: str, children: Sequence[Chi
     for task, folds in lacking.items() if protocol == "kfold" else ():
         listed = ", ".join(map(str, folds))
         warn(f"{task}: fold {listed} lacks positives or negatives; the mean AUROC leaves it out")
+    return fingerprints
 
 
 def _check_fold(cohort: pl.DataFrame, manifest: dict[str, Any], fold: int, protocol: str) -> None:

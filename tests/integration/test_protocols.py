@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import polars as pl
 import pytest
 import torch
 from lightning import Callback
+from lightning.pytorch.utilities import rank_zero_only
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from mmnar_lightning import build, folders, protocols, runs
@@ -17,6 +20,7 @@ from mmnar_lightning.cli import main
 from mmnar_lightning.config import ConfigError, ExperimentConfig, load
 from tests.conftest import write_custom_cohort
 
+ROOT = Path(__file__).resolve().parents[2]
 FOLDS, SEEDS, SUBJECTS = 2, 2, 400
 TASKS = ("icu_90d", "mortality_180d")
 QUICK = [
@@ -44,6 +48,7 @@ SIMULATED = [
 ]
 
 
+SMALLER = ("trainer.max_epochs=1", "evaluation.num_seeds=1")
 LARGE_VAL = ("cohort.split.val=0.4", "cohort.split.train=0.3")
 
 
@@ -69,7 +74,7 @@ def whole(simulated) -> Path:
 def custom(workplace: Path) -> Callable[..., ExperimentConfig]:
     """Settings of a smaller run still, on a cohort of one's own."""
     given = write_custom_cohort(workplace / "given")
-    return lambda *words: load(["dataset=custom", f"paths.cohort={given}", *QUICK, "trainer.max_epochs=1", *words])
+    return lambda *words: load(["dataset=custom", f"paths.cohort={given}", *QUICK, *SMALLER, *words])
 
 
 @pytest.fixture(autouse=True)
@@ -154,6 +159,7 @@ def test_a_parent_stopped_within_its_second_run_and_resumed_ends_as_if_never_sto
     with pytest.raises(RuntimeError, match="on purpose"):
         protocols.train(simulated(here))
     monkeypatch.setattr(build, "checkpoint_callbacks", usual)
+    assert folders.RUN_ID_VARIABLE not in os.environ, "the next run would take the folder of the stopped one"
     (parent,) = tmp_path.glob("mimic/*")
     assert children_of(parent) == ["seed0-fold0", "seed0-fold1"]
     assert not (parent / "results.json").exists()
@@ -170,15 +176,20 @@ def test_a_parent_stopped_within_its_second_run_and_resumed_ends_as_if_never_sto
 def test_a_finished_parent_is_only_gathered_again_and_may_get_more_seeds(custom, monkeypatch) -> None:
     parent = protocols.train(custom())
     before = (parent / "results.json").read_bytes()
+    (parent / "results.json").unlink()
+    with monkeypatch.context() as other_process:
+        other_process.setattr(rank_zero_only, "rank", 1)
+        protocols.train(custom("resume=last"))
+    assert not (parent / "results.json").exists(), "two processes would write at once"
     usual = runs.train
     monkeypatch.setattr(runs, "train", lambda *_: pytest.fail("a finished run was trained again"))
     assert protocols.train(custom("resume=last")) == parent
     assert (parent / "results.json").read_bytes() == before
     trained = []
     monkeypatch.setattr(runs, "train", lambda config: trained.append(config.seed) or usual(config))
-    protocols.train(custom(f"resume={parent}", "evaluation.num_seeds=3"))
-    assert trained == [2, 2]
-    assert predictions_of(parent)["seed"].n_unique() == 3
+    protocols.train(custom(f"resume={parent}", "evaluation.num_seeds=2"))
+    assert trained == [1, 1]
+    assert predictions_of(parent)["seed"].n_unique() == 2
 
 
 def test_test_rows_that_were_not_read_are_read_and_gathered_by_evaluate(custom, workplace: Path) -> None:
@@ -191,7 +202,7 @@ def test_test_rows_that_were_not_read_are_read_and_gathered_by_evaluate(custom, 
 
 
 def test_seeds_without_folds_share_one_test_split(custom) -> None:
-    parent = protocols.train(custom("evaluation.protocol=split", "seed=5"))
+    parent = protocols.train(custom("evaluation.protocol=split", "evaluation.num_seeds=2", "seed=5"))
     assert children_of(parent) == ["seed5", "seed6"]
     results = results_of(parent)
     by_child = [results_of(parent / name) for name in children_of(parent)]
@@ -204,17 +215,60 @@ def test_seeds_without_folds_share_one_test_split(custom) -> None:
 
 
 def test_a_parent_is_not_taken_for_a_run_nor_a_run_for_a_parent(custom) -> None:
-    single = ("evaluation.protocol=split", "evaluation.num_seeds=1")
     with pytest.raises(ConfigError, match=r"holds no run with children\.json"):
         protocols.train(custom("resume=last"))
     parent = protocols.train(custom())
     with pytest.raises(ConfigError, match=r"holds no run with checkpoints/last\.ckpt"):
-        protocols.train(custom("resume=last", *single))
+        protocols.train(custom("resume=last", "evaluation.protocol=split"))
+    with pytest.raises(ConfigError, match=r"holds no run with config\.yaml"):
+        folders.newest_run(custom(), folders.CONFIG)
     with pytest.raises(ConfigError, match=r"evaluation\.protocol: kfold then, split now"):
-        protocols.train(custom(f"resume={parent}", "evaluation.protocol=split"))
+        protocols.train(custom(f"resume={parent}", "evaluation.protocol=split", "evaluation.num_seeds=2"))
     with pytest.raises(ConfigError, match=r"optim\.lr: 0\.0002 then, 0\.1 now"):
         protocols.train(custom("resume=last", "optim.lr=0.1"))
     assert sorted(path.name for path in parent.parent.iterdir()) == [parent.name], "a refusal left a folder"
+
+
+def test_cross_fitted_models_share_the_test_rows_and_the_mean_of_their_logits_is_scored(custom, workplace) -> None:
+    words = ("evaluation.protocol=split", "evaluation.num_seeds=2", "cohort.split.num_folds=3")
+    parent = protocols.train_all(custom(*words), "crossfit")
+    names = children_of(parent)
+    assert names == [f"seed{seed}-fold{fold}" for seed in range(2) for fold in range(3)]
+    pooled, results = predictions_of(parent), results_of(parent)
+    cohorts = [pl.read_parquet(path) for path in workplace.glob("data/cohorts/*/cohort.parquet")]
+    assert len(cohorts) == 3
+    for seed in range(2):
+        models = [predictions_of(parent / name) for name in names if name.startswith(f"seed{seed}")]
+        mean = np.mean([model["logit/first"] for model in models], axis=0)
+        found = pooled.filter(pl.col("seed") == seed)
+        assert found["row_id"].to_list() == cohorts[0].filter(split="test")["row_id"].to_list()
+        np.testing.assert_allclose(found["logit/first"], mean)
+    cell = results["tasks"]["first"]["all"]
+    known = [pooled.filter(pl.col("seed") == seed).drop_nulls("label/first") for seed in range(2)]
+    values = [roc_auc_score(rows["label/first"], rows["logit/first"]) for rows in known]
+    assert cell["auroc"]["value"] == pytest.approx(np.mean(values))
+    assert (cell["count"], cell["auroc"]["num_parts"]) == (known[0].height, 2)
+
+
+def test_the_gathered_results_hold_the_rectified_scores_where_the_runs_have_them(custom) -> None:
+    parent = protocols.train(custom())
+    assert "rectified" not in results_of(parent)
+    for name in children_of(parent):
+        columns = {f"rectified/{task}": -pl.col(f"logit/{task}") for task in ("first", "second")}
+        predictions_of(parent / name).with_columns(**columns).write_parquet(parent / name / "predictions.parquet")
+    assert protocols.train(custom("resume=last")) == parent
+    results = results_of(parent)
+    for task in ("first", "second"):
+        before, after = (results[key][task]["all"]["auroc"]["value"] for key in ("tasks", "rectified"))
+        assert after == pytest.approx(1 - before)
+
+
+def test_finished_runs_are_not_gathered_with_runs_of_other_files(custom, workplace: Path) -> None:
+    parent = protocols.train(custom())
+    path = workplace / "given" / "cohort.parquet"
+    pl.read_parquet(path).with_columns(**{"label/first": ~pl.col("label/first")}).write_parquet(path)
+    with pytest.raises(ConfigError, match=r"seed0-fold0 was trained on the cohort \w+, but its fold is \w+ now"):
+        protocols.train(custom(f"resume={parent}"))
 
 
 def test_more_folds_than_subjects_fill_are_refused_before_anything_is_trained(custom, workplace: Path) -> None:
@@ -228,7 +282,7 @@ def test_a_fold_with_one_class_is_said_and_left_out_of_the_mean_with_its_count(c
     rows = pl.read_parquet(path)
     fold = (rows["subject_id"].str.slice(1).cast(pl.Int64) % 3).alias("fold")
     rows.with_columns(fold, pl.col("label/first") & (fold > 0)).write_parquet(path)
-    parent = protocols.train(custom("cohort.split.num_folds=3", "evaluation.num_seeds=1", *LARGE_VAL))
+    parent = protocols.train(custom("cohort.split.num_folds=3", *LARGE_VAL))
     said = capsys.readouterr().out
     assert "first: fold 0 lacks positives or negatives" in said
     assert "first: undefined, and left out of the mean: auroc in 1, average precision in 1 of 3" in said
@@ -247,3 +301,17 @@ def test_every_fold_and_one_fold_are_not_asked_together(capsys) -> None:
     )
     assert main(["train", "evaluation.num_seeds=0"]) == 1
     assert "evaluation.num_seeds=0 must be at least 1" in capsys.readouterr().out
+
+
+def test_two_processes_train_every_fold_together_and_one_of_them_gathers(custom, workplace: Path) -> None:
+    words = [*QUICK, *SMALLER, "dataset=custom", "paths.cohort=given", "trainer.devices=2"]
+    command = [sys.executable, "-m", "mmnar_lightning", "train", *words]
+    ended = subprocess.run(
+        command, capture_output=True, text=True, timeout=240, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False
+    )
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    assert ended.stdout.count("run 2 of 2") == 1, "one process speaks"
+    (parent,) = (workplace / "runs" / "custom").iterdir()
+    assert children_of(parent) == ["seed0-fold0", "seed0-fold1"]
+    assert predictions_of(parent)["row_id"].is_unique().all()
+    assert results_of(parent)["tasks"]["first"]["all"]["auroc"]["num_parts"] == FOLDS

@@ -178,90 +178,6 @@ def test_the_interval_of_the_calibration_error_holds_its_value():
     assert outside <= 2
 
 
-def rivals(seed, levels=10**9):
-    """Two methods that see the same signal, each with a little noise of its own."""
-    probability, label, subject = mixed(seed, levels=10**9)
-    noise = np.random.default_rng(seed + 100).normal(size=(2, 150)) * 0.05
-    first, second = (
-        torch.from_numpy(np.round(np.clip(probability.numpy() + part, 0, 1) * levels) / levels) for part in noise
-    )
-    return first, second, label, subject
-
-
-@pytest.mark.parametrize("levels", [4, 10**9])
-def test_a_paired_difference_equals_a_slow_loop_over_the_same_replicated_rows(levels):
-    first, second, label, subject = rivals(7, levels)
-    expected = np.array(list(slow_replicates(first, label, subject, num_replicates=200, seed=5)))
-    expected -= np.array(list(slow_replicates(second, label, subject, num_replicates=200, seed=5)))
-    error = intervals.METRICS.index("calibration_error")
-    value = functional.calibration_error(first, label, 15) - functional.calibration_error(second, label, 15)
-    expected[:, error] -= expected[:, error].mean() - value
-    ours = paired_difference(first, second, label, subject, num_replicates=200, seed=5, level=0.9)
-    assert ours["calibration_error"].value == pytest.approx(value)
-    scores = [sklearn_metrics.roc_auc_score(label, column) for column in (first, second)]
-    assert ours["auroc"].value == pytest.approx(scores[0] - scores[1])
-    for column, name in enumerate(intervals.METRICS):
-        low, high = np.quantile(expected[:, column], [0.05, 0.95])
-        assert (ours[name].low, ours[name].high) == pytest.approx((low, high), abs=1e-12)
-        assert ours[name].num_defined == 200
-
-
-def test_the_pair_is_much_tighter_than_two_separate_intervals_where_scores_go_together():
-    first, second, label, subject = rivals(8)
-    pair = paired_difference(first, second, label, subject, num_replicates=400)
-    alone = [bootstrap_intervals(column, label, subject, num_replicates=400) for column in (first, second)]
-    for name in ("auroc", "average_precision", "brier"):
-        separate = math.hypot(*(entry[name].high - entry[name].low for entry in alone))
-        assert pair[name].high - pair[name].low < 0.5 * separate, name
-
-
-def test_a_paired_difference_turns_its_sign_with_the_order_and_draws_within_folds():
-    first, second, label, subject = rivals(9)
-    folds = {"fold": subject % 3, "repeat": torch.zeros(150, dtype=torch.int64)}
-    there = paired_difference(first, second, label, subject, num_replicates=100, **folds)
-    back = paired_difference(second, first, label, subject, num_replicates=100, **folds)
-    alone = [bootstrap_intervals(column, label, subject, num_replicates=100, **folds) for column in (first, second)]
-    for name, interval in there.items():
-        assert (interval.low, interval.high) == pytest.approx((-back[name].high, -back[name].low))
-        assert interval.value == pytest.approx(alone[0][name].value - alone[1][name].value)
-        assert interval.num_parts == 3
-
-
-def test_a_ranking_orders_the_rows_and_leaves_brier_and_calibration_to_the_probability():
-    probability, label, subject = mixed(seed=10, levels=10**9)
-    ranking = 3 * probability - 1  # the same order, and most of it lost once clipped
-    clipped = ranking.clamp(0, 1)
-    ranked = bootstrap_intervals(clipped, label, subject, ranking=ranking, num_replicates=100)
-    whole = bootstrap_intervals(probability, label, subject, num_replicates=100)
-    lost = bootstrap_intervals(clipped, label, subject, num_replicates=100)
-    for name in ("auroc", "average_precision"):
-        assert vars(ranked[name]) == pytest.approx(vars(whole[name]), abs=1e-12)
-        assert ranked[name].value > lost[name].value
-    for name in ("brier", "calibration_error"):
-        assert vars(ranked[name]) == pytest.approx(vars(lost[name]), abs=1e-12)
-
-
-def test_a_paired_difference_ranks_each_method_by_its_own_ranking():
-    first, second, label, subject = rivals(11)
-    both = {"first_ranking": first, "second_ranking": second}
-    ours = paired_difference(first.round(), second.round(), label, subject, num_replicates=100, **both)
-    whole = paired_difference(first, second, label, subject, num_replicates=100)
-    assert vars(ours["auroc"]) == pytest.approx(vars(whole["auroc"]), abs=1e-12)
-    assert ours["brier"] != whole["brier"]
-
-
-def test_rankings_that_order_nothing_are_refused():
-    probability, label, subject = mixed(seed=0, levels=5)
-    with pytest.raises(ValueError, match="ranking has the shape"):
-        bootstrap_intervals(probability, label, subject, ranking=probability[:3])
-    with pytest.raises(ValueError, match="1 of 150 entries of ranking are NaN"):
-        bootstrap_intervals(
-            probability, label, subject, ranking=probability.clone().index_fill(0, label[:1] * 0, torch.nan)
-        )
-    with pytest.raises(ValueError, match="subject has the shape"):
-        paired_difference(probability, probability, label, subject[:3])
-
-
 def in_folds(seed, repeats):
     """Repeats of the same rows: subjects of unequal size in three folds of unequal size, other scores each time."""
     generator = np.random.default_rng(seed)
@@ -353,3 +269,87 @@ def test_refuses_repeats_of_other_subjects():
         bootstrap_intervals(*data[:3], fold=data[3], repeat=data[4], num_replicates=5)
     with pytest.raises(ValueError, match="fold has the shape"):
         bootstrap_intervals(*data[:3], fold=data[3][:5], num_replicates=5)
+
+
+def rivals(seed, levels=10**9):
+    """Two methods that see the same signal, each with a little noise of its own."""
+    probability, label, subject = mixed(seed, levels=10**9)
+    noise = np.random.default_rng(seed + 100).normal(size=(2, 150)) * 0.05
+    first, second = (
+        torch.from_numpy(np.round(np.clip(probability.numpy() + part, 0, 1) * levels) / levels) for part in noise
+    )
+    return first, second, label, subject
+
+
+@pytest.mark.parametrize("levels", [4, 10**9])
+def test_a_paired_difference_equals_a_slow_loop_over_the_same_replicated_rows(levels):
+    first, second, label, subject = rivals(7, levels)
+    expected = np.array(list(slow_replicates(first, label, subject, num_replicates=200, seed=5)))
+    expected -= np.array(list(slow_replicates(second, label, subject, num_replicates=200, seed=5)))
+    error = intervals.METRICS.index("calibration_error")
+    value = functional.calibration_error(first, label, 15) - functional.calibration_error(second, label, 15)
+    expected[:, error] -= expected[:, error].mean() - value
+    ours = paired_difference(first, second, label, subject, num_replicates=200, seed=5, level=0.9)
+    assert ours["calibration_error"].value == pytest.approx(value)
+    scores = [sklearn_metrics.roc_auc_score(label, column) for column in (first, second)]
+    assert ours["auroc"].value == pytest.approx(scores[0] - scores[1])
+    for column, name in enumerate(intervals.METRICS):
+        low, high = np.quantile(expected[:, column], [0.05, 0.95])
+        assert (ours[name].low, ours[name].high) == pytest.approx((low, high), abs=1e-12)
+        assert ours[name].num_defined == 200
+
+
+def test_the_pair_is_much_tighter_than_two_separate_intervals_where_scores_go_together():
+    first, second, label, subject = rivals(8)
+    pair = paired_difference(first, second, label, subject, num_replicates=400)
+    alone = [bootstrap_intervals(column, label, subject, num_replicates=400) for column in (first, second)]
+    for name in ("auroc", "average_precision", "brier"):
+        separate = math.hypot(*(entry[name].high - entry[name].low for entry in alone))
+        assert pair[name].high - pair[name].low < 0.5 * separate, name
+
+
+def test_a_paired_difference_turns_its_sign_with_the_order_and_draws_within_folds():
+    first, second, label, subject = rivals(9)
+    folds = {"fold": subject % 3, "repeat": torch.zeros(150, dtype=torch.int64)}
+    there = paired_difference(first, second, label, subject, num_replicates=100, **folds)
+    back = paired_difference(second, first, label, subject, num_replicates=100, **folds)
+    alone = [bootstrap_intervals(column, label, subject, num_replicates=100, **folds) for column in (first, second)]
+    for name, interval in there.items():
+        assert (interval.low, interval.high) == pytest.approx((-back[name].high, -back[name].low))
+        assert interval.value == pytest.approx(alone[0][name].value - alone[1][name].value)
+        assert interval.num_parts == 3
+
+
+def test_a_ranking_orders_the_rows_and_leaves_brier_and_calibration_to_the_probability():
+    probability, label, subject = mixed(seed=10, levels=10**9)
+    ranking = 3 * probability - 1  # the same order, and most of it lost once clipped
+    clipped = ranking.clamp(0, 1)
+    ranked = bootstrap_intervals(clipped, label, subject, ranking=ranking, num_replicates=100)
+    whole = bootstrap_intervals(probability, label, subject, num_replicates=100)
+    lost = bootstrap_intervals(clipped, label, subject, num_replicates=100)
+    for name in ("auroc", "average_precision"):
+        assert vars(ranked[name]) == pytest.approx(vars(whole[name]), abs=1e-12)
+        assert ranked[name].value > lost[name].value
+    for name in ("brier", "calibration_error"):
+        assert vars(ranked[name]) == pytest.approx(vars(lost[name]), abs=1e-12)
+
+
+def test_a_paired_difference_ranks_each_method_by_its_own_ranking():
+    first, second, label, subject = rivals(11)
+    both = {"first_ranking": first, "second_ranking": second}
+    ours = paired_difference(first.round(), second.round(), label, subject, num_replicates=100, **both)
+    whole = paired_difference(first, second, label, subject, num_replicates=100)
+    assert vars(ours["auroc"]) == pytest.approx(vars(whole["auroc"]), abs=1e-12)
+    assert ours["brier"] != whole["brier"]
+
+
+def test_rankings_that_order_nothing_are_refused():
+    probability, label, subject = mixed(seed=0, levels=5)
+    with pytest.raises(ValueError, match="ranking has the shape"):
+        bootstrap_intervals(probability, label, subject, ranking=probability[:3])
+    with pytest.raises(ValueError, match="1 of 150 entries of ranking are NaN"):
+        bootstrap_intervals(
+            probability, label, subject, ranking=probability.clone().index_fill(0, label[:1] * 0, torch.nan)
+        )
+    with pytest.raises(ValueError, match="subject has the shape"):
+        paired_difference(probability, probability, label, subject[:3])
