@@ -70,7 +70,8 @@ class CohortDataModule(LightningDataModule):
         validate(self.cohort, folder / COHORT)
         declared = [Modality(**entry) for entry in self.manifest["modalities"]]
         folders = {entry.name: folder / MODALITIES / entry.name for entry in declared if entry.kind in ARRAY_KINDS}
-        folders |= self.vectors(folder)
+        encoded = self.vectors(folder)
+        folders |= encoded
         arrays = {entry.name: ModalityArray.open(folders[entry.name]) for entry in declared if entry.name in folders}
         self.modalities = [
             replace(entry, kind=entry.kind if entry.kind in ARRAY_KINDS else "vectors", width=arrays[entry.name].width)
@@ -82,6 +83,8 @@ class CohortDataModule(LightningDataModule):
             for entry in declared
             if entry.name not in arrays
         ]
+        for name, place in encoded.items():
+            self.left_out.extend(f"{name}: {line}" for line in stage.read_json(place / stage.MANIFEST)["left_out"])
         self._drop_rows_without_vectors(arrays)
         if not self.modalities:
             raise ValueError(f"{folder}: no modality has vectors ({'; '.join(self.left_out)})")

@@ -23,7 +23,7 @@ from mmnar_lightning.callbacks.pattern_metrics import PatternMetrics
 from mmnar_lightning.callbacks.reproducibility import StepSeed
 from mmnar_lightning.config import ConfigError, ExperimentConfig, to_plain
 from mmnar_lightning.console import progress
-from mmnar_lightning.embed import embed
+from mmnar_lightning.embed.stage import embed
 from mmnar_lightning.model import MMNARModel
 from mmnar_lightning.module import MMNARModule
 from mmnar_lightning.objective import Objective

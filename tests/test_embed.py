@@ -10,8 +10,15 @@ import pytest
 from data_modules.features import store
 from data_modules.sources.errors import SourceError
 from data_modules.sources.tfrecord import encode
-from mmnar_lightning.embed import FILM_WIDTH, EmbedConfig, embed, hashed_ngrams, release_embeddings
+from mmnar_lightning.embed.config import EmbedConfig
+from mmnar_lightning.embed.film_config import FilmConfig
+from mmnar_lightning.embed.hashed import hashed_ngrams
+from mmnar_lightning.embed.release import FILM_WIDTH, release_embeddings
+from mmnar_lightning.embed.stage import embed
+from mmnar_lightning.embed.text_config import TextConfig
 
+HASHED = TextConfig(encoder="hashed_ngrams", width=64)
+RELEASE = FilmConfig(encoder="release")
 TEXTS = {0: "No edema.", 2: "Severe pulmonary edema.", 3: "Walks with a cane."}
 
 
@@ -117,7 +124,7 @@ def test_an_embedding_that_cannot_be_read_is_not_blamed_on_the_disk(published: P
 def test_rows_without_a_document_are_absent_and_statistics_are_of_train_rows(
     finished: Path, published: Path, tmp_path: Path
 ) -> None:
-    stores = embed(finished, EmbedConfig(text="hashed_ngrams", text_width=64, film="release"), tmp_path, published)
+    stores = embed(finished, EmbedConfig(text=HASHED, film=RELEASE), tmp_path, published)
     assert list(stores) == ["note", "film"]
     note, film = (store.open_values(stores[name]) for name in ("note", "film"))
     assert store.open_present(stores["note"]).tolist() == [True, False, True, True, False]  # type: ignore[union-attr]
@@ -136,13 +143,13 @@ def test_rows_without_a_document_are_absent_and_statistics_are_of_train_rows(
 def test_what_was_encoded_is_not_encoded_again_and_other_settings_lie_elsewhere(
     finished: Path, published: Path, tmp_path: Path
 ) -> None:
-    config = EmbedConfig(text="hashed_ngrams", text_width=64, film="release")
+    config = EmbedConfig(text=HASHED, film=RELEASE)
     first = embed(finished, config, tmp_path, published)
     before = (first["note"] / store.VALUES).stat().st_mtime_ns
     (published / "files" / "p10" / "a.tfrecord").unlink()
     assert embed(finished, config, tmp_path, published) == first
     assert (first["note"] / store.VALUES).stat().st_mtime_ns == before
-    other = embed(finished, EmbedConfig(text="hashed_ngrams", text_width=32), tmp_path, None)
+    other = embed(finished, EmbedConfig(text=TextConfig(encoder="hashed_ngrams", width=32)), tmp_path, None)
     assert list(other) == ["note"]
     assert other["note"] != first["note"]
 
@@ -153,11 +160,13 @@ def test_an_encoder_of_none_leaves_its_kind_out(finished: Path, tmp_path: Path) 
 
 
 def test_film_embeddings_without_their_release_are_refused_and_leave_nothing(finished: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"embed\.film=release: there is no image-embeddings release under the roots"):
-        embed(finished, EmbedConfig(film="release"), tmp_path, None)
+    with pytest.raises(
+        ValueError, match=r"embed\.film\.encoder=release: there is no image-embeddings release under the roots"
+    ):
+        embed(finished, EmbedConfig(film=RELEASE), tmp_path, None)
     assert not list((tmp_path / "embeddings").glob("*/"))
 
 
 def test_too_narrow_a_text_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"^embed\.text_width=15 must be at least 16"):
-        EmbedConfig(text_width=15)
+    with pytest.raises(ValueError, match=r"^embed\.text\.width=15 must be at least 16"):
+        TextConfig(width=15)

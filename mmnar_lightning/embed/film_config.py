@@ -50,6 +50,11 @@ class FilmConfig:
     path: str = ""
     """vectors: a .parquet or .npy file as docs/text_and_images.md describes."""
 
+    @property
+    def trained(self) -> bool:
+        """Whether the network sits in the model and learns with it."""
+        return self.mode == "trained"
+
     def __post_init__(self) -> None:
         """Refuse nonsense, and what would be ignored."""
         for key in ("max_films", "top_layers", "lora_rank", "batch_size"):
@@ -77,14 +82,13 @@ class FilmConfig:
             raise ValueError(f"embed.film.colour=true has no meaning for embed.film.encoder={self.encoder}")
 
     def _check_mode(self) -> None:
-        trained = self.mode == "trained"
-        if self.encoder in ("release", "vectors") and trained:
+        if self.encoder in ("release", "vectors") and self.trained:
             raise ValueError(f"embed.film.mode=trained: encoder={self.encoder} has no network to train; use frozen")
-        if self.encoder == "small" and not trained:
+        if self.encoder == "small" and not self.trained:
             raise ValueError("embed.film.mode=frozen: encoder=small has no weights before it is trained; use trained")
-        if self.weights == RANDOM and not trained:
+        if self.weights == RANDOM and not self.trained:
             raise ValueError("embed.film.weights=none: a frozen network of random weights says nothing; name a file")
-        if not (self.encoder == "timm" and trained):
+        if not (self.encoder == "timm" and self.trained):
             for key in ("trainable", "gradient_checkpointing"):
                 if getattr(self, key) not in ("all", False):
                     raise ValueError(

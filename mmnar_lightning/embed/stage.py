@@ -1,0 +1,98 @@
+"""The embed stage: documents and films of a cohort become what the model reads."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+
+from data_modules import stage
+from data_modules.build import COHORT, MODALITIES
+from data_modules.vocabulary import Modality
+from mmnar_lightning.embed.config import EmbedConfig
+from mmnar_lightning.embed.encoder import Encoder
+from mmnar_lightning.embed.film_config import FilmConfig
+from mmnar_lightning.embed.hashed import HashedNgrams
+from mmnar_lightning.embed.release import ReleaseFilms
+from mmnar_lightning.embed.text_config import TextConfig
+
+EMBEDDER_VERSION = 2
+EMBEDDINGS = "embeddings"
+
+
+def embed(cohort: Path, config: EmbedConfig, data: Path, films: Path | None) -> dict[str, Path]:
+    """Encode what the configuration has an encoder for, unless that was done.
+
+    Several processes that call this share the work.
+
+    Args:
+        cohort: a finished cohort folder.
+        config: which encoders.
+        data: `paths.data`.
+        films: folder of the image-embeddings release, None where there is none.
+
+    Returns:
+        Modality -> folder with what the model reads of it, and the rows that have any.
+
+    Raises:
+        ValueError: when settings do not fit the cohort, or an encoder cannot be loaded.
+        SourceError: when an embedding file is missing or broken.
+        StageError: when the folder cannot be written.
+    """
+    manifest = stage.read_json(cohort / stage.MANIFEST)
+    modalities = [Modality(**entry) for entry in manifest["modalities"]]
+    names = [modality.name for modality in modalities]
+    unknown = [name for name in config.modalities if name not in names]
+    if unknown:
+        raise ValueError(f"embed.modalities.{unknown[0]}: the cohort has no such modality; it has {', '.join(names)}")
+    encoders = {modality.name: _encoder(config.of(modality), config, data, films) for modality in modalities}
+    return {
+        name: _embed(cohort, name, manifest["fingerprint"], encoder, data)
+        for name, encoder in encoders.items()
+        if encoder is not None
+    }
+
+
+def _embed(cohort: Path, name: str, fingerprint: str, encoder: Encoder, data: Path) -> Path:
+    identity = {
+        "embedder": EMBEDDER_VERSION,
+        "cohort": fingerprint,
+        "modality": name,
+        "encoder": encoder.identity,
+    }
+    target = data / EMBEDDINGS / f"{name}-{stage.digest(identity)}"
+    if (target / stage.MANIFEST).is_file():
+        return target
+    source = cohort / MODALITIES / name
+    encoder.prepare(source)
+
+    def write(folder: Path) -> None:
+        rows = pl.read_parquet(cohort / COHORT, columns=["row_id", "split"])
+        left_out = encoder.write(source, rows, folder)
+        stage.write_json(folder / stage.MANIFEST, {**identity, "left_out": left_out})
+
+    stage.run_stage(target, write, "paths.data")
+    return target
+
+
+def _encoder(
+    config: TextConfig | FilmConfig | None, whole: EmbedConfig, data: Path, films: Path | None
+) -> Encoder | None:
+    if config is None or config.encoder == "none":
+        return None
+    if isinstance(config, TextConfig):
+        return _TEXT[config.encoder](config, whole, data)
+    return _FILM[config.encoder](config, whole, data, films)
+
+
+def _hashed(config: TextConfig, whole: EmbedConfig, data: Path) -> Encoder:
+    return HashedNgrams(config.width, tuple(config.sections))
+
+
+def _release(config: FilmConfig, whole: EmbedConfig, data: Path, films: Path | None) -> Encoder:
+    if films is None:
+        raise ValueError("embed.film.encoder=release: there is no image-embeddings release under the roots; use none")
+    return ReleaseFilms(films)
+
+
+_TEXT: dict[str, Callable[[TextConfig, EmbedConfig, Path], Encoder]] = {"hashed_ngrams": _hashed}
+_FILM: dict[str, Callable[[FilmConfig, EmbedConfig, Path, Path | None], Encoder]] = {"release": _release}
