@@ -16,12 +16,13 @@ from data_modules.cohorts.columns import PRESENT, validate
 from data_modules.cohorts.config import ReleaseCohortConfig
 from data_modules.cohorts.presence import count_patterns
 from data_modules.custom import CustomCohortConfig, build_custom
-from data_modules.loader import CohortArrays, EvalLoader, LoaderConfig, ModalityArray, TrainLoader
+from data_modules.items import open_store
+from data_modules.loader import CohortArrays, EvalLoader, LoaderConfig, ModalityArray, Store, TrainLoader
 from data_modules.sources.eicu import EICU
 from data_modules.sources.mimic_iv import MIMIC_IV
 from data_modules.sources.reader import Release
 from data_modules.sources.schema import Source
-from data_modules.vocabulary import ARRAY_KINDS, Modality
+from data_modules.vocabulary import ARRAY_KINDS, Kind, Modality
 
 
 class CohortDataModule(LightningDataModule):
@@ -72,9 +73,9 @@ class CohortDataModule(LightningDataModule):
         folders = {entry.name: folder / MODALITIES / entry.name for entry in declared if entry.kind in ARRAY_KINDS}
         encoded = self.vectors(folder)
         folders |= encoded
-        arrays = {entry.name: ModalityArray.open(folders[entry.name]) for entry in declared if entry.name in folders}
+        arrays = {entry.name: open_store(folders[entry.name]) for entry in declared if entry.name in folders}
         self.modalities = [
-            replace(entry, kind=entry.kind if entry.kind in ARRAY_KINDS else "vectors", width=arrays[entry.name].width)
+            replace(entry, kind=_kind(entry, arrays[entry.name]), width=arrays[entry.name].width)
             for entry in declared
             if entry.name in arrays
         ]
@@ -92,7 +93,7 @@ class CohortDataModule(LightningDataModule):
         self.arrays = CohortArrays(self.cohort, self.tasks, arrays)
         self.folder = folder
 
-    def _drop_rows_without_vectors(self, arrays: Mapping[str, ModalityArray]) -> None:
+    def _drop_rows_without_vectors(self, arrays: Mapping[str, Store]) -> None:
         """Count a modality as absent where its documents or images gave no vector, and say how often."""
         for name, array in arrays.items():
             if array.present is None:
@@ -144,6 +145,11 @@ class CohortDataModule(LightningDataModule):
     def test_dataloader(self) -> EvalLoader:
         """Batches of the test split; only `evaluate` asks for them."""
         return self.eval_dataloader("test")
+
+
+def _kind(entry: Modality, array: Store) -> Kind:
+    """How a modality reaches the model: documents and images that are one vector a row are vectors."""
+    return "vectors" if isinstance(array, ModalityArray) and entry.kind not in ARRAY_KINDS else entry.kind
 
 
 class ReleaseDataModule(CohortDataModule):

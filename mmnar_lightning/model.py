@@ -1,6 +1,6 @@
 """The model: encoders, fusion conditioned on the pattern, task heads, and what tells a modality from the others."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from data_modules.batch import Batch
 from data_modules.vocabulary import Modality
 from mmnar_lightning.nn.decoders import AssignmentHead, Decoders
-from mmnar_lightning.nn.encoders import Encoders
+from mmnar_lightning.nn.encoders import Encoders, ItemParts
 from mmnar_lightning.nn.fusion import Fusion, FusionConfig
 from mmnar_lightning.nn.heads import TaskHeads
 from mmnar_lightning.nn.hiding import Hiding, drop, hide
@@ -59,6 +59,7 @@ class MMNARModel(nn.Module):
         config: its parts.
         auxiliary: which of `reconstruction`, `contrast` and `assignment` are trained; the others have no parameters.
         assignable: (M,) bool, modalities whose presence varies among the train rows; None = all.
+        items: modality name -> what reads its items; the others are arrays.
     """
 
     assignable: Tensor
@@ -70,11 +71,12 @@ class MMNARModel(nn.Module):
         config: ModelConfig,
         auxiliary: Collection[str] = (),
         assignable: Tensor | None = None,
+        items: Mapping[str, ItemParts] | None = None,
     ) -> None:
         super().__init__()
         dim, dropout, count = config.fusion.dim, config.fusion.dropout, len(modalities)
         self.config = config
-        self.encoders = Encoders(modalities, dim, dropout)
+        self.encoders = Encoders(modalities, dim, dropout, items)
         self.fusion = Fusion(count, config.fusion)
         self.heads = TaskHeads(num_tasks, dim, dropout)
         self.decoders = Decoders(count, dim, dropout) if {"reconstruction", "contrast"} & set(auxiliary) else None
