@@ -17,12 +17,13 @@ from data_modules.custom import CustomCohortConfig
 from data_modules.datamodule import CohortDataModule, CustomDataModule, EICUDataModule, MIMICDataModule
 from data_modules.simulate.release import release_folder, simulate
 from data_modules.sources.locate import find_folder
-from data_modules.sources.mimic_iv import EMBEDDINGS
+from data_modules.sources.mimic_iv import EMBEDDINGS, FILMS
 from mmnar_lightning.callbacks.checkpoints import AtomicCheckpointIO, checkpoint_callbacks
 from mmnar_lightning.callbacks.pattern_metrics import PatternMetrics
 from mmnar_lightning.callbacks.reproducibility import StepSeed
 from mmnar_lightning.config import ConfigError, ExperimentConfig, to_plain
 from mmnar_lightning.console import progress
+from mmnar_lightning.embed.film_stage import FilmFolders
 from mmnar_lightning.embed.stage import embed
 from mmnar_lightning.model import MMNARModel
 from mmnar_lightning.module import MMNARModule
@@ -40,11 +41,14 @@ def build_datamodule(config: ExperimentConfig) -> CohortDataModule:
         ConfigError: when the dataset's folder was not named.
     """
     common: dict[str, Any] = {"data": Path(config.paths.data), "loader": config.loader, "seed": config.seed}
-    cohort, films = config.cohort, None
+    cohort, films = config.cohort, FilmFolders()
     datamodule: CohortDataModule
     if isinstance(cohort, MIMICCohortConfig):
         roots = release_roots(config)
-        films = find_folder([Path(root) for root in roots.split(":") if root], EMBEDDINGS, "files")
+        parts = [Path(root) for root in roots.split(":") if root]
+        films = FilmFolders(
+            pictures=find_folder(parts, FILMS, "files"), embeddings=find_folder(parts, EMBEDDINGS, "files")
+        )
         datamodule = MIMICDataModule(roots=roots, config=cohort, **common)
     elif isinstance(cohort, EICUCohortConfig):
         datamodule = EICUDataModule(roots=release_roots(config), config=cohort, **common)

@@ -1,9 +1,11 @@
 """The embed stage: documents and films of a cohort become what the model reads."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
+import torch
 
 from data_modules import stage
 from data_modules.build import COHORT, MODALITIES
@@ -11,15 +13,15 @@ from data_modules.vocabulary import Modality
 from mmnar_lightning.embed.config import EmbedConfig
 from mmnar_lightning.embed.encoder import Encoder
 from mmnar_lightning.embed.film_config import FilmConfig
+from mmnar_lightning.embed.film_stage import FilmFolders, film_encoder
 from mmnar_lightning.embed.hashed import HashedNgrams
-from mmnar_lightning.embed.release import ReleaseFilms
 from mmnar_lightning.embed.text_config import TextConfig
 
 EMBEDDER_VERSION = 2
 EMBEDDINGS = "embeddings"
 
 
-def embed(cohort: Path, config: EmbedConfig, data: Path, films: Path | None) -> dict[str, Path]:
+def embed(cohort: Path, config: EmbedConfig, data: Path, films: FilmFolders) -> dict[str, Path]:
     """Encode what the configuration has an encoder for, unless that was done.
 
     Several processes that call this share the work.
@@ -28,7 +30,7 @@ def embed(cohort: Path, config: EmbedConfig, data: Path, films: Path | None) -> 
         cohort: a finished cohort folder.
         config: which encoders.
         data: `paths.data`.
-        films: folder of the image-embeddings release, None where there is none.
+        films: where films lie.
 
     Returns:
         Modality -> folder with what the model reads of it, and the rows that have any.
@@ -75,24 +77,26 @@ def _embed(cohort: Path, name: str, fingerprint: str, encoder: Encoder, data: Pa
 
 
 def _encoder(
-    config: TextConfig | FilmConfig | None, whole: EmbedConfig, data: Path, films: Path | None
+    config: TextConfig | FilmConfig | None, whole: EmbedConfig, data: Path, films: FilmFolders
 ) -> Encoder | None:
     if config is None or config.encoder == "none":
         return None
     if isinstance(config, TextConfig):
         return _TEXT[config.encoder](config, whole, data)
-    return _FILM[config.encoder](config, whole, data, films)
+    return film_encoder(config, data, films, device_of(whole.accelerator))
 
 
 def _hashed(config: TextConfig, whole: EmbedConfig, data: Path) -> Encoder:
     return HashedNgrams(config.width, tuple(config.sections))
 
 
-def _release(config: FilmConfig, whole: EmbedConfig, data: Path, films: Path | None) -> Encoder:
-    if films is None:
-        raise ValueError("embed.film.encoder=release: there is no image-embeddings release under the roots; use none")
-    return ReleaseFilms(films)
+def device_of(accelerator: str) -> torch.device:
+    """The device of this process: of several GPUs, the one of its local rank."""
+    if accelerator == "cpu" or (accelerator == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise ValueError("embed.accelerator=gpu: no GPU is seen here; use auto or cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
 
 
 _TEXT: dict[str, Callable[[TextConfig, EmbedConfig, Path], Encoder]] = {"hashed_ngrams": _hashed}
-_FILM: dict[str, Callable[[FilmConfig, EmbedConfig, Path, Path | None], Encoder]] = {"release": _release}

@@ -137,7 +137,10 @@ def test_too_many_unreadable_films_stop_the_stage_without_naming_one(tmp_path: P
         ({"encoder": "small", "mode": "trained", "trainable": "lora"}, r"embed\.film\.trainable=lora belongs"),
         ({"encoder": "small", "mode": "trained", "colour": True}, r"embed\.film\.colour=true has no meaning"),
         ({"encoder": "timm", "model": "m", "weights": "none"}, r"a frozen network of random weights"),
-        ({"encoder": "timm", "model": "m", "weights": "w", "trainable": "top_k"}, r"trainable=top_k belongs to a trained timm model"),
+        (
+            {"encoder": "timm", "model": "m", "weights": "w", "trainable": "top_k"},
+            r"trainable=top_k belongs to a trained timm model",
+        ),
         (
             {"encoder": "timm", "model": "m", "weights": "w", "gradient_checkpointing": True},
             r"embed\.film\.gradient_checkpointing=True belongs",
