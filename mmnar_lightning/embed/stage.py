@@ -1,19 +1,24 @@
 """The embed stage: documents and films of a cohort become what the model reads."""
 
-from collections.abc import Callable
+import os
 from pathlib import Path
 
 import polars as pl
+import torch
 
 from data_modules import stage
 from data_modules.build import COHORT, MODALITIES
 from data_modules.vocabulary import Modality
+from mmnar_lightning.embed import pretrained
 from mmnar_lightning.embed.config import EmbedConfig
 from mmnar_lightning.embed.encoder import Encoder
 from mmnar_lightning.embed.film_config import FilmConfig
+from mmnar_lightning.embed.frozen import FrozenText, tokeniser_of
 from mmnar_lightning.embed.hashed import HashedNgrams
 from mmnar_lightning.embed.release import ReleaseFilms
 from mmnar_lightning.embed.text_config import TextConfig
+from mmnar_lightning.embed.tokenise import HashedTokeniser
+from mmnar_lightning.embed.trained import TrainedText, trained_identity
 
 EMBEDDER_VERSION = 2
 EMBEDDINGS = "embeddings"
@@ -80,19 +85,34 @@ def _encoder(
     if config is None or config.encoder == "none":
         return None
     if isinstance(config, TextConfig):
-        return _TEXT[config.encoder](config, whole, data)
-    return _FILM[config.encoder](config, whole, data, films)
-
-
-def _hashed(config: TextConfig, whole: EmbedConfig, data: Path) -> Encoder:
-    return HashedNgrams(config.width, tuple(config.sections))
-
-
-def _release(config: FilmConfig, whole: EmbedConfig, data: Path, films: Path | None) -> Encoder:
+        return text_encoder(config, whole.accelerator, data)
     if films is None:
         raise ValueError("embed.film.encoder=release: there is no image-embeddings release under the roots; use none")
     return ReleaseFilms(films)
 
 
-_TEXT: dict[str, Callable[[TextConfig, EmbedConfig, Path], Encoder]] = {"hashed_ngrams": _hashed}
-_FILM: dict[str, Callable[[FilmConfig, EmbedConfig, Path, Path | None], Encoder]] = {"release": _release}
+def text_encoder(config: TextConfig, accelerator: str, data: Path) -> Encoder:
+    """The encoder that a text's configuration names."""
+    if config.encoder == "hashed_ngrams":
+        return HashedNgrams(config.width, tuple(config.sections))
+    if config.encoder == "small":
+        tokeniser = HashedTokeniser(config.vocabulary, config.window, config.max_windows)
+        identity = trained_identity(config, {"words": config.vocabulary})
+        return TrainedText(config, {**identity, "dim": config.dim}, 2 * config.dim, lambda: tokeniser)
+    if not config.trained:
+        return FrozenText(config, data / EMBEDDINGS, device_of(accelerator))
+    folder = pretrained.locate(config.model)
+    tokenizer = {"tokenizer": pretrained.digest_of(folder, pretrained.TOKENIZER)}
+    width = pretrained.width_of(folder)
+    return TrainedText(
+        config, {**trained_identity(config, tokenizer), "width": width}, width, lambda: tokeniser_of(folder, config)
+    )
+
+
+def device_of(accelerator: str) -> torch.device:
+    """The device of this process: of several GPUs, the one of its local rank."""
+    if accelerator == "cpu" or (accelerator == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise ValueError("embed.accelerator=gpu: no GPU is seen here; use auto or cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
