@@ -1,7 +1,6 @@
 """The embed stage: documents and films of a cohort become what the model reads."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -10,12 +9,16 @@ import torch
 from data_modules import stage
 from data_modules.build import COHORT, MODALITIES
 from data_modules.vocabulary import Modality
+from mmnar_lightning.embed import pretrained
 from mmnar_lightning.embed.config import EmbedConfig
 from mmnar_lightning.embed.encoder import Encoder
 from mmnar_lightning.embed.film_config import FilmConfig
 from mmnar_lightning.embed.film_stage import FilmFolders, film_encoder
+from mmnar_lightning.embed.frozen import FrozenText, tokeniser_of
 from mmnar_lightning.embed.hashed import HashedNgrams
 from mmnar_lightning.embed.text_config import TextConfig
+from mmnar_lightning.embed.tokenise import HashedTokeniser
+from mmnar_lightning.embed.trained import TrainedText, trained_identity
 
 EMBEDDER_VERSION = 2
 EMBEDDINGS = "embeddings"
@@ -82,12 +85,26 @@ def _encoder(
     if config is None or config.encoder == "none":
         return None
     if isinstance(config, TextConfig):
-        return _TEXT[config.encoder](config, whole, data)
+        return text_encoder(config, whole.accelerator, data)
     return film_encoder(config, data, films, device_of(whole.accelerator))
 
 
-def _hashed(config: TextConfig, whole: EmbedConfig, data: Path) -> Encoder:
-    return HashedNgrams(config.width, tuple(config.sections))
+def text_encoder(config: TextConfig, accelerator: str, data: Path) -> Encoder:
+    """The encoder that a text's configuration names."""
+    if config.encoder == "hashed_ngrams":
+        return HashedNgrams(config.width, tuple(config.sections))
+    if config.encoder == "small":
+        tokeniser = HashedTokeniser(config.vocabulary, config.window, config.max_windows)
+        identity = trained_identity(config, {"words": config.vocabulary})
+        return TrainedText(config, {**identity, "dim": config.dim}, 2 * config.dim, lambda: tokeniser)
+    if not config.trained:
+        return FrozenText(config, data / EMBEDDINGS, device_of(accelerator))
+    folder = pretrained.locate(config.model)
+    tokenizer = {"tokenizer": pretrained.digest_of(folder, pretrained.TOKENIZER)}
+    width = pretrained.width_of(folder)
+    return TrainedText(
+        config, {**trained_identity(config, tokenizer), "width": width}, width, lambda: tokeniser_of(folder, config)
+    )
 
 
 def device_of(accelerator: str) -> torch.device:
@@ -97,6 +114,3 @@ def device_of(accelerator: str) -> torch.device:
     if not torch.cuda.is_available():
         raise ValueError("embed.accelerator=gpu: no GPU is seen here; use auto or cpu")
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
-
-
-_TEXT: dict[str, Callable[[TextConfig, EmbedConfig, Path], Encoder]] = {"hashed_ngrams": _hashed}
