@@ -227,8 +227,8 @@ def test_a_run_that_was_broken_off_goes_on_where_it_was_and_ends_with_the_same_b
         encoded.append(len(files))
         return real(self, files, unreadable)
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(film_networks.FrozenFilms, "_encode", breaking)
+    monkeypatch.setattr(film_networks.FrozenFilms, "_encode", breaking)
+    with pytest.raises(KeyboardInterrupt):
         embedded(cohort, config, folders, tmp_path / "broken")
     read: list[str] = []
     monkeypatch.setattr(
