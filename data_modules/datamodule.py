@@ -29,7 +29,7 @@ class CohortDataModule(LightningDataModule):
     """A finished cohort folder, whichever source it came from.
 
     `setup` opens it; afterwards `cohort`, `manifest`, `tasks`, `modalities` (those that the model can read: they
-    have one float vector a row) and `left_out` (lines for people) are there.
+    have one float vector a row, or items) and `left_out` (lines for people) are there.
 
     `vectors`, when it is set, takes the cohort's folder and gives folders with arrays of modalities that have none of
     their own (documents, images).
@@ -110,6 +110,11 @@ class CohortDataModule(LightningDataModule):
         """Pattern ids over the modalities that the model reads, the most frequent first."""
         names = [modality.name for modality in self.modalities]
         return [int(entry["pattern"]) for entry in count_patterns(self.cohort, names)]
+
+    @property
+    def item_modalities(self) -> list[Modality]:
+        """Modalities that are several items a row rather than one vector."""
+        return [modality for modality in self.modalities if modality.kind not in ARRAY_KINDS]
 
     @property
     def varying(self) -> Tensor:

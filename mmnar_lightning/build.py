@@ -24,6 +24,7 @@ from mmnar_lightning.callbacks.reproducibility import StepSeed
 from mmnar_lightning.config import ConfigError, ExperimentConfig, to_plain
 from mmnar_lightning.console import progress
 from mmnar_lightning.embed.film_stage import FilmFolders
+from mmnar_lightning.embed.parts import item_parts
 from mmnar_lightning.embed.stage import embed
 from mmnar_lightning.model import MMNARModel
 from mmnar_lightning.module import MMNARModule
@@ -79,7 +80,7 @@ def build_module(config: ExperimentConfig, datamodule: CohortDataModule) -> MMNA
     torch.manual_seed(config.seed)
     plain = to_plain(config)
     hyperparameters = {
-        **{key: plain[key] for key in ("experiment", "seed", "model", "objective", "optim", "loader")},
+        **{key: plain[key] for key in ("experiment", "seed", "model", "objective", "optim", "loader", "embed")},
         "cohort_fingerprint": datamodule.manifest["fingerprint"],
         "modalities": [modality.to_dict() for modality in datamodule.modalities],
         "tasks": datamodule.tasks,
@@ -89,6 +90,7 @@ def build_module(config: ExperimentConfig, datamodule: CohortDataModule) -> MMNA
         len(datamodule.tasks),
         config.model,
         auxiliary=config.objective.auxiliary,
+        items={entry.name: item_parts(entry, config.embed) for entry in datamodule.item_modalities},
         assignable=datamodule.varying,
     )
     return MMNARModule(model, Objective(datamodule.tasks, config.objective), config.optim, hyperparameters)

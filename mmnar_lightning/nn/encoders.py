@@ -11,6 +11,9 @@ from data_modules.vocabulary import ARRAY_KINDS, Modality
 from mmnar_lightning.nn.mlp import projection
 from mmnar_lightning.nn.pooling import build_pooling
 
+LR_SCALE = "lr_scale"
+"""Attribute of a parameter: its learning rate as a share of the model's; 1 where there is none."""
+
 
 class ArrayEncoder(nn.Module):
     """A vector of a modality (a table or a frozen embedding) -> encoding (B, D).
@@ -42,10 +45,12 @@ class ItemParts:
         backbone: values of `Items` -> their vectors, (n, width) float; None where the items are vectors already,
             under the name `vectors`.
         pooling: `mean` or `attention` over the items of a row.
+        lr_scale: learning rate of the backbone as a share of the model's.
     """
 
     backbone: nn.Module | None
     pooling: str
+    lr_scale: float = 1.0
 
 
 class ItemEncoder(nn.Module):
@@ -64,6 +69,8 @@ class ItemEncoder(nn.Module):
         self.backbone = parts.backbone
         self.pooling = build_pooling(parts.pooling, width)
         self.encode = ArrayEncoder(width, dim, dropout)
+        for parameter in self.backbone.parameters() if self.backbone is not None else ():
+            setattr(parameter, LR_SCALE, parts.lr_scale)
 
     def forward(self, items: Items, present: Tensor) -> Tensor:
         """The encodings of rows, (B, D) float.

@@ -139,7 +139,9 @@ def add_lora(network: nn.Module, rank: int) -> None:
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError:
-        raise ValueError("embed.film.trainable=lora needs the package peft: pip install peft") from None
+        raise ValueError(
+            "embed.film.trainable=lora needs peft, which is not installed: pip install 'mmnar-lightning[lora]'"
+        ) from None
 
     layers = [
         name

@@ -103,7 +103,7 @@ def test_lora_starts_as_the_network_itself_and_learns_little(name: str) -> None:
 
 def test_without_peft_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "peft", None)
-    with pytest.raises(ValueError, match="pip install peft"):
+    with pytest.raises(ValueError, match="pip install 'mmnar-lightning"):
         add_lora(nn.Linear(2, 2), 1)
 
 
