@@ -16,6 +16,7 @@ from data_modules.cohorts.eicu import EICUCohortConfig
 from data_modules.cohorts.mimic_iv import MIMICCohortConfig
 from data_modules.custom import CustomCohortConfig
 from data_modules.datamodule import CohortDataModule, CustomDataModule, EICUDataModule, MIMICDataModule
+from data_modules.loader import PART_ROWS
 from data_modules.simulate.release import release_folder, simulate
 from data_modules.sources.locate import find_folder
 from data_modules.sources.mimic_iv import EMBEDDINGS, FILMS
@@ -31,6 +32,7 @@ from mmnar_lightning.embed.stage import embed
 from mmnar_lightning.folders import run_id
 from mmnar_lightning.model import MMNARModel
 from mmnar_lightning.module import MMNARModule
+from mmnar_lightning.nn.additive import AdditiveHead
 from mmnar_lightning.nn.encoders import ItemParts
 from mmnar_lightning.objective import Objective
 from mmnar_lightning.rectifier.rectifier import Rectifier
@@ -138,7 +140,7 @@ def _build_model(config: ExperimentConfig, datamodule: CohortDataModule) -> nn.M
     """The paper's model, or the rival in its place."""
     rival = RIVALS.get(config.rival.name)
     if rival is None:
-        return MMNARModel(
+        model = MMNARModel(
             datamodule.modalities,
             len(datamodule.tasks),
             config.model,
@@ -146,9 +148,20 @@ def _build_model(config: ExperimentConfig, datamodule: CohortDataModule) -> nn.M
             assignable=datamodule.varying,
             axes=datamodule.axes(config.model.encoder.components),
             items=_item_parts(config, datamodule),
+            patterns=datamodule.patterns,
         )
+        if model.additive is not None:
+            _start(model.additive, datamodule, config.model.additive.inverse_penalty)
+        return model
     assert isinstance(rival, Network)
     return rival.build(_problem(config, datamodule), config.rival)
+
+
+def _start(head: AdditiveHead, datamodule: CohortDataModule, inverse_penalty: float) -> None:
+    """Fit the additive head on the train rows, whose projected inputs are held at once."""
+    train, arrays = datamodule.rows("train"), datamodule.arrays
+    features = torch.cat([head.features(arrays.gather(rows)) for rows in torch.split(train, PART_ROWS)])
+    head.start(features, arrays.label[train], arrays.label_mask[train], inverse_penalty)
 
 
 def build_estimator(config: ExperimentConfig, datamodule: CohortDataModule) -> Estimator:

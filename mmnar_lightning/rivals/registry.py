@@ -13,7 +13,7 @@ from mmnar_lightning.rivals.late_fusion import late_fusion
 from mmnar_lightning.rivals.mask_only import MaskOnly
 from mmnar_lightning.rivals.problem import Problem
 
-OWN_PARTS = ("model.fusion.", "model.loo.", "model.modality_dropout")
+OWN_PARTS = ("model.fusion.", "model.loo.", "model.additive.", "model.modality_dropout")
 """Settings of the parts that only the paper's model has."""
 LABEL_FREE = ("objective.temperature", "objective.anneal_epochs", "objective.auxiliary_floor")
 """Settings of the terms that no rival trains."""
