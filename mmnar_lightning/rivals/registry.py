@@ -13,11 +13,6 @@ from mmnar_lightning.rivals.late_fusion import late_fusion
 from mmnar_lightning.rivals.mask_only import MaskOnly
 from mmnar_lightning.rivals.problem import Problem
 
-OWN_PARTS = ("model.fusion.", "model.loo.", "model.modality_dropout")
-"""Settings of the parts that only the paper's model has."""
-LABEL_FREE = ("objective.temperature", "objective.anneal_epochs", "objective.auxiliary_floor")
-"""Settings of the terms that no rival trains."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
@@ -31,7 +26,12 @@ class Network:
 
     build: Callable[[Problem, RivalConfig], nn.Module]
     read: tuple[str, ...] = ()
-    unread: tuple[str, ...] = (*OWN_PARTS, *LABEL_FREE)
+    unread: tuple[str, ...] = (
+        "model.",
+        "objective.temperature",
+        "objective.anneal_epochs",
+        "objective.auxiliary_floor",
+    )
 
 
 class Estimator(Protocol):
@@ -83,9 +83,7 @@ RIVALS: Mapping[str, Network | Fitted] = {
     "late_fusion": Network(
         build=lambda problem, config: late_fusion(problem, config.late_fusion), read=("model.encoder.",)
     ),
-    "mask_only": Network(
-        build=lambda problem, config: MaskOnly(problem, config.mask_only), unread=("model.", *LABEL_FREE)
-    ),
+    "mask_only": Network(build=lambda problem, config: MaskOnly(problem, config.mask_only)),
     "boosted_trees": Fitted(build=lambda problem, config, seed: BoostedTrees(problem, config.boosted_trees, seed)),
 }
 """Name -> rival."""
