@@ -92,6 +92,12 @@ def is_fitted_at_once(config: ExperimentConfig) -> bool:
     return isinstance(RIVALS.get(config.rival.name), Fitted)
 
 
+def reads_raw_tables(config: ExperimentConfig) -> bool:
+    """Whether the estimator wants tables as they were stored."""
+    rival = RIVALS.get(config.rival.name)
+    return isinstance(rival, Fitted) and rival.raw_tables
+
+
 def build_module(config: ExperimentConfig, datamodule: CohortDataModule) -> MMNARModule:
     """The LightningModule for an opened cohort, with freshly drawn weights.
 
