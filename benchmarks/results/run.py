@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from benchmarks.results import plan
@@ -89,15 +90,15 @@ def main() -> None:
     given = parser.parse_args()
     out = given.out.absolute()
     out.mkdir(parents=True, exist_ok=True)
-    with multiprocessing.get_context("spawn").Pool(given.processes) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(given.processes, mp_context=context) as pool:  # its workers may have children themselves
         _all(pool, tuning_jobs(out), out, "tuning")
         _all(pool, list(scored_jobs(out, choose(out))), out, "runs")
 
 
-def _all(pool: "multiprocessing.pool.Pool", jobs: list[Job], out: Path, what: str) -> None:
-    results = [pool.apply_async(work, (job, out)) for job in jobs]
-    for number, result in enumerate(results, start=1):
-        print(f"{what} {number} of {len(jobs)}: {result.get()}", flush=True)
+def _all(pool: ProcessPoolExecutor, jobs: list[Job], out: Path, what: str) -> None:
+    for number, line in enumerate(pool.map(work, jobs, itertools.repeat(out)), start=1):
+        print(f"{what} {number} of {len(jobs)}: {line}", flush=True)
 
 
 if __name__ == "__main__":
