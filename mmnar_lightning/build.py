@@ -18,17 +18,20 @@ from data_modules.custom import CustomCohortConfig
 from data_modules.datamodule import CohortDataModule, CustomDataModule, EICUDataModule, MIMICDataModule
 from data_modules.simulate.release import release_folder, simulate
 from data_modules.sources.locate import find_folder
-from data_modules.sources.mimic_iv import EMBEDDINGS
+from data_modules.sources.mimic_iv import EMBEDDINGS, FILMS
 from mmnar_lightning.callbacks.checkpoints import AtomicCheckpointIO, checkpoint_callbacks
 from mmnar_lightning.callbacks.loss_offset import LossOffsetFit
 from mmnar_lightning.callbacks.pattern_metrics import PatternMetrics
 from mmnar_lightning.callbacks.reproducibility import StepSeed
 from mmnar_lightning.config import ConfigError, ExperimentConfig, to_plain
 from mmnar_lightning.console import progress
-from mmnar_lightning.embed import embed
+from mmnar_lightning.embed.film_stage import FilmFolders
+from mmnar_lightning.embed.parts import item_parts
+from mmnar_lightning.embed.stage import embed
 from mmnar_lightning.folders import run_id
 from mmnar_lightning.model import MMNARModel
 from mmnar_lightning.module import MMNARModule
+from mmnar_lightning.nn.encoders import ItemParts
 from mmnar_lightning.objective import Objective
 from mmnar_lightning.rectifier.rectifier import Rectifier
 from mmnar_lightning.rivals.problem import Problem, prior_logit
@@ -49,11 +52,14 @@ def build_datamodule(config: ExperimentConfig) -> CohortDataModule:
         ConfigError: when the dataset's folder was not named.
     """
     common: dict[str, Any] = {"data": Path(config.paths.data), "loader": config.loader, "seed": config.seed}
-    cohort, films = config.cohort, None
+    cohort, films = config.cohort, FilmFolders()
     datamodule: CohortDataModule
     if isinstance(cohort, MIMICCohortConfig):
         roots = release_roots(config)
-        films = find_folder([Path(root) for root in roots.split(":") if root], EMBEDDINGS, "files")
+        parts = [Path(root) for root in roots.split(":") if root]
+        films = FilmFolders(
+            pictures=find_folder(parts, FILMS, "files"), embeddings=find_folder(parts, EMBEDDINGS, "files")
+        )
         datamodule = MIMICDataModule(roots=roots, config=cohort, **common)
     elif isinstance(cohort, EICUCohortConfig):
         datamodule = EICUDataModule(roots=release_roots(config), config=cohort, **common)
@@ -94,10 +100,7 @@ def build_module(config: ExperimentConfig, datamodule: CohortDataModule) -> MMNA
     torch.manual_seed(config.seed)
     plain = to_plain(config)
     hyperparameters = {
-        **{
-            key: plain[key]
-            for key in ("experiment", "seed", "model", "rival", "objective", "rectifier", "optim", "loader")
-        },
+        **{key: plain[key] for key in TOLD},
         "cohort_fingerprint": datamodule.manifest["fingerprint"],
         "modalities": [modality.to_dict() for modality in datamodule.modalities],
         "tasks": datamodule.tasks,
@@ -142,6 +145,7 @@ def _build_model(config: ExperimentConfig, datamodule: CohortDataModule) -> nn.M
             auxiliary=config.objective.auxiliary,
             assignable=datamodule.varying,
             axes=datamodule.axes(config.model.encoder.components),
+            items=_item_parts(config, datamodule),
         )
     assert isinstance(rival, Network)
     return rival.build(_problem(config, datamodule), config.rival)
@@ -167,7 +171,12 @@ def _problem(config: ExperimentConfig, datamodule: CohortDataModule) -> Problem:
         tasks=datamodule.tasks,
         prior=prior,
         axes=datamodule.axes(config.model.encoder.components),
+        items=_item_parts(config, datamodule),
     )
+
+
+def _item_parts(config: ExperimentConfig, datamodule: CohortDataModule) -> dict[str, ItemParts]:
+    return {entry.name: item_parts(entry, config.embed) for entry in datamodule.item_modalities}
 
 
 def build_pattern_metrics(config: ExperimentConfig, datamodule: CohortDataModule) -> PatternMetrics:

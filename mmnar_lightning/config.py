@@ -18,7 +18,7 @@ from data_modules.cohorts.mimic_iv import MIMICCohortConfig
 from data_modules.custom import CustomCohortConfig
 from data_modules.loader import LoaderConfig
 from data_modules.simulate.config import SimulateConfig
-from mmnar_lightning.embed import EmbedConfig
+from mmnar_lightning.embed.config import EmbedConfig
 from mmnar_lightning.model import ModelConfig
 from mmnar_lightning.objective import ObjectiveConfig
 from mmnar_lightning.optim import OptimConfig

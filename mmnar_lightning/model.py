@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from data_modules.batch import Batch
 from data_modules.vocabulary import Modality
 from mmnar_lightning.nn.decoders import AssignmentHead, Decoders
-from mmnar_lightning.nn.encoders import EncoderConfig, Encoders
+from mmnar_lightning.nn.encoders import EncoderConfig, Encoders, ItemParts
 from mmnar_lightning.nn.fusion import Fusion, FusionConfig
 from mmnar_lightning.nn.heads import TaskHeads
 from mmnar_lightning.nn.hiding import Hiding, drop, hide
@@ -62,6 +62,7 @@ class MMNARModel(nn.Module):
         auxiliary: which of `reconstruction`, `contrast` and `assignment` are trained; the others have no parameters.
         assignable: (M,) bool, modalities whose presence varies among the train rows; None = all.
         axes: modality -> (width, K) float, principal axes that its vectors are projected on first.
+        items: modality name -> what reads its items; the others are arrays.
     """
 
     assignable: Tensor
@@ -74,11 +75,12 @@ class MMNARModel(nn.Module):
         auxiliary: Collection[str] = (),
         assignable: Tensor | None = None,
         axes: Mapping[str, Tensor] | None = None,
+        items: Mapping[str, ItemParts] | None = None,
     ) -> None:
         super().__init__()
         dim, dropout, count = config.fusion.dim, config.fusion.dropout, len(modalities)
         self.config = config
-        self.encoders = Encoders(modalities, dim, dropout, axes)
+        self.encoders = Encoders(modalities, dim, dropout, axes, items)
         self.fusion = Fusion(count, config.fusion)
         self.heads = TaskHeads(num_tasks, dim, dropout)
         self.decoders = Decoders(count, dim, dropout) if {"reconstruction", "contrast"} & set(auxiliary) else None
