@@ -44,8 +44,8 @@ SIMULATED = [
     "simulate.films=false",
     "cohort.modalities=[structured]",
     f"cohort.tasks=[{','.join(TASKS)}]",
-    "embed.text=none",
-    "embed.film=none",
+    "embed.text.encoder=none",
+    "embed.film.encoder=none",
 ]
 
 
