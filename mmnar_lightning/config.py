@@ -170,6 +170,11 @@ class ExperimentConfig:
         """Refuse a seed that some generator would not take, and a fold where every fold is run."""
         if not 0 <= self.seed <= MAX_SEED - self.evaluation.num_seeds:
             raise ValueError(f"seed={self.seed} must be in [0, {MAX_SEED}), evaluation.num_seeds of them")
+        if self.evaluation.protocol == "kfold" and self.rectifier.fit == "crossfit":
+            raise ValueError(
+                "rectifier.fit=crossfit cannot be used with evaluation.protocol=kfold: both would hold out the same "
+                "folds; use rectifier.fit=calibration"
+            )
         if self.evaluation.protocol == "kfold":
             for key in ("test_fold", "crossfit_fold"):
                 fold = getattr(self.cohort.split, key)
