@@ -144,7 +144,7 @@ class ExperimentConfig:
     evaluate: bool = True
     """Read the test split at the end of training."""
     simulated: bool = False
-    """Set where no release was named: a simulated one is generated, and experiments/simulated.yaml laid over."""
+    """Set where no release was named: a simulated one is generated, and experiments/simulated.yaml read before its own file."""
     out: str = ""
     """For simulate: the folder to write the release into."""
     resume: str = ""
@@ -208,7 +208,7 @@ def load(words: Sequence[str]) -> ExperimentConfig:
         schema = _schema(dataset)
         root = ROOT_KEYS.get(dataset)
         if root is not None and not OmegaConf.select(OmegaConf.merge(schema, *layers, asked), root):
-            layers.extend(_simulated(layers))
+            layers[1:1] = _simulated(layers)
         merged = OmegaConf.merge(schema, *layers, asked)
         config = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
