@@ -136,7 +136,7 @@ class ExperimentConfig:
     evaluate: bool = True
     """Read the test split at the end of training."""
     simulated: bool = False
-    """Set where no release was named: a simulated one is generated, and experiments/simulated.yaml read before its own file."""
+    """Set where no release was named: one is simulated, and experiments/simulated.yaml read first."""
     out: str = ""
     """For simulate: the folder to write the release into."""
     resume: str = ""
