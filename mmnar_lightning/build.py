@@ -78,7 +78,7 @@ def release_roots(config: ExperimentConfig) -> str:
 def build_module(config: ExperimentConfig, datamodule: CohortDataModule) -> MMNARModule:
     """The LightningModule for an opened cohort, with freshly drawn weights."""
     torch.manual_seed(config.seed)
-    plain = to_plain(config)
+    plain = _loggable(config)
     hyperparameters = {
         **{key: plain[key] for key in ("experiment", "seed", "model", "objective", "optim", "loader", "embed")},
         "cohort_fingerprint": datamodule.manifest["fingerprint"],
@@ -138,7 +138,18 @@ def build_loggers(config: ExperimentConfig, folder: Path, part: int) -> list[Log
 
 def _loggable(config: ExperimentConfig) -> dict[str, Any]:
     """The configuration without paths of this machine."""
-    return {key: value for key, value in to_plain(config).items() if key not in {"paths", "run", "resume"}}
+    plain = {key: value for key, value in to_plain(config).items() if key not in {"paths", "run", "resume"}}
+    named: dict[str, Any] = _without_folders(plain)
+    return named
+
+
+def _without_folders(value: Any) -> Any:
+    """Nested plain values in which an absolute path (of a model, say) is only its last name."""
+    if isinstance(value, dict):
+        return {key: _without_folders(entry) for key, entry in value.items()}
+    if isinstance(value, str) and Path(value).is_absolute():
+        return Path(value).name
+    return value
 
 
 def build_trainer(

@@ -40,7 +40,7 @@ def text_backbone(config: TextConfig) -> TextBackbone:
     if config.trainable == "lora":
         backbone.network.add_module("model", _with_lora(model, config.lora_rank))
     freeze_unused(backbone.network)
-    return backbone
+    return backbone.train()
 
 
 def _with_lora(model: nn.Module, rank: int) -> nn.Module:

@@ -133,3 +133,7 @@ def test_settings_that_contradict_each_other_are_refused(settings: dict[str, obj
     with pytest.raises(ValueError, match="embed") as caught:
         TextConfig(**settings)  # type: ignore[arg-type]
     assert message in str(caught.value)
+
+
+def test_a_backbone_that_learns_comes_in_training_mode(config: TextConfig) -> None:
+    assert all(module.training for module in text_backbone(config).modules())
