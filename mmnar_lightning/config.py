@@ -144,7 +144,7 @@ class ExperimentConfig:
     evaluate: bool = True
     """Read the test split at the end of training."""
     simulated: bool = False
-    """Set where no release was named: one is simulated, and simulated.yaml read before the experiment's own file."""
+    """Set where no release was named: one is simulated, and experiments/simulated.yaml read first."""
     out: str = ""
     """For simulate: the folder to write the release into."""
     resume: str = ""
