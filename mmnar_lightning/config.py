@@ -171,6 +171,11 @@ class ExperimentConfig:
         if not 0 <= self.seed <= MAX_SEED - self.evaluation.num_seeds:
             raise ValueError(f"seed={self.seed} must be in [0, {MAX_SEED}), evaluation.num_seeds of them")
         if self.evaluation.protocol == "kfold":
+            if self.rectifier.fit == "crossfit":
+                raise ValueError(
+                    "evaluation.protocol=kfold and rectifier.fit=crossfit would hold out the same folds; use "
+                    "rectifier.fit=calibration with the one, evaluation.protocol=split with the other"
+                )
             for key in ("test_fold", "crossfit_fold"):
                 fold = getattr(self.cohort.split, key)
                 if fold is not None:

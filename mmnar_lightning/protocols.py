@@ -64,6 +64,8 @@ def protocol_of(config: ExperimentConfig) -> str | None:
     """`kfold`, `crossfit` or `seeds`; None for one ordinary run."""
     if config.evaluation.protocol == "kfold":
         return "kfold"
+    if config.rectifier.fit == "crossfit" and config.cohort.split.crossfit_fold is None:
+        return "crossfit"
     return "seeds" if config.evaluation.num_seeds > 1 else None
 
 

@@ -24,7 +24,7 @@ MAX_STEP = 2.0
 
 @dataclass(frozen=True, kw_only=True)
 class Minimum:
-    """What a node must hold to be estimated; otherwise it inherits."""
+    """What a node must hold to be estimated, each at least 1; otherwise it inherits."""
 
     rows: int
     positives: int
