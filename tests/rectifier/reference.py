@@ -51,23 +51,34 @@ def posterior_mode(rows, parent, spread, scale):
     return own
 
 
-def level_spread(members, parents, estimated, scale):
-    """s² by moments: Newton's first step from 0 in each estimated node, weighted by its clustered precision."""
-    excess = total = 0.0
-    for node in estimated:
-        errors = [residual(row, parents[node], scale) for row in members[node]]
-        step = sum(error for error, _ in errors) / sum(weight for _, weight in errors)
-        precision = clustered_precision(members[node], parents[node], scale)
-        excess += precision * step**2 - 1
-        total += precision
-    return max(0.0, excess / total) if total else 0.0
+def level_spread(members, families, estimated, scale):
+    """s² by moments: Newton's first step from 0 in each estimated node, weighted by its clustered precision.
+
+    Each family shares a parent, whose offset its own rows gave: it takes a degree of freedom.
+    """
+    excess = spare = 0.0
+    for parent, nodes in families.items():
+        nodes = [node for node in nodes if node in estimated]
+        if len(nodes) < 2:
+            continue
+        weights, moments = [], 0.0
+        for node in nodes:
+            errors = [residual(row, parent[1], scale) for row in members[node]]
+            step = sum(error for error, _ in errors) / sum(weight for _, weight in errors)
+            weights.append(clustered_precision(members[node], parent[1], scale))
+            moments += weights[-1] * step**2
+        excess += moments - (len(nodes) - 1)
+        spare += sum(weights) - sum(weight**2 for weight in weights) / sum(weights)
+    return max(0.0, excess / spare) if spare else 0.0
 
 
 def level(rows, node_of, parent_of, minimum, scale, spread=None, inherits=()):
     """node -> what is known of it; `spread` None is estimated."""
     members = {node: [row for row in rows if node_of(row) == node] for node in parent_of}
     parents = {node: (above["offset"], above["variance"]) for node, above in parent_of.items()}
-    offsets = {node: parent[0] for node, parent in parents.items()}
+    families = defaultdict(list)
+    for node, above in parent_of.items():
+        families[above["name"], above["offset"]].append(node)
     enough = []
     for node, own in members.items():
         positives = sum(row["label"] for row in own)
@@ -75,10 +86,10 @@ def level(rows, node_of, parent_of, minimum, scale, spread=None, inherits=()):
             enough.append(node)
     estimated = [node for node in enough if node not in inherits]
     if spread is None:
-        spread = level_spread(members, offsets, estimated, scale)
+        spread = level_spread(members, families, estimated, scale)
     found = {}
     for node, (parent, parent_variance) in parents.items():
-        entry = {"offset": parent, "variance": parent_variance, "raw": math.nan, "estimated": node in estimated}
+        entry = {"name": node, "offset": parent, "variance": parent_variance, "raw": math.nan, "estimated": node in estimated}
         if node in enough:
             entry["raw"] = posterior_mode(members[node], 0.0, math.inf, scale)
         if node in estimated:
@@ -97,7 +108,7 @@ def hierarchy(rows, modalities, num_modalities, minimum, scale):
         rows: dicts of `logit`, `label`, `subject`, `pattern` (its position).
         modalities: how many modalities each pattern has.
     """
-    nothing = {"offset": 0.0, "variance": 0.0}
+    nothing = {"name": None, "offset": 0.0, "variance": 0.0}
     overall, _ = level(rows, lambda row: 0, {0: nothing}, minimum, scale, spread=1.0)
     above = {count: overall[0] for count in range(num_modalities + 1)}
     count, count_spread = level(rows, lambda row: modalities[row["pattern"]], above, minimum, scale)
