@@ -92,6 +92,12 @@ def is_fitted_at_once(config: ExperimentConfig) -> bool:
     return isinstance(RIVALS.get(config.rival.name), Fitted)
 
 
+def reads_raw_tables(config: ExperimentConfig) -> bool:
+    """Whether the estimator wants tables as they were stored."""
+    rival = RIVALS.get(config.rival.name)
+    return isinstance(rival, Fitted) and rival.raw_tables
+
+
 def build_module(config: ExperimentConfig, datamodule: CohortDataModule) -> MMNARModule:
     """The LightningModule for an opened cohort, with freshly drawn weights.
 
@@ -100,7 +106,7 @@ def build_module(config: ExperimentConfig, datamodule: CohortDataModule) -> MMNA
     """
     refuse_unread(config)
     torch.manual_seed(config.seed)
-    plain = to_plain(config)
+    plain = _loggable(config)
     hyperparameters = {
         **{key: plain[key] for key in TOLD},
         "cohort_fingerprint": datamodule.manifest["fingerprint"],
@@ -234,7 +240,18 @@ def build_loggers(config: ExperimentConfig, folder: Path, part: int) -> list[Log
 
 def _loggable(config: ExperimentConfig) -> dict[str, Any]:
     """The configuration without paths of this machine."""
-    return {key: value for key, value in to_plain(config).items() if key not in {"paths", "run", "resume"}}
+    plain = {key: value for key, value in to_plain(config).items() if key not in {"paths", "run", "resume"}}
+    named: dict[str, Any] = _without_folders(plain)
+    return named
+
+
+def _without_folders(value: Any) -> Any:
+    """Nested plain values in which an absolute path (of a model, say) is only its last name."""
+    if isinstance(value, dict):
+        return {key: _without_folders(entry) for key, entry in value.items()}
+    if isinstance(value, str) and Path(value).is_absolute():
+        return Path(value).name
+    return value
 
 
 def build_trainer(

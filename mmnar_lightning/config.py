@@ -144,7 +144,7 @@ class ExperimentConfig:
     evaluate: bool = True
     """Read the test split at the end of training."""
     simulated: bool = False
-    """Set where no release was named: a simulated one is generated, and experiments/simulated.yaml laid over."""
+    """Set where no release was named: a simulated one is generated, and experiments/simulated.yaml read before its own file."""
     out: str = ""
     """For simulate: the folder to write the release into."""
     resume: str = ""
@@ -170,6 +170,11 @@ class ExperimentConfig:
         """Refuse a seed that some generator would not take, and a fold where every fold is run."""
         if not 0 <= self.seed <= MAX_SEED - self.evaluation.num_seeds:
             raise ValueError(f"seed={self.seed} must be in [0, {MAX_SEED}), evaluation.num_seeds of them")
+        if self.evaluation.protocol == "kfold" and self.rectifier.fit == "crossfit":
+            raise ValueError(
+                "rectifier.fit=crossfit cannot be used with evaluation.protocol=kfold: both would hold out the same "
+                "folds; use rectifier.fit=calibration"
+            )
         if self.evaluation.protocol == "kfold":
             if self.rectifier.fit == "crossfit":
                 raise ValueError(
@@ -208,7 +213,7 @@ def load(words: Sequence[str]) -> ExperimentConfig:
         schema = _schema(dataset)
         root = ROOT_KEYS.get(dataset)
         if root is not None and not OmegaConf.select(OmegaConf.merge(schema, *layers, asked), root):
-            layers.extend(_simulated(layers))
+            layers[1:1] = _simulated(layers)
         merged = OmegaConf.merge(schema, *layers, asked)
         config = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:

@@ -28,8 +28,9 @@ def fit(config: ExperimentConfig, datamodule: CohortDataModule, folder: Path) ->
         ConfigError: when the run was fitted before, on another cohort or to another number of iterations.
     """
     estimator = build.build_estimator(config, datamodule)
-    val = batch_of(datamodule, "val")
-    estimator.fit(batch_of(datamodule, "train"), val)
+    raw = build.reads_raw_tables(config)
+    val = batch_of(datamodule, "val", raw_tables=raw)
+    estimator.fit(batch_of(datamodule, "train", raw_tables=raw), val)
     for line in estimator.remarks:
         warn(line)
     content = {"cohort_fingerprint": datamodule.manifest["fingerprint"], "iterations": estimator.iterations}
@@ -44,7 +45,7 @@ def fit(config: ExperimentConfig, datamodule: CohortDataModule, folder: Path) ->
 
 def evaluate(config: ExperimentConfig, datamodule: CohortDataModule, folder: Path, estimator: Estimator) -> None:
     """Predict the test rows and write what an evaluation leaves."""
-    metric = score(datamodule, estimator, batch_of(datamodule, "test"))
+    metric = score(datamodule, estimator, batch_of(datamodule, "test", raw_tables=build.reads_raw_tables(config)))
     evaluation.write(config, datamodule, folder, metric.rows(), {"iterations": estimator.iterations})
 
 
@@ -63,10 +64,12 @@ def score(datamodule: CohortDataModule, estimator: Estimator, batch: Batch) -> P
     return metric
 
 
-def batch_of(datamodule: CohortDataModule, split: str) -> Batch:
-    """All rows of a split; tables as they were stored, NaN where a value was not measured."""
+def batch_of(datamodule: CohortDataModule, split: str, *, raw_tables: bool) -> Batch:
+    """All rows of a split; raw tables are as they were stored, NaN where a value was not measured."""
     rows = datamodule.rows(split)
     batch = datamodule.arrays.gather(rows)
+    if not raw_tables:
+        return batch
     arrays = datamodule.arrays.arrays
     tables: dict[str, Any] = {
         modality.name: torch.from_numpy(array.values[rows.numpy()])
