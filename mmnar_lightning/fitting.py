@@ -1,5 +1,6 @@
 """Runs of estimators that are fitted at once, without Lightning; they leave the files of every other run."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -42,10 +43,16 @@ def fit(config: ExperimentConfig, datamodule: CohortDataModule, folder: Path) ->
     return estimator
 
 
-def evaluate(config: ExperimentConfig, datamodule: CohortDataModule, folder: Path, estimator: Estimator) -> None:
-    """Predict the test rows and write what an evaluation leaves."""
+def evaluate(
+    config: ExperimentConfig,
+    datamodule: CohortDataModule,
+    folder: Path,
+    estimator: Estimator,
+    target: Mapping[str, Any] | None = None,
+) -> None:
+    """Predict the test rows and write what an evaluation leaves, and what was found on a target."""
     metric = score(datamodule, estimator, batch_of(datamodule, "test"))
-    evaluation.write(config, datamodule, folder, metric.rows(), {"iterations": estimator.iterations})
+    evaluation.write(config, datamodule, folder, metric.rows(), {"iterations": estimator.iterations}, target=target)
 
 
 def score(datamodule: CohortDataModule, estimator: Estimator, batch: Batch) -> PatternMetric:

@@ -76,6 +76,7 @@ class Fitted:
         "trainer.devices",
         "trainer.strategy",
         "trainer.precision",
+        "transfer.rectifier",
     )
 
 
