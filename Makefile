@@ -11,7 +11,7 @@ WORDS = $(if $(filter-out undefined,$(origin DATASET)),dataset=$(DATASET)) $(if 
         $(if $(SUBJECTS),simulate.subjects=$(SUBJECTS)) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup cohort train evaluate simulate doctor test check format bench docs clean
+.PHONY: help setup cohort embed train evaluate simulate doctor test check format bench docs clean
 
 help: ## Print every target with its sentence.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -26,6 +26,9 @@ setup: .venv/.ready ## Build .venv with everything that the project needs.
 
 cohort: setup ## Build the cohort of an experiment from the raw release (no network, no encoder).
 	$(BIN)/mmnar cohort $(WORDS)
+
+embed: setup ## Encode the documents and films of an experiment's cohort (started several times, the processes share it).
+	$(BIN)/mmnar embed $(WORDS)
 
 train: setup ## Raw release -> cohort -> trained model -> test metrics. MIMIC_ROOT=/path, else simulated.
 	$(BIN)/mmnar train $(WORDS)

@@ -194,7 +194,8 @@ def _import_documents(path: Path, name: str, present: store.BoolArray, target: P
     if not known.all():
         raise ContractError(path, PRESENT + name, int((~known).sum()), "is True, but there is no document")
     target.mkdir(parents=True)
-    texts.filter(pl.col("row_id").is_in(np.flatnonzero(present))).write_parquet(target / documents.DOCUMENTS)
+    kept = texts.filter(pl.col("row_id").is_in(np.flatnonzero(present)))
+    kept.write_parquet(target / documents.DOCUMENTS, row_group_size=documents.ROW_GROUP)
 
 
 def _manifest(

@@ -17,19 +17,28 @@ from data_modules.cohorts.columns import PRESENT, validate
 from data_modules.cohorts.config import ReleaseCohortConfig
 from data_modules.cohorts.presence import count_patterns
 from data_modules.custom import CustomCohortConfig, build_custom
-from data_modules.loader import CohortArrays, EvalLoader, LoaderConfig, ModalityArray, TrainLoader, principal_axes
+from data_modules.items import open_store
+from data_modules.loader import (
+    CohortArrays,
+    EvalLoader,
+    LoaderConfig,
+    ModalityArray,
+    Store,
+    TrainLoader,
+    principal_axes,
+)
 from data_modules.sources.eicu import EICU
 from data_modules.sources.mimic_iv import MIMIC_IV
 from data_modules.sources.reader import Release
 from data_modules.sources.schema import Source
-from data_modules.vocabulary import ARRAY_KINDS, Modality
+from data_modules.vocabulary import ARRAY_KINDS, Kind, Modality
 
 
 class CohortDataModule(LightningDataModule):
     """A finished cohort folder, whichever source it came from.
 
     `setup` opens it; afterwards `cohort`, `manifest`, `tasks`, `modalities` (those that the model can read: they
-    have one float vector a row) and `left_out` (lines for people) are there.
+    have one float vector a row, or items) and `left_out` (lines for people) are there.
 
     `vectors`, when it is set, takes the cohort's folder and gives folders with arrays of modalities that have none of
     their own (documents, images).
@@ -71,10 +80,11 @@ class CohortDataModule(LightningDataModule):
         validate(self.cohort, folder / COHORT)
         declared = [Modality(**entry) for entry in self.manifest["modalities"]]
         folders = {entry.name: folder / MODALITIES / entry.name for entry in declared if entry.kind in ARRAY_KINDS}
-        folders |= self.vectors(folder)
-        arrays = {entry.name: ModalityArray.open(folders[entry.name]) for entry in declared if entry.name in folders}
+        encoded = self.vectors(folder)
+        folders |= encoded
+        arrays = {entry.name: open_store(folders[entry.name]) for entry in declared if entry.name in folders}
         self.modalities = [
-            replace(entry, kind=entry.kind if entry.kind in ARRAY_KINDS else "vectors", width=arrays[entry.name].width)
+            replace(entry, kind=_kind(entry, arrays[entry.name]), width=arrays[entry.name].width)
             for entry in declared
             if entry.name in arrays
         ]
@@ -83,6 +93,8 @@ class CohortDataModule(LightningDataModule):
             for entry in declared
             if entry.name not in arrays
         ]
+        for name, place in encoded.items():
+            self.left_out.extend(f"{name}: {line}" for line in stage.read_json(place / stage.MANIFEST)["left_out"])
         self._drop_rows_without_vectors(arrays)
         if not self.modalities:
             raise ValueError(f"{folder}: no modality has vectors ({'; '.join(self.left_out)})")
@@ -90,7 +102,7 @@ class CohortDataModule(LightningDataModule):
         self.arrays = CohortArrays(self.cohort, self.tasks, arrays)
         self.folder = folder
 
-    def _drop_rows_without_vectors(self, arrays: Mapping[str, ModalityArray]) -> None:
+    def _drop_rows_without_vectors(self, arrays: Mapping[str, Store]) -> None:
         """Count a modality as absent where its documents or images gave no vector, and say how often."""
         for name, array in arrays.items():
             if array.present is None:
@@ -109,6 +121,11 @@ class CohortDataModule(LightningDataModule):
         return [int(entry["pattern"]) for entry in count_patterns(self.cohort, names)]
 
     @property
+    def item_modalities(self) -> list[Modality]:
+        """Modalities that are several items a row rather than one vector."""
+        return [modality for modality in self.modalities if modality.kind not in ARRAY_KINDS]
+
+    @property
     def varying(self) -> Tensor:
         """(M,) bool, modalities that some train rows have and others lack."""
         present = self.arrays.present[self.rows("train")]
@@ -122,7 +139,7 @@ class CohortDataModule(LightningDataModule):
                 self.arrays.arrays[modality.name], train[self.arrays.present[train, position]].numpy(), count
             )
             for position, modality in enumerate(self.modalities)
-            if 0 < count < modality.width
+            if modality.kind in ARRAY_KINDS and 0 < count < modality.width
         }
 
     def rows(self, split: str) -> Tensor:
@@ -168,6 +185,11 @@ class CohortDataModule(LightningDataModule):
     def test_dataloader(self) -> EvalLoader:
         """Batches of the test split; only `evaluate` asks for them."""
         return self.eval_dataloader("test")
+
+
+def _kind(entry: Modality, array: Store) -> Kind:
+    """How a modality reaches the model: documents and images that are one vector a row are vectors."""
+    return "vectors" if isinstance(array, ModalityArray) and entry.kind not in ARRAY_KINDS else entry.kind
 
 
 class ReleaseDataModule(CohortDataModule):

@@ -40,6 +40,12 @@ class LoaderConfig:
                 raise ValueError(f"loader.{key}={getattr(self, key)} must be at least 1")
 
 
+def standardise(values: FloatArray, statistics: Statistics) -> Tensor:
+    """Values (n, width) float32, which are overwritten, in standard deviations from the train mean; NaN becomes 0."""
+    mean, scale = torch.from_numpy(statistics.mean), torch.from_numpy(statistics.scale)
+    return torch.from_numpy(values).sub_(mean).div_(scale).clamp_(-CLIP, CLIP).nan_to_num_(0.0)
+
+
 @dataclass(frozen=True)
 class ModalityArray:
     """Values of a modality and how they are scaled.
@@ -66,9 +72,7 @@ class ModalityArray:
 
     def gather(self, rows: NDArray[np.int64]) -> Tensor:
         """Standardised values of rows, (B, width) float32; what was not measured is 0, the train mean."""
-        mean, scale = torch.from_numpy(self.statistics.mean), torch.from_numpy(self.statistics.scale)
-        values = torch.from_numpy(self.values[rows])
-        return values.sub_(mean).div_(scale).clamp_(-CLIP, CLIP).nan_to_num_(0.0)
+        return standardise(self.values[rows], self.statistics)
 
 
 class Store(Protocol):

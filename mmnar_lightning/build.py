@@ -16,19 +16,24 @@ from data_modules.cohorts.eicu import EICUCohortConfig
 from data_modules.cohorts.mimic_iv import MIMICCohortConfig
 from data_modules.custom import CustomCohortConfig
 from data_modules.datamodule import CohortDataModule, CustomDataModule, EICUDataModule, MIMICDataModule
+from data_modules.loader import PART_ROWS
 from data_modules.simulate.release import release_folder, simulate
 from data_modules.sources.locate import find_folder
-from data_modules.sources.mimic_iv import EMBEDDINGS
+from data_modules.sources.mimic_iv import EMBEDDINGS, FILMS
 from mmnar_lightning.callbacks.checkpoints import AtomicCheckpointIO, checkpoint_callbacks
 from mmnar_lightning.callbacks.loss_offset import LossOffsetFit
 from mmnar_lightning.callbacks.pattern_metrics import PatternMetrics
 from mmnar_lightning.callbacks.reproducibility import StepSeed
 from mmnar_lightning.config import ConfigError, ExperimentConfig, to_plain
 from mmnar_lightning.console import progress
-from mmnar_lightning.embed import embed
+from mmnar_lightning.embed.film_stage import FilmFolders
+from mmnar_lightning.embed.parts import item_parts
+from mmnar_lightning.embed.stage import embed
 from mmnar_lightning.folders import run_id
 from mmnar_lightning.model import MMNARModel
 from mmnar_lightning.module import MMNARModule
+from mmnar_lightning.nn.additive import AdditiveHead
+from mmnar_lightning.nn.encoders import ItemParts
 from mmnar_lightning.objective import Objective
 from mmnar_lightning.rectifier.estimate import Scale
 from mmnar_lightning.rectifier.rectifier import Rectifier
@@ -50,11 +55,14 @@ def build_datamodule(config: ExperimentConfig) -> CohortDataModule:
         ConfigError: when the dataset's folder was not named.
     """
     common: dict[str, Any] = {"data": Path(config.paths.data), "loader": config.loader, "seed": config.seed}
-    cohort, films = config.cohort, None
+    cohort, films = config.cohort, FilmFolders()
     datamodule: CohortDataModule
     if isinstance(cohort, MIMICCohortConfig):
         roots = release_roots(config)
-        films = find_folder([Path(root) for root in roots.split(":") if root], EMBEDDINGS, "files")
+        parts = [Path(root) for root in roots.split(":") if root]
+        films = FilmFolders(
+            pictures=find_folder(parts, FILMS, "files"), embeddings=find_folder(parts, EMBEDDINGS, "files")
+        )
         datamodule = MIMICDataModule(roots=roots, config=cohort, **common)
     elif isinstance(cohort, EICUCohortConfig):
         datamodule = EICUDataModule(roots=release_roots(config), config=cohort, **common)
@@ -85,6 +93,12 @@ def is_fitted_at_once(config: ExperimentConfig) -> bool:
     return isinstance(RIVALS.get(config.rival.name), Fitted)
 
 
+def reads_raw_tables(config: ExperimentConfig) -> bool:
+    """Whether the estimator wants tables as they were stored."""
+    rival = RIVALS.get(config.rival.name)
+    return isinstance(rival, Fitted) and rival.raw_tables
+
+
 def build_module(config: ExperimentConfig, datamodule: CohortDataModule) -> MMNARModule:
     """The LightningModule for an opened cohort, with freshly drawn weights.
 
@@ -93,12 +107,9 @@ def build_module(config: ExperimentConfig, datamodule: CohortDataModule) -> MMNA
     """
     refuse_unread(config)
     torch.manual_seed(config.seed)
-    plain = to_plain(config)
+    plain = _loggable(config)
     hyperparameters = {
-        **{
-            key: plain[key]
-            for key in ("experiment", "seed", "model", "rival", "objective", "rectifier", "optim", "loader")
-        },
+        **{key: plain[key] for key in TOLD},
         "cohort_fingerprint": datamodule.manifest["fingerprint"],
         "modalities": [modality.to_dict() for modality in datamodule.modalities],
         "tasks": datamodule.tasks,
@@ -142,16 +153,28 @@ def _build_model(config: ExperimentConfig, datamodule: CohortDataModule) -> nn.M
     """The paper's model, or the rival in its place."""
     rival = RIVALS.get(config.rival.name)
     if rival is None:
-        return MMNARModel(
+        model = MMNARModel(
             datamodule.modalities,
             len(datamodule.tasks),
             config.model,
             auxiliary=config.objective.auxiliary,
             assignable=datamodule.varying,
             axes=datamodule.axes(config.model.encoder.components),
+            items=_item_parts(config, datamodule),
+            patterns=datamodule.patterns,
         )
+        if model.additive is not None:
+            _start(model.additive, datamodule, config.model.additive.inverse_penalty)
+        return model
     assert isinstance(rival, Network)
     return rival.build(_problem(config, datamodule), config.rival)
+
+
+def _start(head: AdditiveHead, datamodule: CohortDataModule, inverse_penalty: float) -> None:
+    """Fit the additive head on the train rows, whose projected inputs are held at once."""
+    train, arrays = datamodule.rows("train"), datamodule.arrays
+    features = torch.cat([head.features(arrays.gather(rows)) for rows in torch.split(train, PART_ROWS)])
+    head.start(features, arrays.label[train], arrays.label_mask[train], inverse_penalty)
 
 
 def build_estimator(config: ExperimentConfig, datamodule: CohortDataModule) -> Estimator:
@@ -174,7 +197,12 @@ def _problem(config: ExperimentConfig, datamodule: CohortDataModule) -> Problem:
         tasks=datamodule.tasks,
         prior=prior,
         axes=datamodule.axes(config.model.encoder.components),
+        items=_item_parts(config, datamodule),
     )
+
+
+def _item_parts(config: ExperimentConfig, datamodule: CohortDataModule) -> dict[str, ItemParts]:
+    return {entry.name: item_parts(entry, config.embed) for entry in datamodule.item_modalities}
 
 
 def build_pattern_metrics(config: ExperimentConfig, datamodule: CohortDataModule) -> PatternMetrics:
@@ -219,7 +247,18 @@ def build_loggers(config: ExperimentConfig, folder: Path, part: int) -> list[Log
 
 def _loggable(config: ExperimentConfig) -> dict[str, Any]:
     """The configuration without paths of this machine."""
-    return {key: value for key, value in to_plain(config).items() if key not in {"paths", "run", "resume"}}
+    plain = {key: value for key, value in to_plain(config).items() if key not in {"paths", "run", "resume"}}
+    named: dict[str, Any] = _without_folders(plain)
+    return named
+
+
+def _without_folders(value: Any) -> Any:
+    """Nested plain values in which an absolute path (of a model, say) is only its last name."""
+    if isinstance(value, dict):
+        return {key: _without_folders(entry) for key, entry in value.items()}
+    if isinstance(value, str) and Path(value).is_absolute():
+        return Path(value).name
+    return value
 
 
 def build_trainer(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 COMMANDS = {
     "cohort": "build the cohort of an experiment from the raw release",
+    "embed": "encode the documents and films of an experiment's cohort; several processes share the work",
     "train": "cohort, training, and the test split unless evaluate=false",
     "evaluate": "read the test split with the best checkpoint of a run (run=FOLDER, else the newest)",
     "simulate": "write a simulated release, with its truth, into out=FOLDER",
@@ -44,6 +45,7 @@ def _run(command: str, config: object) -> int:
         return 0 if doctor.examine(config) else 1
     run = {
         "cohort": runs.make_cohort,
+        "embed": runs.make_embeddings,
         "train": protocols.train,
         "evaluate": protocols.evaluate,
         "simulate": runs.make_release,

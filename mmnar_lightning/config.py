@@ -18,7 +18,7 @@ from data_modules.cohorts.mimic_iv import MIMICCohortConfig
 from data_modules.custom import CustomCohortConfig
 from data_modules.loader import LoaderConfig
 from data_modules.simulate.config import SimulateConfig
-from mmnar_lightning.embed import EmbedConfig
+from mmnar_lightning.embed.config import EmbedConfig
 from mmnar_lightning.model import ModelConfig
 from mmnar_lightning.objective import ObjectiveConfig
 from mmnar_lightning.optim import OptimConfig
@@ -159,7 +159,7 @@ class ExperimentConfig:
     evaluate: bool = True
     """Read the test split at the end of training."""
     simulated: bool = False
-    """Set where no release was named: a simulated one is generated, and experiments/simulated.yaml laid over."""
+    """Set where no release was named: a simulated one is generated, and experiments/simulated.yaml read before its own file."""
     out: str = ""
     """For simulate: the folder to write the release into."""
     resume: str = ""
@@ -193,6 +193,11 @@ class ExperimentConfig:
             )
         if self.transfer.rectifier == "source" and self.rectifier.fit == "none":
             raise ValueError("transfer.rectifier=source carries over a rectifier, but rectifier.fit=none fits none")
+        if self.evaluation.protocol == "kfold" and self.rectifier.fit == "crossfit":
+            raise ValueError(
+                "rectifier.fit=crossfit cannot be used with evaluation.protocol=kfold: both would hold out the same "
+                "folds; use rectifier.fit=calibration"
+            )
         if self.evaluation.protocol == "kfold":
             for key in ("test_fold", "crossfit_fold"):
                 fold = getattr(self.cohort.split, key)
@@ -226,7 +231,7 @@ def load(words: Sequence[str]) -> ExperimentConfig:
         schema = _schema(dataset)
         root = ROOT_KEYS.get(dataset)
         if root is not None and not OmegaConf.select(OmegaConf.merge(schema, *layers, asked), root):
-            layers.extend(_simulated(layers))
+            layers[1:1] = _simulated(layers)
         merged = OmegaConf.merge(schema, *layers, asked)
         config = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:

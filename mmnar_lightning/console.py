@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import Progress
+from rich.progress import Progress, ProgressColumn, Task
 from rich.table import Table
+from rich.text import Text
 
 WIDTH = 120
 """Characters of a line where the output is not a terminal."""
@@ -26,6 +27,7 @@ def quieten() -> None:
     os.environ.setdefault("WANDB_SILENT", "true")
     # PatternMetric has gathered all ranks' rows before it scores: every rank logs the same numbers.
     warnings.filterwarnings("ignore", message=r"It is recommended to use `self\.log\(.*sync_dist=True")
+    warnings.filterwarnings("ignore", message=r"The `srun` command is available")  # true of every login node
     warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
 
 
@@ -53,12 +55,19 @@ def show(title: str, header: Sequence[str], rows: Iterable[Sequence[object]]) ->
 
 
 @contextmanager
-def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A progress bar that shows itself at the first step; gives the function that advances it."""
-    bar = Progress(console=_CONSOLE, transient=True)
+def progress(what: str, total: int, unit: str = "") -> Iterator[Callable[[float], None]]:
+    """A progress bar that shows itself at the first step; gives the function that advances it.
+
+    Args:
+        what: is being done.
+        total: how many steps.
+        unit: name of the steps, to show how many are done a second.
+    """
+    rate = [_Rate(unit)] if unit else []
+    bar = Progress(*Progress.get_default_columns(), *rate, console=_CONSOLE, transient=True)
     task = bar.add_task(what, total=total)
 
-    def advance(count: int) -> None:
+    def advance(count: float) -> None:
         bar.start()
         bar.update(task, advance=count)
 
@@ -67,3 +76,15 @@ def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
     finally:
         if bar.live.is_started:
             bar.stop()
+
+
+class _Rate(ProgressColumn):
+    """Steps a second."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self.unit = unit
+
+    def render(self, task: Task) -> Text:
+        """The rate of a task."""
+        return Text(f"{task.finished_speed or task.speed or 0.0:,.1f} {self.unit}/s")

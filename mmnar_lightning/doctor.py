@@ -40,7 +40,7 @@ def examine(config: ExperimentConfig) -> bool:
         show(f"{project} {versions.get(project, '(not found)')}", ["table", "file", "needed for"], rows)
     if config.dataset == "mimic":
         films = find_folder(release.roots, EMBEDDINGS, "files")
-        say(f"{EMBEDDINGS}: {films or 'missing; films have no vectors without it (embed.film=release)'}")
+        say(f"{EMBEDDINGS}: {films or 'missing; films have no vectors without it (embed.film.encoder=release)'}")
     absent = release.missing(list(source.tables))
     lost = [
         name for name, definition in modalities.items() if not definition.parts and release.missing(definition.tables)

@@ -50,6 +50,10 @@ def rate_factor(step: int, num_steps: int, config: OptimConfig) -> float:
 
 
 def build_optimizer(parameters: Iterable[nn.Parameter], num_steps: int, config: OptimConfig) -> tuple[AdamW, LambdaLR]:
-    """AdamW and its schedule over `num_steps` steps."""
-    optimizer = AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True)
+    """AdamW and its schedule over `num_steps` steps; a parameter may ask for a multiple of the rate (`lr_scale`)."""
+    groups: dict[float, list[nn.Parameter]] = {}
+    for parameter in parameters:
+        groups.setdefault(getattr(parameter, "lr_scale", 1.0), []).append(parameter)
+    scaled = [{"params": group, "lr": config.lr * scale} for scale, group in groups.items()]
+    optimizer = AdamW(scaled, lr=config.lr, weight_decay=config.weight_decay, fused=True)
     return optimizer, LambdaLR(optimizer, lambda step: rate_factor(step, num_steps, config))

@@ -14,12 +14,13 @@ from lightning import Trainer
 from data_modules import stage
 from data_modules.cohorts.labels import check_classes
 from data_modules.datamodule import CohortDataModule
+from data_modules.items import open_store
 from data_modules.simulate.release import simulate
 from mmnar_lightning import build, evaluation, fitting, folders, rectification, transfer
 from mmnar_lightning.callbacks.checkpoints import AtomicCheckpointIO
 from mmnar_lightning.callbacks.pattern_metrics import PatternMetrics
 from mmnar_lightning.config import ConfigError, ExperimentConfig
-from mmnar_lightning.console import progress, say, warn
+from mmnar_lightning.console import progress, say, show, warn
 from mmnar_lightning.module import MMNARModule
 from mmnar_lightning.predicting import PredictedRows, predict
 from mmnar_lightning.report.tables import show_cohort
@@ -62,6 +63,28 @@ def make_cohort(config: ExperimentConfig) -> Path:
         warn(line)
     say(f"cohort: {folder} ({time.monotonic() - started:.1f} s)")
     return folder
+
+
+def make_embeddings(config: ExperimentConfig) -> dict[str, Path]:
+    """Encode the documents and films of an experiment's cohort, and show what came of each modality."""
+    _say_simulated(config)
+    datamodule = build.build_datamodule(config)
+    started = time.monotonic()
+    encoded = datamodule.vectors(datamodule.build())
+    rows = []
+    for name, folder in encoded.items():
+        store = open_store(folder)
+        present = store.present
+        share = "all" if present is None else f"{present.mean():.1%}"
+        rows.append([name, share, store.width, folder])
+        for line in stage.read_json(folder / stage.MANIFEST)["left_out"]:
+            warn(f"{name}: {line}")
+    if rows:
+        show("encoded", ["modality", "rows that have it", "floats", "folder"], rows)
+    else:
+        say("nothing to encode: no modality has an encoder (embed.text.encoder, embed.film.encoder)")
+    say(f"embed: {time.monotonic() - started:.1f} s")
+    return dict(encoded)
 
 
 def train(config: ExperimentConfig) -> Path:

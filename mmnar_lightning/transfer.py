@@ -134,7 +134,7 @@ def test_at_once(
     target = open_target(config, source)
     if target is None:
         return None
-    rows = fitting.score(target.datamodule, estimator, fitting.batch_of(target.datamodule, "test")).rows()
+    rows = fitting.test_rows(config, target.datamodule, estimator)
     return _told(target, folder, rows, {"rectifier": None}, None)
 
 

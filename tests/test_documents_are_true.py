@@ -21,10 +21,10 @@ def leaves(schema: DictConfig) -> set[str]:
 
 def test_every_setting_is_explained_and_every_explained_one_exists() -> None:
     text = (ROOT / "experiments" / "README.md").read_text()
-    explained = set(re.findall(r"^\| `([a-z_.]+)` \| `", text, re.MULTILINE))
+    explained = set(re.findall(r"^\| `([a-z0-9_.]+)` \| `", text, re.MULTILINE))
     assert explained == leaves(_schema("mimic")) | leaves(_schema("eicu"))
     section = text[text.index("## cohort, dataset=eicu") : text.index("## cohort, dataset=custom")]
-    own = set(re.findall(r"^\| `([a-z_.]+)` \| `", section, re.MULTILINE))
+    own = set(re.findall(r"^\| `([a-z0-9_.]+)` \| `", section, re.MULTILINE))
     inherited = {"name", "modalities", "missing_tables", "min_vocabulary_subjects", "max_vocabulary", "split"}
     expected = {key for key in leaves(_schema("eicu")) if key.startswith("cohort.")}
     assert own == {key for key in expected if key.split(".")[1] not in inherited}

@@ -8,6 +8,10 @@ from data_modules.cohorts.linking import link
 from data_modules.sources.reader import Release
 
 DOCUMENTS = "documents.parquet"
+ORDER = ("row_id", "hours", "document_id")
+"""Columns that order the documents of a cohort, as far as they are there."""
+ROW_GROUP = 1024
+"""Documents that are written, and so read, together: memory must not hold many long notes."""
 COLUMNS = ("note_id", "subject_id", "hadm_id", "charttime", "storetime", "text")
 
 
@@ -44,5 +48,5 @@ def notes(release: Release, table: str, windows: pl.LazyFrame, *, own_admission_
 def write(documents: pl.LazyFrame, folder: Path) -> pl.Series:
     """Stream documents into a folder and return the row ids that have any."""
     folder.mkdir(parents=True)
-    documents.sink_parquet(folder / DOCUMENTS)
+    documents.sink_parquet(folder / DOCUMENTS, row_group_size=ROW_GROUP)
     return pl.scan_parquet(folder / DOCUMENTS).select("row_id").unique().sort("row_id").collect()["row_id"]

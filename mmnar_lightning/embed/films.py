@@ -86,8 +86,17 @@ class Unreadable:
         why = ", ".join(f"{count} {reason}" for reason, count in reasons)
         return f"{len(self.entries)} of {self.total} films could not be read ({why})"
 
+    def finish(self) -> list[str]:
+        """Write the list; the line that says how many films are absent, if any."""
+        self.save()
+        if not self.entries:
+            return []
+        share = len(self.entries) / self.total
+        return [f"{share:.1%} of its films count as absent: they could not be read ({self.list_at.name} lists them)"]
+
     def save(self) -> None:
-        """Write the list, if there is anything to list."""
+        """Write the list, in the place of an older one."""
+        self.list_at.unlink(missing_ok=True)
         if self.entries:
             self.list_at.parent.mkdir(parents=True, exist_ok=True)
             pl.DataFrame(self.entries, schema=["file", "reason"], orient="row").write_csv(self.list_at)

@@ -6,9 +6,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from data_modules.batch import Batch
+from data_modules.batch import Batch, Items
 from data_modules.vocabulary import ARRAY_KINDS, Modality
 from mmnar_lightning.nn.mlp import projection
+from mmnar_lightning.nn.pooling import build_pooling
+
+LR_SCALE = "lr_scale"
+"""Attribute of a parameter: its learning rate as a multiple of the model's; 1 where there is none."""
 
 
 @dataclass(kw_only=True)
@@ -51,6 +55,69 @@ class ArrayEncoder(nn.Module):
         return encoding
 
 
+@dataclass(frozen=True)
+class ItemParts:
+    """What reads the items of a modality.
+
+    Attributes:
+        backbone: values of `Items` -> their vectors, (n, width) float; None where the items are vectors already,
+            under the name `vectors`.
+        pooling: `mean` or `attention` over the items of a row.
+        lr_scale: learning rate of the backbone as a multiple of the model's.
+    """
+
+    backbone: nn.Module | None
+    pooling: str
+    lr_scale: float = 1.0
+
+
+class ItemEncoder(nn.Module):
+    """Items of rows (documents, films, their vectors) -> encoding (B, D).
+
+    Args:
+        parts: backbone and pooling.
+        width: floats of an item's vector.
+        dim: D.
+        dropout: inside the projection.
+    """
+
+    def __init__(self, parts: ItemParts, width: int, dim: int, dropout: float) -> None:
+        super().__init__()
+        self.width = width
+        self.backbone = parts.backbone
+        self.pooling = build_pooling(parts.pooling, width)
+        self.encode = ArrayEncoder(width, dim, dropout)
+        for parameter in self.backbone.parameters() if self.backbone is not None else ():
+            setattr(parameter, LR_SCALE, parts.lr_scale)
+
+    def forward(self, items: Items, present: Tensor) -> Tensor:
+        """The encodings of rows, (B, D) float.
+
+        Args:
+            items: of the rows; those of rows that are not present change nothing.
+            present: (B,) bool.
+        """
+        encoding: Tensor = self.encode(torch.where(present[:, None], self.pool(items, len(present)), 0.0))
+        return encoding
+
+    def pool(self, items: Items, num_rows: int) -> Tensor:
+        """One vector a row, (B, width) float; zero where a row has no item."""
+        if self.backbone is None:
+            vectors = items.values["vectors"]
+        elif len(items.row):
+            vectors = self.backbone(items.values)
+        else:
+            vectors = items.row.new_zeros((0, self.width), dtype=torch.float32)
+        pooled: Tensor = self.pooling(vectors, items.row, num_rows)
+        return pooled + self._touch() if self.backbone is not None and not len(items.row) else pooled
+
+    def _touch(self) -> Tensor:
+        """A zero that depends on the backbone: every rank must have a gradient for every parameter (plain DDP)."""
+        assert self.backbone is not None
+        used = [parameter.flatten()[:1].sum() for parameter in self.backbone.parameters() if parameter.requires_grad]
+        return 0.0 * torch.stack(used).sum() if used else torch.zeros(())
+
+
 class Encoders(nn.Module):
     """One encoder a modality, in the order of the pattern's bits.
 
@@ -58,21 +125,29 @@ class Encoders(nn.Module):
     pass) and the encoding of an absent modality is zero.
 
     Args:
-        modalities: M modalities of array kinds.
+        modalities: M modalities; those that are no arrays are read by `items`.
         dim: D.
         dropout: inside the projections.
         axes: modality -> (width, K) float, what its vectors are projected on first.
+        items: modality name -> what reads its items.
     """
 
     def __init__(
-        self, modalities: Sequence[Modality], dim: int, dropout: float, axes: Mapping[str, Tensor] | None = None
+        self,
+        modalities: Sequence[Modality],
+        dim: int,
+        dropout: float,
+        axes: Mapping[str, Tensor] | None = None,
+        items: Mapping[str, ItemParts] | None = None,
     ) -> None:
         super().__init__()
-        assert all(modality.kind in ARRAY_KINDS for modality in modalities)
-        reduced = axes or {}
+        parts, reduced = items or {}, axes or {}
+        assert all(modality.kind in ARRAY_KINDS or modality.name in parts for modality in modalities)
         self.encoders = nn.ModuleDict(
             {
-                f"{modality.name}_encoder": ArrayEncoder(modality.width, dim, dropout, reduced.get(modality.name))
+                f"{modality.name}_encoder": ItemEncoder(parts[modality.name], modality.width, dim, dropout)
+                if modality.name in parts
+                else ArrayEncoder(modality.width, dim, dropout, reduced.get(modality.name))
                 for modality in modalities
             }
         )
@@ -82,9 +157,14 @@ class Encoders(nn.Module):
         """The encodings of a batch, (B, M, D) float."""
         encodings = []
         for position, (name, encoder) in enumerate(zip(self.names, self.encoders.values(), strict=True)):
-            present = batch.present[:, position, None]
-            given = batch.inputs[name]
-            assert isinstance(given, Tensor)
-            values = torch.where(present, given, 0.0)
-            encodings.append(torch.where(present, encoder(values), 0.0))
+            present = batch.present[:, position]
+            encoding = self._encode(encoder, batch.inputs[name], present)
+            encodings.append(torch.where(present[:, None], encoding, 0.0))
         return torch.stack(encodings, dim=1)
+
+    def _encode(self, encoder: nn.Module, given: Tensor | Items, present: Tensor) -> Tensor:
+        if isinstance(given, Items):
+            encoding: Tensor = encoder(given, present)
+        else:
+            encoding = encoder(torch.where(present[:, None], given, 0.0))
+        return encoding

@@ -61,10 +61,13 @@ class ImageBackbone(nn.Module):
                 module.eval()
         return self
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        """(n, C, H, W) uint8 -> (n, width) float32; n may be 0."""
-        if not len(pixels):
-            return self._nothing(pixels)
+    def forward(self, values: dict[str, Tensor]) -> Tensor:
+        """Vectors of films, (n, width) float32.
+
+        Args:
+            values: `pixels` (n, C, H, W) uint8; n is at least 1.
+        """
+        pixels = values["pixels"]
         if torch.is_grad_enabled():
             return self._encode(pixels)
         return torch.cat([self._encode(part) for part in torch.split(pixels, self.chunk)])
@@ -76,12 +79,6 @@ class ImageBackbone(nn.Module):
         with half:
             encoded: Tensor = self.network(standardised)
         return encoded.float()
-
-    def _nothing(self, pixels: Tensor) -> Tensor:
-        """No vector, but every parameter takes part: under DDP the ranks must agree on what has a gradient."""
-        learnt = [parameter.sum() for parameter in self.parameters() if parameter.requires_grad]
-        zero = 0.0 * torch.stack(learnt).sum() if learnt else torch.zeros((), device=pixels.device)
-        return zero.float().expand(0, self.width)
 
 
 class SmallNetwork(nn.Sequential):
@@ -142,7 +139,9 @@ def add_lora(network: nn.Module, rank: int) -> None:
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError:
-        raise ValueError("embed.film.trainable=lora needs the package peft: pip install peft") from None
+        raise ValueError(
+            "embed.film.trainable=lora needs peft, which is not installed: pip install 'mmnar-lightning[lora]'"
+        ) from None
 
     layers = [
         name

@@ -45,7 +45,7 @@ class WeightedLateFusion(nn.Module):
     def __init__(self, problem: Problem, config: LateFusionConfig) -> None:
         super().__init__()
         count = len(problem.modalities)
-        self.encoders = Encoders(problem.modalities, config.dim, config.dropout, problem.axes)
+        self.encoders = Encoders(problem.modalities, config.dim, config.dropout, problem.axes, problem.items)
         self.heads = nn.ModuleList(prior_head(config.dim, problem.prior) for _ in range(count))
         self.score = nn.Parameter(torch.zeros(count))
         self.empty = nn.Parameter(problem.prior.clone())
@@ -81,7 +81,7 @@ class ConcatenationLateFusion(nn.Module):
     def __init__(self, problem: Problem, config: LateFusionConfig) -> None:
         super().__init__()
         width = len(problem.modalities) * (config.dim + 1)
-        self.encoders = Encoders(problem.modalities, config.dim, config.dropout, problem.axes)
+        self.encoders = Encoders(problem.modalities, config.dim, config.dropout, problem.axes, problem.items)
         self.hidden = nn.Sequential(nn.Linear(width, config.dim), nn.GELU(), nn.Dropout(config.dropout))
         self.head = prior_head(config.dim, problem.prior)
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from data_modules.vocabulary import Modality
+from mmnar_lightning.nn.encoders import ItemParts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,12 +19,14 @@ class Problem:
         tasks: T task names, in the order of the logits.
         prior: (T,) float, the logit of each task's share of positives among the known labels of train.
         axes: modality -> (width, K) float, the principal axes that its vectors are projected on first.
+        items: modality -> what reads its items; the others are arrays.
     """
 
     modalities: Sequence[Modality]
     tasks: Sequence[str]
     prior: Tensor
     axes: Mapping[str, Tensor] = field(default_factory=dict)
+    items: Mapping[str, ItemParts] = field(default_factory=dict)
 
 
 def prior_logit(label: Tensor, label_mask: Tensor) -> Tensor:

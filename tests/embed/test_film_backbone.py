@@ -30,12 +30,12 @@ def test_frozen_and_trained_say_the_same_in_eval_mode(weights: Path) -> None:
     frozen = film_backbone(settings(weights))
     torch.manual_seed(2)
     trained = film_backbone(settings(weights, mode="trained"))
-    pixels = torch.randint(0, 256, (5, 1, 160, 160), dtype=torch.uint8)
+    pixels = {"pixels": torch.randint(0, 256, (5, 1, 160, 160), dtype=torch.uint8)}
     with torch.no_grad():
         said = frozen(pixels)
         assert said.std() > 1e-3
         assert torch.allclose(said, trained.eval()(pixels), atol=1e-5)
-        one_by_one = torch.cat([trained(pixels[i : i + 1]) for i in range(5)])
+        one_by_one = torch.cat([trained({"pixels": pixels["pixels"][i : i + 1]}) for i in range(5)])
     assert torch.allclose(said, one_by_one, atol=1e-5)
     assert frozen.width == said.shape[1]
     assert not any(parameter.requires_grad for parameter in frozen.parameters())
@@ -51,7 +51,7 @@ def test_weights_are_those_of_the_file_and_not_drawn(weights: Path) -> None:
 
 @pytest.mark.parametrize("model", ["test_resnet", "test_vit"])
 def test_gradient_checkpointing_changes_no_gradient(model: str) -> None:
-    pixels = torch.randint(0, 256, (2, 1, 160, 160), dtype=torch.uint8)
+    pixels = {"pixels": torch.randint(0, 256, (2, 1, 160, 160), dtype=torch.uint8)}
     gradients = []
     for checkpointing in (False, True):
         torch.manual_seed(0)
@@ -127,4 +127,4 @@ def test_a_model_that_timm_has_not_is_refused_with_what_is_near() -> None:
 def test_the_small_network_needs_no_file() -> None:
     backbone = film_backbone(FilmConfig(encoder="small", mode="trained", batch_size=3))
     assert backbone.chunk == 3
-    assert backbone(torch.zeros(2, 1, 64, 64, dtype=torch.uint8)).shape == (2, backbone.width)
+    assert backbone({"pixels": torch.zeros(2, 1, 64, 64, dtype=torch.uint8)}).shape == (2, backbone.width)

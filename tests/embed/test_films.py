@@ -132,14 +132,18 @@ def test_too_many_unreadable_films_stop_the_stage_without_naming_one(tmp_path: P
         ({"encoder": "vectors"}, r"embed\.film\.path is empty"),
         ({"encoder": "release", "path": "x"}, r"embed\.film\.path=x has no meaning"),
         ({"encoder": "release", "mode": "trained"}, r"encoder=release has no network to train"),
-        ({"encoder": "small"}, r"use trained"),
-        ({"encoder": "small", "mode": "trained", "trainable": "lora"}, r"embed\.film\.trainable=lora has no meaning"),
+        ({"encoder": "small", "mode": "frozen"}, r"use trained"),
+        ({"lr_scale": 0}, r"embed\.film\.lr_scale=0"),
+        ({"encoder": "small", "mode": "trained", "trainable": "lora"}, r"embed\.film\.trainable=lora belongs"),
         ({"encoder": "small", "mode": "trained", "colour": True}, r"embed\.film\.colour=true has no meaning"),
         ({"encoder": "timm", "model": "m", "weights": "none"}, r"a frozen network of random weights"),
-        ({"encoder": "timm", "model": "m", "weights": "w", "trainable": "top_k"}, r"belongs to a trained timm model"),
+        (
+            {"encoder": "timm", "model": "m", "weights": "w", "trainable": "top_k"},
+            r"trainable=top_k belongs to a trained timm model",
+        ),
         (
             {"encoder": "timm", "model": "m", "weights": "w", "gradient_checkpointing": True},
-            r"embed\.film\.gradient_checkpointing=True has no meaning",
+            r"embed\.film\.gradient_checkpointing=True belongs",
         ),
         (
             {"encoder": "timm", "mode": "trained", "model": "m", "weights": "none", "trainable": "lora"},
@@ -150,3 +154,9 @@ def test_too_many_unreadable_films_stop_the_stage_without_naming_one(tmp_path: P
 def test_settings_that_make_no_sense_or_would_be_ignored_are_refused(settings: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         FilmConfig(**settings)
+
+
+def test_films_are_left_out_with_one_word_and_small_is_trained_without_another() -> None:
+    assert FilmConfig(encoder="none", model="resnet18", weights="w", trainable="lora").encoder == "none"
+    assert FilmConfig(encoder="small").trained
+    assert not FilmConfig(encoder="release").trained

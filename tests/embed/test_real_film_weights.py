@@ -45,7 +45,7 @@ def test_real_weights_load_like_any_local_file_and_know_what_they_see(name: str,
     config = FilmConfig(encoder="timm", model=MODEL, weights=str(weights), colour=True)
     pixels = torch.from_numpy(read_film(tmp_path / "a.jpg", film_input(config)))
     with torch.no_grad():
-        vector = film_backbone(config)(pixels[None])[0]
+        vector = film_backbone(config)({"pixels": pixels[None]})[0]
     state = read_weights(weights)
     scores = state["classifier.weight"] @ vector + state["classifier.bias"]
     assert int(scores.argmax()) in PHOTOGRAPHS[name]
@@ -62,6 +62,6 @@ def test_films_that_look_alike_are_neighbours(weights: Path, tmp_path: Path) -> 
         picture.save(tmp_path / f"{position}.jpg")
         read.append(torch.from_numpy(read_film(tmp_path / f"{position}.jpg", film_input(config))))
     with torch.no_grad():
-        vectors = torch.nn.functional.normalize(film_backbone(config)(torch.stack(read)), dim=1)
+        vectors = torch.nn.functional.normalize(film_backbone(config)({"pixels": torch.stack(read)}), dim=1)
     nearest = (vectors @ vectors.T - 2 * torch.eye(4)).argmax(1)
     assert nearest.tolist() == [1, 0, 3, 2]

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from mmnar_lightning.embed.release import release_embeddings
 from PIL import Image
 from sklearn.linear_model import Ridge
 
@@ -13,7 +14,7 @@ from data_modules.simulate import film, text
 from data_modules.simulate.config import SimulateConfig
 from data_modules.simulate.release import TRUTH, read_truth, simulate
 from data_modules.sources.mimic_iv import EMBEDDINGS, FILMS
-from mmnar_lightning.embed import hashed_ngrams, release_embeddings
+from mmnar_lightning.embed.hashed import hashed_ngrams
 from tests.simulate.scores import Floats
 
 FIRST_ADMISSION, FIRST_STUDY = 20_000_000, 50_000_000

@@ -1,0 +1,83 @@
+"""Texts as numbers on disk: the tokens of every window of every document, memory-mapped."""
+
+from array import array
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+Int = NDArray[np.int64]
+
+TOKENS, WINDOWS, DOCUMENTS = "tokens.bin", "windows.npy", "documents.npy"
+
+
+class TokenWriter:
+    """Writes documents one after the other; only their lengths are kept in memory.
+
+    Args:
+        folder: where the table goes; it exists.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.windows, self.documents = array("q", [0]), array("q", [0])
+        self.handle = (folder / TOKENS).open("wb")
+
+    def __enter__(self) -> "TokenWriter":
+        return self
+
+    def add(self, windows: Iterable[Sequence[int]]) -> None:
+        """Append a document: the token ids of its windows."""
+        for window in windows:
+            self.handle.write(np.asarray(window, dtype=np.int32).tobytes())
+            self.windows.append(self.windows[-1] + len(window))
+        self.documents.append(len(self.windows) - 1)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.handle.close()
+        np.save(self.folder / WINDOWS, np.frombuffer(self.windows, dtype=np.int64))
+        np.save(self.folder / DOCUMENTS, np.frombuffer(self.documents, dtype=np.int64))
+
+
+class TokenTable:
+    """The tokens of documents.
+
+    Args:
+        folder: as `TokenWriter` left it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.start: Int = np.load(folder / WINDOWS, mmap_mode="r")
+        self.document: Int = np.load(folder / DOCUMENTS, mmap_mode="r")
+        path = folder / TOKENS
+        empty = path.stat().st_size == 0  # an empty file cannot be mapped
+        self.tokens = np.zeros(0, np.int32) if empty else np.memmap(path, dtype=np.int32, mode="r")
+
+    def lengths(self) -> Int:
+        """Tokens of every window, (W,)."""
+        return np.diff(self.start)
+
+    def gather(self, windows: Int) -> tuple[NDArray[np.int32], Int]:
+        """Token ids of windows, (n, longest) int32, zero behind the end of each; and their lengths, (n,)."""
+        start, length = self.start[windows], self.start[windows + 1] - self.start[windows]
+        column = np.arange(int(length.max(initial=0)))
+        inside = column < length[:, None]
+        place = np.where(inside, start[:, None] + column, 0)
+        return np.where(inside, self.tokens[place], 0) if len(self.tokens) else inside.astype(np.int32), length
+
+
+def ranges(start: Int, end: Int) -> tuple[Int, Int]:
+    """All numbers of several ranges, and which range each is of.
+
+    >>> numbers, owner = ranges(np.array([5, 9]), np.array([7, 10]))
+    >>> numbers.tolist(), owner.tolist()
+    ([5, 6, 9], [0, 0, 1])
+    """
+    count = end - start
+    owner = np.repeat(np.arange(len(start)), count)
+    within = np.arange(len(owner)) - np.repeat(np.cumsum(count) - count, count)
+    return start[owner] + within, owner

@@ -1,0 +1,1 @@
+"""The embed stage: documents and films of a cohort become what the model reads, by encoders."""

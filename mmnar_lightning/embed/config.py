@@ -1,0 +1,52 @@
+"""How texts and films become what the model reads, for a kind of modality and for one of them."""
+
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from data_modules.vocabulary import Modality
+from mmnar_lightning.embed.film_config import FilmConfig
+from mmnar_lightning.embed.text_config import TextConfig
+
+
+@dataclass(kw_only=True)
+class EmbedConfig:
+    """Encoders of texts and films."""
+
+    text: TextConfig = field(default_factory=TextConfig)
+    """Notes and reports."""
+    film: FilmConfig = field(default_factory=FilmConfig)
+    """Films."""
+    modalities: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Settings of one modality, laid over those of embed.text or embed.film: embed.modalities.cxr.encoder=none."""
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    """Kind of device that frozen encoders run on."""
+
+    def __post_init__(self) -> None:
+        """Refuse a setting of one modality that no kind has."""
+        known = {entry.name for kind in (TextConfig, FilmConfig) for entry in fields(kind)}
+        for name, settings in self.modalities.items():
+            for key in settings:
+                if key not in known:
+                    raise ValueError(f"embed.modalities.{name}.{key}: unknown setting; known are {sorted(known)}")
+
+    def of(self, modality: Modality) -> TextConfig | FilmConfig | None:
+        """The settings of a modality; None where it needs no encoder.
+
+        Raises:
+            ValueError: when its own settings do not fit its kind.
+        """
+        usual = {"documents": self.text, "images": self.film}.get(modality.kind)
+        own = self.modalities.get(modality.name, {})
+        if usual is None:
+            if own:
+                raise ValueError(f"embed.modalities.{modality.name}: it is a {modality.kind}, which has no encoder")
+            return None
+        try:
+            merged = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(usual), own))
+        except (OmegaConfBaseException, ValueError) as error:
+            raise ValueError(f"embed.modalities.{modality.name}: {str(error).splitlines()[0]}") from error
+        assert isinstance(merged, TextConfig | FilmConfig)
+        return merged

@@ -1,0 +1,130 @@
+"""Texts become windows of token ids on disk."""
+
+import re
+import zlib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from data_modules.features.tokens import TokenWriter
+from mmnar_lightning.embed.corpus import digest_text, read_texts
+from mmnar_lightning.embed.pretrained import tokenizer_threads
+from mmnar_lightning.embed.store import Keys
+from mmnar_lightning.embed.text_config import TextConfig
+
+KEYS = "keys.npy"
+Windows = list[list[int]]
+WORD = re.compile(r"\w+|[^\w\s]")
+
+
+class Tokeniser(Protocol):
+    """Cuts texts into windows of token ids."""
+
+    def __call__(self, texts: Sequence[str]) -> list[Windows]:
+        """The windows of every text, at least one each."""
+
+
+@dataclass(frozen=True)
+class PretrainedTokeniser:
+    """Windows by a fast tokenizer of `transformers`.
+
+    Attributes:
+        tokenizer: of the model.
+        window: tokens of a window, those that the model adds included.
+        overlap: tokens that neighbours share.
+        max_windows: windows that are kept of a text; 0 keeps all.
+    """
+
+    tokenizer: Any
+    window: int
+    overlap: int
+    max_windows: int
+
+    def __call__(self, texts: Sequence[str]) -> list[Windows]:
+        """The windows of every text."""
+        with tokenizer_threads():
+            encoded = self.tokenizer(
+                list(texts),
+                truncation=True,
+                max_length=self.window,
+                stride=self.overlap,
+                return_overflowing_tokens=True,
+                return_attention_mask=False,
+                return_token_type_ids=False,
+                verbose=False,
+            )
+        windows: list[Windows] = [[] for _ in texts]
+        for owner, ids in zip(encoded["overflow_to_sample_mapping"], encoded["input_ids"], strict=True):
+            if not self.max_windows or len(windows[owner]) < self.max_windows:
+                windows[owner].append(ids)
+        return windows
+
+
+@dataclass(frozen=True)
+class HashedTokeniser:
+    """Windows of words and signs, each hashed to a number; nothing is fitted.
+
+    Attributes:
+        vocabulary: entries; 0 is padding.
+        window: words of a window.
+        max_windows: windows that are kept of a text; 0 keeps all.
+    """
+
+    vocabulary: int
+    window: int
+    max_windows: int
+
+    def __call__(self, texts: Sequence[str]) -> list[Windows]:
+        """The windows of every text.
+
+        >>> HashedTokeniser(100, 2, 0)(["No edema."])[0]
+        [[76, 62], [83]]
+        """
+        return [self._windows(text) for text in texts]
+
+    def _windows(self, text: str) -> Windows:
+        ids = [hash_word(word, self.vocabulary) for word in WORD.findall(text.lower())] or [1]
+        windows = [ids[start : start + self.window] for start in range(0, len(ids), self.window)]
+        return windows[: self.max_windows] if self.max_windows else windows
+
+
+@lru_cache(maxsize=1 << 18)
+def hash_word(word: str, vocabulary: int) -> int:
+    """A word's entry, in [1, vocabulary).
+
+    >>> 1 <= hash_word("edema", 16) < 16
+    True
+    """
+    return zlib.crc32(word.encode()) % (vocabulary - 1) + 1
+
+
+def write_tokens(
+    source: Path, config: TextConfig, tokenise: Tokeniser, wanted: Collection[bytes], target: Path
+) -> None:
+    """Write the tokens of the wanted documents, each content once, and their keys.
+
+    Args:
+        source: the modality's folder in the cohort.
+        config: which sections.
+        tokenise: cuts texts into windows.
+        wanted: digests of contents.
+        target: an existing folder.
+    """
+    left = set(wanted)
+    written: list[bytes] = []
+    with TokenWriter(target) as writer:
+        for texts in read_texts(source, config.sections):
+            fresh = {digest_text(text): text for text in texts if text}
+            chosen = {key: text for key, text in fresh.items() if key in left}
+            if not chosen:
+                continue
+            for windows in tokenise(list(chosen.values())):
+                writer.add(windows)
+            written.extend(chosen)
+            left.difference_update(chosen)
+    keys: Keys = np.array(written, dtype="S32")
+    np.save(target / KEYS, keys)

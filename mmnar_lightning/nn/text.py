@@ -1,0 +1,157 @@
+"""Documents as windows of token ids become vectors, by a backbone that may be trained."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+from mmnar_lightning.nn.pooling import weighted_mean
+
+PAIR_FACTOR = 8191
+"""A prime that spreads pairs of words over the entries."""
+
+
+class TextBackbone(nn.Module):
+    """A document is the mean over the tokens of all its windows.
+
+    Windows of similar length go through the network together, so that little is computed for padding.
+
+    Args:
+        network: tokens (n, L) int64 and attended (n, L) bool -> states (n, L, width).
+        width: floats of a state.
+        batch_windows: windows that go through the network together.
+        bf16: whether the network computes in bfloat16.
+        checkpointing: whether, in training, activations are computed again on the way back, so that those of one
+            batch of windows are in memory at a time, however many there are.
+    """
+
+    def __init__(
+        self, network: nn.Module, width: int, *, batch_windows: int, bf16: bool = False, checkpointing: bool = False
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.width = width
+        self.batch_windows = batch_windows
+        self.bf16 = bf16
+        self.checkpointing = checkpointing
+
+    def forward(self, values: dict[str, Tensor]) -> Tensor:
+        """Vectors of documents, (n, width) float32.
+
+        Args:
+            values: `tokens` (w, L) int64, `length` (w,) int64 and `item` (w,) int64, the document of every window;
+                every document has a window.
+        """
+        length, item = values["length"], values["item"]
+        order = torch.argsort(length, descending=True, stable=True)
+        batches = torch.split(order, self.batch_windows)
+        means = torch.cat([self._means(values["tokens"][part], length[part]) for part in batches])
+        return weighted_mean(means, length[order].to(means.dtype), item[order], int(item.max()) + 1)
+
+    def _means(self, tokens: Tensor, length: Tensor) -> Tensor:
+        if not (self.checkpointing and self.training):
+            return self.windows(tokens, length)
+        means: Tensor = checkpoint(self.windows, tokens, length, use_reentrant=False)
+        return means
+
+    def windows(self, tokens: Tensor, length: Tensor) -> Tensor:
+        """Mean state of every window's tokens, (n, width) float32.
+
+        Args:
+            tokens: (n, L) int64.
+            length: (n,) int64, at least 1.
+        """
+        tokens = tokens[:, : int(length.max())]
+        attended = torch.arange(tokens.shape[1], device=tokens.device) < length[:, None]
+        with torch.autocast(tokens.device.type, dtype=torch.bfloat16, enabled=self.bf16):
+            states = self.network(tokens, attended)
+        kept = torch.where(attended[..., None], states.float(), 0.0)
+        return kept.sum(1) / length[:, None]
+
+
+class PretrainedNetwork(nn.Module):
+    """A model of `transformers` as a network of `TextBackbone`.
+
+    Args:
+        model: gives `last_hidden_state`.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, tokens: Tensor, attended: Tensor) -> Tensor:
+        """Tokens (n, L) int64 and attended (n, L) bool -> states (n, L, width)."""
+        states: Tensor = self.model(input_ids=tokens, attention_mask=attended.long()).last_hidden_state
+        return states
+
+
+class SmallNetwork(nn.Module):
+    """Vectors of words and of pairs of words, learnt from nothing (Joulin et al., EACL 2017).
+
+    Args:
+        vocabulary: entries that words and pairs are hashed into; 0 is padding.
+        dim: floats of a word, and of a pair.
+        dropout: probability of dropping a word with its pair.
+    """
+
+    def __init__(self, vocabulary: int, dim: int, dropout: float = 0.2) -> None:
+        super().__init__()
+        self.words = nn.Embedding(vocabulary, dim)
+        self.pairs = nn.Embedding(vocabulary, dim)
+        for embedding in (self.words, self.pairs):
+            nn.init.normal_(embedding.weight, std=0.1)
+        self.dropout = dropout
+
+    def forward(self, tokens: Tensor, attended: Tensor) -> Tensor:
+        """Tokens (n, L) int64 and attended (n, L) bool -> states (n, L, 2 dim)."""
+        following = functional.pad(tokens[:, 1:], (0, 1))
+        pair = (tokens * PAIR_FACTOR + following) % self.pairs.num_embeddings
+        states = torch.cat([self.words(tokens), self.pairs(pair)], dim=-1)
+        return states * functional.dropout(attended.float(), self.dropout, self.training)[..., None]
+
+
+def freeze_unused(network: nn.Module) -> list[str]:
+    """Freeze parameters that states do not depend on (a pooler): a parameter without a gradient breaks plain DDP.
+
+    Returns:
+        Their names.
+    """
+    device = next(network.parameters()).device
+    tokens = torch.zeros((1, 4), dtype=torch.int64, device=device)
+    with torch.enable_grad():
+        network(tokens, torch.ones_like(tokens, dtype=torch.bool)).sum().backward()
+    unused = [(name, entry) for name, entry in network.named_parameters() if entry.grad is None and entry.requires_grad]
+    for _, parameter in unused:
+        parameter.requires_grad_(False)
+    network.zero_grad(set_to_none=True)
+    return [name for name, _ in unused]
+
+
+def freeze_all_but_last(model: nn.Module, num_layers: int, top_layers: int) -> None:
+    """Let only the last layers of a transformer learn.
+
+    Args:
+        model: holds its layers in one ModuleList.
+        num_layers: how many it has.
+        top_layers: how many of them learn.
+
+    Raises:
+        ValueError: when there are fewer, or they are not found.
+    """
+    if top_layers > num_layers:
+        raise ValueError(f"embed.text.top_layers={top_layers}: the model has only {num_layers} layers")
+    layers = next(_layers(model, num_layers), None)
+    if layers is None:
+        raise ValueError("embed.text.trainable=top_k: the layers of this model are not found; use all or lora")
+    model.requires_grad_(False)
+    for layer in layers[num_layers - top_layers :]:
+        layer.requires_grad_(True)
+
+
+def _layers(model: nn.Module, num_layers: int) -> Iterator[nn.ModuleList]:
+    for module in model.modules():
+        if isinstance(module, nn.ModuleList) and len(module) == num_layers:
+            yield module
