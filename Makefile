@@ -61,6 +61,7 @@ format: setup ## Mend format and lint where it can be done by machine.
 bench: setup ## Time and memory of the cohort build and the loader, as ratios taken in one run.
 	$(BIN)/python -m benchmarks.loader
 	$(BIN)/python -m benchmarks.cohort
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.objective
 
 results: setup ## Compare the method with its rivals on simulated releases and write docs/results.md; goes on where it was stopped.
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.results.run
