@@ -1,4 +1,4 @@
-"""Modalities that are several items a row: documents as tokens, or items that are vectors already."""
+"""Modalities that are several items a row: documents as tokens, films as pixels, or items that are vectors already."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from data_modules.features.store import BoolArray, Statistics, open_values
 from data_modules.features.tokens import TokenTable, ranges
 from data_modules.loader import ModalityArray, Store, standardise
 
-ROWS, ITEMS, STORE = "rows.npy", "items.npy", "store.json"
+ROWS, ITEMS, STORE, PIXELS = "rows.npy", "items.npy", "store.json", "pixels.npy"
 
 
 class RowItems:
@@ -98,8 +98,33 @@ class VectorItems:
         return Items(row=torch.from_numpy(row), values={"vectors": vectors})
 
 
+class PixelItems:
+    """Films as pixels, for a network that sits in the model.
+
+    Args:
+        folder: pixels of one film an entry, the items of rows, and the width of a film's vector.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.width = int(json.loads((folder / STORE).read_text(encoding="utf-8"))["width"])
+        self.pixels: NDArray[np.uint8] = np.load(folder / PIXELS, mmap_mode="r", allow_pickle=False)
+        self.items = RowItems(folder)
+
+    @property
+    def present(self) -> BoolArray:
+        """(N,) bool, the rows that have any film."""
+        return self.items.present
+
+    def gather(self, rows: NDArray[np.int64]) -> Items:
+        """The films of rows: `pixels` (n, C, height, width) uint8."""
+        item, row = self.items.of(rows)
+        return Items(row=torch.from_numpy(row), values={"pixels": torch.from_numpy(self.pixels[item])})
+
+
 def open_store(folder: Path) -> Store:
-    """What a modality's folder holds: tokens, items that are vectors, or one vector a row."""
+    """What a modality's folder holds: pixels, tokens, items that are vectors, or one vector a row."""
+    if (folder / PIXELS).is_file():
+        return PixelItems(folder)
     if (folder / STORE).is_file():
         return TokenItems(folder)
     return VectorItems(folder) if (folder / ROWS).is_file() else ModalityArray.open(folder)

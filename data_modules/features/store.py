@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,14 +48,14 @@ def create(folder: Path, num_rows: int, columns: list[str]) -> FloatArray:
     return create_file(folder / VALUES, (num_rows, len(columns)))
 
 
-def create_file(path: Path, shape: tuple[int, int]) -> FloatArray:
+def create_file(path: Path, shape: tuple[int, ...], dtype: type[np.generic] = np.float32) -> NDArray[Any]:
     """Make an array on disk, all zero.
 
     Raises:
         OSError: when the disk has no room for it. The room is taken now: writing into a mapped file that has none
             would end the process without a word.
     """
-    array: FloatArray = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+    array: NDArray[Any] = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
     if hasattr(os, "posix_fallocate"):
         with path.open("r+b") as handle:
             os.posix_fallocate(handle.fileno(), 0, path.stat().st_size)

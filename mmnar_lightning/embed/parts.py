@@ -7,6 +7,7 @@ from torch import nn
 from data_modules.vocabulary import Modality
 from mmnar_lightning.embed import pretrained
 from mmnar_lightning.embed.config import EmbedConfig
+from mmnar_lightning.embed.film_backbone import film_backbone
 from mmnar_lightning.embed.frozen import load_backbone
 from mmnar_lightning.embed.text_config import TextConfig
 from mmnar_lightning.nn.encoders import ItemParts
@@ -20,10 +21,11 @@ def item_parts(modality: Modality, config: EmbedConfig) -> ItemParts:
         ValueError: when a model cannot be loaded, or not trained in the way that is asked for.
     """
     own = config.of(modality)
-    assert isinstance(own, TextConfig)
+    assert own is not None
     if not own.trained:
         return ItemParts(None, own.pooling)
-    return ItemParts(text_backbone(own), own.pooling, own.lr_scale)
+    backbone = text_backbone(own) if isinstance(own, TextConfig) else film_backbone(own)
+    return ItemParts(backbone, own.pooling, own.lr_scale)
 
 
 def text_backbone(config: TextConfig) -> TextBackbone:

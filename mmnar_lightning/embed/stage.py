@@ -13,9 +13,9 @@ from mmnar_lightning.embed import pretrained
 from mmnar_lightning.embed.config import EmbedConfig
 from mmnar_lightning.embed.encoder import Encoder
 from mmnar_lightning.embed.film_config import FilmConfig
+from mmnar_lightning.embed.film_stage import FilmFolders, film_encoder
 from mmnar_lightning.embed.frozen import FrozenText, tokeniser_of
 from mmnar_lightning.embed.hashed import HashedNgrams
-from mmnar_lightning.embed.release import ReleaseFilms
 from mmnar_lightning.embed.text_config import TextConfig
 from mmnar_lightning.embed.tokenise import HashedTokeniser
 from mmnar_lightning.embed.trained import TrainedText, trained_identity
@@ -24,7 +24,7 @@ EMBEDDER_VERSION = 2
 EMBEDDINGS = "embeddings"
 
 
-def embed(cohort: Path, config: EmbedConfig, data: Path, films: Path | None) -> dict[str, Path]:
+def embed(cohort: Path, config: EmbedConfig, data: Path, films: FilmFolders) -> dict[str, Path]:
     """Encode what the configuration has an encoder for, unless that was done.
 
     Several processes that call this share the work.
@@ -33,7 +33,7 @@ def embed(cohort: Path, config: EmbedConfig, data: Path, films: Path | None) -> 
         cohort: a finished cohort folder.
         config: which encoders.
         data: `paths.data`.
-        films: folder of the image-embeddings release, None where there is none.
+        films: where films lie.
 
     Returns:
         Modality -> folder with what the model reads of it, and the rows that have any.
@@ -80,15 +80,13 @@ def _embed(cohort: Path, name: str, fingerprint: str, encoder: Encoder, data: Pa
 
 
 def _encoder(
-    config: TextConfig | FilmConfig | None, whole: EmbedConfig, data: Path, films: Path | None
+    config: TextConfig | FilmConfig | None, whole: EmbedConfig, data: Path, films: FilmFolders
 ) -> Encoder | None:
     if config is None or config.encoder == "none":
         return None
     if isinstance(config, TextConfig):
         return text_encoder(config, whole.accelerator, data)
-    if films is None:
-        raise ValueError("embed.film.encoder=release: there is no image-embeddings release under the roots; use none")
-    return ReleaseFilms(films)
+    return film_encoder(config, data, films, device_of(whole.accelerator))
 
 
 def text_encoder(config: TextConfig, accelerator: str, data: Path) -> Encoder:

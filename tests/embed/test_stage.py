@@ -8,14 +8,15 @@ import polars as pl
 import pytest
 
 from data_modules.features import store
-from data_modules.sources.errors import SourceError
 from data_modules.sources.tfrecord import encode
 from mmnar_lightning.embed.config import EmbedConfig
 from mmnar_lightning.embed.film_config import FilmConfig
+from mmnar_lightning.embed.film_stage import FilmFolders
+from mmnar_lightning.embed.film_vectors import RELEASE_WIDTH
 from mmnar_lightning.embed.hashed import hashed_ngrams
-from mmnar_lightning.embed.release import FILM_WIDTH, release_embeddings
 from mmnar_lightning.embed.stage import embed
 from mmnar_lightning.embed.text_config import TextConfig
+from tests.embed.films import index
 
 HASHED = TextConfig(encoder="hashed_ngrams", width=64)
 RELEASE = FilmConfig(encoder="release")
@@ -23,30 +24,17 @@ TEXTS = {0: "No edema.", 2: "Severe pulmonary edema.", 3: "Walks with a cane."}
 
 
 def vector(value: float) -> np.ndarray:
-    return np.full(FILM_WIDTH, value, np.float32) + np.arange(FILM_WIDTH, dtype=np.float32)
-
-
-def films(*rows: tuple[int, str, str]) -> pl.DataFrame:
-    """An image index of (row_id, dicom_id, view)."""
-    return pl.DataFrame(
-        {
-            "row_id": pl.Series([row for row, _, _ in rows], dtype=pl.UInt32),
-            "dicom_id": pl.Series([name for _, name, _ in rows], dtype=pl.String),
-            "view": pl.Series([view for _, _, view in rows], dtype=pl.String),
-            "hours": pl.Series([-1.0] * len(rows), dtype=pl.Float64),
-            "file": pl.Series([f"files/p10/{name}" for _, name, _ in rows], dtype=pl.String),
-        }
-    )
+    return np.full(RELEASE_WIDTH, value, np.float32) + np.arange(RELEASE_WIDTH, dtype=np.float32)
 
 
 @pytest.fixture
-def published(tmp_path: Path) -> Path:
+def published(tmp_path: Path) -> FilmFolders:
     """A release of three embeddings."""
     folder = tmp_path / "image-embeddings" / "1.0"
     (folder / "files" / "p10").mkdir(parents=True)
     for name, value in (("a", 1.0), ("b", 3.0), ("c", 10.0)):
         (folder / "files" / "p10" / f"{name}.tfrecord").write_bytes(encode(vector(value), name))
-    return folder
+    return FilmFolders(embeddings=folder)
 
 
 @pytest.fixture
@@ -59,7 +47,7 @@ def finished(tmp_path: Path) -> Path:
     pl.DataFrame({"row_id": range(5), "split": split}).write_parquet(folder / "cohort.parquet")
     texts = pl.DataFrame({"row_id": list(TEXTS), "hours": -1.0, "document_id": "x", "text": list(TEXTS.values())})
     texts.write_parquet(folder / "modalities" / "note" / "documents.parquet")
-    films((0, "a", "AP"), (2, "b", "PA"), (3, "c", "AP")).write_parquet(
+    index((0, "a", "AP"), (2, "b", "PA"), (3, "c", "AP")).write_parquet(
         folder / "modalities" / "film" / "images.parquet"
     )
     kinds = [("table", "table", 3), ("note", "documents", 0), ("film", "images", 0)]
@@ -93,36 +81,8 @@ def test_no_text_at_all_is_no_vector() -> None:
     assert vectors.shape == (0, 32)
 
 
-def test_a_row_gets_the_mean_of_its_frontal_films(published: Path) -> None:
-    listed = films((5, "c", "AP"), (1, "b", "PA"), (1, "a", "AP"), (1, "lateral", "LATERAL"), (6, "x", "LATERAL"))
-    rows, vectors = release_embeddings(listed, published)
-    assert rows.tolist() == [1, 5]
-    assert np.allclose(vectors, np.stack([vector(2.0), vector(10.0)]))
-    assert vectors.dtype == np.float32
-
-
-def test_no_film_at_all_is_no_vector(published: Path) -> None:
-    rows, vectors = release_embeddings(films((6, "x", "LATERAL")), published)
-    assert rows.shape == (0,)
-    assert vectors.shape == (0, FILM_WIDTH)
-
-
-def test_a_missing_embedding_and_a_broken_one_are_errors_that_name_the_file(published: Path) -> None:
-    with pytest.raises(SourceError, match=r"files/p10/gone\.tfrecord: this embedding is missing"):
-        release_embeddings(films((1, "gone", "AP")), published)
-    (published / "files" / "p10" / "a.tfrecord").write_bytes(b"short")
-    with pytest.raises(SourceError, match=r"files/p10/a\.tfrecord: the record is truncated"):
-        release_embeddings(films((1, "a", "AP")), published)
-
-
-def test_an_embedding_that_cannot_be_read_is_not_blamed_on_the_disk(published: Path) -> None:
-    (published / "files" / "p10" / "folder.tfrecord").mkdir()
-    with pytest.raises(SourceError, match=r"folder\.tfrecord: this embedding cannot be read \("):
-        release_embeddings(films((1, "folder", "AP")), published)
-
-
 def test_rows_without_a_document_are_absent_and_statistics_are_of_train_rows(
-    finished: Path, published: Path, tmp_path: Path
+    finished: Path, published: FilmFolders, tmp_path: Path
 ) -> None:
     stores = embed(finished, EmbedConfig(text=HASHED, film=RELEASE), tmp_path, published)
     assert list(stores) == ["note", "film"]
@@ -141,21 +101,21 @@ def test_rows_without_a_document_are_absent_and_statistics_are_of_train_rows(
 
 
 def test_what_was_encoded_is_not_encoded_again_and_other_settings_lie_elsewhere(
-    finished: Path, published: Path, tmp_path: Path
+    finished: Path, published: FilmFolders, tmp_path: Path
 ) -> None:
     config = EmbedConfig(text=HASHED, film=RELEASE)
     first = embed(finished, config, tmp_path, published)
     before = (first["note"] / store.VALUES).stat().st_mtime_ns
-    (published / "files" / "p10" / "a.tfrecord").unlink()
+    (published.embeddings / "files" / "p10" / "a.tfrecord").unlink()
     assert embed(finished, config, tmp_path, published) == first
     assert (first["note"] / store.VALUES).stat().st_mtime_ns == before
-    other = embed(finished, EmbedConfig(text=TextConfig(encoder="hashed_ngrams", width=32)), tmp_path, None)
+    other = embed(finished, EmbedConfig(text=TextConfig(encoder="hashed_ngrams", width=32)), tmp_path, FilmFolders())
     assert list(other) == ["note"]
     assert other["note"] != first["note"]
 
 
 def test_an_encoder_of_none_leaves_its_kind_out(finished: Path, tmp_path: Path) -> None:
-    assert embed(finished, EmbedConfig(), tmp_path, None) == {}
+    assert embed(finished, EmbedConfig(), tmp_path, FilmFolders()) == {}
     assert not (tmp_path / "embeddings").exists()
 
 
@@ -163,7 +123,7 @@ def test_film_embeddings_without_their_release_are_refused_and_leave_nothing(fin
     with pytest.raises(
         ValueError, match=r"embed\.film\.encoder=release: there is no image-embeddings release under the roots"
     ):
-        embed(finished, EmbedConfig(film=RELEASE), tmp_path, None)
+        embed(finished, EmbedConfig(film=RELEASE), tmp_path, FilmFolders())
     assert not list((tmp_path / "embeddings").glob("*/"))
 
 

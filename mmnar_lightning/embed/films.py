@@ -1,0 +1,181 @@
+"""Films of a cohort: which of them a row shows, their pixels as a network wants them, and which could not be read."""
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from mmnar_lightning.embed.film_config import OTHERS
+from mmnar_lightning.nn.images import SMALL_SIDE
+
+Pixels = NDArray[np.uint8]
+FORMATS = ("JPEG", "PNG")
+MODES = ("L", "RGB")
+"""Modes of pictures that are read; any other (16 bits, CMYK, a palette) would be changed by a conversion."""
+AHEAD = 4
+"""Films that every thread may be ahead of the one that reads its results, unless that one asks for more."""
+
+
+class FilmsError(ValueError):
+    """Too many films cannot be read, or a film's vector is not what it must be."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilmInput:
+    """What a network wants to be shown.
+
+    Attributes:
+        mode: L (grey) or RGB.
+        size: height and width in pixels.
+        transform: a picture of that mode -> (C, height, width) uint8.
+        description: plain values that tell it from other inputs.
+    """
+
+    mode: str
+    size: tuple[int, int]
+    transform: Callable[[Image.Image], Tensor]
+    description: str
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, height, width) of a film."""
+        return (len(self.mode), *self.size)
+
+
+@dataclass
+class Unreadable:
+    """Films that could not be read, listed for the person who can mend them.
+
+    The list stays on this machine; what is printed are counts.
+
+    Args:
+        total: films that are to be read.
+        max_share: of them may be unreadable.
+        list_at: file of the list.
+    """
+
+    total: int
+    max_share: float
+    list_at: Path
+    entries: list[tuple[str, str]] = field(default_factory=list)
+
+    def add(self, file: str, reason: str) -> None:
+        """Note a film, and stop once there are too many.
+
+        Raises:
+            FilmsError: with more than the allowed share.
+        """
+        self.entries.append((file, reason))
+        if len(self.entries) > self.max_share * self.total:
+            self.save()
+            raise FilmsError(
+                f"{self.count_line()}: more than embed.film.max_unreadable_share={self.max_share}; they are listed in "
+                f"{self.list_at}. Mend or download them again, or allow a larger share"
+            )
+
+    def count_line(self) -> str:
+        """How many, and why; no names."""
+        reasons = Counter(reason for _, reason in self.entries).most_common()
+        why = ", ".join(f"{count} {reason}" for reason, count in reasons)
+        return f"{len(self.entries)} of {self.total} films could not be read ({why})"
+
+    def finish(self) -> list[str]:
+        """Write the list; the line that says how many films are absent, if any."""
+        self.save()
+        if not self.entries:
+            return []
+        share = len(self.entries) / self.total
+        return [f"{share:.1%} of its films count as absent: they could not be read ({self.list_at.name} lists them)"]
+
+    def save(self) -> None:
+        """Write the list, in the place of an older one."""
+        self.list_at.unlink(missing_ok=True)
+        if self.entries:
+            self.list_at.parent.mkdir(parents=True, exist_ok=True)
+            pl.DataFrame(self.entries, schema=["file", "reason"], orient="row").write_csv(self.list_at)
+
+
+def choose(films: pl.DataFrame, views: Sequence[str], most: int) -> pl.DataFrame:
+    """The films that each row shows.
+
+    Args:
+        films: `row_id`, `dicom_id`, `view` (null = unknown), `hours` to the landmark, and whatever else is wanted.
+        views: view positions that are read, the preferred first; `*` stands for all others.
+        most: films of a row; the preferred views win, and in a view the latest.
+
+    Returns:
+        Some of the films, sorted by row, preference, and time from the latest back.
+
+    >>> films = pl.DataFrame({"row_id": [1, 1, 1], "dicom_id": ["a", "b", "c"], "view": ["PA", "AP", "LL"],
+    ...                       "hours": [-1.0, -9.0, 0.0]})
+    >>> choose(films, ["AP", "PA"], 2)["dicom_id"].to_list()
+    ['b', 'a']
+    >>> choose(films, ["LL", "*"], 2)["dicom_id"].to_list()
+    ['c', 'a']
+    """
+    rank = {view: position for position, view in enumerate(views)}
+    preference = pl.col("view").replace_strict(rank, default=rank.get(OTHERS), return_dtype=pl.Int32)
+    return (
+        films.with_columns(preference=preference)
+        .filter(pl.col("preference").is_not_null())
+        .sort("row_id", "preference", "hours", "dicom_id", descending=[False, False, True, False])
+        .group_by("row_id", maintain_order=True)
+        .head(most)
+        .drop("preference")
+    )
+
+
+def small_input() -> FilmInput:
+    """What the small network reads: the whole film, grey, as a square."""
+    from torchvision.transforms import v2  # type: ignore[import-untyped]
+
+    size = (SMALL_SIDE, SMALL_SIDE)
+    transform = v2.Compose([v2.Resize(size), v2.PILToTensor()])
+    return FilmInput(mode="L", size=size, transform=transform, description=f"L {size} bilinear")
+
+
+def read_film(path: Path, film_input: FilmInput) -> Pixels | str:
+    """The pixels of a film, (C, H, W) uint8, or why there are none."""
+    try:
+        if not path.stat().st_size:
+            return "empty"
+        with Image.open(path, formats=FORMATS) as picture:
+            if picture.mode not in MODES:
+                return f"of mode {picture.mode}"
+            return film_input.transform(picture.convert(film_input.mode)).numpy()
+    except FileNotFoundError:
+        return "missing"
+    # Pillow raises any of these for bytes that are not a whole picture.
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError):
+        return "truncated or broken"
+
+
+def read_films(
+    paths: Sequence[Path], film_input: FilmInput, num_workers: int, ahead: int = 0
+) -> Iterator[Pixels | str]:
+    """`read_film` of each path, in order; threads work ahead, since Pillow decodes and resizes without the GIL.
+
+    Args:
+        paths: of the films.
+        film_input: what the network wants.
+        num_workers: threads; 0 = none.
+        ahead: films that may wait to be taken; at least a few for each thread.
+    """
+    if not num_workers:
+        yield from (read_film(path, film_input) for path in paths)
+        return
+    waiting: deque[Future[Pixels | str]] = deque()
+    with ThreadPoolExecutor(num_workers) as pool:
+        for path in paths:
+            waiting.append(pool.submit(read_film, path, film_input))
+            if len(waiting) > max(ahead, AHEAD * num_workers):
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()

@@ -1,0 +1,153 @@
+"""Networks that read films, from pixels to one vector a film: a backbone of timm, or a small one."""
+
+import re
+from collections.abc import Sequence
+from contextlib import nullcontext
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+SMALL_SIDE = 64
+"""Pixels of the small network's input, grey."""
+SMALL_WIDTH = 128
+"""Floats of the small network's output."""
+
+
+class ImageBackbone(nn.Module):
+    """Pixels of films -> one vector a film.
+
+    Batch norm keeps the statistics that it came with: a row's representation then does not depend on which other rows
+    have a film, on the number of processes, or on whether the network is training.
+
+    Args:
+        network: (n, C, H, W) float -> (n, width) float.
+        width: floats of a film's vector.
+        mean: (C,) of the pixels, in parts of white.
+        std: (C,) of the pixels, in parts of white.
+        chunk: films at once where nothing is learnt.
+        bf16: run the network in bfloat16; the vector is float32 in either case.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        network: nn.Module,
+        width: int,
+        *,
+        mean: Sequence[float],
+        std: Sequence[float],
+        chunk: int = 64,
+        bf16: bool = False,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.width = width
+        self.chunk = chunk
+        self.bf16 = bf16
+        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "ImageBackbone":
+        """Train or evaluate; batch norm evaluates in both."""
+        super().train(mode)
+        for module in self.network.modules():
+            if isinstance(module, _BatchNorm):
+                module.eval()
+        return self
+
+    def forward(self, values: dict[str, Tensor]) -> Tensor:
+        """Vectors of films, (n, width) float32.
+
+        Args:
+            values: `pixels` (n, C, H, W) uint8; n is at least 1.
+        """
+        pixels = values["pixels"]
+        if torch.is_grad_enabled():
+            return self._encode(pixels)
+        return torch.cat([self._encode(part) for part in torch.split(pixels, self.chunk)])
+
+    def _encode(self, pixels: Tensor) -> Tensor:
+        standardised = (pixels.float() / 255 - self.mean) / self.std
+        # Where bf16 is not asked for, what the Trainer's own precision says must stand.
+        half = torch.autocast(pixels.device.type, torch.bfloat16) if self.bf16 else nullcontext()
+        with half:
+            encoded: Tensor = self.network(standardised)
+        return encoded.float()
+
+
+class SmallNetwork(nn.Sequential):
+    """A small convolutional network for grey films of 64 × 64, trained from scratch within minutes on a CPU.
+
+    It ends in a grid of 4 × 4 places, not in their mean: where something lies in the chest matters.
+    """
+
+    def __init__(self) -> None:
+        widths = (1, 16, 32, 64, 64)
+        blocks = [_block(*pair) for pair in pairwise(widths)]
+        super().__init__(*blocks, nn.Flatten(), nn.Linear(widths[-1] * 16, SMALL_WIDTH))
+
+
+def _block(given: int, made: int) -> nn.Sequential:
+    """Half the side; group norm, which does not mix the films of a batch."""
+    return nn.Sequential(
+        nn.Conv2d(given, made, 3, stride=2, padding=1, bias=False), nn.GroupNorm(8, made), nn.ReLU(inplace=True)
+    )
+
+
+def small_backbone(*, chunk: int = 64, bf16: bool = False) -> ImageBackbone:
+    """The small network, with freshly drawn weights."""
+    return ImageBackbone(SmallNetwork(), SMALL_WIDTH, mean=[0.5], std=[0.25], chunk=chunk, bf16=bf16)
+
+
+def train_top(network: Any, layers: int) -> None:
+    """Freeze a timm network but for its last layers, as timm counts them: blocks, in most networks.
+
+    Raises:
+        ValueError: when it has fewer layers.
+    """
+    from timm.models import group_parameters
+
+    parameters = dict(network.named_parameters())
+    groups = list(group_parameters(network, network.group_matcher(coarse=False)).values())
+    # A norm at the very end, which some networks list on its own, is no layer; it goes with the one before.
+    counted = [position for position, names in enumerate(groups) if any(parameters[name].ndim > 1 for name in names)]
+    if layers > len(counted):
+        raise ValueError(
+            f"embed.film.top_layers={layers}: {type(network).__name__} has {len(counted)} layers; "
+            "use embed.film.trainable=all to train them all"
+        )
+    network.requires_grad_(False)
+    for names in groups[counted[-layers] :]:
+        for name in names:
+            parameters[name].requires_grad_(True)
+
+
+def add_lora(network: nn.Module, rank: int) -> None:
+    """Freeze a network and give its linear layers and ungrouped convolutions low-rank updates (LoRA) that learn.
+
+    The update starts at zero and is scaled by 2 (alpha = 2 · rank).
+
+    Raises:
+        ValueError: without the package peft.
+    """
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ImportError:
+        raise ValueError(
+            "embed.film.trainable=lora needs peft, which is not installed: pip install 'mmnar-lightning[lora]'"
+        ) from None
+
+    layers = [
+        name
+        for name, module in network.named_modules()
+        if isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and module.groups == 1)
+    ]
+    # One pattern of whole names: peft would match a name in a list with the end of any other.
+    targets = "|".join(re.escape(name) for name in layers)
+    inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets), network)

@@ -1,0 +1,267 @@
+"""Films of a cohort through every encoder: which row has what, what is read again, and when the stage stops."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+
+from data_modules.features import store
+from data_modules.items import PixelItems, VectorItems, open_store
+from data_modules.sources.errors import SourceError
+from data_modules.sources.tfrecord import encode
+from mmnar_lightning.embed import film_networks
+from mmnar_lightning.embed.config import EmbedConfig
+from mmnar_lightning.embed.film_backbone import film_backbone
+from mmnar_lightning.embed.film_config import FilmConfig
+from mmnar_lightning.embed.film_stage import FilmFolders
+from mmnar_lightning.embed.film_vectors import RELEASE_WIDTH
+from mmnar_lightning.embed.films import FilmsError
+from mmnar_lightning.embed.stage import embed
+from tests.embed.films import grey, index, jpeg, spoil
+
+FILMS = [(0, "a", "AP"), (0, "b", "PA"), (2, "c", "PA"), (2, "side", "LATERAL"), (4, "d", "AP"), (5, "x", "LATERAL")]
+"""Rows 1 and 3 have no film, row 5 has no frontal one."""
+SPLIT = ["train", "train", "train", "test", "test", "train"]
+
+
+@pytest.fixture
+def cohort(tmp_path: Path) -> Path:
+    folder = tmp_path / "cohorts" / "made"
+    (folder / "modalities" / "cxr").mkdir(parents=True)
+    pl.DataFrame({"row_id": range(len(SPLIT)), "split": SPLIT}).write_parquet(folder / "cohort.parquet")
+    index(*FILMS).write_parquet(folder / "modalities" / "cxr" / "images.parquet")
+    modalities = [{"name": "cxr", "kind": "images", "width": 0}]
+    (folder / "manifest.json").write_text(json.dumps({"fingerprint": "f", "modalities": modalities}))
+    return folder
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> FilmFolders:
+    pictures, embeddings = tmp_path / "jpg", tmp_path / "tfrecord"
+    for position, (_, name, view) in enumerate(FILMS):
+        jpeg(grey(position), pictures / f"files/p10/{name}.jpg")
+        if view in ("AP", "PA"):
+            (embeddings / "files/p10").mkdir(parents=True, exist_ok=True)
+            (embeddings / f"files/p10/{name}.tfrecord").write_bytes(encode(published(position), name))
+    return FilmFolders(pictures=pictures, embeddings=embeddings)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(5)
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save_file(timm.create_model("test_resnet").state_dict(), path)
+    return path
+
+
+def published(position: int) -> np.ndarray:
+    return np.arange(RELEASE_WIDTH, dtype=np.float32) + 10 * position
+
+
+def timm_config(weights: Path, **more) -> FilmConfig:
+    return FilmConfig(encoder="timm", model="test_resnet", weights=str(weights), **{"batch_size": 2, **more})
+
+
+def embedded(cohort: Path, config: FilmConfig, folders: FilmFolders, data: Path) -> Path:
+    return embed(cohort, EmbedConfig(film=config, accelerator="cpu"), data, folders)["cxr"]
+
+
+def test_published_embeddings_are_averaged_over_the_frontal_films_of_a_row(
+    cohort: Path, folders: FilmFolders, tmp_path: Path
+) -> None:
+    made = embedded(cohort, FilmConfig(encoder="release"), folders, tmp_path)
+    values = store.open_values(made)
+    assert store.open_present(made).tolist() == [True, False, True, False, True, False]
+    assert np.allclose(values[0], (published(0) + published(1)) / 2)
+    assert np.allclose(values[2], published(2))
+    one = embedded(cohort, FilmConfig(encoder="release", max_films=1), folders, tmp_path)
+    assert one != made
+    assert np.allclose(store.open_values(one)[0], published(0)), "AP comes first"
+
+
+def test_with_attention_every_film_keeps_its_own_embedding(cohort: Path, folders: FilmFolders, tmp_path: Path) -> None:
+    made = embedded(cohort, FilmConfig(encoder="release", pooling="attention"), folders, tmp_path)
+    items = open_store(made)
+    assert isinstance(items, VectorItems)
+    assert items.present.tolist() == [True, False, True, False, True, False]
+    given = items.gather(np.array([2, 1, 0]))
+    assert given.row.tolist() == [0, 2, 2]
+    train = np.stack([published(0), published(1), published(2)])
+    expected = (np.stack([published(2), published(0), published(1)]) - train.mean(0)) / train.std(0)
+    assert np.allclose(given.values["vectors"], expected, atol=1e-4)
+
+
+def test_a_few_missing_embeddings_are_absent_and_listed_and_many_stop_the_stage(
+    cohort: Path, folders: FilmFolders, tmp_path: Path
+) -> None:
+    (folders.embeddings / "files/p10/c.tfrecord").unlink()
+    with pytest.raises(FilmsError, match=r"1 of 4 films could not be read \(1 without an embedding\): more than"):
+        embedded(cohort, FilmConfig(encoder="release"), folders, tmp_path)
+    listed = tmp_path / "embeddings" / "unreadable-made-cxr.csv"
+    assert pl.read_csv(listed).rows() == [("files/p10/c", "without an embedding")]
+    assert not list((tmp_path / "embeddings").glob("cxr-*/"))
+    made = embedded(cohort, FilmConfig(encoder="release", max_unreadable_share=0.25), folders, tmp_path)
+    assert store.open_present(made).tolist() == [True, False, False, False, True, False]
+    (line,) = json.loads((made / "manifest.json").read_text())["left_out"]
+    assert line.startswith("25.0% of its films count as absent")
+    assert "p10" not in line
+    assert listed.is_file()
+
+
+def test_vectors_of_ones_own_by_film_or_by_row(cohort: Path, folders: FilmFolders, tmp_path: Path) -> None:
+    path = tmp_path / "own.parquet"
+    names, values = ["d", "c", "b", "a", "of another cohort"], [[4.0], [3.0], [2.0], [1.0], [9.0]]
+    pl.DataFrame({"dicom_id": names, "vector": values}).write_parquet(path)
+    made = embedded(cohort, FilmConfig(encoder="vectors", path=str(path)), folders, tmp_path)
+    assert store.open_values(made)[:, 0].tolist() == [1.5, 0, 3, 0, 4, 0]
+    pl.DataFrame({"dicom_id": names, "vector": [[2.0]] * 5}).write_parquet(path)
+    again = embedded(cohort, FilmConfig(encoder="vectors", path=str(path)), folders, tmp_path)
+    assert again != made, "another file under the same name"
+    pl.DataFrame({"row_id": [0, 2, 4], "vector": [[7.0], [8.0], [9.0]]}).write_parquet(path)
+    by_row = embedded(cohort, FilmConfig(encoder="vectors", path=str(path)), folders, tmp_path)
+    assert store.open_values(by_row)[:, 0].tolist() == [7, 0, 8, 0, 9, 0]
+    pl.DataFrame({"dicom_id": names[1:], "vector": values[1:]}).write_parquet(path)
+    with pytest.raises(FilmsError, match=r"1 of 4 films could not be read \(1 without a vector\)"):
+        embedded(cohort, FilmConfig(encoder="vectors", path=str(path)), folders, tmp_path)
+    pl.DataFrame({"document_id": names, "vector": values}).write_parquet(path)
+    with pytest.raises(SourceError, match="the vectors are of documents"):
+        embedded(cohort, FilmConfig(encoder="vectors", path=str(path)), folders, tmp_path)
+
+
+def test_a_frozen_network_says_what_the_trained_one_says_in_eval_mode(
+    cohort: Path, folders: FilmFolders, weights: Path, tmp_path: Path
+) -> None:
+    config = timm_config(weights, pooling="attention")
+    frozen = VectorItems(embedded(cohort, config, folders, tmp_path))
+    trained_config = timm_config(weights, pooling="attention", mode="trained")
+    trained = open_store(embedded(cohort, trained_config, folders, tmp_path))
+    assert isinstance(trained, PixelItems)
+    backbone = film_backbone(trained_config).eval()
+    rows = np.arange(len(SPLIT))
+    pixels = trained.gather(rows)
+    assert pixels.row.tolist() == frozen.gather(rows).row.tolist() == [0, 0, 2, 4]
+    assert pixels.values["pixels"].dtype == torch.uint8
+    with torch.no_grad():
+        said = backbone(pixels.values)
+    assert trained.width == frozen.width == backbone.width == said.shape[1]
+    assert said.std(0).max() > 1e-3
+    assert np.allclose(frozen.values[frozen.items.item], said, atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["frozen", "trained"])
+def test_any_number_of_threads_gives_the_same_bytes(
+    mode: str, cohort: Path, folders: FilmFolders, weights: Path, tmp_path: Path
+) -> None:
+    made = [
+        embedded(cohort, timm_config(weights, mode=mode, num_workers=workers), folders, tmp_path / str(workers))
+        for workers in (0, 2)
+    ]
+    names = sorted(path.name for path in made[0].iterdir())
+    assert names == sorted(path.name for path in made[1].iterdir())
+    for name in set(names) - {"manifest.json"}:
+        assert (made[0] / name).read_bytes() == (made[1] / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("mode", ["frozen", "trained"])
+@pytest.mark.parametrize("how", ["truncated", "empty", "gone", "16 bits"])
+def test_an_unreadable_film_is_absent_and_the_others_are_untouched(
+    how: str, mode: str, cohort: Path, folders: FilmFolders, weights: Path, tmp_path: Path
+) -> None:
+    whole = open_store(embedded(cohort, timm_config(weights, pooling="attention", mode=mode), folders, tmp_path / "w"))
+    spoil(folders.pictures / "files/p10/a.jpg", how)
+    strict = timm_config(weights, pooling="attention", mode=mode)
+    with pytest.raises(FilmsError, match=r"1 of 4 films could not be read"):
+        embedded(cohort, strict, folders, tmp_path)
+    mild = timm_config(weights, pooling="attention", mode=mode, max_unreadable_share=0.3)
+    made = embedded(cohort, mild, folders, tmp_path)
+    assert pl.read_csv(tmp_path / "embeddings" / "unreadable-made-cxr.csv")["file"].to_list() == ["files/p10/a"]
+    left = open_store(made).gather(np.arange(len(SPLIT)))
+    assert left.row.tolist() == [0, 2, 4]
+    if mode == "trained":
+        assert torch.equal(left.values["pixels"], whole.gather(np.arange(len(SPLIT))).values["pixels"][1:])
+    spoil(folders.pictures / "files/p10/b.jpg", "gone")
+    gone = embedded(cohort, timm_config(weights, mode=mode, max_unreadable_share=0.5), folders, tmp_path / "again")
+    assert open_store(gone).present.tolist() == [False, False, True, False, True, False]
+
+
+def test_a_film_is_read_once_whatever_is_asked_of_it_later(
+    cohort: Path, folders: FilmFolders, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    real = film_networks.read_films
+
+    def watched(paths, *arguments):
+        read.extend(path.stem for path in paths)
+        return real(paths, *arguments)
+
+    monkeypatch.setattr(film_networks, "read_films", watched)
+    embedded(cohort, timm_config(weights, views=["AP"]), folders, tmp_path)
+    assert sorted(read) == ["a", "d"]
+    embedded(cohort, timm_config(weights, views=["PA", "AP"]), folders, tmp_path)
+    assert sorted(read) == ["a", "b", "c", "d"]
+    embedded(cohort, timm_config(weights, views=["PA", "AP"], max_films=1), folders, tmp_path)
+    embedded(cohort, timm_config(weights, views=["PA", "AP"], pooling="attention"), folders, tmp_path)
+    assert len(read) == 4
+    jpeg(grey(99, 100, 60), folders.pictures / "files/p10/a.jpg")
+    embedded(cohort, timm_config(weights, views=["AP", "PA"], pooling="attention"), folders, tmp_path)
+    assert read[4:] == ["a"], "a film that was mended is another one"
+
+
+def test_a_run_that_was_broken_off_goes_on_where_it_was_and_ends_with_the_same_bytes(
+    cohort: Path, folders: FilmFolders, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(film_networks, "BATCHES", 1)
+    config = timm_config(weights, batch_size=1, pooling="attention")
+    whole = embedded(cohort, config, folders, tmp_path / "whole")
+    encoded: list[int] = []
+    real = film_networks.FrozenFilms._encode
+
+    def breaking(self, files, unreadable):
+        if len(encoded) == 2:
+            raise KeyboardInterrupt
+        encoded.append(len(files))
+        return real(self, files, unreadable)
+
+    monkeypatch.setattr(film_networks.FrozenFilms, "_encode", breaking)
+    with pytest.raises(KeyboardInterrupt):
+        embedded(cohort, config, folders, tmp_path / "broken")
+    read: list[str] = []
+    monkeypatch.setattr(
+        film_networks.FrozenFilms,
+        "_encode",
+        lambda self, files, unreadable: read.extend(files) or real(self, files, unreadable),
+    )
+    made = embedded(cohort, config, folders, tmp_path / "broken")
+    assert len(read) == 2
+    assert (made / store.VALUES).read_bytes() == (whole / store.VALUES).read_bytes()
+
+
+def test_a_release_without_what_the_encoder_reads_is_refused_and_leaves_nothing(
+    cohort: Path, weights: Path, tmp_path: Path
+) -> None:
+    for config, what in (
+        (FilmConfig(encoder="release"), "image-embeddings release"),
+        (timm_config(weights), "MIMIC-CXR-JPG with its films"),
+        (FilmConfig(encoder="small"), "MIMIC-CXR-JPG with its films"),
+    ):
+        with pytest.raises(ValueError, match=rf"embed\.film\.encoder={config.encoder}: there is no {what}"):
+            embedded(cohort, config, FilmFolders(), tmp_path)
+    assert not (tmp_path / "embeddings").exists()
+
+
+def test_a_cohort_whose_rows_show_no_film_has_an_empty_store(
+    cohort: Path, folders: FilmFolders, weights: Path, tmp_path: Path
+) -> None:
+    for config in (
+        FilmConfig(encoder="release", views=["LL"]),
+        timm_config(weights, views=["LL"]),
+        timm_config(weights, views=["LL"], pooling="attention"),
+        FilmConfig(encoder="small", views=["LL"]),
+    ):
+        made = open_store(embedded(cohort, config, folders, tmp_path))
+        assert not made.present.any()

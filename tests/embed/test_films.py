@@ -1,0 +1,162 @@
+"""Which films a row shows, their pixels, and what happens to those that cannot be read."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import timm
+import torch
+from PIL import Image
+from timm.data import create_transform, resolve_model_data_config
+
+from mmnar_lightning.embed.film_backbone import film_input
+from mmnar_lightning.embed.film_config import FilmConfig
+from mmnar_lightning.embed.films import FilmsError, Unreadable, choose, read_film, read_films, small_input
+from tests.embed.films import grey, index, jpeg, spoil
+
+SPOILT = {
+    "empty": "empty",
+    "truncated": "truncated or broken",
+    "no picture": "truncated or broken",
+    "16 bits": "of mode I;16",
+    "CMYK": "of mode CMYK",
+    "gone": "missing",
+}
+
+
+def config(model: str = "test_resnet", **settings) -> FilmConfig:
+    return FilmConfig(encoder="timm", model=model, weights="file.pth", **settings)
+
+
+def test_frontal_films_come_first_and_of_a_view_the_latest() -> None:
+    films = pl.concat(
+        [
+            index((1, "old", "AP"), (1, "side", "LATERAL"), (2, "only", "LATERAL"), (3, "unknown", None), hours=-9),
+            index((1, "new", "AP"), (1, "pa", "PA"), (4, "pa4", "PA"), hours=-1),
+        ]
+    )
+    assert choose(films, ["AP", "PA"], 9)["dicom_id"].to_list() == ["new", "old", "pa", "pa4"]
+    assert choose(films, ["PA", "AP"], 2)["dicom_id"].to_list() == ["pa", "new", "pa4"]
+    assert choose(films, ["AP", "*"], 3)["dicom_id"].to_list() == ["new", "old", "pa", "only", "unknown", "pa4"]
+    assert choose(films.reverse(), ["AP", "*"], 3).equals(choose(films, ["AP", "*"], 3))
+    assert choose(films, ["AP"], 1).columns == films.columns
+    assert choose(films.clear(), ["AP"], 1).is_empty()
+
+
+@pytest.mark.parametrize("model", ["test_resnet", "test_vit", "resnet10t", "tf_efficientnet_lite0"])
+@pytest.mark.parametrize("size", [(300, 200), (90, 400)])
+def test_pixels_are_those_of_timms_own_transform(model: str, size: tuple[int, int], tmp_path: Path) -> None:
+    path = jpeg(grey(3, *size), tmp_path / "a.jpg")
+    data = resolve_model_data_config(timm.create_model(model, num_classes=0))
+    expected = create_transform(**data, is_training=False)(Image.open(path).convert("RGB"))
+    mean, std = (torch.tensor(data[key]).view(-1, 1, 1) for key in ("mean", "std"))
+    for colour in (True, False):
+        wanted = film_input(config(model, colour=colour))
+        pixels = read_film(path, wanted)
+        assert pixels.shape == wanted.shape
+        assert pixels.dtype == np.uint8
+        assert torch.allclose((torch.from_numpy(pixels) / 255 - mean) / std, expected, atol=1e-5)
+
+
+def test_colour_is_kept_where_it_is_asked_for(tmp_path: Path) -> None:
+    red = Image.new("RGB", (80, 80), (200, 10, 10))
+    path = jpeg(red, tmp_path / "red.jpg")
+    pixels = read_film(path, film_input(config(colour=True)))
+    assert pixels[0].mean() > 190
+    assert pixels[1].mean() < 20
+    assert read_film(path, film_input(config())).shape[0] == 1
+
+
+def test_the_small_network_sees_the_whole_film(tmp_path: Path) -> None:
+    pixels = read_film(jpeg(grey(1, 128, 128), tmp_path / "a.jpg"), small_input())
+    assert pixels.shape == (1, 64, 64)
+    assert read_film(jpeg(grey(1, 200, 50), tmp_path / "b.jpg"), small_input()).shape == (1, 64, 64)
+
+
+@pytest.mark.parametrize(("how", "reason"), SPOILT.items())
+def test_a_film_that_cannot_be_read_says_why(how: str, reason: str, tmp_path: Path) -> None:
+    path = spoil(jpeg(grey(1), tmp_path / "a.jpg"), how)
+    assert read_film(path, small_input()) == reason
+
+
+def test_any_number_of_threads_gives_the_same_tensors_in_the_same_order(tmp_path: Path) -> None:
+    paths = [jpeg(grey(i), tmp_path / f"{i}.jpg") for i in range(30)]
+    spoil(paths[7], "truncated")
+    alone = list(read_films(paths, small_input(), 0))
+    assert alone[7] == SPOILT["truncated"]
+    for workers in (1, 2, 5):
+        several = list(read_films(paths, small_input(), workers))
+        assert all(np.array_equal(one, other) for one, other in zip(alone, several, strict=True))
+
+
+def test_threads_do_not_run_ahead_of_the_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = []
+    monkeypatch.setattr("mmnar_lightning.embed.films.read_film", lambda path, _: begun.append(path) or "x")
+    read = read_films([tmp_path] * 1000, small_input(), 2)
+    next(read)
+    assert len(begun) < 20
+    read.close()
+
+
+def test_unreadable_films_are_counted_and_listed(tmp_path: Path) -> None:
+    unreadable = Unreadable(100, 0.02, tmp_path / "lists" / "unreadable.csv")
+    unreadable.save()
+    assert not unreadable.list_at.exists()
+    unreadable.add("files/p10/a", "empty")
+    unreadable.add("files/p10/b", "missing")
+    unreadable.save()
+    assert unreadable.count_line() == "2 of 100 films could not be read (1 empty, 1 missing)"
+    assert pl.read_csv(unreadable.list_at).rows() == [("files/p10/a", "empty"), ("files/p10/b", "missing")]
+
+
+def test_too_many_unreadable_films_stop_the_stage_without_naming_one(tmp_path: Path) -> None:
+    unreadable = Unreadable(10, 0.1, tmp_path / "unreadable.csv")
+    unreadable.add("files/p10/a", "empty")
+    with pytest.raises(FilmsError, match=r"^2 of 10 films .* embed\.film\.max_unreadable_share=0\.1") as caught:
+        unreadable.add("files/p10/b", "empty")
+    assert "p10" not in str(caught.value).replace(str(tmp_path), "")
+    assert pl.read_csv(unreadable.list_at).height == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"max_films": 0}, r"embed\.film\.max_films=0 must be at least 1"),
+        ({"num_workers": -1}, r"embed\.film\.num_workers=-1"),
+        ({"max_unreadable_share": 1.5}, r"embed\.film\.max_unreadable_share=1\.5"),
+        ({"views": []}, r"embed\.film\.views=\[\]"),
+        ({"views": ["AP", "AP"]}, r"embed\.film\.views="),
+        ({"encoder": "timm"}, r"embed\.film\.model is empty"),
+        ({"encoder": "timm", "model": "resnet18"}, r"embed\.film\.weights is empty"),
+        ({"encoder": "vectors"}, r"embed\.film\.path is empty"),
+        ({"encoder": "release", "path": "x"}, r"embed\.film\.path=x has no meaning"),
+        ({"encoder": "release", "mode": "trained"}, r"encoder=release has no network to train"),
+        ({"encoder": "small", "mode": "frozen"}, r"use trained"),
+        ({"lr_scale": 0}, r"embed\.film\.lr_scale=0"),
+        ({"encoder": "small", "mode": "trained", "trainable": "lora"}, r"embed\.film\.trainable=lora belongs"),
+        ({"encoder": "small", "mode": "trained", "colour": True}, r"embed\.film\.colour=true has no meaning"),
+        ({"encoder": "timm", "model": "m", "weights": "none"}, r"a frozen network of random weights"),
+        (
+            {"encoder": "timm", "model": "m", "weights": "w", "trainable": "top_k"},
+            r"trainable=top_k belongs to a trained timm model",
+        ),
+        (
+            {"encoder": "timm", "model": "m", "weights": "w", "gradient_checkpointing": True},
+            r"embed\.film\.gradient_checkpointing=True belongs",
+        ),
+        (
+            {"encoder": "timm", "mode": "trained", "model": "m", "weights": "none", "trainable": "lora"},
+            r"random weights must all be trained",
+        ),
+    ],
+)
+def test_settings_that_make_no_sense_or_would_be_ignored_are_refused(settings: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        FilmConfig(**settings)
+
+
+def test_films_are_left_out_with_one_word_and_small_is_trained_without_another() -> None:
+    assert FilmConfig(encoder="none", model="resnet18", weights="w", trainable="lora").encoder == "none"
+    assert FilmConfig(encoder="small").trained
+    assert not FilmConfig(encoder="release").trained
