@@ -62,7 +62,7 @@ bench: setup ## Time and memory of the cohort build, the loader and the embed st
 	$(BIN)/python -m benchmarks.loader
 	$(BIN)/python -m benchmarks.cohort
 	$(BIN)/python -m benchmarks.embed
-	$(BIN)/python -m benchmarks.embed_texts
+	$(BIN)/python -m benchmarks.films
 
 docs: setup ## Build the user guide into site/.
 	$(BIN)/mkdocs build --strict
