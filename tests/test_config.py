@@ -198,3 +198,11 @@ def test_a_bad_setting_in_a_file_is_refused_by_its_full_key(own, text, key):
 def test_a_setting_that_is_tied_to_another_is_refused(own):
     with pytest.raises(ConfigError, match=r"cohort\.index=last has no later admission, so readmission_30d"):
         load(["experiment=mimic_structured", "cohort.index=last"])
+
+
+def test_an_experiment_keeps_its_own_encoders_on_simulated_data() -> None:
+    assert load(["experiment=mimic"]).embed.film.encoder == "small"
+    config = load(["experiment=films_frozen"])
+    assert config.simulated
+    assert config.embed.film.encoder == "release"
+    assert load(["experiment=films_frozen", "embed.film.encoder=small"]).embed.film.encoder == "small"
