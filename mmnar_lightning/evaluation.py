@@ -39,6 +39,7 @@ def write(
     rows: Mapping[str, Tensor],
     fitted: Mapping[str, Any],
     rectified: Rectification | None = None,
+    diagnostics: Mapping[str, Any] | None = None,
 ) -> None:
     """Score the test rows, whoever predicted them, and write and show what comes of it.
 
@@ -49,6 +50,7 @@ def write(
         rows: what `PatternMetric.rows` gives: `row_id`, `pattern` (N,), `probability`, `label`, `label_mask` (N, T).
         fitted: what made the predictions, for example the epoch and step of a checkpoint.
         rectified: the same rows after the rectifier; None where there is none.
+        diagnostics: what else is known of the test rows; None leaves the key out.
     """
     tasks, num_modalities = datamodule.tasks, len(datamodule.modalities)
     subject = datamodule.arrays.subject[rows["row_id"]]
@@ -83,11 +85,9 @@ def write(
         **scores,
     }
     if rectified:
-        content |= {
-            "rectifier": rectified.table,
-            "mean_risk": rectified.mean_risk,
-            "unseen_pattern_rows": rectified.unseen,
-        }
+        content |= {"rectifier": rectified.table, "mean_risk": rectified.mean_risk}
+    if diagnostics is not None:
+        content["diagnostics"] = dict(diagnostics)
     draw(config, scores, folder / "figures", rectified.table if rectified else None)
     stage.write_json(folder / folders.RESULTS, content)
     show(content, config)

@@ -71,6 +71,12 @@ def test_a_run_leaves_what_the_rectifier_does_before_and_after(settings) -> None
         path.name for path in (folder / "figures").iterdir()
     }
     predictions = pl.read_parquet(folder / "predictions.parquet")
+    told = results["diagnostics"]
+    assert told["unseen_pattern_rows"] == 0
+    assert list(told["assignment"]) == ["vectors"], "the table is there in every row, so it has no propensity"
+    assert told["assignment"]["vectors"]["count"] == predictions.height
+    assert told["assignment"]["vectors"]["present"] == predictions.filter(pattern="11").height
+    assert told["assignment"]["vectors"]["auroc"] > 0.5
     for task in TASKS:
         table, risk = results["rectifier"][task], results["mean_risk"][task]
         assert table["strength"] == 1
@@ -164,7 +170,8 @@ def test_evaluated_later_it_gives_what_it_gives_at_once(settings) -> None:
 
 
 def test_without_a_rectifier_nothing_of_it_is_left(settings) -> None:
-    folder = runs.train(settings("rectifier.fit=none", "trainer.max_epochs=1"))
+    folder = runs.train(settings("rectifier.fit=none", "objective.assignment=0", "trainer.max_epochs=1"))
+    assert results_of(folder)["diagnostics"] == {"unseen_pattern_rows": 0}
     assert not {"rectified", "rectifier", "mean_risk"} & set(results_of(folder))
     assert not (folder / "figures" / "rectifier.png").exists()
     assert not any("rectifier" in name or "loss_offset" in name for name in checkpoint_of(folder)["state_dict"])
