@@ -199,11 +199,6 @@ class ExperimentConfig:
                 "folds; use rectifier.fit=calibration"
             )
         if self.evaluation.protocol == "kfold":
-            if self.rectifier.fit == "crossfit":
-                raise ValueError(
-                    "evaluation.protocol=kfold and rectifier.fit=crossfit would hold out the same folds; use "
-                    "rectifier.fit=calibration with the one, evaluation.protocol=split with the other"
-                )
             for key in ("test_fold", "crossfit_fold"):
                 fold = getattr(self.cohort.split, key)
                 if fold is not None:

@@ -39,6 +39,7 @@ def write(
     rows: Mapping[str, Tensor],
     fitted: Mapping[str, Any],
     rectified: Rectification | None = None,
+    diagnostics: Mapping[str, Any] | None = None,
     target: Mapping[str, Any] | None = None,
 ) -> None:
     """Score the test rows, whoever predicted them, and write and show what comes of it.
@@ -50,11 +51,13 @@ def write(
         rows: see `leave`.
         fitted: see `leave`.
         rectified: see `leave`.
+        diagnostics: what else is known of the test rows; None leaves the key out.
         target: what was found on the test rows of another cohort; None without.
     """
     content = leave(config, datamodule, folder, rows, fitted, rectified)
-    if target is not None:
-        content["target"] = dict(target)
+    content |= {
+        name: dict(found) for name, found in (("diagnostics", diagnostics), ("target", target)) if found is not None
+    }
     stage.write_json(folder / folders.RESULTS, content)
     show(content, config)
 
@@ -110,11 +113,7 @@ def leave(
         **scores,
     }
     if rectified:
-        content |= {
-            "rectifier": rectified.table,
-            "mean_risk": rectified.mean_risk,
-            "unseen_pattern_rows": rectified.unseen,
-        }
+        content |= {"rectifier": rectified.table, "mean_risk": rectified.mean_risk}
     draw(config, scores, folder / "figures", rectified.table if rectified else None)
     return content
 
