@@ -270,7 +270,7 @@ def build_trainer(
     loggers = build_loggers(config, folder, part)
     callbacks: list[Callback] = [StepSeed(config.seed), metrics, LearningRateMonitor("step")]
     if config.rectifier.fit != "none" and config.rectifier.loss_offset:
-        callbacks.append(LossOffsetFit(config.rectifier))
+        callbacks.append(LossOffsetFit(config.rectifier, config.objective.pretrain_epochs))
     if settings.progress_bar:
         callbacks.append(RichProgressBar(refresh_rate=10))
     num_batches = len(datamodule.train_dataloader())

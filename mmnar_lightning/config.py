@@ -159,7 +159,7 @@ class ExperimentConfig:
     evaluate: bool = True
     """Read the test split at the end of training."""
     simulated: bool = False
-    """Set where no release was named: a simulated one is generated, and experiments/simulated.yaml read before its own file."""
+    """Set where no release was named: one is simulated, and experiments/simulated.yaml read first."""
     out: str = ""
     """For simulate: the folder to write the release into."""
     resume: str = ""
@@ -199,6 +199,11 @@ class ExperimentConfig:
                 "folds; use rectifier.fit=calibration"
             )
         if self.evaluation.protocol == "kfold":
+            if self.rectifier.fit == "crossfit":
+                raise ValueError(
+                    "evaluation.protocol=kfold and rectifier.fit=crossfit would hold out the same folds; use "
+                    "rectifier.fit=calibration with the one, evaluation.protocol=split with the other"
+                )
             for key in ("test_fold", "crossfit_fold"):
                 fold = getattr(self.cohort.split, key)
                 if fold is not None:
