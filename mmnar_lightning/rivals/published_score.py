@@ -13,7 +13,7 @@ class PublishedScoreConfig:
     """Predictions that the cohort holds beside its rows."""
 
     name: str = "apache_iva"
-    """Which of them."""
+    """Which of the predictions that the cohort holds beside its rows."""
 
 
 class PublishedScore:
