@@ -109,7 +109,7 @@ class TransferConfig:
     """Another cohort, on whose test split the trained model is scored as well (docs/transfer.md)."""
 
     target: str = ""
-    """Experiment whose cohort that is, a name here or a YAML file; empty is none."""
+    """Experiment on whose cohort the model is tested as well, a name or a YAML file; empty is none."""
     rectifier: Literal["target", "source"] = "target"
     """The target's rectifier: fitted again on the target's calibration split, or carried over."""
 
