@@ -51,6 +51,7 @@ def build_custom(source: Path, config: CustomCohortConfig, data: Path) -> Path:
     columns.validate(frame, source / COHORT)
     tasks = _choose(columns.tasks_of(frame), config.tasks, "tasks", source)
     modalities = _choose(columns.modalities_of(frame), config.modalities, "modalities", source)
+    _check_folds(frame, config.split, source / COHORT)
     files = {name: _file_of(source, name) for name in modalities}
     identity = {
         "importer": IMPORTER_VERSION,
@@ -89,6 +90,22 @@ def _choose(there: list[str], asked: list[str], key: str, source: Path) -> list[
     return asked or there
 
 
+def _check_folds(frame: pl.DataFrame, config: splits.SplitConfig, place: Path) -> None:
+    """Refuse to hold out a fold of a cohort whose own splits or folds say otherwise."""
+    held = {key: getattr(config, key) for key in ("test_fold", "crossfit_fold") if getattr(config, key) is not None}
+    for key, fold in held.items():
+        asked = f"cohort.split.{key}={fold}"
+        if key == "test_fold" and "split" in frame.columns:
+            raise ContractError(place, "split", 0, f"is given, but {asked} draws the splits; leave the column out")
+        if key == "crossfit_fold" and "split" in frame.columns and "fold" not in frame.columns:
+            raise ContractError(place, "fold", 0, f"is missing, and must be given beside split for {asked}")
+        if "fold" in frame.columns:
+            strange = frame.filter(~pl.col("fold").is_between(0, config.num_folds - 1).fill_null(False)).height
+            if strange:
+                rule = f"must lie in 0 to {config.num_folds - 1} for {asked}, as cohort.split.num_folds says"
+                raise ContractError(place, "fold", strange, rule)
+
+
 def _file_of(source: Path, modality: str) -> Path:
     """The one file that holds a modality."""
     folder = source / MODALITIES / modality
@@ -101,11 +118,11 @@ def _file_of(source: Path, modality: str) -> Path:
 
 
 def _complete(frame: pl.DataFrame, tasks: list[str], modalities: list[str], config: CustomCohortConfig) -> pl.DataFrame:
-    """Add splits and folds where they were not given, and arrange the columns."""
+    """Add splits and folds where they were not given, hold out the fold that is asked, and arrange the columns."""
     keyed = frame.with_columns(pl.col("subject_id").cast(pl.String))
-    drawn = splits.draw(keyed["subject_id"], config.split)
-    absent = [name for name in columns.SPLIT_COLUMNS if name not in frame.columns]
-    keyed = keyed.join(drawn.select("subject_id", *absent), on="subject_id", maintain_order="left")
+    given = [name for name in columns.SPLIT_COLUMNS if name in frame.columns]
+    drawn = splits.draw(keyed["subject_id"], config.split, keyed.select("subject_id", *given) if given else None)
+    keyed = keyed.drop(given).join(drawn, on="subject_id", maintain_order="left")
     return columns.arrange(keyed, tasks, modalities)
 
 

@@ -12,12 +12,21 @@ from torch import Tensor
 
 from data_modules import stage
 from data_modules.build import COHORT, MODALITIES, build_cohort
+from data_modules.cohorts import splits
 from data_modules.cohorts.columns import PRESENT, validate
 from data_modules.cohorts.config import ReleaseCohortConfig
 from data_modules.cohorts.presence import count_patterns
 from data_modules.custom import CustomCohortConfig, build_custom
 from data_modules.items import open_store
-from data_modules.loader import CohortArrays, EvalLoader, LoaderConfig, ModalityArray, Store, TrainLoader
+from data_modules.loader import (
+    CohortArrays,
+    EvalLoader,
+    LoaderConfig,
+    ModalityArray,
+    Store,
+    TrainLoader,
+    principal_axes,
+)
 from data_modules.sources.eicu import EICU
 from data_modules.sources.mimic_iv import MIMIC_IV
 from data_modules.sources.reader import Release
@@ -122,10 +131,32 @@ class CohortDataModule(LightningDataModule):
         present = self.arrays.present[self.rows("train")]
         return present.any(0) & ~present.all(0)
 
+    def axes(self, count: int) -> dict[str, Tensor]:
+        """Modality -> (width, count) float, the principal axes of its train rows; none for one that is not wider."""
+        train = self.rows("train")
+        return {
+            modality.name: principal_axes(
+                self.arrays.arrays[modality.name], train[self.arrays.present[train, position]].numpy(), count
+            )
+            for position, modality in enumerate(self.modalities)
+            if modality.kind in ARRAY_KINDS and 0 < count < modality.width
+        }
+
     def rows(self, split: str) -> Tensor:
         """(N,) int64 row ids of a split."""
         chosen = self.cohort.filter(pl.col("split") == split)["row_id"]
         return torch.from_numpy(chosen.cast(pl.Int64).to_numpy(writable=True))
+
+    def calibration_half(self, half: splits.Half) -> Tensor:
+        """(N,) int64 row ids of a half of the calibration split; no subject is in both halves.
+
+        Args:
+            half: A gives the rectifier of the training loss, B the one of the output. Under
+                `cohort.split.crossfit_fold=k`, B is fold k and A the next one; otherwise a hash of the subject tells.
+        """
+        drawn = self.manifest["config"]["split"]
+        rows = splits.calibration_half(self.cohort, half, drawn["salt"], drawn["crossfit_fold"])
+        return torch.from_numpy(rows.cast(pl.Int64).to_numpy(writable=True))
 
     def _ranks(self) -> dict[str, int]:
         trainer = self.trainer
@@ -141,7 +172,11 @@ class CohortDataModule(LightningDataModule):
 
     def eval_dataloader(self, split: str) -> EvalLoader:
         """Batches of a split in order."""
-        return EvalLoader(self.arrays, self.rows(split), batch_size=self.loader.eval_batch_size, **self._ranks())
+        return self.rows_dataloader(self.rows(split))
+
+    def rows_dataloader(self, rows: Tensor) -> EvalLoader:
+        """Batches of any rows, (N,) int64, in order."""
+        return EvalLoader(self.arrays, rows, batch_size=self.loader.eval_batch_size, **self._ranks())
 
     def val_dataloader(self) -> EvalLoader:
         """Batches of the val split."""

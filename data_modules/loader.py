@@ -18,6 +18,10 @@ from data_modules.features.store import BoolArray, FloatArray, Statistics, open_
 
 CLIP = 10.0
 """Standardised values are cut at so many standard deviations; one wild value must not own a batch."""
+PART_ROWS = 4096
+"""Rows that are read at once where all are needed."""
+TINY = 1e-12
+"""A variance below it is none."""
 
 
 @dataclass(kw_only=True)
@@ -84,6 +88,32 @@ class Store(Protocol):
 
     def gather(self, rows: NDArray[np.int64]) -> Tensor | Items:
         """The values of rows."""
+
+
+def principal_axes(array: Store, rows: NDArray[np.int64], count: int) -> Tensor:
+    """The axes along which some rows of a modality vary most (Pearson, 1901), the widest with a spread of one.
+
+    Args:
+        array: of the modality.
+        rows: (N,) row ids that have it; read in parts, so that memory does not grow with them.
+        count: K, axes to keep.
+
+    Returns:
+        (width, K) float32; the sign of each axis is that of its largest entry.
+    """
+    total = torch.zeros(array.width, dtype=torch.float64)
+    square = torch.zeros(array.width, array.width, dtype=torch.float64)
+    for part in np.array_split(rows, max(1, math.ceil(len(rows) / PART_ROWS))):
+        values = array.gather(part)
+        assert isinstance(values, Tensor)
+        total += values.double().sum(0)
+        square += values.double().T @ values.double()
+    mean = total / max(len(rows), 1)
+    variance, vectors = torch.linalg.eigh(square / max(len(rows), 1) - torch.outer(mean, mean))
+    leading: Tensor = vectors.flip(1)[:, :count]
+    signed = leading * leading.gather(0, leading.abs().argmax(0, keepdim=True)).sign()
+    spread: Tensor = variance[-1].clamp(min=TINY).sqrt()
+    return (signed / spread).float()
 
 
 class CohortArrays:

@@ -10,15 +10,18 @@ from lightning import Callback, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import LearningRateMonitor, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from torch import nn
 
 from data_modules.cohorts.eicu import EICUCohortConfig
 from data_modules.cohorts.mimic_iv import MIMICCohortConfig
 from data_modules.custom import CustomCohortConfig
 from data_modules.datamodule import CohortDataModule, CustomDataModule, EICUDataModule, MIMICDataModule
+from data_modules.loader import PART_ROWS
 from data_modules.simulate.release import release_folder, simulate
 from data_modules.sources.locate import find_folder
 from data_modules.sources.mimic_iv import EMBEDDINGS, FILMS
 from mmnar_lightning.callbacks.checkpoints import AtomicCheckpointIO, checkpoint_callbacks
+from mmnar_lightning.callbacks.loss_offset import LossOffsetFit
 from mmnar_lightning.callbacks.pattern_metrics import PatternMetrics
 from mmnar_lightning.callbacks.reproducibility import StepSeed
 from mmnar_lightning.config import ConfigError, ExperimentConfig, to_plain
@@ -26,11 +29,21 @@ from mmnar_lightning.console import progress
 from mmnar_lightning.embed.film_stage import FilmFolders
 from mmnar_lightning.embed.parts import item_parts
 from mmnar_lightning.embed.stage import embed
+from mmnar_lightning.folders import run_id
 from mmnar_lightning.model import MMNARModel
 from mmnar_lightning.module import MMNARModule
+from mmnar_lightning.nn.additive import AdditiveHead
+from mmnar_lightning.nn.encoders import ItemParts
 from mmnar_lightning.objective import Objective
+from mmnar_lightning.rectifier.estimate import Scale
+from mmnar_lightning.rectifier.rectifier import Rectifier
+from mmnar_lightning.rivals.problem import Problem, prior_logit
+from mmnar_lightning.rivals.registry import RIVALS, Estimator, Fitted, Network
+from mmnar_lightning.unread import refuse_unread
 
 LOG_EVERY_STEPS = 50
+TOLD = ("experiment", "seed", "model", "rival", "objective", "rectifier", "optim", "loader")
+"""Settings that every checkpoint tells."""
 RELEASES = {"mimic": "mimic_iv", "eicu": "eicu"}
 """Dataset -> the database of its release."""
 
@@ -75,25 +88,121 @@ def release_roots(config: ExperimentConfig) -> str:
     return str(target)
 
 
+def is_fitted_at_once(config: ExperimentConfig) -> bool:
+    """Whether what is trained is an estimator, which needs no Trainer."""
+    return isinstance(RIVALS.get(config.rival.name), Fitted)
+
+
+def reads_raw_tables(config: ExperimentConfig) -> bool:
+    """Whether the estimator wants tables as they were stored."""
+    rival = RIVALS.get(config.rival.name)
+    return isinstance(rival, Fitted) and rival.raw_tables
+
+
 def build_module(config: ExperimentConfig, datamodule: CohortDataModule) -> MMNARModule:
-    """The LightningModule for an opened cohort, with freshly drawn weights."""
+    """The LightningModule for an opened cohort, with freshly drawn weights.
+
+    Raises:
+        ConfigError: for a setting that the chosen model would ignore.
+    """
+    refuse_unread(config)
     torch.manual_seed(config.seed)
     plain = _loggable(config)
     hyperparameters = {
-        **{key: plain[key] for key in ("experiment", "seed", "model", "objective", "optim", "loader", "embed")},
+        **{key: plain[key] for key in TOLD},
         "cohort_fingerprint": datamodule.manifest["fingerprint"],
         "modalities": [modality.to_dict() for modality in datamodule.modalities],
         "tasks": datamodule.tasks,
     }
-    model = MMNARModel(
-        datamodule.modalities,
+    model = _build_model(config, datamodule)
+    loss_offset, rectifier = _build_rectifiers(config, datamodule)
+    objective = Objective(datamodule.tasks, config.objective)
+    return MMNARModule(model, objective, config.optim, hyperparameters, loss_offset, rectifier)
+
+
+def _build_rectifiers(
+    config: ExperimentConfig, datamodule: CohortDataModule
+) -> tuple[Rectifier | None, Rectifier | None]:
+    """The offset of the loss and the rectifier of the output, neither fitted yet; None where there is none."""
+    settings = config.rectifier
+    if settings.fit == "none":
+        return None, None
+    for half in ("A", "B") if settings.loss_offset else ("B",):
+        if not len(datamodule.calibration_half(half)):
+            raise ConfigError(
+                f"rectifier.fit={settings.fit}: half {half} of the calibration split has no row; raise "
+                "cohort.split.calibration, or use rectifier.fit=none"
+            )
+    rectifier = build_rectifier(config, datamodule)
+    return build_rectifier(config, datamodule, "logit") if settings.loss_offset else None, rectifier
+
+
+def build_rectifier(config: ExperimentConfig, datamodule: CohortDataModule, scale: Scale | None = None) -> Rectifier:
+    """A rectifier of a cohort's tasks, patterns and subjects, not fitted yet; the scale is that of the settings."""
+    return Rectifier(
         len(datamodule.tasks),
-        config.model,
-        auxiliary=config.objective.auxiliary,
-        items={entry.name: item_parts(entry, config.embed) for entry in datamodule.item_modalities},
-        assignable=datamodule.varying,
+        len(datamodule.modalities),
+        datamodule.patterns,
+        int(datamodule.arrays.subject.max()) + 1,
+        config.rectifier,
+        scale or config.rectifier.scale,
     )
-    return MMNARModule(model, Objective(datamodule.tasks, config.objective), config.optim, hyperparameters)
+
+
+def _build_model(config: ExperimentConfig, datamodule: CohortDataModule) -> nn.Module:
+    """The paper's model, or the rival in its place."""
+    rival = RIVALS.get(config.rival.name)
+    if rival is None:
+        model = MMNARModel(
+            datamodule.modalities,
+            len(datamodule.tasks),
+            config.model,
+            auxiliary=config.objective.auxiliary,
+            assignable=datamodule.varying,
+            axes=datamodule.axes(config.model.encoder.components),
+            items=_item_parts(config, datamodule),
+            patterns=datamodule.patterns,
+        )
+        if model.additive is not None:
+            _start(model.additive, datamodule, config.model.additive.inverse_penalty)
+        return model
+    assert isinstance(rival, Network)
+    return rival.build(_problem(config, datamodule), config.rival)
+
+
+def _start(head: AdditiveHead, datamodule: CohortDataModule, inverse_penalty: float) -> None:
+    """Fit the additive head on the train rows, whose projected inputs are held at once."""
+    train, arrays = datamodule.rows("train"), datamodule.arrays
+    features = torch.cat([head.features(arrays.gather(rows)) for rows in torch.split(train, PART_ROWS)])
+    head.start(features, arrays.label[train], arrays.label_mask[train], inverse_penalty)
+
+
+def build_estimator(config: ExperimentConfig, datamodule: CohortDataModule) -> Estimator:
+    """The unfitted estimator of an opened cohort.
+
+    Raises:
+        ConfigError: for a setting that it would ignore.
+    """
+    refuse_unread(config)
+    rival = RIVALS[config.rival.name]
+    assert isinstance(rival, Fitted)
+    return rival.build(_problem(config, datamodule), config.rival, config.seed)
+
+
+def _problem(config: ExperimentConfig, datamodule: CohortDataModule) -> Problem:
+    train, arrays = datamodule.rows("train"), datamodule.arrays
+    prior = prior_logit(arrays.label[train], arrays.label_mask[train])
+    return Problem(
+        modalities=datamodule.modalities,
+        tasks=datamodule.tasks,
+        prior=prior,
+        axes=datamodule.axes(config.model.encoder.components),
+        items=_item_parts(config, datamodule),
+    )
+
+
+def _item_parts(config: ExperimentConfig, datamodule: CohortDataModule) -> dict[str, ItemParts]:
+    return {entry.name: item_parts(entry, config.embed) for entry in datamodule.item_modalities}
 
 
 def build_pattern_metrics(config: ExperimentConfig, datamodule: CohortDataModule) -> PatternMetrics:
@@ -119,8 +228,8 @@ def build_loggers(config: ExperimentConfig, folder: Path, part: int) -> list[Log
         import wandb
 
         logger = WandbLogger(
-            name=f"{config.experiment}/{folder.name}",
-            id=folder.name,
+            name=f"{config.experiment}/{run_id(folder)}",
+            id=run_id(folder),
             project=config.wandb.project,
             entity=config.wandb.entity,
             group=config.experiment,
@@ -159,6 +268,8 @@ def build_trainer(
     settings = config.trainer
     loggers = build_loggers(config, folder, part)
     callbacks: list[Callback] = [StepSeed(config.seed), metrics, LearningRateMonitor("step")]
+    if config.rectifier.fit != "none" and config.rectifier.loss_offset:
+        callbacks.append(LossOffsetFit(config.rectifier, config.objective.pretrain_epochs))
     if settings.progress_bar:
         callbacks.append(RichProgressBar(refresh_rate=10))
     num_batches = len(datamodule.train_dataloader())
@@ -180,7 +291,10 @@ def _trainer(
         precision=settings.precision,
         max_epochs=settings.max_epochs,
         logger=loggers,
-        callbacks=[*callbacks, *checkpoint_callbacks(folder / "checkpoints", settings.patience)],
+        callbacks=[
+            *callbacks,
+            *checkpoint_callbacks(folder / "checkpoints", settings.patience, config.objective.pretrain_epochs),
+        ],
         plugins=[AtomicCheckpointIO()],
         log_every_n_steps=max(1, min(LOG_EVERY_STEPS, num_batches)),
         num_sanity_val_steps=0,

@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(command: str, config: object) -> int:
-    from mmnar_lightning import doctor, runs
+    from mmnar_lightning import doctor, protocols, runs
     from mmnar_lightning.config import ExperimentConfig
 
     assert isinstance(config, ExperimentConfig)
@@ -46,8 +46,8 @@ def _run(command: str, config: object) -> int:
     run = {
         "cohort": runs.make_cohort,
         "embed": runs.make_embeddings,
-        "train": runs.train,
-        "evaluate": runs.evaluate,
+        "train": protocols.train,
+        "evaluate": protocols.evaluate,
         "simulate": runs.make_release,
     }
     run[command](config)

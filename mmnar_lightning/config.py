@@ -1,7 +1,7 @@
 """The configuration of an experiment: dataclass defaults < YAML files < key=value words."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, make_dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -22,6 +22,8 @@ from mmnar_lightning.embed.config import EmbedConfig
 from mmnar_lightning.model import ModelConfig
 from mmnar_lightning.objective import ObjectiveConfig
 from mmnar_lightning.optim import OptimConfig
+from mmnar_lightning.rectifier.config import RectifierConfig
+from mmnar_lightning.rivals.config import RivalConfig
 
 COHORT_CONFIGS: dict[str, type[CohortConfig]] = {
     "mimic": MIMICCohortConfig,
@@ -87,13 +89,34 @@ class TrainerConfig:
 class EvaluationConfig:
     """How the test split is scored."""
 
+    protocol: Literal["split", "kfold"] = "split"
+    """One test split, or one run for each of `cohort.split.num_folds` folds, in which that fold is test."""
+    num_seeds: int = 1
+    """Runs that differ in their seed alone: `seed`, `seed` + 1, ...; their metrics are averaged."""
     num_replicates: int = 1000
     """Bootstrap replicates of every interval."""
 
     def __post_init__(self) -> None:
-        """Refuse intervals of too few replicates."""
+        """Refuse no run at all, and intervals of too few replicates."""
+        if self.num_seeds < 1:
+            raise ValueError(f"evaluation.num_seeds={self.num_seeds} must be at least 1")
         if self.num_replicates < 100:
             raise ValueError(f"evaluation.num_replicates={self.num_replicates} must be at least 100")
+
+
+@dataclass(kw_only=True)
+class TransferConfig:
+    """Another cohort, on whose test split the trained model is scored as well (docs/transfer.md)."""
+
+    target: str = ""
+    """Experiment whose cohort that is, a name here or a YAML file; empty is none."""
+    rectifier: Literal["target", "source"] = "target"
+    """The target's rectifier: fitted again on the target's calibration split, or carried over."""
+
+    def __post_init__(self) -> None:
+        """Refuse a rectifier for a target that is not there."""
+        if self.rectifier == "source" and not self.target:
+            raise ValueError("transfer.rectifier=source needs transfer.target, the cohort to carry it over to")
 
 
 @dataclass(kw_only=True)
@@ -149,17 +172,45 @@ class ExperimentConfig:
     embed: EmbedConfig = field(default_factory=EmbedConfig)
     loader: LoaderConfig = field(default_factory=LoaderConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
+    rival: RivalConfig = field(default_factory=RivalConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    rectifier: RectifierConfig = field(default_factory=RectifierConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    transfer: TransferConfig = field(default_factory=TransferConfig)
     privacy: PrivacyConfig = field(default_factory=PrivacyConfig)
     wandb: WandbConfig = field(default_factory=WandbConfig)
 
     def __post_init__(self) -> None:
-        """Refuse a seed that some generator would not take."""
-        if not 0 <= self.seed < MAX_SEED:
-            raise ValueError(f"seed={self.seed} must be in [0, {MAX_SEED})")
+        """Refuse a seed that some generator would not take, and a fold where every fold is run."""
+        if not 0 <= self.seed <= MAX_SEED - self.evaluation.num_seeds:
+            raise ValueError(f"seed={self.seed} must be in [0, {MAX_SEED}), evaluation.num_seeds of them")
+        if self.transfer.target and self.evaluation.protocol == "kfold":
+            raise ValueError(
+                f"transfer.target={self.transfer.target}: every fold's model would be tested on the same target; use "
+                "evaluation.protocol=split"
+            )
+        if self.transfer.rectifier == "source" and self.rectifier.fit == "none":
+            raise ValueError("transfer.rectifier=source carries over a rectifier, but rectifier.fit=none fits none")
+        if self.evaluation.protocol == "kfold" and self.rectifier.fit == "crossfit":
+            raise ValueError(
+                "rectifier.fit=crossfit cannot be used with evaluation.protocol=kfold: both would hold out the same "
+                "folds; use rectifier.fit=calibration"
+            )
+        if self.evaluation.protocol == "kfold":
+            if self.rectifier.fit == "crossfit":
+                raise ValueError(
+                    "evaluation.protocol=kfold and rectifier.fit=crossfit would hold out the same folds; use "
+                    "rectifier.fit=calibration with the one, evaluation.protocol=split with the other"
+                )
+            for key in ("test_fold", "crossfit_fold"):
+                fold = getattr(self.cohort.split, key)
+                if fold is not None:
+                    raise ValueError(
+                        f"evaluation.protocol=kfold runs every fold, but cohort.split.{key}={fold} names one; leave it "
+                        "out, or run that fold alone with evaluation.protocol=split"
+                    )
 
 
 def load(words: Sequence[str]) -> ExperimentConfig:
@@ -167,7 +218,8 @@ def load(words: Sequence[str]) -> ExperimentConfig:
 
     Args:
         words: `key=value` words. `dataset=` or `experiment=` picks experiments/<name>.yaml; `experiment=` may be
-            the path of a YAML file, for example the config.yaml of a run.
+            the path of a YAML file, for example the config.yaml of a run. `experiment=mimic,rivals/late_fusion` lays
+            later files over earlier ones; without an experiment among them, the dataset's own lies beneath.
 
     Raises:
         ConfigError: naming the full key, what was given and what was expected.
@@ -216,6 +268,14 @@ def to_plain(config: ExperimentConfig) -> dict[str, Any]:
     return {str(key): value for key, value in plain.items()}
 
 
+def shared_settings(dataset: str) -> dict[str, Any]:
+    """What every experiment on a dataset begins with, as nested plain values: the defaults, and base.yaml over them."""
+    shared = OmegaConf.merge(_schema(dataset), _read(experiments_folder() / "base.yaml"))
+    plain = OmegaConf.to_container(shared)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
 def save(config: ExperimentConfig, path: Path) -> None:
     """Write the resolved configuration; `experiment=<that file>` repeats the run."""
     path.write_text(OmegaConf.to_yaml(OmegaConf.create(to_plain(config))), encoding="utf-8")
@@ -251,22 +311,42 @@ def _typed(dataset: str) -> type:
 
 
 def _files(asked: DictConfig) -> list[DictConfig]:
-    """base.yaml and the experiment's own file."""
-    name = str(asked.get("experiment", asked.get("dataset", "mimic")))
+    """base.yaml, and the files that `experiment` lists, the later ones over the earlier ones."""
+    given = str(asked.get("experiment", asked.get("dataset", "mimic")))
     folder = experiments_folder()
+    names = [given] if Path(given).is_file() else given.split(",")
+    if all("/" in name and not name.endswith((".yaml", ".yml")) for name in names):
+        names.insert(0, str(asked.get("dataset", "mimic")))
+    own = [_named(name, folder) for name in names]
+    layers = [_read(path) for path in own]
+    _check_one_dataset(dict(zip(names, layers, strict=True)), asked)
+    name = "-".join(_stem(path, layer, folder) for path, layer in zip(own, layers, strict=True))
+    layers[-1]["experiment"] = asked["experiment"] = name
+    return [_read(folder / "base.yaml"), *layers]
+
+
+def _named(name: str, folder: Path) -> Path:
+    """The YAML file of a name in experiments/, or of a path."""
     own = Path(name) if name.endswith((".yaml", ".yml")) else folder / f"{name}.yaml"
     if not own.is_file():
         there = sorted(str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml"))
         raise ConfigError(f"experiment={name}: there is no {own}; known are {', '.join(there)}")
-    layers = [_read(folder / "base.yaml"), _read(own)]
-    given = asked.get("dataset")
-    stated = layers[-1].get("dataset")
-    if given is not None and stated is not None and given != stated:
-        raise ConfigError(f"experiment={name} is for dataset={stated}, but dataset={given} was given")
-    if own.parent == folder or "experiment" not in layers[-1]:
-        layers[-1]["experiment"] = own.stem
-    asked["experiment"] = layers[-1]["experiment"]
-    return layers
+    return own
+
+
+def _stem(path: Path, layer: DictConfig, folder: Path) -> str:
+    """What a file calls itself; one of experiments/ goes by its name."""
+    return path.stem if folder in path.parents else str(layer.get("experiment", path.stem))
+
+
+def _check_one_dataset(layers: Mapping[str, DictConfig], asked: DictConfig) -> None:
+    stated = {name: layer["dataset"] for name, layer in layers.items() if "dataset" in layer}
+    if len(set(stated.values())) > 1:
+        said = ", ".join(f"{name} for dataset={dataset}" for name, dataset in stated.items())
+        raise ConfigError(f"experiment={','.join(layers)} mixes experiments of several datasets ({said}); name one")
+    for name, dataset in stated.items():
+        if "dataset" in asked and asked["dataset"] != dataset:
+            raise ConfigError(f"experiment={name} is for dataset={dataset}, but dataset={asked['dataset']} was given")
 
 
 def _read(path: Path) -> DictConfig:

@@ -1,5 +1,6 @@
 """The LightningModule: it composes model, objective and optimiser, and does no maths."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from data_modules.batch import Batch
 from mmnar_lightning.objective import Objective
 from mmnar_lightning.optim import OptimConfig, build_optimizer
 from mmnar_lightning.outputs import ModelOutputs
+from mmnar_lightning.rectifier.rectifier import Rectifier
 
 
 class MMNARModule(LightningModule):
@@ -20,21 +22,35 @@ class MMNARModule(LightningModule):
         objective: terms and their weighted sum.
         optim: optimiser and schedule.
         hyperparameters: plain nested values that tell what was built; they go into every checkpoint.
+        loss_offset: τ⁰, a part of the prediction f = g + τ⁰ once it is fitted; None trains without.
+        rectifier: τ, fitted after training, which no loss sees; None reports f alone.
     """
 
     def __init__(
-        self, model: nn.Module, objective: Objective, optim: OptimConfig, hyperparameters: dict[str, Any]
+        self,
+        model: nn.Module,
+        objective: Objective,
+        optim: OptimConfig,
+        hyperparameters: dict[str, Any],
+        loss_offset: Rectifier | None = None,
+        rectifier: Rectifier | None = None,
     ) -> None:
         super().__init__()
         self.model = model
         self.objective = objective
         self.optim = optim
+        self.loss_offset = loss_offset
+        self.rectifier = rectifier
+        self.cohort: str = hyperparameters["cohort_fingerprint"]
         self.save_hyperparameters(hyperparameters)
 
     def forward(self, batch: Batch) -> ModelOutputs:
-        """Predict a batch."""
+        """Predict a batch; the logits are those of f."""
         outputs: ModelOutputs = self.model(batch)
-        return outputs
+        if self.loss_offset is None:
+            return outputs
+        logits = self.loss_offset(outputs.logits, batch.present, batch.subject, self.cohort)
+        return replace(outputs, logits=logits)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of a batch."""

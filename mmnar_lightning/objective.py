@@ -13,7 +13,7 @@ from mmnar_lightning.losses.assignment import assignment
 from mmnar_lightning.losses.contrastive import symmetric_infonce
 from mmnar_lightning.losses.multitask import masked_cross_entropy
 from mmnar_lightning.losses.reconstruction import reconstruction
-from mmnar_lightning.outputs import LeaveOneOut, ModelOutputs
+from mmnar_lightning.outputs import LeaveOneOut, ModelOutputs, SideHeads
 
 AUXILIARY = ("reconstruction", "contrast", "assignment")
 """Terms that need no label."""
@@ -106,12 +106,24 @@ class Objective(nn.Module):
         self.log_variance = nn.Parameter(torch.zeros(len(tasks))) if learned else None
 
     def terms(self, outputs: ModelOutputs, batch: Batch) -> dict[str, Tensor]:
-        """Loss terms by name, each a scalar: `task/<name>`, the label-free ones, and what the model itself adds."""
+        """Loss terms by name, each a scalar: `task/<name>`, the label-free ones, and what the model itself adds.
+
+        `side/<name>` is the mean over side heads of their loss, each over the rows that it is shown.
+        """
         per_task = masked_cross_entropy(outputs.logits, batch.label, batch.label_mask, self.config.focal_gamma)
         terms = {f"task/{name}": loss for name, loss in zip(self.tasks, per_task, strict=True)}
+        if outputs.side is not None:
+            terms |= self._side(outputs.side, batch)
         if outputs.leave_one_out is not None:
             terms |= self._auxiliary(outputs.encodings, outputs.leave_one_out, batch.subject)
         return terms | outputs.terms
+
+    def _side(self, side: SideHeads, batch: Batch) -> dict[str, Tensor]:
+        label = batch.label.unsqueeze(1).expand_as(side.logits).flatten(1)
+        learnt = (batch.label_mask.unsqueeze(1) & side.shown.unsqueeze(-1)).flatten(1)
+        losses = masked_cross_entropy(side.logits.flatten(1), label, learnt, self.config.focal_gamma)
+        per_task = losses.view(-1, len(self.tasks)).mean(0)
+        return {f"side/{name}": loss for name, loss in zip(self.tasks, per_task, strict=True)}
 
     def _auxiliary(self, encodings: Tensor, told: LeaveOneOut, subject: Tensor) -> dict[str, Tensor]:
         terms = {}
@@ -128,15 +140,18 @@ class Objective(nn.Module):
     def forward(self, terms: Mapping[str, Tensor], epoch: int = 0) -> Tensor:
         """The weighted sum of the terms, a scalar; what the model itself adds counts as it comes.
 
-        L = Σ_t w_t L_t + a(epoch) · L_aux; in the first `pretrain_epochs` L_aux alone. A learned weighting takes
-        exp(−s_t) L_t + s_t / 2 for L_t (Kendall, Gal and Cipolla, 2018), s_t the log variance of task t.
+        L = Σ_t w_t L_t + a(epoch) · L_aux, where L_t is a task's own loss plus that of the side heads; in the first
+        `pretrain_epochs` L_aux alone. A learned weighting takes exp(−s_t) L_t + s_t / 2 for L_t (Kendall, Gal and
+        Cipolla, 2018), s_t the log variance of task t.
         """
         config = self.config
-        per_task = torch.stack([terms[f"task/{name}"] for name in self.tasks])
+        per_task = torch.stack([terms[f"task/{name}"] + terms.get(f"side/{name}", 0.0) for name in self.tasks])
         if self.log_variance is not None:
             per_task = torch.exp(-self.log_variance) * per_task + self.log_variance / 2
         supervised = (self.task_weight * per_task).sum()
-        added = [term for name, term in terms.items() if not name.startswith("task/") and name not in AUXILIARY]
+        added = [
+            term for name, term in terms.items() if not name.startswith(("task/", "side/")) and name not in AUXILIARY
+        ]
         supervised = torch.stack([supervised, *added]).sum()
         label_free = [getattr(config, name) * terms[name] for name in AUXILIARY if name in terms]
         if not label_free:

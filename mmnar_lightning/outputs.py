@@ -27,6 +27,19 @@ class LeaveOneOut:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SideHeads:
+    """Logits that are trained beside those of the model, for example of every modality on its own.
+
+    Attributes:
+        logits: (B, H, T) float, of H heads.
+        shown: (B, H) bool, the rows that a head learns from.
+    """
+
+    logits: Tensor
+    shown: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelOutputs:
     """Outputs of a model.
 
@@ -35,6 +48,7 @@ class ModelOutputs:
         representation: (B, D) float, the fused representation.
         encodings: (B, M, D) float, one encoding a modality; zero where absent.
         leave_one_out: in training, what the auxiliary terms are made of; None where there are none.
+        side: heads that learn the tasks as well, each task with its weight; None where there are none.
         terms: extra loss terms by name, each a scalar.
     """
 
@@ -42,4 +56,5 @@ class ModelOutputs:
     representation: Tensor
     encodings: Tensor
     leave_one_out: LeaveOneOut | None = None
+    side: SideHeads | None = None
     terms: dict[str, Tensor] = field(default_factory=dict)

@@ -10,11 +10,20 @@ import torch
 from torch import Tensor
 
 from data_modules import patterns
+from mmnar_lightning.metrics.functional import reliability_curve
 from mmnar_lightning.metrics.intervals import METRICS, bootstrap_intervals
+
+BIN_ROWS = 10
+"""Fewest rows of a bin of a reliability curve, on average."""
+MAX_BINS = 10
 
 
 def predictions(
-    rows: Mapping[str, Tensor], cohort: pl.DataFrame, tasks: Sequence[str], num_modalities: int
+    rows: Mapping[str, Tensor],
+    cohort: pl.DataFrame,
+    tasks: Sequence[str],
+    num_modalities: int,
+    rectified: Tensor | None = None,
 ) -> pl.DataFrame:
     """One row per test row.
 
@@ -23,9 +32,11 @@ def predictions(
         cohort: the rows of cohort.parquet.
         tasks: T task names.
         num_modalities: M.
+        rectified: (N, T) float64, probabilities after the rectifier; None where there is none.
 
     Returns:
-        `row_id`, `subject_id`, `split`, `pattern` (the label), and per task `label/`, `logit/`, `probability/`.
+        `row_id`, `subject_id`, `split`, `pattern` (the label), and per task `label/`, `logit/`, `probability/` and, of
+        a rectifier, `rectified/`, the logit after it.
     """
     labels = [patterns.label(int(code), num_modalities) for code in rows["pattern"]]
     frame = pl.DataFrame({"row_id": rows["row_id"].numpy(), "pattern": labels}, schema_overrides={"pattern": pl.String})
@@ -38,6 +49,9 @@ def predictions(
             pl.Series(f"logit/{task}", probability.logit().numpy()),
             pl.Series(f"probability/{task}", probability.numpy()),
         )
+        if rectified is not None:
+            after = pl.Series(f"rectified/{task}", rectified[:, column].logit().numpy())
+            frame = frame.with_columns(after)
     keys = cohort.select(pl.col("row_id").cast(pl.Int64), "subject_id", "split")
     joined = frame.with_columns(pl.col("row_id").cast(pl.Int64)).join(keys, on="row_id", maintain_order="left")
     return joined.select("row_id", "subject_id", "split", pl.exclude("row_id", "subject_id", "split"))
@@ -52,6 +66,8 @@ def score(
     *,
     num_replicates: int,
     seed: int,
+    fold: Tensor | None = None,
+    repeat: Tensor | None = None,
 ) -> dict[str, Any]:
     """Every task, over all test rows and per pattern, with 95 % subject-clustered bootstrap intervals.
 
@@ -63,10 +79,15 @@ def score(
         num_modalities: M.
         num_replicates: of the bootstrap.
         seed: of the bootstrap.
+        fold: (N,) int64, the fold in which a row was tested; metrics are those of a fold, averaged.
+        repeat: (N,) int64, which of several predictions of the same test rows a row is; metrics are averaged.
 
     Returns:
         task -> {`all`: cell, `patterns`: pattern label -> cell}; a cell holds `count`, `positives`, `subjects` and
-        the metrics as {`value`, `low`, `high`, `num_defined`}, None where undefined.
+        the metrics as {`value`, `low`, `high`, `num_defined`}, None where undefined, and `reliability`, the bins of
+        the calibration curve as {`mean_probability`, `observed_rate`, `count`}. With folds or repeats, the
+        metrics also hold `num_parts`, in how many repeats of folds they are defined, and `pooled`, the metric over
+        the rows of all folds together; counts and `reliability` are those of one repeat.
     """
     results: dict[str, Any] = {}
     for column, task in enumerate(tasks):
@@ -79,6 +100,9 @@ def score(
                 subject[member],
                 num_replicates,
                 seed,
+                fold=None if fold is None else fold[member],
+                repeat=None if repeat is None else repeat[member],
+                ranking=rows["ranking"][member, column] if "ranking" in rows else None,
             )
             for name, member in {"all": known, **members}.items()
         }
@@ -86,16 +110,45 @@ def score(
     return results
 
 
-def _cell(probability: Tensor, label: Tensor, subject: Tensor, num_replicates: int, seed: int) -> dict[str, Any]:
+def _cell(
+    probability: Tensor,
+    label: Tensor,
+    subject: Tensor,
+    num_replicates: int,
+    seed: int,
+    *,
+    fold: Tensor | None,
+    repeat: Tensor | None,
+    ranking: Tensor | None,
+) -> dict[str, Any]:
+    once = slice(None) if repeat is None or not len(repeat) else repeat == repeat.min()
     cell: dict[str, Any] = {
-        "count": len(label),
-        "positives": int(label.sum()),
+        "count": len(label[once]),
+        "positives": int(label[once].sum()),
         "subjects": len(torch.unique(subject)),
     }
-    intervals = bootstrap_intervals(probability, label, subject, num_replicates=num_replicates, seed=seed)
+    columns = (probability, label, subject)
+    intervals = bootstrap_intervals(
+        *columns, ranking=ranking, fold=fold, repeat=repeat, num_replicates=num_replicates, seed=seed
+    )
     for name in METRICS:
         cell[name] = {key: _number(value) for key, value in asdict(intervals[name]).items()}
+    cell["reliability"] = _reliability(probability[once], label[once])
+    if fold is None and repeat is None:
+        for name in METRICS:
+            del cell[name]["num_parts"]
+        return cell
+    pooled = bootstrap_intervals(*columns, ranking=ranking, repeat=repeat, num_replicates=1)
+    for name in METRICS:
+        cell[name]["pooled"] = _number(pooled[name].value)
     return cell
+
+
+def _reliability(probability: Tensor, label: Tensor) -> dict[str, list[float]]:
+    num_bins = min(MAX_BINS, max(1, len(label) // BIN_ROWS))
+    curve = reliability_curve(probability, label, num_bins=num_bins)
+    names = ("mean_probability", "observed_rate", "count")
+    return {name: column.tolist() for name, column in zip(names, curve, strict=True)}
 
 
 def _number(value: float) -> float | None:
@@ -112,6 +165,18 @@ def mask_cells(results: Mapping[str, Any], min_count: int) -> dict[str, Any]:
     return {
         task: {"all": mask(cells["all"]), "patterns": {name: mask(cell) for name, cell in cells["patterns"].items()}}
         for task, cells in results.items()
+    }
+
+
+def mask_offsets(offsets: Mapping[str, Any], min_count: int) -> dict[str, Any]:
+    """The rectifier's table with the patterns of fewer calibration rows emptied."""
+
+    def mask(entry: Mapping[str, Any]) -> dict[str, Any]:
+        return dict(entry) if entry["count"] >= min_count else dict.fromkeys(entry)
+
+    return {
+        task: {**table, "patterns": {name: mask(entry) for name, entry in table["patterns"].items()}}
+        for task, table in offsets.items()
     }
 
 

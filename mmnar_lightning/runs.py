@@ -1,10 +1,11 @@
-"""The commands: build the parts, run them, write what they leave."""
+"""The commands: build the parts and run them."""
 
 import os
 import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 import torch
@@ -15,19 +16,28 @@ from data_modules.cohorts.labels import check_classes
 from data_modules.datamodule import CohortDataModule
 from data_modules.items import open_store
 from data_modules.simulate.release import simulate
-from mmnar_lightning import build, folders, results
+from mmnar_lightning import build, evaluation, fitting, folders, rectification, transfer
+from mmnar_lightning.callbacks.checkpoints import AtomicCheckpointIO
 from mmnar_lightning.callbacks.pattern_metrics import PatternMetrics
 from mmnar_lightning.config import ConfigError, ExperimentConfig
 from mmnar_lightning.console import progress, say, show, warn
-from mmnar_lightning.metrics.functional import reliability_curve
-from mmnar_lightning.metrics.intervals import METRICS
 from mmnar_lightning.module import MMNARModule
-from mmnar_lightning.report import figures
+from mmnar_lightning.predicting import PredictedRows, predict
+from mmnar_lightning.report.tables import show_cohort
+from mmnar_lightning.rivals.registry import Estimator
+from mmnar_lightning.unread import refuse_unread
 
 SIMULATED = (
     "simulated data: no release was named, so patients are drawn from the causal model of docs/simulation.md; "
     "set MIMIC_ROOT or EICU_ROOT for real ones"
 )
+
+
+class Run(NamedTuple):
+    """What trains a network and scores it."""
+
+    trainer: Trainer
+    metrics: PatternMetrics
 
 
 def make_release(config: ExperimentConfig) -> Path:
@@ -48,7 +58,7 @@ def make_cohort(config: ExperimentConfig) -> Path:
     started = time.monotonic()
     folder = datamodule.build()
     manifest = stage.read_json(folder / stage.MANIFEST)
-    _show_cohort(manifest, config.privacy.min_count)
+    show_cohort(manifest, config.privacy.min_count)
     for line in manifest["dropped"]:
         warn(line)
     say(f"cohort: {folder} ({time.monotonic() - started:.1f} s)")
@@ -79,27 +89,61 @@ def make_embeddings(config: ExperimentConfig) -> dict[str, Path]:
 
 def train(config: ExperimentConfig) -> Path:
     """Cohort, model, fit, and the test split unless `evaluate=false`; returns the run's folder."""
+    refuse_unread(config)
     _say_simulated(config)
     datamodule = _open(config)
-    resumed = folders.run_to_resume(config) if config.resume else None
-    if resumed:
-        _read_checkpoint(resumed / folders.LAST, datamodule)
-    folder = resumed or folders.new_run(config)
-    part = len(list((folder / "logs").glob("*")))
-    module = build.build_module(config, datamodule)
-    metrics = build.build_pattern_metrics(config, datamodule)
-    trainer = build.build_trainer(config, datamodule, folder, metrics, part)
-    say(f"run: {folder}{' (resumed)' if resumed else ''}")
-    _fit(trainer, module, datamodule, folder / folders.LAST if resumed else None)
-    if _evaluated(folder):
-        _show_before(folder, config)
-    elif config.evaluate:
-        _evaluate(config, datamodule, folder, trainer, metrics)
-    _finish(folder, trainer)
+    transfer.check(config, datamodule)
+    folder = _fit_at_once(config, datamodule) if build.is_fitted_at_once(config) else _train(config, datamodule)
     folders.forget_run()
     _say_dropped(datamodule)
     _say_simulated(config)
     return folder
+
+
+def _train(config: ExperimentConfig, datamodule: CohortDataModule) -> Path:
+    """Fit a network, from the last checkpoint if the run is resumed."""
+    resumed = folders.run_to_resume(config) if config.resume else None
+    if resumed:
+        _read_checkpoint(resumed / folders.LAST, datamodule)
+    folder = resumed or folders.new_run(config)
+    module = build.build_module(config, datamodule)
+    run = _prepare(config, datamodule, folder)
+    say(f"run: {folder}{' (resumed)' if resumed else ''}")
+    _fit(run.trainer, module, datamodule, folder / folders.LAST if resumed else None)
+    if evaluation.is_done(folder):
+        evaluation.show_again(folder, config)
+    else:
+        _rectify_and_evaluate(config, datamodule, folder, run)
+    if run.trainer.is_global_zero:
+        _finish(folder)
+    return folder
+
+
+def _prepare(config: ExperimentConfig, datamodule: CohortDataModule, folder: Path) -> Run:
+    metrics = build.build_pattern_metrics(config, datamodule)
+    part = len(list((folder / "logs").glob("*")))
+    return Run(build.build_trainer(config, datamodule, folder, metrics, part), metrics)
+
+
+def _fit_at_once(config: ExperimentConfig, datamodule: CohortDataModule) -> Path:
+    """Fit an estimator; a resumed run is fitted again unless it was evaluated."""
+    folder = folders.run_to_resume(config, folders.CONFIG) if config.resume else folders.new_run(config)
+    say(f"run: {folder}{' (resumed)' if config.resume else ''}")
+    if evaluation.is_done(folder):
+        evaluation.show_again(folder, config)
+        return folder
+    estimator = fitting.fit(config, datamodule, folder)
+    if config.evaluate:
+        _evaluate_at_once(config, datamodule, folder, estimator)
+    _finish(folder)
+    return folder
+
+
+def _evaluate_at_once(
+    config: ExperimentConfig, datamodule: CohortDataModule, folder: Path, estimator: Estimator
+) -> None:
+    found = transfer.test_at_once(config, datamodule, estimator, folder)
+    fitting.evaluate(config, datamodule, folder, estimator, found)
 
 
 def _fit(trainer: Trainer, module: MMNARModule, datamodule: CohortDataModule, checkpoint: Path | None) -> None:
@@ -113,29 +157,23 @@ def _fit(trainer: Trainer, module: MMNARModule, datamodule: CohortDataModule, ch
 
 def evaluate(config: ExperimentConfig) -> Path:
     """Read the test split with the best checkpoint of a run; done once, then only shown."""
-    folder = Path(config.run) if config.run else folders.newest_run(config, folders.BEST)
-    if not (folder / folders.BEST).is_file():
+    folder = Path(config.run) if config.run else folders.newest_run(config, folders.BEST, folders.FIT)
+    if not any((folder / name).is_file() for name in (folders.BEST, folders.FIT)):
         raise ConfigError(f"run={config.run}: {folder} holds no {folders.BEST}")
-    if _evaluated(folder):
-        _show_before(folder, config)
+    if evaluation.is_done(folder):
+        evaluation.show_again(folder, config)
         return folder
     config = folders.settings_of(folder, config)
     datamodule = _open(config)
-    metrics = build.build_pattern_metrics(config, datamodule)
-    part = len(list((folder / "logs").glob("*")))
-    trainer = build.build_trainer(config, datamodule, folder, metrics, part)
-    _evaluate(config, datamodule, folder, trainer, metrics)
-    _finish(folder, trainer)
+    if build.is_fitted_at_once(config):
+        _evaluate_at_once(config, datamodule, folder, fitting.fit(config, datamodule, folder))
+        _finish(folder)
+        return folder
+    run = _prepare(config, datamodule, folder)
+    _rectify_and_evaluate(replace(config, evaluate=True), datamodule, folder, run)
+    if run.trainer.is_global_zero:
+        _finish(folder)
     return folder
-
-
-def _evaluated(folder: Path) -> bool:
-    return (folder / folders.RESULTS).is_file()
-
-
-def _show_before(folder: Path, config: ExperimentConfig) -> None:
-    say(f"{folder} was evaluated before; the test split is read once")
-    _show_results(stage.read_json(folder / folders.RESULTS)["tasks"], config)
 
 
 def _open(config: ExperimentConfig) -> CohortDataModule:
@@ -145,7 +183,7 @@ def _open(config: ExperimentConfig) -> CohortDataModule:
     datamodule.setup()
     if config.evaluate and not len(datamodule.rows("test")):
         raise ConfigError("the test split has no row; raise cohort.split.test, or train with evaluate=false")
-    _show_cohort(datamodule.manifest, config.privacy.min_count)
+    show_cohort(datamodule.manifest, config.privacy.min_count)
     _say_dropped(datamodule)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -165,15 +203,39 @@ def _say_dropped(datamodule: CohortDataModule) -> None:
         warn(line)
 
 
-def _evaluate(
-    config: ExperimentConfig, datamodule: CohortDataModule, folder: Path, trainer: Trainer, metrics: PatternMetrics
-) -> None:
+def _rectify_and_evaluate(config: ExperimentConfig, datamodule: CohortDataModule, folder: Path, run: Run) -> None:
+    """Fit the rectifier on the best weights unless that was done, then read the test rows if they are asked for."""
     module = build.build_module(config, datamodule)
     checkpoint = _read_checkpoint(folder / folders.BEST, datamodule)
     module.load_state_dict(checkpoint["state_dict"])
-    trainer.test(module, datamodule=datamodule, verbose=False)
-    if trainer.is_global_zero:
-        _write_results(config, datamodule, folder, metrics, checkpoint)
+    calibration = _fit_rectifier(module, checkpoint, datamodule, folder, run.trainer)
+    if config.evaluate:
+        run.trainer.test(module, datamodule=datamodule, verbose=False)
+        fitted = {"epoch": checkpoint["epoch"], "step": checkpoint["global_step"]}
+        rectified = rectification.rectify(module, run.metrics.rows, calibration, datamodule) if calibration else None
+        found = transfer.test(config, datamodule, module, folder, run.trainer)
+        if run.trainer.is_global_zero:
+            evaluation.write(config, datamodule, folder, run.metrics.rows, fitted, rectified, found)
+
+
+def _fit_rectifier(
+    module: MMNARModule, checkpoint: dict[str, Any], datamodule: CohortDataModule, folder: Path, trainer: Trainer
+) -> PredictedRows | None:
+    """Fit it on half B unless the checkpoint holds it; gives half B as f predicts it, None without a rectifier.
+
+    The checkpoint is written again with what was fitted, whole or not, before a test row is read.
+    """
+    if module.rectifier is None:
+        return None
+    device = trainer.strategy.root_device
+    loader = datamodule.rows_dataloader(datamodule.calibration_half("B"))
+    rows = predict(module.to(device), loader, device, trainer.precision_plugin.forward_context)
+    if not module.rectifier.is_fitted:
+        module.rectifier.fit(**rows.labelled, cohort=module.cohort)
+        checkpoint["state_dict"] = {name: value.cpu() for name, value in module.state_dict().items()}
+        if trainer.is_global_zero:
+            AtomicCheckpointIO().save_checkpoint(checkpoint, folder / folders.BEST)
+    return rows
 
 
 def _read_checkpoint(path: Path, datamodule: CohortDataModule) -> dict[str, Any]:
@@ -188,103 +250,8 @@ def _read_checkpoint(path: Path, datamodule: CohortDataModule) -> dict[str, Any]
     return checkpoint
 
 
-def _write_results(
-    config: ExperimentConfig,
-    datamodule: CohortDataModule,
-    folder: Path,
-    metrics: PatternMetrics,
-    checkpoint: dict[str, Any],
-) -> None:
-    rows, tasks, num_modalities = metrics.rows, datamodule.tasks, len(datamodule.modalities)
-    subject = datamodule.arrays.subject[rows["row_id"]]
-    results.predictions(rows, datamodule.cohort, tasks, num_modalities).write_parquet(folder / "predictions.parquet")
-    scored = results.score(
-        rows,
-        subject,
-        tasks,
-        datamodule.patterns,
-        num_modalities,
-        num_replicates=config.evaluation.num_replicates,
-        seed=config.seed,
-    )
-    content = {
-        "experiment": config.experiment,
-        "run_id": folder.name,
-        "seed": config.seed,
-        "dataset": config.dataset,
-        "simulated": datamodule.manifest["simulated"],
-        "cohort": datamodule.manifest["fingerprint"],
-        "versions": datamodule.manifest["versions"],
-        "modalities": [modality.name for modality in datamodule.modalities],
-        "dropped": [*datamodule.manifest["dropped"], *datamodule.left_out],
-        "checkpoint": {"epoch": checkpoint["epoch"], "step": checkpoint["global_step"]},
-        "split": {"name": "test", "rows": len(subject), "subjects": len(torch.unique(subject))},
-        "intervals": {"level": 0.95, "num_replicates": config.evaluation.num_replicates, "clusters": "subjects"},
-        "tasks": scored,
-    }
-    _draw(config, rows, scored, tasks, folder / "figures")
-    stage.write_json(folder / folders.RESULTS, content)
-    _show_results(scored, config)
-
-
-def _draw(
-    config: ExperimentConfig, rows: dict[str, Any], scored: dict[str, Any], tasks: list[str], folder: Path
-) -> None:
-    masked = results.mask_cells(scored, config.privacy.min_count)
-    title = "simulated data" if config.simulated else None
-    for metric in METRICS:
-        figures.save(figures.interval_plot(masked, metric, title), folder / f"{metric}.png")
-    curves = {}
-    for column, task in enumerate(tasks):
-        known = rows["label_mask"][:, column]
-        if int(known.sum()) >= config.privacy.min_count:
-            num_bins = min(10, int(known.sum()) // max(1, config.privacy.min_count))
-            probability, label = rows["probability"][known, column], rows["label"][known, column]
-            curves[task] = reliability_curve(probability, label, num_bins=num_bins)
-    if curves:
-        figures.save(figures.reliability_plot(curves, title), folder / "reliability.png")
-
-
-def _show_results(scored: dict[str, Any], config: ExperimentConfig) -> None:
-    min_count = config.privacy.min_count
-    header = ["pattern", "rows (positive)", *(name.replace("_", " ") for name in METRICS)]
-    for task, cells in results.mask_cells(scored, min_count).items():
-        rows = results.table_rows(cells)
-        hidden = 1 + len(cells["patterns"]) - len(rows)
-        data = ", simulated data" if config.simulated else ""
-        show(f"{task}, test split{data}, 95 % intervals clustered by subject", header, rows)
-        if hidden:
-            say(f"patterns with fewer than {min_count} rows, masked here but not in results.json: {hidden}")
-
-
-def _show_cohort(manifest: dict[str, Any], min_count: int) -> None:
-    left = [
-        [entry["rule"], *(_count(entry[key], min_count) for key in ("rows", "subjects"))]
-        for entry in manifest["attrition"]
-    ]
-    show("attrition", ["rule", "rows", "subjects"], left)
-    names = ", ".join(modality["name"] for modality in manifest["modalities"])
-    shown = [
-        [entry["label"], entry["present"], _count(entry["rows"], min_count)]
-        for entry in manifest["patterns"][: figures.MAX_PATTERNS]
-    ]
-    show(f"patterns of {names}", ["pattern", "present", "rows"], shown)
-    if "hospitals with" in manifest["counts"]:
-        found = manifest["counts"]["hospitals with"].items()
-        rows = [[name, _count(count, min_count)] for name, count in found]
-        show(
-            f"presence by hospital, of {manifest['counts']['hospitals']}", ["modality", "hospitals that have it"], rows
-        )
-
-
-def _count(count: int, min_count: int) -> str:
-    return str(count) if count == 0 or count >= min_count else f"< {min_count}"
-
-
-def _finish(folder: Path, trainer: Trainer) -> None:
+def _finish(folder: Path) -> None:
     """Join the CSV files of all starts into metrics.csv, and mark the run as done."""
-    if not trainer.is_global_zero:
-        return
     parts = sorted((folder / "logs").glob("*/metrics.csv"), key=lambda path: int(path.parent.name))
     if parts:
         joined = pl.concat([pl.read_csv(path, infer_schema_length=None) for path in parts], how="diagonal_relaxed")

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from data_modules.batch import Batch
 from data_modules.vocabulary import Modality
-from mmnar_lightning.model import MMNARModel, ModelConfig
+from mmnar_lightning.model import LeaveOneOutConfig, MMNARModel, ModelConfig
 from mmnar_lightning.nn.fusion import FusionConfig
+from mmnar_lightning.objective import AUXILIARY
 
 DIM, NUM_TASKS = 16, 3
 
@@ -61,11 +62,22 @@ def fill_absent(batch: Batch, value: float) -> Batch:
     )
 
 
-def make_model(count: int, *, num_blocks: int = 1, dropout: float = 0.0, seed: int = 0) -> MMNARModel:
+def make_model(
+    count: int,
+    *,
+    num_blocks: int = 1,
+    dropout: float = 0.0,
+    seed: int = 0,
+    auxiliary: Sequence[str] = AUXILIARY,
+    sampled: int = 0,
+) -> MMNARModel:
     """A small model whose parameters are all far from their neutral starting values."""
     torch.manual_seed(seed)
-    config = ModelConfig(fusion=FusionConfig(dim=DIM, num_heads=4, num_blocks=num_blocks, dropout=dropout))
-    model = MMNARModel(modalities(count), NUM_TASKS, config)
+    config = ModelConfig(
+        fusion=FusionConfig(dim=DIM, num_heads=4, num_blocks=num_blocks, dropout=dropout),
+        loo=LeaveOneOutConfig(sampled=sampled),
+    )
+    model = MMNARModel(modalities(count), NUM_TASKS, config, auxiliary)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))

@@ -206,3 +206,53 @@ def test_an_experiment_keeps_its_own_encoders_on_simulated_data() -> None:
     assert config.simulated
     assert config.embed.film.encoder == "release"
     assert load(["experiment=films_frozen", "embed.film.encoder=small"]).embed.film.encoder == "small"
+
+
+def test_layers_are_laid_over_an_experiment_and_name_the_runs(own):
+    composed = load(["experiment=mimic,rivals/late_fusion,ablations/no_contrast", "optim.lr=0.1"])
+    assert composed.experiment == "mimic-late_fusion-no_contrast"
+    assert composed.cohort.modalities == load(["experiment=mimic"]).cohort.modalities
+    assert (composed.rival.name, composed.objective.contrast, composed.optim.lr) == ("late_fusion", 0.0, 0.1)
+    mine = own("rival: {name: mask_only}\nexperiment: odd\n").removeprefix("experiment=")
+    later = load([f"experiment=eicu,rivals/late_fusion,{mine}"])
+    assert (later.experiment, later.rival.name, later.dataset) == ("eicu-late_fusion-odd", "mask_only", "eicu")
+
+
+@pytest.mark.parametrize("dataset", ["mimic", "eicu", "custom"])
+def test_a_layer_alone_is_laid_over_the_datasets_own_experiment(dataset):
+    alone = load([f"dataset={dataset}", "experiment=rivals/mask_only"])
+    assert alone == load([f"experiment={dataset},rivals/mask_only"])
+    assert (alone.dataset, alone.experiment) == (dataset, f"{dataset}-mask_only")
+
+
+def test_the_resolved_configuration_of_a_layered_run_repeats_it(tmp_path):
+    composed = load(["experiment=mimic,ablations/no_conditioning", "seed=5"])
+    save(composed, tmp_path / "config.yaml")
+    assert load([f"experiment={tmp_path / 'config.yaml'}"]) == composed
+
+
+def test_a_file_whose_name_holds_a_comma_is_one_file(own):
+    assert load([own("seed: 3\n", name="a,b")]).seed == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["experiment=mimic,eicu"], r"experiment=mimic,eicu mixes .*mimic for dataset=mimic, eicu for dataset=eicu"),
+        (
+            ["dataset=eicu", "experiment=mimic,rivals/mask_only"],
+            "experiment=mimic is for dataset=mimic, but dataset=eicu",
+        ),
+        (["experiment=mimic,rivals/late_fusoin"], "experiment=rivals/late_fusoin: there is no .*rivals/late_fusion"),
+        (["experiment=mimic,"], "experiment=: there is no"),
+    ],
+)
+def test_layers_that_do_not_fit_are_refused(words, message):
+    with pytest.raises(ConfigError, match=message):
+        load(words)
+
+
+def test_what_every_experiment_begins_with_is_base_over_the_defaults():
+    shared = config.shared_settings("eicu")
+    assert shared["optim"]["lr"] == OmegaConf.load(EXPERIMENTS / "base.yaml").optim.lr
+    assert shared["optim"]["warmup_fraction"] == config.OptimConfig().warmup_fraction

@@ -9,8 +9,11 @@ import pytest
 
 from data_modules.build import COHORT, MODALITIES
 from data_modules.cohorts.columns import ContractError
+from data_modules.cohorts.splits import SplitConfig
 from data_modules.custom import CustomCohortConfig, build_custom
+from data_modules.datamodule import CohortDataModule
 from data_modules.features import store
+from data_modules.loader import LoaderConfig
 from data_modules.sources.errors import SourceError
 from data_modules.stage import MANIFEST, read_json
 
@@ -152,3 +155,57 @@ def test_documents_are_imported_and_left_out_of_the_arrays(custom_cohort: Path) 
     pl.DataFrame({"row_id": present, "text": ["a note"] * len(present)}).write_parquet(folder / "documents.parquet")
     kinds = {entry["name"]: entry["kind"] for entry in read_json(imported(custom_cohort) / MANIFEST)["modalities"]}
     assert kinds == {"table": "table", "vectors": "documents"}
+
+
+def test_every_held_out_fold_is_a_cohort_of_its_own_with_its_own_statistics(custom_cohort: Path) -> None:
+    folders = [imported(custom_cohort, split=SplitConfig(num_folds=3, test_fold=fold)) for fold in range(3)]
+    cohorts = [pl.read_parquet(folder / COHORT) for folder in folders]
+    assert len({read_json(folder / MANIFEST)["fingerprint"] for folder in folders}) == 3
+    assert all((cohort["split"] == "test").equals(cohort["fold"] == fold) for fold, cohort in enumerate(cohorts))
+    tested = pl.concat([cohort.filter(split="test")["row_id"] for cohort in cohorts])
+    assert sorted(tested) == cohorts[0]["row_id"].to_list()
+    for folder, cohort in zip(folders, cohorts, strict=True):
+        found = store.Statistics.load(folder / MODALITIES / "table")
+        train = store.open_values(folder / MODALITIES / "table")[(cohort["split"] == "train").to_numpy()]
+        np.testing.assert_allclose(found.mean, train.mean(0), rtol=1e-5, atol=1e-6)
+
+
+def folds_of_three(source: Path) -> pl.Series:
+    subjects = pl.read_parquet(source / COHORT)["subject_id"]
+    return (subjects.str.slice(1).cast(pl.Int64) % 3).alias("fold")
+
+
+def test_folds_that_were_given_are_the_ones_that_are_held_out(custom_cohort: Path) -> None:
+    fold = folds_of_three(custom_cohort)
+    changed(custom_cohort, fold=fold)
+    cohort = pl.read_parquet(imported(custom_cohort, split=SplitConfig(num_folds=3, test_fold=1)) / COHORT)
+    assert cohort["fold"].cast(pl.Int64).equals(fold)
+    assert (cohort["split"] == "test").equals(cohort["fold"] == 1)
+
+
+def test_holding_a_fold_out_against_splits_or_folds_that_were_given_is_refused(custom_cohort: Path) -> None:
+    fold = folds_of_three(custom_cohort)
+    changed(custom_cohort, fold=fold + 3)
+    rows = len(fold.filter(fold == 2))
+    said = refused(custom_cohort, split=SplitConfig(test_fold=1))
+    assert re.search(rf"'fold' \({rows} rows\): must lie in 0 to 4 for cohort\.split\.test_fold=1", said)
+    changed(custom_cohort, fold=fold, split=pl.lit("train"))
+    assert "leave the column out" in refused(custom_cohort, split=SplitConfig(num_folds=3, test_fold=1))
+    path = custom_cohort / COHORT
+    pl.read_parquet(path).drop("fold").write_parquet(path)
+    said = refused(custom_cohort, split=SplitConfig(num_folds=3, crossfit_fold=1))
+    assert "'fold': is missing, and must be given beside split" in said
+
+
+def test_the_halves_of_calibration_follow_the_fold_that_is_held_out(custom_cohort: Path) -> None:
+    for split in (SplitConfig(calibration=0.3, train=0.45), SplitConfig(crossfit_fold=2)):
+        datamodule = CohortDataModule(loader=LoaderConfig())
+        datamodule.open(imported(custom_cohort, split=split))
+        rows = {half: set(datamodule.calibration_half(half).tolist()) for half in ("A", "B")}
+        assert not rows["A"] & rows["B"]
+        assert rows["A"] | rows["B"] == set(datamodule.rows("calibration").tolist())
+        assert rows["A"]
+        assert rows["B"]
+        if split.crossfit_fold is not None:
+            folds = {half: set(datamodule.cohort[sorted(found)]["fold"]) for half, found in rows.items()}
+            assert folds == {"A": {3}, "B": {2}}

@@ -117,13 +117,13 @@ def check_classes(prevalence: Mapping[str, Mapping[str, Mapping[str, int]]]) -> 
         OneClassWarning: for every other task and split with one class.
     """
     for split, why in (("train", "nothing can be learnt"), ("val", "the monitored metric val/auroc is undefined")):
-        if not any(_has_both(splits.get(split)) for splits in prevalence.values()):
+        if not any(has_both_classes(splits.get(split)) for splits in prevalence.values()):
             raise ValueError(
                 f"no task has both classes in the {split} split, so {why}; use a larger cohort, other cohort.tasks, "
                 "or another cohort.split.salt or other fractions"
             )
     for task, splits in prevalence.items():
-        lacking = [split for split in SPLITS if not _has_both(splits.get(split))]
+        lacking = [split for split in SPLITS if not has_both_classes(splits.get(split))]
         if lacking:
             places = ", ".join(lacking)
             warnings.warn(
@@ -133,5 +133,10 @@ def check_classes(prevalence: Mapping[str, Mapping[str, Mapping[str, int]]]) -> 
             )
 
 
-def _has_both(counts: Mapping[str, int] | None) -> bool:
+def has_both_classes(counts: Mapping[str, int] | None) -> bool:
+    """Whether `known` rows hold positives and negatives; None, of a split without rows, holds none.
+
+    >>> has_both_classes({"known": 3, "positive": 1}), has_both_classes({"known": 3, "positive": 3})
+    (True, False)
+    """
     return counts is not None and 0 < counts["positive"] < counts["known"]

@@ -2,12 +2,17 @@
 
 import hashlib
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import Literal
 
 import polars as pl
 
 from data_modules.vocabulary import SPLITS
+
+Half = Literal["A", "B"]
+"""The two halves of the calibration split."""
 
 
 @dataclass(kw_only=True)
@@ -26,9 +31,15 @@ class SplitConfig:
     """Subject-level folds, for cross-fitting and small cohorts."""
     salt: str = "mmnar"
     """Another salt draws other splits."""
+    test_fold: int | None = None
+    """The fold that is test, from 0; the other subjects are hashed into train, calibration and val in their
+    proportions. null draws test by its fraction. `evaluation.protocol=kfold` runs every fold."""
+    crossfit_fold: int | None = None
+    """The fold of train and calibration that is held out for the rectifier, from 0; the next fold is the other half
+    of calibration, and all the rest trains. `rectifier.fit=crossfit` runs every fold."""
 
     def __post_init__(self) -> None:
-        """Refuse fractions that are negative or do not add up to one."""
+        """Refuse fractions that are negative or do not add up to one, and folds that are not there."""
         fractions = self.fractions
         if min(fractions.values()) < 0 or not math.isclose(sum(fractions.values()), 1, abs_tol=1e-6):
             raise ValueError(f"cohort.split: the fractions {fractions} must be at least 0 and add up to 1")
@@ -36,6 +47,18 @@ class SplitConfig:
             raise ValueError("cohort.split.train must be above 0: nothing could be fitted")
         if self.num_folds < 2:
             raise ValueError(f"cohort.split.num_folds={self.num_folds} must be at least 2")
+        for key in ("test_fold", "crossfit_fold"):
+            fold = getattr(self, key)
+            if fold is not None and not 0 <= fold < self.num_folds:
+                folds = f"with cohort.split.num_folds={self.num_folds} the folds are 0 to {self.num_folds - 1}"
+                raise ValueError(f"cohort.split.{key}={fold} is no fold: {folds}")
+        if self.crossfit_fold is not None and self.test_fold is not None:
+            raise ValueError("cohort.split.test_fold and cohort.split.crossfit_fold share the folds: set one of them")
+        if self.crossfit_fold is not None and self.num_folds < 3:
+            raise ValueError(
+                f"cohort.split.num_folds={self.num_folds} must be at least 3 for cohort.split.crossfit_fold: one fold "
+                "for each half of calibration, the rest to train on"
+            )
 
     @property
     def fractions(self) -> dict[str, float]:
@@ -53,12 +76,13 @@ def unit_interval(subject_id: str, salt: str) -> float:
     return int.from_bytes(digest, "big") / 2**64
 
 
-def draw(subject_ids: pl.Series, config: SplitConfig) -> pl.DataFrame:
+def draw(subject_ids: pl.Series, config: SplitConfig, given: pl.DataFrame | None = None) -> pl.DataFrame:
     """Draw a split and a fold for every subject.
 
     Args:
         subject_ids: text, any number of times each.
-        config: fractions, salt and number of folds.
+        config: fractions, salt, number of folds, and the fold that is held out.
+        given: `subject_id` and what was drawn elsewhere and takes the place of the draw: `split`, `fold` or both.
 
     Returns:
         One row a subject: `subject_id`, `split`, `fold`. Python hashes each subject once, so that the draw
@@ -68,14 +92,65 @@ def draw(subject_ids: pl.Series, config: SplitConfig) -> pl.DataFrame:
     ['subject_id', 'split', 'fold']
     """
     subjects = subject_ids.unique().sort()
-    position = pl.Series([unit_interval(name, config.salt) for name in subjects], dtype=pl.Float64)
-    turn = pl.Series([unit_interval(name, f"{config.salt}/fold") for name in subjects], dtype=pl.Float64)
-    *bounds, _ = accumulate(config.fractions.values())
-    split = sum(((position >= bound).cast(pl.Int8) for bound in bounds), pl.zeros(len(subjects), pl.Int8, eager=True))
-    return pl.DataFrame(
+    turn = _positions(subjects, f"{config.salt}/fold")
+    drawn = pl.DataFrame(
         {
             "subject_id": subjects,
-            "split": split.replace_strict(range(len(SPLITS)), SPLITS, return_dtype=pl.String),
+            "split": _by_fraction(subjects, config.fractions, config.salt),
             "fold": (turn * config.num_folds).cast(pl.Int8),
         }
     )
+    if given is not None:
+        kept = [name for name in drawn.columns if name == "subject_id" or name not in given.columns]
+        drawn = drawn.select(kept).join(given.unique("subject_id"), on="subject_id", maintain_order="left")
+    return _hold_out(drawn.select("subject_id", "split", pl.col("fold").cast(pl.Int8)), config)
+
+
+def _positions(subjects: pl.Series, salt: str) -> pl.Series:
+    return pl.Series([unit_interval(name, salt) for name in subjects], dtype=pl.Float64)
+
+
+def _by_fraction(subjects: pl.Series, fractions: Mapping[str, float], salt: str) -> pl.Series:
+    """Hash distinct subjects into splits in the proportions of their fractions, which need not add up to one."""
+    position = _positions(subjects, salt) * sum(fractions.values())
+    *bounds, _ = accumulate(fractions.values())
+    number = sum(((position >= bound).cast(pl.Int8) for bound in bounds), pl.zeros(len(subjects), pl.Int8, eager=True))
+    return number.replace_strict(range(len(fractions)), list(fractions), return_dtype=pl.String)
+
+
+def _hold_out(drawn: pl.DataFrame, config: SplitConfig) -> pl.DataFrame:
+    """Make a fold the test split, or two folds of train and calibration the calibration split."""
+    fold, split = pl.col("fold"), pl.col("split")
+    if config.test_fold is not None:
+        rest = {name: fraction for name, fraction in config.fractions.items() if name != "test"}
+        others = _by_fraction(drawn["subject_id"], rest, config.salt)
+        drawn = drawn.with_columns(split=pl.when(fold == config.test_fold).then(pl.lit("test")).otherwise(others))
+    if config.crossfit_fold is not None:
+        held = fold.is_in([config.crossfit_fold, (config.crossfit_fold + 1) % config.num_folds])
+        again = pl.when(held).then(pl.lit("calibration")).otherwise(pl.lit("train"))
+        drawn = drawn.with_columns(split=pl.when(split.is_in(["train", "calibration"])).then(again).otherwise(split))
+    return drawn
+
+
+def calibration_half(cohort: pl.DataFrame, half: Half, salt: str, crossfit_fold: int | None) -> pl.Series:
+    """Row ids of one half of the calibration split: no subject is in both.
+
+    Args:
+        cohort: `row_id`, `subject_id`, `split`, `fold`.
+        half: A gives the rectifier of the training loss, B the one of the output.
+        salt: `cohort.split.salt`.
+        crossfit_fold: `cohort.split.crossfit_fold`: that fold is half B and the other one half A; None halves by a
+            hash of the subject, which knows neither the order of the rows nor who else is there.
+
+    >>> rows = {"row_id": [0, 1, 2], "subject_id": ["a", "a", "b"], "split": ["calibration"] * 3, "fold": [1, 1, 2]}
+    >>> calibration_half(pl.DataFrame(rows), "B", "mmnar", crossfit_fold=1).to_list()
+    [0, 1]
+    """
+    rows = cohort.filter(pl.col("split") == "calibration")
+    if crossfit_fold is None:
+        subjects = rows["subject_id"].unique()
+        second = subjects.filter(_positions(subjects, f"{salt}/half") >= 0.5)
+        in_second = pl.col("subject_id").is_in(second.implode())
+    else:
+        in_second = pl.col("fold") == crossfit_fold
+    return rows.filter(in_second if half == "B" else ~in_second)["row_id"].sort()

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
@@ -23,16 +24,66 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         partial.replace(path)
 
 
-def checkpoint_callbacks(folder: Path, patience: int) -> list[Any]:
+class Best(ModelCheckpoint):
+    """The checkpoint with the best metric, of epochs that saw labels.
+
+    Args:
+        pretrain_epochs: first epochs, which did not.
+        settings: as of `ModelCheckpoint`.
+    """
+
+    def __init__(self, pretrain_epochs: int, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.pretrain_epochs = pretrain_epochs
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Compare."""
+        if trainer.current_epoch >= self.pretrain_epochs:
+            super().on_validation_end(trainer, pl_module)
+
+
+class Patience(EarlyStopping):
+    """Early stopping that does not count epochs without labels.
+
+    Args:
+        pretrain_epochs: first epochs, which saw none.
+        settings: as of `EarlyStopping`.
+    """
+
+    def __init__(self, pretrain_epochs: int, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.pretrain_epochs = pretrain_epochs
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Compare."""
+        if trainer.current_epoch >= self.pretrain_epochs:
+            super().on_train_epoch_end(trainer, pl_module)
+
+
+def checkpoint_callbacks(folder: Path, patience: int, pretrain_epochs: int = 0) -> list[Any]:
     """Early stopping, the best checkpoint and the last one.
 
     `last` has no monitor and is saved at the very end of an epoch: Lightning's own `save_last` is only written
     together with a new best.
     """
-    best = ModelCheckpoint(
-        folder, "best", monitor=MONITOR, mode="max", auto_insert_metric_name=False, enable_version_counter=False
+    best = Best(
+        pretrain_epochs,
+        dirpath=folder,
+        filename="best",
+        monitor=MONITOR,
+        mode="max",
+        auto_insert_metric_name=False,
+        enable_version_counter=False,
     )
     last = ModelCheckpoint(
         folder, "last", auto_insert_metric_name=False, enable_version_counter=False, save_on_train_epoch_end=True
     )
-    return [EarlyStopping(MONITOR, mode="max", patience=patience, check_finite=True), best, last]
+    stop = Patience(
+        pretrain_epochs,
+        monitor=MONITOR,
+        mode="max",
+        patience=patience,
+        check_finite=True,
+        check_on_train_epoch_end=True,
+    )
+    return [stop, best, last]

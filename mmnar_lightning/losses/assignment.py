@@ -21,6 +21,7 @@ def assignment(logits: Tensor, present: Tensor, weight: Tensor) -> Tensor:
     >>> round(assignment(torch.zeros(1, 2), torch.tensor([[True, False]]), torch.ones(1, 2)).item(), 4)
     0.6931
     """
-    each = functional.binary_cross_entropy_with_logits(logits, present.to(logits.dtype), reduction="none")
-    total = torch.where(weight > 0, weight * each, 0.0).sum()
+    taken = torch.where(weight > 0, logits, 0.0)
+    each = functional.binary_cross_entropy_with_logits(taken, present.to(logits.dtype), reduction="none")
+    total = (weight * each).sum()
     return world_size() * total / sum_over_ranks(weight.sum()).clamp(min=1)

@@ -29,7 +29,7 @@ def symmetric_infonce(first: Tensor, second: Tensor, valid: Tensor, subject: Ten
     0.3133
     """
     num_rows = num_rows_of_ranks(len(subject), subject.device)
-    first, second = functional.normalize(first, dim=-1), functional.normalize(second, dim=-1)
+    first, second = (functional.normalize(torch.where(valid[..., None], side, 0.0), dim=-1) for side in (first, second))
     allowed, own = _candidates(valid, subject, num_rows)
     forward = _rows(first, gather_rows(second, num_rows), allowed, own, temperature)
     backward = _rows(second, gather_rows(first, num_rows), allowed, own, temperature)

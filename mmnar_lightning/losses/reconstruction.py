@@ -22,6 +22,6 @@ def reconstruction(reconstructions: Tensor, encodings: Tensor, weight: Tensor) -
     >>> reconstruction(torch.ones(1, 2, 4), torch.zeros(1, 2, 4), torch.tensor([[1.0, 0.0]]))
     tensor(1.)
     """
-    error = (reconstructions - encodings.detach()).square().mean(-1)
-    total = torch.where(weight > 0, weight * error, 0.0).sum()
+    difference = torch.where(weight[..., None] > 0, reconstructions - encodings.detach(), 0.0)
+    total = (weight * difference.square().mean(-1)).sum()
     return world_size() * total / sum_over_ranks(weight.sum()).clamp(min=1)

@@ -29,12 +29,14 @@ class Interval:
         low: lower end; NaN if the value or more than half of the replicates are undefined.
         high: upper end, likewise.
         num_defined: the replicates in which the metric was defined.
+        num_parts: the parts (folds, repeats) in which the metric of the sample is defined; `value` is their mean.
     """
 
     value: float
     low: float
     high: float
     num_defined: int
+    num_parts: int
 
 
 def bootstrap_intervals(
@@ -42,6 +44,9 @@ def bootstrap_intervals(
     label: Tensor,
     subject: Tensor,
     *,
+    ranking: Tensor | None = None,
+    fold: Tensor | None = None,
+    repeat: Tensor | None = None,
     num_replicates: int = 1000,
     level: float = 0.95,
     seed: int = 0,
@@ -54,6 +59,11 @@ def bootstrap_intervals(
     of absolute values it grows with sampling noise, so its replicates are shifted by their mean excess
     over the sample's value. With a single subject there is nothing to draw and no interval.
 
+    With folds or repeats, a metric is that of every part (one repeat of one fold), averaged over the parts in
+    which it is defined, in the sample and in each replicate. Subjects are drawn within their fold, the same
+    ones in all its repeats, whose rows are those of the same subjects. Where a part that has the metric
+    holds a single subject, there is no interval.
+
     The result depends on the set of rows and the seed, never on the order of the rows or on the numbering
     of the subjects beyond its order. Cost: O(N log N + num_replicates * N) time, with about ten passes over
     each replicate's rows, and memory of a few times max(CHUNK_ELEMENTS, N) doubles.
@@ -65,6 +75,10 @@ def bootstrap_intervals(
         probability: (N,) in [0, 1].
         label: (N,) 0 or 1.
         subject: (N,) int64; rows of one person share it.
+        ranking: (N,) float, what AUROC and average precision order the rows by, where the probability itself was
+            clipped and so lost their order; None is the probability.
+        fold: (N,) int64, the part of the subjects that a row belongs to; None is one for all.
+        repeat: (N,) int64, which of several predictions of the same subjects a row is; None is one for all.
         num_replicates: R, bootstrap replicates.
         level: the coverage aimed at, in (0, 1).
         seed: of the draws.
@@ -73,8 +87,8 @@ def bootstrap_intervals(
         "auroc", "average_precision", "brier" and "calibration_error" with their intervals.
 
     Raises:
-        ValueError: as in `functional.auroc`, or if subject has another shape, num_replicates is not
-            positive or level is not in (0, 1).
+        ValueError: as in `functional.auroc`, or if another column has another shape, the repeats of a fold hold
+            different subjects, num_replicates is not positive or level is not in (0, 1).
 
     >>> intervals = bootstrap_intervals(
     ...     torch.tensor([0.1, 0.2, 0.3, 0.4]), torch.zeros(4), torch.tensor([7, 7, 8, 9])
@@ -82,34 +96,172 @@ def bootstrap_intervals(
     >>> round(intervals["brier"].value, 3), intervals["brier"].num_defined
     (0.075, 1000)
     >>> intervals["auroc"]
-    Interval(value=nan, low=nan, high=nan, num_defined=0)
+    Interval(value=nan, low=nan, high=nan, num_defined=0, num_parts=0)
     """
-    if num_replicates < 1 or not 0 < level < 1:
-        raise ValueError(f"{num_replicates=} must be at least 1 and {level=} must lie in (0, 1)")
-    sample = _Sample.of(probability, label, subject)
-    values = sample.metrics(torch.ones(1, len(sample.label), dtype=torch.float64))[0]
-    replicates = torch.cat([sample.metrics(weight) for weight in sample.draw(num_replicates, seed)])
-    if sample.num_subjects < MIN_SUBJECTS:
-        replicates = torch.full_like(replicates, math.nan)
-    excess = replicates[:, ERROR].nanmean() - values[ERROR]
-    replicates[:, ERROR] = (replicates[:, ERROR] - excess).clamp(0, 1)
-    return {
-        name: _interval(float(value), column, level)
-        for name, value, column in zip(METRICS, values, replicates.T, strict=True)
-    }
+    drawn = _draw(probability, ranking, label, subject, fold, repeat, num_replicates=num_replicates, seed=seed)
+    drawn.replicates[:, ERROR].clamp_(0, 1)
+    return drawn.intervals(level)
+
+
+def paired_difference(
+    first: Tensor,
+    second: Tensor,
+    label: Tensor,
+    subject: Tensor,
+    *,
+    first_ranking: Tensor | None = None,
+    second_ranking: Tensor | None = None,
+    fold: Tensor | None = None,
+    repeat: Tensor | None = None,
+    num_replicates: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """Differences of all metrics, first minus second, of two methods on the same rows.
+
+    Both are scored in the same replicates, so what a draw of subjects does to both cancels: the interval is as much
+    narrower than that of two separate samples as the two methods' errors go together.
+
+    Args:
+        first: (N,) in [0, 1], probabilities of one method.
+        second: (N,) in [0, 1], of the other.
+        label: (N,) 0 or 1.
+        subject: (N,) int64; rows of one person share it.
+        first_ranking: (N,) float, as `ranking` of `bootstrap_intervals`.
+        second_ranking: (N,) float, likewise.
+        fold: (N,) int64, as there.
+        repeat: (N,) int64, as there.
+        num_replicates: R, bootstrap replicates.
+        level: the coverage aimed at, in (0, 1).
+        seed: of the draws.
+
+    Returns:
+        The keys of `bootstrap_intervals`; the difference of calibration errors is shifted by the difference of their
+        mean excesses.
+
+    Raises:
+        ValueError: as `bootstrap_intervals`, or if the methods have different numbers of rows.
+
+    >>> label, subject = torch.tensor([0, 1, 0, 1]), torch.arange(4)
+    >>> first, second = torch.tensor([0.1, 0.9, 0.2, 0.8]), torch.tensor([0.1, 0.9, 0.8, 0.2])
+    >>> paired_difference(first, second, label, subject)["auroc"].value
+    0.25
+    >>> paired_difference(first, first, label, subject)["brier"]
+    Interval(value=0.0, low=0.0, high=0.0, num_defined=1000, num_parts=1)
+    """
+    one, other = (
+        _draw(probability, ranking, label, subject, fold, repeat, num_replicates=num_replicates, seed=seed)
+        for probability, ranking in ((first, first_ranking), (second, second_ranking))
+    )
+    difference = _Drawn(
+        values=one.values - other.values,
+        replicates=one.replicates - other.replicates,
+        num_parts=torch.minimum(one.num_parts, other.num_parts),
+    )
+    return difference.intervals(level)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Drawn:
+    """Metrics of a sample and of its replicates, in the order of METRICS.
+
+    Attributes:
+        values: (4,) float64, NaN where undefined.
+        replicates: (R, 4) float64, likewise; the calibration error less its mean excess.
+        num_parts: (4,) int64, the parts in which a metric is defined.
+    """
+
+    values: Tensor
+    replicates: Tensor
+    num_parts: Tensor
+
+    def intervals(self, level: float) -> dict[str, Interval]:
+        """The percentile interval of every metric."""
+        if not 0 < level < 1:
+            raise ValueError(f"{level=} must lie in (0, 1)")
+        return {
+            name: _interval(float(value), column, int(parts), level)
+            for name, value, column, parts in zip(METRICS, self.values, self.replicates.T, self.num_parts, strict=True)
+        }
+
+
+def _draw(
+    probability: Tensor,
+    ranking: Tensor | None,
+    label: Tensor,
+    subject: Tensor,
+    fold: Tensor | None,
+    repeat: Tensor | None,
+    *,
+    num_replicates: int,
+    seed: int,
+) -> _Drawn:
+    """Score a sample and its replicates; which subjects are drawn depends on subjects, folds and seed alone."""
+    if num_replicates < 1:
+        raise ValueError(f"{num_replicates=} must be at least 1")
+    scored = [
+        _score(samples, num_replicates, np.random.default_rng(seed))
+        for samples in _parts(probability, probability if ranking is None else ranking, label, subject, fold, repeat)
+    ]
+    parts, drawn = (torch.cat(pieces) for pieces in zip(*scored, strict=True))
+    values, replicates = parts.nanmean(0), drawn.nanmean(0)
+    replicates[:, ERROR] -= replicates[:, ERROR].nanmean() - values[ERROR]
+    # A part of one subject never varies: its metric is known, the uncertainty of the mean is not.
+    replicates[:, (drawn.isnan().all(1) & ~parts.isnan()).any(0)] = math.nan
+    return _Drawn(values=values, replicates=replicates, num_parts=(~parts.isnan()).sum(0))
+
+
+def _parts(
+    probability: Tensor,
+    ranking: Tensor,
+    label: Tensor,
+    subject: Tensor,
+    fold: Tensor | None,
+    repeat: Tensor | None,
+) -> list[list["_Sample"]]:
+    """The rows as one list of folds for every repeat."""
+    columns = [subject if column is None else column for column in (subject, fold, repeat, ranking)]
+    for name, column in zip(("subject", "fold", "repeat", "ranking"), columns, strict=True):
+        if column.shape != label.shape:
+            raise ValueError(f"{name} has the shape {tuple(column.shape)}, label {tuple(label.shape)}")
+    nothing = torch.zeros_like(subject)
+    fold, repeat = (nothing if column is None else column.to(subject) for column in (fold, repeat))
+    samples: list[list[_Sample]] = []
+    for number in torch.unique(repeat) if len(repeat) else [0]:
+        again = [fold_rows & (repeat == number) for fold_rows in _members(fold)]
+        samples.append([_Sample.of(probability[rows], ranking[rows], label[rows], subject[rows]) for rows in again])
+    people = [[sample.names.tolist() for sample in folds] for folds in samples]
+    if any(names != people[0] for names in people):
+        raise ValueError("the repeats of a fold hold different subjects, so the same ones cannot be drawn in all")
+    return samples
+
+
+def _members(fold: Tensor) -> list[Tensor]:
+    """(N,) bool of every fold; one fold without a row where there is no row at all."""
+    return [fold == number for number in torch.unique(fold)] or [fold == 0]
+
+
+def _score(folds: list["_Sample"], num_replicates: int, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Metrics of K folds, (K, 4), and of their R replicates, (K, R, 4), NaN where there is one subject."""
+    values, replicates = [], []
+    for sample in folds:
+        values.append(sample.metrics(torch.ones(1, len(sample.label), dtype=torch.float64))[0])
+        drawn = torch.cat([sample.metrics(weight) for weight in sample.draw(num_replicates, generator)])
+        replicates.append(drawn if len(sample.names) >= MIN_SUBJECTS else torch.full_like(drawn, math.nan))
+    return torch.stack(values), torch.stack(replicates)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Sample:
-    """The rows by falling probability, with all that does not change from replicate to replicate.
+    """The rows by falling rank, with all that does not change from replicate to replicate.
 
     Attributes:
         label: (N,) float64, 0 or 1.
-        ends: (G,) int64, the last row of every distinct probability.
+        ends: (G,) int64, the last row of every distinct rank.
         squared_error: (N,) float64.
         gap: (N, K) float64, probability - label in the column of the row's calibration bin, 0 elsewhere.
         subject: (N,) int64 in [0, S).
-        num_subjects: S.
+        names: (S,) int64, the subjects themselves, rising.
     """
 
     label: Tensor
@@ -117,35 +269,35 @@ class _Sample:
     squared_error: Tensor
     gap: Tensor
     subject: Tensor
-    num_subjects: int
+    names: Tensor
 
     @classmethod
-    def of(cls, probability: Tensor, label: Tensor, subject: Tensor) -> "_Sample":
-        """Check and sort the rows; rows alike in all three columns are interchangeable."""
+    def of(cls, probability: Tensor, ranking: Tensor, label: Tensor, subject: Tensor) -> "_Sample":
+        """Check and sort the rows; rows alike in all four columns are interchangeable."""
         probability, label = functional.as_columns(probability, label)
-        if subject.shape != label.shape:
-            raise ValueError(f"subject has the shape {tuple(subject.shape)}, label {tuple(label.shape)}")
+        ranking = ranking.detach().to("cpu", torch.float64)
+        if bool(ranking.isnan().any()):
+            raise ValueError(f"{int(ranking.isnan().sum())} of {len(ranking)} entries of ranking are NaN")
         names, dense = np.unique(subject.cpu().numpy(), return_inverse=True)
-        order = torch.from_numpy(np.lexsort((dense, label.numpy(), -probability.numpy())))
+        order = torch.from_numpy(np.lexsort((dense, label.numpy(), -probability.numpy(), -ranking.numpy())))
         probability, label = probability[order], label[order]
         residual = probability - label
         bins = functional.equal_mass_bins(probability, NUM_BINS)
         return cls(
             label=label,
-            ends=functional.threshold_ends(probability),
+            ends=functional.threshold_ends(ranking[order]),
             squared_error=residual.square(),
             gap=one_hot(bins, NUM_BINS) * residual.unsqueeze(-1),
             subject=torch.from_numpy(dense)[order],
-            num_subjects=len(names),
+            names=torch.from_numpy(names),
         )
 
-    def draw(self, num_replicates: int, seed: int) -> Iterator[Tensor]:
+    def draw(self, num_replicates: int, generator: np.random.Generator) -> Iterator[Tensor]:
         """The (C, N) float64 weights of all replicates, C of them at a time."""
-        generator = np.random.default_rng(seed)
         chunk = max(1, CHUNK_ELEMENTS // max(len(self.label), 1))
         for start in range(0, num_replicates, chunk):
             num_drawn = min(chunk, num_replicates - start)
-            yield _draw_counts(generator, num_drawn, self.num_subjects)[:, self.subject]
+            yield _draw_counts(generator, num_drawn, len(self.names))[:, self.subject]
 
     def metrics(self, weight: Tensor) -> Tensor:
         """The metrics under (C, N) whole-numbered weights of the rows: (C, 4), in the order of METRICS."""
@@ -171,11 +323,11 @@ def _draw_counts(generator: np.random.Generator, num_replicates: int, num_subjec
     return torch.zeros(shape, dtype=torch.float64).scatter_add_(1, drawn, torch.ones(shape, dtype=torch.float64))
 
 
-def _interval(value: float, replicates: Tensor, level: float) -> Interval:
+def _interval(value: float, replicates: Tensor, num_parts: int, level: float) -> Interval:
     """The percentile interval of a metric from its (R,) replicates, NaN where undefined."""
     defined = replicates[~replicates.isnan()]
     low = high = float("nan")
     if not math.isnan(value) and 2 * len(defined) >= len(replicates):
         tail = (1 - level) / 2
         low, high = np.quantile(defined.numpy(), [tail, 1 - tail]).tolist()
-    return Interval(value=value, low=low, high=high, num_defined=len(defined))
+    return Interval(value=value, low=low, high=high, num_defined=len(defined), num_parts=num_parts)

@@ -15,6 +15,19 @@ LR_SCALE = "lr_scale"
 """Attribute of a parameter: its learning rate as a multiple of the model's; 1 where there is none."""
 
 
+@dataclass(kw_only=True)
+class EncoderConfig:
+    """What an encoder reads."""
+
+    components: int = 0
+    """Principal components of its train rows that a modality is reduced to before anything is learnt; 0 = none."""
+
+    def __post_init__(self) -> None:
+        """Refuse a negative number."""
+        if self.components < 0:
+            raise ValueError(f"model.encoder.components={self.components} must be at least 0 (0 = every column)")
+
+
 class ArrayEncoder(nn.Module):
     """A vector of a modality (a table or a frozen embedding) -> encoding (B, D).
 
@@ -24,16 +37,21 @@ class ArrayEncoder(nn.Module):
         width: floats a row.
         dim: D.
         dropout: inside the projection.
+        axes: (width, K) float, what the vector is projected on first; None reads every column.
     """
 
-    def __init__(self, width: int, dim: int, dropout: float) -> None:
+    axes: Tensor | None
+
+    def __init__(self, width: int, dim: int, dropout: float, axes: Tensor | None = None) -> None:
         super().__init__()
-        self.project = projection(width, dim, dropout)
+        self.register_buffer("axes", axes)
+        self.project = projection(width if axes is None else axes.shape[1], dim, dropout)
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, values: Tensor) -> Tensor:
         """(B, width) float -> (B, D) float."""
-        encoding: Tensor = self.norm(self.project(values))
+        reduced = values if self.axes is None else values @ self.axes
+        encoding: Tensor = self.norm(self.project(reduced))
         return encoding
 
 
@@ -110,20 +128,26 @@ class Encoders(nn.Module):
         modalities: M modalities; those that are no arrays are read by `items`.
         dim: D.
         dropout: inside the projections.
+        axes: modality -> (width, K) float, what its vectors are projected on first.
         items: modality name -> what reads its items.
     """
 
     def __init__(
-        self, modalities: Sequence[Modality], dim: int, dropout: float, items: Mapping[str, ItemParts] | None = None
+        self,
+        modalities: Sequence[Modality],
+        dim: int,
+        dropout: float,
+        axes: Mapping[str, Tensor] | None = None,
+        items: Mapping[str, ItemParts] | None = None,
     ) -> None:
         super().__init__()
-        parts = items or {}
+        parts, reduced = items or {}, axes or {}
         assert all(modality.kind in ARRAY_KINDS or modality.name in parts for modality in modalities)
         self.encoders = nn.ModuleDict(
             {
                 f"{modality.name}_encoder": ItemEncoder(parts[modality.name], modality.width, dim, dropout)
                 if modality.name in parts
-                else ArrayEncoder(modality.width, dim, dropout)
+                else ArrayEncoder(modality.width, dim, dropout, reduced.get(modality.name))
                 for modality in modalities
             }
         )

@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 
 MAX_PATTERNS = 16
 """Most patterns in a figure; the others are in results.json."""
+MAX_CURVES = 6
+"""Most panels of a reliability plot."""
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -87,22 +89,50 @@ def _interval(axes: Any, place: int, score: Mapping[str, Any] | None) -> None:
         axes.plot([score["low"], score["high"]], [place, place], color="tab:blue")
 
 
-def reliability_plot(curves: Mapping[str, tuple[Any, Any, Any]], title: str | None = None) -> Figure:
-    """Observed rate against mean probability.
+def reliability_plot(scores: Mapping[str, Mapping[str, Any]], task: str, title: str | None = None) -> Figure:
+    """Observed rate against mean probability, over all rows and for the most frequent patterns.
 
     Args:
-        curves: task -> (mean probability, observed rate, count) of each bin.
+        scores: what is compared, for example `before` and `after` the rectifier -> task -> {`all`, `patterns`}, masked.
+        task: the one to draw.
         title: what stands above the whole figure.
     """
-    figure = new_figure(4.0 * len(curves), 3.8)
-    figure.suptitle(title or "")
-    for axes, (task, (mean, rate, count)) in zip(
-        np.atleast_1d(figure.subplots(1, len(curves))), curves.items(), strict=True
-    ):
+    first = next(iter(scores.values()))[task]
+    names = [name for name, cell in {"all": first["all"], **first["patterns"]}.items() if cell["count"]][:MAX_CURVES]
+    figure = new_figure(2.6 * max(1, len(names)), 3.1)
+    figure.suptitle(": ".join(part for part in (title, task) if part), fontsize=10)
+    for axes, name in zip(np.atleast_1d(figure.subplots(1, max(1, len(names)))), names, strict=False):
         axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
-        axes.plot(mean, rate, "o-", color="tab:blue")
-        axes.set(title=task, xlim=(0, 1), ylim=(0, 1), xlabel="mean probability", ylabel="observed rate")
-        axes.set_title(f"{task} (n={int(sum(count))})", fontsize=10)
+        for label, tasks in scores.items():
+            cell = tasks[task]["all"] if name == "all" else tasks[task]["patterns"][name]
+            curve = cell["reliability"]
+            axes.plot(curve["mean_probability"], curve["observed_rate"], "o-", markersize=3, linewidth=1, label=label)
+        axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="mean probability")
+        axes.set_title(_with_count("all rows" if name == "all" else name, cell), fontsize=8)
+    figure.axes[0].set_ylabel("observed rate")
+    if len(scores) > 1:
+        figure.axes[0].legend(fontsize=7)
+    return figure
+
+
+def offset_plot(offsets: Mapping[str, Any], title: str | None = None) -> Figure:
+    """What the rectifier adds to the logits of each pattern, with its 95 % interval.
+
+    Args:
+        offsets: task -> {`strength`, `patterns`: pattern label -> {`tau`, `low`, `high`, `count`}}, masked.
+        title: what stands above the whole figure.
+    """
+    figure = new_figure(4.5 * len(offsets), 3.8)
+    figure.suptitle(title or "")
+    for axes, (task, table) in zip(np.atleast_1d(figure.subplots(1, len(offsets))), offsets.items(), strict=True):
+        named = dict(list(table["patterns"].items())[:MAX_PATTERNS])
+        for place, entry in enumerate(named.values()):
+            _interval(axes, place, {"value": entry["tau"], "low": entry["low"], "high": entry["high"]})
+        axes.axvline(0, color="0.7", linewidth=1)
+        axes.set_yticks(range(len(named)), [_with_count(name, entry) for name, entry in named.items()], fontsize=8)
+        axes.set_ylim(len(named) - 0.5, -0.5)
+        axes.set_title(f"{task} (strength {table['strength']:.2f})", fontsize=10)
+        axes.set_xlabel("offset τ on the logit scale, 95 % interval")
     return figure
 
 

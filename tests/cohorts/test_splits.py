@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from data_modules.cohorts.splits import SplitConfig, draw
+from data_modules.cohorts.splits import SplitConfig, calibration_half, draw
 from data_modules.vocabulary import SPLITS
 
 MANY = pl.Series([str(10_000_000 + number) for number in range(20_000)])
@@ -69,8 +69,96 @@ def test_a_split_of_size_zero_gets_nobody():
         ({"train": 0.9, "calibration": -0.15}, "must be at least 0"),
         ({"train": 0.0, "test": 0.75}, "cohort.split.train must be above 0"),
         ({"num_folds": 1}, "cohort.split.num_folds=1"),
+        ({"test_fold": 5}, "cohort.split.test_fold=5 is no fold: .* 0 to 4"),
+        ({"test_fold": -1}, "cohort.split.test_fold=-1"),
+        ({"crossfit_fold": 3, "num_folds": 3}, "cohort.split.crossfit_fold=3"),
+        ({"crossfit_fold": 0, "num_folds": 2}, "cohort.split.num_folds=2 must be at least 3"),
+        ({"crossfit_fold": 0, "test_fold": 1}, "set one of them"),
     ],
 )
 def test_fractions_and_folds_that_make_no_sense_are_refused_by_name(settings, message):
     with pytest.raises(ValueError, match=message):
         SplitConfig(**settings)
+
+
+def test_every_subject_is_test_in_exactly_one_fold_and_the_others_keep_their_proportions():
+    runs = [draw(MANY, SplitConfig(num_folds=4, test_fold=fold)) for fold in range(4)]
+    tested = [set(run.filter(split="test")["subject_id"]) for run in runs]
+    assert sum(map(len, tested)) == len(MANY)
+    assert set().union(*tested) == set(MANY)
+    assert all(run["fold"].equals(runs[0]["fold"]) for run in runs)
+    shares = dict(runs[2].filter(pl.col("split") != "test")["split"].value_counts(normalize=True).rows())
+    expected = {"train": 0.60 / 0.85, "calibration": 0.15 / 0.85, "val": 0.10 / 0.85}
+    assert shares == {split: pytest.approx(share, abs=0.012) for split, share in expected.items()}
+
+
+def test_a_held_out_fold_needs_no_test_fraction():
+    drawn = draw(MANY, SplitConfig(train=0.7, calibration=0.2, val=0.1, test=0.0, test_fold=1))
+    assert set(drawn["split"]) == set(SPLITS)
+    assert (drawn["split"] == "test").equals(drawn["fold"] == 1)
+
+
+@pytest.mark.parametrize("held", [{"test_fold": 1}, {"crossfit_fold": 2}])
+def test_what_is_held_out_depends_neither_on_the_order_nor_on_who_else_is_there(held):
+    config = SplitConfig(**held)
+    together = table(draw(MANY, config))
+    for subjects in (MANY[:300].reverse(), MANY[::7].sample(fraction=1, shuffle=True, seed=1)):
+        alone = draw(subjects, config)
+        assert table(alone) == {subject: together[subject] for subject in subjects}
+
+
+def test_cross_fitting_rotates_the_folds_of_train_and_calibration_and_leaves_val_and_test():
+    plain = draw(MANY, SplitConfig(num_folds=5))
+    fitted = plain["split"].is_in(["train", "calibration"])
+    for fold in range(5):
+        drawn = draw(MANY, SplitConfig(num_folds=5, crossfit_fold=fold))
+        assert drawn["fold"].equals(plain["fold"])
+        assert drawn.filter(~fitted).equals(plain.filter(~fitted))
+        held = drawn.filter(fitted & drawn["fold"].is_in([fold, (fold + 1) % 5]))
+        assert set(held["split"]) == {"calibration"}
+        assert set(drawn.filter(fitted & ~drawn["fold"].is_in([fold, (fold + 1) % 5]))["split"]) == {"train"}
+
+
+def halves(drawn, salt="mmnar", crossfit_fold=None):
+    rows = drawn.with_row_index("row_id")
+    ids = {half: calibration_half(rows, half, salt, crossfit_fold) for half in ("A", "B")}
+    return {half: set(rows["subject_id"].gather(found)) for half, found in ids.items()}, rows
+
+
+def test_a_model_never_trains_on_the_fold_of_its_rectifier_nor_takes_the_first_rectifier_from_it():
+    for fold in range(5):
+        drawn = draw(MANY, SplitConfig(crossfit_fold=fold))
+        half, rows = halves(drawn, crossfit_fold=fold)
+        assert set(rows.filter(split="calibration", fold=fold)["subject_id"]) == half["B"]
+        assert set(rows.filter(split="calibration", fold=(fold + 1) % 5)["subject_id"]) == half["A"]
+        assert not half["B"] & (half["A"] | set(rows.filter(split="train")["subject_id"]))
+    every = [halves(draw(MANY, SplitConfig(crossfit_fold=fold)), crossfit_fold=fold)[0]["B"] for fold in range(5)]
+    fitted = draw(MANY, SplitConfig()).filter(pl.col("split").is_in(["train", "calibration"]))
+    assert sorted(name for half in every for name in half) == sorted(fitted["subject_id"])
+
+
+def test_the_halves_of_calibration_are_even_disjoint_and_do_not_depend_on_the_order():
+    drawn = draw(MANY, SplitConfig())
+    half, rows = halves(drawn)
+    assert not half["A"] & half["B"]
+    assert half["A"] | half["B"] == set(rows.filter(split="calibration")["subject_id"])
+    assert len(half["B"]) / len(half["A"] | half["B"]) == pytest.approx(0.5, abs=0.03)
+    assert halves(drawn.sample(fraction=1, shuffle=True, seed=3))[0] == half
+    assert halves(drawn, salt="other")[0] != half
+
+
+def test_the_rows_of_a_subject_are_in_one_half_together():
+    drawn = draw(MANY[:400], SplitConfig())
+    repeated = pl.concat([drawn, drawn.reverse(), drawn])
+    half, rows = halves(repeated)
+    assert not half["A"] & half["B"]
+    ids = calibration_half(rows, "A", "mmnar", None)
+    assert ids.is_sorted()
+    assert len(ids) == 3 * len(half["A"])
+
+
+def test_folds_that_were_given_take_the_place_of_the_draw():
+    given = pl.DataFrame({"subject_id": MANY[:90], "fold": [number % 3 for number in range(90)]})
+    drawn = draw(MANY[:90], SplitConfig(num_folds=3, test_fold=2), given)
+    assert drawn["fold"].to_list() == given["fold"].to_list()
+    assert (drawn["split"] == "test").equals(drawn["fold"] == 2)

@@ -6,7 +6,7 @@ import torch
 from sklearn import metrics as sklearn_metrics
 
 from mmnar_lightning.metrics import functional, intervals
-from mmnar_lightning.metrics.intervals import bootstrap_intervals
+from mmnar_lightning.metrics.intervals import bootstrap_intervals, paired_difference
 
 
 def clustered(num_subjects, rows_each, seed, shift=1.0):
@@ -93,7 +93,9 @@ def test_depends_on_rows_and_seed_only(monkeypatch, levels):
 
 def test_chunks_bound_the_memory():
     data = mixed(seed=4, levels=10)
-    largest = max(weight.numel() for weight in intervals._Sample.of(*data).draw(20_000, seed=0))
+    largest = max(
+        weight.numel() for weight in intervals._Sample.of(data[0], *data).draw(20_000, np.random.default_rng(0))
+    )
     assert largest <= intervals.CHUNK_ELEMENTS
 
 
@@ -174,3 +176,180 @@ def test_the_interval_of_the_calibration_error_holds_its_value():
         error = bootstrap_intervals(probability, label, torch.arange(100), num_replicates=200)["calibration_error"]
         outside += not error.low <= error.value <= error.high
     assert outside <= 2
+
+
+def in_folds(seed, repeats):
+    """Repeats of the same rows: subjects of unequal size in three folds of unequal size, other scores each time."""
+    generator = np.random.default_rng(seed)
+    subject, label = np.sort(generator.integers(40, size=160)), generator.integers(2, size=160)
+    fold = np.digitize(subject, [8, 22])
+    scores = [np.clip(generator.normal(0.4 + 0.2 * label, 0.25), 0, 1) for _ in range(repeats)]
+    columns = [np.concatenate(scores), *(np.tile(column, repeats) for column in (label, subject, fold))]
+    return [torch.from_numpy(column) for column in (*columns, np.repeat(np.arange(repeats), 160))]
+
+
+def slow_averages(data, num_replicates, seed):
+    """Every repeat draws the same subjects, fold after fold; literal rows scored by scikit-learn, then averaged."""
+    probability, label, subject, fold, repeat = data
+    parts = []
+    for again in repeat.unique():
+        generator = np.random.default_rng(seed)
+        for number in fold.unique():
+            rows = (repeat == again) & (fold == number)
+            names, dense = np.unique(subject[rows].numpy(), return_inverse=True)
+            counts = intervals._draw_counts(generator, num_replicates, len(names)).long().numpy()
+            drawn = [np.repeat(np.arange(int(rows.sum())), count[dense]) for count in counts]
+            score, truth = probability[rows].numpy(), label[rows].numpy()
+            parts.append([sklearn_metrics.roc_auc_score(truth[chosen], score[chosen]) for chosen in drawn])
+    return np.mean(parts, axis=0)
+
+
+@pytest.mark.parametrize("repeats", [1, 3])
+def test_averages_over_folds_and_repeats_equal_a_slow_loop(repeats):
+    data = in_folds(seed=1, repeats=repeats)
+    probability, label, _, fold, repeat = data
+    ours = bootstrap_intervals(*data[:3], fold=fold, repeat=repeat, num_replicates=150, seed=4, level=0.9)["auroc"]
+    expected = slow_averages(data, num_replicates=150, seed=4)
+    assert (ours.low, ours.high) == pytest.approx(tuple(np.quantile(expected, [0.05, 0.95])), abs=1e-12)
+    parts = [(fold == number) & (repeat == again) for number in range(3) for again in range(repeats)]
+    values = [functional.auroc(probability[part], label[part]) for part in parts]
+    assert ours.value == pytest.approx(np.mean(values))
+    assert (ours.num_parts, ours.num_defined) == (3 * repeats, 150)
+
+
+def test_one_fold_is_the_whole_and_a_repeat_of_the_same_scores_changes_nothing():
+    probability, label, subject = mixed(seed=3, levels=10)
+    plain = bootstrap_intervals(probability, label, subject, num_replicates=50)
+    same = torch.full((150,), 4)
+    assert bootstrap_intervals(probability, label, subject, fold=same, repeat=same, num_replicates=50) == plain
+    twice = [torch.cat([column, column]) for column in (probability, label, subject)]
+    repeat = torch.arange(300) // 150
+    again = bootstrap_intervals(*twice, repeat=repeat, num_replicates=50)
+    for name, interval in plain.items():
+        assert again[name].num_parts == 2
+        assert (again[name].value, again[name].low, again[name].high) == pytest.approx(
+            (interval.value, interval.low, interval.high), abs=1e-12
+        )
+
+
+def test_folds_and_repeats_do_not_depend_on_the_order_of_the_rows():
+    data = in_folds(seed=2, repeats=2)
+    order = torch.randperm(len(data[0]), generator=torch.Generator().manual_seed(1))
+    first, again = (
+        bootstrap_intervals(*rows[:3], fold=rows[3], repeat=rows[4], num_replicates=50)
+        for rows in (data, [column[order] for column in data])
+    )
+    assert again == first
+
+
+def test_a_fold_with_one_class_is_left_out_of_the_mean_and_counted():
+    probability, label, subject, fold, _ = in_folds(seed=5, repeats=1)
+    label = label.where(fold != 1, 0)
+    ours = bootstrap_intervals(probability, label, subject, fold=fold, num_replicates=60)
+    kept = [functional.auroc(probability[fold == number], label[fold == number]) for number in (0, 2)]
+    assert ours["auroc"].value == pytest.approx(np.mean(kept))
+    assert (ours["auroc"].num_parts, ours["brier"].num_parts) == (2, 3)
+    assert ours["auroc"].low < ours["auroc"].value < ours["auroc"].high
+
+
+def test_a_fold_of_one_subject_has_a_value_and_takes_the_interval_away():
+    probability, label, subject, fold, _ = in_folds(seed=6, repeats=1)
+    label = label.where(fold != 0, 1)  # its AUROC is undefined, its Brier score is not
+    subject = subject.where(fold != 0, 0)
+    ours = bootstrap_intervals(probability, label, subject, fold=fold, num_replicates=60)
+    assert not math.isnan(ours["brier"].value)
+    assert math.isnan(ours["brier"].low)
+    assert ours["auroc"].low < ours["auroc"].high
+
+
+def test_refuses_repeats_of_other_subjects():
+    data = in_folds(seed=7, repeats=2)
+    data[2][0] += 1000
+    with pytest.raises(ValueError, match="hold different subjects"):
+        bootstrap_intervals(*data[:3], fold=data[3], repeat=data[4], num_replicates=5)
+    with pytest.raises(ValueError, match="fold has the shape"):
+        bootstrap_intervals(*data[:3], fold=data[3][:5], num_replicates=5)
+
+
+def rivals(seed, levels=10**9):
+    """Two methods that see the same signal, each with a little noise of its own."""
+    probability, label, subject = mixed(seed, levels=10**9)
+    noise = np.random.default_rng(seed + 100).normal(size=(2, 150)) * 0.05
+    first, second = (
+        torch.from_numpy(np.round(np.clip(probability.numpy() + part, 0, 1) * levels) / levels) for part in noise
+    )
+    return first, second, label, subject
+
+
+@pytest.mark.parametrize("levels", [4, 10**9])
+def test_a_paired_difference_equals_a_slow_loop_over_the_same_replicated_rows(levels):
+    first, second, label, subject = rivals(7, levels)
+    expected = np.array(list(slow_replicates(first, label, subject, num_replicates=200, seed=5)))
+    expected -= np.array(list(slow_replicates(second, label, subject, num_replicates=200, seed=5)))
+    error = intervals.METRICS.index("calibration_error")
+    value = functional.calibration_error(first, label, 15) - functional.calibration_error(second, label, 15)
+    expected[:, error] -= expected[:, error].mean() - value
+    ours = paired_difference(first, second, label, subject, num_replicates=200, seed=5, level=0.9)
+    assert ours["calibration_error"].value == pytest.approx(value)
+    scores = [sklearn_metrics.roc_auc_score(label, column) for column in (first, second)]
+    assert ours["auroc"].value == pytest.approx(scores[0] - scores[1])
+    for column, name in enumerate(intervals.METRICS):
+        low, high = np.quantile(expected[:, column], [0.05, 0.95])
+        assert (ours[name].low, ours[name].high) == pytest.approx((low, high), abs=1e-12)
+        assert ours[name].num_defined == 200
+
+
+def test_the_pair_is_much_tighter_than_two_separate_intervals_where_scores_go_together():
+    first, second, label, subject = rivals(8)
+    pair = paired_difference(first, second, label, subject, num_replicates=400)
+    alone = [bootstrap_intervals(column, label, subject, num_replicates=400) for column in (first, second)]
+    for name in ("auroc", "average_precision", "brier"):
+        separate = math.hypot(*(entry[name].high - entry[name].low for entry in alone))
+        assert pair[name].high - pair[name].low < 0.5 * separate, name
+
+
+def test_a_paired_difference_turns_its_sign_with_the_order_and_draws_within_folds():
+    first, second, label, subject = rivals(9)
+    folds = {"fold": subject % 3, "repeat": torch.zeros(150, dtype=torch.int64)}
+    there = paired_difference(first, second, label, subject, num_replicates=100, **folds)
+    back = paired_difference(second, first, label, subject, num_replicates=100, **folds)
+    alone = [bootstrap_intervals(column, label, subject, num_replicates=100, **folds) for column in (first, second)]
+    for name, interval in there.items():
+        assert (interval.low, interval.high) == pytest.approx((-back[name].high, -back[name].low))
+        assert interval.value == pytest.approx(alone[0][name].value - alone[1][name].value)
+        assert interval.num_parts == 3
+
+
+def test_a_ranking_orders_the_rows_and_leaves_brier_and_calibration_to_the_probability():
+    probability, label, subject = mixed(seed=10, levels=10**9)
+    ranking = 3 * probability - 1  # the same order, and most of it lost once clipped
+    clipped = ranking.clamp(0, 1)
+    ranked = bootstrap_intervals(clipped, label, subject, ranking=ranking, num_replicates=100)
+    whole = bootstrap_intervals(probability, label, subject, num_replicates=100)
+    lost = bootstrap_intervals(clipped, label, subject, num_replicates=100)
+    for name in ("auroc", "average_precision"):
+        assert vars(ranked[name]) == pytest.approx(vars(whole[name]), abs=1e-12)
+        assert ranked[name].value > lost[name].value
+    for name in ("brier", "calibration_error"):
+        assert vars(ranked[name]) == pytest.approx(vars(lost[name]), abs=1e-12)
+
+
+def test_a_paired_difference_ranks_each_method_by_its_own_ranking():
+    first, second, label, subject = rivals(11)
+    both = {"first_ranking": first, "second_ranking": second}
+    ours = paired_difference(first.round(), second.round(), label, subject, num_replicates=100, **both)
+    whole = paired_difference(first, second, label, subject, num_replicates=100)
+    assert vars(ours["auroc"]) == pytest.approx(vars(whole["auroc"]), abs=1e-12)
+    assert ours["brier"] != whole["brier"]
+
+
+def test_rankings_that_order_nothing_are_refused():
+    probability, label, subject = mixed(seed=0, levels=5)
+    with pytest.raises(ValueError, match="ranking has the shape"):
+        bootstrap_intervals(probability, label, subject, ranking=probability[:3])
+    with pytest.raises(ValueError, match="1 of 150 entries of ranking are NaN"):
+        bootstrap_intervals(
+            probability, label, subject, ranking=probability.clone().index_fill(0, label[:1] * 0, torch.nan)
+        )
+    with pytest.raises(ValueError, match="subject has the shape"):
+        paired_difference(probability, probability, label, subject[:3])

@@ -41,3 +41,16 @@ def test_there_is_one_head_a_task_and_they_share_nothing_but_the_norm():
     logits[:, 1].sum().backward()
     taught = {name.split(".")[1] for name, value in heads.named_parameters() if bool(value.grad.any())}
     assert taught == {"weight", "bias", "1"}
+
+
+def test_an_encoder_of_components_sees_a_vector_along_its_axes_alone():
+    torch.manual_seed(0)
+    axes = torch.linalg.qr(torch.randn(6, 2)).Q
+    encoder = ArrayEncoder(6, 8, 0.0, axes)
+    values = torch.randn(5, 6)
+    beside = torch.randn(5, 6)
+    beside = beside - beside @ axes @ axes.T
+    torch.testing.assert_close(encoder(values), encoder(values + beside), rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(encoder(values), encoder(values + axes[:, 0]))
+    assert "axes" in encoder.state_dict()
+    assert "axes" not in dict(encoder.named_parameters())

@@ -1,0 +1,161 @@
+"""What the scored test rows of a run become: predictions.parquet, results.json, figures, tables on screen."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from data_modules import stage
+from data_modules.datamodule import CohortDataModule
+from mmnar_lightning import folders, results
+from mmnar_lightning.config import ExperimentConfig
+from mmnar_lightning.console import say, warn
+from mmnar_lightning.metrics.intervals import METRICS
+from mmnar_lightning.rectification import Rectification
+from mmnar_lightning.report import figures
+from mmnar_lightning.report.tables import show_rectifier, show_results
+
+SCORED = {"tasks": "before the rectifier", "rectified": "after the rectifier"}
+"""Key of results.json -> what its scores are of."""
+
+
+def is_done(folder: Path) -> bool:
+    """Whether a run was evaluated; the test split is read once."""
+    return (folder / folders.RESULTS).is_file()
+
+
+def show_again(folder: Path, config: ExperimentConfig) -> None:
+    """Show the results of a run that was evaluated before."""
+    say(f"{folder} was evaluated before; the test split is read once")
+    show(stage.read_json(folder / folders.RESULTS), config)
+
+
+def write(
+    config: ExperimentConfig,
+    datamodule: CohortDataModule,
+    folder: Path,
+    rows: Mapping[str, Tensor],
+    fitted: Mapping[str, Any],
+    rectified: Rectification | None = None,
+    target: Mapping[str, Any] | None = None,
+) -> None:
+    """Score the test rows, whoever predicted them, and write and show what comes of it.
+
+    Args:
+        config: of the run.
+        datamodule: opened.
+        folder: of the run.
+        rows: see `leave`.
+        fitted: see `leave`.
+        rectified: see `leave`.
+        target: what was found on the test rows of another cohort; None without.
+    """
+    content = leave(config, datamodule, folder, rows, fitted, rectified)
+    if target is not None:
+        content["target"] = dict(target)
+    stage.write_json(folder / folders.RESULTS, content)
+    show(content, config)
+
+
+def leave(
+    config: ExperimentConfig,
+    datamodule: CohortDataModule,
+    folder: Path,
+    rows: Mapping[str, Tensor],
+    fitted: Mapping[str, Any],
+    rectified: Rectification | None = None,
+) -> dict[str, Any]:
+    """Score test rows, write predictions and figures, and give what results.json is to say.
+
+    Args:
+        config: of the run.
+        datamodule: opened.
+        folder: of the run.
+        rows: what `PatternMetric.rows` gives: `row_id`, `pattern` (N,), `probability`, `label`, `label_mask` (N, T).
+        fitted: what made the predictions, for example the epoch and step of a checkpoint.
+        rectified: the same rows after the rectifier; None where there is none.
+    """
+    tasks, num_modalities = datamodule.tasks, len(datamodule.modalities)
+    subject = datamodule.arrays.subject[rows["row_id"]]
+    after = rectified.rows["probability"] if rectified else None
+    table = results.predictions(rows, datamodule.cohort, tasks, num_modalities, after)
+    table.write_parquet(folder / folders.PREDICTIONS)
+    scores = {
+        name: results.score(
+            scored,
+            subject,
+            tasks,
+            datamodule.patterns,
+            num_modalities,
+            num_replicates=config.evaluation.num_replicates,
+            seed=config.seed,
+        )
+        for name, scored in {"tasks": rows, **({"rectified": rectified.rows} if rectified else {})}.items()
+    }
+    content = {
+        "experiment": config.experiment,
+        "run_id": folders.run_id(folder),
+        "seed": config.seed,
+        "dataset": config.dataset,
+        "simulated": datamodule.manifest["simulated"],
+        "cohort": datamodule.manifest["fingerprint"],
+        "versions": datamodule.manifest["versions"],
+        "modalities": [modality.name for modality in datamodule.modalities],
+        "dropped": [*datamodule.manifest["dropped"], *datamodule.left_out],
+        "checkpoint": dict(fitted),
+        "split": {"name": "test", "rows": len(subject), "subjects": len(torch.unique(subject))},
+        "intervals": {"level": 0.95, "num_replicates": config.evaluation.num_replicates, "clusters": "subjects"},
+        **scores,
+    }
+    if rectified:
+        content |= {
+            "rectifier": rectified.table,
+            "mean_risk": rectified.mean_risk,
+            "unseen_pattern_rows": rectified.unseen,
+        }
+    draw(config, scores, folder / "figures", rectified.table if rectified else None)
+    return content
+
+
+def show(content: Mapping[str, Any], config: ExperimentConfig) -> None:
+    """Show the scores of a run, and what the rectifier does to them.
+
+    Args:
+        content: of results.json.
+        config: of the run.
+    """
+    show_results(content["tasks"], config.privacy.min_count, config.simulated)
+    if "rectifier" in content:
+        show_rectifier(content, config.privacy.min_count)
+    if "target" in content:
+        target = content["target"]
+        say(f"target: {target['dataset']}, cohort {target['cohort']}")
+        show(target, config)
+        unseen, patterns = target["unseen_pattern_rows"], len(target["unseen_patterns"])
+        if unseen:
+            warn(f"target: {unseen} of {target['split']['rows']} rows have one of {patterns} patterns never trained on")
+
+
+def draw(
+    config: ExperimentConfig, scores: Mapping[str, Any], folder: Path, offsets: Mapping[str, Any] | None = None
+) -> None:
+    """Draw every metric with its intervals, reliability curves, and what the rectifier adds.
+
+    Args:
+        config: of the run.
+        scores: `tasks` and, where there is a rectifier, `rectified` of results.json.
+        folder: to write the figures into.
+        offsets: `rectifier` of results.json; None draws none.
+    """
+    masked = {name: results.mask_cells(cells, config.privacy.min_count) for name, cells in scores.items()}
+    named = {SCORED[name]: cells for name, cells in masked.items()}
+    title = "simulated data" if config.simulated else None
+    for metric in METRICS:
+        figures.save(figures.interval_plot(masked["tasks"], metric, title), folder / f"{metric}.png")
+    for task in masked["tasks"]:
+        figures.save(figures.reliability_plot(named, task, title), folder / f"reliability_{task}.png")
+    if offsets is not None:
+        shown = results.mask_offsets(offsets, config.privacy.min_count)
+        figures.save(figures.offset_plot(shown, title), folder / "rectifier.png")

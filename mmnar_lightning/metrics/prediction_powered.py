@@ -1,0 +1,75 @@
+"""The mean risk of rows without labels, from predictions that other rows correct (prediction-powered inference)."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+Z = 1.959963984540054
+"""Standard normal quantile of a 95 % interval."""
+MIN_LABELLED = 30
+"""Fewest labelled rows for an estimate."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanRisk:
+    """A prediction-powered mean with its 95 % interval.
+
+    Attributes:
+        value, low, high: in [0, 1]; None with fewer than `MIN_LABELLED` labelled rows, or no other row.
+        count: rows whose labels are not used.
+        labelled: rows whose labels correct the predictions.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    count: int
+    labelled: int
+
+
+def mean_risk(
+    probability: Tensor,
+    subject: Tensor,
+    labelled_probability: Tensor,
+    label: Tensor,
+    labelled_subject: Tensor,
+) -> MeanRisk:
+    """Mean probability of some rows, less the mean error of the probabilities of labelled rows.
+
+    Variances are clustered by subject. Source: Angelopoulos et al., Science 382, 2023.
+
+    Args:
+        probability: (N,) in [0, 1].
+        subject: (N,) int64.
+        labelled_probability: (L,) in [0, 1], of the same model.
+        label: (L,) 0 or 1, known.
+        labelled_subject: (L,) int64, other subjects.
+
+    >>> import torch
+    >>> rows, people = torch.full((50,), 0.5), torch.arange(50)
+    >>> found = mean_risk(rows, people, rows, (people < 20).float(), people)
+    >>> round(found.value, 3), found.count, found.labelled
+    (0.4, 50, 50)
+    """
+    count, labelled = len(probability), len(label)
+    if labelled < MIN_LABELLED or not count:
+        return MeanRisk(value=None, low=None, high=None, count=count, labelled=labelled)
+    mean, variance = _clustered_mean(probability, subject)
+    error, error_variance = _clustered_mean(labelled_probability.double() - label.double(), labelled_subject)
+    value, half_width = mean - error, Z * math.sqrt(variance + error_variance)
+    ends = (value, value - half_width, value + half_width)
+    clamped = [min(max(end, 0.0), 1.0) for end in ends]
+    return MeanRisk(value=clamped[0], low=clamped[1], high=clamped[2], count=count, labelled=labelled)
+
+
+def _clustered_mean(values: Tensor, subject: Tensor) -> tuple[float, float]:
+    """Mean over rows, and its variance when whole subjects are drawn."""
+    numbers = values.double().cpu().numpy()
+    _, member = np.unique(subject.cpu().numpy(), return_inverse=True)
+    mean = float(numbers.mean())
+    by_subject = np.bincount(member, numbers - mean)
+    clusters = len(by_subject)
+    correction = clusters / max(clusters - 1, 1)
+    return mean, float(correction * (by_subject**2).sum() / len(numbers) ** 2)

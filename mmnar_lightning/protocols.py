@@ -1,0 +1,263 @@
+"""Protocols of several ordinary runs (docs/protocols.md): a parent folder with one run a seed and fold, gathered."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from lightning.pytorch.utilities import rank_zero_only
+
+from data_modules import patterns, stage
+from data_modules.build import COHORT
+from data_modules.cohorts.labels import OneClassWarning, check_classes, has_both_classes
+from mmnar_lightning import build, evaluation, folders, pooling, results, runs
+from mmnar_lightning.config import ConfigError, EvaluationConfig, ExperimentConfig
+from mmnar_lightning.console import say, warn
+from mmnar_lightning.pooling import SCORES
+from mmnar_lightning.report.tables import show_parts, show_results
+from mmnar_lightning.unread import refuse_unread
+
+Child = dict[str, Any]
+"""`name`, `seed`, and `fold`, which is None where there are no folds."""
+
+
+def train(config: ExperimentConfig) -> Path:
+    """One ordinary run, or all runs of a protocol and what they give together; returns the folder."""
+    protocol = protocol_of(config)
+    return runs.train(config) if protocol is None else train_all(config, protocol)
+
+
+def train_all(config: ExperimentConfig, protocol: str) -> Path:
+    """Train and gather all runs of a protocol, leaving out those that are finished; returns the parent's folder."""
+    refuse_unread(config)
+    if protocol == "crossfit" and build.is_fitted_at_once(config):
+        raise ConfigError(f"rectifier.fit=crossfit: {config.rival.name} has no rectifier; use rectifier.fit=none")
+    children = plan(config, protocol)
+    cohorts = _build_cohorts(config, protocol, children)
+    parent = _open_parent(config, protocol, children)
+    for number, child in enumerate(children, start=1):
+        folder = parent / child["name"]
+        if _is_finished(folder, config):
+            _check_cohort(folder, cohorts[child["fold"]])
+            continue
+        say(f"run {number} of {len(children)}: {folder}")
+        _run(child_config(config, protocol, child), folder)
+    _finish(parent, config, protocol, children)
+    return parent
+
+
+def evaluate(config: ExperimentConfig) -> Path:
+    """Read the test split with the best checkpoint of a run, or of every run of a parent, which are then gathered."""
+    parent = Path(config.run)
+    if not config.run or not (parent / folders.CHILDREN).is_file():
+        return runs.evaluate(config)
+    planned = stage.read_json(parent / folders.CHILDREN)
+    for child in planned["children"]:
+        runs.evaluate(replace(config, run=str(parent / child["name"]), evaluation=_of_one_run(config)))
+        _end_logging(config)
+    settings = replace(folders.settings_of(parent, config), evaluate=True)
+    _finish(parent, settings, planned["protocol"], planned["children"])
+    return parent
+
+
+def protocol_of(config: ExperimentConfig) -> str | None:
+    """`kfold`, `crossfit` or `seeds`; None for one ordinary run."""
+    if config.evaluation.protocol == "kfold":
+        return "kfold"
+    if config.rectifier.fit == "crossfit" and config.cohort.split.crossfit_fold is None:
+        return "crossfit"
+    return "seeds" if config.evaluation.num_seeds > 1 else None
+
+
+def plan(config: ExperimentConfig, protocol: str) -> list[Child]:
+    """The runs of a protocol, seed by seed."""
+    folds = [None] if protocol == "seeds" else range(config.cohort.split.num_folds)
+    return [
+        {"name": f"seed{seed}" if fold is None else f"seed{seed}-fold{fold}", "seed": seed, "fold": fold}
+        for seed in range(config.seed, config.seed + config.evaluation.num_seeds)
+        for fold in folds
+    ]
+
+
+def child_config(config: ExperimentConfig, protocol: str, child: Child) -> ExperimentConfig:
+    """The settings of one run: an ordinary one, which can be run alone and anywhere."""
+    held = {"kfold": {"test_fold": child["fold"]}, "crossfit": {"crossfit_fold": child["fold"]}}.get(protocol, {})
+    return replace(
+        config,
+        seed=child["seed"],
+        resume="",
+        cohort=replace(config.cohort, split=replace(config.cohort.split, **held)),
+        evaluation=_of_one_run(config),
+    )
+
+
+def _of_one_run(config: ExperimentConfig) -> EvaluationConfig:
+    return replace(config.evaluation, protocol="split", num_seeds=1)
+
+
+def _open_parent(config: ExperimentConfig, protocol: str, children: Sequence[Child]) -> Path:
+    launched = folders.parent_of_launched()
+    if launched is not None:
+        return launched
+    parent = folders.run_to_resume(config, folders.CHILDREN) if config.resume else folders.new_run(config)
+    folders.forget_run()
+    stage.write_json(parent / folders.CHILDREN, {"protocol": protocol, "children": list(children)})
+    return parent
+
+
+def _run(config: ExperimentConfig, folder: Path) -> None:
+    begun = (folder / folders.LAST).is_file()
+    with folders.child_run(folder):
+        runs.train(replace(config, resume=str(folder)) if begun else config)
+    _end_logging(config)
+
+
+def _is_finished(folder: Path, config: ExperimentConfig) -> bool:
+    return (folder / folders.DONE).is_file() and (evaluation.is_done(folder) or not config.evaluate)
+
+
+def _end_logging(config: ExperimentConfig) -> None:
+    """End the W&B run of this process, or the next child would log into it."""
+    if config.wandb.enabled:
+        import wandb
+
+        wandb.finish()
+
+
+def _check_cohort(folder: Path, fingerprint: str) -> None:
+    """Refuse to gather a finished run of other files beside runs of these."""
+    path = folder / folders.RESULTS
+    found = stage.read_json(path)["cohort"] if path.is_file() else fingerprint
+    if found != fingerprint:
+        raise ConfigError(
+            f"{folder} was trained on the cohort {found}, but its fold is {fingerprint} now; name the release, or the "
+            "cohort folder, that the finished runs were trained on, as it was then"
+        )
+
+
+def _build_cohorts(config: ExperimentConfig, protocol: str, children: Sequence[Child]) -> dict[int | None, str]:
+    """Build the cohorts of all folds, and refuse what some run would refuse, before hours are spent on the others.
+
+    Returns:
+        Fold -> fingerprint of its cohort.
+
+    Raises:
+        ConfigError: for a fold that holds nobody, or that leaves nothing to learn or to choose a checkpoint by.
+    """
+    lacking: dict[str, list[int]] = {}
+    fingerprints: dict[int | None, str] = {}
+    for child in children:
+        if child["fold"] in fingerprints:
+            continue
+        folder = build.build_datamodule(child_config(config, protocol, child)).build()
+        manifest = stage.read_json(folder / stage.MANIFEST)
+        fingerprints[child["fold"]] = manifest["fingerprint"]
+        if child["fold"] is None:
+            continue
+        _check_fold(pl.read_parquet(folder / COHORT, columns=["split", "fold"]), manifest, child["fold"], protocol)
+        for task in manifest["tasks"]:
+            if not has_both_classes(manifest["prevalence"][task].get("test")):
+                lacking.setdefault(task, []).append(child["fold"])
+    for task, folds in lacking.items() if protocol == "kfold" else ():
+        listed = ", ".join(map(str, folds))
+        warn(f"{task}: fold {listed} lacks positives or negatives; the mean AUROC leaves it out")
+    return fingerprints
+
+
+def _check_fold(cohort: pl.DataFrame, manifest: dict[str, Any], fold: int, protocol: str) -> None:
+    held = cohort.filter(pl.col("fold") == fold, pl.col("split") == ("test" if protocol == "kfold" else "calibration"))
+    if held.is_empty():
+        num_folds = manifest["config"]["split"]["num_folds"]
+        raise ConfigError(
+            f"fold {fold} holds nobody: cohort.split.num_folds={num_folds} is too many for "
+            f"{manifest['subjects']} subjects, or for their hospitals; lower it"
+        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", OneClassWarning)  # each run says its own
+            check_classes(manifest["prevalence"])
+    except ValueError as error:
+        raise ConfigError(f"fold {fold}: {error}, or fewer folds") from None
+
+
+@rank_zero_only
+def _finish(parent: Path, config: ExperimentConfig, protocol: str, children: Sequence[Child]) -> None:
+    """Gather the runs unless their test rows are not to be read, and mark the parent as done."""
+    if config.evaluate:
+        gather(parent, config, protocol, children)
+    else:
+        say(f"test rows are not read; `mmnar evaluate run={parent}` reads and gathers them")
+    (parent / folders.DONE).touch()
+    say(f"run: {parent}")
+
+
+def gather(parent: Path, config: ExperimentConfig, protocol: str, children: Sequence[Child]) -> None:
+    """Write predictions.parquet, results.json and figures of all runs together, and show the results."""
+    left = [stage.read_json(parent / child["name"] / folders.RESULTS) for child in children]
+    frames = [pl.read_parquet(parent / child["name"] / folders.PREDICTIONS) for child in children]
+    pooled = pooling.pool(children, frames)
+    if protocol == "crossfit":
+        pooled = pooling.average_folds(pooled)
+    pooling.require_once(pooled)
+    pooled.write_parquet(parent / folders.PREDICTIONS)
+    scored = _score(pooled, config, protocol, left[0]["tasks"])
+    first = pooled.filter(pl.col("seed") == children[0]["seed"])  # each row once, so that counts are of rows
+    evaluation.draw(config, scored, parent / "figures")
+    content = _content(parent, config, protocol, children, left, first)
+    stage.write_json(parent / folders.RESULTS, {**content, **scored})
+    num_parts = len(pooled.select("seed", "fold").unique()) if protocol == "kfold" else pooled["seed"].n_unique()
+    for name, cells in scored.items():
+        say(f"{len(children)} runs ({protocol}), {evaluation.SCORED[name]}")
+        show_results(cells, config.privacy.min_count, config.simulated)
+        show_parts(cells, config.privacy.min_count, num_parts)
+
+
+def _score(
+    pooled: pl.DataFrame, config: ExperimentConfig, protocol: str, listed: dict[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """Score the logits before and, where they are, after the rectifier."""
+    tasks = list(listed)
+    labels = list(listed[tasks[0]]["patterns"])
+    subject = pooling.tensor(pooled["subject_id"].rank("dense").cast(pl.Int64))
+    there = {key: scores for key, scores in SCORES.items() if scores + tasks[0] in pooled.columns}
+    return {
+        key: results.score(
+            pooling.as_rows(pooled, tasks, scores),
+            subject,
+            tasks,
+            [patterns.parse(label) for label in labels],
+            len(labels[0]),
+            num_replicates=config.evaluation.num_replicates,
+            seed=config.seed,
+            fold=pooling.tensor(pooled["fold"]) if protocol == "kfold" else None,
+            repeat=pooling.tensor(pooled["seed"]),
+        )
+        for key, scores in there.items()
+    }
+
+
+def _content(
+    parent: Path,
+    config: ExperimentConfig,
+    protocol: str,
+    children: Sequence[Child],
+    left: Sequence[dict[str, Any]],
+    rows: pl.DataFrame,
+) -> dict[str, Any]:
+    """What results.json says beside the scores."""
+    same = ("experiment", "dataset", "simulated", "versions", "modalities")
+    return {
+        "run_id": parent.name,
+        "seed": config.seed,
+        "protocol": protocol,
+        **{key: left[0][key] for key in same},
+        "dropped": sorted({line for found in left for line in found["dropped"]}),
+        "children": [
+            {**child, "cohort": found["cohort"], "checkpoint": found["checkpoint"]}
+            for child, found in zip(children, left, strict=True)
+        ],
+        "split": {"name": "test", "rows": rows.height, "subjects": rows["subject_id"].n_unique()},
+        "intervals": {"level": 0.95, "num_replicates": config.evaluation.num_replicates, "clusters": "subjects"},
+    }

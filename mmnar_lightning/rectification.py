@@ -1,0 +1,93 @@
+"""What the rectifier does to the test rows, and what the calibration rows say of their risk."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from data_modules import patterns
+from data_modules.datamodule import CohortDataModule
+from mmnar_lightning.metrics.prediction_powered import mean_risk
+from mmnar_lightning.module import MMNARModule
+from mmnar_lightning.predicting import PredictedRows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rectification:
+    """The test rows after the rectifier.
+
+    Attributes:
+        rows: as given, with `probability` rectified, and `ranking`, which is not cut at 0 and 1, (N, T) float64.
+        table: task -> {`strength`, `patterns`: label -> offset with interval, counts, where it comes from}.
+        mean_risk: task -> {`all`, `patterns`} -> prediction-powered estimate of the mean risk.
+        unseen: test rows with a pattern that the train rows do not have.
+    """
+
+    rows: dict[str, Tensor]
+    table: dict[str, Any]
+    mean_risk: dict[str, Any]
+    unseen: int
+
+
+def rectify(
+    module: MMNARModule, rows: Mapping[str, Tensor], calibration: PredictedRows, datamodule: CohortDataModule
+) -> Rectification:
+    """Apply the fitted rectifier.
+
+    Args:
+        module: with a fitted rectifier.
+        rows: test rows as `PatternMetric.rows` gives them.
+        calibration: half B, which the rectifier was fitted on.
+        datamodule: of the test rows.
+    """
+    rectifier = module.rectifier
+    assert rectifier is not None
+    arrays, num_modalities, listed = datamodule.arrays, rectifier.num_modalities, datamodule.patterns
+    subject = arrays.subject[rows["row_id"]]
+    present = patterns.decode(rows["pattern"], num_modalities)
+    found = rectifier.cpu().rectify(rows["probability"].logit(), present, subject, module.cohort)
+    seen = patterns.encode(arrays.present[datamodule.rows("train")])
+    return Rectification(
+        rows={**rows, "probability": found.probability, "ranking": found.ranking},
+        table=dict(zip(datamodule.tasks, rectifier.table(listed), strict=True)),
+        mean_risk={
+            task: _risks(column, rows, subject, calibration, listed, num_modalities)
+            for column, task in enumerate(datamodule.tasks)
+        },
+        unseen=int((~torch.isin(rows["pattern"], seen)).sum()),
+    )
+
+
+def _risks(
+    column: int,
+    rows: Mapping[str, Tensor],
+    subject: Tensor,
+    calibration: PredictedRows,
+    pattern_ids: Sequence[int],
+    num_modalities: int,
+) -> dict[str, Any]:
+    """Of one task, over all rows and by pattern; the labels of the test rows are not read."""
+    known = calibration.label_mask[:, column]
+    codes = patterns.encode(calibration.present)
+    probability = torch.sigmoid(calibration.logits[:, column])
+
+    def risk(tested: Tensor, labelled: Tensor) -> dict[str, Any]:
+        estimate = mean_risk(
+            rows["probability"][tested, column],
+            subject[tested],
+            probability[labelled],
+            calibration.label[labelled, column],
+            calibration.subject[labelled],
+        )
+        return asdict(estimate)
+
+    whole = torch.ones(len(subject), dtype=torch.bool)
+    return {
+        "all": risk(whole, known),
+        "patterns": {
+            patterns.label(code, num_modalities): risk(rows["pattern"] == code, known & (codes == code))
+            for code in pattern_ids
+        },
+    }

@@ -1,0 +1,233 @@
+"""Offsets of the patterns for one task: a hierarchy global -> number of present modalities -> pattern.
+
+The offset of a node is added to that of its parent. On the logit scale it is the maximum a posteriori of a logistic
+regression on a constant, with the parent's logits as offset and prior N(0, s²); on the probability scale the mean
+residual, shrunk likewise. s² is estimated once a level (docs/method.md, section 3).
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+
+Array = NDArray[np.float64]
+Int = NDArray[np.int64]
+Scale = Literal["logit", "probability"]
+
+MAX_STEPS = 100
+TOLERANCE = 1e-12
+MAX_STEP = 2.0
+"""Longest Newton step on the logit scale."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Minimum:
+    """What a node must hold to be estimated, each at least 1; otherwise it inherits."""
+
+    rows: int
+    positives: int
+    negatives: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Level:
+    """Nodes of one level.
+
+    Attributes:
+        offset: (J,) what is added to the logit, or to the probability, in all.
+        variance: (J,) of the offset, clustered by subject.
+        raw: (J,) the offset without prior and parents; NaN where it is not estimable.
+        rows, positives, subjects: (J,) int64.
+        estimated: (J,) bool; False inherits from the parent.
+        spread: s², the variance of the level's prior.
+    """
+
+    offset: Array
+    variance: Array
+    raw: Array
+    rows: Int
+    positives: Int
+    subjects: Int
+    estimated: NDArray[np.bool_]
+    spread: float
+
+
+@dataclass(frozen=True)
+class Offsets:
+    """The three levels: one node, one a number of modalities (M + 1), one a pattern (P)."""
+
+    overall: Level
+    count: Level
+    pattern: Level
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows in an order of their own, so that sums do not depend on the order in which they came.
+
+    Attributes:
+        logit: (N,).
+        label: (N,) 0 or 1.
+        subject: (N,) int64.
+        pattern: (N,) int64 in [0, P).
+    """
+
+    logit: Array
+    label: Array
+    subject: Int
+    pattern: Int
+
+    @classmethod
+    def of(cls, logit: Array, label: Array, subject: Int, pattern: Int) -> "Rows":
+        """Sort rows; those that are alike in all columns are interchangeable."""
+        order = np.lexsort((label, logit, subject, pattern))
+        return cls(logit[order], label[order], subject[order], pattern[order])
+
+
+def estimate(rows: Rows, modalities: Int, num_modalities: int, minimum: Minimum, scale: Scale) -> Offsets:
+    """Estimate the offsets of all patterns.
+
+    Args:
+        rows: known labels of one task.
+        modalities: (P,) int64, how many modalities each pattern has.
+        num_modalities: M.
+        minimum: of a node.
+        scale: what the offsets are added to.
+
+    >>> alike = Rows.of(np.zeros(40), np.repeat([0.0, 1.0], [10, 30]), np.arange(40), np.zeros(40, dtype=np.int64))
+    >>> found = estimate(alike, np.array([1]), 1, Minimum(rows=1, positives=1, negatives=1), "probability")
+    >>> round(float(found.overall.offset[0]), 2)
+    0.25
+    """
+    count = modalities[rows.pattern]
+    alone = np.isin(modalities, (0, num_modalities))  # the only pattern of its count: the level above has estimated it
+    overall = _level(rows, np.zeros_like(count), None, np.zeros(1, dtype=np.int64), minimum, scale)
+    by_count = _level(rows, count, overall, np.zeros(num_modalities + 1, dtype=np.int64), minimum, scale)
+    by_pattern = _level(rows, rows.pattern, by_count, modalities, minimum, scale, inherits=alone)
+    return Offsets(overall, by_count, by_pattern)
+
+
+def _level(
+    rows: Rows,
+    node: Int,
+    above: Level | None,
+    parent: Int,
+    minimum: Minimum,
+    scale: Scale,
+    inherits: NDArray[np.bool_] | None = None,
+) -> Level:
+    """One level, given the one above.
+
+    Args:
+        rows: N rows.
+        node: (N,) int64, the node of each row.
+        above: None for the root, whose prior is N(0, 1) about 0.
+        parent: (J,) int64, the node of the level above that each node hangs on.
+        minimum: of a node.
+        scale: what offsets are added to.
+        inherits: (J,) bool, nodes that are not estimated.
+    """
+    size = len(parent)
+    parent_offset = np.zeros(size) if above is None else above.offset[parent]
+    parent_variance = np.zeros(size) if above is None else above.variance[parent]
+    nodes = _Nodes(rows, node, size, scale)
+    counted, positives, subjects = nodes.tally()
+    enough = (counted >= minimum.rows) & (positives >= minimum.positives)
+    enough &= counted - positives >= minimum.negatives
+    estimated = enough if inherits is None else enough & ~inherits
+    spread = 1.0 if above is None else _spread(nodes, parent_offset, parent, estimated)
+    own = _fit(nodes, parent_offset, spread, estimated)
+    kept = 1.0 / (1.0 + spread * nodes.precision(parent_offset + own))  # how much of a node is its parent
+    return Level(
+        offset=parent_offset + own,
+        variance=np.where(estimated, spread * kept + kept**2 * parent_variance, parent_variance),
+        raw=np.where(enough, _fit(nodes, np.zeros(size), np.inf, enough), np.nan),
+        rows=counted,
+        positives=positives,
+        subjects=subjects,
+        estimated=estimated,
+        spread=spread,
+    )
+
+
+class _Nodes:
+    """The rows of one level's nodes, and sums over them."""
+
+    def __init__(self, rows: Rows, node: Int, size: int, scale: Scale) -> None:
+        self.rows, self.node, self.size, self.scale = rows, node, size, scale
+        self.pairs, pair = np.unique(np.stack([node, rows.subject]), axis=1, return_inverse=True)
+        self.pair = pair.ravel()
+
+    def tally(self) -> tuple[Int, Int, Int]:
+        """Rows, positives and subjects of each node, (J,) int64."""
+        positives = np.bincount(self.node, self.rows.label, self.size).astype(np.int64)
+        subjects = np.bincount(self.pairs[0], minlength=self.size)
+        return np.bincount(self.node, minlength=self.size), positives, subjects
+
+    def residuals(self, offset: Array) -> tuple[Array, Array]:
+        """Label - probability of every row at its node's offset, and what minus its derivative is, (N,) each."""
+        if self.scale == "probability":
+            return self.rows.label - expit(self.rows.logit) - offset[self.node], np.ones(len(self.node))
+        probability = expit(self.rows.logit + offset[self.node])
+        return self.rows.label - probability, probability * (1 - probability)
+
+    def slope(self, offset: Array) -> tuple[Array, Array]:
+        """Score and information of each node, (J,)."""
+        residual, weight = self.residuals(offset)
+        return _sums(self.node, residual, self.size), _sums(self.node, weight, self.size)
+
+    def precision(self, offset: Array) -> Array:
+        """1 / variance of each node's estimate, clustered by subject, (J,); 0 where nothing is known."""
+        residual, weight = self.residuals(offset)
+        by_subject = _sums(self.pair, residual, self.pairs.shape[1])
+        noise = _sums(self.pairs[0], by_subject**2, self.size)
+        information = _sums(self.node, weight, self.size)
+        return np.divide(information**2, noise, out=np.zeros(self.size), where=noise > 0)
+
+
+def _sums(node: Int, values: Array, size: int) -> Array:
+    return np.bincount(node, values, size).astype(np.float64)
+
+
+def _spread(nodes: _Nodes, offset: Array, parent: Int, estimated: NDArray[np.bool_]) -> float:
+    """s² of a level by the method of moments on Newton's first steps from 0 (DerSimonian and Laird, 1986).
+
+    A parent's offset is about the weighted mean of its own nodes, so each parent takes a degree of freedom. Without
+    that, s² is far too small wherever one node holds most of the rows, and rare patterns are pulled to it.
+    """
+    weight = np.where(estimated, nodes.precision(offset), 0.0)
+    score, information = nodes.slope(offset)
+    step = np.divide(score, information, out=np.zeros(nodes.size), where=estimated)
+    counted, total, squares, moments = (
+        np.bincount(parent, column) for column in (estimated, weight, weight**2, weight * step**2)
+    )
+    several = (counted >= 2) & (total > 0)
+    excess = (moments - counted + 1)[several].sum()
+    spare = (total[several] - squares[several] / total[several]).sum()
+    return float(max(0.0, excess) / spare) if spare > 0 else 0.0
+
+
+def _fit(nodes: _Nodes, start: Array, spread: float, free: NDArray[np.bool_]) -> Array:
+    """What maximises each node's likelihood times its prior N(0, spread), (J,); 0 where it is not free.
+
+    On the probability scale the likelihood is normal, with the clustered variance of the mean residual. On the logit
+    scale all nodes take Newton's steps together; the posterior is concave, and a step is cut at `MAX_STEP`.
+    """
+    own = np.zeros(nodes.size)
+    if spread == 0:
+        return own
+    if nodes.scale == "probability":
+        score, count = nodes.slope(start)
+        mean = np.divide(score, count, out=own.copy(), where=free)
+        precision = nodes.precision(start + mean)
+        share = 1.0 if np.isinf(spread) else spread * precision / (1.0 + spread * precision)
+        return np.where(free, mean * share, 0.0)
+    for _ in range(MAX_STEPS):
+        score, information = nodes.slope(start + own)
+        step = np.divide(score - own / spread, information + 1.0 / spread, out=np.zeros_like(own), where=free)
+        own = own + step.clip(-MAX_STEP, MAX_STEP)
+        if np.abs(step).max(initial=0.0) < TOLERANCE:
+            break
+    return own

@@ -1,0 +1,55 @@
+"""The gate: how much of the offsets cross-validation recommends."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from mmnar_lightning.rectifier.estimate import Array, Int, Rows
+
+STRENGTHS = np.linspace(0.0, 1.0, 11)
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+def strength(rows: Rows, num_folds: int, shift: Callable[[Rows, Rows], Array]) -> float:
+    """The strength with the lowest cross-validated log-loss; 0 unless it helps by more than a standard error.
+
+    Subjects are drawn into folds by a hash; the standard error is that of the paired differences, clustered by subject.
+
+    Args:
+        rows: known labels of one task.
+        num_folds: of the cross-validation.
+        shift: (rows to fit on, rows to shift) -> (N, S) probabilities of the second at each of `STRENGTHS`.
+    """
+    fold = folds(rows.subject, num_folds)
+    loss = np.zeros((len(rows.label), len(STRENGTHS)))
+    for number in range(num_folds):
+        out = fold == number
+        if out.any() and not out.all():
+            loss[out] = log_loss(shift(_take(rows, ~out), _take(rows, out)), rows.label[out])
+    gain = loss[:, :1] - loss
+    best = int(gain.sum(0).argmax())
+    _, member = np.unique(rows.subject, return_inverse=True)
+    by_subject = np.bincount(member, gain[:, best])
+    error = np.sqrt((by_subject**2).sum() - by_subject.sum() ** 2 / max(len(by_subject), 1))
+    return float(STRENGTHS[best]) if by_subject.sum() > error else 0.0
+
+
+def folds(subject: Int, num_folds: int) -> Int:
+    """A fold of each row that depends on its subject alone.
+
+    >>> folds(np.array([4, 9, 4]), 5).tolist()[0] == folds(np.array([4]), 5).tolist()[0]
+    True
+    """
+    mixed = (subject.astype(np.uint64) + np.uint64(1)) * GOLDEN
+    return ((mixed // np.uint64(2**32)) % np.uint64(num_folds)).astype(np.int64)
+
+
+def log_loss(probability: Array, label: Array) -> Array:
+    """Log-loss of each row, (N, S), of probabilities (N, S)."""
+    tiny = np.finfo(np.float64).tiny
+    truth = np.where(label[:, None] > 0, probability, 1.0 - probability)
+    return np.asarray(-np.log(np.maximum(truth, tiny)))
+
+
+def _take(rows: Rows, chosen: Array) -> Rows:
+    return Rows(rows.logit[chosen], rows.label[chosen], rows.subject[chosen], rows.pattern[chosen])

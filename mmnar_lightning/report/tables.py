@@ -1,0 +1,109 @@
+"""The tables on screen: what a cohort holds, and how its test rows were predicted."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mmnar_lightning import results
+from mmnar_lightning.console import say, show
+from mmnar_lightning.metrics.intervals import METRICS
+from mmnar_lightning.report.figures import MAX_PATTERNS
+
+
+def show_cohort(manifest: Mapping[str, Any], min_count: int) -> None:
+    """Attrition, the most frequent patterns and, where there are hospitals, how many of them have a modality.
+
+    Args:
+        manifest: of the cohort's folder.
+        min_count: `privacy.min_count`.
+    """
+    left = [
+        [entry["rule"], *(_count(entry[key], min_count) for key in ("rows", "subjects"))]
+        for entry in manifest["attrition"]
+    ]
+    show("attrition", ["rule", "rows", "subjects"], left)
+    names = ", ".join(modality["name"] for modality in manifest["modalities"])
+    shown = [
+        [entry["label"], entry["present"], _count(entry["rows"], min_count)]
+        for entry in manifest["patterns"][:MAX_PATTERNS]
+    ]
+    show(f"patterns of {names}", ["pattern", "present", "rows"], shown)
+    if "hospitals with" in manifest["counts"]:
+        found = manifest["counts"]["hospitals with"].items()
+        rows = [[name, _count(count, min_count)] for name, count in found]
+        show(
+            f"presence by hospital, of {manifest['counts']['hospitals']}", ["modality", "hospitals that have it"], rows
+        )
+
+
+def show_results(scored: Mapping[str, Any], min_count: int, simulated: bool) -> None:
+    """One table a task: every pattern with its metrics and intervals.
+
+    Args:
+        scored: what `results.score` gives.
+        min_count: `privacy.min_count`; smaller cells are masked.
+        simulated: whether to say so in the title.
+    """
+    header = ["pattern", "rows (positive)", *(name.replace("_", " ") for name in METRICS)]
+    for task, cells in results.mask_cells(scored, min_count).items():
+        rows = results.table_rows(cells)
+        hidden = 1 + len(cells["patterns"]) - len(rows)
+        data = ", simulated data" if simulated else ""
+        show(f"{task}, test split{data}, 95 % intervals clustered by subject", header, rows)
+        if hidden:
+            say(f"patterns with fewer than {min_count} rows, masked here but not in results.json: {hidden}")
+
+
+def show_rectifier(content: Mapping[str, Any], min_count: int) -> None:
+    """One table a task: what the rectifier adds to each pattern, and the calibration error before and after.
+
+    Args:
+        content: of results.json.
+        min_count: `privacy.min_count`; smaller cells are masked.
+    """
+    offsets = results.mask_offsets(content["rectifier"], min_count)
+    before, after = (results.mask_cells(content[name], min_count) for name in ("tasks", "rectified"))
+    for task, table in offsets.items():
+        rows = [["all", "", "", *_errors(before[task]["all"], after[task]["all"], content["mean_risk"][task]["all"])]]
+        for name, entry in table["patterns"].items():
+            if entry["count"] is not None and before[task]["patterns"][name]["count"] is not None:
+                tau = f"{entry['tau']:.2f} ({entry['low']:.2f} to {entry['high']:.2f})"
+                cells = (before[task]["patterns"][name], after[task]["patterns"][name])
+                risk = content["mean_risk"][task]["patterns"][name]
+                rows.append([name, f"{entry['count']} ({entry['positives']})", tau, *_errors(*cells, risk)])
+        header = ["pattern", "calibration rows (positive)", "τ", "calibration error before", "after", "mean risk"]
+        show(f"{task}, rectifier of strength {table['strength']:.1f}, 95 % intervals", header, rows)
+
+
+def _errors(before: Mapping[str, Any], after: Mapping[str, Any], risk: Mapping[str, Any]) -> list[str]:
+    errors = [cell["calibration_error"] for cell in (before, after)]
+    shown = ["" if error is None or error["value"] is None else f"{error['value']:.3f}" for error in errors]
+    if risk["value"] is None:
+        return [*shown, "too few rows"]
+    return [*shown, f"{risk['value']:.3f} ({risk['low']:.3f} to {risk['high']:.3f})"]
+
+
+def show_parts(scored: Mapping[str, Any], min_count: int, num_parts: int) -> None:
+    """What stands beside metrics that were averaged: those over all folds together, and where they were undefined.
+
+    Args:
+        scored: what `results.score` gives with folds or repeats.
+        min_count: `privacy.min_count`; smaller cells are masked.
+        num_parts: how many repeats of folds there are.
+    """
+    for task, cells in results.mask_cells(scored, min_count).items():
+        if cells["all"]["count"] is None:
+            continue
+        metrics = {name.replace("_", " "): cells["all"][name] for name in METRICS}
+        pooled = [f"{name} {cell['pooled']:.2f}" for name, cell in metrics.items() if cell["pooled"] is not None]
+        lacking = [
+            f"{name} in {num_parts - cell['num_parts']}"
+            for name, cell in metrics.items()
+            if cell["num_parts"] < num_parts
+        ]
+        say(f"{task}: means over {num_parts} test sets; pooled {', '.join(pooled)}")
+        if lacking:
+            say(f"{task}: undefined, and left out of the mean: {', '.join(lacking)} of {num_parts}")
+
+
+def _count(count: int, min_count: int) -> str:
+    return str(count) if count == 0 or count >= min_count else f"< {min_count}"

@@ -1,0 +1,102 @@
+"""Predictions of several runs as one table."""
+
+import math
+
+import polars as pl
+import pytest
+import torch
+
+from mmnar_lightning import pooling, results
+from mmnar_lightning.pooling import PoolingError
+
+
+def predictions(rows: range, shift: float, rectified: bool = False) -> pl.DataFrame:
+    logit = [shift + row / 10 for row in rows]
+    frame = pl.DataFrame(
+        {
+            "row_id": list(rows),
+            "subject_id": [f"s{row // 2}" for row in rows],
+            "split": ["test"] * len(rows),
+            "pattern": [("11", "10")[row % 2] for row in rows],
+            "label/death": [None if row == 3 else row % 3 == 0 for row in rows],
+            "logit/death": logit,
+            "probability/death": [1 / (1 + math.exp(-value)) for value in logit],
+        }
+    )
+    return frame.with_columns(pl.col("logit/death").alias("rectified/death") + 1) if rectified else frame
+
+
+def children(*numbers: tuple[int, int | None]) -> list[dict]:
+    return [{"name": "", "seed": seed, "fold": fold} for seed, fold in numbers]
+
+
+def test_averaged_folds_are_means_of_logits_row_by_row_before_and_after_the_rectifier() -> None:
+    frames = [predictions(range(6), shift, rectified=True) for shift in (-1.0, 0.0, 4.0)]
+    mixed = [frame.sample(fraction=1, shuffle=True, seed=number) for number, frame in enumerate(frames)]
+    mean = pooling.average_folds(pooling.pool(children((0, 0), (0, 1), (0, 2)), mixed))
+    assert mean["row_id"].to_list() == list(range(6))
+    assert mean["logit/death"].to_list() == pytest.approx([1 + row / 10 for row in range(6)])
+    assert mean["rectified/death"].to_list() == pytest.approx([2 + row / 10 for row in range(6)])
+    logit = torch.tensor(mean["logit/death"].to_list(), dtype=torch.float64)
+    assert mean["probability/death"].to_list() == pytest.approx(logit.sigmoid().tolist())
+    for name in ("subject_id", "pattern", "label/death"):
+        assert mean[name].equals(frames[0][name])
+
+
+def test_seeds_are_averaged_apart() -> None:
+    frames = [predictions(range(4), shift) for shift in (0.0, 2.0, 10.0, 20.0)]
+    mean = pooling.average_folds(pooling.pool(children((0, 0), (0, 1), (1, 0), (1, 1)), frames))
+    assert mean.filter(seed=0)["logit/death"][0] == pytest.approx(1)
+    assert mean.filter(seed=1)["logit/death"][0] == pytest.approx(15)
+
+
+def test_a_logit_without_end_does_not_swallow_the_others() -> None:
+    frames = [
+        predictions(range(4), 0.0),
+        predictions(range(4), 0.0).with_columns(pl.lit(math.inf).alias("logit/death")),
+    ]
+    mean = pooling.average_folds(pooling.pool(children((0, 0), (0, 1)), frames))
+    assert mean["logit/death"][0] == pytest.approx(pooling.MAX_LOGIT / 2)
+
+
+def test_a_row_that_some_fold_lacks_is_refused() -> None:
+    pooled = pooling.pool(children((0, 0), (0, 1)), [predictions(range(4), 0.0), predictions(range(5), 0.0)])
+    with pytest.raises(PoolingError, match="1 test rows were not predicted in every fold"):
+        pooling.average_folds(pooled)
+
+
+def test_a_row_tested_in_two_folds_or_by_one_seed_alone_is_refused() -> None:
+    apart = pooling.pool(children((0, 0), (0, 1)), [predictions(range(4), 0.0), predictions(range(4, 7), 0.0)])
+    pooling.require_once(apart)
+    overlapping = pooling.pool(children((0, 0), (0, 1)), [predictions(range(4), 0.0), predictions(range(3, 7), 0.0)])
+    with pytest.raises(PoolingError, match="1 test rows are not predicted once a seed"):
+        pooling.require_once(overlapping)
+    uneven = pooling.pool(children((0, None), (1, None)), [predictions(range(4), 0.0), predictions(range(6), 0.0)])
+    with pytest.raises(PoolingError, match="2 test rows are not predicted once a seed"):
+        pooling.require_once(uneven)
+
+
+def test_predictions_read_back_are_the_rows_that_were_scored() -> None:
+    frame = predictions(range(8), -0.5)
+    rows = pooling.as_rows(frame, ["death"], "logit/")
+    cohort = frame.select("row_id", "subject_id", "split")
+    again = results.predictions(rows, cohort, ["death"], 2)
+    assert again.drop("probability/death", "logit/death").equals(
+        frame.select(again.columns).drop("probability/death", "logit/death")
+    )
+    assert again["logit/death"].to_list() == pytest.approx(frame["logit/death"].to_list())
+    assert rows["label_mask"][:, 0].tolist() == [row != 3 for row in range(8)]
+
+
+def test_counts_are_of_rows_and_not_of_repeats_of_them() -> None:
+    frames = [predictions(range(8), shift) for shift in (0.0, 1.0, 2.0)]
+    pooled = pooling.pool(children((0, None), (1, None), (2, None)), frames)
+    subject = pooling.tensor(pooled["subject_id"].rank("dense").cast(pl.Int64))
+    repeat = pooling.tensor(pooled["seed"])
+    rows = pooling.as_rows(pooled, ["death"], "logit/")
+    scored = results.score(rows, subject, ["death"], [3, 1, 2], 2, num_replicates=100, seed=0, repeat=repeat)["death"]
+    assert (scored["all"]["count"], scored["all"]["positives"], scored["all"]["subjects"]) == (7, 2, 4)
+    assert scored["patterns"]["10"]["count"] == 3
+    assert scored["patterns"]["01"]["count"] == 0
+    assert scored["all"]["auroc"]["num_parts"] == 3
+    assert sum(scored["all"]["reliability"]["count"]) == 7

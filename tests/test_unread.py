@@ -1,0 +1,61 @@
+import pytest
+
+from mmnar_lightning.config import ConfigError, experiments_folder, load
+from mmnar_lightning.unread import refuse_unread
+
+EXPERIMENTS = experiments_folder()
+LAYERS = sorted(path.stem for path in (EXPERIMENTS / "rivals").glob("*.yaml"))
+OWN = sorted(path.stem for path in EXPERIMENTS.glob("*.yaml") if path.stem not in {"base", "simulated"})
+REFUSED = {
+    ("rivals/late_fusion", "model.fusion.dim=64"): r"model\.fusion\.dim=64: the rival late_fusion does not read this$",
+    (
+        "rivals/late_fusion",
+        "objective.contrast=0.1",
+    ): r"objective\.contrast=0\.1: the rival late_fusion .*late_fusion sets objective\.contrast=0\.0",
+    ("rivals/mask_only", "objective.temperature=0.2"): r"objective\.temperature=0\.2",
+    ("rivals/mask_only", "model.encoder.components=16"): r"model\.encoder\.components=16: the rival mask_only",
+    ("rivals/mask_only", "rival.late_fusion.dim=64"): r"rival\.late_fusion\.dim=64: the rival mask_only",
+    ("rivals/boosted_trees", "trainer.max_epochs=7"): r"trainer\.max_epochs=7: the rival boosted_trees",
+    ("rivals/boosted_trees", "optim.lr=0.1"): r"optim\.lr=0\.1",
+    ("rivals/boosted_trees", "loader.batch_size=7"): r"loader\.batch_size=7",
+    ("rivals/boosted_trees", "objective.task_weights.x=2"): r"objective\.task_weights\.x=2",
+    ("rivals/boosted_trees", "objective.focal_gamma=2"): r"objective\.focal_gamma=2",
+    ("rivals/boosted_trees", "trainer.devices=2"): r"trainer\.devices=2: only one process can fit boosted_trees",
+    (
+        "rivals/boosted_trees",
+        "trainer.accelerator=gpu",
+    ): r"trainer\.accelerator=gpu: boosted_trees is fitted on the CPU",
+    ("rivals/boosted_trees", "rectifier.fit=calibration"): r"rectifier\.fit=calibration.* sets rectifier\.fit=none",
+    ("rivals/boosted_trees", "rectifier.gate=false"): r"rectifier\.gate=False",
+    ("mimic", "rival.mask_only.dim=64"): r"rival\.mask_only\.dim=64: the model \(rival\.name=none\)",
+    ("mimic", "rival.name=mask_only"): r"objective\.reconstruction=1\.0.*experiment=\.\.\.,rivals/mask_only",
+}
+READ = {
+    ("rivals/late_fusion", "rival.late_fusion.dim=64"),
+    ("rivals/late_fusion", "objective.focal_gamma=2"),
+    ("rivals/late_fusion", "trainer.devices=2"),
+    ("rivals/late_fusion", "model.encoder.components=16"),
+    ("rivals/mask_only", "optim.lr=0.1"),
+    ("rivals/late_fusion", "rectifier.fit=calibration"),
+    ("rivals/boosted_trees", "rival.boosted_trees.leaf_penalty=3"),
+    ("rivals/boosted_trees", "trainer.accelerator=cpu"),
+    ("rivals/boosted_trees", "seed=3"),
+    ("mimic", "model.fusion.dim=64"),
+}
+
+
+@pytest.mark.parametrize(("case", "message"), REFUSED.items(), ids=map(" ".join, REFUSED))
+def test_a_setting_that_would_be_ignored_is_refused_by_its_full_key(case, message) -> None:
+    with pytest.raises(ConfigError, match=message):
+        refuse_unread(load([f"experiment={case[0]}", case[1]]))
+
+
+@pytest.mark.parametrize("case", sorted(READ), ids=" ".join)
+def test_a_setting_that_is_read_passes(case) -> None:
+    refuse_unread(load([f"experiment={case[0]}", case[1]]))
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("experiment", OWN)
+def test_every_rivals_layer_fits_every_experiment(name: str, experiment: str) -> None:
+    refuse_unread(load([f"experiment={experiment},rivals/{name}"]))
