@@ -35,6 +35,7 @@ from mmnar_lightning.module import MMNARModule
 from mmnar_lightning.nn.additive import AdditiveHead
 from mmnar_lightning.nn.encoders import ItemParts
 from mmnar_lightning.objective import Objective
+from mmnar_lightning.rectifier.estimate import Scale
 from mmnar_lightning.rectifier.rectifier import Rectifier
 from mmnar_lightning.rivals.problem import Problem, prior_logit
 from mmnar_lightning.rivals.registry import RIVALS, Estimator, Fitted, Network
@@ -132,14 +133,20 @@ def _build_rectifiers(
                 f"rectifier.fit={settings.fit}: half {half} of the calibration split has no row; raise "
                 "cohort.split.calibration, or use rectifier.fit=none"
             )
-    shape = (
+    rectifier = build_rectifier(config, datamodule)
+    return build_rectifier(config, datamodule, "logit") if settings.loss_offset else None, rectifier
+
+
+def build_rectifier(config: ExperimentConfig, datamodule: CohortDataModule, scale: Scale | None = None) -> Rectifier:
+    """A rectifier of a cohort's tasks, patterns and subjects, not fitted yet; the scale is that of the settings."""
+    return Rectifier(
         len(datamodule.tasks),
         len(datamodule.modalities),
         datamodule.patterns,
         int(datamodule.arrays.subject.max()) + 1,
-        settings,
+        config.rectifier,
+        scale or config.rectifier.scale,
     )
-    return Rectifier(*shape) if settings.loss_offset else None, Rectifier(*shape, scale=settings.scale)
 
 
 def _build_model(config: ExperimentConfig, datamodule: CohortDataModule) -> nn.Module:

@@ -1,5 +1,6 @@
 """Runs of estimators that are fitted at once, without Lightning; they leave the files of every other run."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,10 +44,22 @@ def fit(config: ExperimentConfig, datamodule: CohortDataModule, folder: Path) ->
     return estimator
 
 
-def evaluate(config: ExperimentConfig, datamodule: CohortDataModule, folder: Path, estimator: Estimator) -> None:
-    """Predict the test rows and write what an evaluation leaves."""
-    metric = score(datamodule, estimator, batch_of(datamodule, "test", raw_tables=build.reads_raw_tables(config)))
-    evaluation.write(config, datamodule, folder, metric.rows(), {"iterations": estimator.iterations})
+def evaluate(
+    config: ExperimentConfig,
+    datamodule: CohortDataModule,
+    folder: Path,
+    estimator: Estimator,
+    target: Mapping[str, Any] | None = None,
+) -> None:
+    """Predict the test rows and write what an evaluation leaves, and what was found on a target."""
+    rows = test_rows(config, datamodule, estimator)
+    evaluation.write(config, datamodule, folder, rows, {"iterations": estimator.iterations}, target=target)
+
+
+def test_rows(config: ExperimentConfig, datamodule: CohortDataModule, estimator: Estimator) -> dict[str, Tensor]:
+    """The test rows of a cohort with their predictions, as `PatternMetric.rows` gives them."""
+    batch = batch_of(datamodule, "test", raw_tables=build.reads_raw_tables(config))
+    return score(datamodule, estimator, batch).rows()
 
 
 def score(datamodule: CohortDataModule, estimator: Estimator, batch: Batch) -> PatternMetric:

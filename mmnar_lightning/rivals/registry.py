@@ -90,6 +90,7 @@ class Fitted:
         "trainer.devices",
         "trainer.strategy",
         "trainer.precision",
+        "transfer.rectifier",
     )
     off: Mapping[str, object] = field(default_factory=lambda: {**NO_TERMS, "rectifier.fit": "none"})
 
