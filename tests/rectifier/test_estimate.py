@@ -99,6 +99,18 @@ def test_a_level_without_spread_inherits_exactly(scale: str) -> None:
     assert (found.pattern.variance == found.overall.variance[0]).all()
 
 
+@pytest.mark.parametrize("scale", ["logit", "probability"])
+def test_the_order_of_the_rows_changes_no_bit(scale: str) -> None:
+    columns = drawn(seed=3)
+    order = np.random.default_rng(0).permutation(len(columns[0]))
+    first, second = (
+        estimate(Rows.of(*given), MODALITIES, 3, MINIMUM, scale)
+        for given in (columns, [column[order] for column in columns])
+    )
+    assert first.pattern.offset.tobytes() == second.pattern.offset.tobytes()
+    assert first.pattern.variance.tobytes() == second.pattern.variance.tobytes()
+
+
 def test_without_a_known_label_everything_is_zero() -> None:
     nothing = np.zeros(0)
     rows = Rows.of(nothing, nothing, np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
