@@ -200,14 +200,6 @@ def test_a_setting_that_is_tied_to_another_is_refused(own):
         load(["experiment=mimic_structured", "cohort.index=last"])
 
 
-def test_an_experiment_keeps_its_own_encoders_on_simulated_data() -> None:
-    assert load(["experiment=mimic"]).embed.film.encoder == "small"
-    config = load(["experiment=films_frozen"])
-    assert config.simulated
-    assert config.embed.film.encoder == "release"
-    assert load(["experiment=films_frozen", "embed.film.encoder=small"]).embed.film.encoder == "small"
-
-
 def test_layers_are_laid_over_an_experiment_and_name_the_runs(own):
     composed = load(["experiment=mimic,rivals/late_fusion,ablations/no_contrast", "optim.lr=0.1"])
     assert composed.experiment == "mimic-late_fusion-no_contrast"
@@ -256,3 +248,11 @@ def test_what_every_experiment_begins_with_is_base_over_the_defaults():
     shared = config.shared_settings("eicu")
     assert shared["optim"]["lr"] == OmegaConf.load(EXPERIMENTS / "base.yaml").optim.lr
     assert shared["optim"]["warmup_fraction"] == config.OptimConfig().warmup_fraction
+
+
+def test_an_experiment_keeps_its_own_encoders_on_simulated_data() -> None:
+    assert load(["experiment=mimic"]).embed.film.encoder == "small"
+    config = load(["experiment=films_frozen"])
+    assert config.simulated
+    assert config.embed.film.encoder == "release"
+    assert load(["experiment=films_frozen", "embed.film.encoder=small"]).embed.film.encoder == "small"
