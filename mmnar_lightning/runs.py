@@ -142,7 +142,7 @@ def _fit_at_once(config: ExperimentConfig, datamodule: CohortDataModule) -> Path
 def _evaluate_at_once(
     config: ExperimentConfig, datamodule: CohortDataModule, folder: Path, estimator: Estimator
 ) -> None:
-    found = transfer.test_at_once(config, datamodule, estimator, folder)
+    found = transfer.score_at_once(config, datamodule, estimator, folder)
     fitting.evaluate(config, datamodule, folder, estimator, found)
 
 
@@ -213,7 +213,7 @@ def _rectify_and_evaluate(config: ExperimentConfig, datamodule: CohortDataModule
         run.trainer.test(module, datamodule=datamodule, verbose=False)
         fitted = {"epoch": checkpoint["epoch"], "step": checkpoint["global_step"]}
         rectified = rectification.rectify(module, run.metrics.rows, calibration, datamodule) if calibration else None
-        found = transfer.test(config, datamodule, module, folder, run.trainer)
+        found = transfer.score(config, datamodule, module, folder, run.trainer)
         if run.trainer.is_global_zero:
             evaluation.write(config, datamodule, folder, run.metrics.rows, fitted, rectified, found)
 
