@@ -89,13 +89,7 @@ def level(rows, node_of, parent_of, minimum, scale, spread=None, inherits=()):
         spread = level_spread(members, families, estimated, scale)
     found = {}
     for node, (parent, parent_variance) in parents.items():
-        entry = {
-            "name": node,
-            "offset": parent,
-            "variance": parent_variance,
-            "raw": math.nan,
-            "estimated": node in estimated,
-        }
+        entry = {"name": node, "offset": parent, "variance": parent_variance, "raw": math.nan, "estimated": node in estimated}
         if node in enough:
             entry["raw"] = posterior_mode(members[node], 0.0, math.inf, scale)
         if node in estimated:

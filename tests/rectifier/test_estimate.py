@@ -61,9 +61,7 @@ def of_one_pattern(positives: int, negatives: int, pattern: int = 1) -> tuple[np
     ],
 )
 def test_a_pattern_that_misses_a_minimum_by_one_inherits_and_one_that_meets_it_does_not(minimum, counts) -> None:
-    met = Minimum(
-        rows=min(minimum.rows, 30), positives=min(minimum.positives, 20), negatives=min(minimum.negatives, 10)
-    )
+    met = Minimum(rows=min(minimum.rows, 30), positives=min(minimum.positives, 20), negatives=min(minimum.negatives, 10))
     rows = Rows.of(*of_one_pattern(*counts))
     missed, found = (estimate(rows, MODALITIES, 3, least, "logit") for least in (minimum, met))
     assert not missed.pattern.estimated[1]
