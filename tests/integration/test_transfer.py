@@ -62,7 +62,7 @@ def pair(workplace: Path, settings: Compose, *words: str):
 
 
 def test_the_source_is_scored_as_if_there_were_no_target(settings) -> None:
-    with_target, without = results_of(runs.train(settings())), results_of(runs.train(settings("transfer.target=")))
+    with_target, without = results_of(runs.train(settings())), results_of(runs.train(settings("transfer.target=''")))
     assert without.pop("experiment") == with_target.pop("experiment")
     assert with_target.pop("run_id") != without.pop("run_id")
     assert with_target.pop("target")
