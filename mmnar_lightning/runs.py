@@ -142,7 +142,7 @@ def _fit_at_once(config: ExperimentConfig, datamodule: CohortDataModule) -> Path
 def _evaluate_at_once(
     config: ExperimentConfig, datamodule: CohortDataModule, folder: Path, estimator: Estimator
 ) -> None:
-    found = transfer.test_at_once(config, datamodule, estimator, folder)
+    found = transfer.score_at_once(config, datamodule, estimator, folder)
     fitting.evaluate(config, datamodule, folder, estimator, found)
 
 
@@ -214,7 +214,7 @@ def _rectify_and_evaluate(config: ExperimentConfig, datamodule: CohortDataModule
         fitted = {"epoch": checkpoint["epoch"], "step": checkpoint["global_step"]}
         diagnostics = diagnosis.diagnose(module, datamodule, run.trainer)
         rectified = rectification.rectify(module, run.metrics.rows, calibration, datamodule) if calibration else None
-        target = transfer.test(config, datamodule, module, folder, run.trainer)
+        target = transfer.score(config, datamodule, module, folder, run.trainer)
         if run.trainer.is_global_zero:
             evaluation.write(config, datamodule, folder, run.metrics.rows, fitted, rectified, diagnostics, target)
 

@@ -50,7 +50,7 @@ def within_groups_auroc(
     members = [group == number for number in torch.unique(group)]
     comparable = [rows for rows in members if 0 < label[rows].sum() < rows.sum()]
     generator = np.random.default_rng(seed)
-    drawn = [torch.zeros(0, dtype=torch.float64)]
+    drawn = [torch.full((num_replicates if len(names) < MIN_SUBJECTS else 0,), torch.nan, dtype=torch.float64)]
     chunk = max(1, CHUNK_ELEMENTS // max(len(label), 1))
     for start in range(0, num_replicates if len(names) >= MIN_SUBJECTS else 0, chunk):
         counts = draw_counts(generator, min(chunk, num_replicates - start), len(names))
