@@ -160,7 +160,7 @@ class ExperimentConfig:
     out: str = ""
     """For simulate: the folder to write the release into."""
     resume: str = ""
-    """Empty goes on with the newest unfinished run of these settings, `no` starts anew; `last` or a folder name one."""
+    """Empty goes on with the newest unfinished run of these settings, `new` starts anew; `last` or a folder names it."""
     resume_with: list[str] = field(default_factory=list)
     """Settings that may differ from those of the resumed run, for example `[optim.lr]`; others are refused."""
     run: str = ""

@@ -50,7 +50,7 @@ FREE_KEYS = (
 """Settings that may differ between a run and its resumption: they do not change what is trained."""
 FIXED_KEYS = ("evaluation.protocol",)
 """Exceptions to them."""
-NEW = "no"
+NEW = "new"
 """The value of `resume` that starts a new run in any case."""
 
 

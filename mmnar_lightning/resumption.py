@@ -71,7 +71,7 @@ def checkpoint_to_resume(folder: Path, cohort: str) -> Start | None:
             warn(f"{path} is used, the checkpoint before")
         return Start(path, epoch=checkpoint["epoch"], step=checkpoint["global_step"], **identity(checkpoint))
     if refused:
-        raise ConfigError(f"{'; '.join(refused)}; no checkpoint is left to go on from, start anew with resume=no")
+        raise ConfigError(f"{'; '.join(refused)}; no checkpoint is left to go on from, start anew with resume=new")
     return None
 
 
@@ -96,7 +96,7 @@ def read_checkpoint(path: Path, cohort: str) -> dict[str, Any]:
     if trained != cohort:
         raise ConfigError(
             f"{path} was trained on the cohort {trained}, but that of now is {cohort}; name the release, or the cohort "
-            "folder, that the run was trained on, as it was then, or start anew with resume=no"
+            "folder, that the run was trained on, as it was then, or start anew with resume=new"
         )
     return dict(checkpoint)
 

@@ -1,5 +1,6 @@
 """A cohort whose shards are uneven, and runs as processes of their own."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -97,10 +98,8 @@ class Started:
 
     def kill(self) -> None:
         """Kill the whole group."""
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self.process.wait()
 
     def until(self, happened: Callable[[], bool], timeout: float = 90.0) -> None:
