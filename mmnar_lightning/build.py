@@ -73,6 +73,7 @@ def build_datamodule(config: ExperimentConfig) -> CohortDataModule:
                 "dataset=custom needs COHORT=/path (or paths.cohort), a folder as docs/cohort.md describes"
             )
         datamodule = CustomDataModule(source=Path(config.paths.cohort).expanduser(), config=cohort, **common)
+    datamodule.accumulate = config.trainer.accumulate
     datamodule.vectors = lambda folder: embed(folder, config.embed, Path(config.paths.data), films)
     return datamodule
 
@@ -282,6 +283,7 @@ def _trainer(
         strategy=settings.strategy,
         precision=settings.precision,
         max_epochs=settings.max_epochs,
+        accumulate_grad_batches=settings.accumulate,
         logger=loggers,
         callbacks=[
             *callbacks,

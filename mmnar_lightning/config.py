@@ -79,6 +79,8 @@ class TrainerConfig:
     """How they do; `auto` is `ddp` for several. `fsdp` shards the weights of large trained backbones over GPUs."""
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     """Number format of the forward pass."""
+    accumulate: int = 1
+    """Parts that the global batch of a step is taken in, one after the other, so that a larger one fits into memory."""
     checkpoint_every_steps: int = 0
     """Save within an epoch too, after so many steps, so that a killed run loses no more; 0 saves at its end alone."""
     progress_bar: bool = True
@@ -92,7 +94,7 @@ class TrainerConfig:
             raise ValueError(
                 f"trainer.strategy=fsdp shards over GPUs, but trainer.accelerator={self.accelerator}; use ddp"
             )
-        for key in ("max_epochs", "patience", "devices"):
+        for key in ("max_epochs", "patience", "devices", "accumulate"):
             if getattr(self, key) < 1:
                 raise ValueError(f"trainer.{key}={getattr(self, key)} must be at least 1")
 
@@ -160,7 +162,7 @@ class ExperimentConfig:
     out: str = ""
     """For simulate: the folder to write the release into."""
     resume: str = ""
-    """Empty goes on with the newest unfinished run of these settings, `new` starts anew; `last` or a folder names it."""
+    """Empty goes on with the newest unfinished run of these settings, `new` starts one; `last` or a folder names it."""
     resume_with: list[str] = field(default_factory=list)
     """Settings that may differ from those of the resumed run, for example `[optim.lr]`; others are refused."""
     run: str = ""

@@ -49,8 +49,8 @@ class Preemption(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Save if it is time, stop if it was asked for."""
-        if trainer.is_last_batch:
-            return
+        if trainer.is_last_batch or (batch_idx + 1) % trainer.accumulate_grad_batches:
+            return  # a gradient that is half gathered is in no checkpoint
         asked = self._any_rank()
         if asked or self._is_due(trainer):
             trainer.save_checkpoint(self.path)
@@ -66,8 +66,7 @@ class Preemption(Callback):
         self.received = signal.Signals(number)
 
     def _is_due(self, trainer: Trainer) -> bool:
-        step = trainer.fit_loop.total_batch_idx + 1
-        return self.every_steps > 0 and step % self.every_steps == 0
+        return self.every_steps > 0 and trainer.global_step % self.every_steps == 0
 
     def _any_rank(self) -> bool:
         if self._group is None:

@@ -12,10 +12,14 @@ from mmnar_lightning import folders
 from tests.ranks.support import ROOT, TRAIN, Started, torchrun, write_cohort
 
 RANKS = (1, 2, 3)
+SUPERVISED = "objective.reconstruction=0 objective.contrast=0 objective.assignment=0"
 VARIANTS = {
     # The weights stand still; only the offset of the loss moves, and so do the metrics, until patience ends.
     "equal": "optim.lr=1e-14 trainer.max_epochs=6 trainer.patience=2 rectifier.start_epoch=1 rectifier.refresh=epoch",
     "trained": "trainer.max_epochs=3",
+    "supervised": f"trainer.max_epochs=1 evaluate=false {SUPERVISED}",
+    "parts": f"trainer.max_epochs=1 evaluate=false {SUPERVISED} trainer.accumulate=3",
+    "accumulated": "trainer.max_epochs=1 evaluate=false trainer.accumulate=3",
     "bf16": "trainer.max_epochs=1 trainer.precision=bf16-mixed evaluate=false",
 }
 
@@ -119,6 +123,23 @@ def test_bf16_keeps_the_equality_within_its_own_precision(left, ranks) -> None:
     assert many["losses"] == pytest.approx(alone["losses"], rel=2e-2)
     cosine = torch.cosine_similarity(many["gradients"][0], alone["gradients"][0], dim=0)
     assert cosine > 0.999
+
+
+@pytest.mark.parametrize("ranks", RANKS)
+def test_a_batch_in_parts_has_the_gradient_of_the_whole_batch(left, ranks) -> None:
+    whole, parts = left["supervised", 1].probe, left["parts", ranks].probe
+    assert len(parts["gradients"]) == len(whole["gradients"])
+    torch.testing.assert_close(parts["gradients"][0], whole["gradients"][0], atol=1e-5, rtol=1e-4)
+    losses = torch.tensor(parts["losses"]).view(-1, 3)
+    assert losses.mean(1)[0].item() == pytest.approx(whole["losses"][0], abs=1e-5)
+    assert losses.std(1).min() > 1e-3, "the parts are alike: nothing was shown"
+
+
+@pytest.mark.parametrize("ranks", RANKS[1:])
+def test_a_batch_in_parts_is_the_same_on_any_number_of_ranks(left, ranks) -> None:
+    alone, many = left["accumulated", 1].probe, left["accumulated", ranks].probe
+    assert many["losses"][:6] == pytest.approx(alone["losses"][:6], abs=1e-5)
+    torch.testing.assert_close(many["gradients"][0], alone["gradients"][0], atol=1e-5, rtol=1e-4)
 
 
 def test_every_file_of_a_run_has_one_writer(left) -> None:
