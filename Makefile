@@ -58,9 +58,10 @@ format: setup ## Mend format and lint where it can be done by machine.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: setup ## Time and memory of the cohort build and the loader, as ratios taken in one run.
+bench: setup ## Time and memory of the cohort build, the loader and several ranks, as ratios taken in one run.
 	$(BIN)/python -m benchmarks.loader
 	$(BIN)/python -m benchmarks.cohort
+	$(BIN)/python -m benchmarks.ranks
 
 docs: setup ## Build the user guide into site/.
 	$(BIN)/mkdocs build --strict

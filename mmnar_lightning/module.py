@@ -85,7 +85,7 @@ class MMNARModule(LightningModule):
         """
         trainer: Any = self.trainer
         batches = len(trainer.datamodule.train_dataloader())
-        return trainer.max_epochs * math.ceil(batches / trainer.accumulate_grad_batches)
+        return int(trainer.max_epochs) * math.ceil(batches / trainer.accumulate_grad_batches)
 
     def on_train_start(self) -> None:
         """Take learning rate and weight decay from the settings: a checkpoint brings those it was written under."""
