@@ -12,16 +12,42 @@ MONITOR = "val/auroc"
 """Mean AUROC over the tasks in which it is defined on val."""
 
 
+LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
+"""Where training stands, and where it stood when that was written last time."""
+
+
+class CheckpointError(ValueError):
+    """A checkpoint could not be written."""
+
+
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint under a temporary name, flushes it to the disk, and renames it."""
+    """Writes a checkpoint under a temporary name, flushes it to the disk, and renames it; `last` becomes `previous`."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Save; a run that is killed meanwhile keeps the checkpoint before."""
         partial = Path(f"{path}.partial")
-        super().save_checkpoint(checkpoint, partial, storage_options)
-        with partial.open("rb") as handle:
-            os.fsync(handle.fileno())
-        partial.replace(path)
+        try:
+            super().save_checkpoint(checkpoint, partial, storage_options)
+            _flush(partial)
+            if Path(path).name == LAST and Path(path).is_file():
+                Path(path).replace(Path(path).with_name(PREVIOUS))
+            partial.replace(path)
+            _flush(partial.parent)
+        except (OSError, RuntimeError) as error:  # torch says a full disk by RuntimeError
+            partial.unlink(missing_ok=True)
+            raise CheckpointError(
+                f"{path} could not be written ({error}); free space there and give the same command again: it goes on "
+                "from the checkpoint before"
+            ) from error
+
+
+def _flush(path: Path) -> None:
+    """Make a file, or the names in a folder, survive a power cut."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 class Best(ModelCheckpoint):
@@ -53,6 +79,15 @@ class Patience(EarlyStopping):
     def __init__(self, pretrain_epochs: int, **settings: Any) -> None:
         super().__init__(**settings)
         self.pretrain_epochs = pretrain_epochs
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from there, with the patience of now."""
+        super().load_state_dict({**state_dict, "patience": self.patience})
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop at once where a run is resumed that had stopped already."""
+        if self.wait_count >= self.patience:
+            trainer.should_stop = True
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compare."""
