@@ -24,6 +24,7 @@ from mmnar_lightning.objective import ObjectiveConfig
 from mmnar_lightning.optim import OptimConfig
 from mmnar_lightning.rectifier.config import RectifierConfig
 from mmnar_lightning.rivals.config import RivalConfig
+from mmnar_lightning.sweeps.config import SweepConfig
 
 COHORT_CONFIGS: dict[str, type[CohortConfig]] = {
     "mimic": MIMICCohortConfig,
@@ -165,6 +166,7 @@ class ExperimentConfig:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     privacy: PrivacyConfig = field(default_factory=PrivacyConfig)
     wandb: WandbConfig = field(default_factory=WandbConfig)
+    sweep: SweepConfig = field(default_factory=SweepConfig)
 
     def __post_init__(self) -> None:
         """Refuse a seed that some generator would not take, and a fold where every fold is run."""

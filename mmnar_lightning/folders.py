@@ -25,7 +25,18 @@ CONFIG, LAST, BEST, FIT, PREDICTIONS, RESULTS, DONE = (
 )
 CHILDREN = "children.json"
 """Which runs a parent consists of; no other folder has it."""
-FREE_KEYS = ("resume", "run", "out", "evaluate", "paths", "trainer.progress_bar", "wandb", "evaluation", "privacy")
+FREE_KEYS = (
+    "resume",
+    "run",
+    "out",
+    "evaluate",
+    "paths",
+    "trainer.progress_bar",
+    "wandb",
+    "evaluation",
+    "privacy",
+    "sweep",
+)
 """Settings that may differ between a run and its resumption: they do not change the weights."""
 FIXED_KEYS = ("evaluation.protocol",)
 """Exceptions to them."""
