@@ -1,5 +1,6 @@
 """The cohort stage: a raw release becomes a folder with rows, labels, presence, splits and inputs."""
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -186,7 +187,7 @@ def _write(
         modality, present = _write_modality(folder / MODALITIES / name, name, definitions, sources)
         modalities.append(modality)
         rows = presence.add_presence(rows, {name: pl.Series(present)})
-    scratch.rmdir()
+    shutil.rmtree(scratch)
     names = [modality.name for modality in modalities]
     cohort = columns.arrange(rows.with_columns(subject_id="subject_key"), config.tasks, names)
     columns.validate(cohort, folder)

@@ -35,6 +35,7 @@ from mmnar_lightning.module import MMNARModule
 from mmnar_lightning.nn.additive import AdditiveHead
 from mmnar_lightning.nn.encoders import ItemParts
 from mmnar_lightning.objective import Objective
+from mmnar_lightning.rectifier.estimate import Scale
 from mmnar_lightning.rectifier.rectifier import Rectifier
 from mmnar_lightning.rivals.problem import Problem, prior_logit
 from mmnar_lightning.rivals.registry import RIVALS, Estimator, Fitted, Network
@@ -92,6 +93,12 @@ def is_fitted_at_once(config: ExperimentConfig) -> bool:
     return isinstance(RIVALS.get(config.rival.name), Fitted)
 
 
+def reads_raw_tables(config: ExperimentConfig) -> bool:
+    """Whether the estimator wants tables as they were stored."""
+    rival = RIVALS.get(config.rival.name)
+    return isinstance(rival, Fitted) and rival.raw_tables
+
+
 def build_module(config: ExperimentConfig, datamodule: CohortDataModule) -> MMNARModule:
     """The LightningModule for an opened cohort, with freshly drawn weights.
 
@@ -100,7 +107,7 @@ def build_module(config: ExperimentConfig, datamodule: CohortDataModule) -> MMNA
     """
     refuse_unread(config)
     torch.manual_seed(config.seed)
-    plain = to_plain(config)
+    plain = _loggable(config)
     hyperparameters = {
         **{key: plain[key] for key in TOLD},
         "cohort_fingerprint": datamodule.manifest["fingerprint"],
@@ -126,14 +133,20 @@ def _build_rectifiers(
                 f"rectifier.fit={settings.fit}: half {half} of the calibration split has no row; raise "
                 "cohort.split.calibration, or use rectifier.fit=none"
             )
-    shape = (
+    rectifier = build_rectifier(config, datamodule)
+    return build_rectifier(config, datamodule, "logit") if settings.loss_offset else None, rectifier
+
+
+def build_rectifier(config: ExperimentConfig, datamodule: CohortDataModule, scale: Scale | None = None) -> Rectifier:
+    """A rectifier of a cohort's tasks, patterns and subjects, not fitted yet; the scale is that of the settings."""
+    return Rectifier(
         len(datamodule.tasks),
         len(datamodule.modalities),
         datamodule.patterns,
         int(datamodule.arrays.subject.max()) + 1,
-        settings,
+        config.rectifier,
+        scale or config.rectifier.scale,
     )
-    return Rectifier(*shape) if settings.loss_offset else None, Rectifier(*shape, scale=settings.scale)
 
 
 def _build_model(config: ExperimentConfig, datamodule: CohortDataModule) -> nn.Module:
@@ -234,7 +247,18 @@ def build_loggers(config: ExperimentConfig, folder: Path, part: int) -> list[Log
 
 def _loggable(config: ExperimentConfig) -> dict[str, Any]:
     """The configuration without paths of this machine."""
-    return {key: value for key, value in to_plain(config).items() if key not in {"paths", "run", "resume"}}
+    plain = {key: value for key, value in to_plain(config).items() if key not in {"paths", "run", "resume"}}
+    named: dict[str, Any] = _without_folders(plain)
+    return named
+
+
+def _without_folders(value: Any) -> Any:
+    """Nested plain values in which an absolute path (of a model, say) is only its last name."""
+    if isinstance(value, dict):
+        return {key: _without_folders(entry) for key, entry in value.items()}
+    if isinstance(value, str) and Path(value).is_absolute():
+        return Path(value).name
+    return value
 
 
 def build_trainer(
@@ -245,7 +269,7 @@ def build_trainer(
     loggers = build_loggers(config, folder, part)
     callbacks: list[Callback] = [StepSeed(config.seed), metrics, LearningRateMonitor("step")]
     if config.rectifier.fit != "none" and config.rectifier.loss_offset:
-        callbacks.append(LossOffsetFit(config.rectifier))
+        callbacks.append(LossOffsetFit(config.rectifier, config.objective.pretrain_epochs))
     if settings.progress_bar:
         callbacks.append(RichProgressBar(refresh_rate=10))
     num_batches = len(datamodule.train_dataloader())

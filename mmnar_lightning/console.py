@@ -27,6 +27,7 @@ def quieten() -> None:
     os.environ.setdefault("WANDB_SILENT", "true")
     # PatternMetric has gathered all ranks' rows before it scores: every rank logs the same numbers.
     warnings.filterwarnings("ignore", message=r"It is recommended to use `self\.log\(.*sync_dist=True")
+    warnings.filterwarnings("ignore", message=r"The `srun` command is available")  # true of every login node
     warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
 
 

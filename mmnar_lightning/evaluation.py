@@ -11,7 +11,7 @@ from data_modules import stage
 from data_modules.datamodule import CohortDataModule
 from mmnar_lightning import folders, results
 from mmnar_lightning.config import ExperimentConfig
-from mmnar_lightning.console import say
+from mmnar_lightning.console import say, warn
 from mmnar_lightning.metrics.intervals import METRICS
 from mmnar_lightning.rectification import Rectification
 from mmnar_lightning.report import figures
@@ -39,8 +39,35 @@ def write(
     rows: Mapping[str, Tensor],
     fitted: Mapping[str, Any],
     rectified: Rectification | None = None,
+    target: Mapping[str, Any] | None = None,
 ) -> None:
     """Score the test rows, whoever predicted them, and write and show what comes of it.
+
+    Args:
+        config: of the run.
+        datamodule: opened.
+        folder: of the run.
+        rows: see `leave`.
+        fitted: see `leave`.
+        rectified: see `leave`.
+        target: what was found on the test rows of another cohort; None without.
+    """
+    content = leave(config, datamodule, folder, rows, fitted, rectified)
+    if target is not None:
+        content["target"] = dict(target)
+    stage.write_json(folder / folders.RESULTS, content)
+    show(content, config)
+
+
+def leave(
+    config: ExperimentConfig,
+    datamodule: CohortDataModule,
+    folder: Path,
+    rows: Mapping[str, Tensor],
+    fitted: Mapping[str, Any],
+    rectified: Rectification | None = None,
+) -> dict[str, Any]:
+    """Score test rows, write predictions and figures, and give what results.json is to say.
 
     Args:
         config: of the run.
@@ -89,8 +116,7 @@ def write(
             "unseen_pattern_rows": rectified.unseen,
         }
     draw(config, scores, folder / "figures", rectified.table if rectified else None)
-    stage.write_json(folder / folders.RESULTS, content)
-    show(content, config)
+    return content
 
 
 def show(content: Mapping[str, Any], config: ExperimentConfig) -> None:
@@ -103,6 +129,13 @@ def show(content: Mapping[str, Any], config: ExperimentConfig) -> None:
     show_results(content["tasks"], config.privacy.min_count, config.simulated)
     if "rectifier" in content:
         show_rectifier(content, config.privacy.min_count)
+    if "target" in content:
+        target = content["target"]
+        say(f"target: {target['dataset']}, cohort {target['cohort']}")
+        show(target, config)
+        unseen, patterns = target["unseen_pattern_rows"], len(target["unseen_patterns"])
+        if unseen:
+            warn(f"target: {unseen} of {target['split']['rows']} rows have one of {patterns} patterns never trained on")
 
 
 def draw(

@@ -1,5 +1,6 @@
 """Runs of estimators that are fitted at once, without Lightning; they leave the files of every other run."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,9 @@ def fit(config: ExperimentConfig, datamodule: CohortDataModule, folder: Path) ->
         ConfigError: when the run was fitted before, on another cohort or to another number of iterations.
     """
     estimator = build.build_estimator(config, datamodule)
-    val = batch_of(datamodule, "val")
-    estimator.fit(batch_of(datamodule, "train"), val)
+    raw = build.reads_raw_tables(config)
+    val = batch_of(datamodule, "val", raw_tables=raw)
+    estimator.fit(batch_of(datamodule, "train", raw_tables=raw), val)
     for line in estimator.remarks:
         warn(line)
     content = {"cohort_fingerprint": datamodule.manifest["fingerprint"], "iterations": estimator.iterations}
@@ -42,10 +44,22 @@ def fit(config: ExperimentConfig, datamodule: CohortDataModule, folder: Path) ->
     return estimator
 
 
-def evaluate(config: ExperimentConfig, datamodule: CohortDataModule, folder: Path, estimator: Estimator) -> None:
-    """Predict the test rows and write what an evaluation leaves."""
-    metric = score(datamodule, estimator, batch_of(datamodule, "test"))
-    evaluation.write(config, datamodule, folder, metric.rows(), {"iterations": estimator.iterations})
+def evaluate(
+    config: ExperimentConfig,
+    datamodule: CohortDataModule,
+    folder: Path,
+    estimator: Estimator,
+    target: Mapping[str, Any] | None = None,
+) -> None:
+    """Predict the test rows and write what an evaluation leaves, and what was found on a target."""
+    rows = test_rows(config, datamodule, estimator)
+    evaluation.write(config, datamodule, folder, rows, {"iterations": estimator.iterations}, target=target)
+
+
+def test_rows(config: ExperimentConfig, datamodule: CohortDataModule, estimator: Estimator) -> dict[str, Tensor]:
+    """The test rows of a cohort with their predictions, as `PatternMetric.rows` gives them."""
+    batch = batch_of(datamodule, "test", raw_tables=build.reads_raw_tables(config))
+    return score(datamodule, estimator, batch).rows()
 
 
 def score(datamodule: CohortDataModule, estimator: Estimator, batch: Batch) -> PatternMetric:
@@ -63,10 +77,12 @@ def score(datamodule: CohortDataModule, estimator: Estimator, batch: Batch) -> P
     return metric
 
 
-def batch_of(datamodule: CohortDataModule, split: str) -> Batch:
-    """All rows of a split; tables as they were stored, NaN where a value was not measured."""
+def batch_of(datamodule: CohortDataModule, split: str, *, raw_tables: bool) -> Batch:
+    """All rows of a split; raw tables are as they were stored, NaN where a value was not measured."""
     rows = datamodule.rows(split)
     batch = datamodule.arrays.gather(rows)
+    if not raw_tables:
+        return batch
     arrays = datamodule.arrays.arrays
     tables: dict[str, Any] = {
         modality.name: torch.from_numpy(array.values[rows.numpy()])

@@ -32,6 +32,8 @@ def train(config: ExperimentConfig) -> Path:
 def train_all(config: ExperimentConfig, protocol: str) -> Path:
     """Train and gather all runs of a protocol, leaving out those that are finished; returns the parent's folder."""
     refuse_unread(config)
+    if protocol == "crossfit" and build.is_fitted_at_once(config):
+        raise ConfigError(f"rectifier.fit=crossfit: {config.rival.name} has no rectifier; use rectifier.fit=none")
     children = plan(config, protocol)
     cohorts = _build_cohorts(config, protocol, children)
     parent = _open_parent(config, protocol, children)
@@ -64,6 +66,8 @@ def protocol_of(config: ExperimentConfig) -> str | None:
     """`kfold`, `crossfit` or `seeds`; None for one ordinary run."""
     if config.evaluation.protocol == "kfold":
         return "kfold"
+    if config.rectifier.fit == "crossfit" and config.cohort.split.crossfit_fold is None:
+        return "crossfit"
     return "seeds" if config.evaluation.num_seeds > 1 else None
 
 
@@ -205,7 +209,7 @@ def gather(parent: Path, config: ExperimentConfig, protocol: str, children: Sequ
     stage.write_json(parent / folders.RESULTS, {**content, **scored})
     num_parts = len(pooled.select("seed", "fold").unique()) if protocol == "kfold" else pooled["seed"].n_unique()
     for name, cells in scored.items():
-        say(f"{'rectified' if name == 'rectified' else 'predictions'} of {len(children)} runs ({protocol})")
+        say(f"{len(children)} runs ({protocol}), {evaluation.SCORED[name]}")
         show_results(cells, config.privacy.min_count, config.simulated)
         show_parts(cells, config.privacy.min_count, num_parts)
 

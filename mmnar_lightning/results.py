@@ -87,7 +87,7 @@ def score(
         the metrics as {`value`, `low`, `high`, `num_defined`}, None where undefined, and `reliability`, the bins of
         the calibration curve as {`mean_probability`, `observed_rate`, `count`}. With folds or repeats, the
         metrics also hold `num_parts`, in how many repeats of folds they are defined, and `pooled`, the metric over
-        the rows of all folds together; counts are those of one repeat.
+        the rows of all folds together; counts and `reliability` are those of one repeat.
     """
     results: dict[str, Any] = {}
     for column, task in enumerate(tasks):
@@ -133,7 +133,7 @@ def _cell(
     )
     for name in METRICS:
         cell[name] = {key: _number(value) for key, value in asdict(intervals[name]).items()}
-    cell["reliability"] = _reliability(probability, label)
+    cell["reliability"] = _reliability(probability[once], label[once])
     if fold is None and repeat is None:
         for name in METRICS:
             del cell[name]["num_parts"]

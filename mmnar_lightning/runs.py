@@ -16,7 +16,7 @@ from data_modules.cohorts.labels import check_classes
 from data_modules.datamodule import CohortDataModule
 from data_modules.items import open_store
 from data_modules.simulate.release import simulate
-from mmnar_lightning import build, evaluation, fitting, folders, rectification
+from mmnar_lightning import build, evaluation, fitting, folders, rectification, transfer
 from mmnar_lightning.callbacks.checkpoints import AtomicCheckpointIO
 from mmnar_lightning.callbacks.pattern_metrics import PatternMetrics
 from mmnar_lightning.config import ConfigError, ExperimentConfig
@@ -24,6 +24,7 @@ from mmnar_lightning.console import progress, say, show, warn
 from mmnar_lightning.module import MMNARModule
 from mmnar_lightning.predicting import PredictedRows, predict
 from mmnar_lightning.report.tables import show_cohort
+from mmnar_lightning.rivals.registry import Estimator
 from mmnar_lightning.unread import refuse_unread
 
 SIMULATED = (
@@ -91,6 +92,7 @@ def train(config: ExperimentConfig) -> Path:
     refuse_unread(config)
     _say_simulated(config)
     datamodule = _open(config)
+    transfer.check(config, datamodule)
     folder = _fit_at_once(config, datamodule) if build.is_fitted_at_once(config) else _train(config, datamodule)
     folders.forget_run()
     _say_dropped(datamodule)
@@ -132,9 +134,16 @@ def _fit_at_once(config: ExperimentConfig, datamodule: CohortDataModule) -> Path
         return folder
     estimator = fitting.fit(config, datamodule, folder)
     if config.evaluate:
-        fitting.evaluate(config, datamodule, folder, estimator)
+        _evaluate_at_once(config, datamodule, folder, estimator)
     _finish(folder)
     return folder
+
+
+def _evaluate_at_once(
+    config: ExperimentConfig, datamodule: CohortDataModule, folder: Path, estimator: Estimator
+) -> None:
+    found = transfer.test_at_once(config, datamodule, estimator, folder)
+    fitting.evaluate(config, datamodule, folder, estimator, found)
 
 
 def _fit(trainer: Trainer, module: MMNARModule, datamodule: CohortDataModule, checkpoint: Path | None) -> None:
@@ -157,7 +166,7 @@ def evaluate(config: ExperimentConfig) -> Path:
     config = folders.settings_of(folder, config)
     datamodule = _open(config)
     if build.is_fitted_at_once(config):
-        fitting.evaluate(config, datamodule, folder, fitting.fit(config, datamodule, folder))
+        _evaluate_at_once(config, datamodule, folder, fitting.fit(config, datamodule, folder))
         _finish(folder)
         return folder
     run = _prepare(config, datamodule, folder)
@@ -202,12 +211,11 @@ def _rectify_and_evaluate(config: ExperimentConfig, datamodule: CohortDataModule
     calibration = _fit_rectifier(module, checkpoint, datamodule, folder, run.trainer)
     if config.evaluate:
         run.trainer.test(module, datamodule=datamodule, verbose=False)
+        fitted = {"epoch": checkpoint["epoch"], "step": checkpoint["global_step"]}
+        rectified = rectification.rectify(module, run.metrics.rows, calibration, datamodule) if calibration else None
+        found = transfer.test(config, datamodule, module, folder, run.trainer)
         if run.trainer.is_global_zero:
-            fitted = {"epoch": checkpoint["epoch"], "step": checkpoint["global_step"]}
-            rectified = (
-                rectification.rectify(module, run.metrics.rows, calibration, datamodule) if calibration else None
-            )
-            evaluation.write(config, datamodule, folder, run.metrics.rows, fitted, rectified)
+            evaluation.write(config, datamodule, folder, run.metrics.rows, fitted, rectified, found)
 
 
 def _fit_rectifier(

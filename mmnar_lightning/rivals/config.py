@@ -5,6 +5,7 @@ from typing import Literal
 
 from mmnar_lightning.rivals.boosted_trees import BoostedTreesConfig
 from mmnar_lightning.rivals.late_fusion import LateFusionConfig
+from mmnar_lightning.rivals.logistic_regression import LogisticRegressionConfig
 from mmnar_lightning.rivals.mask_only import MaskOnlyConfig
 
 
@@ -12,7 +13,7 @@ from mmnar_lightning.rivals.mask_only import MaskOnlyConfig
 class RivalConfig:
     """A rival; settings of another one than the chosen are refused."""
 
-    name: Literal["none", "late_fusion", "mask_only", "boosted_trees"] = "none"
+    name: Literal["none", "late_fusion", "mask_only", "boosted_trees", "logistic_regression"] = "none"
     """What is trained in the place of the model; `none` is the model itself."""
     late_fusion: LateFusionConfig = field(default_factory=LateFusionConfig)
     """Late fusion."""
@@ -20,3 +21,5 @@ class RivalConfig:
     """Presence alone."""
     boosted_trees: BoostedTreesConfig = field(default_factory=BoostedTreesConfig)
     """Gradient-boosted trees."""
+    logistic_regression: LogisticRegressionConfig = field(default_factory=LogisticRegressionConfig)
+    """Logistic regression."""

@@ -10,6 +10,7 @@ from data_modules.batch import Batch
 from mmnar_lightning.rivals.boosted_trees import BoostedTrees
 from mmnar_lightning.rivals.config import RivalConfig
 from mmnar_lightning.rivals.late_fusion import late_fusion
+from mmnar_lightning.rivals.logistic_regression import LogisticRegression
 from mmnar_lightning.rivals.mask_only import MaskOnly
 from mmnar_lightning.rivals.problem import Problem
 
@@ -72,9 +73,11 @@ class Fitted:
         read: as for a network.
         unread: as for a network.
         off: as for a network.
+        raw_tables: whether tables come as they were stored, NaN where a value was not measured.
     """
 
     build: Callable[[Problem, RivalConfig, int], Estimator]
+    raw_tables: bool = False
     read: tuple[str, ...] = ()
     unread: tuple[str, ...] = (
         "model.",
@@ -87,6 +90,7 @@ class Fitted:
         "trainer.devices",
         "trainer.strategy",
         "trainer.precision",
+        "transfer.rectifier",
     )
     off: Mapping[str, object] = field(default_factory=lambda: {**NO_TERMS, "rectifier.fit": "none"})
 
@@ -96,6 +100,12 @@ RIVALS: Mapping[str, Network | Fitted] = {
         build=lambda problem, config: late_fusion(problem, config.late_fusion), read=("model.encoder.",)
     ),
     "mask_only": Network(build=lambda problem, config: MaskOnly(problem, config.mask_only)),
-    "boosted_trees": Fitted(build=lambda problem, config, seed: BoostedTrees(problem, config.boosted_trees, seed)),
+    "boosted_trees": Fitted(
+        build=lambda problem, config, seed: BoostedTrees(problem, config.boosted_trees, seed), raw_tables=True
+    ),
+    "logistic_regression": Fitted(
+        build=lambda problem, config, seed: LogisticRegression(problem, config.logistic_regression),
+        read=("model.encoder.",),
+    ),
 }
 """Name -> rival."""
