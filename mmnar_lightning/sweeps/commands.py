@@ -82,8 +82,8 @@ def _online(config: ExperimentConfig, found: Sweep, shared: Sequence[str]) -> Pa
     base = Path(config.paths.runs) / "sweeps"
     folder = next((path.parent for path in base.glob("*/wandb.json") if stage.read_json(path)["digest"] == key), None)
     if folder is None:
-        identity, path = online.create(plain, config)
-        folder = base / identity
+        path = online.create(plain, config)
+        folder = base / path.rpartition("/")[2]
         folder.mkdir(parents=True)
         _write_file(folder, plain)
         stage.write_json(online.agent_path(folder), {"digest": key, "path": path})

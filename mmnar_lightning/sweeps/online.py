@@ -1,28 +1,45 @@
 """A sweep that W&B searches: created once, then worked on by as many agents as are started."""
 
 import os
+import re
 import subprocess
 import sys
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]  # its types are a package that nothing else needs
 
 from mmnar_lightning.config import ConfigError, ExperimentConfig
 from mmnar_lightning.console import say
 from mmnar_lightning.sweeps.workers import path_with_commands
 
+WANDB = (sys.executable, "-m", "wandb")
 
-def create(plain: dict[str, object], config: ExperimentConfig) -> tuple[str, str]:
-    """Create the sweep.
 
-    Returns:
-        Its id, and `entity/project/id`, which agents are started with.
+def create(plain: Mapping[str, Any], config: ExperimentConfig) -> str:
+    """Create the sweep by `wandb sweep`; returns `entity/project/id`, which agents are started with.
+
+    Raises:
+        ConfigError: with what W&B said, when it refuses.
     """
-    import wandb
-    from wandb.sdk import wandb_setup
-
-    identity = wandb.sweep(plain, entity=config.wandb.entity, project=config.wandb.project)
-    entity = config.wandb.entity or wandb.Api().default_entity
-    wandb_setup.teardown()
-    return identity, f"{entity}/{config.wandb.project}/{identity}"
+    owner = ["--entity", config.wandb.entity] if config.wandb.entity else []
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "sweep.yaml"
+        path.write_text(yaml.safe_dump(dict(plain), sort_keys=False), encoding="utf-8")
+        told = subprocess.run(
+            [*WANDB, "sweep", "--project", config.wandb.project, *owner, str(path)],
+            env={name: value for name, value in os.environ.items() if name != "WANDB_SILENT"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    said = told.stdout + told.stderr
+    found = re.search(r"wandb agent (\S+/\S+)", said)
+    if told.returncode or found is None:
+        raise ConfigError(f"wandb sweep created no sweep (status {told.returncode}): {' '.join(said.split())}")
+    return found[1]
 
 
 def start_agent(path: str) -> None:
@@ -31,9 +48,9 @@ def start_agent(path: str) -> None:
     Raises:
         ConfigError: when the agent ends otherwise.
     """
-    say(f"agent of {path}; more of them, here or elsewhere: wandb agent {path}")
+    say(f"agent of {path}; more of them, here or elsewhere: wandb agent --forward-signals {path}")
     status = subprocess.run(
-        [sys.executable, "-m", "wandb", "agent", "--forward-signals", path],
+        [*WANDB, "agent", "--forward-signals", path],
         env=os.environ | {"PATH": path_with_commands()},
         check=False,
     ).returncode

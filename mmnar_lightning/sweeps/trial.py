@@ -15,7 +15,7 @@ from mmnar_lightning.console import say
 
 FOLDER_VARIABLE = "MMNAR_TRIAL"
 """Folder of a trial that is not W&B's."""
-LOCK = ".lock"
+LOCK = ".trial.lock"
 
 
 def trial(config: ExperimentConfig) -> Path:

@@ -29,6 +29,8 @@ MAX_STARTS = 10
 """Starts of one trial; after so many interruptions it counts as failed."""
 MAX_FAILURES = 3
 """Failures in a row that end the search: what ails them ails all."""
+PREEMPTED = 75
+"""Exit status of a trial that was asked to stop and can go on (EX_TEMPFAIL of sysexits.h)."""
 SIGNALLED = 128
 """Smallest exit status that tells of a signal."""
 
@@ -153,7 +155,7 @@ class Crew:
     def _end(self, worker: Worker, status: int) -> None:
         if (worker.folder / folders.DONE).is_file():
             self._finish(worker)
-        elif (status < 0 or status >= SIGNALLED) and worker.starts < MAX_STARTS:
+        elif _is_interruption(status) and worker.starts < MAX_STARTS:
             warn(f"trial {worker.trial.number + 1} was interrupted (status {status}); it is taken up again")
             worker.start()
         else:
@@ -190,6 +192,15 @@ def trial_folder(folder: Path, number: int) -> Path:
     'random-1a2b3c-0004'
     """
     return folder / f"{folder.name}-{number:04d}"
+
+
+def _is_interruption(status: int) -> bool:
+    """Whether an exit status tells of a signal, and not of an error.
+
+    >>> [_is_interruption(status) for status in (0, 1, 75, 143, -9)]
+    [False, False, True, True, True]
+    """
+    return status < 0 or status == PREEMPTED or status >= SIGNALLED
 
 
 def _told(values: dict[str, Any]) -> str:
