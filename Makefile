@@ -11,7 +11,7 @@ WORDS = $(if $(filter-out undefined,$(origin DATASET)),dataset=$(DATASET)) $(if 
         $(if $(SUBJECTS),simulate.subjects=$(SUBJECTS)) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup cohort embed train evaluate simulate doctor test check format bench results docs clean
+.PHONY: help setup cohort embed train evaluate simulate doctor sweep best test test-slurm check format bench results docs clean
 
 help: ## Print every target with its sentence.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -44,8 +44,21 @@ simulate: setup ## Write a simulated release with known truth. OUT=DIR SUBJECTS=
 doctor: setup ## Say which tables a root holds, which are missing, and what each missing one costs.
 	$(BIN)/mmnar doctor $(WORDS)
 
+# Paths stay out of a sweep's settings, which W&B keeps: COHORT reaches the trials through the environment.
+sweep: export COHORT := $(COHORT)
+sweep: setup ## Search settings: SWEEP=experiments/sweeps/x.yaml by W&B's agent, or OFFLINE=1 PROCESSES=2 TRIALS=20 here.
+	$(BIN)/mmnar sweep sweep.file='$(SWEEP)' $(if $(OFFLINE),sweep.offline=true) \
+	  $(if $(PROCESSES),sweep.processes=$(PROCESSES)) $(if $(TRIALS),sweep.trials=$(TRIALS)) \
+	  $(filter-out paths.cohort=%,$(WORDS))
+
+best: setup ## Read the test split once, with the best trial of the newest sweep (ARGS="run=FOLDER" for another).
+	$(BIN)/mmnar best $(ARGS)
+
 test: setup ## Run the tests (those on the open demos skip, saying so, where the demos are not found).
 	$(BIN)/python -m pytest -n 2
+
+test-slurm: setup ## Jobs on a private SLURM cluster of one node: preempted, out of time, in arrays (skips without SLURM).
+	$(BIN)/python -m pytest tests/slurm/preemption.py
 
 check: setup ## Format, lint, import contracts, types, tests.
 	$(BIN)/ruff format --check .

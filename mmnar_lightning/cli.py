@@ -9,6 +9,9 @@ COMMANDS = {
     "embed": "encode the documents and films of an experiment's cohort; several processes share the work",
     "train": "cohort, training, and the test split unless evaluate=false",
     "evaluate": "read the test split with the best checkpoint of a run (run=FOLDER, else the newest)",
+    "sweep": "search settings: many trials of one experiment, by W&B or, with sweep.offline=true, on this machine",
+    "trial": "one trial of a sweep; what its file starts",
+    "best": "read the test split once, with the best trial of a sweep (run=FOLDER, else the newest)",
     "simulate": "write a simulated release, with its truth, into out=FOLDER",
     "doctor": "say which tables a root holds, which are missing, and what each missing one costs",
 }
@@ -33,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     quieten()
     try:
-        return _run(parsed.command, configuration.load(parsed.settings))
+        return _run(parsed.command, configuration.load(parsed.settings), parsed.settings)
     except PreemptedError as stop:
         warn(f"{stop}; the same command goes on")
         return 0 if is_child() else PREEMPTED  # the first process ends when the others failed, before it is done
@@ -45,18 +48,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _run(command: str, config: object) -> int:
+def _run(command: str, config: object, words: Sequence[str]) -> int:
     from mmnar_lightning import doctor, protocols, runs
     from mmnar_lightning.config import ExperimentConfig
+    from mmnar_lightning.sweeps import commands as sweeps
+    from mmnar_lightning.sweeps.trial import trial
 
     assert isinstance(config, ExperimentConfig)
     if command == "doctor":
         return 0 if doctor.examine(config) else 1
+    if command == "sweep":
+        sweeps.sweep(config, words)
+        return 0
     run = {
         "cohort": runs.make_cohort,
         "embed": runs.make_embeddings,
         "train": protocols.train,
         "evaluate": protocols.evaluate,
+        "trial": trial,
+        "best": sweeps.best,
         "simulate": runs.make_release,
     }
     run[command](config)

@@ -24,6 +24,7 @@ from mmnar_lightning.objective import ObjectiveConfig
 from mmnar_lightning.optim import OptimConfig
 from mmnar_lightning.rectifier.config import RectifierConfig
 from mmnar_lightning.rivals.config import RivalConfig
+from mmnar_lightning.sweeps.config import SweepConfig
 
 COHORT_CONFIGS: dict[str, type[CohortConfig]] = {
     "mimic": MIMICCohortConfig,
@@ -109,9 +110,13 @@ class EvaluationConfig:
     """Runs that differ in their seed alone: `seed`, `seed` + 1, ...; their metrics are averaged."""
     num_replicates: int = 1000
     """Bootstrap replicates of every interval."""
+    part: int | None = None
+    """Of the runs of a protocol only this one, from 0: an array of jobs shares them; who finishes last gathers."""
 
     def __post_init__(self) -> None:
         """Refuse no run at all, and intervals of too few replicates."""
+        if self.part is not None and self.part < 0:
+            raise ValueError(f"evaluation.part={self.part} must be at least 0")
         if self.num_seeds < 1:
             raise ValueError(f"evaluation.num_seeds={self.num_seeds} must be at least 1")
         if self.num_replicates < 100:
@@ -197,6 +202,7 @@ class ExperimentConfig:
     transfer: TransferConfig = field(default_factory=TransferConfig)
     privacy: PrivacyConfig = field(default_factory=PrivacyConfig)
     wandb: WandbConfig = field(default_factory=WandbConfig)
+    sweep: SweepConfig = field(default_factory=SweepConfig)
 
     def __post_init__(self) -> None:
         """Refuse a seed that some generator would not take, and a fold where every fold is run."""

@@ -46,6 +46,7 @@ FREE_KEYS = (
     "wandb",
     "evaluation",
     "privacy",
+    "sweep",
 )
 """Settings that may differ between a run and its resumption: they do not change what is trained."""
 FIXED_KEYS = ("evaluation.protocol",)

@@ -1,5 +1,6 @@
 """Protocols of several ordinary runs (docs/protocols.md): a parent folder with one run a seed and fold, gathered."""
 
+import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from filelock import FileLock
 from lightning.pytorch.utilities import rank_zero_only
 
 from data_modules import patterns, stage
@@ -27,6 +29,10 @@ Child = dict[str, Any]
 def train(config: ExperimentConfig) -> Path:
     """One ordinary run, or all runs of a protocol and what they give together; returns the folder."""
     protocol = protocol_of(config)
+    if protocol is None and config.evaluation.part is not None:
+        raise ConfigError(
+            f"evaluation.part={config.evaluation.part}: these settings ask for one run, which has no parts"
+        )
     return runs.train(config) if protocol is None else train_all(config, protocol)
 
 
@@ -41,13 +47,28 @@ def train_all(config: ExperimentConfig, protocol: str) -> Path:
     parent = _open_parent(config, protocol, children)
     for number, child in enumerate(children, start=1):
         folder = parent / child["name"]
+        if config.evaluation.part not in {None, number - 1}:
+            continue
         if _is_finished(folder, config):
             _check_cohort(folder, cohorts[child["fold"]])
             continue
         say(f"run {number} of {len(children)}: {folder}")
         _run(child_config(config, protocol, child), folder)
-    _finish(parent, config, protocol, children)
+    if config.evaluation.part is None:
+        _finish(parent, config, protocol, children)
+    else:
+        _finish_if_last(parent, config, protocol, children)
     return parent
+
+
+def _finish_if_last(parent: Path, config: ExperimentConfig, protocol: str, children: Sequence[Child]) -> None:
+    """Gather in the job that finds all other jobs' runs finished."""
+    with FileLock(parent / ".gather.lock"):
+        left = [child["name"] for child in children if not _is_finished(parent / child["name"], config)]
+        if left:
+            say(f"{', '.join(left)} are not finished; the job that finishes last gathers them")
+        elif not (parent / folders.DONE).is_file():
+            _finish(parent, config, protocol, children)
 
 
 def evaluate(config: ExperimentConfig) -> Path:
@@ -96,16 +117,36 @@ def child_config(config: ExperimentConfig, protocol: str, child: Child) -> Exper
 
 
 def _of_one_run(config: ExperimentConfig) -> EvaluationConfig:
-    return replace(config.evaluation, protocol="split", num_seeds=1)
+    return replace(config.evaluation, protocol="split", num_seeds=1, part=None)
 
 
 def _open_parent(config: ExperimentConfig, protocol: str, children: Sequence[Child]) -> Path:
     launched = folders.parent_of_launched()
     if launched is not None:
         return launched
+    if config.evaluation.part is not None:
+        return _shared_parent(config, protocol, children)
     with folders.opened(config, folders.CHILDREN) as parent:
         if rank() == 0:
             stage.write_json(parent / folders.CHILDREN, {"protocol": protocol, "children": list(children)})
+    return parent
+
+
+def _shared_parent(config: ExperimentConfig, protocol: str, children: Sequence[Child]) -> Path:
+    """The parent's folder, which several jobs open under one name."""
+    part = config.evaluation.part
+    assert part is not None
+    if part >= len(children):
+        raise ConfigError(f"evaluation.part={part}: there are {len(children)} runs, counted from 0")
+    if folders.RUN_ID_VARIABLE not in os.environ:
+        raise ConfigError(
+            f"evaluation.part={part}: all parts work in one folder of runs/{config.experiment}/; name it by "
+            f"{folders.RUN_ID_VARIABLE} in the environment, as experiments/slurm/train.sbatch does"
+        )
+    parent = folders.new_run(replace(config, evaluation=replace(config.evaluation, part=None)))
+    folders.forget_run()
+    if not (parent / folders.CHILDREN).is_file():
+        stage.write_json(parent / folders.CHILDREN, {"protocol": protocol, "children": list(children)})
     return parent
 
 

@@ -10,6 +10,8 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 MONITOR = "val/auroc"
 """Mean AUROC over the tasks in which it is defined on val."""
+BEST = "val/auroc_best"
+"""Its largest value so far, that of `best.ckpt`."""
 
 
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
@@ -63,9 +65,19 @@ class Best(ModelCheckpoint):
         self.pretrain_epochs = pretrain_epochs
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Compare."""
+        """Compare; Lightning validates before this."""
         if trainer.current_epoch >= self.pretrain_epochs:
             super().on_train_epoch_end(trainer, pl_module)
+            self._log_best(trainer)
+
+    def _log_best(self, trainer: Trainer) -> None:
+        """Log the metric of the checkpoint that is kept, and write it at once: a sweep compares trials by it."""
+        if self.best_model_score is None:
+            return
+        for logger in trainer.loggers:
+            values = {BEST: float(self.best_model_score), "epoch": trainer.current_epoch}
+            logger.log_metrics(values, step=trainer.global_step)
+            logger.save()
 
 
 class Patience(EarlyStopping):

@@ -1,0 +1,52 @@
+"""Figures of a sweep: the metric over trials, and which parameters it depends on."""
+
+from collections.abc import Mapping, Sequence
+
+from matplotlib.figure import Figure
+
+from mmnar_lightning.report.figures import new_figure
+from mmnar_lightning.sweeps.table import FINISHED
+
+
+def draw_trials(values: Sequence[float | None], states: Sequence[str], metric: str, maximise: bool) -> Figure:
+    """Every trial's metric in the order of trials, and the best of the finished ones so far."""
+    figure = new_figure(6.4, 3.6)
+    axes = figure.subplots()
+    for state in dict.fromkeys(states):
+        at = [
+            n for n, (value, own) in enumerate(zip(values, states, strict=True)) if own == state and value is not None
+        ]
+        axes.scatter(at, [values[n] for n in at], label=state, marker="o" if state == FINISHED else "x")  # type: ignore[arg-type]
+    at, so_far = best_so_far(values, states, maximise)
+    axes.step(at, so_far, where="post", color="0.4", label="best so far")
+    axes.set_xlabel("trial")
+    axes.set_ylabel(metric)
+    axes.legend()
+    return figure
+
+
+def best_so_far(values: Sequence[float | None], states: Sequence[str], maximise: bool) -> tuple[list[int], list[float]]:
+    """Finished trials, and the best value up to each.
+
+    >>> best_so_far([0.5, 0.9, 0.4, 0.6], ["finished", "pruned", "finished", "finished"], maximise=True)
+    ([0, 2, 3], [0.5, 0.5, 0.6])
+    """
+    at: list[int] = []
+    found: list[float] = []
+    for number, (value, state) in enumerate(zip(values, states, strict=True)):
+        if state != FINISHED or value is None:
+            continue
+        better = max if maximise else min
+        found.append(better(value, found[-1]) if found else value)
+        at.append(number)
+    return at, found
+
+
+def draw_importance(importance: Mapping[str, float], metric: str) -> Figure:
+    """Share of the metric's variance over trials that each parameter explains (functional ANOVA; Hutter 2014)."""
+    figure = new_figure(6.4, 1.2 + 0.35 * len(importance))
+    axes = figure.subplots()
+    names = sorted(importance, key=importance.__getitem__)
+    axes.barh(names, [importance[name] for name in names])
+    axes.set_xlabel(f"share of the variance of {metric}")
+    return figure

@@ -1,0 +1,68 @@
+"""One trial: an ordinary run in a folder that its sweep names, begun or gone on with; it never reads test rows."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from filelock import FileLock
+from lightning.pytorch.utilities import rank_zero_only
+
+from mmnar_lightning import folders, protocols, runs
+from mmnar_lightning.config import ConfigError, ExperimentConfig
+from mmnar_lightning.console import say
+
+FOLDER_VARIABLE = "MMNAR_TRIAL"
+"""Folder of a trial that is not W&B's."""
+LOCK = ".trial.lock"
+
+
+def trial(config: ExperimentConfig) -> Path:
+    """Train in the trial's folder, from its last checkpoint if it was begun; returns the folder.
+
+    Raises:
+        ConfigError: outside of a sweep, and for settings that would read test rows.
+    """
+    if config.evaluate:
+        raise ConfigError(
+            "evaluate=true: a trial never reads test rows; give evaluate=false (mmnar best reads them once)"
+        )
+    if protocol := protocols.protocol_of(config):
+        raise ConfigError(
+            f"a trial is one run, but these settings ask for several ({protocol}); sweep over seed instead"
+        )
+    folder = folder_of(config.paths.runs, os.environ)
+    with _alone(folder):
+        if (folder / folders.DONE).is_file():
+            say(f"{folder} is finished")
+            return folder
+        begun = (folder / folders.LAST).is_file()
+        with folders.child_run(folder):
+            runs.train(replace(config, resume=str(folder)) if begun else config)
+    return folder
+
+
+def folder_of(base: str, environment: Mapping[str, str]) -> Path:
+    """Where a trial lies: equal for whoever takes it up.
+
+    >>> folder_of("runs", {"WANDB_SWEEP_ID": "s1", "WANDB_RUN_ID": "r2"}).as_posix()
+    'runs/sweeps/s1/r2'
+    """
+    if given := environment.get(FOLDER_VARIABLE):
+        return Path(given)
+    names = [environment.get(name) for name in ("WANDB_SWEEP_ID", "WANDB_RUN_ID")]
+    if not names[0] or not names[1]:
+        raise ConfigError("a trial is started by `mmnar sweep` or by `wandb agent`; `mmnar train` trains a single run")
+    return Path(base) / "sweeps" / names[0] / names[1]
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait for another process that still trains this trial; one process of a run waits for all."""
+    if rank_zero_only.rank:  # type: ignore[attr-defined]  # Lightning sets it
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / LOCK):
+        yield
