@@ -155,9 +155,8 @@ def main() -> None:
         write_cohort(Path(scratch), arguments.rows)
         measure_callbacks(Path(scratch), arguments.epochs)
         for ranks in (1, 2):
-            print(
-                f"steps on {ranks} rank{'s'[: ranks - 1]:<9}{steps_a_second(Path(scratch), ranks, arguments.epochs):14.1f} /s"
-            )
+            rate = steps_a_second(Path(scratch), ranks, arguments.epochs)
+            print(f"{ranks} rank(s), one thread each{rate:10.1f} steps/s")
 
 
 if __name__ == "__main__":
