@@ -152,7 +152,7 @@ def main() -> None:
         inside(arguments.settings)
         return
     with tempfile.TemporaryDirectory(prefix="mmnar-bench-") as scratch:
-        write_cohort(Path(scratch), arguments.rows)
+        write_cohort(Path(scratch) / "given", arguments.rows)
         measure_callbacks(Path(scratch), arguments.epochs)
         for ranks in (1, 2):
             rate = steps_a_second(Path(scratch), ranks, arguments.epochs)
