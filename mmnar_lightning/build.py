@@ -16,6 +16,7 @@ from data_modules.cohorts.eicu import EICUCohortConfig
 from data_modules.cohorts.mimic_iv import MIMICCohortConfig
 from data_modules.custom import CustomCohortConfig
 from data_modules.datamodule import CohortDataModule, CustomDataModule, EICUDataModule, MIMICDataModule
+from data_modules.loader import PART_ROWS
 from data_modules.simulate.release import release_folder, simulate
 from data_modules.sources.locate import find_folder
 from data_modules.sources.mimic_iv import EMBEDDINGS, FILMS
@@ -34,8 +35,10 @@ from mmnar_lightning.folders import LAST, run_id
 from mmnar_lightning.launch import Launch, launched
 from mmnar_lightning.model import MMNARModel
 from mmnar_lightning.module import MMNARModule
+from mmnar_lightning.nn.additive import AdditiveHead
 from mmnar_lightning.nn.encoders import ItemParts
 from mmnar_lightning.objective import Objective
+from mmnar_lightning.rectifier.estimate import Scale
 from mmnar_lightning.rectifier.rectifier import Rectifier
 from mmnar_lightning.rivals.problem import Problem, prior_logit
 from mmnar_lightning.rivals.registry import RIVALS, Estimator, Fitted, Network
@@ -94,6 +97,12 @@ def is_fitted_at_once(config: ExperimentConfig) -> bool:
     return isinstance(RIVALS.get(config.rival.name), Fitted)
 
 
+def reads_raw_tables(config: ExperimentConfig) -> bool:
+    """Whether the estimator wants tables as they were stored."""
+    rival = RIVALS.get(config.rival.name)
+    return isinstance(rival, Fitted) and rival.raw_tables
+
+
 def build_module(config: ExperimentConfig, datamodule: CohortDataModule) -> MMNARModule:
     """The LightningModule for an opened cohort, with freshly drawn weights.
 
@@ -102,7 +111,7 @@ def build_module(config: ExperimentConfig, datamodule: CohortDataModule) -> MMNA
     """
     refuse_unread(config)
     torch.manual_seed(config.seed)
-    plain = to_plain(config)
+    plain = _loggable(config)
     hyperparameters = {
         **{key: plain[key] for key in TOLD},
         "cohort_fingerprint": datamodule.manifest["fingerprint"],
@@ -128,21 +137,27 @@ def _build_rectifiers(
                 f"rectifier.fit={settings.fit}: half {half} of the calibration split has no row; raise "
                 "cohort.split.calibration, or use rectifier.fit=none"
             )
-    shape = (
+    rectifier = build_rectifier(config, datamodule)
+    return build_rectifier(config, datamodule, "logit") if settings.loss_offset else None, rectifier
+
+
+def build_rectifier(config: ExperimentConfig, datamodule: CohortDataModule, scale: Scale | None = None) -> Rectifier:
+    """A rectifier of a cohort's tasks, patterns and subjects, not fitted yet; the scale is that of the settings."""
+    return Rectifier(
         len(datamodule.tasks),
         len(datamodule.modalities),
         datamodule.patterns,
         int(datamodule.arrays.subject.max()) + 1,
-        settings,
+        config.rectifier,
+        scale or config.rectifier.scale,
     )
-    return Rectifier(*shape) if settings.loss_offset else None, Rectifier(*shape, scale=settings.scale)
 
 
 def _build_model(config: ExperimentConfig, datamodule: CohortDataModule) -> nn.Module:
     """The paper's model, or the rival in its place."""
     rival = RIVALS.get(config.rival.name)
     if rival is None:
-        return MMNARModel(
+        model = MMNARModel(
             datamodule.modalities,
             len(datamodule.tasks),
             config.model,
@@ -150,9 +165,20 @@ def _build_model(config: ExperimentConfig, datamodule: CohortDataModule) -> nn.M
             assignable=datamodule.varying,
             axes=datamodule.axes(config.model.encoder.components),
             items=_item_parts(config, datamodule),
+            patterns=datamodule.patterns,
         )
+        if model.additive is not None:
+            _start(model.additive, datamodule, config.model.additive.inverse_penalty)
+        return model
     assert isinstance(rival, Network)
     return rival.build(_problem(config, datamodule), config.rival)
+
+
+def _start(head: AdditiveHead, datamodule: CohortDataModule, inverse_penalty: float) -> None:
+    """Fit the additive head on the train rows, whose projected inputs are held at once."""
+    train, arrays = datamodule.rows("train"), datamodule.arrays
+    features = torch.cat([head.features(arrays.gather(rows)) for rows in torch.split(train, PART_ROWS)])
+    head.start(features, arrays.label[train], arrays.label_mask[train], inverse_penalty)
 
 
 def build_estimator(config: ExperimentConfig, datamodule: CohortDataModule) -> Estimator:
@@ -176,6 +202,7 @@ def _problem(config: ExperimentConfig, datamodule: CohortDataModule) -> Problem:
         prior=prior,
         axes=datamodule.axes(config.model.encoder.components),
         items=_item_parts(config, datamodule),
+        scores=datamodule.scores,
     )
 
 
@@ -226,7 +253,18 @@ def build_loggers(config: ExperimentConfig, folder: Path, part: int, known_id: s
 
 def _loggable(config: ExperimentConfig) -> dict[str, Any]:
     """The configuration without paths of this machine."""
-    return {key: value for key, value in to_plain(config).items() if key not in {"paths", "run", "resume"}}
+    plain = {key: value for key, value in to_plain(config).items() if key not in {"paths", "run", "resume"}}
+    named: dict[str, Any] = _without_folders(plain)
+    return named
+
+
+def _without_folders(value: Any) -> Any:
+    """Nested plain values in which an absolute path (of a model, say) is only its last name."""
+    if isinstance(value, dict):
+        return {key: _without_folders(entry) for key, entry in value.items()}
+    if isinstance(value, str) and Path(value).is_absolute():
+        return Path(value).name
+    return value
 
 
 def build_trainer(
@@ -248,7 +286,7 @@ def build_trainer(
         LearningRateMonitor("step"),
     ]
     if config.rectifier.fit != "none" and config.rectifier.loss_offset:
-        callbacks.append(LossOffsetFit(config.rectifier))
+        callbacks.append(LossOffsetFit(config.rectifier, config.objective.pretrain_epochs))
     if settings.progress_bar:
         callbacks.append(RichProgressBar(refresh_rate=10))
     num_batches = len(datamodule.train_dataloader())

@@ -119,6 +119,21 @@ class EvaluationConfig:
 
 
 @dataclass(kw_only=True)
+class TransferConfig:
+    """Another cohort, on whose test split the trained model is scored as well (docs/transfer.md)."""
+
+    target: str = ""
+    """Experiment on whose cohort the model is tested as well, a name or a YAML file; empty is none."""
+    rectifier: Literal["target", "source"] = "target"
+    """The target's rectifier: fitted again on the target's calibration split, or carried over."""
+
+    def __post_init__(self) -> None:
+        """Refuse a rectifier for a target that is not there."""
+        if self.rectifier == "source" and not self.target:
+            raise ValueError("transfer.rectifier=source needs transfer.target, the cohort to carry it over to")
+
+
+@dataclass(kw_only=True)
 class PrivacyConfig:
     """What must not leave the machine."""
 
@@ -158,7 +173,7 @@ class ExperimentConfig:
     evaluate: bool = True
     """Read the test split at the end of training."""
     simulated: bool = False
-    """Set where no release was named: a simulated one is generated, and experiments/simulated.yaml laid over."""
+    """Set where no release was named: one is simulated, and experiments/simulated.yaml read first."""
     out: str = ""
     """For simulate: the folder to write the release into."""
     resume: str = ""
@@ -179,6 +194,7 @@ class ExperimentConfig:
     optim: OptimConfig = field(default_factory=OptimConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    transfer: TransferConfig = field(default_factory=TransferConfig)
     privacy: PrivacyConfig = field(default_factory=PrivacyConfig)
     wandb: WandbConfig = field(default_factory=WandbConfig)
 
@@ -192,6 +208,18 @@ class ExperimentConfig:
                 )
         if not 0 <= self.seed <= MAX_SEED - self.evaluation.num_seeds:
             raise ValueError(f"seed={self.seed} must be in [0, {MAX_SEED}), evaluation.num_seeds of them")
+        if self.transfer.target and self.evaluation.protocol == "kfold":
+            raise ValueError(
+                f"transfer.target={self.transfer.target}: every fold's model would be tested on the same target; use "
+                "evaluation.protocol=split"
+            )
+        if self.transfer.rectifier == "source" and self.rectifier.fit == "none":
+            raise ValueError("transfer.rectifier=source carries over a rectifier, but rectifier.fit=none fits none")
+        if self.evaluation.protocol == "kfold" and self.rectifier.fit == "crossfit":
+            raise ValueError(
+                "rectifier.fit=crossfit cannot be used with evaluation.protocol=kfold: both would hold out the same "
+                "folds; use rectifier.fit=calibration"
+            )
         if self.evaluation.protocol == "kfold":
             for key in ("test_fold", "crossfit_fold"):
                 fold = getattr(self.cohort.split, key)
@@ -225,7 +253,7 @@ def load(words: Sequence[str]) -> ExperimentConfig:
         schema = _schema(dataset)
         root = ROOT_KEYS.get(dataset)
         if root is not None and not OmegaConf.select(OmegaConf.merge(schema, *layers, asked), root):
-            layers.extend(_simulated(layers))
+            layers[1:1] = _simulated(layers)
         merged = OmegaConf.merge(schema, *layers, asked)
         config = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:

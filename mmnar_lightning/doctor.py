@@ -7,7 +7,7 @@ from data_modules.features.mimic_iv import MIMIC_MODALITIES
 from data_modules.features.modality import Definition
 from data_modules.sources.eicu import EICU
 from data_modules.sources.locate import find_folder
-from data_modules.sources.mimic_iv import EMBEDDINGS, MIMIC_IV
+from data_modules.sources.mimic_iv import EMBEDDINGS, FILMS, MIMIC_IV
 from data_modules.sources.reader import Release, read_header
 from data_modules.sources.schema import Source
 from mmnar_lightning.config import ConfigError, ExperimentConfig
@@ -39,8 +39,9 @@ def examine(config: ExperimentConfig) -> bool:
         ]
         show(f"{project} {versions.get(project, '(not found)')}", ["table", "file", "needed for"], rows)
     if config.dataset == "mimic":
-        films = find_folder(release.roots, EMBEDDINGS, "files")
-        say(f"{EMBEDDINGS}: {films or 'missing; films have no vectors without it (embed.film.encoder=release)'}")
+        for project, encoders in ((EMBEDDINGS, "release"), (FILMS, "timm and small")):
+            found = find_folder(release.roots, project, "files")
+            say(f"files of {project}: {found or f'missing; embed.film.encoder={encoders} needs them'}")
     absent = release.missing(list(source.tables))
     lost = [
         name for name, definition in modalities.items() if not definition.parts and release.missing(definition.tables)

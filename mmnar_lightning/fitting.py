@@ -1,5 +1,6 @@
 """Runs of estimators that are fitted at once, without Lightning; they leave the files of every other run."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,9 @@ def fit(config: ExperimentConfig, datamodule: CohortDataModule, folder: Path) ->
         ConfigError: when the run was fitted before, on another cohort or to another number of iterations.
     """
     estimator = build.build_estimator(config, datamodule)
-    val = batch_of(datamodule, "val")
-    estimator.fit(batch_of(datamodule, "train"), val)
+    raw = build.reads_raw_tables(config)
+    val = batch_of(datamodule, "val", raw_tables=raw)
+    estimator.fit(batch_of(datamodule, "train", raw_tables=raw), val)
     for line in estimator.remarks:
         warn(line)
     content = {"cohort_fingerprint": datamodule.manifest["fingerprint"], "iterations": estimator.iterations}
@@ -42,31 +44,50 @@ def fit(config: ExperimentConfig, datamodule: CohortDataModule, folder: Path) ->
     return estimator
 
 
-def evaluate(config: ExperimentConfig, datamodule: CohortDataModule, folder: Path, estimator: Estimator) -> None:
-    """Predict the test rows and write what an evaluation leaves."""
-    metric = score(datamodule, estimator, batch_of(datamodule, "test"))
-    evaluation.write(config, datamodule, folder, metric.rows(), {"iterations": estimator.iterations})
+def evaluate(
+    config: ExperimentConfig,
+    datamodule: CohortDataModule,
+    folder: Path,
+    estimator: Estimator,
+    target: Mapping[str, Any] | None = None,
+) -> None:
+    """Predict the test rows and write what an evaluation leaves, and what was found on a target."""
+    rows = test_rows(config, datamodule, estimator)
+    without = len(datamodule.rows("test")) - len(rows["row_id"])
+    if without:
+        warn(f"{without} test rows have no prediction and are not scored; {len(rows['row_id'])} are")
+    fitted = {"iterations": estimator.iterations, "rows_without_prediction": without}
+    evaluation.write(config, datamodule, folder, rows, fitted, target=target)
+
+
+def test_rows(config: ExperimentConfig, datamodule: CohortDataModule, estimator: Estimator) -> dict[str, Tensor]:
+    """The test rows of a cohort with their predictions, as `PatternMetric.rows` gives them."""
+    batch = batch_of(datamodule, "test", raw_tables=build.reads_raw_tables(config))
+    return score(datamodule, estimator, batch).rows()
 
 
 def score(datamodule: CohortDataModule, estimator: Estimator, batch: Batch) -> PatternMetric:
-    """The metric of a run, holding a batch and its predictions."""
+    """The metric of a run, holding a batch and its predictions; rows without a prediction are left out."""
     names = [modality.name for modality in datamodule.modalities]
     metric = PatternMetric(datamodule.tasks, names, datamodule.patterns)
     probability: Tensor = estimator.predict(batch)
+    made = probability.isfinite().all(1)
     metric.update(
-        row_id=batch.row_id,
-        present=batch.present,
-        probability=probability,
-        label=batch.label,
-        label_mask=batch.label_mask,
+        row_id=batch.row_id[made],
+        present=batch.present[made],
+        probability=probability[made],
+        label=batch.label[made],
+        label_mask=batch.label_mask[made],
     )
     return metric
 
 
-def batch_of(datamodule: CohortDataModule, split: str) -> Batch:
-    """All rows of a split; tables as they were stored, NaN where a value was not measured."""
+def batch_of(datamodule: CohortDataModule, split: str, *, raw_tables: bool) -> Batch:
+    """All rows of a split; raw tables are as they were stored, NaN where a value was not measured."""
     rows = datamodule.rows(split)
     batch = datamodule.arrays.gather(rows)
+    if not raw_tables:
+        return batch
     arrays = datamodule.arrays.arrays
     tables: dict[str, Any] = {
         modality.name: torch.from_numpy(array.values[rows.numpy()])

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from data_modules.batch import Batch
 from data_modules.vocabulary import Modality
+from mmnar_lightning.nn.additive import AdditiveHead
 from mmnar_lightning.nn.decoders import AssignmentHead, Decoders
 from mmnar_lightning.nn.encoders import EncoderConfig, Encoders, ItemParts
 from mmnar_lightning.nn.fusion import Fusion, FusionConfig
@@ -31,6 +32,19 @@ class LeaveOneOutConfig:
 
 
 @dataclass(kw_only=True)
+class AdditiveConfig:
+    """A head that reads the inputs themselves, beside the one that reads the representation."""
+
+    inverse_penalty: float = 0.0
+    """C of the logistic regression on the train rows that it starts from; 0 leaves the head out."""
+
+    def __post_init__(self) -> None:
+        """Refuse a negative number."""
+        if self.inverse_penalty < 0:
+            raise ValueError(f"model.additive.inverse_penalty={self.inverse_penalty} must be at least 0 (0 = no head)")
+
+
+@dataclass(kw_only=True)
 class ModelConfig:
     """The parts of the model."""
 
@@ -40,6 +54,8 @@ class ModelConfig:
     """Width, heads, blocks, dropout."""
     loo: LeaveOneOutConfig = field(default_factory=LeaveOneOutConfig)
     """Leave-one-out fusions."""
+    additive: AdditiveConfig = field(default_factory=AdditiveConfig)
+    """Additive head."""
     modality_dropout: float = 0.0
     """Probability of dropping a present modality in training, never the last one; the paper's model has none."""
 
@@ -63,6 +79,7 @@ class MMNARModel(nn.Module):
         assignable: (M,) bool, modalities whose presence varies among the train rows; None = all.
         axes: modality -> (width, K) float, principal axes that its vectors are projected on first.
         items: modality name -> what reads its items; the others are arrays.
+        patterns: P pattern ids of the cohort, for the additive head.
     """
 
     assignable: Tensor
@@ -76,6 +93,7 @@ class MMNARModel(nn.Module):
         assignable: Tensor | None = None,
         axes: Mapping[str, Tensor] | None = None,
         items: Mapping[str, ItemParts] | None = None,
+        patterns: Sequence[int] = (),
     ) -> None:
         super().__init__()
         dim, dropout, count = config.fusion.dim, config.fusion.dropout, len(modalities)
@@ -83,6 +101,10 @@ class MMNARModel(nn.Module):
         self.encoders = Encoders(modalities, dim, dropout, axes, items)
         self.fusion = Fusion(count, config.fusion)
         self.heads = TaskHeads(num_tasks, dim, dropout)
+        self.additive = None
+        if config.additive.inverse_penalty > 0:
+            self.additive = AdditiveHead(modalities, patterns, num_tasks, axes or {})
+            self.heads.silence()
         self.decoders = Decoders(count, dim, dropout) if {"reconstruction", "contrast"} & set(auxiliary) else None
         self.contrast = projection(dim, dim, dropout) if "contrast" in auxiliary else None
         self.assignment = AssignmentHead(count, dim, dropout) if "assignment" in auxiliary else None
@@ -105,7 +127,7 @@ class MMNARModel(nn.Module):
         representation, without = self._leave_one_out(encodings, shown.present, hiding)
         assignable = self.assignable & (shown.present == batch.present)
         return ModelOutputs(
-            logits=self.heads(representation),
+            logits=self._logits(representation, shown),
             representation=representation,
             encodings=encodings,
             leave_one_out=self._tell(encodings, without, shown.present, hiding.weight, assignable),
@@ -127,7 +149,12 @@ class MMNARModel(nn.Module):
     def _predict(self, batch: Batch) -> ModelOutputs:
         encodings = self.encoders(batch)
         representation = self.fusion(encodings, batch.present)
-        return ModelOutputs(logits=self.heads(representation), representation=representation, encodings=encodings)
+        logits = self._logits(representation, batch)
+        return ModelOutputs(logits=logits, representation=representation, encodings=encodings)
+
+    def _logits(self, representation: Tensor, batch: Batch) -> Tensor:
+        joint: Tensor = self.heads(representation)
+        return joint if self.additive is None else joint + self.additive(batch)
 
     def _leave_one_out(self, encodings: Tensor, present: Tensor, hiding: Hiding) -> tuple[Tensor, Tensor]:
         """h, (B, D), and h without each modality, (B, M, D); without one that is absent, or not hidden, it is h."""

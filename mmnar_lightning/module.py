@@ -84,8 +84,9 @@ class MMNARModule(LightningModule):
         Not `estimated_stepping_batches`, which opens the loader before a resumed run tells it where to go on.
         """
         trainer: Any = self.trainer
-        batches, parts = len(trainer.datamodule.train_dataloader()), trainer.accumulate_grad_batches
-        return int(trainer.max_epochs * math.ceil(batches / parts))
+        batches = len(trainer.datamodule.train_dataloader())
+        steps: int = trainer.max_epochs * math.ceil(batches / trainer.accumulate_grad_batches)
+        return steps
 
     def on_train_start(self) -> None:
         """Take learning rate and weight decay from the settings: a checkpoint brings those it was written under."""

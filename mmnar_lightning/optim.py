@@ -50,7 +50,7 @@ def rate_factor(step: int, num_steps: int, config: OptimConfig) -> float:
 
 
 def build_optimizer(parameters: Iterable[nn.Parameter], num_steps: int, config: OptimConfig) -> tuple[AdamW, LambdaLR]:
-    """AdamW and its schedule over `num_steps` steps; a parameter may ask for a share of the rate (`lr_scale`)."""
+    """AdamW and its schedule over `num_steps` steps; a parameter may ask for a multiple of the rate (`lr_scale`)."""
     groups: dict[float, list[nn.Parameter]] = {}
     for parameter in parameters:
         groups.setdefault(getattr(parameter, "lr_scale", 1.0), []).append(parameter)

@@ -17,7 +17,7 @@ from mmnar_lightning.config import ConfigError, EvaluationConfig, ExperimentConf
 from mmnar_lightning.console import say, warn
 from mmnar_lightning.distributed import rank
 from mmnar_lightning.pooling import SCORES
-from mmnar_lightning.report.tables import show_parts, show_results
+from mmnar_lightning.report.tables import show_groups, show_parts, show_results
 from mmnar_lightning.unread import refuse_unread
 
 Child = dict[str, Any]
@@ -33,6 +33,8 @@ def train(config: ExperimentConfig) -> Path:
 def train_all(config: ExperimentConfig, protocol: str) -> Path:
     """Train and gather all runs of a protocol, leaving out those that are finished; returns the parent's folder."""
     refuse_unread(config)
+    if protocol == "crossfit" and build.is_fitted_at_once(config):
+        raise ConfigError(f"rectifier.fit=crossfit: {config.rival.name} has no rectifier; use rectifier.fit=none")
     launch.join()
     children = plan(config, protocol)
     cohorts = _build_cohorts(config, protocol, children)
@@ -66,6 +68,8 @@ def protocol_of(config: ExperimentConfig) -> str | None:
     """`kfold`, `crossfit` or `seeds`; None for one ordinary run."""
     if config.evaluation.protocol == "kfold":
         return "kfold"
+    if config.rectifier.fit == "crossfit" and config.cohort.split.crossfit_fold is None:
+        return "crossfit"
     return "seeds" if config.evaluation.num_seeds > 1 else None
 
 
@@ -204,12 +208,15 @@ def gather(parent: Path, config: ExperimentConfig, protocol: str, children: Sequ
     first = pooled.filter(pl.col("seed") == children[0]["seed"])  # each row once, so that counts are of rows
     evaluation.draw(config, scored, parent / "figures")
     content = _content(parent, config, protocol, children, left, first)
+    content |= _groups(pooled, config, left[0])
     stage.write_json(parent / folders.RESULTS, {**content, **scored})
     num_parts = len(pooled.select("seed", "fold").unique()) if protocol == "kfold" else pooled["seed"].n_unique()
     for name, cells in scored.items():
-        say(f"{'rectified' if name == 'rectified' else 'predictions'} of {len(children)} runs ({protocol})")
+        say(f"{len(children)} runs ({protocol}), {evaluation.SCORED[name]}")
         show_results(cells, config.privacy.min_count, config.simulated)
         show_parts(cells, config.privacy.min_count, num_parts)
+    if "groups" in content:
+        show_groups(content["groups"], config.privacy.min_count)
 
 
 def _score(
@@ -234,6 +241,19 @@ def _score(
         )
         for key, scores in there.items()
     }
+
+
+def _groups(pooled: pl.DataFrame, config: ExperimentConfig, left: dict[str, Any]) -> dict[str, Any]:
+    """`groups` of results.json: each row once, by the mean of what the seeds' models say of it."""
+    if "groups" not in left:
+        return {}
+    tasks = list(left["tasks"])
+    rows = pooling.average_seeds(pooled)
+    subject = pooling.tensor(rows["subject_id"].rank("dense").cast(pl.Int64))
+    found = evaluation.by_group(
+        config, pooling.as_rows(rows, tasks, pooling.LOGIT), subject, rows[results.GROUP], tasks
+    )
+    return {"groups": {"by": left["groups"]["by"], **found}}
 
 
 def _content(

@@ -15,7 +15,7 @@ from data_modules.cohorts.labels import check_classes
 from data_modules.datamodule import CohortDataModule
 from data_modules.items import open_store
 from data_modules.simulate.release import simulate
-from mmnar_lightning import build, evaluation, fitting, folders, launch, rectification
+from mmnar_lightning import build, diagnosis, evaluation, fitting, folders, launch, rectification, transfer
 from mmnar_lightning.callbacks.checkpoints import AtomicCheckpointIO
 from mmnar_lightning.callbacks.pattern_metrics import PatternMetrics
 from mmnar_lightning.config import ConfigError, ExperimentConfig
@@ -24,6 +24,7 @@ from mmnar_lightning.module import MMNARModule
 from mmnar_lightning.predicting import PredictedRows, predict
 from mmnar_lightning.report.tables import show_cohort
 from mmnar_lightning.resumption import checkpoint_to_resume, identity, read_checkpoint, say_ranks
+from mmnar_lightning.rivals.registry import Estimator
 from mmnar_lightning.unread import refuse_unread
 
 SIMULATED = (
@@ -92,6 +93,7 @@ def train(config: ExperimentConfig) -> Path:
     _say_simulated(config)
     launch.join()
     datamodule = _open(config)
+    transfer.check(config, datamodule)
     at_once = build.is_fitted_at_once(config)
     needed = (folders.CONFIG,) if at_once else (folders.LAST, folders.PREVIOUS)
     with folders.opened(config, *needed) as folder:
@@ -144,8 +146,15 @@ def _fit_at_once(config: ExperimentConfig, datamodule: CohortDataModule, folder:
     say(f"run: {folder}")
     estimator = fitting.fit(config, datamodule, folder)
     if config.evaluate:
-        fitting.evaluate(config, datamodule, folder, estimator)
+        _evaluate_at_once(config, datamodule, folder, estimator)
     _finish(folder)
+
+
+def _evaluate_at_once(
+    config: ExperimentConfig, datamodule: CohortDataModule, folder: Path, estimator: Estimator
+) -> None:
+    found = transfer.score_at_once(config, datamodule, estimator, folder)
+    fitting.evaluate(config, datamodule, folder, estimator, found)
 
 
 def _fit(trainer: Trainer, module: MMNARModule, datamodule: CohortDataModule, checkpoint: Path | None) -> None:
@@ -168,7 +177,7 @@ def evaluate(config: ExperimentConfig) -> Path:
     config = folders.settings_of(folder, config)
     datamodule = _open(config)
     if build.is_fitted_at_once(config):
-        fitting.evaluate(config, datamodule, folder, fitting.fit(config, datamodule, folder))
+        _evaluate_at_once(config, datamodule, folder, fitting.fit(config, datamodule, folder))
         _finish(folder)
         return folder
     run_id = identity(read_checkpoint(folder / folders.BEST, datamodule.manifest["fingerprint"]))["run_id"]
@@ -211,15 +220,20 @@ def _rectify_and_evaluate(config: ExperimentConfig, datamodule: CohortDataModule
     module = build.build_module(config, datamodule)
     checkpoint = read_checkpoint(folder / folders.BEST, datamodule.manifest["fingerprint"])
     module.load_state_dict(checkpoint["state_dict"])
+    if module.loss_offset is not None and not module.loss_offset.is_fitted:
+        warn(
+            f"the best epoch is {checkpoint['epoch']}, before rectifier.start_epoch={config.rectifier.start_epoch}: its "
+            "model has no offset of the loss"
+        )
     calibration = _fit_rectifier(module, checkpoint, datamodule, folder, run.trainer)
     if config.evaluate:
         run.trainer.test(module, datamodule=datamodule, verbose=False)
+        fitted = {"epoch": checkpoint["epoch"], "step": checkpoint["global_step"]}
+        diagnostics = diagnosis.diagnose(module, datamodule, run.trainer)
+        rectified = rectification.rectify(module, run.metrics.rows, calibration, datamodule) if calibration else None
+        target = transfer.score(config, datamodule, module, folder, run.trainer)
         if run.trainer.is_global_zero:
-            fitted = {"epoch": checkpoint["epoch"], "step": checkpoint["global_step"]}
-            rectified = (
-                rectification.rectify(module, run.metrics.rows, calibration, datamodule) if calibration else None
-            )
-            evaluation.write(config, datamodule, folder, run.metrics.rows, fitted, rectified)
+            evaluation.write(config, datamodule, folder, run.metrics.rows, fitted, rectified, diagnostics, target)
 
 
 def _fit_rectifier(

@@ -4,11 +4,7 @@ from collections.abc import Iterator
 
 from mmnar_lightning.config import ConfigError, ExperimentConfig, shared_settings, to_plain
 from mmnar_lightning.folders import flatten
-from mmnar_lightning.objective import AUXILIARY
 from mmnar_lightning.rivals.registry import RIVALS, Fitted
-
-LABEL_FREE = tuple(f"objective.{term}" for term in AUXILIARY)
-"""Weights of terms that no rival has; the layers of experiments/rivals/ set them to 0."""
 
 
 def refuse_unread(config: ExperimentConfig) -> None:
@@ -18,14 +14,15 @@ def refuse_unread(config: ExperimentConfig) -> None:
         ConfigError: naming the settings that would be ignored.
     """
     name = config.rival.name
-    if isinstance(RIVALS.get(name), Fitted):
+    rival = RIVALS.get(name)
+    if isinstance(rival, Fitted):
         _refuse_devices(config)
     given = list(_unread(config))
     if given:
         reader = "the model (rival.name=none)" if name == "none" else f"the rival {name}"
         told = ", ".join(f"{key}={value}" for key, value in given)
-        lowered = any(key in LABEL_FREE for key, _ in given)
-        hint = f"; experiment=...,rivals/{name} sets the label-free terms to 0" if lowered else ""
+        off = ", ".join(f"{key}={rival.off[key]}" for key, _ in given if key in rival.off) if rival else ""
+        hint = f"; experiment=...,rivals/{name} sets {off}" if off else ""
         raise ConfigError(f"{told}: {reader} does not read this{hint}")
 
 
@@ -43,8 +40,8 @@ def _unread(config: ExperimentConfig) -> Iterator[tuple[str, object]]:
     others = tuple(f"rival.{name}." for name in RIVALS if name != config.rival.name)
     unread, read = (*rival.unread, *others) if rival else others, rival.read if rival else ()
     for key, value in flatten(to_plain(config)).items():
-        if rival and key in LABEL_FREE:
-            ignored = value != 0
+        if rival and key in rival.off:
+            ignored = value != rival.off[key]
         else:
             ignored = key.startswith(unread) and not key.startswith(read) and value != usual.get(key)
         if ignored:

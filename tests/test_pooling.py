@@ -99,3 +99,4 @@ def test_counts_are_of_rows_and_not_of_repeats_of_them() -> None:
     assert scored["patterns"]["10"]["count"] == 3
     assert scored["patterns"]["01"]["count"] == 0
     assert scored["all"]["auroc"]["num_parts"] == 3
+    assert sum(scored["all"]["reliability"]["count"]) == 7

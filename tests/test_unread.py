@@ -8,7 +8,10 @@ LAYERS = sorted(path.stem for path in (EXPERIMENTS / "rivals").glob("*.yaml"))
 OWN = sorted(path.stem for path in EXPERIMENTS.glob("*.yaml") if path.stem not in {"base", "simulated"})
 REFUSED = {
     ("rivals/late_fusion", "model.fusion.dim=64"): r"model\.fusion\.dim=64: the rival late_fusion does not read this$",
-    ("rivals/late_fusion", "objective.contrast=0.1"): r"objective\.contrast=0\.1.*sets the label-free terms to 0",
+    (
+        "rivals/late_fusion",
+        "objective.contrast=0.1",
+    ): r"objective\.contrast=0\.1: the rival late_fusion .*late_fusion sets objective\.contrast=0\.0",
     ("rivals/mask_only", "objective.temperature=0.2"): r"objective\.temperature=0\.2",
     ("rivals/mask_only", "model.encoder.components=16"): r"model\.encoder\.components=16: the rival mask_only",
     ("rivals/mask_only", "rival.late_fusion.dim=64"): r"rival\.late_fusion\.dim=64: the rival mask_only",
@@ -22,6 +25,10 @@ REFUSED = {
         "rivals/boosted_trees",
         "trainer.accelerator=gpu",
     ): r"trainer\.accelerator=gpu: boosted_trees is fitted on the CPU",
+    ("rivals/boosted_trees", "rectifier.fit=calibration"): r"rectifier\.fit=calibration.* sets rectifier\.fit=none",
+    ("rivals/boosted_trees", "rectifier.gate=false"): r"rectifier\.gate=False",
+    ("rivals/boosted_trees", "transfer={target: transfer, rectifier: source}"): r"transfer\.rectifier=source",
+    ("transfer,rivals/published_score", "seed=1"): r"transfer\.target=transfer_back: the rival published_score",
     ("mimic", "rival.mask_only.dim=64"): r"rival\.mask_only\.dim=64: the model \(rival\.name=none\)",
     ("mimic", "rival.name=mask_only"): r"objective\.reconstruction=1\.0.*experiment=\.\.\.,rivals/mask_only",
 }
@@ -31,6 +38,7 @@ READ = {
     ("rivals/late_fusion", "trainer.devices=2"),
     ("rivals/late_fusion", "model.encoder.components=16"),
     ("rivals/mask_only", "optim.lr=0.1"),
+    ("rivals/late_fusion", "rectifier.fit=calibration"),
     ("rivals/boosted_trees", "rival.boosted_trees.leaf_penalty=3"),
     ("rivals/boosted_trees", "trainer.accelerator=cpu"),
     ("rivals/boosted_trees", "seed=3"),
@@ -52,4 +60,6 @@ def test_a_setting_that_is_read_passes(case) -> None:
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("experiment", OWN)
 def test_every_rivals_layer_fits_every_experiment(name: str, experiment: str) -> None:
+    if name == "published_score" and experiment.startswith("transfer"):
+        return  # refused above: a target would be scored by the table of the source
     refuse_unread(load([f"experiment={experiment},rivals/{name}"]))

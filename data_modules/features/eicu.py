@@ -5,6 +5,7 @@ before the landmark; where no time of entry is told, it was entered when it happ
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import polars as pl
 
 from data_modules.cohorts.eicu import LANDMARK_MINUTES, age_in_years, refuse_repeats
 from data_modules.cohorts.hospitals import presence_by_hospital
-from data_modules.features import codes, documents, eicu_text, series
+from data_modules.features import codes, documents, eicu_text, harmonised, series
 from data_modules.features.eicu_concepts import APERIODIC, LABS, PERIODIC, NamedConcept, convert, within_range
 from data_modules.features.eicu_demographics import HOSPITAL_COLUMNS, PATIENT_COLUMNS, demographics
 from data_modules.features.modality import Block, Definition, Sources
@@ -86,7 +87,11 @@ def _known(sources: Sources, table: str, at: str, entered: str | None = None) ->
 
 def _demographics(sources: Sources) -> Block:
     patients = sources.tables["patient"].with_columns(age_in_years())
-    frame = demographics(sources.rows, patients, sources.tables["hospital"])
+    return _always(demographics(sources.rows, patients, sources.tables["hospital"]))
+
+
+def _always(frame: pl.DataFrame) -> Block:
+    """Columns that every row has; null is not measured."""
 
     def write(out: FloatArray) -> BoolArray:
         out[:] = frame.cast(pl.Float32).fill_null(float("nan")).to_numpy()
@@ -124,9 +129,18 @@ def _conditions(sources: Sources) -> Block:
     return _day_one(sources, "apachePredVar", CONDITIONS)
 
 
-def _labs(sources: Sources) -> Block:
+def _harmonised_demographics(sources: Sources) -> Block:
+    female = pl.col("gender").str.strip_chars().str.to_lowercase()
+    sex = female.replace_strict({"female": 1.0, "male": 0.0}, default=None, return_dtype=pl.Float64)
+    keyed = sources.rows.select("row_id", pl.col("stay_id").alias(STAY))
+    patients = sources.tables["patient"].select(STAY, *harmonised.demographics(age_in_years(), sex))
+    return _always(keyed.join(patients, on=STAY, how="left").sort("row_id").drop("row_id", STAY))
+
+
+def _results(sources: Sources) -> pl.LazyFrame:
+    """Labs that were drawn and entered by the landmark, as `convert` takes them."""
     drawn = _known(sources, "lab", "labresultoffset", "labresultrevisedoffset")
-    renamed = drawn.select(
+    return drawn.select(
         "row_id",
         event_at="labresultoffset",
         available_at=pl.coalesce("labresultrevisedoffset", "labresultoffset"),
@@ -134,14 +148,34 @@ def _labs(sources: Sources) -> Block:
         value="labresult",
         unit="labmeasurenameinterface",
     )
-    return _series(sources, "lab", convert(renamed, LABS), LABS, last_revisions)
 
 
-def last_revisions(events: pl.LazyFrame) -> pl.LazyFrame:
+def _labs(sources: Sources) -> Block:
+    path = sources.scratch / "lab.parquet"
+    convert(_results(sources), LABS).sink_parquet(path, compression="lz4")
+    return _summaries(sources, path, LABS, partial(last_revisions, concepts=LABS))
+
+
+def _harmonised_labs(panel: str, sources: Sources) -> Block:
+    """Panels share a scratch file."""
+    path = sources.scratch / "harmonised_lab.parquet"
+    if not path.is_file():
+        convert(_results(sources), harmonised.EICU_LABS).sink_parquet(path, compression="lz4")
+    chosen = harmonised.of_panel(panel)
+    concepts = harmonised.EICU_LABS[chosen]
+
+    def clean(events: pl.LazyFrame) -> pl.LazyFrame:
+        return last_revisions(harmonised.within(events, chosen), concepts)
+
+    return _summaries(sources, path, concepts, clean, harmonised.hourly, shared=True)
+
+
+def last_revisions(events: pl.LazyFrame, concepts: Sequence[NamedConcept]) -> pl.LazyFrame:
     """Of several results of one lab and time the plausible one revised last; those that contradict each other go.
 
     Args:
         events: known labs: `row_id`, `concept`, `event_at`, `available_at`, `value`.
+        concepts: what `concept` counts.
 
     | event_at | available_at | value | |
     |---|---|---|---|
@@ -152,52 +186,78 @@ def last_revisions(events: pl.LazyFrame) -> pl.LazyFrame:
     """
     key = ["row_id", "concept", "event_at"]
     agreed = events.group_by(*key, "available_at").agg(pl.col("value").first(), versions=pl.col("value").n_unique())
-    plausible = within_range(agreed.filter(pl.col("versions") == 1).drop("versions"), LABS)
+    plausible = within_range(agreed.filter(pl.col("versions") == 1).drop("versions"), concepts)
     return plausible.group_by(key).agg(pl.col("value").sort_by("available_at").last())
 
 
-def _vitals(sources: Sources, table: str, concepts: Sequence[NamedConcept]) -> Block:
+def _monitored(sources: Sources, table: str, columns: Mapping[str, str]) -> pl.LazyFrame:
+    """Values of a table of vitals that were known at the landmark, its columns under other names."""
+    named = [pl.col(column).cast(pl.Float64).alias(name) for name, column in columns.items()]
+    return _known(sources, table, "observationoffset").select("row_id", *named, event_at="observationoffset")
+
+
+def _vitals(
+    sources: Sources,
+    wide: pl.LazyFrame,
+    path: Path,
+    concepts: Sequence[NamedConcept],
+    then: Callable[[pl.LazyFrame], pl.LazyFrame] = lambda events: events,
+) -> Block:
     labels = [concept.label for concept in concepts]
-    wide = _known(sources, table, "observationoffset").select(
-        "row_id", pl.col(labels).cast(pl.Float64), event_at="observationoffset"
-    )
+    wide.sink_parquet(path, compression="lz4")
 
     def long(events: pl.LazyFrame) -> pl.LazyFrame:
         named = events.unpivot(labels, index=["row_id", "event_at"], variable_name="label", value_name="value")
         return within_range(convert(named.with_columns(unit=pl.lit(None, pl.String)), concepts), concepts)
 
-    return _series(sources, table, wide, concepts, long)
+    return _summaries(sources, path, concepts, long, then)
 
 
-def _periodic(sources: Sources) -> Block:
-    return _vitals(sources, "vitalPeriodic", PERIODIC)
+def _own_vitals(table: str, concepts: Sequence[NamedConcept], sources: Sources) -> Block:
+    columns = {concept.label: concept.label for concept in concepts}
+    return _vitals(sources, _monitored(sources, table, columns), sources.scratch / f"{table}.parquet", concepts)
 
 
-def _aperiodic(sources: Sources) -> Block:
-    return _vitals(sources, "vitalAperiodic", APERIODIC)
+def _harmonised_vitals(sources: Sources) -> Block:
+    """Pressures of the arterial line and of the cuff are one concept, as in MIMIC-IV."""
+    concepts = harmonised.EICU_VITALS
+    line = _monitored(sources, "vitalPeriodic", {concept.label: concept.label for concept in concepts})
+    cuff = _monitored(sources, "vitalAperiodic", harmonised.CUFF)
+    wide = pl.concat([line, cuff], how="diagonal")
+    return _vitals(sources, wide, sources.scratch / "harmonised_vitals.parquet", concepts, harmonised.hourly)
 
 
-def _series(
+def _summaries(
     sources: Sources,
-    table: str,
-    events: pl.LazyFrame,
+    path: Path,
     concepts: Sequence[NamedConcept],
     clean: Callable[[pl.LazyFrame], pl.LazyFrame],
+    then: Callable[[pl.LazyFrame], pl.LazyFrame] = lambda events: events,
+    *,
+    shared: bool = False,
 ) -> Block:
-    """Keep known events in a scratch file, and clean and summarise them a block of rows at a time."""
-    path = sources.scratch / f"{table}.parquet"
-    events.sink_parquet(path, compression="lz4")
+    """Clean and summarise the events of a scratch file, a block of rows at a time.
+
+    Args:
+        sources: the rows.
+        path: of the scratch file.
+        concepts: what `concept` counts, once the events are clean.
+        clean: events of the file -> `row_id`, `concept`, `event_at`, `value`.
+        then: what is done to them once their time is told in hours to the landmark.
+        shared: whether other modalities read the file as well; otherwise it goes once it was read.
+    """
 
     def known(scanned: pl.LazyFrame, windows: pl.DataFrame) -> pl.LazyFrame:
         rows = windows["row_id"]
         near = scanned.filter(pl.col("row_id").is_between(rows.min(), rows.max()))
         hours = (pl.col("event_at") - pl.col(LANDMARK)) / 60
         joined = clean(near).join(windows.lazy(), on="row_id")
-        return joined.select("row_id", "concept", "value", hours=hours, specimen=pl.lit(None, pl.Int64))
+        return then(joined.select("row_id", "concept", "value", hours=hours, specimen=pl.lit(None, pl.Int64)))
 
     def write(out: FloatArray) -> BoolArray:
         present = series.write(path, sources.rows.select("row_id", LANDMARK), len(concepts), out, known)
-        path.unlink()
+        if not shared:
+            path.unlink()
         return present
 
     return Block(series.column_names(concepts), write)
@@ -270,8 +330,12 @@ EICU_MODALITIES: Mapping[str, Definition] = {
     "apache": Definition(kind="table", parts=("apache_physiology", "apache_conditions")),
     "history": Definition(kind="table", tables=("pastHistory",), block=_history),
     "labs": Definition(kind="table", tables=("lab",), block=_labs),
-    "vitals_periodic": Definition(kind="table", tables=("vitalPeriodic",), block=_periodic),
-    "vitals_aperiodic": Definition(kind="table", tables=("vitalAperiodic",), block=_aperiodic),
+    "vitals_periodic": Definition(
+        kind="table", tables=("vitalPeriodic",), block=partial(_own_vitals, "vitalPeriodic", PERIODIC)
+    ),
+    "vitals_aperiodic": Definition(
+        kind="table", tables=("vitalAperiodic",), block=partial(_own_vitals, "vitalAperiodic", APERIODIC)
+    ),
     "vitals": Definition(kind="table", parts=("vitals_periodic", "vitals_aperiodic")),
     "medications": Definition(kind="table", tables=("medication",), block=_medications),
     "infusions": Definition(kind="table", tables=("infusionDrug",), block=_infusions),
@@ -281,4 +345,10 @@ EICU_MODALITIES: Mapping[str, Definition] = {
     "admission_diagnosis": Definition(kind="table", tables=("admissionDx",), block=_admission_diagnosis),
     "diagnoses": Definition(kind="table", parts=("diagnosis_entries", "admission_diagnosis")),
     "text": Definition(kind="documents", tables=tuple(eicu_text.TABLES), files=_text),
+    "harmonised_demographics": Definition(kind="table", block=_harmonised_demographics),
+    "harmonised_vitals": Definition(kind="table", tables=("vitalPeriodic", "vitalAperiodic"), block=_harmonised_vitals),
+    **{
+        f"harmonised_{panel}": Definition(kind="table", tables=("lab",), block=partial(_harmonised_labs, panel))
+        for panel in harmonised.PANELS
+    },
 }

@@ -1,13 +1,14 @@
 """The modalities that MIMIC-IV offers: declarations, and the tables that each reads."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from data_modules.cohorts.linking import link
-from data_modules.features import codes, documents, images, series, structured
+from data_modules.features import codes, documents, harmonised, images, series, structured
 from data_modules.features.concepts import LABS, VITALS, Concept, convert
 from data_modules.features.modality import Block, Definition, Sources
 from data_modules.features.store import BoolArray, FloatArray
@@ -18,16 +19,25 @@ NOTE_HOURS = (0, 24, 72)
 
 
 def _demographics(sources: Sources) -> Block:
-    frame = structured.demographics(sources.rows, sources.tables["admissions"], sources.tables["icustays"])
+    return _always(structured.demographics(sources.rows, sources.tables["admissions"], sources.tables["icustays"]))
+
+
+def _harmonised_demographics(sources: Sources) -> Block:
+    columns = harmonised.demographics(pl.col("age"), pl.col("gender") == "F")
+    return _always(sources.rows.sort("row_id").select(columns))
+
+
+def _always(frame: pl.DataFrame) -> Block:
+    """Columns that every row has."""
 
     def write(out: FloatArray) -> BoolArray:
-        out[:] = frame.cast(pl.Float32).to_numpy()
+        out[:] = frame.cast(pl.Float32).fill_null(float("nan")).to_numpy()
         return np.ones(frame.height, dtype=np.bool_)
 
     return Block(frame.columns, write)
 
 
-def _series(sources: Sources, table: str, concepts: Sequence[Concept], specimen: str | None) -> Block:
+def _keep(sources: Sources, table: str, concepts: Sequence[Concept], specimen: str | None, path: Path) -> None:
     """Read a table of events once, keep the named concepts of the cohort's subjects in a scratch file."""
     columns = [*EVENT_COLUMNS, *([specimen] if specimen else [])]
     subjects = sources.rows.select("subject_id").unique().lazy()
@@ -41,8 +51,12 @@ def _series(sources: Sources, table: str, concepts: Sequence[Concept], specimen:
         pl.col("value").cast(pl.Float32),
         (pl.col(specimen) if specimen else pl.lit(None, pl.Int64)).alias("specimen"),
     )
-    path = sources.scratch / f"{table}.parquet"
     kept.sink_parquet(path, compression="lz4")
+
+
+def _series(sources: Sources, table: str, concepts: Sequence[Concept], specimen: str | None) -> Block:
+    path = sources.scratch / f"{table}.parquet"
+    _keep(sources, table, concepts, specimen, path)
 
     def write(out: FloatArray) -> BoolArray:
         present = series.write(path, sources.windows, len(concepts), out)
@@ -50,6 +64,33 @@ def _series(sources: Sources, table: str, concepts: Sequence[Concept], specimen:
         return present
 
     return Block(series.column_names(concepts), write)
+
+
+def _harmonised(
+    sources: Sources, table: str, concepts: Sequence[Concept], specimen: str | None, chosen: slice = slice(None)
+) -> Block:
+    """Hourly summaries of shared concepts; panels of one table share a scratch file."""
+    path = sources.scratch / f"harmonised_{table}.parquet"
+    if not path.is_file():
+        _keep(sources, table, concepts, specimen, path)
+    start, stop, _ = chosen.indices(len(concepts))
+
+    def known(events: pl.LazyFrame, windows: pl.DataFrame) -> pl.LazyFrame:
+        return harmonised.hourly(series.by_admission(harmonised.within(events, slice(start, stop)), windows))
+
+    def write(out: FloatArray) -> BoolArray:
+        return series.write(path, sources.windows, stop - start, out, known)
+
+    return Block(series.column_names(concepts[start:stop]), write)
+
+
+def _harmonised_labs(panel: str, sources: Sources) -> Block:
+    chosen = harmonised.of_panel(panel)
+    return _harmonised(sources, "labevents", harmonised.MIMIC_LABS, "specimen_id", chosen)
+
+
+def _harmonised_vitals(sources: Sources) -> Block:
+    return _harmonised(sources, "chartevents", harmonised.MIMIC_VITALS, None)
 
 
 def _labs(sources: Sources) -> Block:
@@ -152,4 +193,10 @@ MIMIC_MODALITIES: Mapping[str, Definition] = {
     "cxr": Definition(kind="images", tables=("cxr_metadata",), files=_films),
     "discharge_note": Definition(kind="documents", tables=("discharge_notes",), files=_discharge_notes),
     "radiology_report": Definition(kind="documents", tables=("radiology_notes",), files=_radiology_reports),
+    "harmonised_demographics": Definition(kind="table", block=_harmonised_demographics),
+    "harmonised_vitals": Definition(kind="table", tables=("chartevents",), block=_harmonised_vitals),
+    **{
+        f"harmonised_{panel}": Definition(kind="table", tables=("labevents",), block=partial(_harmonised_labs, panel))
+        for panel in harmonised.PANELS
+    },
 }

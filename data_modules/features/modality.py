@@ -21,7 +21,7 @@ class Sources:
             `landmark_at`, `prediction_at`.
         tables: core tables already in memory, by name.
         train: `row_id`, `subject_id` of the train rows, for what is fitted.
-        scratch: a folder for temporary files, removed with the build.
+        scratch: a folder for temporary files, removed once all modalities are written.
         min_vocabulary_subjects: see the cohort's settings.
         max_vocabulary: see the cohort's settings.
         vocabularies: prefix (`drug`, `culture`, ...) -> words fitted before, used instead of fitting them.

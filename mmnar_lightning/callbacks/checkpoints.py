@@ -84,10 +84,10 @@ class Best(Movable):
         super().__init__(**settings)
         self.pretrain_epochs = pretrain_epochs
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compare."""
         if trainer.current_epoch >= self.pretrain_epochs:
-            super().on_validation_end(trainer, pl_module)
+            super().on_train_epoch_end(trainer, pl_module)
 
 
 class Patience(EarlyStopping):
@@ -131,6 +131,7 @@ def checkpoint_callbacks(folder: Path, patience: int, pretrain_epochs: int = 0) 
         mode="max",
         auto_insert_metric_name=False,
         enable_version_counter=False,
+        save_on_train_epoch_end=True,
     )
     last = Movable(
         folder, "last", auto_insert_metric_name=False, enable_version_counter=False, save_on_train_epoch_end=True

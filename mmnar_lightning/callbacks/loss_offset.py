@@ -18,10 +18,12 @@ class LossOffsetFit(Callback):
 
     Args:
         config: when, and how often.
+        pretrain_epochs: first epochs, in which the heads saw no label; `start_epoch` counts from there.
     """
 
-    def __init__(self, config: RectifierConfig) -> None:
+    def __init__(self, config: RectifierConfig, pretrain_epochs: int = 0) -> None:
         self.config = config
+        self.first_epoch = pretrain_epochs + config.start_epoch
         self.fitted_epoch = -1
 
     def state_dict(self) -> dict[str, Any]:
@@ -39,7 +41,7 @@ class LossOffsetFit(Callback):
             self.fitted_epoch = trainer.current_epoch
 
     def _is_due(self, epoch: int) -> bool:
-        if epoch < self.config.start_epoch:
+        if epoch < self.first_epoch:
             return False
         return self.fitted_epoch < 0 or (self.config.refresh == "epoch" and self.fitted_epoch < epoch)
 

@@ -89,7 +89,8 @@ class FrozenFilms(FilmsOf):
 
     def _encode(self, files: pl.Series, unreadable: Unreadable) -> Floats:
         """The vectors of films, (n, width) float32."""
-        read = read_films(self._paths(files), self.input, self.config.num_workers)
+        # While the network is at a batch, the threads prepare the next one whole.
+        read = read_films(self._paths(files), self.input, self.config.num_workers, 2 * self.config.batch_size)
         vectors = []
         for start in range(0, len(files), self.config.batch_size):
             shown = [next(read) for _ in files[start : start + self.config.batch_size]]

@@ -20,7 +20,7 @@ FORMATS = ("JPEG", "PNG")
 MODES = ("L", "RGB")
 """Modes of pictures that are read; any other (16 bits, CMYK, a palette) would be changed by a conversion."""
 AHEAD = 4
-"""Films that every thread may be ahead of the one that reads its results."""
+"""Films that every thread may be ahead of the one that reads its results, unless that one asks for more."""
 
 
 class FilmsError(ValueError):
@@ -157,8 +157,17 @@ def read_film(path: Path, film_input: FilmInput) -> Pixels | str:
         return "truncated or broken"
 
 
-def read_films(paths: Sequence[Path], film_input: FilmInput, num_workers: int) -> Iterator[Pixels | str]:
-    """`read_film` of each path, in order; threads decode ahead, since Pillow decodes and resizes without the GIL."""
+def read_films(
+    paths: Sequence[Path], film_input: FilmInput, num_workers: int, ahead: int = 0
+) -> Iterator[Pixels | str]:
+    """`read_film` of each path, in order; threads work ahead, since Pillow decodes and resizes without the GIL.
+
+    Args:
+        paths: of the films.
+        film_input: what the network wants.
+        num_workers: threads; 0 = none.
+        ahead: films that may wait to be taken; at least a few for each thread.
+    """
     if not num_workers:
         yield from (read_film(path, film_input) for path in paths)
         return
@@ -166,7 +175,7 @@ def read_films(paths: Sequence[Path], film_input: FilmInput, num_workers: int) -
     with ThreadPoolExecutor(num_workers) as pool:
         for path in paths:
             waiting.append(pool.submit(read_film, path, film_input))
-            if len(waiting) > AHEAD * num_workers:
+            if len(waiting) > max(ahead, AHEAD * num_workers):
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

@@ -137,7 +137,11 @@ def load_backbone(folder: Path, config: TextConfig) -> TextBackbone:
     if longest is not None and config.window > longest:
         raise ValueError(f"embed.text.window={config.window}: {folder} reads at most {longest} tokens")
     return TextBackbone(
-        PretrainedNetwork(model), settings.hidden_size, batch_windows=config.batch_windows, bf16=config.bf16
+        PretrainedNetwork(model),
+        settings.hidden_size,
+        batch_windows=config.batch_windows,
+        bf16=config.bf16,
+        checkpointing=config.gradient_checkpointing,
     )
 
 

@@ -1,5 +1,7 @@
 """What of an encoder sits in the model: a backbone that learns, and how the items of a row are pooled."""
 
+import warnings
+
 from torch import nn
 
 from data_modules.vocabulary import Modality
@@ -33,14 +35,12 @@ def text_backbone(config: TextConfig) -> TextBackbone:
         return TextBackbone(network, 2 * config.dim, batch_windows=config.batch_windows, bf16=config.bf16)
     backbone = load_backbone(pretrained.locate(config.model), config)
     model = backbone.network.get_submodule("model")
-    if config.gradient_checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})  # type: ignore[operator]  # a method of transformers
     if config.trainable == "top_k":
         freeze_all_but_last(model, model.config.num_hidden_layers, config.top_layers)  # type: ignore[union-attr, arg-type]  # likewise
     if config.trainable == "lora":
         backbone.network.add_module("model", _with_lora(model, config.lora_rank))
     freeze_unused(backbone.network)
-    return backbone
+    return backbone.train()
 
 
 def _with_lora(model: nn.Module, rank: int) -> nn.Module:
@@ -51,5 +51,9 @@ def _with_lora(model: nn.Module, rank: int) -> nn.Module:
         raise ValueError(
             "embed.text.trainable=lora needs peft, which is not installed: pip install 'mmnar-lightning[lora]'"
         ) from error
-    adapted: nn.Module = get_peft_model(model, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear"))
+    with warnings.catch_warnings():
+        # peft asks transformers in a way that transformers will drop.
+        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")
+        config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear")
+        adapted: nn.Module = get_peft_model(model, config)
     return adapted

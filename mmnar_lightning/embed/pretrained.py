@@ -133,6 +133,7 @@ def load_model(folder: Path) -> nn.Module:
                 local_files_only=True,
                 trust_remote_code=False,
                 weights_only=True,
+                ignore_mismatched_sizes=True,  # they are refused below, by name
                 dtype="float32",
                 output_loading_info=True,
             )

@@ -31,7 +31,7 @@ def select_sections(text: str, sections: Sequence[str]) -> str:
         return text.strip()
     wanted = {_plain(name) for name in sections}
     found = list(_pattern(tuple(sorted(wanted))).finditer(text))
-    ends = [*(match.start() for match in found[1:]), len(text)]
+    ends = [*(match.start() for match in found), len(text)][1:]
     kept = [
         text[match.end() : end].strip()
         for match, end in zip(found, ends, strict=True)

@@ -37,15 +37,15 @@ class TextConfig:
     lora_rank: int = 8
     """trainable=lora: rank of the additions."""
     gradient_checkpointing: bool = False
-    """trained transformers: compute activations twice instead of keeping them."""
+    """trained transformers: compute activations twice, and keep those of batch_windows windows at a time."""
     lr_scale: float = 1.0
-    """trained: learning rate of the encoder as a share of optim.lr; 0.1 suits a pretrained one."""
+    """trained: learning rate of the encoder as a multiple of optim.lr; 0.1 suits a pretrained one, 30 a small one."""
     width: int = 1024
     """hashed_ngrams: floats of a text's vector."""
     vocabulary: int = 16384
-    """small: entries that words are hashed into."""
+    """small: entries that words, and pairs of words, are hashed into."""
     dim: int = 64
-    """small: floats of a word."""
+    """small: floats of a word, and of a pair."""
 
     def __post_init__(self) -> None:
         """Refuse what contradicts itself."""
@@ -57,8 +57,8 @@ class TextConfig:
             raise ValueError(
                 f"embed.text.overlap={self.overlap} must be at most half of embed.text.window={self.window}"
             )
-        if not 0 < self.lr_scale <= 1:
-            raise ValueError(f"embed.text.lr_scale={self.lr_scale} must be above 0 and at most 1")
+        if not 0 < self.lr_scale <= 100:
+            raise ValueError(f"embed.text.lr_scale={self.lr_scale} must be above 0 and at most 100")
         if self.encoder == "small" and self.mode == "frozen":
             raise ValueError("embed.text.mode=frozen: embed.text.encoder=small knows nothing before it is trained")
         if self.encoder == "hashed_ngrams" and self.mode == "trained":

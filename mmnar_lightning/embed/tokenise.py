@@ -17,6 +17,8 @@ from mmnar_lightning.embed.store import Keys
 from mmnar_lightning.embed.text_config import TextConfig
 
 KEYS = "keys.npy"
+TOGETHER = 64
+"""Texts that are tokenised together: what the tokenizer keeps of a text is many times the text."""
 Windows = list[list[int]]
 WORD = re.compile(r"\w+|[^\w\s]")
 
@@ -28,40 +30,50 @@ class Tokeniser(Protocol):
         """The windows of every text, at least one each."""
 
 
-@dataclass(frozen=True)
 class PretrainedTokeniser:
     """Windows by a fast tokenizer of `transformers`.
 
-    Attributes:
+    Args:
         tokenizer: of the model.
         window: tokens of a window, those that the model adds included.
         overlap: tokens that neighbours share.
         max_windows: windows that are kept of a text; 0 keeps all.
+
+    Raises:
+        ValueError: when a window has no room for text.
     """
 
-    tokenizer: Any
-    window: int
-    overlap: int
-    max_windows: int
+    def __init__(self, tokenizer: Any, window: int, overlap: int, max_windows: int) -> None:
+        self.backend = tokenizer.backend_tokenizer
+        self.backend.no_truncation()
+        self.backend.no_padding()
+        self.before, self.after = self._added()
+        self.size = window - len(self.before) - len(self.after)
+        self.overlap, self.max_windows = overlap, max_windows
+        if self.size <= overlap:
+            raise ValueError(f"embed.text.window={window} leaves no room beyond embed.text.overlap={overlap}")
+
+    def _added(self) -> tuple[list[int], list[int]]:
+        """Tokens that the model wants before and after a text."""
+        bare = self.backend.encode("a", add_special_tokens=False).ids
+        whole = self.backend.encode("a").ids
+        place = next(start for start in range(len(whole)) if whole[start : start + len(bare)] == bare)
+        return whole[:place], whole[place + len(bare) :]
 
     def __call__(self, texts: Sequence[str]) -> list[Windows]:
         """The windows of every text."""
+        windows: list[Windows] = []
         with tokenizer_threads():
-            encoded = self.tokenizer(
-                list(texts),
-                truncation=True,
-                max_length=self.window,
-                stride=self.overlap,
-                return_overflowing_tokens=True,
-                return_attention_mask=False,
-                return_token_type_ids=False,
-                verbose=False,
-            )
-        windows: list[Windows] = [[] for _ in texts]
-        for owner, ids in zip(encoded["overflow_to_sample_mapping"], encoded["input_ids"], strict=True):
-            if not self.max_windows or len(windows[owner]) < self.max_windows:
-                windows[owner].append(ids)
+            for start in range(0, len(texts), TOGETHER):
+                encoded = self.backend.encode_batch_fast(texts[start : start + TOGETHER], add_special_tokens=False)
+                windows.extend(self._windows(entry.ids) for entry in encoded)
         return windows
+
+    def _windows(self, ids: list[int]) -> Windows:
+        last = max(1, len(ids) - self.overlap)
+        starts = range(0, last, self.size - self.overlap)
+        kept = starts[: self.max_windows] if self.max_windows else starts
+        return [[*self.before, *ids[start : start + self.size], *self.after] for start in kept]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from mmnar_lightning.nn.mlp import projection
 from mmnar_lightning.nn.pooling import build_pooling
 
 LR_SCALE = "lr_scale"
-"""Attribute of a parameter: its learning rate as a share of the model's; 1 where there is none."""
+"""Attribute of a parameter: its learning rate as a multiple of the model's; 1 where there is none."""
 
 
 @dataclass(kw_only=True)
@@ -63,7 +63,7 @@ class ItemParts:
         backbone: values of `Items` -> their vectors, (n, width) float; None where the items are vectors already,
             under the name `vectors`.
         pooling: `mean` or `attention` over the items of a row.
-        lr_scale: learning rate of the backbone as a share of the model's.
+        lr_scale: learning rate of the backbone as a multiple of the model's.
     """
 
     backbone: nn.Module | None

@@ -22,6 +22,14 @@ class TaskHeads(nn.Module):
             nn.Sequential(projection(dim, dim, dropout), nn.GELU(), nn.Linear(dim, 1)) for _ in range(num_tasks)
         )
 
+    @torch.no_grad()
+    def silence(self) -> None:
+        """Start from a logit of zero for every row."""
+        for head in self.heads:
+            *_, last = head.children()
+            for parameter in last.parameters():
+                parameter.zero_()
+
     def forward(self, representation: Tensor) -> Tensor:
         """(B, D) float -> (B, T) float logits."""
         normed = self.norm(representation)

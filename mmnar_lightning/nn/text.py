@@ -5,8 +5,12 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from mmnar_lightning.nn.pooling import weighted_mean
+
+PAIR_FACTOR = 8191
+"""A prime that spreads pairs of words over the entries."""
 
 
 class TextBackbone(nn.Module):
@@ -19,14 +23,19 @@ class TextBackbone(nn.Module):
         width: floats of a state.
         batch_windows: windows that go through the network together.
         bf16: whether the network computes in bfloat16.
+        checkpointing: whether, in training, activations are computed again on the way back, so that those of one
+            batch of windows are in memory at a time, however many there are.
     """
 
-    def __init__(self, network: nn.Module, width: int, *, batch_windows: int, bf16: bool = False) -> None:
+    def __init__(
+        self, network: nn.Module, width: int, *, batch_windows: int, bf16: bool = False, checkpointing: bool = False
+    ) -> None:
         super().__init__()
         self.network = network
         self.width = width
         self.batch_windows = batch_windows
         self.bf16 = bf16
+        self.checkpointing = checkpointing
 
     def forward(self, values: dict[str, Tensor]) -> Tensor:
         """Vectors of documents, (n, width) float32.
@@ -37,10 +46,15 @@ class TextBackbone(nn.Module):
         """
         length, item = values["length"], values["item"]
         order = torch.argsort(length, descending=True, stable=True)
-        means = torch.cat(
-            [self.windows(values["tokens"][part], length[part]) for part in torch.split(order, self.batch_windows)]
-        )
+        batches = torch.split(order, self.batch_windows)
+        means = torch.cat([self._means(values["tokens"][part], length[part]) for part in batches])
         return weighted_mean(means, length[order].to(means.dtype), item[order], int(item.max()) + 1)
+
+    def _means(self, tokens: Tensor, length: Tensor) -> Tensor:
+        if not (self.checkpointing and self.training):
+            return self.windows(tokens, length)
+        means: Tensor = checkpoint(self.windows, tokens, length, use_reentrant=False)
+        return means
 
     def windows(self, tokens: Tensor, length: Tensor) -> Tensor:
         """Mean state of every window's tokens, (n, width) float32.
@@ -75,26 +89,28 @@ class PretrainedNetwork(nn.Module):
 
 
 class SmallNetwork(nn.Module):
-    """Word vectors, and what a convolution sees of three words in a row.
+    """Vectors of words and of pairs of words, learnt from nothing (Joulin et al., EACL 2017).
 
     Args:
-        vocabulary: entries that words are hashed into; 0 is padding.
-        dim: floats of a word.
-        dropout: probability of dropping a word.
+        vocabulary: entries that words and pairs are hashed into; 0 is padding.
+        dim: floats of a word, and of a pair.
+        dropout: probability of dropping a word with its pair.
     """
 
     def __init__(self, vocabulary: int, dim: int, dropout: float = 0.2) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(vocabulary, dim)
-        self.convolution = nn.Conv1d(dim, dim, kernel_size=3, padding=1)
+        self.words = nn.Embedding(vocabulary, dim)
+        self.pairs = nn.Embedding(vocabulary, dim)
+        for embedding in (self.words, self.pairs):
+            nn.init.normal_(embedding.weight, std=0.1)
         self.dropout = dropout
 
     def forward(self, tokens: Tensor, attended: Tensor) -> Tensor:
         """Tokens (n, L) int64 and attended (n, L) bool -> states (n, L, 2 dim)."""
-        seen = functional.dropout(attended.float(), self.dropout, self.training)[..., None]
-        words = self.embedding(tokens) * seen
-        context = functional.gelu(self.convolution(words.transpose(1, 2)).transpose(1, 2))
-        return torch.cat([words, context], dim=-1)
+        following = functional.pad(tokens[:, 1:], (0, 1))
+        pair = (tokens * PAIR_FACTOR + following) % self.pairs.num_embeddings
+        states = torch.cat([self.words(tokens), self.pairs(pair)], dim=-1)
+        return states * functional.dropout(attended.float(), self.dropout, self.training)[..., None]
 
 
 def freeze_unused(network: nn.Module) -> list[str]:
@@ -105,7 +121,8 @@ def freeze_unused(network: nn.Module) -> list[str]:
     """
     device = next(network.parameters()).device
     tokens = torch.zeros((1, 4), dtype=torch.int64, device=device)
-    network(tokens, torch.ones_like(tokens, dtype=torch.bool)).sum().backward()
+    with torch.enable_grad():
+        network(tokens, torch.ones_like(tokens, dtype=torch.bool)).sum().backward()
     unused = [(name, entry) for name, entry in network.named_parameters() if entry.grad is None and entry.requires_grad]
     for _, parameter in unused:
         parameter.requires_grad_(False)

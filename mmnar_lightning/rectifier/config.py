@@ -1,5 +1,6 @@
 """Settings of the rectifier (docs/method.md, section 3)."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,13 +16,13 @@ class RectifierConfig:
     loss_offset: bool = True
     """Whether an offset τ⁰, from the other half of the calibration split, is part of the loss and the model."""
     start_epoch: int = 5
-    """Epoch at whose start τ⁰ is fitted."""
+    """Epoch at whose start τ⁰ is fitted, counted from the first one with labels."""
     refresh: Literal["never", "epoch"] = "never"
     """Whether τ⁰ is fitted again at the start of every later epoch."""
     damping: float = 0.5
     """With refresh: how far τ⁰ moves towards its new estimate, in (0, 1]."""
     max_offset: float = 2.0
-    """Largest |τ⁰|."""
+    """Largest absolute value of τ⁰."""
     min_rows: int = 20
     """Fewest rows of a pattern, or of a number of modalities, for an offset of its own."""
     min_positives: int = 5
@@ -35,12 +36,11 @@ class RectifierConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be fitted."""
-        for key in ("start_epoch", "min_rows", "min_positives", "min_negatives"):
-            if getattr(self, key) < 0:
-                raise ValueError(f"rectifier.{key}={getattr(self, key)} must be at least 0")
+        lowest = {"start_epoch": 0, "min_rows": 1, "min_positives": 1, "min_negatives": 1, "gate_folds": 2}
+        for key, least in lowest.items():
+            if getattr(self, key) < least:
+                raise ValueError(f"rectifier.{key}={getattr(self, key)} must be at least {least}")
         if not 0 < self.damping <= 1:
             raise ValueError(f"rectifier.damping={self.damping} must be in (0, 1]")
-        if self.max_offset <= 0:
-            raise ValueError(f"rectifier.max_offset={self.max_offset} must be above 0")
-        if self.gate_folds < 2:
-            raise ValueError(f"rectifier.gate_folds={self.gate_folds} must be at least 2")
+        if not 0 < self.max_offset < math.inf:
+            raise ValueError(f"rectifier.max_offset={self.max_offset} must be above 0 and finite")

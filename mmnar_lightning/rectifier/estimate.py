@@ -24,7 +24,7 @@ MAX_STEP = 2.0
 
 @dataclass(frozen=True, kw_only=True)
 class Minimum:
-    """What a node must hold to be estimated; otherwise it inherits."""
+    """What a node must hold to be estimated, each at least 1; otherwise it inherits."""
 
     rows: int
     positives: int
@@ -137,7 +137,7 @@ def _level(
     enough = (counted >= minimum.rows) & (positives >= minimum.positives)
     enough &= counted - positives >= minimum.negatives
     estimated = enough if inherits is None else enough & ~inherits
-    spread = 1.0 if above is None else _spread(nodes, parent_offset, estimated)
+    spread = 1.0 if above is None else _spread(nodes, parent_offset, parent, estimated)
     own = _fit(nodes, parent_offset, spread, estimated)
     kept = 1.0 / (1.0 + spread * nodes.precision(parent_offset + own))  # how much of a node is its parent
     return Level(
@@ -191,14 +191,22 @@ def _sums(node: Int, values: Array, size: int) -> Array:
     return np.bincount(node, values, size).astype(np.float64)
 
 
-def _spread(nodes: _Nodes, offset: Array, estimated: NDArray[np.bool_]) -> float:
-    """s² of a level by the method of moments on Newton's first steps from 0 (DerSimonian and Laird, 1986, mean 0)."""
-    precision = nodes.precision(offset)[estimated]
-    if not precision.sum() > 0:
-        return 0.0
-    score, information = (part[estimated] for part in nodes.slope(offset))
-    excess = (precision * (score / information) ** 2).sum() - len(precision)
-    return float(max(0.0, excess) / precision.sum())
+def _spread(nodes: _Nodes, offset: Array, parent: Int, estimated: NDArray[np.bool_]) -> float:
+    """s² of a level by the method of moments on Newton's first steps from 0 (DerSimonian and Laird, 1986).
+
+    A parent's offset is about the weighted mean of its own nodes, so each parent takes a degree of freedom. Without
+    that, s² is far too small wherever one node holds most of the rows, and rare patterns are pulled to it.
+    """
+    weight = np.where(estimated, nodes.precision(offset), 0.0)
+    score, information = nodes.slope(offset)
+    step = np.divide(score, information, out=np.zeros(nodes.size), where=estimated)
+    counted, total, squares, moments = (
+        np.bincount(parent, column) for column in (estimated, weight, weight**2, weight * step**2)
+    )
+    several = (counted >= 2) & (total > 0)
+    excess = (moments - counted + 1)[several].sum()
+    spare = (total[several] - squares[several] / total[several]).sum()
+    return float(max(0.0, excess) / spare) if spare > 0 else 0.0
 
 
 def _fit(nodes: _Nodes, start: Array, spread: float, free: NDArray[np.bool_]) -> Array:

@@ -41,7 +41,7 @@ def folds(subject: Int, num_folds: int) -> Int:
     True
     """
     mixed = (subject.astype(np.uint64) + np.uint64(1)) * GOLDEN
-    return ((mixed >> np.uint64(32)) % np.uint64(num_folds)).astype(np.int64)
+    return ((mixed // np.uint64(2**32)) % np.uint64(num_folds)).astype(np.int64)
 
 
 def log_loss(probability: Array, label: Array) -> Array:

@@ -67,11 +67,11 @@ class Rectifier(nn.Module):
         self.config, self.scale, self.num_modalities = config, scale, num_modalities
         size = 1 + num_modalities + 1 + len(patterns)
         self.register_buffer("pattern", torch.tensor(sorted(patterns), dtype=torch.int64))
-        for name in ("offset", "variance", "raw"):
-            self.register_buffer(name, torch.zeros(num_tasks, size, dtype=torch.float64))
+        for name in ("offset", "variance", "raw"):  # estimated in float64, kept in float32, which every device has
+            self.register_buffer(name, torch.zeros(num_tasks, size))
         self.register_buffer("tally", torch.zeros(3, num_tasks, size, dtype=torch.int64))
         self.register_buffer("estimated", torch.zeros(num_tasks, size, dtype=torch.bool))
-        self.register_buffer("strength", torch.zeros(num_tasks, dtype=torch.float64))
+        self.register_buffer("strength", torch.zeros(num_tasks))
         self.register_buffer("fitted_subjects", torch.zeros(num_subjects, dtype=torch.bool))
         self.register_buffer("fingerprint", torch.zeros((), dtype=torch.int64))
 
@@ -94,8 +94,8 @@ class Rectifier(nn.Module):
             cohort: fingerprint of the cohort.
 
         Raises:
-            ValueError: for shapes that do not agree, patterns that the cohort does not have, or logits that are no
-                numbers.
+            ValueError: for no row, shapes that do not agree, patterns or subjects that the cohort does not have,
+                logits that are no numbers, or labels that are neither 0 nor 1.
         """
         self._fit(logits, label, label_mask, present, subject, cohort)
         if not self.config.gate:
@@ -115,7 +115,9 @@ class Rectifier(nn.Module):
         before, moved = self.offset.clone(), self.config.damping if self.is_fitted else 1.0
         self._fit(logits, label, label_mask, present, subject, cohort)
         self.strength.fill_(1.0)
-        centre = self.offset[:, self._node(present.to(self.pattern.device))].mean(1, keepdim=True)
+        # By counts, so that the sum does not depend on the order of the rows.
+        rows = torch.bincount(self._node(present.to(self.pattern.device)), minlength=self.offset.shape[1])
+        centre = (self.offset * rows).sum(1, keepdim=True) / len(present)
         limit = self.config.max_offset
         self.offset.copy_(torch.lerp(before, (self.offset - centre).clamp(-limit, limit), moved))
 
@@ -196,7 +198,7 @@ class Rectifier(nn.Module):
         }
 
     def _shifts(self, present: Tensor, subject: Tensor, cohort: str) -> Tensor:
-        """(B, T) float64, strength · offset."""
+        """(B, T) float32, strength · offset."""
         self._guard(subject, cohort)
         shifts: Tensor = (self.strength[:, None] * self.offset)[:, self._node(present)].T
         return shifts
@@ -217,8 +219,17 @@ class Rectifier(nn.Module):
         given = [tuple(part.shape) for part in (logits, label, label_mask, present, subject)]
         if given != expected:
             raise ValueError(f"logits, label, label_mask, present, subject have shapes {given}, expected {expected}")
+        if not len(subject):
+            raise ValueError("the rectifier was given no row")
         if not bool(logits[label_mask].isfinite().all()):
             raise ValueError("the rectifier was given logits that are NaN or infinite")
+        if not bool(((label == 0) | (label == 1))[label_mask].all()):
+            raise ValueError("the rectifier was given labels that are neither 0 nor 1")
+        if int(subject.min()) < 0 or int(subject.max()) >= len(self.fitted_subjects):
+            raise ValueError(
+                f"the rectifier was given subjects {int(subject.min())} to {int(subject.max())}; the cohort has "
+                f"{len(self.fitted_subjects)}"
+            )
         if bool(self.unseen(present.to(self.pattern.device)).any()):
             raise ValueError("the rectifier was given rows with patterns that the cohort does not have")
 
@@ -243,10 +254,10 @@ class Rectifier(nn.Module):
     def _store(self, task: int, found: Offsets) -> None:
         for name in ("offset", "variance", "raw", "estimated"):
             joined = np.concatenate([getattr(level, name) for level in (found.overall, found.count, found.pattern)])
-            getattr(self, name)[task] = torch.from_numpy(joined).to(self.offset.device)
+            getattr(self, name)[task] = torch.from_numpy(joined).to(getattr(self, name).dtype)
         for place, name in enumerate(("rows", "positives", "subjects")):
             joined = np.concatenate([getattr(level, name) for level in (found.overall, found.count, found.pattern)])
-            self.tally[place, task] = torch.from_numpy(joined).to(self.offset.device)
+            self.tally[place, task] = torch.from_numpy(joined)
 
     def _shift(self, fitted: Rows, shifted: Rows) -> Array:
         """Probabilities (N, S) of rows at each strength of the offsets that other rows give."""

@@ -1,7 +1,7 @@
 """The table of rivals: a name, how it is built, and which settings it does not read."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from torch import Tensor, nn
@@ -10,13 +10,17 @@ from data_modules.batch import Batch
 from mmnar_lightning.rivals.boosted_trees import BoostedTrees
 from mmnar_lightning.rivals.config import RivalConfig
 from mmnar_lightning.rivals.late_fusion import late_fusion
+from mmnar_lightning.rivals.logistic_regression import LogisticRegression
 from mmnar_lightning.rivals.mask_only import MaskOnly
 from mmnar_lightning.rivals.problem import Problem
+from mmnar_lightning.rivals.published_score import PublishedScore
 
-OWN_PARTS = ("model.fusion.", "model.loo.", "model.modality_dropout")
-"""Settings of the parts that only the paper's model has."""
-LABEL_FREE = ("objective.temperature", "objective.anneal_epochs", "objective.auxiliary_floor")
-"""Settings of the terms that no rival trains."""
+NO_TERMS: Mapping[str, object] = {
+    "objective.reconstruction": 0.0,
+    "objective.contrast": 0.0,
+    "objective.assignment": 0.0,
+}
+"""Weights of terms that a rival does not have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,11 +31,18 @@ class Network:
         build: gives it with freshly drawn weights.
         read: beginnings of the keys that it reads although they begin as one of `unread`.
         unread: beginnings of the keys that it does not read.
+        off: what it does not have, and the values that say so; the layers of experiments/rivals/ set them.
     """
 
     build: Callable[[Problem, RivalConfig], nn.Module]
     read: tuple[str, ...] = ()
-    unread: tuple[str, ...] = (*OWN_PARTS, *LABEL_FREE)
+    unread: tuple[str, ...] = (
+        "model.",
+        "objective.temperature",
+        "objective.anneal_epochs",
+        "objective.auxiliary_floor",
+    )
+    off: Mapping[str, object] = field(default_factory=lambda: NO_TERMS)
 
 
 class Estimator(Protocol):
@@ -54,6 +65,22 @@ class Estimator(Protocol):
         """Probabilities, (B, T) float64."""
 
 
+ESTIMATOR_UNREAD = (
+    "model.",
+    "objective.",
+    "optim.",
+    "loader.",
+    "rectifier.",
+    "trainer.max_epochs",
+    "trainer.patience",
+    "trainer.devices",
+    "trainer.strategy",
+    "trainer.precision",
+    "transfer.rectifier",
+)
+"""Settings of networks and of how they are trained."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Fitted:
     """An estimator that is fitted without Lightning, in one process.
@@ -62,30 +89,32 @@ class Fitted:
         build: gives it, unfitted, for a seed.
         read: as for a network.
         unread: as for a network.
+        off: as for a network.
+        raw_tables: whether tables come as they were stored, NaN where a value was not measured.
     """
 
     build: Callable[[Problem, RivalConfig, int], Estimator]
+    raw_tables: bool = False
     read: tuple[str, ...] = ()
-    unread: tuple[str, ...] = (
-        "model.",
-        "objective.",
-        "optim.",
-        "loader.",
-        "trainer.max_epochs",
-        "trainer.patience",
-        "trainer.devices",
-        "trainer.strategy",
-        "trainer.precision",
-    )
+    unread: tuple[str, ...] = ESTIMATOR_UNREAD
+    off: Mapping[str, object] = field(default_factory=lambda: {**NO_TERMS, "rectifier.fit": "none"})
 
 
 RIVALS: Mapping[str, Network | Fitted] = {
     "late_fusion": Network(
         build=lambda problem, config: late_fusion(problem, config.late_fusion), read=("model.encoder.",)
     ),
-    "mask_only": Network(
-        build=lambda problem, config: MaskOnly(problem, config.mask_only), unread=("model.", *LABEL_FREE)
+    "mask_only": Network(build=lambda problem, config: MaskOnly(problem, config.mask_only)),
+    "boosted_trees": Fitted(
+        build=lambda problem, config, seed: BoostedTrees(problem, config.boosted_trees, seed), raw_tables=True
     ),
-    "boosted_trees": Fitted(build=lambda problem, config, seed: BoostedTrees(problem, config.boosted_trees, seed)),
+    "logistic_regression": Fitted(
+        build=lambda problem, config, seed: LogisticRegression(problem, config.logistic_regression),
+        read=("model.encoder.",),
+    ),
+    "published_score": Fitted(
+        build=lambda problem, config, seed: PublishedScore(problem, config.published_score),
+        unread=(*ESTIMATOR_UNREAD, "transfer."),
+    ),
 }
 """Name -> rival."""

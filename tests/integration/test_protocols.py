@@ -35,6 +35,7 @@ QUICK = [
     "model.fusion.dim=8",
     "model.fusion.num_heads=2",
     "loader.batch_size=64",
+    "rectifier.fit=none",
 ]
 SIMULATED = [
     "experiment=mimic",
@@ -43,8 +44,8 @@ SIMULATED = [
     "simulate.films=false",
     "cohort.modalities=[structured]",
     f"cohort.tasks=[{','.join(TASKS)}]",
-    "embed.text=none",
-    "embed.film=none",
+    "embed.text.encoder=none",
+    "embed.film.encoder=none",
 ]
 
 
@@ -131,7 +132,7 @@ def test_the_gathered_figures_are_means_over_folds_and_seeds_with_the_pooled_one
         for name in ("auroc", "average_precision", "brier", "calibration_error"):
             assert cell[name]["value"] == pytest.approx(np.mean([child[name]["value"] for child in by_child]))
     assert len({child["cohort"] for child in results["children"]}) == FOLDS
-    assert {path.name for path in (whole / "figures").iterdir()} >= {"auroc.png", "reliability.png"}
+    assert {path.name for path in (whole / "figures").iterdir()} >= {"auroc.png", "reliability_icu_90d.png"}
 
 
 def test_one_fold_run_alone_is_the_run_of_the_parent(whole: Path, simulated, tmp_path: Path) -> None:
@@ -229,9 +230,11 @@ def test_a_parent_is_not_taken_for_a_run_nor_a_run_for_a_parent(custom) -> None:
     assert sorted(path.name for path in parent.parent.iterdir()) == [parent.name], "a refusal left a folder"
 
 
+CROSSFIT = ("evaluation.protocol=split", "rectifier.fit=crossfit", "rectifier.start_epoch=1", "trainer.max_epochs=2")
+
+
 def test_cross_fitted_models_share_the_test_rows_and_the_mean_of_their_logits_is_scored(custom, workplace) -> None:
-    words = ("evaluation.protocol=split", "evaluation.num_seeds=2", "cohort.split.num_folds=3")
-    parent = protocols.train_all(custom(*words), "crossfit")
+    parent = protocols.train(custom(*CROSSFIT, "evaluation.num_seeds=2", "cohort.split.num_folds=3"))
     names = children_of(parent)
     assert names == [f"seed{seed}-fold{fold}" for seed in range(2) for fold in range(3)]
     pooled, results = predictions_of(parent), results_of(parent)
@@ -239,28 +242,39 @@ def test_cross_fitted_models_share_the_test_rows_and_the_mean_of_their_logits_is
     assert len(cohorts) == 3
     for seed in range(2):
         models = [predictions_of(parent / name) for name in names if name.startswith(f"seed{seed}")]
-        mean = np.mean([model["logit/first"] for model in models], axis=0)
         found = pooled.filter(pl.col("seed") == seed)
         assert found["row_id"].to_list() == cohorts[0].filter(split="test")["row_id"].to_list()
-        np.testing.assert_allclose(found["logit/first"], mean)
-    cell = results["tasks"]["first"]["all"]
+        for column in ("logit/first", "rectified/first"):
+            np.testing.assert_allclose(found[column], np.mean([model[column] for model in models], axis=0))
     known = [pooled.filter(pl.col("seed") == seed).drop_nulls("label/first") for seed in range(2)]
-    values = [roc_auc_score(rows["label/first"], rows["logit/first"]) for rows in known]
-    assert cell["auroc"]["value"] == pytest.approx(np.mean(values))
-    assert (cell["count"], cell["auroc"]["num_parts"]) == (known[0].height, 2)
+    for key, column in (("tasks", "logit/first"), ("rectified", "rectified/first")):
+        cell = results[key]["first"]["all"]
+        values = [roc_auc_score(rows["label/first"], rows[column]) for rows in known]
+        assert cell["auroc"]["value"] == pytest.approx(np.mean(values))
+        assert (cell["count"], cell["auroc"]["num_parts"]) == (known[0].height, 2)
 
 
-def test_the_gathered_results_hold_the_rectified_scores_where_the_runs_have_them(custom) -> None:
-    parent = protocols.train(custom())
-    assert "rectified" not in results_of(parent)
-    for name in children_of(parent):
-        columns = {f"rectified/{task}": -pl.col(f"logit/{task}") for task in ("first", "second")}
-        predictions_of(parent / name).with_columns(**columns).write_parquet(parent / name / "predictions.parquet")
-    assert protocols.train(custom("resume=last")) == parent
-    results = results_of(parent)
-    for task in ("first", "second"):
-        before, after = (results[key][task]["all"]["auroc"]["value"] for key in ("tasks", "rectified"))
-        assert after == pytest.approx(1 - before)
+def test_a_cross_fitted_rectifier_knows_its_fold_alone_and_the_offset_of_the_loss_the_next_one(
+    custom, workplace
+) -> None:
+    parent = protocols.train(custom(*CROSSFIT, "cohort.split.num_folds=3"))
+    for path in workplace.glob("data/cohorts/*/cohort.parquet"):
+        rows = pl.read_parquet(path)
+        held = json.loads((path.parent / "manifest.json").read_text())["config"]["split"]["crossfit_fold"]
+        state = torch.load(parent / f"seed0-fold{held}" / folders.BEST, weights_only=True)["state_dict"]
+        for name, fold in (("rectifier", held), ("loss_offset", (held + 1) % 3)):
+            known = set(torch.nonzero(state[f"{name}.fitted_subjects"]).flatten().tolist())
+            assert known == set(rows.filter(split="calibration", fold=fold)["subject"].to_list()), name
+            assert not known & set(rows.filter(pl.col("split") != "calibration")["subject"].to_list())
+
+
+def test_cross_fitting_within_folds_is_refused_and_one_cross_fitted_fold_is_a_run(custom, capsys) -> None:
+    assert main(["train", "evaluation.protocol=kfold", "rectifier.fit=crossfit"]) == 1
+    assert "rectifier.fit=crossfit cannot be used with evaluation.protocol=kfold" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="set one of them"):
+        protocols.train(custom(*CROSSFIT, "cohort.split.test_fold=1", "cohort.split.num_folds=3"))
+    alone = protocols.train(custom(*CROSSFIT, "cohort.split.crossfit_fold=1", "cohort.split.num_folds=3"))
+    assert not (alone / folders.CHILDREN).exists()
 
 
 def test_finished_runs_are_not_gathered_with_runs_of_other_files(custom, workplace: Path) -> None:

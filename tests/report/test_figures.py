@@ -1,6 +1,5 @@
 import math
 
-import numpy as np
 import pytest
 
 from mmnar_lightning.report import figures
@@ -73,9 +72,30 @@ def test_an_interval_plot_of_one_task_renders(tmp_path):
     assert (tmp_path / "brier.png").read_bytes().startswith(PNG)
 
 
-def test_a_reliability_plot_counts_the_rows_of_its_bins():
-    curve = (np.array([0.2, 0.7]), np.array([0.1, 0.8]), np.array([4, 6]))
-    assert figures.reliability_plot({"death": curve}).axes[0].get_title() == "death (n=10)"
+def with_curve(count: int | None, rate: float) -> dict:
+    curve = {"mean_probability": [0.2, 0.7], "observed_rate": [0.1, rate], "count": [4, 6]}
+    return {"count": count, "reliability": curve if count else None}
+
+
+def test_a_reliability_plot_compares_before_and_after_in_every_pattern_that_is_not_masked():
+    before = {"death": {"all": with_curve(10, 0.8), "patterns": {"11": with_curve(10, 0.9), "10": with_curve(None, 0)}}}
+    after = {"death": {"all": with_curve(10, 0.6), "patterns": {"11": with_curve(10, 0.5), "10": with_curve(None, 0)}}}
+    figure = figures.reliability_plot({"before": before, "after": after}, "death")
+    assert [axes.get_title() for axes in figure.axes] == ["all rows (n=10)", "11 (n=10)"]
+    drawn = [line.get_ydata()[-1] for line in figure.axes[1].get_lines()]
+    assert drawn == [1, 0.9, 0.5]  # the diagonal first
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["before", "after"]
+
+
+def test_an_offset_plot_draws_each_pattern_and_leaves_masked_ones_empty():
+    entry = {"tau": 0.4, "low": 0.1, "high": 0.7, "count": 40}
+    table = {"death": {"strength": 0.5, "patterns": {"11": entry, "10": dict.fromkeys(entry)}}}
+    axes = figures.offset_plot(table).axes[0]
+    assert axes.get_title() == "death (strength 0.50)"
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["11 (n=40)", "10 (masked)"]
+    points = [tuple(line.get_xdata()) for line in axes.get_lines()]
+    assert (0.1, 0.7) in points
+    assert len(points) == 3  # value, interval, zero
 
 
 @pytest.mark.parametrize("draw", ["heat_map", "interval_plot"])

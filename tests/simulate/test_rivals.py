@@ -17,6 +17,7 @@ from data_modules.features import store
 from data_modules.sources.mimic_iv import EMBEDDINGS
 from mmnar_lightning.embed.config import EmbedConfig
 from mmnar_lightning.embed.film_config import FilmConfig
+from mmnar_lightning.embed.film_stage import FilmFolders
 from mmnar_lightning.embed.stage import embed
 from mmnar_lightning.embed.text_config import TextConfig
 from tests.simulate.scores import TASKS, Floats, auroc, auroc_error, mean_difference
@@ -30,7 +31,9 @@ WIDTH = 30
 def inputs(cohort_folder: Path, folder: Path, cohort: pl.DataFrame, tmp_path_factory) -> Floats:
     """Everything that a row of the cohort offers: measurements, components of texts and films, presence."""
     config = EmbedConfig(text=TextConfig(encoder="hashed_ngrams"), film=FilmConfig(encoder="release"))
-    stores = embed(cohort_folder, config, tmp_path_factory.mktemp("embedded"), folder / EMBEDDINGS / "1.0")
+    stores = embed(
+        cohort_folder, config, tmp_path_factory.mktemp("embedded"), FilmFolders(embeddings=folder / EMBEDDINGS / "1.0")
+    )
     rows, train = cohort["row_id"].to_numpy(), (cohort["split"] == "train").to_numpy()
     table = store.open_values(cohort_folder / "modalities" / "structured")[rows]
     measured = table[:, np.isfinite(table[train]).any(0)]
