@@ -222,8 +222,8 @@ def _rectify_and_evaluate(config: ExperimentConfig, datamodule: CohortDataModule
     module.load_state_dict(checkpoint["state_dict"])
     if module.loss_offset is not None and not module.loss_offset.is_fitted:
         warn(
-            f"the best epoch is {checkpoint['epoch']}, before rectifier.start_epoch={config.rectifier.start_epoch}: its "
-            "model has no offset of the loss"
+            f"the best epoch is {checkpoint['epoch']}, before rectifier.start_epoch={config.rectifier.start_epoch}: "
+            "its model has no offset of the loss"
         )
     calibration = _fit_rectifier(module, checkpoint, datamodule, folder, run.trainer)
     if config.evaluate:
