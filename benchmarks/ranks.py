@@ -152,11 +152,11 @@ def main() -> None:
         inside(arguments.settings)
         return
     with tempfile.TemporaryDirectory(prefix="mmnar-bench-") as scratch:
-        write_cohort(Path(scratch), arguments.rows)
+        write_cohort(Path(scratch) / "given", arguments.rows)
         measure_callbacks(Path(scratch), arguments.epochs)
         for ranks in (1, 2):
             rate = steps_a_second(Path(scratch), ranks, arguments.epochs)
-            print(f"steps on {ranks} rank{'s'[: ranks - 1]:<9}{rate:14.1f} /s")
+            print(f"{ranks} rank(s), one thread each{rate:10.1f} steps/s")
 
 
 if __name__ == "__main__":

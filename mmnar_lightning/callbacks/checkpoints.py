@@ -1,6 +1,7 @@
 """Checkpoints: `best.ckpt` by the monitored metric, `last.ckpt` after every epoch, each written whole or not."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,28 @@ def _flush(path: Path) -> None:
         os.close(handle)
 
 
-class Best(ModelCheckpoint):
+class Movable(ModelCheckpoint):
+    """Keeps the names of its files, not where they lie: the folder of a run may be moved, and is nobody's business."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """As of `ModelCheckpoint`, without the folder."""
+        return _renamed(super().state_dict(), lambda path: Path(path).name) | {"dirpath": ""}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from there, in the folder of now."""
+        folder = Path(str(self.dirpath))
+        super().load_state_dict(_renamed(state_dict, lambda name: str(folder / name)) | {"dirpath": self.dirpath})
+
+
+def _renamed(state: dict[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
+    """The state with every file's name changed; no file is the empty name."""
+    names = ("best_model_path", "kth_best_model_path", "last_model_path")
+    changed = {name: change(state[name]) if state[name] else "" for name in names}
+    best = {change(path): score for path, score in state["best_k_models"].items()}
+    return {**state, **changed, "best_k_models": best}
+
+
+class Best(Movable):
     """The checkpoint with the best metric, of epochs that saw labels.
 
     Args:
@@ -123,7 +145,7 @@ def checkpoint_callbacks(folder: Path, patience: int, pretrain_epochs: int = 0) 
         enable_version_counter=False,
         save_on_train_epoch_end=True,
     )
-    last = ModelCheckpoint(
+    last = Movable(
         folder, "last", auto_insert_metric_name=False, enable_version_counter=False, save_on_train_epoch_end=True
     )
     stop = Patience(
