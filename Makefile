@@ -11,7 +11,7 @@ WORDS = $(if $(filter-out undefined,$(origin DATASET)),dataset=$(DATASET)) $(if 
         $(if $(SUBJECTS),simulate.subjects=$(SUBJECTS)) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup cohort embed train evaluate simulate doctor sweep best test test-slurm check format bench docs clean
+.PHONY: help setup cohort embed train evaluate simulate doctor sweep best test test-slurm check format bench results docs clean
 
 help: ## Print every target with its sentence.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -71,9 +71,16 @@ format: setup ## Mend format and lint where it can be done by machine.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: setup ## Time and memory of the cohort build and the loader, as ratios taken in one run.
+bench: setup ## Time and memory of the cohort build, the loader and the embed stage, as ratios taken in one run.
 	$(BIN)/python -m benchmarks.loader
 	$(BIN)/python -m benchmarks.cohort
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.objective
+	$(BIN)/python -m benchmarks.embed
+	$(BIN)/python -m benchmarks.films
+
+results: setup ## Compare the method with its rivals on simulated releases and write docs/results.md; goes on where it was stopped.
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.results.run
+	$(BIN)/python -m benchmarks.results.page
 
 docs: setup ## Build the user guide into site/.
 	$(BIN)/mkdocs build --strict

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from data_modules import stage
-from data_modules.cohorts import columns, eicu, presence, splits
+from data_modules.cohorts import apache, columns, eicu, presence, splits
 from data_modules.cohorts.config import ReleaseCohortConfig
 from data_modules.cohorts.eicu import EICUCohortConfig
 from data_modules.cohorts.mimic_iv import MIMICCohortConfig, build_rows, read_admissions, read_stays
@@ -23,10 +23,12 @@ from data_modules.features.modality import Block, Definition, Sources
 from data_modules.sources.reader import Release
 from data_modules.vocabulary import Modality
 
-BUILDER_VERSION = 2
+BUILDER_VERSION = 3
 """Raised whenever the same settings and files would give another cohort."""
 
 COHORT, ATTRITION, MODALITIES = "cohort.parquet", "attrition.csv", "modalities"
+SCORES = "scores.parquet"
+"""Predictions of others for the rows of the cohort; no model reads them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,12 +40,16 @@ class Kit:
         build_rows: rows with labels, from the raw tables.
         read_tables: core tables that features look at, in memory, by name.
         count: counts worth a line in the manifest, for the modalities of a finished cohort.
+        scores: predictions of others, of the rows: `row_id`, `<score>/<task>`; none without its tables.
+        score_tables: the raw tables that it reads.
     """
 
     modalities: Mapping[str, Definition]
     build_rows: Callable[[Release, Any], CohortRows]
     read_tables: Callable[[Release], dict[str, pl.DataFrame]]
     count: Callable[[Sources, Sequence[str], pl.DataFrame], dict[str, Any]]
+    scores: Callable[[Release, pl.DataFrame], pl.DataFrame] | None = None
+    score_tables: tuple[str, ...] = ()
 
 
 def _mimic_tables(release: Release) -> dict[str, pl.DataFrame]:
@@ -63,6 +69,8 @@ KITS: dict[type[ReleaseCohortConfig], Kit] = {
         build_rows=eicu.build_rows,
         read_tables=eicu_features.read_tables,
         count=eicu_features.count,
+        scores=apache.predicted_mortality,
+        score_tables=(apache.TABLE,),
     ),
 }
 
@@ -153,13 +161,19 @@ def build_cohort(release: Release, config: ReleaseCohortConfig, data: Path) -> P
 
 
 def _identity(release: Release, config: ReleaseCohortConfig) -> dict[str, Any]:
-    tables = [*release.source.core_tables, *plan(release, config).tables]
+    tables = [*release.source.core_tables, *plan(release, config).tables, *_score_tables(release, config)]
     return {
         "builder": BUILDER_VERSION,
         "source": release.source.name,
         "config": asdict(config),
         "files": release.fingerprints(tables),
     }
+
+
+def _score_tables(release: Release, config: ReleaseCohortConfig) -> tuple[str, ...]:
+    """The tables of the scores; none where one of them is missing."""
+    tables = KITS[type(config)].score_tables
+    return () if release.missing(tables) else tables
 
 
 def _write(
@@ -192,6 +206,8 @@ def _write(
     cohort = columns.arrange(rows.with_columns(subject_id="subject_key"), config.tasks, names)
     columns.validate(cohort, folder)
     cohort.write_parquet(folder / COHORT)
+    if kit.scores is not None and _score_tables(release, config):
+        kit.scores(release, rows).write_parquet(folder / SCORES)
     built.attrition.write_csv(folder / ATTRITION)
     stage.write_json(folder / stage.MANIFEST, _manifest(sources, kit, identity, planned, built, cohort, modalities))
 

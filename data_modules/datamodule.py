@@ -11,7 +11,7 @@ from lightning import LightningDataModule
 from torch import Tensor
 
 from data_modules import stage
-from data_modules.build import COHORT, MODALITIES, build_cohort
+from data_modules.build import COHORT, MODALITIES, SCORES, build_cohort
 from data_modules.cohorts import splits
 from data_modules.cohorts.columns import PRESENT, validate
 from data_modules.cohorts.config import ReleaseCohortConfig
@@ -113,6 +113,22 @@ class CohortDataModule(LightningDataModule):
                 share = len(lost.arg_true()) / len(lost)
                 self.left_out.append(f"{name} counts as absent in the {share:.1%} of rows that have no vector")
             self.cohort = self.cohort.with_columns((before & ~lost).alias(PRESENT + name))
+
+    @property
+    def scores(self) -> dict[str, Tensor]:
+        """Score -> (N, T) float64, predictions that others made of the rows, NaN where there is none; no input."""
+        path = self.folder / SCORES if self.folder else None
+        if path is None or not path.is_file():
+            return {}
+        table = pl.read_parquet(path).sort("row_id")
+        names = dict.fromkeys(name.split("/")[0] for name in table.columns if "/" in name)
+        return {name: torch.stack([self._score(table, f"{name}/{task}") for task in self.tasks], -1) for name in names}
+
+    @staticmethod
+    def _score(table: pl.DataFrame, column: str) -> Tensor:
+        if column not in table.columns:
+            return torch.full((table.height,), torch.nan, dtype=torch.float64)
+        return torch.from_numpy(table[column].fill_null(float("nan")).to_numpy(writable=True))
 
     @property
     def patterns(self) -> list[int]:

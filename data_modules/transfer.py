@@ -1,5 +1,6 @@
 """One cohort read as if it were another: what a model of the source needs to be tested on a target."""
 
+from copy import copy
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ from data_modules.build import MODALITIES
 from data_modules.cohorts.columns import LABEL, PRESENT
 from data_modules.datamodule import CohortDataModule
 from data_modules.features.store import read_columns
+from data_modules.items import TokenItems, VectorItems
 from data_modules.loader import CohortArrays, ModalityArray, Store
 from data_modules.vocabulary import Modality
 
@@ -53,10 +55,20 @@ def _store(entry: Modality, found: Modality | None, target: CohortDataModule, so
             f"{entry.name} is {entry.kind} of width {entry.width} in the source, but {found.kind} of width "
             f"{found.width} in the target; name modalities that both hold alike, such as harmonised_vitals"
         )
+    if type(own) is not type(theirs) or isinstance(own, TokenItems):
+        raise TransferError(f"{entry.name}: its {entry.kind} are encoded with what was learnt from one cohort alone")
     if entry.kind == "table":
         _check_columns(entry.name, target, source)
+    return _rescaled(own, theirs)
+
+
+def _rescaled(own: Store, theirs: Store) -> Store:
+    """The same values in the scale of other train rows; pixels have none."""
     if isinstance(own, ModalityArray) and isinstance(theirs, ModalityArray):
         return replace(own, statistics=theirs.statistics)
+    if isinstance(own, VectorItems) and isinstance(theirs, VectorItems):
+        own = copy(own)
+        own.statistics = theirs.statistics
     return own
 
 

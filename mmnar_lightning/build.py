@@ -198,6 +198,7 @@ def _problem(config: ExperimentConfig, datamodule: CohortDataModule) -> Problem:
         prior=prior,
         axes=datamodule.axes(config.model.encoder.components),
         items=_item_parts(config, datamodule),
+        scores=datamodule.scores,
     )
 
 

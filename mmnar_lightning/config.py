@@ -114,7 +114,7 @@ class TransferConfig:
     """Another cohort, on whose test split the trained model is scored as well (docs/transfer.md)."""
 
     target: str = ""
-    """Experiment whose cohort that is, a name here or a YAML file; empty is none."""
+    """Experiment on whose cohort the model is tested as well, a name or a YAML file; empty is none."""
     rectifier: Literal["target", "source"] = "target"
     """The target's rectifier: fitted again on the target's calibration split, or carried over."""
 
@@ -205,11 +205,6 @@ class ExperimentConfig:
                 "folds; use rectifier.fit=calibration"
             )
         if self.evaluation.protocol == "kfold":
-            if self.rectifier.fit == "crossfit":
-                raise ValueError(
-                    "evaluation.protocol=kfold and rectifier.fit=crossfit would hold out the same folds; use "
-                    "rectifier.fit=calibration with the one, evaluation.protocol=split with the other"
-                )
             for key in ("test_fold", "crossfit_fold"):
                 fold = getattr(self.cohort.split, key)
                 if fold is not None:

@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import torch
 from torch import Tensor
 
 from data_modules import stage
+from data_modules.cohorts.columns import groups_of
 from data_modules.datamodule import CohortDataModule
 from mmnar_lightning import folders, results
 from mmnar_lightning.config import ExperimentConfig
@@ -15,7 +17,7 @@ from mmnar_lightning.console import say, warn
 from mmnar_lightning.metrics.intervals import METRICS
 from mmnar_lightning.rectification import Rectification
 from mmnar_lightning.report import figures
-from mmnar_lightning.report.tables import show_rectifier, show_results
+from mmnar_lightning.report.tables import show_groups, show_rectifier, show_results
 
 SCORED = {"tasks": "before the rectifier", "rectified": "after the rectifier"}
 """Key of results.json -> what its scores are of."""
@@ -39,6 +41,7 @@ def write(
     rows: Mapping[str, Tensor],
     fitted: Mapping[str, Any],
     rectified: Rectification | None = None,
+    diagnostics: Mapping[str, Any] | None = None,
     target: Mapping[str, Any] | None = None,
 ) -> None:
     """Score the test rows, whoever predicted them, and write and show what comes of it.
@@ -50,11 +53,14 @@ def write(
         rows: see `leave`.
         fitted: see `leave`.
         rectified: see `leave`.
+        diagnostics: what else is known of the test rows; None leaves the key out.
         target: what was found on the test rows of another cohort; None without.
+        diagnostics: what else is known of the test rows; None leaves the key out.
     """
     content = leave(config, datamodule, folder, rows, fitted, rectified)
-    if target is not None:
-        content["target"] = dict(target)
+    content |= {
+        name: dict(found) for name, found in (("diagnostics", diagnostics), ("target", target)) if found is not None
+    }
     stage.write_json(folder / folders.RESULTS, content)
     show(content, config)
 
@@ -109,14 +115,27 @@ def leave(
         "intervals": {"level": 0.95, "num_replicates": config.evaluation.num_replicates, "clusters": "subjects"},
         **scores,
     }
+    groups = groups_of(datamodule.cohort)
+    if groups is not None:
+        content["groups"] = {"by": groups[0], **by_group(config, rows, subject, table[results.GROUP], tasks)}
     if rectified:
-        content |= {
-            "rectifier": rectified.table,
-            "mean_risk": rectified.mean_risk,
-            "unseen_pattern_rows": rectified.unseen,
-        }
+        content |= {"rectifier": rectified.table, "mean_risk": rectified.mean_risk}
     draw(config, scores, folder / "figures", rectified.table if rectified else None)
     return content
+
+
+def by_group(
+    config: ExperimentConfig, rows: Mapping[str, Tensor], subject: Tensor, group: pl.Series, tasks: list[str]
+) -> dict[str, Any]:
+    """What `groups` of results.json says of the predictions before the rectifier.
+
+    Groups with fewer rows than `privacy.min_count` are told together.
+    """
+    min_rows, num_replicates = config.privacy.min_count, config.evaluation.num_replicates
+    found = results.score_groups(
+        rows, subject, group, tasks, min_rows=min_rows, num_replicates=num_replicates, seed=config.seed
+    )
+    return {"min_rows": min_rows, "tasks": found}
 
 
 def show(content: Mapping[str, Any], config: ExperimentConfig) -> None:
@@ -129,6 +148,8 @@ def show(content: Mapping[str, Any], config: ExperimentConfig) -> None:
     show_results(content["tasks"], config.privacy.min_count, config.simulated)
     if "rectifier" in content:
         show_rectifier(content, config.privacy.min_count)
+    if "groups" in content:
+        show_groups(content["groups"], config.privacy.min_count)
     if "target" in content:
         target = content["target"]
         say(f"target: {target['dataset']}, cohort {target['cohort']}")

@@ -53,7 +53,11 @@ def evaluate(
 ) -> None:
     """Predict the test rows and write what an evaluation leaves, and what was found on a target."""
     rows = test_rows(config, datamodule, estimator)
-    evaluation.write(config, datamodule, folder, rows, {"iterations": estimator.iterations}, target=target)
+    without = len(datamodule.rows("test")) - len(rows["row_id"])
+    if without:
+        warn(f"{without} test rows have no prediction and are not scored; {len(rows['row_id'])} are")
+    fitted = {"iterations": estimator.iterations, "rows_without_prediction": without}
+    evaluation.write(config, datamodule, folder, rows, fitted, target=target)
 
 
 def test_rows(config: ExperimentConfig, datamodule: CohortDataModule, estimator: Estimator) -> dict[str, Tensor]:
@@ -63,16 +67,17 @@ def test_rows(config: ExperimentConfig, datamodule: CohortDataModule, estimator:
 
 
 def score(datamodule: CohortDataModule, estimator: Estimator, batch: Batch) -> PatternMetric:
-    """The metric of a run, holding a batch and its predictions."""
+    """The metric of a run, holding a batch and its predictions; rows without a prediction are left out."""
     names = [modality.name for modality in datamodule.modalities]
     metric = PatternMetric(datamodule.tasks, names, datamodule.patterns)
     probability: Tensor = estimator.predict(batch)
+    made = probability.isfinite().all(1)
     metric.update(
-        row_id=batch.row_id,
-        present=batch.present,
-        probability=probability,
-        label=batch.label,
-        label_mask=batch.label_mask,
+        row_id=batch.row_id[made],
+        present=batch.present[made],
+        probability=probability[made],
+        label=batch.label[made],
+        label_mask=batch.label_mask[made],
     )
     return metric
 

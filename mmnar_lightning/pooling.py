@@ -88,6 +88,19 @@ def average_folds(pooled: pl.DataFrame) -> pl.DataFrame:
     return mean.drop("folds").with_columns(probabilities)
 
 
+def average_seeds(pooled: pl.DataFrame) -> pl.DataFrame:
+    """Every row once, its logits before the rectifier the mean over seeds.
+
+    >>> frame = pl.DataFrame({"seed": [0, 1], "row_id": 7, "pattern": "11", "logit/death": [1.0, -3.0]})
+    >>> average_seeds(frame).rows(named=True)
+    [{'row_id': 7, 'pattern': '11', 'logit/death': -1.0}]
+    """
+    means = [pl.col(name).clip(-MAX_LOGIT, MAX_LOGIT).mean() for name in pooled.columns if name.startswith(LOGIT)]
+    dropped = (LOGIT, PROBABILITY, RECTIFIED, "seed", "fold", "row_id")
+    same = [pl.col(name).first() for name in pooled.columns if not name.startswith(dropped)]
+    return pooled.sort("row_id", "seed").group_by("row_id", maintain_order=True).agg(*same, *means)
+
+
 def as_rows(frame: pl.DataFrame, tasks: Sequence[str], scores: str) -> dict[str, Tensor]:
     """Predictions as the tensors that `results.score` takes.
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from data_modules.batch import Batch
 from mmnar_lightning.distributed import gather_rows, num_rows_of_ranks
+from mmnar_lightning.model import MMNARModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,37 +55,71 @@ def predict(
         device: where the module is.
         context: what the forward pass runs in, for example mixed precision.
     """
-    was_training = module.training
-    module.eval()
-    parts = []
-    for batch in batches:
-        moved = batch.to(device)
-        with context():
-            logits = module(moved).logits
-        parts.append(_columns(moved, logits))
-    module.train(was_training)
-    return _united(parts)
 
+    def columns(batch: Batch) -> list[Tensor]:
+        return [batch.subject[:, None], batch.present, batch.label, batch.label_mask, module(batch).logits]
 
-def _columns(batch: Batch, logits: Tensor) -> list[Tensor]:
-    """The columns of the rows, each (B, any width) float64, in the order of the attributes."""
-    device = torch.device("cpu") if logits.device.type == "mps" else logits.device  # mps has no float64
-    given = (batch.row_id[:, None], batch.subject[:, None], batch.present, batch.label, batch.label_mask, logits)
-    return [column.to(device, torch.float64) for column in given]
-
-
-def _united(parts: list[list[Tensor]]) -> PredictedRows:
-    """The rows of all ranks, each once, on the CPU."""
-    columns = [torch.cat(column) for column in zip(*parts, strict=True)]
-    num_rows = num_rows_of_ranks(len(columns[0]), columns[0].device)
-    whole = [gather_rows(column, num_rows).cpu() for column in columns]
-    row_id, first = np.unique(whole[0].squeeze(1).numpy(), return_index=True)
-    _, subject, present, label, label_mask, logits = (column[torch.from_numpy(first)] for column in whole)
+    row_id, (subject, present, label, label_mask, logits) = _gather(module, batches, device, context, columns)
     return PredictedRows(
-        row_id=torch.from_numpy(row_id).long(),
+        row_id=row_id,
         subject=subject.squeeze(1).long(),
         present=present.bool(),
         label=label,
         label_mask=label_mask.bool(),
         logits=logits,
     )
+
+
+@torch.no_grad()
+def propensities(
+    model: MMNARModel,
+    batches: Iterable[Batch],
+    device: torch.device,
+    context: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> tuple[Tensor, Tensor]:
+    """What a model with an assignment head says of presence; every rank must call it.
+
+    Args:
+        model: with an assignment head.
+        batches: as for `predict`.
+        device: as for `predict`.
+        context: as for `predict`.
+
+    Returns:
+        P(present_m = 1 | the rest), (N, M) float64, and presence, (N, M) bool, by row id.
+    """
+
+    def columns(batch: Batch) -> list[Tensor]:
+        return [model.propensities(batch), batch.present]
+
+    _, (propensity, present) = _gather(model, batches, device, context, columns)
+    return propensity, present.bool()
+
+
+def _gather(
+    module: nn.Module,
+    batches: Iterable[Batch],
+    device: torch.device,
+    context: Callable[[], AbstractContextManager[None]],
+    columns: Callable[[Batch], list[Tensor]],
+) -> tuple[Tensor, list[Tensor]]:
+    """Row ids, and the (N, any width) float64 columns of the rows of all ranks, each once, on the CPU."""
+    was_training = module.training
+    module.eval()
+    parts = []
+    for batch in batches:
+        moved = batch.to(device)
+        with context():
+            found = columns(moved)
+        parts.append([_wide(column) for column in (moved.row_id[:, None], *found)])
+    module.train(was_training)
+    joined = [torch.cat(column) for column in zip(*parts, strict=True)]
+    num_rows = num_rows_of_ranks(len(joined[0]), joined[0].device)
+    whole = [gather_rows(column, num_rows).cpu() for column in joined]
+    row_id, first = np.unique(whole[0].squeeze(1).numpy(), return_index=True)
+    return torch.from_numpy(row_id).long(), [column[torch.from_numpy(first)] for column in whole[1:]]
+
+
+def _wide(column: Tensor) -> Tensor:
+    """A column as float64, in which row ids and logits are exact; mps has none."""
+    return column.to("cpu" if column.device.type == "mps" else column.device).double()

@@ -18,7 +18,7 @@ from mmnar_lightning import build, evaluation, folders, pooling, results, runs
 from mmnar_lightning.config import ConfigError, EvaluationConfig, ExperimentConfig
 from mmnar_lightning.console import say, warn
 from mmnar_lightning.pooling import SCORES
-from mmnar_lightning.report.tables import show_parts, show_results
+from mmnar_lightning.report.tables import show_groups, show_parts, show_results
 from mmnar_lightning.unread import refuse_unread
 
 Child = dict[str, Any]
@@ -247,12 +247,15 @@ def gather(parent: Path, config: ExperimentConfig, protocol: str, children: Sequ
     first = pooled.filter(pl.col("seed") == children[0]["seed"])  # each row once, so that counts are of rows
     evaluation.draw(config, scored, parent / "figures")
     content = _content(parent, config, protocol, children, left, first)
+    content |= _groups(pooled, config, left[0])
     stage.write_json(parent / folders.RESULTS, {**content, **scored})
     num_parts = len(pooled.select("seed", "fold").unique()) if protocol == "kfold" else pooled["seed"].n_unique()
     for name, cells in scored.items():
         say(f"{len(children)} runs ({protocol}), {evaluation.SCORED[name]}")
         show_results(cells, config.privacy.min_count, config.simulated)
         show_parts(cells, config.privacy.min_count, num_parts)
+    if "groups" in content:
+        show_groups(content["groups"], config.privacy.min_count)
 
 
 def _score(
@@ -277,6 +280,19 @@ def _score(
         )
         for key, scores in there.items()
     }
+
+
+def _groups(pooled: pl.DataFrame, config: ExperimentConfig, left: dict[str, Any]) -> dict[str, Any]:
+    """`groups` of results.json: each row once, by the mean of what the seeds' models say of it."""
+    if "groups" not in left:
+        return {}
+    tasks = list(left["tasks"])
+    rows = pooling.average_seeds(pooled)
+    subject = pooling.tensor(rows["subject_id"].rank("dense").cast(pl.Int64))
+    found = evaluation.by_group(
+        config, pooling.as_rows(rows, tasks, pooling.LOGIT), subject, rows[results.GROUP], tasks
+    )
+    return {"groups": {"by": left["groups"]["by"], **found}}
 
 
 def _content(

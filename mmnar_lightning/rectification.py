@@ -22,13 +22,11 @@ class Rectification:
         rows: as given, with `probability` rectified, and `ranking`, which is not cut at 0 and 1, (N, T) float64.
         table: task -> {`strength`, `patterns`: label -> offset with interval, counts, where it comes from}.
         mean_risk: task -> {`all`, `patterns`} -> prediction-powered estimate of the mean risk.
-        unseen: test rows with a pattern that the train rows do not have.
     """
 
     rows: dict[str, Tensor]
     table: dict[str, Any]
     mean_risk: dict[str, Any]
-    unseen: int
 
 
 def rectify(
@@ -48,7 +46,6 @@ def rectify(
     subject = arrays.subject[rows["row_id"]]
     present = patterns.decode(rows["pattern"], num_modalities)
     found = rectifier.cpu().rectify(rows["probability"].logit(), present, subject, module.cohort)
-    seen = patterns.encode(arrays.present[datamodule.rows("train")])
     return Rectification(
         rows={**rows, "probability": found.probability, "ranking": found.ranking},
         table=dict(zip(datamodule.tasks, rectifier.table(listed), strict=True)),
@@ -56,7 +53,6 @@ def rectify(
             task: _risks(column, rows, subject, calibration, listed, num_modalities)
             for column, task in enumerate(datamodule.tasks)
         },
-        unseen=int((~torch.isin(rows["pattern"], seen)).sum()),
     )
 
 

@@ -10,8 +10,13 @@ import torch
 from torch import Tensor
 
 from data_modules import patterns
+from data_modules.cohorts.columns import groups_of
 from mmnar_lightning.metrics.functional import reliability_curve
-from mmnar_lightning.metrics.intervals import METRICS, bootstrap_intervals
+from mmnar_lightning.metrics.groups import within_groups_auroc
+from mmnar_lightning.metrics.intervals import METRICS, Interval, bootstrap_intervals
+
+GROUP = "group"
+"""Column of predictions.parquet."""
 
 BIN_ROWS = 10
 """Fewest rows of a bin of a reliability curve, on average."""
@@ -35,8 +40,8 @@ def predictions(
         rectified: (N, T) float64, probabilities after the rectifier; None where there is none.
 
     Returns:
-        `row_id`, `subject_id`, `split`, `pattern` (the label), and per task `label/`, `logit/`, `probability/` and, of
-        a rectifier, `rectified/`, the logit after it.
+        `row_id`, `subject_id`, `split`, `group` where the cohort has any, `pattern` (the label), and per task `label/`,
+        `logit/`, `probability/` and, of a rectifier, `rectified/`, the logit after it.
     """
     labels = [patterns.label(int(code), num_modalities) for code in rows["pattern"]]
     frame = pl.DataFrame({"row_id": rows["row_id"].numpy(), "pattern": labels}, schema_overrides={"pattern": pl.String})
@@ -53,8 +58,10 @@ def predictions(
             after = pl.Series(f"rectified/{task}", rectified[:, column].logit().numpy())
             frame = frame.with_columns(after)
     keys = cohort.select(pl.col("row_id").cast(pl.Int64), "subject_id", "split")
+    groups = groups_of(cohort)
+    keys = keys if groups is None else keys.with_columns(groups[1].alias(GROUP))
     joined = frame.with_columns(pl.col("row_id").cast(pl.Int64)).join(keys, on="row_id", maintain_order="left")
-    return joined.select("row_id", "subject_id", "split", pl.exclude("row_id", "subject_id", "split"))
+    return joined.select(*keys.columns, pl.exclude(keys.columns))
 
 
 def score(
@@ -108,6 +115,68 @@ def score(
         }
         results[task] = {"all": cells.pop("all"), "patterns": cells}
     return results
+
+
+def score_groups(
+    rows: Mapping[str, Tensor],
+    subject: Tensor,
+    group: pl.Series,
+    tasks: Sequence[str],
+    *,
+    min_rows: int,
+    num_replicates: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Every task by group of rows: hospital, year group.
+
+    Args:
+        rows: as for `predictions`.
+        subject: (N,) int64, dense subject index of the rows.
+        group: (N,) text; null is a group of its own, `unknown`.
+        tasks: T task names.
+        min_rows: groups with fewer rows whose label is known are scored together.
+        num_replicates: of the bootstrap.
+        seed: of the bootstrap.
+
+    Returns:
+        task -> {`groups`: name -> cell, the largest first, `pooled`: cell of all smaller ones with `groups`, their
+        number, and `within`: AUROC over the pairs of one group alone, with `groups`, those that have both classes}.
+    """
+    named = group.fill_null("unknown")
+    names = named.unique().sort()
+    number = torch.from_numpy(
+        named.replace_strict(names, range(len(names)), return_dtype=pl.Int64).to_numpy(writable=True)
+    )
+    found = {}
+    for column, task in enumerate(tasks):
+        known = rows["label_mask"][:, column]
+        count = torch.bincount(number[known], minlength=len(names))
+        large = [place for place in count.argsort(descending=True, stable=True).tolist() if count[place] >= min_rows]
+        small = known & (count < max(min_rows, 1))[number]
+
+        def cell(member: Tensor, column: int = column) -> dict[str, Any]:
+            chosen = (rows["probability"][member, column], rows["label"][member, column], subject[member])
+            return _cell(*chosen, num_replicates, seed, fold=None, repeat=None, ranking=None)
+
+        within = within_groups_auroc(
+            rows["probability"][known, column],
+            rows["label"][known, column],
+            subject[known],
+            number[known],
+            num_replicates=num_replicates,
+            seed=seed,
+        )
+        pooled = int(((count > 0) & (count < min_rows)).sum())
+        found[task] = {
+            "groups": {names[place]: cell(known & (number == place)) for place in large if count[place]},
+            "pooled": {"groups": pooled, **cell(small)} if pooled else None,
+            "within": {"groups": within.num_parts, "auroc": _plain(within)},
+        }
+    return found
+
+
+def _plain(interval: Interval) -> dict[str, float | None]:
+    return {key: _number(getattr(interval, key)) for key in ("value", "low", "high", "num_defined")}
 
 
 def _cell(
@@ -187,13 +256,14 @@ def table_rows(cells: Mapping[str, Any]) -> list[list[str]]:
         cells: {`all`, `patterns`} of a task; masked cells are left out.
     """
     return [
-        [name, f"{cell['count']} ({cell['positives']})", *(_score_text(cell[metric]) for metric in METRICS)]
+        [name, f"{cell['count']} ({cell['positives']})", *(score_text(cell[metric]) for metric in METRICS)]
         for name, cell in {"all": cells["all"], **cells["patterns"]}.items()
         if cell["count"] is not None
     ]
 
 
-def _score_text(score: Mapping[str, Any]) -> str:
+def score_text(score: Mapping[str, Any]) -> str:
+    """A metric and its interval, for people."""
     if score["value"] is None:
         return "undefined"
     ends = "" if score["low"] is None else f" ({score['low']:.2f} to {score['high']:.2f})"

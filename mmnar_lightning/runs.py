@@ -16,7 +16,7 @@ from data_modules.cohorts.labels import check_classes
 from data_modules.datamodule import CohortDataModule
 from data_modules.items import open_store
 from data_modules.simulate.release import simulate
-from mmnar_lightning import build, evaluation, fitting, folders, rectification, transfer
+from mmnar_lightning import build, diagnosis, evaluation, fitting, folders, rectification, transfer
 from mmnar_lightning.callbacks.checkpoints import AtomicCheckpointIO
 from mmnar_lightning.callbacks.pattern_metrics import PatternMetrics
 from mmnar_lightning.config import ConfigError, ExperimentConfig
@@ -142,7 +142,7 @@ def _fit_at_once(config: ExperimentConfig, datamodule: CohortDataModule) -> Path
 def _evaluate_at_once(
     config: ExperimentConfig, datamodule: CohortDataModule, folder: Path, estimator: Estimator
 ) -> None:
-    found = transfer.test_at_once(config, datamodule, estimator, folder)
+    found = transfer.score_at_once(config, datamodule, estimator, folder)
     fitting.evaluate(config, datamodule, folder, estimator, found)
 
 
@@ -212,10 +212,11 @@ def _rectify_and_evaluate(config: ExperimentConfig, datamodule: CohortDataModule
     if config.evaluate:
         run.trainer.test(module, datamodule=datamodule, verbose=False)
         fitted = {"epoch": checkpoint["epoch"], "step": checkpoint["global_step"]}
+        diagnostics = diagnosis.diagnose(module, datamodule, run.trainer)
         rectified = rectification.rectify(module, run.metrics.rows, calibration, datamodule) if calibration else None
-        found = transfer.test(config, datamodule, module, folder, run.trainer)
+        target = transfer.score(config, datamodule, module, folder, run.trainer)
         if run.trainer.is_global_zero:
-            evaluation.write(config, datamodule, folder, run.metrics.rows, fitted, rectified, found)
+            evaluation.write(config, datamodule, folder, run.metrics.rows, fitted, rectified, diagnostics, target)
 
 
 def _fit_rectifier(

@@ -66,7 +66,8 @@ def target_config(config: ExperimentConfig) -> ExperimentConfig:
     Raises:
         ConfigError: when one of the two is simulated and the other is not.
     """
-    paths = [f"paths.{key}={json.dumps(value)}" for key, value in vars(config.paths).items()]
+    # paths.cohort is the source's own: a target that someone wrote names its folder itself.
+    paths = [f"paths.{key}={json.dumps(value)}" for key, value in vars(config.paths).items() if key != "cohort"]
     own = load([f"experiment={config.transfer.target}", *paths])
     if own.simulated != config.simulated:
         real, simulated = (config, own) if own.simulated else (own, config)
@@ -89,7 +90,7 @@ def check(config: ExperimentConfig, source: CohortDataModule) -> None:
         warn(f"target: {line}")
 
 
-def test(
+def score(
     config: ExperimentConfig, source: CohortDataModule, module: MMNARModule, folder: Path, trainer: Trainer
 ) -> dict[str, Any] | None:
     """Predict and score the target's test rows; all ranks must call it, the first one writes.
@@ -127,10 +128,10 @@ def test(
     return _told(target, folder, rows, fitted, after)
 
 
-def test_at_once(
+def score_at_once(
     config: ExperimentConfig, source: CohortDataModule, estimator: Estimator, folder: Path
 ) -> dict[str, Any] | None:
-    """As `test`, of an estimator, which has no rectifier."""
+    """As `score`, of an estimator, which has no rectifier."""
     target = open_target(config, source)
     if target is None:
         return None

@@ -87,3 +87,9 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def eicu_demo() -> Path:
     """Folder of the open eICU demo."""
     return demo_folder("eicu-demo")
+
+
+@pytest.fixture(scope="session")
+def eicu_demo_roots(eicu_demo: Path) -> str:
+    """The demo, with its rebuilt lab and vitalPeriodic as a second root."""
+    return f"{eicu_demo}:{eicu_demo / 'reconstructed_from_yaib'}"

@@ -248,3 +248,11 @@ def test_what_every_experiment_begins_with_is_base_over_the_defaults():
     shared = config.shared_settings("eicu")
     assert shared["optim"]["lr"] == OmegaConf.load(EXPERIMENTS / "base.yaml").optim.lr
     assert shared["optim"]["warmup_fraction"] == config.OptimConfig().warmup_fraction
+
+
+def test_an_experiment_keeps_its_own_encoders_on_simulated_data() -> None:
+    assert load(["experiment=mimic"]).embed.film.encoder == "small"
+    config = load(["experiment=films_frozen"])
+    assert config.simulated
+    assert config.embed.film.encoder == "release"
+    assert load(["experiment=films_frozen", "embed.film.encoder=small"]).embed.film.encoder == "small"

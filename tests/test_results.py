@@ -171,3 +171,49 @@ def test_the_printed_table_leaves_masked_cells_out_and_says_what_is_undefined(sc
     assert results.table_rows(scored["stay"])[0][2] == "undefined"
     metrics = [scored["death"]["all"][name] for name in METRICS]
     assert not any(math.isnan(score["value"] or 0.0) for score in metrics)
+
+
+GROUPS = pl.Series(["7"] * 30 + ["a"] * 20 + ["b"] * 4 + ["c"] * 3 + [None] * (NUM_ROWS - 57))
+
+
+def grouped(rows, **settings):
+    subject = torch.arange(NUM_ROWS) // 2
+    usual = {"min_rows": 10, "num_replicates": 100, "seed": 0}
+    return results.score_groups(rows, subject, GROUPS, TASKS, **usual | settings)
+
+
+def test_every_known_row_is_in_one_group_and_small_groups_are_told_together(rows) -> None:
+    for column, task in enumerate(TASKS):
+        found = grouped(rows)[task]
+        known = rows["label_mask"][:, column]
+        for name, cell in found["groups"].items():
+            member = known & torch.tensor((GROUPS.fill_null("unknown") == name).to_list())
+            assert cell["count"] == int(member.sum()) >= 10
+            assert cell["positives"] == int(rows["label"][member, column].sum())
+            assert cell["brier"]["low"] <= cell["brier"]["value"] <= cell["brier"]["high"]
+        assert found["pooled"]["groups"] >= 2
+        total = sum(cell["count"] for cell in found["groups"].values()) + found["pooled"]["count"]
+        assert total == int(known.sum())
+        counts = [cell["count"] for cell in found["groups"].values()]
+        assert counts == sorted(counts, reverse=True)
+
+
+def test_within_groups_is_undefined_where_a_task_has_one_class(rows) -> None:
+    assert grouped(rows)[TASKS[1]]["within"] == {
+        "groups": 0,
+        "auroc": {"value": None, "low": None, "high": None, "num_defined": 0},
+    }
+    assert 0 < grouped(rows)[TASKS[0]]["within"]["auroc"]["value"] < 1
+
+
+def test_no_group_is_pooled_where_every_size_is_large_enough(rows) -> None:
+    found = grouped(rows, min_rows=1)[TASKS[0]]
+    assert found["pooled"] is None
+    assert set(found["groups"]) == {"7", "a", "b", "c", "unknown"}
+
+
+def test_predictions_bear_the_group_where_the_cohort_has_any(rows) -> None:
+    numbers = range(2 * NUM_ROWS)
+    cohort = pl.DataFrame({"row_id": numbers, "subject_id": "s", "split": "test", "hospital_id": [None, *numbers[1:]]})
+    predicted = results.predictions(rows, cohort, TASKS, 2)
+    assert predicted["group"].to_list() == [None, *(str(number) for number in numbers[2::2])]

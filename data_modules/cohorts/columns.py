@@ -20,6 +20,9 @@ KEY_COLUMNS: dict[str, pl.DataType] = {
     "stay_id": pl.Int64(),
     "hospital_id": pl.Int64(),
 }
+OPTIONAL_COLUMNS = ("prediction_at", "prediction_offset_minutes", "year_group")
+GROUPS = {"hospital_id": "hospital", "year_group": "year group"}
+"""Columns that evaluation tells groups of rows by, and what they are called; the first one that a cohort has counts."""
 SPLIT_COLUMNS: dict[str, pl.DataType] = {"split": pl.String(), "fold": pl.Int8()}
 
 
@@ -41,6 +44,18 @@ def modalities_of(frame: pl.DataFrame) -> list[str]:
     return [name.removeprefix(PRESENT) for name in frame.columns if name.startswith(PRESENT)]
 
 
+def groups_of(frame: pl.DataFrame) -> tuple[str, pl.Series] | None:
+    """What the rows of a cohort are grouped by, and the group of every row, a text or null; None without groups.
+
+    >>> groups_of(pl.DataFrame({"hospital_id": [7, None]}))[1].to_list()
+    ['7', None]
+    """
+    for column, name in GROUPS.items():
+        if column in frame.columns and frame[column].null_count() < frame.height:
+            return name, frame[column].cast(pl.String)
+    return None
+
+
 def dense_index(subject_id: pl.Expr) -> pl.Expr:
     """0-based dense index of subjects, in the order of their ids."""
     return (subject_id.rank("dense") - 1).cast(pl.UInt32)
@@ -59,10 +74,10 @@ def arrange(frame: pl.DataFrame, tasks: Sequence[str], modalities: Sequence[str]
         for name, dtype in KEY_COLUMNS.items()
         if name != "subject"
     ]
-    times = [name for name in ("prediction_at", "prediction_offset_minutes") if name in frame.columns]
+    optional = [name for name in OPTIONAL_COLUMNS if name in frame.columns]
     arranged = frame.select(
         *keys,
-        *times,
+        *optional,
         *(pl.col(name).cast(dtype) for name, dtype in SPLIT_COLUMNS.items()),
         *(pl.col(LABEL + task).cast(pl.Boolean) for task in tasks),
         *(pl.col(PRESENT + modality).cast(pl.Boolean) for modality in modalities),

@@ -122,7 +122,9 @@ def build_rows(release: Release, config: MIMICCohortConfig) -> CohortRows:
     intervals = admission_intervals(admissions.lazy()).collect()
     rows = rows.sort("subject_id", "admittime", "hadm_id").with_row_index("row_id")
     rows = rows.join(intervals.drop("subject_id"), on="hadm_id", how="left", maintain_order="left")
-    keyed = rows.with_columns(subject_key=pl.col("subject_id").cast(pl.String), admission_id="hadm_id")
+    keyed = rows.with_columns(
+        subject_key=pl.col("subject_id").cast(pl.String), admission_id="hadm_id", year_group="anchor_year_group"
+    )
     early = {"index admissions with an outcome inside the grace": int(candidates["early_event"].sum())}
     return CohortRows(keyed, attrition, {**_disagreements(admissions), **(early if config.note_grace_hours else {})})
 

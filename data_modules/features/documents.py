@@ -10,7 +10,7 @@ from data_modules.sources.reader import Release
 DOCUMENTS = "documents.parquet"
 ORDER = ("row_id", "hours", "document_id")
 """Columns that order the documents of a cohort, as far as they are there."""
-ROW_GROUP = 1024
+ROW_GROUP = 256
 """Documents that are written, and so read, together: memory must not hold many long notes."""
 COLUMNS = ("note_id", "subject_id", "hadm_id", "charttime", "storetime", "text")
 

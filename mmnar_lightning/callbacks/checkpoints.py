@@ -86,6 +86,7 @@ def checkpoint_callbacks(folder: Path, patience: int, pretrain_epochs: int = 0) 
         mode="max",
         auto_insert_metric_name=False,
         enable_version_counter=False,
+        save_on_train_epoch_end=True,
     )
     last = ModelCheckpoint(
         folder, "last", auto_insert_metric_name=False, enable_version_counter=False, save_on_train_epoch_end=True

@@ -14,7 +14,7 @@ from mmnar_lightning.embed.hashed import documents_left_out
 from mmnar_lightning.embed.sections import select_sections
 from mmnar_lightning.embed.store import Keys
 
-CHUNK = 1024
+CHUNK = documents.ROW_GROUP
 """Documents that are in memory together."""
 
 

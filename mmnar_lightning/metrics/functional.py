@@ -146,6 +146,7 @@ def equal_mass_bins(probability: Tensor, num_bins: int) -> Tensor:
     """
     if num_bins < 1:
         raise ValueError(f"num_bins={num_bins} must be at least 1")
+    probability = probability.contiguous()
     ascending = probability.sort().values
     below = torch.searchsorted(ascending, probability)
     up_to = torch.searchsorted(ascending, probability, right=True)

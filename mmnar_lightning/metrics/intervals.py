@@ -180,7 +180,7 @@ class _Drawn:
         if not 0 < level < 1:
             raise ValueError(f"{level=} must lie in (0, 1)")
         return {
-            name: _interval(float(value), column, int(parts), level)
+            name: percentile_interval(float(value), column, int(parts), level)
             for name, value, column, parts in zip(METRICS, self.values, self.replicates.T, self.num_parts, strict=True)
         }
 
@@ -297,7 +297,7 @@ class _Sample:
         chunk = max(1, CHUNK_ELEMENTS // max(len(self.label), 1))
         for start in range(0, num_replicates, chunk):
             num_drawn = min(chunk, num_replicates - start)
-            yield _draw_counts(generator, num_drawn, len(self.names))[:, self.subject]
+            yield draw_counts(generator, num_drawn, len(self.names))[:, self.subject]
 
     def metrics(self, weight: Tensor) -> Tensor:
         """The metrics under (C, N) whole-numbered weights of the rows: (C, 4), in the order of METRICS."""
@@ -316,14 +316,14 @@ class _Sample:
         )
 
 
-def _draw_counts(generator: np.random.Generator, num_replicates: int, num_subjects: int) -> Tensor:
+def draw_counts(generator: np.random.Generator, num_replicates: int, num_subjects: int) -> Tensor:
     """How often each of S subjects is drawn in S draws with replacement: (C, S) float64."""
     shape = (num_replicates, num_subjects)
     drawn = torch.from_numpy(generator.integers(max(num_subjects, 1), size=shape))
     return torch.zeros(shape, dtype=torch.float64).scatter_add_(1, drawn, torch.ones(shape, dtype=torch.float64))
 
 
-def _interval(value: float, replicates: Tensor, num_parts: int, level: float) -> Interval:
+def percentile_interval(value: float, replicates: Tensor, num_parts: int, level: float) -> Interval:
     """The percentile interval of a metric from its (R,) replicates, NaN where undefined."""
     defined = replicates[~replicates.isnan()]
     low = high = float("nan")

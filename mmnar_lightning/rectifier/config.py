@@ -22,7 +22,7 @@ class RectifierConfig:
     damping: float = 0.5
     """With refresh: how far τ⁰ moves towards its new estimate, in (0, 1]."""
     max_offset: float = 2.0
-    """Largest |τ⁰|."""
+    """Largest absolute value of τ⁰."""
     min_rows: int = 20
     """Fewest rows of a pattern, or of a number of modalities, for an offset of its own."""
     min_positives: int = 5

@@ -8,6 +8,9 @@ from mmnar_lightning.console import say, show
 from mmnar_lightning.metrics.intervals import METRICS
 from mmnar_lightning.report.figures import MAX_PATTERNS
 
+MAX_GROUPS = 8
+"""Groups on screen; results.json has all."""
+
 
 def show_cohort(manifest: Mapping[str, Any], min_count: int) -> None:
     """Attrition, the most frequent patterns and, where there are hospitals, how many of them have a modality.
@@ -72,6 +75,29 @@ def show_rectifier(content: Mapping[str, Any], min_count: int) -> None:
                 rows.append([name, f"{entry['count']} ({entry['positives']})", tau, *_errors(*cells, risk)])
         header = ["pattern", "calibration rows (positive)", "τ", "calibration error before", "after", "mean risk"]
         show(f"{task}, rectifier of strength {table['strength']:.1f}, 95 % intervals", header, rows)
+
+
+def show_groups(groups: Mapping[str, Any], min_count: int) -> None:
+    """One table a task: AUROC of the largest groups, of the small ones together, and within groups.
+
+    Args:
+        groups: `groups` of results.json.
+        min_count: `privacy.min_count`; smaller groups are left out. Hospitals are numbered, their ids are not shown.
+    """
+    kind = groups["by"]
+    for task, found in groups["tasks"].items():
+        named = enumerate(found["groups"].items(), start=1)
+        cells = [(name if kind == "year group" else f"{kind} {number}", cell) for number, (name, cell) in named]
+        if found["pooled"] is not None:
+            cells = [*cells[:MAX_GROUPS], (f"{found['pooled']['groups']} smaller ones together", found["pooled"])]
+        rows = [
+            [name, f"{cell['count']} ({cell['positives']})", results.score_text(cell["auroc"])]
+            for name, cell in cells[: MAX_GROUPS + 1]
+            if cell["count"] >= min_count
+        ]
+        within = found["within"]
+        rows.append([f"pairs of one {kind}, {within['groups']} of them", "", results.score_text(within["auroc"])])
+        show(f"{task} by {kind}, 95 % intervals clustered by subject", [kind, "rows (positive)", "auroc"], rows)
 
 
 def _errors(before: Mapping[str, Any], after: Mapping[str, Any], risk: Mapping[str, Any]) -> list[str]:

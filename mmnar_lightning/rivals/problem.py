@@ -20,6 +20,7 @@ class Problem:
         prior: (T,) float, the logit of each task's share of positives among the known labels of train.
         axes: modality -> (width, K) float, the principal axes that its vectors are projected on first.
         items: modality -> what reads its items; the others are arrays.
+        scores: name -> (N, T) float64, predictions that others made of the cohort's rows, NaN where there is none.
     """
 
     modalities: Sequence[Modality]
@@ -27,6 +28,7 @@ class Problem:
     prior: Tensor
     axes: Mapping[str, Tensor] = field(default_factory=dict)
     items: Mapping[str, ItemParts] = field(default_factory=dict)
+    scores: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def prior_logit(label: Tensor, label_mask: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from mmnar_lightning.rivals.late_fusion import late_fusion
 from mmnar_lightning.rivals.logistic_regression import LogisticRegression
 from mmnar_lightning.rivals.mask_only import MaskOnly
 from mmnar_lightning.rivals.problem import Problem
+from mmnar_lightning.rivals.published_score import PublishedScore
 
 NO_TERMS: Mapping[str, object] = {
     "objective.reconstruction": 0.0,
@@ -64,6 +65,22 @@ class Estimator(Protocol):
         """Probabilities, (B, T) float64."""
 
 
+ESTIMATOR_UNREAD = (
+    "model.",
+    "objective.",
+    "optim.",
+    "loader.",
+    "rectifier.",
+    "trainer.max_epochs",
+    "trainer.patience",
+    "trainer.devices",
+    "trainer.strategy",
+    "trainer.precision",
+    "transfer.rectifier",
+)
+"""Settings of networks and of how they are trained."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Fitted:
     """An estimator that is fitted without Lightning, in one process.
@@ -79,19 +96,7 @@ class Fitted:
     build: Callable[[Problem, RivalConfig, int], Estimator]
     raw_tables: bool = False
     read: tuple[str, ...] = ()
-    unread: tuple[str, ...] = (
-        "model.",
-        "objective.",
-        "optim.",
-        "loader.",
-        "rectifier.",
-        "trainer.max_epochs",
-        "trainer.patience",
-        "trainer.devices",
-        "trainer.strategy",
-        "trainer.precision",
-        "transfer.rectifier",
-    )
+    unread: tuple[str, ...] = ESTIMATOR_UNREAD
     off: Mapping[str, object] = field(default_factory=lambda: {**NO_TERMS, "rectifier.fit": "none"})
 
 
@@ -106,6 +111,10 @@ RIVALS: Mapping[str, Network | Fitted] = {
     "logistic_regression": Fitted(
         build=lambda problem, config, seed: LogisticRegression(problem, config.logistic_regression),
         read=("model.encoder.",),
+    ),
+    "published_score": Fitted(
+        build=lambda problem, config, seed: PublishedScore(problem, config.published_score),
+        unread=(*ESTIMATOR_UNREAD, "transfer."),
     ),
 }
 """Name -> rival."""

@@ -15,12 +15,6 @@ def eicu_demo() -> Path:
     return demo_folder("eicu-demo")
 
 
-@pytest.fixture(scope="session")
-def eicu_demo_roots(eicu_demo: Path) -> str:
-    """The demo, with its rebuilt lab and vitalPeriodic as a second root."""
-    return f"{eicu_demo}:{eicu_demo / 'reconstructed_from_yaib'}"
-
-
 @pytest.fixture
 def demo(eicu_demo_roots: str) -> Release:
     """All tables of it."""

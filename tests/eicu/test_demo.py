@@ -29,7 +29,15 @@ def test_eicu_runs_from_raw_files_to_results(workplace, eicu_demo_roots, monkeyp
     assert set(results["tasks"]) == {"in_hospital_mortality", "unit_mortality"}
     assert {"demographics", "apache", "labs", "vitals", "diagnoses"} <= set(results["modalities"])
     assert len(results["tasks"]["in_hospital_mortality"]["patterns"]) > 10
-    assert "attrition" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    for title in ("attrition", "patterns of demographics, apache", "presence by hospital, of 186"):
+        assert title in printed
+    groups = results["groups"]
+    assert groups["by"] == "hospital"
+    found = groups["tasks"]["in_hospital_mortality"]
+    scored = sum(cell["count"] for cell in found["groups"].values()) + found["pooled"]["count"]
+    assert scored == results["tasks"]["in_hospital_mortality"]["all"]["count"]
+    assert "in_hospital_mortality by hospital" in printed
 
 
 def test_the_cohort_command_leaves_exactly_one_cohort(workplace, eicu_demo_roots, monkeypatch):

@@ -5,6 +5,7 @@ import pytest
 
 from data_modules.build import build_cohort
 from data_modules.cohorts.eicu import EICUCohortConfig, build_rows
+from data_modules.cohorts.splits import SplitConfig
 from data_modules.sources.errors import SourceError
 from tests.eicu.synthetic import DAY, cohort_rows, hospital, stay, write_release
 
@@ -138,10 +139,10 @@ def test_rows_are_keyed_by_the_three_ids_of_eicu(tmp_path):
     assert row["prediction_offset_minutes"] == DAY
 
 
-def splits_of(tmp_path, fold_by):
+def splits_of(tmp_path, fold_by, **split):
     stays = [stay(number, person=f"s{number % 90}", hospitalid=1 + number % 40) for number in range(1, 181)]
     release = write_release(tmp_path / "release", stays, hospital=[hospital(number) for number in range(1, 41)])
-    config = EICUCohortConfig(index="every", fold_by=fold_by, modalities=["demographics"])
+    config = EICUCohortConfig(index="every", fold_by=fold_by, modalities=["demographics"], split=SplitConfig(**split))
     return pl.read_parquet(build_cohort(release, config, tmp_path / "data") / "cohort.parquet")
 
 
@@ -155,6 +156,19 @@ def test_hospitals_are_drawn_as_a_whole_and_no_subject_is_torn(tmp_path, drawn):
     assert (cohort["home"] != cohort["hospital_id"]).any()
     assert most(cohort, "home", drawn) == most(cohort, "subject_id", drawn) == 1
     assert cohort[drawn].n_unique() > 2
+
+
+def test_a_test_fold_of_hospitals_is_never_trained_on(tmp_path):
+    tested = set()
+    for fold in range(5):
+        cohort = splits_of(tmp_path / str(fold), "hospital", test_fold=fold)
+        home = cohort.with_columns(home=pl.col("hospital_id").min().over("subject_id"))
+        held = set(home.filter(split="test")["home"])
+        assert held
+        assert not held & set(home.filter(pl.col("split") != "test")["home"])
+        assert not held & tested
+        tested |= held
+    assert tested == set(home["home"])
 
 
 @pytest.mark.parametrize("drawn", ["split", "fold"])

@@ -1,6 +1,7 @@
-"""Embeds a cohort and writes the peak of this process's memory, in bytes."""
+"""Embeds cohorts one after the other and writes how far each raised this process's memory, in bytes."""
 
-import resource
+import json
+import re
 import sys
 from pathlib import Path
 
@@ -10,9 +11,21 @@ from mmnar_lightning.embed.config import EmbedConfig
 from mmnar_lightning.embed.stage import embed
 from mmnar_lightning.embed.text_config import TextConfig
 
+
+def status(name: str) -> int:
+    """A line of /proc/self/status, in bytes."""
+    (kilobytes,) = re.findall(rf"^{name}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
+    return 1024 * int(kilobytes)
+
+
 if __name__ == "__main__":
-    cohort, model, data = sys.argv[1:]
+    model, data, *cohorts = sys.argv[1:]
     torch.set_num_threads(1)
     text = TextConfig(encoder="transformers", model=model, window=16, overlap=4, max_windows=1)
-    embed(Path(cohort), EmbedConfig(text=text, accelerator="cpu"), Path(data), None)
-    sys.stdout.write(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024))
+    raised = []
+    for cohort in cohorts:
+        Path("/proc/self/clear_refs").write_text("5")  # begins a new peak
+        before = status("VmRSS")
+        embed(Path(cohort), EmbedConfig(text=text, accelerator="cpu"), Path(data), None)
+        raised.append(status("VmHWM") - before)
+    sys.stdout.write(json.dumps(raised))

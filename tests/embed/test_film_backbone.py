@@ -5,12 +5,15 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+from PIL import Image
 from safetensors.torch import save_file
+from timm.data import create_transform, resolve_model_data_config
 
-from mmnar_lightning.embed.film_backbone import film_backbone
+from mmnar_lightning.embed.film_backbone import film_backbone, film_input
 from mmnar_lightning.embed.film_config import FilmConfig
-from mmnar_lightning.embed.films import FilmsError
+from mmnar_lightning.embed.films import FilmsError, read_film
 from mmnar_lightning.nn.weights import WeightsError, fingerprint
+from tests.embed.films import grey, jpeg
 
 
 @pytest.fixture
@@ -41,6 +44,19 @@ def test_frozen_and_trained_say_the_same_in_eval_mode(weights: Path) -> None:
     assert not any(parameter.requires_grad for parameter in frozen.parameters())
     assert not frozen.training
     assert all(parameter.requires_grad for parameter in trained.parameters())
+
+
+@pytest.mark.parametrize("model", ["resnet10t", "test_vit"])
+def test_a_film_on_disk_says_what_timms_own_way_to_read_it_says(model: str, tmp_path: Path) -> None:
+    network = timm.create_model(model, num_classes=0).eval()
+    save_file(network.state_dict(), tmp_path / "w.safetensors")
+    path = jpeg(grey(3, 300, 200), tmp_path / "a.jpg")
+    transform = create_transform(**resolve_model_data_config(network), is_training=False)
+    config = settings(tmp_path / "w.safetensors", model=model)
+    with torch.no_grad():
+        theirs = network(transform(Image.open(path).convert("RGB"))[None])
+        ours = film_backbone(config)({"pixels": torch.from_numpy(read_film(path, film_input(config)))[None]})
+    assert torch.allclose(ours, theirs, atol=1e-5)
 
 
 def test_weights_are_those_of_the_file_and_not_drawn(weights: Path) -> None:

@@ -1,5 +1,6 @@
 """The store of vectors: the same bytes whoever builds it, however often it is broken off, and nothing read twice."""
 
+import json
 import os
 import subprocess
 import sys
@@ -7,8 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
+from data_modules.features import documents
 from mmnar_lightning.embed.store import KEYS, VECTORS, Keys, Plan, VectorStore
 from tests.embed import builds, tiny
 
@@ -154,3 +157,25 @@ def test_a_part_is_never_half_written(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_settings_of_the_processes_make_many_units(model: Path) -> None:
     assert builds.settings(model).text.batch_windows == 2
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak of memory is read from /proc")
+def test_memory_does_not_grow_with_the_number_of_documents(model: Path, tmp_path: Path) -> None:
+    padding = tiny.note(5, 3000)
+    cohorts = []
+    for number, num_documents in enumerate((600, 600, 2400)):
+        texts = {row: [f"{number} {row} {padding}"] for row in range(num_documents)}
+        cohorts.append(tiny.write_cohort(tmp_path / str(number), texts, num_documents, str(number)))
+        repack(cohorts[-1])
+    command = [sys.executable, "-m", "tests.embed.peak", str(model), str(tmp_path / "data"), *map(str, cohorts)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    _, few, many = json.loads(done.stdout)
+    assert many - few < 0.4 * (2400 - 600) * len(padding), (few, many)
+
+
+def repack(cohort: Path) -> None:
+    """Write the notes in the groups that the cohort stage writes."""
+    path = cohort / "modalities" / "note" / documents.DOCUMENTS
+    pl.read_parquet(path).write_parquet(path, row_group_size=documents.ROW_GROUP)

@@ -6,12 +6,14 @@ import polars as pl
 import pytest
 
 from data_modules.cohorts.mimic_iv import MIMICCohortConfig, build_rows
+from data_modules.features.mimic_iv import MIMIC_MODALITIES
 from data_modules.sources.mimic_iv import MIMIC_IV
 from data_modules.sources.reader import Release
 from tests.cohorts.synthetic import admission, moment, patient, stay, write_release
 from tests.features.mutilation import features, mutilate, sources_at
 
 TABLES = ["demographics", "labs", "vitals", "medications", "microbiology", "procedures"]
+HARMONISED = [name for name in MIMIC_MODALITIES if name.startswith("harmonised_")]
 NOTHING = {("discharge_note", 0.0), ("present/discharge_note", 0.0)}
 """Without a grace no summary of these releases is stored in time."""
 LANDMARKS = {"discharge": ["readmission_30d"], "icu_24h": ["in_hospital_mortality"]}
@@ -43,7 +45,7 @@ def test_a_row_of_the_demo_is_bit_identical_without_its_future(mimic_demo_roots,
     release = Release.parse(MIMIC_IV, mimic_demo_roots)
     config = MIMICCohortConfig(index="every", landmark=landmark, tasks=LANDMARKS[landmark])
     rows = one_row_a_subject(build_rows(release, config).rows, place)
-    whole, left, counts = before_and_after(release, rows, TABLES, tmp_path)
+    whole, left, counts = before_and_after(release, rows, [*TABLES, *HARMONISED], tmp_path)
     assert rows.height >= 80
     assert counts["labevents"] > 1_000
     assert counts["admissions" if place == "first" else "labevents"] > 50

@@ -81,7 +81,8 @@ def test_the_cohort_command_leaves_exactly_one_cohort(mimic_demo_roots: str, tmp
     assert cohort.parent.name.startswith("mimic_structured-")
     frame = pl.read_parquet(cohort)
     assert frame.columns[:6] == ["row_id", "subject_id", "subject", "admission_id", "stay_id", "hospital_id"]
-    assert frame.columns[6:9] == ["prediction_at", "split", "fold"]
+    assert frame.columns[6:10] == ["prediction_at", "year_group", "split", "fold"]
+    assert set(frame["year_group"]) == {"2011 - 2013", "2014 - 2016"}
     assert frame.height == 260
 
 

@@ -13,6 +13,7 @@ from lightning import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from mmnar_lightning import build, folders, runs
+from mmnar_lightning.callbacks.checkpoints import Best
 from mmnar_lightning.cli import main
 from mmnar_lightning.config import ConfigError, ExperimentConfig, load
 
@@ -54,7 +55,7 @@ def test_a_run_leaves_everything_that_the_architecture_names(settings) -> None:
     folder = runs.train(settings())
     for name in ("config.yaml", "metrics.csv", "predictions.parquet", "results.json", "checkpoints/best.ckpt"):
         assert (folder / name).is_file(), name
-    assert {path.name for path in (folder / "figures").iterdir()} >= {"auroc.png", "reliability.png"}
+    assert {path.name for path in (folder / "figures").iterdir()} >= {"auroc.png", "reliability_first.png"}
     scored = results_of(folder)["tasks"]
     predictions = pl.read_parquet(folder / "predictions.parquet")
     assert predictions["split"].unique().to_list() == ["test"]
@@ -141,7 +142,7 @@ def test_test_rows_are_read_by_evaluate_alone_and_once(settings, monkeypatch, ca
     assert not (folder / "predictions.parquet").exists()
     runs.evaluate(settings())
     before = (folder / "results.json").read_bytes()
-    monkeypatch.setattr(runs, "_evaluate", lambda *_: pytest.fail("the test split was read twice"))
+    monkeypatch.setattr(runs, "_rectify_and_evaluate", lambda *_: pytest.fail("the test split was read twice"))
     capsys.readouterr()
     runs.evaluate(settings())
     assert "evaluated before" in capsys.readouterr().out
@@ -151,7 +152,7 @@ def test_test_rows_are_read_by_evaluate_alone_and_once(settings, monkeypatch, ca
 def test_resuming_a_finished_run_changes_nothing_and_does_not_read_the_test_rows_again(settings, monkeypatch) -> None:
     folder = runs.train(settings())
     before, weights = (folder / "results.json").read_bytes(), weights_of(folder)
-    monkeypatch.setattr(runs, "_evaluate", lambda *_: pytest.fail("the test split was read twice"))
+    monkeypatch.setattr(runs, "_rectify_and_evaluate", lambda *_: pytest.fail("the test split was read twice"))
     assert runs.train(settings("resume=last")) == folder
     assert (folder / "results.json").read_bytes() == before
     assert all(torch.equal(weights[name], again) for name, again in weights_of(folder).items())
@@ -162,7 +163,9 @@ def test_best_and_last_are_two_checkpoints(settings) -> None:
     best = torch.load(folder / folders.BEST, weights_only=True)
     last = torch.load(folder / folders.LAST, weights_only=True)
     assert last["epoch"] == EPOCHS - 1
-    saved = [state for key, state in best["callbacks"].items() if ModelCheckpoint.__name__ in key]
+    saved = [
+        state for key, state in best["callbacks"].items() if key.startswith((Best.__name__, ModelCheckpoint.__name__))
+    ]
     scores = pl.read_csv(folder / "metrics.csv", infer_schema_length=None)["val/auroc"].drop_nulls()
     assert best["epoch"] == scores.arg_max()
     assert any(abs(state["best_model_score"] - scores.max()) < 1e-6 for state in saved if state["monitor"])

@@ -32,7 +32,7 @@ def slow_replicates(probability, label, subject, num_replicates, seed):
     bins = functional.equal_mass_bins(probability, intervals.NUM_BINS).numpy()
     probability, label = probability.numpy(), label.numpy()
     names, dense = np.unique(subject.numpy(), return_inverse=True)
-    counts = intervals._draw_counts(np.random.default_rng(seed), num_replicates, len(names)).long().numpy()
+    counts = intervals.draw_counts(np.random.default_rng(seed), num_replicates, len(names)).long().numpy()
     for count in counts:
         rows = np.repeat(np.arange(len(label)), count[dense])
         residual = np.bincount(bins[rows], weights=probability[rows] - label[rows])
@@ -71,7 +71,7 @@ def test_value_is_the_metric_of_the_sample(levels):
 
 
 def test_draws_are_a_multinomial_of_subjects():
-    counts = intervals._draw_counts(np.random.default_rng(0), 4000, 10)
+    counts = intervals.draw_counts(np.random.default_rng(0), 4000, 10)
     assert counts.sum(-1).eq(10).all()
     assert counts.mean(0).tolist() == pytest.approx([1.0] * 10, abs=0.1)
     assert counts.var(0).tolist() == pytest.approx([0.9] * 10, abs=0.12)
@@ -197,7 +197,7 @@ def slow_averages(data, num_replicates, seed):
         for number in fold.unique():
             rows = (repeat == again) & (fold == number)
             names, dense = np.unique(subject[rows].numpy(), return_inverse=True)
-            counts = intervals._draw_counts(generator, num_replicates, len(names)).long().numpy()
+            counts = intervals.draw_counts(generator, num_replicates, len(names)).long().numpy()
             drawn = [np.repeat(np.arange(int(rows.sum())), count[dense]) for count in counts]
             score, truth = probability[rows].numpy(), label[rows].numpy()
             parts.append([sklearn_metrics.roc_auc_score(truth[chosen], score[chosen]) for chosen in drawn])

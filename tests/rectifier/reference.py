@@ -43,7 +43,9 @@ def posterior_mode(rows, parent, spread, scale):
 
     def loss(own):
         shifted = [row["logit"] + parent + own for row in rows]
-        fit = sum(math.log1p(math.exp(-abs(x))) + max(x, 0) - row["label"] * x for x, row in zip(shifted, rows))
+        fit = sum(
+            math.log1p(math.exp(-abs(x))) + max(x, 0) - row["label"] * x for x, row in zip(shifted, rows, strict=True)
+        )
         return fit + own**2 / (2 * spread)
 
     own = brentq(slope, -40, 40, xtol=1e-13, rtol=1e-14)
@@ -57,8 +59,8 @@ def level_spread(members, families, estimated, scale):
     Each family shares a parent, whose offset its own rows gave: it takes a degree of freedom.
     """
     excess = spare = 0.0
-    for parent, nodes in families.items():
-        nodes = [node for node in nodes if node in estimated]
+    for parent, members_of in families.items():
+        nodes = [node for node in members_of if node in estimated]
         if len(nodes) < 2:
             continue
         weights, moments = [], 0.0
@@ -89,7 +91,13 @@ def level(rows, node_of, parent_of, minimum, scale, spread=None, inherits=()):
         spread = level_spread(members, families, estimated, scale)
     found = {}
     for node, (parent, parent_variance) in parents.items():
-        entry = {"name": node, "offset": parent, "variance": parent_variance, "raw": math.nan, "estimated": node in estimated}
+        entry = {
+            "name": node,
+            "offset": parent,
+            "variance": parent_variance,
+            "raw": math.nan,
+            "estimated": node in estimated,
+        }
         if node in enough:
             entry["raw"] = posterior_mode(members[node], 0.0, math.inf, scale)
         if node in estimated:
@@ -110,7 +118,7 @@ def hierarchy(rows, modalities, num_modalities, minimum, scale):
     """
     nothing = {"name": None, "offset": 0.0, "variance": 0.0}
     overall, _ = level(rows, lambda row: 0, {0: nothing}, minimum, scale, spread=1.0)
-    above = {count: overall[0] for count in range(num_modalities + 1)}
+    above = dict.fromkeys(range(num_modalities + 1), overall[0])
     count, count_spread = level(rows, lambda row: modalities[row["pattern"]], above, minimum, scale)
     alone = [place for place, present in enumerate(modalities) if present in (0, num_modalities)]
     above = {place: count[present] for place, present in enumerate(modalities)}

@@ -61,7 +61,9 @@ def of_one_pattern(positives: int, negatives: int, pattern: int = 1) -> tuple[np
     ],
 )
 def test_a_pattern_that_misses_a_minimum_by_one_inherits_and_one_that_meets_it_does_not(minimum, counts) -> None:
-    met = Minimum(rows=min(minimum.rows, 30), positives=min(minimum.positives, 20), negatives=min(minimum.negatives, 10))
+    met = Minimum(
+        rows=min(minimum.rows, 30), positives=min(minimum.positives, 20), negatives=min(minimum.negatives, 10)
+    )
     rows = Rows.of(*of_one_pattern(*counts))
     missed, found = (estimate(rows, MODALITIES, 3, least, "logit") for least in (minimum, met))
     assert not missed.pattern.estimated[1]
@@ -95,6 +97,18 @@ def test_a_level_without_spread_inherits_exactly(scale: str) -> None:
     assert (found.pattern.offset == found.overall.offset[0]).all()
     assert found.overall.offset[0] < -0.1
     assert (found.pattern.variance == found.overall.variance[0]).all()
+
+
+@pytest.mark.parametrize("scale", ["logit", "probability"])
+def test_the_order_of_the_rows_changes_no_bit(scale: str) -> None:
+    columns = drawn(seed=3)
+    order = np.random.default_rng(0).permutation(len(columns[0]))
+    first, second = (
+        estimate(Rows.of(*given), MODALITIES, 3, MINIMUM, scale)
+        for given in (columns, [column[order] for column in columns])
+    )
+    assert first.pattern.offset.tobytes() == second.pattern.offset.tobytes()
+    assert first.pattern.variance.tobytes() == second.pattern.variance.tobytes()
 
 
 def test_without_a_known_label_everything_is_zero() -> None:

@@ -23,5 +23,3 @@ def drawn(seed, num_subjects=400, effect=0.7, share=None, max_rows=3):
 def as_dicts(logit, label, subject, pattern):
     names = ("logit", "label", "subject", "pattern")
     return [dict(zip(names, row, strict=True)) for row in zip(logit, label, subject, pattern, strict=True)]
-
-

@@ -1,0 +1,187 @@
+"""What a score rests on: how well presence is told, where it is scored, how little would overturn a conclusion."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+from scipy.special import expit
+from torch import Tensor
+
+from mmnar_lightning.metrics import functional
+from mmnar_lightning.metrics.intervals import Interval, bootstrap_intervals
+
+OVERLAP = (0.02, 0.98)
+"""Outside of it, a row's modality was all but certain to be there, or not to be."""
+MAX_SHIFT = 5.0
+"""Largest shift of a tipping point, on the logit scale."""
+SHIFT_STEP = 0.01
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assignment:
+    """How well the presence of one modality is told from the others.
+
+    Attributes:
+        count: rows.
+        present: rows that have it.
+        auroc: NaN where all rows have it, or none.
+        calibration_error: over bins of equal mass.
+        outside_overlap: share of rows whose propensity is outside of `OVERLAP`.
+    """
+
+    count: int
+    present: int
+    auroc: float
+    calibration_error: float
+    outside_overlap: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupScore:
+    """The AUROC of a group's rows, with its counts."""
+
+    count: int
+    positives: int
+    subjects: int
+    auroc: Interval
+
+
+def assignment(propensity: Tensor, present: Tensor) -> Assignment:
+    """Score π_m = P(present_m = 1 | the rest) of one modality.
+
+    Args:
+        propensity: (N,) in [0, 1].
+        present: (N,) bool.
+
+    >>> found = assignment(torch.tensor([0.1, 0.6, 0.99, 0.3]), torch.tensor([False, True, True, False]))
+    >>> found.auroc, found.outside_overlap, found.present
+    (1.0, 0.25, 2)
+    """
+    label = present.double()
+    low, high = OVERLAP
+    return Assignment(
+        count=len(present),
+        present=int(present.sum()),
+        auroc=functional.auroc(propensity, label),
+        calibration_error=functional.calibration_error(propensity, label),
+        outside_overlap=float(((propensity < low) | (propensity > high)).double().mean()),
+    )
+
+
+def auroc_by_group(
+    probability: Tensor,
+    label: Tensor,
+    subject: Tensor,
+    group: Tensor,
+    *,
+    num_replicates: int = 1000,
+    seed: int = 0,
+) -> dict[int, GroupScore]:
+    """The AUROC within each group, for example a year group or a hospital, with subject-clustered intervals.
+
+    Args:
+        probability: (N,) in [0, 1].
+        label: (N,) 0 or 1.
+        subject: (N,) int64.
+        group: (N,) int64.
+        num_replicates: of the bootstrap.
+        seed: of the bootstrap.
+
+    Returns:
+        Group -> its score, by rising group.
+
+    >>> label, group = torch.tensor([0.0, 1, 0, 1]), torch.tensor([7, 7, 8, 8])
+    >>> scores = auroc_by_group(torch.tensor([0.1, 0.9, 0.8, 0.2]), label, torch.arange(4), group)
+    >>> {name: (score.auroc.value, score.count) for name, score in scores.items()}
+    {7: (1.0, 2), 8: (0.0, 2)}
+    """
+    scores = {}
+    for name in torch.unique(group):
+        own = group == name
+        columns = probability[own], label[own], subject[own]
+        intervals = bootstrap_intervals(*columns, num_replicates=num_replicates, seed=seed)
+        scores[int(name)] = GroupScore(
+            count=int(own.sum()),
+            positives=int(label[own].sum()),
+            subjects=len(torch.unique(subject[own])),
+            auroc=intervals["auroc"],
+        )
+    return scores
+
+
+def order_tipping_point(
+    first: Tensor, second: Tensor, label: Tensor, shifted: Tensor, max_shift: float = MAX_SHIFT
+) -> float | None:
+    """The smallest shift of some rows' logits at which the order of two methods' AUROC is no longer what it was.
+
+    How wrong would the offset of one pattern have to be for the other method to be as good, or better? Shifts are
+    tried in steps of `SHIFT_STEP`, towards both sides.
+
+    Args:
+        first: (N,) logits of the method that is shifted.
+        second: (N,) logits, or any ranking, of the other.
+        label: (N,) 0 or 1.
+        shifted: (N,) bool, the rows of one pattern.
+        max_shift: largest shift that is tried.
+
+    Returns:
+        The shift with its sign; None if no shift that was tried does it, or AUROC is undefined.
+
+    >>> label, rows = torch.tensor([0.0, 1, 0, 1]), torch.tensor([False, False, False, True])
+    >>> order_tipping_point(torch.tensor([-1.0, 1, -2, 2]), torch.tensor([0.0, 1, 1, 2]), label, rows)
+    -3.0
+    """
+    positive = label.cpu().numpy() > 0
+    logits, other, rows = first.double().cpu().numpy(), second.double().cpu().numpy(), shifted.cpu().numpy()
+    if positive.all() or not positive.any():
+        return None
+    rival, before = _area(other, positive), _area(logits, positive)
+    if before == rival:
+        return 0.0
+    for step in range(1, round(max_shift / SHIFT_STEP) + 1):
+        for shift in (step * SHIFT_STEP, -step * SHIFT_STEP):
+            after = _area(logits + shift * rows, positive)
+            if (after - rival) * (before - rival) <= 0:
+                return float(round(shift, 6))
+    return None
+
+
+def decision_tipping_point(
+    logits: Tensor, shifted: Tensor, threshold: float, max_shift: float = MAX_SHIFT
+) -> float | None:
+    """The shift of some rows' logits at which their mean risk meets a threshold.
+
+    Args:
+        logits: (N,).
+        shifted: (N,) bool, the rows of one pattern.
+        threshold: in (0, 1), for example the mean risk from which a pattern's patients are all seen again.
+        max_shift: largest shift that is looked for.
+
+    Returns:
+        The shift with its sign; None without a row, or where it is larger.
+
+    Raises:
+        ValueError: for a threshold that is no probability.
+
+    >>> decision_tipping_point(torch.zeros(3), torch.tensor([True, True, False]), 0.2)
+    -1.386294
+    """
+    if not 0 < threshold < 1:
+        raise ValueError(f"{threshold=} must be in (0, 1)")
+    own: NDArray[np.float64] = logits[shifted].double().cpu().numpy()
+
+    def excess(shift: float) -> float:
+        return float(expit(own + shift).mean()) - threshold
+
+    if not len(own) or excess(-max_shift) > 0 or excess(max_shift) < 0:
+        return None
+    return round(float(brentq(excess, -max_shift, max_shift)), 6)
+
+
+def _area(score: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
+    """AUROC of any score, a tie counting one half."""
+    negatives = np.sort(score[~positive])
+    below = np.searchsorted(negatives, score[positive], "left") + np.searchsorted(negatives, score[positive], "right")
+    return float(below.sum() / (2 * len(negatives) * positive.sum()))

@@ -1,0 +1,79 @@
+"""Discrimination within groups of rows: hospitals, year groups."""
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from mmnar_lightning.metrics import functional
+from mmnar_lightning.metrics.intervals import CHUNK_ELEMENTS, MIN_SUBJECTS, Interval, draw_counts, percentile_interval
+
+
+def within_groups_auroc(
+    probability: Tensor,
+    label: Tensor,
+    subject: Tensor,
+    group: Tensor,
+    *,
+    num_replicates: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """The share of pairs of a positive and a negative of one group in which the positive has the higher probability.
+
+    Pairs from two groups do not count, so a prediction that only knows the group scores 0.5. Ties count half. It is
+    the mean of the groups' AUROCs, each weighted by its pairs, so groups of a few rows have their say. Whole subjects
+    are drawn with replacement.
+
+    Args:
+        probability: (N,) in [0, 1].
+        label: (N,) 0 or 1.
+        subject: (N,) int64; rows of one person share it.
+        group: (N,) int64.
+        num_replicates: R, bootstrap replicates.
+        level: the coverage aimed at, in (0, 1).
+        seed: of the draws.
+
+    Returns:
+        The interval; `num_parts` counts the groups that hold both classes. NaN where none does.
+
+    >>> label, group = torch.tensor([0, 1, 0, 1]), torch.tensor([0, 0, 1, 1])
+    >>> known = torch.tensor([0.1, 0.2, 0.8, 0.9])
+    >>> within_groups_auroc(known, label, torch.arange(4), group).value
+    1.0
+    >>> within_groups_auroc(group / 2, label, torch.arange(4), group).value
+    0.5
+    """
+    probability, label = functional.as_columns(probability, label)
+    names, dense = np.unique(subject.cpu().numpy(), return_inverse=True)
+    once = torch.ones(1, len(label), dtype=torch.float64)
+    members = [group == number for number in torch.unique(group)]
+    comparable = [rows for rows in members if 0 < label[rows].sum() < rows.sum()]
+    generator = np.random.default_rng(seed)
+    drawn = [torch.full((num_replicates if len(names) < MIN_SUBJECTS else 0,), torch.nan, dtype=torch.float64)]
+    chunk = max(1, CHUNK_ELEMENTS // max(len(label), 1))
+    for start in range(0, num_replicates if len(names) >= MIN_SUBJECTS else 0, chunk):
+        counts = draw_counts(generator, min(chunk, num_replicates - start), len(names))
+        drawn.append(_share(probability, label, comparable, counts[:, dense]))
+    value = float(_share(probability, label, comparable, once))
+    return percentile_interval(value, torch.cat(drawn), len(comparable), level)
+
+
+def _share(probability: Tensor, label: Tensor, groups: list[Tensor], weight: Tensor) -> Tensor:
+    """Concordant pairs of all groups by all pairs, (C,), under (C, N) weights of the rows; NaN without a pair."""
+    concordant = total = torch.zeros(len(weight), dtype=torch.float64)
+    for rows in groups:
+        found, pairs = _pairs(probability[rows], label[rows], weight[:, rows])
+        concordant, total = concordant + found, total + pairs
+    return concordant / total
+
+
+def _pairs(probability: Tensor, label: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Concordant pairs, ties half, and all pairs, each (C,), of the rows of a group under (C, n) weights."""
+    order = probability.argsort(descending=True, stable=True)
+    weight, label = weight[:, order], label[order]
+    ends = functional.threshold_ends(probability[order])
+    positive = (weight * label).cumsum(-1)[:, ends]
+    negative = weight.cumsum(-1)[:, ends] - positive
+    concordant = torch.trapezoid(pad(positive, (1, 0)), pad(negative, (1, 0)))
+    return concordant, positive[:, -1] * negative[:, -1]

@@ -1,0 +1,211 @@
+"""Harmonised modalities: the same record gives the same columns and values in both databases."""
+
+import itertools
+
+import numpy as np
+import polars as pl
+import pytest
+
+from data_modules.build import build_cohort
+from data_modules.cohorts.eicu import EICUCohortConfig
+from data_modules.cohorts.mimic_iv import MIMICCohortConfig, build_rows
+from data_modules.features import concepts, eicu_concepts, harmonised
+from data_modules.features.eicu import EICU_MODALITIES
+from data_modules.features.mimic_iv import MIMIC_MODALITIES
+from data_modules.features.store import create, open_values, read_columns
+from data_modules.sources.eicu import EICU
+from data_modules.sources.mimic_iv import MIMIC_IV
+from data_modules.sources.reader import Release
+from tests.cohorts import synthetic as mimic
+from tests.eicu import synthetic as eicu
+from tests.features.mutilation import sources_at
+
+NAMES = sorted(name for name in MIMIC_MODALITIES if name.startswith("harmonised_"))
+LANDMARK = mimic.moment(hours=24)
+MIMIC_ROW = [{"subject_id": 1, "hadm_id": 10}]
+
+
+def test_both_databases_offer_the_same_harmonised_modalities() -> None:
+    assert len(NAMES) == 8
+    assert sorted(name for name in EICU_MODALITIES if name.startswith("harmonised_")) == NAMES
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [(harmonised.MIMIC_LABS, harmonised.EICU_LABS), (harmonised.MIMIC_VITALS, harmonised.EICU_VITALS)],
+)
+def test_names_order_units_and_ranges_are_the_same(ours, theirs) -> None:
+    def told(listed):
+        return [(concept.name, concept.unit, concept.low, concept.high) for concept in listed]
+
+    assert told(ours) == told(theirs)
+    assert all(concept.low < concept.high for concept in ours)
+
+
+def test_a_range_is_the_narrower_of_the_two() -> None:
+    for shared in harmonised.MIMIC_LABS:
+        for listed in (concepts.LABS, eicu_concepts.LABS):
+            own = next(concept for concept in listed if concept.name == shared.name)
+            assert own.low <= shared.low < shared.high <= own.high
+
+
+def test_panels_cut_the_labs_without_gap_or_overlap_and_leave_out_nothing_shared() -> None:
+    slices = [harmonised.of_panel(panel) for panel in harmonised.PANELS]
+    assert slices[0].start == 0
+    assert all(before.stop == after.start for before, after in itertools.pairwise(slices))
+    both = {one.name for one in concepts.LABS} & {one.name for one in eicu_concepts.LABS}
+    assert set(harmonised.LAB_NAMES) == both
+    assert len(harmonised.LAB_NAMES) == len(both) == slices[-1].stop
+
+
+def of_mimic(folder, name, **tables):
+    """The columns and the one row of a harmonised modality, 24 h into a unit that was entered at moment 0."""
+    release = mimic.write_release(
+        folder,
+        patients=[
+            mimic.patient(1, anchor_age=tables.pop("age", 60), anchor_year=2149, gender=tables.pop("gender", "F"))
+        ],
+        admissions=[mimic.admission(1, 10, mimic.moment(-1), mimic.moment(9))],
+        icustays=[mimic.stay(1, 10, mimic.moment(0), mimic.moment(5))],
+        **tables,
+    )
+    config = MIMICCohortConfig(index="every", landmark="icu_24h", in_unit=True)
+    rows = build_rows(release, config).rows.filter(pl.col("subject_id") == 1).drop("row_id").with_row_index("row_id")
+    block = MIMIC_MODALITIES[name].block(sources_at(release, rows, folder / "scratch", {}))
+    values = create(folder / name, 1, block.columns)
+    return block.columns, values[0] if block.write(values)[0] else None
+
+
+def of_eicu(folder, name, *, age="60", gender="Female", **tables):
+    """The same of a unit stay."""
+    release = eicu.write_release(folder, [eicu.stay(1, age=age, gender=gender), eicu.stay(2)], **tables)
+    found = eicu.features_of(release, name, folder, index="every", landmark="unit_24h")[1]
+    columns = None if found is None else list(found)
+    return columns, None if found is None else np.array(list(found.values()), np.float32)
+
+
+def mimic_lab(hours, item, value, unit="mg/dL", specimen=1):
+    at = mimic.moment(hours=hours)
+    return {
+        "labevent_id": int(1000 * hours) + item, **MIMIC_ROW[0], "specimen_id": specimen, "itemid": item,
+        "charttime": at, "storetime": at, "valuenum": value, "valueuom": unit,
+    }  # fmt: skip
+
+
+def eicu_lab(hours, name, value, unit="mg/dL", stay_id=1):
+    return {
+        "patientunitstayid": stay_id, "labresultoffset": int(60 * hours), "labname": name, "labresult": value,
+        "labmeasurenameinterface": unit,
+    }  # fmt: skip
+
+
+def assert_alike(ours, theirs) -> None:
+    assert ours[0] == theirs[0]
+    np.testing.assert_allclose(ours[1], theirs[1], rtol=1e-6)
+
+
+def test_the_same_labs_give_the_same_row_whatever_their_unit(tmp_path) -> None:
+    ours = of_mimic(
+        tmp_path / "mimic",
+        "harmonised_chemistry",
+        labevents=[
+            mimic_lab(2, 50912, 1.0), mimic_lab(20, 50912, 3.0, specimen=2), mimic_lab(5, 50893, 8.016, specimen=3),
+            mimic_lab(-3, 50971, 9.0, specimen=4),
+        ],
+    )  # fmt: skip
+    theirs = of_eicu(
+        tmp_path / "eicu",
+        "harmonised_chemistry",
+        lab=[
+            eicu_lab(2, "creatinine", 1.0), eicu_lab(20, "creatinine", 3.0), eicu_lab(5, "calcium", 2.0, "mmol/L"),
+            eicu_lab(-3, "potassium", 9.0), eicu_lab(1, "sodium", 140, stay_id=2),
+        ],
+    )  # fmt: skip
+    assert_alike(ours, theirs)
+    row = dict(zip(*ours, strict=True))
+    assert row["creatinine/slope"] == pytest.approx(2 / 18)
+    assert row["potassium/observed"] == 0, "measured before the 24 hours"
+
+
+def chart(hours, item, value):
+    at = mimic.moment(hours=hours)
+    return {**MIMIC_ROW[0], "stay_id": 100, "charttime": at, "storetime": at, "itemid": item, "valuenum": value}
+
+
+def test_a_monitor_and_a_nurse_tell_the_same(tmp_path) -> None:
+    """Every five minutes or every hour, Celsius or Fahrenheit, line or cuff."""
+    ours = of_mimic(
+        tmp_path / "mimic",
+        "harmonised_vitals",
+        chartevents=[
+            *(chart(hour, 220045, 80 + hour) for hour in range(1, 25)), chart(6, 223761, 100.4), chart(7, 220050, 120),
+            chart(9, 220179, 90),
+        ],
+    )  # fmt: skip
+    minutes = range(5, 24 * 60 + 1, 5)
+    pulse = [
+        {"patientunitstayid": 1, "observationoffset": minute, "heartrate": 80 + (minute + 59) // 60}
+        for minute in minutes
+    ]
+    others = [
+        {"patientunitstayid": 1, "observationoffset": 360, "temperature": 38.0},
+        {"patientunitstayid": 1, "observationoffset": 420, "systemicsystolic": 120},
+    ]
+    cuff = [{"patientunitstayid": 1, "observationoffset": 540, "noninvasivesystolic": 90}]
+    theirs = of_eicu(tmp_path / "eicu", "harmonised_vitals", vitalPeriodic=[*pulse, *others], vitalAperiodic=cuff)
+    assert_alike(ours, theirs)
+    row = dict(zip(*theirs, strict=True))
+    assert (row["heart_rate/count"], row["heart_rate/max"], row["sbp/count"]) == (24, 104, 2)
+    assert row["heart_rate/slope"] == pytest.approx(1)
+    assert row["temperature/mean"] == pytest.approx(38)
+
+
+def test_several_values_of_an_hour_are_one_and_the_hours_end_on_the_landmark() -> None:
+    frame = pl.LazyFrame({"hours": [-24.0, -23.99, -1.0, -0.99, -0.01, 0.0]})
+    assert harmonised.hourly(frame).collect()["hours"].to_list() == [-23, -1, 0, 0, 0]
+    assert not np.signbit(harmonised.hourly(frame).collect()["hours"].to_numpy()[-1])
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "told"),
+    [
+        ((60, "F"), ("60", "Female"), [60, 1]),
+        ((91, "M"), ("> 89", "Male"), [90, 0]),
+        ((40, ""), ("40", "Unknown"), [40, np.nan]),
+    ],
+)
+def test_age_and_sex_are_told_alike(tmp_path, ours, theirs, told) -> None:
+    one = of_mimic(tmp_path / "mimic", "harmonised_demographics", age=ours[0], gender=ours[1])
+    other = of_eicu(tmp_path / "eicu", "harmonised_demographics", age=theirs[0], gender=theirs[1])
+    assert_alike(one, other)
+    np.testing.assert_array_equal(one[1], np.array(told, np.float32))
+
+
+@pytest.mark.parametrize("present", [[], [eicu_lab(-1, "lactate", 2.0, "mmol/L")], [eicu_lab(3, "lactate", 900.0)]])
+def test_a_panel_of_which_nothing_plausible_was_measured_in_the_day_is_absent(tmp_path, present) -> None:
+    labs = [*present, eicu_lab(1, "lactate", 2.0, stay_id=2)]
+    assert of_eicu(tmp_path, "harmonised_blood_gas", lab=labs)[1] is None
+
+
+@pytest.mark.demo
+def test_medians_of_the_two_demos_agree_so_units_do(mimic_demo_roots, eicu_demo_roots, tmp_path) -> None:
+    ours = MIMICCohortConfig(index="every", landmark="icu_24h", in_unit=True, modalities=NAMES)
+    theirs = EICUCohortConfig(index="every", modalities=NAMES)
+    folders = [
+        build_cohort(Release.parse(MIMIC_IV, mimic_demo_roots), ours, tmp_path),
+        build_cohort(Release.parse(EICU, eicu_demo_roots), theirs, tmp_path),
+    ]
+    compared = 0
+    for name in NAMES:
+        paths = [folder / "modalities" / name for folder in folders]
+        columns, other = map(read_columns, paths)
+        assert columns == other
+        tables = [open_values(path) for path in paths]
+        for place, column in enumerate(columns):
+            measured = [table[np.isfinite(table[:, place]), place] for table in tables]
+            if column.endswith("/mean") and min(map(len, measured)) >= 30 and column != "base_excess/mean":
+                compared += 1
+                assert 0.6 < np.median(measured[0]) / np.median(measured[1]) < 1.6, column
+    assert compared > 30
+    counts = [folder / "modalities" / "harmonised_vitals" for folder in folders]
+    assert max(float(np.nanmax(open_values(path)[:, 0])) for path in counts) == 24

@@ -1,0 +1,184 @@
+"""Whole runs with the offset of the loss and the rectifier of the output, on a small custom cohort."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import torch
+from lightning import Callback
+
+from data_modules import patterns
+from mmnar_lightning import build, folders, runs
+from mmnar_lightning.config import ExperimentConfig, load
+from mmnar_lightning.predicting import predict
+from tests.conftest import write_custom_cohort
+
+EPOCHS, TASKS = 5, ("first", "second")
+
+
+@pytest.fixture
+def settings(workplace: Path) -> Callable[..., ExperimentConfig]:
+    cohort = write_custom_cohort(workplace / "given", num_subjects=300)
+
+    def compose(*words: str) -> ExperimentConfig:
+        os.environ.pop(folders.RUN_ID_VARIABLE, None)
+        return load(
+            [
+                "dataset=custom",
+                f"paths.cohort={cohort}",
+                f"trainer.max_epochs={EPOCHS}",
+                "trainer.progress_bar=false",
+                "trainer.accelerator=cpu",
+                "wandb.enabled=false",
+                "loader.batch_size=64",
+                "model.fusion.dim=16",
+                "model.fusion.num_heads=2",
+                "evaluation.num_replicates=100",
+                "optim.lr=0.003",
+                "cohort.split.train=0.4",
+                "cohort.split.calibration=0.3",
+                "cohort.split.test=0.2",
+                "rectifier.start_epoch=1",
+                "rectifier.min_rows=5",
+                "rectifier.min_positives=2",
+                "rectifier.min_negatives=2",
+                "rectifier.gate=false",
+                *words,
+            ]
+        )
+
+    return compose
+
+
+def results_of(folder: Path) -> dict[str, Any]:
+    return {key: value for key, value in json.loads((folder / "results.json").read_text()).items() if key != "run_id"}
+
+
+def checkpoint_of(folder: Path, name: str = folders.BEST) -> dict[str, Any]:
+    return torch.load(folder / name, weights_only=True)
+
+
+def test_a_run_leaves_what_the_rectifier_does_before_and_after(settings) -> None:
+    config = settings()
+    folder = runs.train(config)
+    results, weights = results_of(folder), checkpoint_of(folder)["state_dict"]
+    assert weights["rectifier.fitted_subjects"].any()
+    assert {"rectifier.png", *(f"reliability_{task}.png" for task in TASKS)} <= {
+        path.name for path in (folder / "figures").iterdir()
+    }
+    predictions = pl.read_parquet(folder / "predictions.parquet")
+    told = results["diagnostics"]
+    assert told["unseen_pattern_rows"] == 0
+    assert list(told["assignment"]) == ["vectors"], "the table is there in every row, so it has no propensity"
+    assert told["assignment"]["vectors"]["count"] == predictions.height
+    assert told["assignment"]["vectors"]["present"] == predictions.filter(pattern="11").height
+    assert told["assignment"]["vectors"]["auroc"] > 0.5
+    for task in TASKS:
+        table, risk = results["rectifier"][task], results["mean_risk"][task]
+        assert table["strength"] == 1
+        assert results["rectified"][task]["all"]["count"] == results["tasks"][task]["all"]["count"]
+        assert risk["all"]["low"] < risk["all"]["value"] < risk["all"]["high"]
+        for label, entry in table["patterns"].items():
+            rows = predictions.filter(pattern=label)
+            added = (rows[f"rectified/{task}"] - rows[f"logit/{task}"]).to_numpy()
+            assert added == pytest.approx(entry["tau"], abs=1e-5)
+    assert any(abs(entry["tau"]) > 0.01 for entry in results["rectifier"]["first"]["patterns"].values())
+
+    datamodule = build.build_datamodule(config)
+    datamodule.prepare_data()
+    datamodule.setup()
+    subject = datamodule.arrays.subject
+    people = {half: set(subject[datamodule.calibration_half(half)].tolist()) for half in ("A", "B")}
+    people |= {split: set(subject[datamodule.rows(split)].tolist()) for split in ("train", "val", "test")}
+    names = list(people)
+    for place, name in enumerate(names):
+        assert people[name]
+        for other in names[place + 1 :]:
+            assert not people[name] & people[other], (name, other)
+    for half, part in (("A", "loss_offset"), ("B", "rectifier")):
+        held = weights[f"{part}.fitted_subjects"].nonzero().flatten().tolist()
+        assert set(held) == people[half], "offsets were fitted on other subjects"
+    _check_that_logits_hold_the_offset_of_the_loss(config, datamodule, weights, predictions)
+
+
+def _check_that_logits_hold_the_offset_of_the_loss(config, datamodule, weights, predictions) -> None:
+    """The logits before the rectifier are g + τ⁰, which half A gave."""
+    module = build.build_module(config, datamodule)
+    module.load_state_dict(weights)
+    device = torch.device("cpu")
+    bare = predict(module.model, datamodule.test_dataloader(), device)
+    codes = patterns.encode(bare.present)
+    places = torch.searchsorted(module.loss_offset.pattern, codes)
+    offset = module.loss_offset.offset[:, 1 + bare.present.shape[1] + 1 + places].T
+    assert offset.abs().max() > 0.01
+    found = predictions.sort("row_id").select(f"logit/{task}" for task in TASKS).to_torch()
+    torch.testing.assert_close(found, bare.logits + offset, atol=1e-5, rtol=1e-5)
+
+
+class Stop(Callback):
+    """Ends a run as a crash would, right after the last checkpoint of an epoch was written."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def on_train_epoch_start(self, trainer, pl_module) -> None:
+        if trainer.current_epoch == self.epoch + 1:
+            raise RuntimeError("stopped on purpose")
+
+
+@pytest.mark.parametrize("refresh", ["never", "epoch"])
+def test_stopped_after_any_epoch_and_resumed_it_gives_the_same_results(refresh: str, settings, monkeypatch) -> None:
+    words = (f"rectifier.refresh={refresh}", "trainer.max_epochs=4")
+    whole = runs.train(settings("paths.runs=whole", *words))
+    usual = build.checkpoint_callbacks
+    for epoch in range(3):
+        monkeypatch.setattr(build, "checkpoint_callbacks", lambda *given, at=epoch: [Stop(at), *usual(*given)])
+        with pytest.raises(RuntimeError, match="on purpose"):
+            runs.train(settings(f"paths.runs=parts{epoch}", *words))
+        monkeypatch.setattr(build, "checkpoint_callbacks", usual)
+        resumed = runs.train(settings(f"paths.runs=parts{epoch}", "resume=last", *words))
+        assert results_of(resumed) == results_of(whole), epoch
+        for name in (folders.BEST, folders.LAST):
+            expected, found = (checkpoint_of(folder, name)["state_dict"] for folder in (whole, resumed))
+            assert all(torch.equal(value.nan_to_num(), found[key].nan_to_num()) for key, value in expected.items())
+
+
+def test_training_moves_when_the_offset_is_in_the_loss_and_the_rectifier_is_fitted_without_reading_test(
+    settings,
+) -> None:
+    plain = runs.train(settings("rectifier.loss_offset=false", "evaluate=false"))
+    with_offset = runs.train(settings("evaluate=false"))
+    weights = [checkpoint_of(folder, folders.LAST)["state_dict"] for folder in (plain, with_offset)]
+    assert not torch.equal(*(next(v for k, v in held.items() if k.startswith("model.heads")) for held in weights))
+    assert not any(name.startswith("loss_offset") for name in weights[0])
+    assert not weights[1]["rectifier.fitted_subjects"].any(), "fitted before the checkpoint was chosen"
+    assert checkpoint_of(with_offset)["state_dict"]["rectifier.fitted_subjects"].any()
+    assert not (with_offset / "results.json").exists()
+
+
+def test_evaluated_later_it_gives_what_it_gives_at_once(settings) -> None:
+    at_once = results_of(runs.train(settings("paths.runs=a")))
+    folder = runs.train(settings("paths.runs=b", "evaluate=false"))
+    before = (folder / folders.BEST).read_bytes()
+    runs.evaluate(settings("paths.runs=b"))
+    assert results_of(folder) == at_once
+    assert (folder / folders.BEST).read_bytes() == before, "fitted twice"
+
+
+def test_without_a_rectifier_nothing_of_it_is_left(settings) -> None:
+    folder = runs.train(settings("rectifier.fit=none", "objective.assignment=0", "trainer.max_epochs=1"))
+    assert results_of(folder)["diagnostics"] == {"unseen_pattern_rows": 0}
+    assert not {"rectified", "rectifier", "mean_risk"} & set(results_of(folder))
+    assert not (folder / "figures" / "rectifier.png").exists()
+    assert not any("rectifier" in name or "loss_offset" in name for name in checkpoint_of(folder)["state_dict"])
+
+
+def test_epochs_without_labels_are_never_the_best_nor_counted_by_early_stopping(settings) -> None:
+    words = ("objective.pretrain_epochs=3", "trainer.patience=1", "trainer.max_epochs=8", "optim.lr=1e-9")
+    folder = runs.train(settings(*words, "rectifier.fit=none"))
+    assert checkpoint_of(folder)["epoch"] == 3, "the first epoch with labels"
+    assert checkpoint_of(folder, folders.LAST)["epoch"] == 4, "patience began with the first epoch with labels"

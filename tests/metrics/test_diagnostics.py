@@ -1,0 +1,94 @@
+"""Diagnostics against plain loops, and their ends."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+
+from mmnar_lightning.metrics.diagnostics import (
+    assignment,
+    auroc_by_group,
+    decision_tipping_point,
+    order_tipping_point,
+)
+from mmnar_lightning.metrics.functional import calibration_error
+from mmnar_lightning.metrics.intervals import bootstrap_intervals
+
+COUNT = 300
+
+
+def rows(seed: int = 0):
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(COUNT, generator=generator, dtype=torch.float64)
+    label = (torch.rand(COUNT, generator=generator) < logits.sigmoid()).double()
+    return logits, label, torch.arange(COUNT) // 2, torch.arange(COUNT) % 3
+
+
+def test_assignment_equals_scikit_learn_and_counts_the_rows_without_overlap() -> None:
+    logits, label, _, _ = rows()
+    propensity = (4 * logits).sigmoid()
+    found = assignment(propensity, label.bool())
+    assert found.auroc == pytest.approx(roc_auc_score(label, propensity))
+    assert found.calibration_error == calibration_error(propensity, label)
+    outside = sum(value < 0.02 or value > 0.98 for value in propensity.tolist())
+    assert 0 < outside < COUNT
+    assert found.outside_overlap == pytest.approx(outside / COUNT)
+    assert (found.count, found.present) == (COUNT, int(label.sum()))
+
+
+def test_the_ends_of_the_overlap_belong_to_it_and_a_modality_of_every_row_has_no_auroc() -> None:
+    found = assignment(torch.tensor([0.02, 0.98, 0.5], dtype=torch.float64), torch.ones(3, dtype=torch.bool))
+    assert found.outside_overlap == 0
+    assert math.isnan(found.auroc)
+
+
+def test_groups_are_scored_alone_with_intervals_of_their_own_subjects() -> None:
+    logits, label, subject, group = rows()
+    found = auroc_by_group(logits.sigmoid(), label, subject, group, num_replicates=200, seed=3)
+    assert list(found) == [0, 1, 2]
+    for name, score in found.items():
+        own = group == name
+        expected = bootstrap_intervals(logits[own].sigmoid(), label[own], subject[own], num_replicates=200, seed=3)
+        assert score.auroc == expected["auroc"]
+        assert score.auroc.value == pytest.approx(roc_auc_score(label[own], logits[own]))
+        assert (score.count, score.positives) == (100, int(label[own].sum()))
+        assert score.subjects == len(set(subject[own].tolist()))
+
+
+def order(first, second, label) -> float:
+    return roc_auc_score(label, first) - roc_auc_score(label, second)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_order_of_two_methods_flips_at_the_tipping_point_and_not_before(seed: int) -> None:
+    logits, label, _, group = rows(seed)
+    noise = torch.randn(COUNT, generator=torch.Generator().manual_seed(seed + 50), dtype=torch.float64)
+    other = logits + 0.25 * noise
+    shift = order_tipping_point(logits, other, label, group == 1)
+    before = order(logits, other, label)
+    assert shift is not None
+    assert before * order(logits + shift * (group == 1), other, label) <= 0
+    for step in np.arange(0.01, abs(shift) - 0.005, 0.01):
+        for sign in (1, -1):
+            assert before * order(logits + sign * step * (group == 1), other, label) > 0
+
+
+def test_there_is_no_tipping_point_where_nothing_can_flip() -> None:
+    logits, label, _, group = rows()
+    assert order_tipping_point(logits, -logits, label, torch.zeros(COUNT, dtype=torch.bool)) is None
+    assert order_tipping_point(10 * label, logits, label, group == 1, max_shift=0.5) is None
+    assert order_tipping_point(logits, logits, label, group == 1) == 0
+    assert order_tipping_point(logits, -logits, torch.ones(COUNT), group == 1) is None
+
+
+def test_the_mean_risk_of_the_pattern_meets_the_threshold_at_its_tipping_point() -> None:
+    logits, _, _, group = rows()
+    shift = decision_tipping_point(logits, group == 2, 0.3)
+    assert torch.sigmoid(logits[group == 2] + shift).mean() == pytest.approx(0.3, abs=1e-6)
+    assert decision_tipping_point(logits, group == 2, 0.999) is None
+    assert decision_tipping_point(logits, group == 2, 0.001) is None
+    assert decision_tipping_point(logits, group == 9, 0.3) is None
+    with pytest.raises(ValueError, match=r"threshold=1\.0 must be in"):
+        decision_tipping_point(logits, group == 2, 1.0)
