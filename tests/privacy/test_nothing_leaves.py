@@ -83,10 +83,8 @@ def run(place: Path, release: Path) -> Path:
         import wandb
 
         wandb.finish()
-    assert json.loads((folder / folders.RESULTS).read_text())["modalities"][1:] == [
-        "discharge_note",
-        "radiology_report",
-    ]
+    read = json.loads((folder / folders.RESULTS).read_text())["modalities"]
+    assert {"discharge_note", "radiology_report"} < set(read), "the run did not read the documents"
     return folder
 
 
@@ -102,9 +100,8 @@ def shared(run: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def test_the_search_finds_what_it_is_made_for(release: Path, ids: set[int]) -> None:
-    tables = b"".join(
-        pl.read_csv(path, infer_schema=False).write_csv().encode() for path in release.rglob("*ge.csv.gz")
-    )
+    (path,) = release.rglob("discharge.csv.gz")
+    tables = pl.read_csv(path, infer_schema=False).write_csv().encode()
     assert TOLD.search(tables)
     assert DATES.search(tables)
     assert numbers(tables) & ids

@@ -79,6 +79,6 @@ def test_a_range_is_read_as_w_and_b_reads_it() -> None:
 def test_nonsense_is_refused_by_its_key(changed: dict, said: str, tmp_path: Path) -> None:
     path = tmp_path / "bad.yaml"
     path.write_text(yaml.safe_dump({**PLAIN, **changed}))
-    with pytest.raises(SweepError, match="bad.yaml") as refused:
+    with pytest.raises(SweepError, match=r"bad\.yaml") as refused:
         read(path)
     assert said in str(refused.value)

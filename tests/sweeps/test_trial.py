@@ -54,7 +54,7 @@ def test_a_trial_that_was_cut_off_is_continued_in_its_folder_and_ends_as_one_tha
             trial(load(words))
     assert folders.RUN_ID_VARIABLE not in os.environ
     folder = trial(load(words))
-    assert folder == Path("runs/sweeps/s1/r1")
+    assert folder == Path("runs/sweeps/s1/r1").absolute()
     assert len(list(folder.glob("logs/*"))) == 2
     one, other = (torch.load(path / folders.LAST, weights_only=True)["state_dict"] for path in (whole, folder))
     assert all(torch.equal(one[key], other[key]) for key in one)
@@ -71,7 +71,7 @@ def test_a_trial_is_refused_outside_of_a_sweep_and_where_it_would_read_test_rows
     with pytest.raises(ConfigError, match="mmnar sweep"):
         trial(load(words))
     monkeypatch.setenv(FOLDER_VARIABLE, "some")
-    with pytest.raises(ConfigError, match="evaluation.protocol|several"):
+    with pytest.raises(ConfigError, match="several"):
         trial(load([*words, "evaluation.num_seeds=2"]))
     assert main(["trial", *words, "evaluate=true"]) == 1
     assert "never reads test rows" in capsys.readouterr().out
