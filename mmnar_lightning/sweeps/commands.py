@@ -56,9 +56,10 @@ def _offline(config: ExperimentConfig, found: Sweep, shared: Sequence[str]) -> P
     own = {key: value for key, value in found.plain.items() if key != "run_cap"}
     name = f"{Path(config.sweep.file).stem}-{stage.digest([own, sorted(shared)])[:6]}"
     folder = Path(config.paths.runs).absolute() / "sweeps" / name
+    num_trials = num_trials_of(found, config.sweep.trials)
     max_epochs = load([*found.settings(), *shared]).trainer.max_epochs
     with _alone(folder):
-        search = Search(found, folder, num_trials_of(found, config.sweep.trials), max_epochs)
+        search = Search(found, folder, num_trials, max_epochs)
         _write_file(folder, found.plain)
         say(f"sweep: {folder}")
         try:

@@ -46,15 +46,15 @@ def trial(config: ExperimentConfig) -> Path:
 def folder_of(base: str, environment: Mapping[str, str]) -> Path:
     """Where a trial lies: equal for whoever takes it up.
 
-    >>> folder_of("runs", {"WANDB_SWEEP_ID": "s1", "WANDB_RUN_ID": "r2"}).as_posix()
-    'runs/sweeps/s1/r2'
+    >>> folder_of("/runs", {"WANDB_SWEEP_ID": "s1", "WANDB_RUN_ID": "r2"}).as_posix()
+    '/runs/sweeps/s1/r2'
     """
     if given := environment.get(FOLDER_VARIABLE):
-        return Path(given)
+        return Path(given).absolute()
     names = [environment.get(name) for name in ("WANDB_SWEEP_ID", "WANDB_RUN_ID")]
     if not names[0] or not names[1]:
         raise ConfigError("a trial is started by `mmnar sweep` or by `wandb agent`; `mmnar train` trains a single run")
-    return Path(base) / "sweeps" / names[0] / names[1]
+    return Path(base).absolute() / "sweeps" / names[0] / names[1]
 
 
 @contextmanager

@@ -108,7 +108,9 @@ def test_it_ends_with_the_weights_of_the_undisturbed_job(disturbed, undisturbed:
         )
         assert one["global_step"] == other["global_step"]
         for key, value in one["state_dict"].items():
-            torch.testing.assert_close(other["state_dict"][key], value, rtol=0, atol=0, msg=f"{name} {key}")
+            torch.testing.assert_close(
+                other["state_dict"][key], value, rtol=0, atol=0, equal_nan=True, msg=f"{name} {key}"
+            )
 
 
 def test_it_ends_with_the_results_of_the_undisturbed_job(disturbed, undisturbed: Path) -> None:
