@@ -71,12 +71,13 @@ format: setup ## Mend format and lint where it can be done by machine.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: setup ## Time and memory of the cohort build, the loader and the embed stage, as ratios taken in one run.
+bench: setup ## Time and memory of the cohort build, the loader, the objective, the embed stage and several ranks, as ratios taken in one run.
 	$(BIN)/python -m benchmarks.loader
 	$(BIN)/python -m benchmarks.cohort
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.objective
 	$(BIN)/python -m benchmarks.embed
 	$(BIN)/python -m benchmarks.films
+	$(BIN)/python -m benchmarks.ranks
 
 results: setup ## Compare the method with its rivals on simulated releases and write docs/results.md; goes on where it was stopped.
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.results.run

@@ -42,6 +42,8 @@ class Batch:
             rows of an absent modality is undefined and may be NaN.
         label: (B, T) float32, 0 or 1; undefined where unknown.
         label_mask: (B, T) bool, True = the label is known.
+        label_share: (T,) float, where a step is taken in several parts: the known labels of this part on all ranks, as
+            a multiple of the mean part's, so that the mean over parts is the mean over the step; None = 1.
     """
 
     row_id: Tensor
@@ -50,6 +52,7 @@ class Batch:
     inputs: dict[str, Tensor | Items]
     label: Tensor
     label_mask: Tensor
+    label_share: Tensor | None = None
 
     @property
     def pattern(self) -> Tensor:
@@ -73,6 +76,8 @@ class Batch:
 
 def _changed(value: Any, change: Change) -> Any:
     """Apply a change to every tensor of a value."""
+    if value is None:
+        return None
     if isinstance(value, Tensor):
         return change(value)
     if isinstance(value, Items):

@@ -40,6 +40,8 @@ class CohortDataModule(LightningDataModule):
     `setup` opens it; afterwards `cohort`, `manifest`, `tasks`, `modalities` (those that the model can read: they
     have one float vector a row, or items) and `left_out` (lines for people) are there.
 
+    `accumulate` is the number of parts that a training batch is taken in.
+
     `vectors`, when it is set, takes the cohort's folder and gives folders with arrays of modalities that have none of
     their own (documents, images).
 
@@ -52,6 +54,7 @@ class CohortDataModule(LightningDataModule):
         super().__init__()
         self.loader = loader
         self.seed = seed
+        self.accumulate = 1
         self.folder: Path | None = None
         self.vectors: Callable[[Path], Mapping[str, Path]] = lambda _: {}
 
@@ -183,7 +186,12 @@ class CohortDataModule(LightningDataModule):
     def train_dataloader(self) -> TrainLoader:
         """Shuffled batches of the train split."""
         return TrainLoader(
-            self.arrays, self.rows("train"), batch_size=self.loader.batch_size, seed=self.seed, **self._ranks()
+            self.arrays,
+            self.rows("train"),
+            batch_size=self.loader.batch_size,
+            seed=self.seed,
+            accumulate=self.accumulate,
+            **self._ranks(),
         )
 
     def eval_dataloader(self, split: str) -> EvalLoader:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -151,13 +151,15 @@ class TrainLoader:
     """Shuffled batches of a split; the order is a function of (seed, epoch) and the state is one integer.
 
     Every rank walks through the same global batches and takes every world_size-th row of each, so that the ranks
-    together see what one process would. A last batch with fewer rows than ranks is left out.
+    together see what one process would. With `accumulate` a global batch comes in so many parts, one after the other.
+    A last batch with fewer rows than parts of ranks is left out.
 
     Args:
         arrays: the cohort.
         rows: (N,) int64 row ids of the split.
         batch_size: rows of a global batch.
         seed: of the order.
+        accumulate: parts of a global batch.
         rank: of this process.
         world_size: number of processes.
 
@@ -166,16 +168,29 @@ class TrainLoader:
     """
 
     def __init__(
-        self, arrays: CohortArrays, rows: Tensor, *, batch_size: int, seed: int, rank: int = 0, world_size: int = 1
+        self,
+        arrays: CohortArrays,
+        rows: Tensor,
+        *,
+        batch_size: int,
+        seed: int,
+        accumulate: int = 1,
+        rank: int = 0,
+        world_size: int = 1,
     ) -> None:
         if not len(rows):
             raise ValueError("the train split has no row; raise cohort.split.train, or use a larger cohort")
-        if batch_size < world_size:
-            raise ValueError(f"loader.batch_size={batch_size} is for all devices, so it must be at least {world_size}")
+        if batch_size < world_size * accumulate:
+            parts = f" in {accumulate} parts (trainer.accumulate)" if accumulate > 1 else ""
+            raise ValueError(
+                f"loader.batch_size={batch_size} is for all devices{parts}, so it must be at least "
+                f"{world_size * accumulate}"
+            )
         self.arrays = arrays
         self.rows = rows
         self.batch_size = batch_size
         self.seed = seed
+        self.accumulate = accumulate
         self.rank = rank
         self.world_size = world_size
         self.epoch = 0
@@ -200,7 +215,7 @@ class TrainLoader:
 
     def __len__(self) -> int:
         full, rest = divmod(len(self.rows), self.batch_size)
-        return full + (rest >= self.world_size)
+        return (full + (rest >= self.world_size * self.accumulate)) * self.accumulate
 
     def order(self) -> Tensor:
         """(N,) int64 row ids in the order of this epoch."""
@@ -212,8 +227,15 @@ class TrainLoader:
         start, self.num_served = self.num_served % len(self), 0
         for step in range(start, len(self)):
             self.num_served = step + 1
-            window = order[step * self.batch_size : (step + 1) * self.batch_size]
-            yield self.arrays.gather(window[self.rank :: self.world_size])
+            number, part = divmod(step, self.accumulate)
+            window = order[number * self.batch_size : (number + 1) * self.batch_size]
+            rows = window[part :: self.accumulate]
+            batch = self.arrays.gather(rows[self.rank :: self.world_size])
+            yield batch if self.accumulate == 1 else replace(batch, label_share=self._label_share(rows, window))
+
+    def _label_share(self, rows: Tensor, window: Tensor) -> Tensor:
+        known = self.arrays.label_mask
+        return self.accumulate * known[rows].sum(0) / known[window].sum(0).clamp(min=1)
 
 
 class EvalLoader:

@@ -21,15 +21,18 @@ from data_modules.simulate.release import release_folder, simulate
 from data_modules.sources.locate import find_folder
 from data_modules.sources.mimic_iv import EMBEDDINGS, FILMS
 from mmnar_lightning.callbacks.checkpoints import AtomicCheckpointIO, checkpoint_callbacks
+from mmnar_lightning.callbacks.identity import Identity
 from mmnar_lightning.callbacks.loss_offset import LossOffsetFit
 from mmnar_lightning.callbacks.pattern_metrics import PatternMetrics
+from mmnar_lightning.callbacks.preemption import Preemption
 from mmnar_lightning.callbacks.reproducibility import StepSeed
 from mmnar_lightning.config import ConfigError, ExperimentConfig, to_plain
 from mmnar_lightning.console import progress
 from mmnar_lightning.embed.film_stage import FilmFolders
 from mmnar_lightning.embed.parts import item_parts
 from mmnar_lightning.embed.stage import embed
-from mmnar_lightning.folders import run_id
+from mmnar_lightning.folders import LAST, run_id
+from mmnar_lightning.launch import Launch, launched
 from mmnar_lightning.model import MMNARModel
 from mmnar_lightning.module import MMNARModule
 from mmnar_lightning.nn.additive import AdditiveHead
@@ -73,6 +76,7 @@ def build_datamodule(config: ExperimentConfig) -> CohortDataModule:
                 "dataset=custom needs COHORT=/path (or paths.cohort), a folder as docs/cohort.md describes"
             )
         datamodule = CustomDataModule(source=Path(config.paths.cohort).expanduser(), config=cohort, **common)
+    datamodule.accumulate = config.trainer.accumulate
     datamodule.vectors = lambda folder: embed(folder, config.embed, Path(config.paths.data), films)
     return datamodule
 
@@ -216,21 +220,22 @@ def build_pattern_metrics(config: ExperimentConfig, datamodule: CohortDataModule
     )
 
 
-def build_loggers(config: ExperimentConfig, folder: Path, part: int) -> list[Logger]:
+def build_loggers(config: ExperimentConfig, folder: Path, part: int, known_id: str | None = None) -> list[Logger]:
     """The CSV logger, and W&B (offline unless WANDB_API_KEY is set).
 
     Args:
         config: the whole configuration.
         folder: of the run.
         part: how often the run was started before; each start writes a CSV file of its own.
+        known_id: of a run that is resumed, from its checkpoint.
     """
     loggers: list[Logger] = [CSVLogger(folder, name="logs", version=str(part))]
     if config.wandb.enabled:
         import wandb
 
         logger = WandbLogger(
-            name=f"{config.experiment}/{run_id(folder)}",
-            id=run_id(folder),
+            name=f"{config.experiment}/{known_id or run_id(folder)}",
+            id=known_id or run_id(folder),
             project=config.wandb.project,
             entity=config.wandb.entity,
             group=config.experiment,
@@ -263,12 +268,23 @@ def _without_folders(value: Any) -> Any:
 
 
 def build_trainer(
-    config: ExperimentConfig, datamodule: CohortDataModule, folder: Path, metrics: PatternMetrics, part: int
+    config: ExperimentConfig,
+    datamodule: CohortDataModule,
+    folder: Path,
+    metrics: PatternMetrics,
+    part: int,
+    known_id: str | None = None,
 ) -> Trainer:
-    """The Trainer of a run."""
+    """The Trainer of a run; `part` and `known_id` are as `build_loggers` takes them."""
     settings = config.trainer
-    loggers = build_loggers(config, folder, part)
-    callbacks: list[Callback] = [StepSeed(config.seed), metrics, LearningRateMonitor("step")]
+    loggers = build_loggers(config, folder, part, known_id)
+    callbacks: list[Callback] = [
+        Preemption(str(folder / LAST), settings.checkpoint_every_steps),
+        Identity(known_id or run_id(folder)),
+        StepSeed(config.seed),
+        metrics,
+        LearningRateMonitor("step"),
+    ]
     if config.rectifier.fit != "none" and config.rectifier.loss_offset:
         callbacks.append(LossOffsetFit(config.rectifier, config.objective.pretrain_epochs))
     if settings.progress_bar:
@@ -281,22 +297,37 @@ def build_trainer(
         raise ConfigError(f"{devices}: {error} Use trainer.accelerator=auto or cpu.") from None
 
 
+def _devices(config: ExperimentConfig) -> Launch:
+    """How many processes there are: what torchrun or srun started, else `trainer.devices` on this machine."""
+    launch, asked = launched(), config.trainer.devices
+    if launch is None:
+        return Launch("mmnar", asked, 1)
+    if asked not in {1, launch.devices}:
+        raise ConfigError(
+            f"trainer.devices={asked}, but {launch.by} started {launch.devices} processes on each machine; leave it out"
+        )
+    return launch
+
+
 def _trainer(
     config: ExperimentConfig, folder: Path, loggers: list[Logger], callbacks: list[Callback], num_batches: int
 ) -> Trainer:
-    settings = config.trainer
+    settings, launch = config.trainer, _devices(config)
+    plugins: list[Any] = [AtomicCheckpointIO(), launch.environment]
     return Trainer(
         accelerator=settings.accelerator,
-        devices=settings.devices,
+        devices=launch.devices,
+        num_nodes=launch.num_nodes,
         strategy=settings.strategy,
         precision=settings.precision,
         max_epochs=settings.max_epochs,
+        accumulate_grad_batches=settings.accumulate,
         logger=loggers,
         callbacks=[
             *callbacks,
             *checkpoint_callbacks(folder / "checkpoints", settings.patience, config.objective.pretrain_epochs),
         ],
-        plugins=[AtomicCheckpointIO()],
+        plugins=plugins,
         log_every_n_steps=max(1, min(LOG_EVERY_STEPS, num_batches)),
         num_sanity_val_steps=0,
         enable_progress_bar=settings.progress_bar,

@@ -17,8 +17,12 @@ COMMANDS = {
 }
 
 
+PREEMPTED = 75
+"""Exit status of a run that was asked to stop and can go on (EX_TEMPFAIL of sysexits.h)."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit status: 0 done, 1 refused with a reason, 130 interrupted."""
+    """Run a command; returns the exit status: 0 done, 1 refused, 75 saved and stopped by a signal, 130 interrupted."""
     parser = argparse.ArgumentParser(prog="mmnar", description="Multimodal prediction with missingness patterns.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text in COMMANDS.items():
@@ -26,13 +30,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.add_argument("settings", nargs="*", metavar="key=value", help="settings, see experiments/README.md")
     parsed = parser.parse_args(arguments)
     from mmnar_lightning import config as configuration
-    from mmnar_lightning.console import quieten, warn
+    from mmnar_lightning.callbacks.preemption import PreemptedError
+    from mmnar_lightning.console import fail, quieten, warn
+    from mmnar_lightning.launch import is_child
 
     quieten()
     try:
         return _run(parsed.command, configuration.load(parsed.settings), parsed.settings)
+    except PreemptedError as stop:
+        warn(f"{stop}; the same command goes on")
+        return 0 if is_child() else PREEMPTED  # the first process ends when the others failed, before it is done
     except ValueError as error:
-        warn(str(error))
+        fail(str(error))
         return 1
     except KeyboardInterrupt:
         warn("interrupted; resume=last goes on")

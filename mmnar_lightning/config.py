@@ -40,6 +40,10 @@ ROOT_KEYS = {"mimic": "paths.mimic_root", "eicu": "paths.eicu_root"}
 """Dataset -> the setting that names its release; where that is empty, a simulated one takes its place."""
 
 
+REPLACEABLE = ("objective.", "optim.", "trainer.")
+"""Settings that `resume_with` may name: a checkpoint can go on under others."""
+
+
 class ConfigError(ValueError):
     """A setting is unknown or makes no sense: its full key, what was given, what was expected."""
 
@@ -71,17 +75,27 @@ class TrainerConfig:
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
     """Kind of device."""
     devices: int = 1
-    """Devices of this machine that train together."""
-    strategy: Literal["auto", "ddp"] = "auto"
-    """How they do; `auto` is `ddp` for several."""
+    """Devices of each machine that train together; torchrun and srun say it themselves."""
+    strategy: Literal["auto", "ddp", "fsdp"] = "auto"
+    """How they do; `auto` is `ddp` for several. `fsdp` shards the weights of large trained backbones over GPUs."""
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     """Number format of the forward pass."""
+    accumulate: int = 1
+    """Parts that the global batch of a step is taken in, one after the other, so that a larger one fits into memory."""
+    checkpoint_every_steps: int = 0
+    """Save within an epoch too, after so many steps, so that a killed run loses no more; 0 saves at its end alone."""
     progress_bar: bool = True
     """Show one."""
 
     def __post_init__(self) -> None:
-        """Refuse counts below one."""
-        for key in ("max_epochs", "patience", "devices"):
+        """Refuse counts below one, and sharding where there is no GPU."""
+        if self.checkpoint_every_steps < 0:
+            raise ValueError(f"trainer.checkpoint_every_steps={self.checkpoint_every_steps} must be at least 0")
+        if self.strategy == "fsdp" and self.accelerator in {"cpu", "mps"}:
+            raise ValueError(
+                f"trainer.strategy=fsdp shards over GPUs, but trainer.accelerator={self.accelerator}; use ddp"
+            )
+        for key in ("max_epochs", "patience", "devices", "accumulate"):
             if getattr(self, key) < 1:
                 raise ValueError(f"trainer.{key}={getattr(self, key)} must be at least 1")
 
@@ -168,7 +182,9 @@ class ExperimentConfig:
     out: str = ""
     """For simulate: the folder to write the release into."""
     resume: str = ""
-    """`last` continues the newest run of the experiment; a run folder continues that one."""
+    """Empty goes on with the newest unfinished run of these settings, `new` starts one; `last` or a folder names it."""
+    resume_with: list[str] = field(default_factory=list)
+    """Settings that may differ from those of the resumed run, for example `[optim.lr]`; others are refused."""
     run: str = ""
     """For evaluate: the run folder; empty is the newest run of the experiment."""
     paths: PathsConfig = field(default_factory=PathsConfig)
@@ -190,6 +206,12 @@ class ExperimentConfig:
 
     def __post_init__(self) -> None:
         """Refuse a seed that some generator would not take, and a fold where every fold is run."""
+        for key in self.resume_with:
+            if not key.startswith(REPLACEABLE):
+                raise ValueError(
+                    f"resume_with=[{key}]: a checkpoint can go on only under other {', '.join(REPLACEABLE)}*; start a "
+                    "new run for any other change"
+                )
         if not 0 <= self.seed <= MAX_SEED - self.evaluation.num_seeds:
             raise ValueError(f"seed={self.seed} must be in [0, {MAX_SEED}), evaluation.num_seeds of them")
         if self.transfer.target and self.evaluation.protocol == "kfold":

@@ -24,10 +24,13 @@ def quieten() -> None:
     """Keep advertisements and notes of libraries out of what a person reads; their warnings stay."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    # It says which rank died, before it ends the others.
+    logging.getLogger("lightning.fabric.strategies.launchers.subprocess_script").setLevel(logging.INFO)
     os.environ.setdefault("WANDB_SILENT", "true")
     # PatternMetric has gathered all ranks' rows before it scores: every rank logs the same numbers.
     warnings.filterwarnings("ignore", message=r"It is recommended to use `self\.log\(.*sync_dist=True")
-    warnings.filterwarnings("ignore", message=r"The `srun` command is available")  # true of every login node
+    # Whoever starts the processes, Lightning looks for srun (launch.py knows better).
+    warnings.filterwarnings("ignore", message="The `srun` command is available")
     warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
 
 
@@ -41,6 +44,12 @@ def say(line: str) -> None:
 def warn(line: str) -> None:
     """Print a line that a person must not miss."""
     _CONSOLE.print(f"[bold yellow]![/] {escape(line)}")
+
+
+def fail(line: str) -> None:
+    """Print an error, on whichever rank it happened."""
+    number = getattr(rank_zero_only, "rank", 0)
+    _CONSOLE.print(f"[bold red]![/] {f'rank {number}: ' if number else ''}{escape(line)}")
 
 
 @rank_zero_only

@@ -1,10 +1,12 @@
 """Ranks: how many there are, sums over all of them, and rows of all of them."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+Value = TypeVar("Value")
 
 
 def world_size() -> int:
@@ -28,6 +30,19 @@ def sum_over_ranks(value: Tensor) -> Tensor:
     if world_size() > 1:
         dist.all_reduce(total)
     return total
+
+
+def agree(value: Value) -> Value:
+    """What the first rank says; every rank must call it.
+
+    >>> agree("runs/first")
+    'runs/first'
+    """
+    said: list[Any] = [value]
+    if world_size() > 1:
+        dist.broadcast_object_list(said)
+    agreed: Value = said[0]
+    return agreed
 
 
 def num_rows_of_ranks(num_rows: int, device: torch.device) -> list[int]:

@@ -55,7 +55,6 @@ def write(
         rectified: see `leave`.
         diagnostics: what else is known of the test rows; None leaves the key out.
         target: what was found on the test rows of another cohort; None without.
-        diagnostics: what else is known of the test rows; None leaves the key out.
     """
     content = leave(config, datamodule, folder, rows, fitted, rectified)
     content |= {

@@ -8,15 +8,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
 
 from data_modules.stage import digest
-from mmnar_lightning.config import ConfigError, ExperimentConfig, PathsConfig, load, save, to_plain
+from mmnar_lightning.config import REPLACEABLE, ConfigError, ExperimentConfig, PathsConfig, load, save, to_plain
+from mmnar_lightning.console import say
+from mmnar_lightning.distributed import agree, rank
+from mmnar_lightning.launch import is_child, launched
 
 RUN_ID_VARIABLE = "MMNAR_RUN_ID"
-CONFIG, LAST, BEST, FIT, PREDICTIONS, RESULTS, DONE = (
+CONFIG, LAST, PREVIOUS, BEST, FIT, PREDICTIONS, RESULTS, DONE = (
     "config.yaml",
     "checkpoints/last.ckpt",
+    "checkpoints/previous.ckpt",
     "checkpoints/best.ckpt",
     "fit.json",
     "predictions.parquet",
@@ -25,27 +30,105 @@ CONFIG, LAST, BEST, FIT, PREDICTIONS, RESULTS, DONE = (
 )
 CHILDREN = "children.json"
 """Which runs a parent consists of; no other folder has it."""
+LOCK = ".lock"
+"""Held by the process that trains the run."""
 FREE_KEYS = (
     "resume",
     "run",
     "out",
     "evaluate",
     "paths",
+    "trainer.accelerator",
+    "trainer.checkpoint_every_steps",
+    "trainer.devices",
     "trainer.progress_bar",
+    "trainer.strategy",
     "wandb",
     "evaluation",
     "privacy",
     "sweep",
 )
-"""Settings that may differ between a run and its resumption: they do not change the weights."""
+"""Settings that may differ between a run and its resumption: they do not change what is trained."""
 FIXED_KEYS = ("evaluation.protocol",)
 """Exceptions to them."""
+NEW = "new"
+"""The value of `resume` that starts a new run in any case."""
+
+
+@contextmanager
+def opened(config: ExperimentConfig, *needed: str) -> Iterator[Path]:
+    """The folder that a command works in, on all ranks the same: of the run that it continues, or a new one.
+
+    While it works there, no other command continues that run.
+
+    Args:
+        config: the settings of now.
+        needed: files, one of which tells a run that can be continued.
+
+    Raises:
+        ConfigError: when the run that `resume` names cannot be continued.
+    """
+    folder = _agreed(config, needed)
+    lock = FileLock(folder / LOCK)
+    try:
+        if _is_first():
+            lock.acquire(timeout=0)
+        os.environ[RUN_ID_VARIABLE] = str(folder.resolve())
+        yield folder
+    except Timeout:
+        raise ConfigError(f"{folder} is being trained by another process; wait for it, or end it") from None
+    finally:
+        forget_run()
+        lock.release()
+
+
+def _is_first() -> bool:
+    """Whether this process decides for all ranks."""
+    return rank() == 0 and not is_child()
+
+
+def _agreed(config: ExperimentConfig, needed: tuple[str, ...]) -> Path:
+    if is_child():
+        return Path(os.environ[RUN_ID_VARIABLE])
+    folder = _choose(config, needed) if _is_first() else Path()
+    return agree(folder) if launched() else folder
+
+
+def _choose(config: ExperimentConfig, needed: tuple[str, ...]) -> Path:
+    if config.resume not in {"", NEW}:
+        return run_to_resume(config, *needed)
+    if config.resume == NEW or RUN_ID_VARIABLE in os.environ:
+        return new_run(config)
+    return unfinished_run(config, *needed) or new_run(config)
+
+
+def unfinished_run(config: ExperimentConfig, *needed: str) -> Path | None:
+    """The newest run with the same settings that nobody finished and nobody trains now."""
+    parent = Path(config.paths.runs) / config.experiment
+    for folder in sorted(parent.glob(f"*-{_fingerprint(config)}*"), reverse=True):
+        is_parent = (folder / CHILDREN).is_file()
+        begun = any((folder / name).is_file() for name in needed) and is_parent == (CHILDREN in needed)
+        if begun and not (folder / DONE).is_file() and not _differing(folder, config) and _is_free(folder):
+            return folder
+    return None
+
+
+def _is_free(folder: Path) -> bool:
+    try:
+        with FileLock(folder / LOCK).acquire(timeout=0):
+            return True
+    except Timeout:
+        return False
+
+
+def _fingerprint(config: ExperimentConfig) -> str:
+    return digest(_fixed(to_plain(config)))[:6]
 
 
 def new_run(config: ExperimentConfig) -> Path:
     """Make the folder of a new run; processes that the launcher starts get the same one."""
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    name = f"{stamp}-{digest(_fixed(to_plain(config)))[:6]}{'-simulated' if config.simulated else ''}"
+    name = f"{stamp}-{_fingerprint(config)}{'-simulated' if config.simulated else ''}"
     parent = Path(config.paths.runs) / config.experiment
     given = os.environ.get(RUN_ID_VARIABLE)
     launched = Path(given) if given and len(Path(given).parts) > 1 else None
@@ -119,30 +202,46 @@ def newest_run(config: ExperimentConfig, *needed: str) -> Path:
     return found[-1]
 
 
-def run_to_resume(config: ExperimentConfig, needed: str = LAST) -> Path:
+def run_to_resume(config: ExperimentConfig, *needed: str) -> Path:
     """The run that `resume` names, after checking that it was made with the same settings.
+
+    Settings that `resume_with` names may differ; from now on they are the run's.
 
     Args:
         config: the settings of now.
-        needed: the file that tells a run that can be resumed.
+        needed: files, one of which tells a run that can be resumed.
 
     Raises:
         ConfigError: with the settings that differ.
     """
-    folder = newest_run(config, needed) if config.resume == "last" else Path(config.resume)
-    if not (folder / needed).is_file():
-        raise ConfigError(f"resume={config.resume}: {folder} holds no {needed}")
+    folder = newest_run(config, *needed) if config.resume == "last" else Path(config.resume)
+    if not any((folder / name).is_file() for name in needed):
+        raise ConfigError(f"resume={config.resume}: {folder} holds no {' or '.join(needed)}")
+    changed = _differing(folder, config)
+    refused = [line for key, line in changed.items() if not key.startswith(tuple(config.resume_with))]
+    if refused:
+        replaceable = [key for key in changed if key.startswith(REPLACEABLE)]
+        hint = f"; resume_with=[{','.join(replaceable)}] takes what it names from now" if replaceable else ""
+        raise ConfigError(
+            f"{folder} was made with other settings, so it cannot be resumed ({'; '.join(refused)}){hint}"
+        )
+    if changed:
+        say(f"settings of now replace those of {folder}: {'; '.join(changed.values())}")
+        (folder / CONFIG).replace(folder / f"config-until-start-{len(list(folder.glob('logs/*')))}.yaml")
+        save(config, folder / CONFIG)
+    return folder
+
+
+def _differing(folder: Path, config: ExperimentConfig) -> dict[str, str]:
+    """Keys of settings that a run was made with otherwise -> what they were and are."""
     then = OmegaConf.to_container(OmegaConf.load(folder / CONFIG))
     assert isinstance(then, dict)
     before, now = flatten(_fixed(then)), flatten(_fixed(to_plain(config)))
-    changed = [
-        f"{key}: {before.get(key)} then, {now.get(key)} now"
+    return {
+        key: f"{key}: {before.get(key)} then, {now.get(key)} now"
         for key in sorted({*before, *now})
         if before.get(key) != now.get(key)
-    ]
-    if changed:
-        raise ConfigError(f"{folder} was made with other settings, so it cannot be resumed ({'; '.join(changed)})")
-    return folder
+    }
 
 
 def _fixed(plain: Mapping[Any, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The LightningModule: it composes model, objective and optimiser, and does no maths."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from data_modules.batch import Batch
 from mmnar_lightning.objective import Objective
-from mmnar_lightning.optim import OptimConfig, build_optimizer
+from mmnar_lightning.optim import OptimConfig, build_optimizer, restore_settings
 from mmnar_lightning.outputs import ModelOutputs
 from mmnar_lightning.rectifier.rectifier import Rectifier
 
@@ -72,10 +73,25 @@ class MMNARModule(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW, stepped with its schedule after every batch."""
-        num_steps = int(self.trainer.estimated_stepping_batches)
+        num_steps = self._num_steps()
         trainable = [parameter for parameter in self.parameters() if parameter.requires_grad]
         optimizer, schedule = build_optimizer(trainable, num_steps, self.optim)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _num_steps(self) -> int:
+        """Steps of the whole training.
+
+        Not `estimated_stepping_batches`, which opens the loader before a resumed run tells it where to go on.
+        """
+        trainer: Any = self.trainer
+        batches = len(trainer.datamodule.train_dataloader())
+        steps: int = trainer.max_epochs * math.ceil(batches / trainer.accumulate_grad_batches)
+        return steps
+
+    def on_train_start(self) -> None:
+        """Take learning rate and weight decay from the settings: a checkpoint brings those it was written under."""
+        config = self.trainer.lr_scheduler_configs[0]
+        restore_settings(self.trainer.optimizers[0], config.scheduler, self.optim)  # type: ignore[arg-type]
 
     def configure_gradient_clipping(
         self,

@@ -111,6 +111,8 @@ class Objective(nn.Module):
         `side/<name>` is the mean over side heads of their loss, each over the rows that it is shown.
         """
         per_task = masked_cross_entropy(outputs.logits, batch.label, batch.label_mask, self.config.focal_gamma)
+        if batch.label_share is not None:
+            per_task = per_task * batch.label_share
         terms = {f"task/{name}": loss for name, loss in zip(self.tasks, per_task, strict=True)}
         if outputs.side is not None:
             terms |= self._side(outputs.side, batch)

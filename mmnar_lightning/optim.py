@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from torch import nn
-from torch.optim import AdamW
+from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 
@@ -57,3 +57,12 @@ def build_optimizer(parameters: Iterable[nn.Parameter], num_steps: int, config: 
     scaled = [{"params": group, "lr": config.lr * scale} for scale, group in groups.items()]
     optimizer = AdamW(scaled, lr=config.lr, weight_decay=config.weight_decay, fused=True)
     return optimizer, LambdaLR(optimizer, lambda step: rate_factor(step, num_steps, config))
+
+
+def restore_settings(optimizer: Optimizer, schedule: LambdaLR, config: OptimConfig) -> None:
+    """Put learning rate and weight decay back to the settings; state that was loaded keeps all else."""
+    for position, group in enumerate(optimizer.param_groups):
+        scale = getattr(group["params"][0], "lr_scale", 1.0)
+        group["weight_decay"] = config.weight_decay
+        group["initial_lr"] = schedule.base_lrs[position] = config.lr * scale
+        group["lr"] = group["initial_lr"] * schedule.lr_lambdas[position](schedule.last_epoch)

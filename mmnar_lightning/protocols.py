@@ -14,9 +14,10 @@ from lightning.pytorch.utilities import rank_zero_only
 from data_modules import patterns, stage
 from data_modules.build import COHORT
 from data_modules.cohorts.labels import OneClassWarning, check_classes, has_both_classes
-from mmnar_lightning import build, evaluation, folders, pooling, results, runs
+from mmnar_lightning import build, evaluation, folders, launch, pooling, results, runs
 from mmnar_lightning.config import ConfigError, EvaluationConfig, ExperimentConfig
 from mmnar_lightning.console import say, warn
+from mmnar_lightning.distributed import rank
 from mmnar_lightning.pooling import SCORES
 from mmnar_lightning.report.tables import show_groups, show_parts, show_results
 from mmnar_lightning.unread import refuse_unread
@@ -40,6 +41,7 @@ def train_all(config: ExperimentConfig, protocol: str) -> Path:
     refuse_unread(config)
     if protocol == "crossfit" and build.is_fitted_at_once(config):
         raise ConfigError(f"rectifier.fit=crossfit: {config.rival.name} has no rectifier; use rectifier.fit=none")
+    launch.join()
     children = plan(config, protocol)
     cohorts = _build_cohorts(config, protocol, children)
     parent = _open_parent(config, protocol, children)
@@ -124,9 +126,9 @@ def _open_parent(config: ExperimentConfig, protocol: str, children: Sequence[Chi
         return launched
     if config.evaluation.part is not None:
         return _shared_parent(config, protocol, children)
-    parent = folders.run_to_resume(config, folders.CHILDREN) if config.resume else folders.new_run(config)
-    folders.forget_run()
-    stage.write_json(parent / folders.CHILDREN, {"protocol": protocol, "children": list(children)})
+    with folders.opened(config, folders.CHILDREN) as parent:
+        if rank() == 0:
+            stage.write_json(parent / folders.CHILDREN, {"protocol": protocol, "children": list(children)})
     return parent
 
 
@@ -149,7 +151,7 @@ def _shared_parent(config: ExperimentConfig, protocol: str, children: Sequence[C
 
 
 def _run(config: ExperimentConfig, folder: Path) -> None:
-    begun = (folder / folders.LAST).is_file()
+    begun = any((folder / name).is_file() for name in (folders.LAST, folders.PREVIOUS))
     with folders.child_run(folder):
         runs.train(replace(config, resume=str(folder)) if begun else config)
     _end_logging(config)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
-import torch
 from lightning import Trainer
 
 from data_modules import stage
@@ -16,7 +15,7 @@ from data_modules.cohorts.labels import check_classes
 from data_modules.datamodule import CohortDataModule
 from data_modules.items import open_store
 from data_modules.simulate.release import simulate
-from mmnar_lightning import build, diagnosis, evaluation, fitting, folders, rectification, transfer
+from mmnar_lightning import build, diagnosis, evaluation, fitting, folders, launch, rectification, transfer
 from mmnar_lightning.callbacks.checkpoints import AtomicCheckpointIO
 from mmnar_lightning.callbacks.pattern_metrics import PatternMetrics
 from mmnar_lightning.config import ConfigError, ExperimentConfig
@@ -24,6 +23,7 @@ from mmnar_lightning.console import progress, say, show, warn
 from mmnar_lightning.module import MMNARModule
 from mmnar_lightning.predicting import PredictedRows, predict
 from mmnar_lightning.report.tables import show_cohort
+from mmnar_lightning.resumption import checkpoint_to_resume, identity, read_checkpoint, say_ranks
 from mmnar_lightning.rivals.registry import Estimator
 from mmnar_lightning.unread import refuse_unread
 
@@ -91,52 +91,63 @@ def train(config: ExperimentConfig) -> Path:
     """Cohort, model, fit, and the test split unless `evaluate=false`; returns the run's folder."""
     refuse_unread(config)
     _say_simulated(config)
+    launch.join()
     datamodule = _open(config)
     transfer.check(config, datamodule)
-    folder = _fit_at_once(config, datamodule) if build.is_fitted_at_once(config) else _train(config, datamodule)
-    folders.forget_run()
+    at_once = build.is_fitted_at_once(config)
+    needed = (folders.CONFIG,) if at_once else (folders.LAST, folders.PREVIOUS)
+    with folders.opened(config, *needed) as folder:
+        if _is_finished(folder, config):
+            _show_finished(config, folder)
+        elif at_once:
+            _fit_at_once(config, datamodule, folder)
+        else:
+            _train(config, datamodule, folder)
     _say_dropped(datamodule)
     _say_simulated(config)
     return folder
 
 
-def _train(config: ExperimentConfig, datamodule: CohortDataModule) -> Path:
-    """Fit a network, from the last checkpoint if the run is resumed."""
-    resumed = folders.run_to_resume(config) if config.resume else None
-    if resumed:
-        _read_checkpoint(resumed / folders.LAST, datamodule)
-    folder = resumed or folders.new_run(config)
+def _is_finished(folder: Path, config: ExperimentConfig) -> bool:
+    return (folder / folders.DONE).is_file() and (evaluation.is_done(folder) or not config.evaluate)
+
+
+def _show_finished(config: ExperimentConfig, folder: Path) -> None:
+    say(f"{folder} is finished (it holds {folders.DONE}); there is nothing to go on with")
+    if evaluation.is_done(folder):
+        evaluation.show_again(folder, config)
+
+
+def _train(config: ExperimentConfig, datamodule: CohortDataModule, folder: Path) -> None:
+    """Fit a network, from the last checkpoint if there is one."""
+    start = checkpoint_to_resume(folder, datamodule.manifest["fingerprint"])
     module = build.build_module(config, datamodule)
-    run = _prepare(config, datamodule, folder)
-    say(f"run: {folder}{' (resumed)' if resumed else ''}")
-    _fit(run.trainer, module, datamodule, folder / folders.LAST if resumed else None)
+    run = _prepare(config, datamodule, folder, start.run_id if start else None)
+    say(f"run: {folder}{f' (resumed {start})' if start else ''}")
+    say_ranks(run.trainer, config.loader.batch_size, start)
+    if not (folder / folders.DONE).is_file():
+        _fit(run.trainer, module, datamodule, start.path if start else None)
     if evaluation.is_done(folder):
         evaluation.show_again(folder, config)
     else:
         _rectify_and_evaluate(config, datamodule, folder, run)
     if run.trainer.is_global_zero:
         _finish(folder)
-    return folder
 
 
-def _prepare(config: ExperimentConfig, datamodule: CohortDataModule, folder: Path) -> Run:
+def _prepare(config: ExperimentConfig, datamodule: CohortDataModule, folder: Path, run_id: str | None = None) -> Run:
     metrics = build.build_pattern_metrics(config, datamodule)
     part = len(list((folder / "logs").glob("*")))
-    return Run(build.build_trainer(config, datamodule, folder, metrics, part), metrics)
+    return Run(build.build_trainer(config, datamodule, folder, metrics, part, run_id), metrics)
 
 
-def _fit_at_once(config: ExperimentConfig, datamodule: CohortDataModule) -> Path:
+def _fit_at_once(config: ExperimentConfig, datamodule: CohortDataModule, folder: Path) -> None:
     """Fit an estimator; a resumed run is fitted again unless it was evaluated."""
-    folder = folders.run_to_resume(config, folders.CONFIG) if config.resume else folders.new_run(config)
-    say(f"run: {folder}{' (resumed)' if config.resume else ''}")
-    if evaluation.is_done(folder):
-        evaluation.show_again(folder, config)
-        return folder
+    say(f"run: {folder}")
     estimator = fitting.fit(config, datamodule, folder)
     if config.evaluate:
         _evaluate_at_once(config, datamodule, folder, estimator)
     _finish(folder)
-    return folder
 
 
 def _evaluate_at_once(
@@ -169,7 +180,8 @@ def evaluate(config: ExperimentConfig) -> Path:
         _evaluate_at_once(config, datamodule, folder, fitting.fit(config, datamodule, folder))
         _finish(folder)
         return folder
-    run = _prepare(config, datamodule, folder)
+    run_id = identity(read_checkpoint(folder / folders.BEST, datamodule.manifest["fingerprint"]))["run_id"]
+    run = _prepare(config, datamodule, folder, run_id)
     _rectify_and_evaluate(replace(config, evaluate=True), datamodule, folder, run)
     if run.trainer.is_global_zero:
         _finish(folder)
@@ -206,8 +218,13 @@ def _say_dropped(datamodule: CohortDataModule) -> None:
 def _rectify_and_evaluate(config: ExperimentConfig, datamodule: CohortDataModule, folder: Path, run: Run) -> None:
     """Fit the rectifier on the best weights unless that was done, then read the test rows if they are asked for."""
     module = build.build_module(config, datamodule)
-    checkpoint = _read_checkpoint(folder / folders.BEST, datamodule)
+    checkpoint = read_checkpoint(folder / folders.BEST, datamodule.manifest["fingerprint"])
     module.load_state_dict(checkpoint["state_dict"])
+    if module.loss_offset is not None and not module.loss_offset.is_fitted:
+        warn(
+            f"the best epoch is {checkpoint['epoch']}, before rectifier.start_epoch={config.rectifier.start_epoch}: "
+            "its model has no offset of the loss"
+        )
     calibration = _fit_rectifier(module, checkpoint, datamodule, folder, run.trainer)
     if config.evaluate:
         run.trainer.test(module, datamodule=datamodule, verbose=False)
@@ -237,18 +254,6 @@ def _fit_rectifier(
         if trainer.is_global_zero:
             AtomicCheckpointIO().save_checkpoint(checkpoint, folder / folders.BEST)
     return rows
-
-
-def _read_checkpoint(path: Path, datamodule: CohortDataModule) -> dict[str, Any]:
-    """Read a checkpoint, refusing one of another cohort: its splits, and so its test subjects, are others."""
-    checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    trained = checkpoint["hyper_parameters"]["cohort_fingerprint"]
-    if trained != datamodule.manifest["fingerprint"]:
-        raise ConfigError(
-            f"{path} was trained on the cohort {trained}, but {datamodule.folder} is another; name the release, or the "
-            "cohort folder, that the run was trained on, as it was then"
-        )
-    return checkpoint
 
 
 def _finish(folder: Path) -> None:

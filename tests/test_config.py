@@ -20,7 +20,7 @@ BAD = {
     "trainer.max_epochs=1.5": ["trainer.max_epochs=1.5", "Integer"],
     "trainer.max_epochs=null": ["trainer.max_epochs=null", "int"],
     "trainer.accelerator=tpu": ["trainer.accelerator=tpu", "auto", "cpu", "gpu", "mps"],
-    "trainer.strategy=fsdp": ["trainer.strategy=fsdp", "auto", "ddp"],
+    "trainer.strategy=dp": ["trainer.strategy=dp", "auto", "ddp", "fsdp"],
     "trainer.precision=8": ["trainer.precision=8", "32-true", "bf16-mixed"],
     "trainer=3": ["trainer=3", "group of settings", "trainer.max_epochs"],
     "evaluate=perhaps": ["evaluate=perhaps", "bool"],

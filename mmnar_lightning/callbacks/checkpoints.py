@@ -1,6 +1,7 @@
 """Checkpoints: `best.ckpt` by the monitored metric, `last.ckpt` after every epoch, each written whole or not."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +15,66 @@ BEST = "val/auroc_best"
 """Its largest value so far, that of `best.ckpt`."""
 
 
+LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
+"""Where training stands, and where it stood when that was written last time."""
+
+
+class CheckpointError(ValueError):
+    """A checkpoint could not be written."""
+
+
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint under a temporary name, flushes it to the disk, and renames it."""
+    """Writes a checkpoint under a temporary name, flushes it to the disk, and renames it; `last` becomes `previous`."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Save; a run that is killed meanwhile keeps the checkpoint before."""
         partial = Path(f"{path}.partial")
-        super().save_checkpoint(checkpoint, partial, storage_options)
-        with partial.open("rb") as handle:
-            os.fsync(handle.fileno())
-        partial.replace(path)
+        try:
+            super().save_checkpoint(checkpoint, partial, storage_options)
+            _flush(partial)
+            if Path(path).name == LAST and Path(path).is_file():
+                Path(path).replace(Path(path).with_name(PREVIOUS))
+            partial.replace(path)
+            _flush(partial.parent)
+        except (OSError, RuntimeError) as error:  # torch says a full disk by RuntimeError
+            partial.unlink(missing_ok=True)
+            raise CheckpointError(
+                f"{path} could not be written ({error}); free space there and give the same command again: it goes on "
+                "from the checkpoint before"
+            ) from error
 
 
-class Best(ModelCheckpoint):
+def _flush(path: Path) -> None:
+    """Make a file, or the names in a folder, survive a power cut."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+class Movable(ModelCheckpoint):
+    """Keeps the names of its files, not where they lie: the folder of a run may be moved, and is nobody's business."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """As of `ModelCheckpoint`, without the folder."""
+        return _renamed(super().state_dict(), lambda path: Path(path).name) | {"dirpath": ""}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from there, in the folder of now."""
+        folder = Path(str(self.dirpath))
+        super().load_state_dict(_renamed(state_dict, lambda name: str(folder / name)) | {"dirpath": self.dirpath})
+
+
+def _renamed(state: dict[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
+    """The state with every file's name changed; no file is the empty name."""
+    names = ("best_model_path", "kth_best_model_path", "last_model_path")
+    changed = {name: change(state[name]) if state[name] else "" for name in names}
+    best = {change(path): score for path, score in state["best_k_models"].items()}
+    return {**state, **changed, "best_k_models": best}
+
+
+class Best(Movable):
     """The checkpoint with the best metric, of epochs that saw labels.
 
     Args:
@@ -66,6 +114,15 @@ class Patience(EarlyStopping):
         super().__init__(**settings)
         self.pretrain_epochs = pretrain_epochs
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from there, with the patience of now."""
+        super().load_state_dict({**state_dict, "patience": self.patience})
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop at once where a run is resumed that had stopped already."""
+        if self.wait_count >= self.patience:
+            trainer.should_stop = True
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compare."""
         if trainer.current_epoch >= self.pretrain_epochs:
@@ -88,7 +145,7 @@ def checkpoint_callbacks(folder: Path, patience: int, pretrain_epochs: int = 0) 
         enable_version_counter=False,
         save_on_train_epoch_end=True,
     )
-    last = ModelCheckpoint(
+    last = Movable(
         folder, "last", auto_insert_metric_name=False, enable_version_counter=False, save_on_train_epoch_end=True
     )
     stop = Patience(

@@ -2,7 +2,7 @@ import pytest
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from mmnar_lightning.callbacks.checkpoints import MONITOR, AtomicCheckpointIO, checkpoint_callbacks
+from mmnar_lightning.callbacks.checkpoints import MONITOR, AtomicCheckpointIO, CheckpointError, checkpoint_callbacks
 
 OLD, NEW = {"weights": torch.zeros(3)}, {"weights": torch.ones(3)}
 
@@ -16,7 +16,14 @@ def test_a_checkpoint_is_written_whole_under_its_own_name_alone(tmp_path):
     for content in (OLD, NEW):
         AtomicCheckpointIO().save_checkpoint(content, str(path))
     assert read(path) == [1, 1, 1]
-    assert [entry.name for entry in tmp_path.iterdir()] == ["last.ckpt"]
+    assert read(tmp_path / "previous.ckpt") == [0, 0, 0]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["last.ckpt", "previous.ckpt"]
+
+
+def test_the_best_checkpoint_has_none_before_it(tmp_path):
+    for content in (OLD, NEW):
+        AtomicCheckpointIO().save_checkpoint(content, tmp_path / "best.ckpt")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["best.ckpt"]
 
 
 def test_a_save_that_fails_half_way_leaves_the_old_file(tmp_path, monkeypatch):
@@ -28,20 +35,20 @@ def test_a_save_that_fails_half_way_leaves_the_old_file(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(TorchCheckpointIO, "save_checkpoint", fail)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(CheckpointError, match=r"last\.ckpt could not be written .*No space left"):
         AtomicCheckpointIO().save_checkpoint(NEW, path)
     assert read(path) == [0, 0, 0]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["last.ckpt"]
     monkeypatch.undo()
     AtomicCheckpointIO().save_checkpoint(NEW, path)
     assert read(path) == [1, 1, 1]
-    assert [entry.name for entry in tmp_path.iterdir()] == ["last.ckpt"]
 
 
 def test_the_file_is_on_the_disk_before_it_is_renamed(tmp_path, monkeypatch):
     path, synced = tmp_path / "last.ckpt", []
     monkeypatch.setattr("os.fsync", lambda handle: synced.append(path.exists()))
     AtomicCheckpointIO().save_checkpoint(NEW, path)
-    assert synced == [False]
+    assert synced == [False, True], "first the file, then its name in the folder"
 
 
 def test_stopping_and_the_best_checkpoint_watch_the_same_metric_and_the_last_one_watches_none(tmp_path):

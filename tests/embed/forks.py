@@ -1,5 +1,6 @@
 """Tokenises with a fast tokenizer, then reads the tokens in DataLoader workers that are forked from it."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -26,6 +27,8 @@ class Rows(Dataset[Items]):
         return ROWS
 
     def __getitem__(self, row: int) -> Items:
+        # Tokenizers older than 0.23 warn in a forked process unless this is set; with threads they may hang there.
+        assert os.environ["TOKENIZERS_PARALLELISM"] == "false"
         return self.store.gather(np.array([row]))
 
 

@@ -187,7 +187,7 @@ def test_evaluate_scores_the_network_that_was_trained_whatever_the_command_line_
 
 
 def test_a_run_is_not_resumed_on_another_cohort(settings, custom_cohort: Path) -> None:
-    runs.train(settings())
+    (runs.train(settings()) / folders.DONE).unlink()
     path = custom_cohort / "cohort.parquet"
     pl.read_parquet(path).with_columns(**{"label/first": ~pl.col("label/first")}).write_parquet(path)
     with pytest.raises(ConfigError, match="was trained on the cohort"):

@@ -1,0 +1,163 @@
+"""What happens around the steps costs little: callbacks and metrics, checkpoints; and steps a second on several ranks.
+
+The cohort is that of benchmarks/loader.py. Every start on several ranks is `mmnar train` by torchrun.
+"""
+
+import argparse
+import logging
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import polars as pl
+import torch
+from lightning import Callback
+
+from benchmarks.loader import write_cohort
+from mmnar_lightning import build, config
+
+MAX_SHARE = 3.0
+"""Per cent of an epoch that callbacks and metrics may take."""
+HOOKS = (
+    "on_train_epoch_start",
+    "on_train_batch_start",
+    "on_train_batch_end",
+    "on_validation_batch_end",
+    "on_validation_epoch_end",
+)
+"""Hooks that our callbacks use in an epoch; checkpoints are timed on their own."""
+
+
+class Epochs(Callback):
+    """Seconds of each epoch, from its start to the start of the next."""
+
+    def __init__(self) -> None:
+        self.began: list[float] = []
+
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        """An epoch begins."""
+        self.began.append(time.perf_counter())
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        """The last one ends."""
+        self.began.append(time.perf_counter())
+
+
+class Clock:
+    """Seconds inside functions that it wraps."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.calls: list[float] = []
+
+    def wrap(self, work: Callable[..., Any]) -> Callable[..., Any]:
+        """The function, timed."""
+
+        def timed(*given: Any, **named: Any) -> Any:
+            started = time.perf_counter()
+            try:
+                return work(*given, **named)
+            finally:
+                self.calls.append(time.perf_counter() - started)
+                self.seconds += self.calls[-1]
+
+        return timed
+
+
+def words_of(folder: Path, epochs: int) -> list[str]:
+    """The settings of every run here."""
+    return [
+        "dataset=custom",
+        f"paths.cohort={folder / 'given'}",
+        f"paths.data={folder / 'data'}",
+        "trainer.accelerator=cpu",
+        "trainer.progress_bar=false",
+        f"trainer.max_epochs={epochs}",
+        "wandb.enabled=false",
+        "rectifier.fit=none",
+        "evaluate=false",
+    ]
+
+
+def measure_callbacks(folder: Path, epochs: int) -> None:
+    """One run with every hook of our callbacks timed; the first epoch warms up."""
+    settings = config.load(words_of(folder, epochs + 1))
+    datamodule = build.build_datamodule(settings)
+    datamodule.setup()
+    module = build.build_module(settings, datamodule)
+    metrics = build.build_pattern_metrics(settings, datamodule)
+    trainer: Any = build.build_trainer(settings, datamodule, folder / "timed", metrics, part=0)
+    hooks, saves, epoch = Clock(), Clock(), Epochs()
+    for callback in trainer.callbacks:
+        if type(callback).__module__.startswith("mmnar_lightning"):
+            for name in HOOKS:
+                if not hasattr(type(callback), "monitor") and hasattr(callback, name):
+                    setattr(callback, name, hooks.wrap(getattr(callback, name)))
+    trainer.strategy.save_checkpoint = saves.wrap(trainer.strategy.save_checkpoint)
+    trainer.callbacks.insert(0, epoch)
+    trainer.fit(module, datamodule=datamodule)
+    total = epoch.began[-1] - epoch.began[0]
+    share = 100 * hooks.seconds / total
+    verdict = "met" if share <= MAX_SHARE else "MISSED"
+    print(f"callbacks and metrics{share:12.2f} % of an epoch   target <= {MAX_SHARE:g}   {verdict}")
+    size = (folder / "timed" / "checkpoints" / "last.ckpt").stat().st_size / 2**20
+    print(f"writing a checkpoint {1000 * median(saves.calls):12.1f} ms ({size:.1f} MiB, median of {len(saves.calls)})")
+
+
+def steps_a_second(folder: Path, ranks: int, epochs: int) -> float:
+    """Of the epochs after the first, from the times of the metrics file."""
+    runs = folder / f"ranks{ranks}"
+    command = ["-m", "benchmarks.ranks", "--inside", *words_of(folder, epochs + 1), f"paths.runs={runs}"]
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+    subprocess.run([sys.executable, *launcher, *command], check=True, stdout=subprocess.DEVNULL)
+    frame = pl.read_csv(runs / "times.csv")
+    return float(frame["steps"][-1] / frame["seconds"][-1])
+
+
+def inside(words: list[str]) -> None:
+    """One rank of several; the first writes how long its epochs took, validation and checkpoints included."""
+    from mmnar_lightning import launch, runs
+    from mmnar_lightning.distributed import rank
+
+    epoch, usual = Epochs(), build.checkpoint_callbacks
+    build.checkpoint_callbacks = lambda *given: [epoch, *usual(*given)]  # type: ignore[assignment]
+    launch.join()
+    settings = config.load(words)
+    folder = runs.train(settings)
+    if rank() == 0:
+        steps = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["global_step"]
+        counted = steps - steps // settings.trainer.max_epochs
+        seconds = epoch.began[-1] - epoch.began[1]
+        pl.DataFrame({"steps": [counted], "seconds": [seconds]}).write_csv(Path(settings.paths.runs) / "times.csv")
+
+
+def main() -> None:
+    """Measure in a temporary folder."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=20_000, help="rows of the cohort")
+    parser.add_argument("--epochs", type=int, default=2, help="epochs that count, after one to warm up")
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("settings", nargs="*", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)  # the ranks share the cores, so that one thread each is the fair comparison
+    if arguments.inside:
+        inside(arguments.settings)
+        return
+    with tempfile.TemporaryDirectory(prefix="mmnar-bench-") as scratch:
+        write_cohort(Path(scratch) / "given", arguments.rows)
+        measure_callbacks(Path(scratch), arguments.epochs)
+        for ranks in (1, 2):
+            rate = steps_a_second(Path(scratch), ranks, arguments.epochs)
+            print(f"{ranks} rank(s), one thread each{rate:10.1f} steps/s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""Trains several times in one process group; leaves beside each run what every step's loss and gradient were."""
+
+import sys
+from pathlib import Path
+
+import torch
+from lightning import Callback
+
+from mmnar_lightning import build, launch, runs
+from mmnar_lightning.config import load
+from mmnar_lightning.console import quieten
+from mmnar_lightning.distributed import rank, sum_over_ranks, world_size
+
+
+class Probe(Callback):
+    """Notes losses and gradients, as all ranks together have them."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.losses, self.gradients = path, [], []
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer) -> None:
+        parameters = [parameter for parameter in pl_module.parameters() if parameter.requires_grad]
+        self.gradients.append(torch.cat([parameter.grad.flatten() for parameter in parameters]).clone())
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
+        self.losses.append(sum_over_ranks(outputs["loss"]).item() / world_size())
+
+    def on_train_end(self, trainer, pl_module) -> None:
+        if rank() == 0:
+            torch.save({"losses": self.losses, "gradients": self.gradients}, self.path)
+
+
+def train(words: list[str]) -> Path:
+    """One run; its folder also holds probe.pt."""
+    usual = build.checkpoint_callbacks
+    build.checkpoint_callbacks = lambda folder, *given: [Probe(folder.parent / "probe.pt"), *usual(folder, *given)]
+    try:
+        return runs.train(load(words))
+    finally:
+        build.checkpoint_callbacks = usual
+
+
+if __name__ == "__main__":
+    quieten()
+    launch.join()
+    shared, *variants = " ".join(sys.argv[1:]).split(" / ")
+    for variant in variants:
+        train([*shared.split(), *variant.split()])
