@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 import yaml
 
-from mmnar_lightning import runs
+from mmnar_lightning import cli, runs
 from mmnar_lightning.config import ConfigError, load
 from mmnar_lightning.sweeps import commands, workers
 from mmnar_lightning.sweeps.space import SweepError
@@ -182,3 +182,7 @@ def test_test_rows_are_read_with_the_best_trial_and_with_no_other(
     (folder / chosen / "DONE").unlink()
     with pytest.raises(ConfigError, match=f"read with {chosen}"):
         commands.best(load([]))
+
+
+def test_the_exit_status_of_a_preempted_run_is_the_one_that_is_taken_up() -> None:
+    assert workers.PREEMPTED == cli.PREEMPTED
