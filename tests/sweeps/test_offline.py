@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 import yaml
 
-from mmnar_lightning import runs
+from mmnar_lightning import cli, runs
 from mmnar_lightning.config import ConfigError, load
 from mmnar_lightning.sweeps import commands, workers
 from mmnar_lightning.sweeps.space import SweepError
@@ -88,12 +88,14 @@ def test_trials_run_at_the_same_time(workplace: Path, monkeypatch: pytest.Monkey
     assert max(seen) == 3
 
 
-def test_bad_trials_are_stopped_early(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("REST", "0.1")
+@pytest.mark.parametrize("goal", ["maximize", "minimize"])
+def test_bad_trials_are_stopped_early(workplace: Path, monkeypatch: pytest.MonkeyPatch, goal: str) -> None:
+    monkeypatch.setenv("REST", "0.06")
     hyperband = {"type": "hyperband", "min_iter": 1, "max_iter": 9, "eta": 3}
-    values = [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2]
+    values = sorted([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2], reverse=goal == "maximize")  # the best comes first
+    metric = {"name": "val/auroc_best", "goal": goal}
     grid = {"optim.lr": {"values": values}}
-    file = write(workplace, method="grid", run_cap=None, parameters=grid, early_terminate=hyperband)
+    file = write(workplace, method="grid", metric=metric, run_cap=None, parameters=grid, early_terminate=hyperband)
     table = table_of(search(file, "trainer.max_epochs=9"))
     assert table["state"][0] == "finished"
     stopped = table.filter(pl.col("state") == "pruned")
@@ -180,3 +182,7 @@ def test_test_rows_are_read_with_the_best_trial_and_with_no_other(
     (folder / chosen / "DONE").unlink()
     with pytest.raises(ConfigError, match=f"read with {chosen}"):
         commands.best(load([]))
+
+
+def test_the_exit_status_of_a_preempted_run_is_the_one_that_is_taken_up() -> None:
+    assert workers.PREEMPTED == cli.PREEMPTED
