@@ -29,6 +29,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument("settings", nargs="*", metavar="key=value", help="settings, see experiments/README.md")
     parsed = parser.parse_args(arguments)
+    status = _guarded(parsed.command, parsed.settings)
+    if status:
+        _end_logging(status)
+    return status
+
+
+def _guarded(command: str, words: Sequence[str]) -> int:
+    """Run a command; what a person can mend, or asked for, becomes a line and a status."""
     from mmnar_lightning import config as configuration
     from mmnar_lightning.callbacks.preemption import PreemptedError
     from mmnar_lightning.console import fail, quieten, warn
@@ -36,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     quieten()
     try:
-        return _run(parsed.command, configuration.load(parsed.settings), parsed.settings)
+        return _run(command, configuration.load(words), words)
     except PreemptedError as stop:
         warn(f"{stop}; the same command goes on")
         return 0 if is_child() else PREEMPTED  # the first process ends when the others failed, before it is done
@@ -46,6 +54,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         warn("interrupted; resume=last goes on")
         return 130
+
+
+def _end_logging(status: int) -> None:
+    """Tell W&B how the run ended: left alone it takes the end of the process for success, and requeues no trial."""
+    wandb = sys.modules.get("wandb")
+    if wandb is not None and wandb.run is not None:
+        wandb.finish(exit_code=status)
 
 
 def _run(command: str, config: object, words: Sequence[str]) -> int:

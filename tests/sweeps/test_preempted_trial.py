@@ -41,14 +41,14 @@ def test_a_preempted_trial_is_continued_by_the_next_agent(workplace: Path, monke
         path = online.create(yaml.safe_load(FILE), load([]))
         folder = workplace / "runs/sweeps/sweep0/sweep0run0"
 
-        agent = subprocess.Popen([*online.WANDB, "agent", "--forward-signals", path], stderr=subprocess.DEVNULL)
+        agent = subprocess.Popen([*online.WANDB, "agent", "--forward-signals", path])
         wait_for((folder / "checkpoints/last.ckpt").exists, 120, "the trial never saved an epoch")
         agent.send_signal(signal.SIGTERM)
         agent.wait(120)
         assert not (folder / "DONE").exists(), "the trial was over before it could be preempted"
 
         online.start_agent(path)
-        assert (folder / "DONE").exists()
+        assert (folder / "DONE").exists(), server.runs
         (run,) = server.runs.values()
         assert run["exitcode"] == 0
         assert len(list(folder.glob("logs/*"))) == 2
