@@ -161,7 +161,7 @@ def test_the_root_comes_from_the_environment_unless_it_is_set(monkeypatch):
 def test_without_a_root_the_simulated_settings_are_laid_over_and_with_one_they_are_not(monkeypatch):
     monkeypatch.delenv("MIMIC_ROOT", raising=False)
     simulated = load([])
-    assert (simulated.simulated, simulated.embed.text.encoder) == (True, "hashed_ngrams")
+    assert (simulated.simulated, simulated.embed.text.encoder) == (True, "small")
     assert load(["embed.text.encoder=none"]).embed.text.encoder == "none"
     real = load(["paths.mimic_root=/somewhere"])
     assert (real.simulated, real.embed.text.encoder) == (False, "none")

@@ -110,7 +110,7 @@ def reliability_plot(scores: Mapping[str, Mapping[str, Any]], task: str, title: 
         axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="mean probability")
         axes.set_title(_with_count("all rows" if name == "all" else name, cell), fontsize=8)
     figure.axes[0].set_ylabel("observed rate")
-    if len(scores) > 1:
+    if len(scores) > 1 and names:
         figure.axes[0].legend(fontsize=7)
     return figure
 

@@ -21,7 +21,8 @@ EVERY = [
 ]
 SHIPPED = sorted(
     str(path.relative_to(experiments_folder()).with_suffix(""))
-    for path in experiments_folder().glob("*/*.yaml")
+    for folder in ("rivals", "ablations")
+    for path in experiments_folder().glob(f"{folder}/*.yaml")
     if path.stem != "published_score"  # a custom cohort has none
 )
 
@@ -47,7 +48,8 @@ def auroc_of(folder: Path, task: str) -> float:
 
 @pytest.mark.parametrize("layer", SHIPPED)
 def test_every_shipped_layer_trains_and_is_evaluated(layer: str, settings) -> None:
-    epochs = [] if layer == "rivals/boosted_trees" else ["trainer.max_epochs=2"]
+    at_once = layer in {"rivals/boosted_trees", "rivals/logistic_regression"}
+    epochs = [] if at_once else ["trainer.max_epochs=2"]
     folder = runs.train(settings(layer, *epochs))
     for name in ("config.yaml", "metrics.csv", "predictions.parquet", "results.json", "DONE", "figures/auroc.png"):
         assert (folder / name).is_file(), name
@@ -60,7 +62,7 @@ def test_trees_leave_what_every_run_leaves_and_predict_better_than_chance(settin
     folder = runs.train(settings("rivals/boosted_trees"))
     scored = results_of(folder)
     fit = json.loads((folder / "fit.json").read_text())
-    assert scored["checkpoint"] == {"iterations": fit["iterations"]}
+    assert scored["checkpoint"] == {"iterations": fit["iterations"], "rows_without_prediction": 0}
     assert auroc_of(folder, "first") > 0.7
     predictions = pl.read_parquet(folder / "predictions.parquet")
     assert predictions["split"].unique().to_list() == ["test"]
@@ -140,6 +142,7 @@ def test_rivals_learn_on_a_simulated_release(workplace: Path) -> None:
         os.environ.pop(folders.RUN_ID_VARIABLE, None)
         epochs = [] if name == "boosted_trees" else ["trainer.max_epochs=8", "optim.lr=1e-3"]
         words = ["simulate.subjects=900", "simulate.films=false", "cohort.split.train=0.5", "cohort.split.test=0.25"]
+        words += ["embed.text.encoder=hashed_ngrams", "embed.text.lr_scale=1", "embed.film.encoder=release"]
         folder = runs.train(load([f"experiment=mimic,rivals/{name}", *EVERY, *words, *epochs]))
         found[name] = auroc_of(folder, "mortality_180d")
     assert found["boosted_trees"] > 0.6
