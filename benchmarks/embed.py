@@ -85,7 +85,7 @@ def seconds(work: Callable[[], object]) -> float:
 def main() -> int:
     """Measure; returns 1 where the stage is too slow."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--documents", type=int, default=300)
+    parser.add_argument("--documents", type=int, default=500)
     parser.add_argument("--repeats", type=int, default=3)
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:

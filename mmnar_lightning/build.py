@@ -45,7 +45,7 @@ from mmnar_lightning.rivals.registry import RIVALS, Estimator, Fitted, Network
 from mmnar_lightning.unread import refuse_unread
 
 LOG_EVERY_STEPS = 50
-TOLD = ("experiment", "seed", "model", "rival", "objective", "rectifier", "optim", "loader")
+TOLD = ("experiment", "seed", "model", "rival", "objective", "rectifier", "optim", "loader", "embed")
 """Settings that every checkpoint tells."""
 RELEASES = {"mimic": "mimic_iv", "eicu": "eicu"}
 """Dataset -> the database of its release."""

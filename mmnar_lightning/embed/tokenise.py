@@ -94,7 +94,7 @@ class HashedTokeniser:
         """The windows of every text.
 
         >>> HashedTokeniser(100, 2, 0)(["No edema."])[0]
-        [[76, 62], [83]]
+        [[63, 73], [39]]
         """
         return [self._windows(text) for text in texts]
 

@@ -3,14 +3,12 @@
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import expit
 from torch import Tensor
 
 from mmnar_lightning.metrics import functional
-from mmnar_lightning.metrics.intervals import Interval, bootstrap_intervals
 
 OVERLAP = (0.02, 0.98)
 """Outside of it, a row's modality was all but certain to be there, or not to be."""
@@ -38,16 +36,6 @@ class Assignment:
     outside_overlap: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class GroupScore:
-    """The AUROC of a group's rows, with its counts."""
-
-    count: int
-    positives: int
-    subjects: int
-    auroc: Interval
-
-
 def assignment(propensity: Tensor, present: Tensor) -> Assignment:
     """Score π_m = P(present_m = 1 | the rest) of one modality.
 
@@ -55,6 +43,7 @@ def assignment(propensity: Tensor, present: Tensor) -> Assignment:
         propensity: (N,) in [0, 1].
         present: (N,) bool.
 
+    >>> import torch
     >>> found = assignment(torch.tensor([0.1, 0.6, 0.99, 0.3]), torch.tensor([False, True, True, False]))
     >>> found.auroc, found.outside_overlap, found.present
     (1.0, 0.25, 2)
@@ -68,47 +57,6 @@ def assignment(propensity: Tensor, present: Tensor) -> Assignment:
         calibration_error=functional.calibration_error(propensity, label),
         outside_overlap=float(((propensity < low) | (propensity > high)).double().mean()),
     )
-
-
-def auroc_by_group(
-    probability: Tensor,
-    label: Tensor,
-    subject: Tensor,
-    group: Tensor,
-    *,
-    num_replicates: int = 1000,
-    seed: int = 0,
-) -> dict[int, GroupScore]:
-    """The AUROC within each group, for example a year group or a hospital, with subject-clustered intervals.
-
-    Args:
-        probability: (N,) in [0, 1].
-        label: (N,) 0 or 1.
-        subject: (N,) int64.
-        group: (N,) int64.
-        num_replicates: of the bootstrap.
-        seed: of the bootstrap.
-
-    Returns:
-        Group -> its score, by rising group.
-
-    >>> label, group = torch.tensor([0.0, 1, 0, 1]), torch.tensor([7, 7, 8, 8])
-    >>> scores = auroc_by_group(torch.tensor([0.1, 0.9, 0.8, 0.2]), label, torch.arange(4), group)
-    >>> {name: (score.auroc.value, score.count) for name, score in scores.items()}
-    {7: (1.0, 2), 8: (0.0, 2)}
-    """
-    scores = {}
-    for name in torch.unique(group):
-        own = group == name
-        columns = probability[own], label[own], subject[own]
-        intervals = bootstrap_intervals(*columns, num_replicates=num_replicates, seed=seed)
-        scores[int(name)] = GroupScore(
-            count=int(own.sum()),
-            positives=int(label[own].sum()),
-            subjects=len(torch.unique(subject[own])),
-            auroc=intervals["auroc"],
-        )
-    return scores
 
 
 def order_tipping_point(
@@ -129,6 +77,7 @@ def order_tipping_point(
     Returns:
         The shift with its sign; None if no shift that was tried does it, or AUROC is undefined.
 
+    >>> import torch
     >>> label, rows = torch.tensor([0.0, 1, 0, 1]), torch.tensor([False, False, False, True])
     >>> order_tipping_point(torch.tensor([-1.0, 1, -2, 2]), torch.tensor([0.0, 1, 1, 2]), label, rows)
     -3.0
@@ -165,6 +114,7 @@ def decision_tipping_point(
     Raises:
         ValueError: for a threshold that is no probability.
 
+    >>> import torch
     >>> decision_tipping_point(torch.zeros(3), torch.tensor([True, True, False]), 0.2)
     -1.386294
     """

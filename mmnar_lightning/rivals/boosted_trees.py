@@ -12,7 +12,7 @@ from torch import Tensor
 
 from data_modules.batch import Batch
 from data_modules.vocabulary import Modality
-from mmnar_lightning.rivals.problem import Problem, prior_logit
+from mmnar_lightning.rivals.problem import EMBED_FIRST, Problem, prior_logit
 
 Columns = NDArray[np.float32]
 
@@ -179,7 +179,7 @@ def _values(batch: Batch, modality: Modality) -> Columns:
     values = batch.inputs[modality.name]
     if not isinstance(values, Tensor):
         raise ValueError(
-            f"boosted_trees reads one vector a row, but {modality.name} comes as {modality.kind}; embed it first"
+            f"boosted_trees reads one vector a row, but {modality.name} comes as {modality.kind}; {EMBED_FIRST}"
         )
     array: Columns = values.numpy()
     return array

@@ -10,7 +10,7 @@ from data_modules import patterns
 from data_modules.batch import Batch
 from data_modules.vocabulary import ARRAY_KINDS
 from mmnar_lightning.nn.additive import AdditiveHead
-from mmnar_lightning.rivals.problem import Problem
+from mmnar_lightning.rivals.problem import EMBED_FIRST, Problem
 
 
 @dataclass(kw_only=True)
@@ -56,8 +56,8 @@ class LogisticRegression:
         for modality in self.problem.modalities:
             if modality.kind not in ARRAY_KINDS:
                 raise ValueError(
-                    f"logistic_regression reads one vector a row, but {modality.name} comes as {modality.kind}; embed "
-                    "it first"
+                    f"logistic_regression reads one vector a row, but {modality.name} comes as {modality.kind}; "
+                    f"{EMBED_FIRST}"
                 )
         listed = torch.unique(patterns.encode(train.present)).tolist()
         for inverse_penalty in self.config.inverse_penalties:

@@ -9,6 +9,9 @@ from torch import Tensor, nn
 from data_modules.vocabulary import Modality
 from mmnar_lightning.nn.encoders import ItemParts
 
+EMBED_FIRST = "use an encoder that is frozen, for example embed.text.encoder=hashed_ngrams, embed.film.encoder=release"
+"""What to do where an estimator is given texts or films."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:

@@ -9,12 +9,10 @@ from sklearn.metrics import roc_auc_score
 
 from mmnar_lightning.metrics.diagnostics import (
     assignment,
-    auroc_by_group,
     decision_tipping_point,
     order_tipping_point,
 )
 from mmnar_lightning.metrics.functional import calibration_error
-from mmnar_lightning.metrics.intervals import bootstrap_intervals
 
 COUNT = 300
 
@@ -42,19 +40,6 @@ def test_the_ends_of_the_overlap_belong_to_it_and_a_modality_of_every_row_has_no
     found = assignment(torch.tensor([0.02, 0.98, 0.5], dtype=torch.float64), torch.ones(3, dtype=torch.bool))
     assert found.outside_overlap == 0
     assert math.isnan(found.auroc)
-
-
-def test_groups_are_scored_alone_with_intervals_of_their_own_subjects() -> None:
-    logits, label, subject, group = rows()
-    found = auroc_by_group(logits.sigmoid(), label, subject, group, num_replicates=200, seed=3)
-    assert list(found) == [0, 1, 2]
-    for name, score in found.items():
-        own = group == name
-        expected = bootstrap_intervals(logits[own].sigmoid(), label[own], subject[own], num_replicates=200, seed=3)
-        assert score.auroc == expected["auroc"]
-        assert score.auroc.value == pytest.approx(roc_auc_score(label[own], logits[own]))
-        assert (score.count, score.positives) == (100, int(label[own].sum()))
-        assert score.subjects == len(set(subject[own].tolist()))
 
 
 def order(first, second, label) -> float:

@@ -17,7 +17,7 @@ def encoders(pooling: str = "attention", lr_scale: float = 1.0) -> Encoders:
     torch.manual_seed(0)
     note = Modality(name="note", kind="documents", width=2 * WIDTH)
     backbone = TextBackbone(SmallNetwork(50, WIDTH), 2 * WIDTH, batch_windows=2)
-    return Encoders([*modalities(1), note], DIM, 0.0, {"note": ItemParts(backbone, pooling, lr_scale)})
+    return Encoders([*modalities(1), note], DIM, 0.0, items={"note": ItemParts(backbone, pooling, lr_scale)})
 
 
 def items(row: list[int], documents: list[list[list[int]]]) -> Items:
