@@ -12,7 +12,7 @@ from tests.conftest import write_custom_cohort
 from tests.slurm.cluster import Cluster, missing, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
-EPOCHS = 60
+EPOCHS = 100
 SCRIPT = ROOT / "experiments/slurm/train.sbatch"
 SETTINGS = [
     "dataset=custom",
@@ -27,7 +27,7 @@ SETTINGS = [
     "model.fusion.num_heads=2",
     "evaluation.num_replicates=100",
 ]
-TWO_TASKS = ("--ntasks-per-node=2", "--cpus-per-task=1", "--time=30", "--signal=USR1@45")
+TWO_TASKS = ("--ntasks-per-node=2", "--cpus-per-task=1", "--time=30", "--signal=USR1@50")
 
 if absent := missing():
     pytest.skip(f"SLURM is not installed ({', '.join(absent)} missing)", allow_module_level=True)
@@ -63,6 +63,19 @@ def epochs(folder: Path) -> int:
     return torch.load(path, weights_only=True)["epoch"] + 1 if path.is_file() else 0
 
 
+def run_out_of_time(cluster: Cluster, job: str) -> None:
+    """Lower the time limit to a minute, and let its signal, sent within 40 s, find the job still training."""
+    cluster.run("scontrol", "update", f"JobId={job}", "TimeLimit=1")
+    cluster.run("scancel", "--signal=STOP", job)  # its tasks wait, however fast they are
+
+    def is_over() -> bool:
+        told = cluster.job(job)
+        return told["Restarts"] != "1" or int(told["RunTime"][-2:]) >= 44
+
+    wait_for(is_over, 90, cluster.logs)
+    cluster.run("scancel", "--signal=CONT", job, check=False)
+
+
 def train_to_the_end(cluster: Cluster, place: Path, job: str) -> Path:
     wait_for(lambda: cluster.job(job)["JobState"] in {"COMPLETED", "FAILED"}, 300, lambda: output(place, job))
     assert cluster.job(job)["JobState"] == "COMPLETED", output(place, job)
@@ -85,8 +98,8 @@ def disturbed(cluster: Cluster, place: Path) -> tuple[str, Path]:
     assert epochs(folder) < EPOCHS, "the run was over before it could be preempted"
     reached = epochs(folder)
     wait_for(lambda: epochs(folder) >= reached + 3, 120, lambda: output(place, job))
-    cluster.run("scontrol", "update", f"JobId={job}", "TimeLimit=1")
-    wait_for(lambda: cluster.job(job)["Restarts"] == "2", 180, lambda: output(place, job) + cluster.logs())
+    run_out_of_time(cluster, job)
+    wait_for(lambda: int(cluster.job(job)["Restarts"]) >= 2, 180, lambda: output(place, job) + cluster.logs())
     assert epochs(folder) < EPOCHS, "the run was over before its time was"
     cluster.run("scontrol", "update", f"JobId={job}", "TimeLimit=30")
     return job, train_to_the_end(cluster, place, job)
@@ -97,7 +110,7 @@ def test_the_job_was_stopped_by_both_signals_and_went_on_each_time(disturbed, pl
     told = output(place, job)
     assert "SIGTERM" in told, told
     assert "SIGUSR1" in told, told
-    assert len(list(folder.glob("logs/*/metrics.csv"))) == 3, "one start, and one for each interruption"
+    assert len(list(folder.glob("logs/*/metrics.csv"))) >= 3, "one start, and one for each interruption"
     assert (folder / "DONE").is_file()
 
 
