@@ -240,7 +240,7 @@ def build_loggers(config: ExperimentConfig, folder: Path, part: int, known_id: s
             entity=config.wandb.entity,
             group=config.experiment,
             tags=[*config.wandb.tags, config.dataset, *(["simulated"] if config.simulated else [])],
-            save_dir=folder,
+            save_dir=folder.absolute(),  # the client writes from a process with a folder of its own
             offline=not os.environ.get("WANDB_API_KEY"),
             config=_loggable(config),
             settings=wandb.Settings(console="off", silent=True, disable_git=True, x_disable_meta=True),

@@ -1,6 +1,8 @@
 """What every test may ask for."""
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 # Several test processes share the cores; OpenMP threads that wait for each other would spend most of the time spinning.
@@ -93,3 +95,12 @@ def eicu_demo() -> Path:
 def eicu_demo_roots(eicu_demo: Path) -> str:
     """The demo, with its rebuilt lab and vitalPeriodic as a second root."""
     return f"{eicu_demo}:{eicu_demo / 'reconstructed_from_yaib'}"
+
+
+@pytest.fixture(autouse=True)
+def no_open_wandb_run() -> Iterator[None]:
+    """End a W&B run that a test left open: a later test would log into it."""
+    yield
+    wandb = sys.modules.get("wandb")
+    if wandb is not None and getattr(wandb, "run", None) is not None:
+        wandb.finish()
