@@ -192,21 +192,22 @@ def _sums(node: Int, values: Array, size: int) -> Array:
 
 
 def _spread(nodes: _Nodes, offset: Array, parent: Int, estimated: NDArray[np.bool_]) -> float:
-    """s² of a level by the method of moments on Newton's first steps from 0 (DerSimonian and Laird, 1986).
+    """s² of a level by moments of Newton's first steps θ from 0, each node counting alike (Hedges, 1983).
 
-    A parent's offset is about the weighted mean of its own nodes, so each parent takes a degree of freedom. Without
-    that, s² is far too small wherever one node holds most of the rows, and rare patterns are pulled to it.
+    In a family of J nodes with variances v, E Σ θ² is about (J − 1) · (s² + mean v): a parent's offset is about a mean
+    of its nodes, so it takes a degree of freedom. Weighted by precision, as in meta-analysis, the largest node, which
+    has made its parent's offset and lies near 0, would speak for all, and rare patterns would be pulled too far.
     """
-    weight = np.where(estimated, nodes.precision(offset), 0.0)
+    precision = nodes.precision(offset)
+    known = estimated & (precision > 0)
     score, information = nodes.slope(offset)
-    step = np.divide(score, information, out=np.zeros(nodes.size), where=estimated)
-    counted, total, squares, moments = (
-        np.bincount(parent, column) for column in (estimated, weight, weight**2, weight * step**2)
-    )
-    several = (counted >= 2) & (total > 0)
-    excess = (moments - counted + 1)[several].sum()
-    spare = (total[several] - squares[several] / total[several]).sum()
-    return float(max(0.0, excess) / spare) if spare > 0 else 0.0
+    step = np.divide(score, information, out=np.zeros(nodes.size), where=known)
+    variance = np.divide(1.0, precision, out=np.zeros(nodes.size), where=known)
+    counted, squares, noise = (np.bincount(parent, column) for column in (known, step**2, variance))
+    several = counted >= 2
+    spare = (counted - 1)[several]
+    excess = (squares[several] - noise[several] * spare / counted[several]).sum()
+    return float(max(0.0, excess) / spare.sum()) if several.any() else 0.0
 
 
 def _fit(nodes: _Nodes, start: Array, spread: float, free: NDArray[np.bool_]) -> Array:

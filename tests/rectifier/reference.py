@@ -54,7 +54,7 @@ def posterior_mode(rows, parent, spread, scale):
 
 
 def level_spread(members, families, estimated, scale):
-    """s² by moments: Newton's first step from 0 in each estimated node, weighted by its clustered precision.
+    """s² by moments: Newton's first step from 0 in each estimated node, all nodes alike.
 
     Each family shares a parent, whose offset its own rows gave: it takes a degree of freedom.
     """
@@ -63,14 +63,13 @@ def level_spread(members, families, estimated, scale):
         nodes = [node for node in members_of if node in estimated]
         if len(nodes) < 2:
             continue
-        weights, moments = [], 0.0
+        squares, variances = [], []
         for node in nodes:
             errors = [residual(row, parent[1], scale) for row in members[node]]
-            step = sum(error for error, _ in errors) / sum(weight for _, weight in errors)
-            weights.append(clustered_precision(members[node], parent[1], scale))
-            moments += weights[-1] * step**2
-        excess += moments - (len(nodes) - 1)
-        spare += sum(weights) - sum(weight**2 for weight in weights) / sum(weights)
+            squares.append((sum(error for error, _ in errors) / sum(weight for _, weight in errors)) ** 2)
+            variances.append(1 / clustered_precision(members[node], parent[1], scale))
+        excess += sum(squares) - (len(nodes) - 1) * sum(variances) / len(nodes)
+        spare += len(nodes) - 1
     return max(0.0, excess / spare) if spare else 0.0
 
 
