@@ -27,6 +27,7 @@ from data_modules.loader import (
     TrainLoader,
     principal_axes,
 )
+from data_modules.patterns import encode
 from data_modules.sources.eicu import EICU
 from data_modules.sources.mimic_iv import MIMIC_IV
 from data_modules.sources.reader import Release
@@ -101,6 +102,7 @@ class CohortDataModule(LightningDataModule):
         self._drop_rows_without_vectors(arrays)
         if not self.modalities:
             raise ValueError(f"{folder}: no modality has vectors ({'; '.join(self.left_out)})")
+        self._hold_out_pattern()
         self.tasks: list[str] = list(self.manifest["tasks"])
         self.arrays = CohortArrays(self.cohort, self.tasks, arrays)
         self.folder = folder
@@ -116,6 +118,27 @@ class CohortDataModule(LightningDataModule):
                 share = len(lost.arg_true()) / len(lost)
                 self.left_out.append(f"{name} counts as absent in the {share:.1%} of rows that have no vector")
             self.cohort = self.cohort.with_columns((before & ~lost).alias(PRESENT + name))
+
+    def _hold_out_pattern(self) -> None:
+        """Leave the rows of `loader.held_pattern` in no split but test; the cohort's scales and vocabularies know them.
+
+        Raises:
+            ValueError: when there is no such row, or no other.
+        """
+        if self.loader.held_pattern is None:
+            return
+        given, names = set(self.loader.held_pattern), [modality.name for modality in self.modalities]
+        held = pl.all_horizontal(pl.col(PRESENT + name) == (name in given) for name in names)
+        count = self.cohort.filter(held & (pl.col("split") != "test")).height
+        left = self.cohort.filter(~held & (pl.col("split") == "train")).height
+        if given - set(names) or not count or not left:
+            raise ValueError(
+                f"loader.held_pattern={self.loader.held_pattern}: {count} rows outside of test have exactly these "
+                f"of the modalities {names}, and {left} train rows have others; both are needed"
+            )
+        kept = pl.when(~held | (pl.col("split") == "test")).then("split")
+        self.cohort = self.cohort.with_columns(split=kept)
+        self.left_out.append(f"rows with exactly {', '.join(sorted(given)) or 'nothing'} are in no split but test")
 
     @property
     def scores(self) -> dict[str, Tensor]:
@@ -138,6 +161,12 @@ class CohortDataModule(LightningDataModule):
         """Pattern ids over the modalities that the model reads, the most frequent first."""
         names = [modality.name for modality in self.modalities]
         return [int(entry["pattern"]) for entry in count_patterns(self.cohort, names)]
+
+    @property
+    def train_patterns(self) -> Tensor:
+        """Ids of the patterns that some train row has, int64."""
+        seen: Tensor = torch.unique(encode(self.arrays.present[self.rows("train")]))
+        return seen
 
     @property
     def item_modalities(self) -> list[Modality]:

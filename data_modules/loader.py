@@ -32,6 +32,10 @@ class LoaderConfig:
     """Rows of a training step over all devices."""
     eval_batch_size: int = 1024
     """Rows of an evaluation step on each device."""
+    held_pattern: list[str] | None = None
+    """Rows with exactly these modalities are left out of train, calibration and val, so that the model meets their
+    pattern at test for the first time; null leaves none out. `evaluation.protocol=leave_pattern_out` takes each in
+    turn."""
 
     def __post_init__(self) -> None:
         """Refuse sizes below one."""

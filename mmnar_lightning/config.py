@@ -104,8 +104,9 @@ class TrainerConfig:
 class EvaluationConfig:
     """How the test split is scored."""
 
-    protocol: Literal["split", "kfold"] = "split"
-    """One test split, or one run for each of `cohort.split.num_folds` folds, in which that fold is test."""
+    protocol: Literal["split", "kfold", "leave_pattern_out"] = "split"
+    """One test split; one run for each of `cohort.split.num_folds` folds, in which that fold is test; or one run for
+    each missingness pattern, which learns from the others and is tested on it."""
     num_seeds: int = 1
     """Runs that differ in their seed alone: `seed`, `seed` + 1, ...; their metrics are averaged."""
     num_replicates: int = 1000
@@ -214,19 +215,25 @@ class ExperimentConfig:
                 )
         if not 0 <= self.seed <= MAX_SEED - self.evaluation.num_seeds:
             raise ValueError(f"seed={self.seed} must be in [0, {MAX_SEED}), evaluation.num_seeds of them")
-        if self.transfer.target and self.evaluation.protocol == "kfold":
+        protocol = self.evaluation.protocol
+        if self.transfer.target and protocol != "split":
             raise ValueError(
-                f"transfer.target={self.transfer.target}: every fold's model would be tested on the same target; use "
+                f"transfer.target={self.transfer.target}: every run's model would be tested on the same target; use "
                 "evaluation.protocol=split"
             )
         if self.transfer.rectifier == "source" and self.rectifier.fit == "none":
             raise ValueError("transfer.rectifier=source carries over a rectifier, but rectifier.fit=none fits none")
-        if self.evaluation.protocol == "kfold" and self.rectifier.fit == "crossfit":
+        if protocol != "split" and self.rectifier.fit == "crossfit":
             raise ValueError(
-                "rectifier.fit=crossfit cannot be used with evaluation.protocol=kfold: both would hold out the same "
-                "folds; use rectifier.fit=calibration"
+                f"rectifier.fit=crossfit cannot be used with evaluation.protocol={protocol}: both are several "
+                "runs; use rectifier.fit=calibration"
             )
-        if self.evaluation.protocol == "kfold":
+        if protocol == "leave_pattern_out" and self.loader.held_pattern is not None:
+            raise ValueError(
+                "evaluation.protocol=leave_pattern_out holds out every pattern, but loader.held_pattern="
+                f"{self.loader.held_pattern} names one; leave it out, or run that alone with evaluation.protocol=split"
+            )
+        if protocol == "kfold":
             for key in ("test_fold", "crossfit_fold"):
                 fold = getattr(self.cohort.split, key)
                 if fold is not None:

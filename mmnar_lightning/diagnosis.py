@@ -1,11 +1,13 @@
-"""What the diagnostics say of the test rows of a trained network."""
+"""What the diagnostics say of test rows: of a trained network, and of any predictions."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 import torch
 from lightning import Trainer
+from torch import Tensor
 
 from data_modules import patterns
 from data_modules.datamodule import CohortDataModule
@@ -24,15 +26,42 @@ def diagnose(module: MMNARModule, datamodule: CohortDataModule, trainer: Trainer
         trainer: that tested it.
 
     Returns:
-        `unseen_pattern_rows`, test rows with a pattern that no train row has; of a model with an assignment head
-        `assignment`: each modality that some train rows have and others lack -> how well its presence is told.
+        Of a model with an assignment head `assignment`: each modality that some train rows have and others lack -> how
+        well its presence is told.
     """
-    arrays = datamodule.arrays
-    seen, tested = (patterns.encode(arrays.present[datamodule.rows(split)]) for split in ("train", "test"))
-    found: dict[str, Any] = {"unseen_pattern_rows": int((~torch.isin(tested, seen)).sum())}
+    found: dict[str, Any] = {}
     if isinstance(module.model, MMNARModel) and module.model.assignment is not None:
         found["assignment"] = _assignment(module.model, datamodule, trainer)
     return found
+
+
+def decision_tipping_points(
+    logits: Tensor, pattern: Tensor, tasks: Sequence[str], pattern_ids: Sequence[int], num_modalities: int
+) -> dict[str, Any]:
+    """How wrong the offset of a pattern must be for the order of its risk and that of all other rows to flip.
+
+    Args:
+        logits: (N, T) in the end, after the rectifier where there is one.
+        pattern: (N,) int64.
+        tasks: T names.
+        pattern_ids: of the cohort.
+        num_modalities: M.
+
+    Returns:
+        task -> pattern label -> the shift of its logits at which its mean risk is that of the other rows; None where
+        there are no such rows, or none does.
+    """
+    return {
+        task: {patterns.label(code, num_modalities): _flip(logits[:, column], pattern == code) for code in pattern_ids}
+        for column, task in enumerate(tasks)
+    }
+
+
+def _flip(logits: Tensor, own: Tensor) -> float | None:
+    if not bool(own.any()) or bool(own.all()):
+        return None
+    rest = float(torch.sigmoid(logits[~own]).mean())
+    return diagnostics.decision_tipping_point(logits, own, rest) if 0 < rest < 1 else None
 
 
 def _assignment(model: MMNARModel, datamodule: CohortDataModule, trainer: Trainer) -> dict[str, Any]:

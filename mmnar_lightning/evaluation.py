@@ -14,6 +14,7 @@ from data_modules.datamodule import CohortDataModule
 from mmnar_lightning import folders, results
 from mmnar_lightning.config import ExperimentConfig
 from mmnar_lightning.console import say, warn
+from mmnar_lightning.diagnosis import decision_tipping_points
 from mmnar_lightning.metrics.intervals import METRICS
 from mmnar_lightning.rectification import Rectification
 from mmnar_lightning.report import figures
@@ -53,13 +54,13 @@ def write(
         rows: see `leave`.
         fitted: see `leave`.
         rectified: see `leave`.
-        diagnostics: what else is known of the test rows; None leaves the key out.
+        diagnostics: what else is known of the test rows.
         target: what was found on the test rows of another cohort; None without.
     """
     content = leave(config, datamodule, folder, rows, fitted, rectified)
-    content |= {
-        name: dict(found) for name, found in (("diagnostics", diagnostics), ("target", target)) if found is not None
-    }
+    content["diagnostics"] |= diagnostics or {}
+    if target is not None:
+        content["target"] = dict(target)
     stage.write_json(folder / folders.RESULTS, content)
     show(content, config)
 
@@ -71,6 +72,7 @@ def leave(
     rows: Mapping[str, Tensor],
     fitted: Mapping[str, Any],
     rectified: Rectification | None = None,
+    seen: Tensor | None = None,
 ) -> dict[str, Any]:
     """Score test rows, write predictions and figures, and give what results.json is to say.
 
@@ -81,12 +83,15 @@ def leave(
         rows: what `PatternMetric.rows` gives: `row_id`, `pattern` (N,), `probability`, `label`, `label_mask` (N, T).
         fitted: what made the predictions, for example the epoch and step of a checkpoint.
         rectified: the same rows after the rectifier; None where there is none.
+        seen: ids of the patterns that some train row has; None looks them up in the datamodule.
     """
     tasks, num_modalities = datamodule.tasks, len(datamodule.modalities)
     subject = datamodule.arrays.subject[rows["row_id"]]
-    after = rectified.rows["probability"] if rectified else None
-    table = results.predictions(rows, datamodule.cohort, tasks, num_modalities, after)
+    known = datamodule.train_patterns if seen is None else seen
+    after = rectified.rows if rectified else None
+    table = results.predictions(rows, datamodule.cohort, tasks, num_modalities, known, after)
     table.write_parquet(folder / folders.PREDICTIONS)
+    unseen = table.filter("unseen_pattern")["pattern"]
     scores = {
         name: results.score(
             scored,
@@ -112,6 +117,13 @@ def leave(
         "checkpoint": dict(fitted),
         "split": {"name": "test", "rows": len(subject), "subjects": len(torch.unique(subject))},
         "intervals": {"level": 0.95, "num_replicates": config.evaluation.num_replicates, "clusters": "subjects"},
+        "unseen_pattern_rows": len(unseen),
+        "unseen_patterns": sorted(unseen.unique()),
+        "diagnostics": {
+            "decision_tipping_point": decision_tipping_points(
+                (after or rows)["probability"].logit(), rows["pattern"], tasks, datamodule.patterns, num_modalities
+            )
+        },
         **scores,
     }
     groups = groups_of(datamodule.cohort)

@@ -9,9 +9,11 @@ from torch import Tensor
 
 from data_modules import patterns
 
-LABEL, LOGIT, PROBABILITY, RECTIFIED = "label/", "logit/", "probability/", "rectified/"
+LABEL, LOGIT, PROBABILITY, RECTIFIED, RANKING = "label/", "logit/", "probability/", "rectified/", "ranking/"
+PREDICTED = (LOGIT, PROBABILITY, RECTIFIED, RANKING)
 SCORES = {"tasks": LOGIT, "rectified": RECTIFIED}
 """Key of results.json -> the columns of logits that it scores: before, and after the rectifier."""
+UNSEEN = "unseen_pattern"
 MAX_LOGIT = 40.0
 """A probability that float64 rounds to 1 has an infinite logit, whose mean would say nothing of the others."""
 
@@ -56,13 +58,15 @@ def require_once(pooled: pl.DataFrame) -> None:
 
 
 def average_folds(pooled: pl.DataFrame) -> pl.DataFrame:
-    """The mean over folds of the logits that the models of one seed give to the same test row.
+    """The mean over folds of what the models of one seed say of the same test row, on the scale of their rectifier.
 
     Args:
         pooled: what `pool` gives; every fold holds the same rows.
 
     Returns:
-        The same columns without `fold`, one row for each seed and row. `probability/` is that of the mean of `logit/`.
+        The same columns without `fold`, one row for each seed and row. `probability/` is that of the mean of `logit/`;
+        where there is a `ranking/`, `rectified/` is the logit of its mean, cut at 0 and 1. A pattern is unseen if some
+        model has not seen it.
 
     Raises:
         PoolingError: if some fold lacks a row.
@@ -72,9 +76,15 @@ def average_folds(pooled: pl.DataFrame) -> pl.DataFrame:
     [{'seed': 0, 'row_id': 7, 'logit/death': -1.0, 'probability/death': 0.2689...}]
     """
     logits = [name for name in pooled.columns if name.startswith((LOGIT, RECTIFIED))]
-    kept = [name for name in pooled.columns if not name.startswith((LOGIT, RECTIFIED, PROBABILITY))]
+    rankings = [name for name in pooled.columns if name.startswith(RANKING)]
+    kept = [name for name in pooled.columns if not name.startswith(PREDICTED)]
     means = [pl.col(name).clip(-MAX_LOGIT, MAX_LOGIT).mean() for name in logits]
-    same = [pl.col(name).first() for name in kept if name not in ("seed", "fold", "row_id")]
+    means += [pl.col(name).mean() for name in rankings]
+    same = [
+        pl.col(name).any() if name == UNSEEN else pl.col(name).first()
+        for name in kept
+        if name not in ("seed", "fold", "row_id")
+    ]
     grouped = pooled.sort("seed", "row_id", "fold").group_by("seed", "row_id", maintain_order=True)
     mean = grouped.agg(*same, *means, pl.col("fold").n_unique().alias("folds"))
     lacking = mean.filter(pl.col("folds") != pooled["fold"].n_unique()).height
@@ -85,7 +95,12 @@ def average_folds(pooled: pl.DataFrame) -> pl.DataFrame:
         for name in logits
         if name.startswith(LOGIT)
     ]
-    return mean.drop("folds").with_columns(probabilities)
+    cut = [_logit(pl.col(name).clip(0, 1)).alias(RECTIFIED + name.removeprefix(RANKING)) for name in rankings]
+    return mean.drop("folds").with_columns(*probabilities, *cut)
+
+
+def _logit(probability: pl.Expr) -> pl.Expr:
+    return (probability / (1 - probability)).log()
 
 
 def average_seeds(pooled: pl.DataFrame) -> pl.DataFrame:
@@ -96,7 +111,7 @@ def average_seeds(pooled: pl.DataFrame) -> pl.DataFrame:
     [{'row_id': 7, 'pattern': '11', 'logit/death': -1.0}]
     """
     means = [pl.col(name).clip(-MAX_LOGIT, MAX_LOGIT).mean() for name in pooled.columns if name.startswith(LOGIT)]
-    dropped = (LOGIT, PROBABILITY, RECTIFIED, "seed", "fold", "row_id")
+    dropped = (*PREDICTED, "seed", "fold", "row_id")
     same = [pl.col(name).first() for name in pooled.columns if not name.startswith(dropped)]
     return pooled.sort("row_id", "seed").group_by("row_id", maintain_order=True).agg(*same, *means)
 
@@ -110,7 +125,8 @@ def as_rows(frame: pl.DataFrame, tasks: Sequence[str], scores: str) -> dict[str,
         scores: beginning of the names of the columns with logits.
 
     Returns:
-        `row_id`, `pattern` (N,) int64, `probability`, `label` (N, T) float64, and `label_mask` (N, T) bool.
+        `row_id`, `pattern` (N,) int64, `probability`, `label` (N, T) float64, `label_mask` (N, T) bool and, of
+        rectified rows that have it, `ranking` (N, T) float64.
 
     >>> frame = pl.DataFrame({"row_id": [3], "pattern": ["10"], "label/death": [None], "logit/death": [0.0]})
     >>> rows = as_rows(frame, ["death"], "logit/")
@@ -118,13 +134,49 @@ def as_rows(frame: pl.DataFrame, tasks: Sequence[str], scores: str) -> dict[str,
     ([1], [[0.5]], [[False]])
     """
     codes = {text: patterns.parse(text) for text in frame["pattern"].unique()}
+    has_ranking = scores == RECTIFIED and RANKING + tasks[0] in frame.columns
+    ranking = {"ranking": torch.stack([tensor(frame[RANKING + task]) for task in tasks], -1)} if has_ranking else {}
     return {
+        **ranking,
         "row_id": tensor(frame["row_id"]),
         "pattern": torch.tensor([codes[text] for text in frame["pattern"]], dtype=torch.int64),
         "probability": torch.stack([tensor(frame[scores + task].cast(pl.Float64)) for task in tasks], -1).sigmoid(),
         "label": torch.stack([tensor(frame[LABEL + task].fill_null(False).cast(pl.Float64)) for task in tasks], -1),
         "label_mask": torch.stack([tensor(frame[LABEL + task].is_not_null().cast(pl.Int64)) for task in tasks], -1) > 0,
     }
+
+
+def average_rectifiers(left: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """`rectifier` and `mean_risk` of several runs: means over the runs, of the ends of intervals and of counts too.
+
+    The runs share subjects, so that a mean of them is hardly surer than one: its interval is as wide as theirs. A run
+    that has no value for a number is left out of its mean.
+
+    Args:
+        left: results.json of every run, with the same tasks and patterns.
+
+    >>> table = {"death": {"scale": "logit", "patterns": {"10": {"tau": 1.0, "raw": None, "inherited": True}}}}
+    >>> other = {"death": {"scale": "logit", "patterns": {"10": {"tau": 2.0, "raw": 2.5, "inherited": False}}}}
+    >>> average_rectifiers([{"rectifier": table, "mean_risk": {}}, {"rectifier": other, "mean_risk": {}}])["rectifier"]
+    {'death': {'scale': 'logit', 'patterns': {'10': {'tau': 1.5, 'raw': 2.5, 'inherited': False}}}}
+    """
+    return {key: _mean([found[key] for found in left]) for key in ("rectifier", "mean_risk")}
+
+
+def _mean(values: Sequence[Any]) -> Any:
+    """The mean of numbers, inside of nested tables; of flags whether all are set; of texts the first."""
+    first = values[0]
+    if isinstance(first, Mapping):
+        return {key: _mean([value[key] for value in values]) for key in first}
+    if isinstance(first, str):
+        return first
+    if all(isinstance(value, bool) for value in values):
+        return all(values)
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    mean = sum(known) / len(known)
+    return int(mean) if all(isinstance(value, int) for value in known) else mean
 
 
 def tensor(column: pl.Series) -> Tensor:

@@ -15,15 +15,16 @@ from data_modules import patterns, stage
 from data_modules.build import COHORT
 from data_modules.cohorts.labels import OneClassWarning, check_classes, has_both_classes
 from mmnar_lightning import build, evaluation, folders, launch, pooling, results, runs
-from mmnar_lightning.config import ConfigError, EvaluationConfig, ExperimentConfig
+from mmnar_lightning.children import FOLDED, LEAVE_PATTERN_OUT, Child, child_config, of_one_run, plan, protocol_of
+from mmnar_lightning.config import ConfigError, ExperimentConfig
 from mmnar_lightning.console import say, warn
 from mmnar_lightning.distributed import rank
 from mmnar_lightning.pooling import SCORES
-from mmnar_lightning.report.tables import show_groups, show_parts, show_results
+from mmnar_lightning.report.tables import show_groups, show_parts, show_rectifier, show_results
 from mmnar_lightning.unread import refuse_unread
 
-Child = dict[str, Any]
-"""`name`, `seed`, and `fold`, which is None where there are no folds."""
+OF_A_RUN = ("cohort", "checkpoint", "unseen_pattern_rows", "rectifier", "mean_risk", "diagnostics")
+"""What the parent's results.json tells of each run."""
 
 
 def train(config: ExperimentConfig) -> Path:
@@ -78,46 +79,11 @@ def evaluate(config: ExperimentConfig) -> Path:
         return runs.evaluate(config)
     planned = stage.read_json(parent / folders.CHILDREN)
     for child in planned["children"]:
-        runs.evaluate(replace(config, run=str(parent / child["name"]), evaluation=_of_one_run(config)))
+        runs.evaluate(replace(config, run=str(parent / child["name"]), evaluation=of_one_run(config)))
         _end_logging(config)
     settings = replace(folders.settings_of(parent, config), evaluate=True)
     _finish(parent, settings, planned["protocol"], planned["children"])
     return parent
-
-
-def protocol_of(config: ExperimentConfig) -> str | None:
-    """`kfold`, `crossfit` or `seeds`; None for one ordinary run."""
-    if config.evaluation.protocol == "kfold":
-        return "kfold"
-    if config.rectifier.fit == "crossfit" and config.cohort.split.crossfit_fold is None:
-        return "crossfit"
-    return "seeds" if config.evaluation.num_seeds > 1 else None
-
-
-def plan(config: ExperimentConfig, protocol: str) -> list[Child]:
-    """The runs of a protocol, seed by seed."""
-    folds = [None] if protocol == "seeds" else range(config.cohort.split.num_folds)
-    return [
-        {"name": f"seed{seed}" if fold is None else f"seed{seed}-fold{fold}", "seed": seed, "fold": fold}
-        for seed in range(config.seed, config.seed + config.evaluation.num_seeds)
-        for fold in folds
-    ]
-
-
-def child_config(config: ExperimentConfig, protocol: str, child: Child) -> ExperimentConfig:
-    """The settings of one run: an ordinary one, which can be run alone and anywhere."""
-    held = {"kfold": {"test_fold": child["fold"]}, "crossfit": {"crossfit_fold": child["fold"]}}.get(protocol, {})
-    return replace(
-        config,
-        seed=child["seed"],
-        resume="",
-        cohort=replace(config.cohort, split=replace(config.cohort.split, **held)),
-        evaluation=_of_one_run(config),
-    )
-
-
-def _of_one_run(config: ExperimentConfig) -> EvaluationConfig:
-    return replace(config.evaluation, protocol="split", num_seeds=1, part=None)
 
 
 def _open_parent(config: ExperimentConfig, protocol: str, children: Sequence[Child]) -> Path:
@@ -197,7 +163,7 @@ def _build_cohorts(config: ExperimentConfig, protocol: str, children: Sequence[C
         folder = build.build_datamodule(child_config(config, protocol, child)).build()
         manifest = stage.read_json(folder / stage.MANIFEST)
         fingerprints[child["fold"]] = manifest["fingerprint"]
-        if child["fold"] is None:
+        if child["fold"] is None or protocol == LEAVE_PATTERN_OUT:
             continue
         _check_fold(pl.read_parquet(folder / COHORT, columns=["split", "fold"]), manifest, child["fold"], protocol)
         for task in manifest["tasks"]:
@@ -239,25 +205,34 @@ def _finish(parent: Path, config: ExperimentConfig, protocol: str, children: Seq
 def gather(parent: Path, config: ExperimentConfig, protocol: str, children: Sequence[Child]) -> None:
     """Write predictions.parquet, results.json and figures of all runs together, and show the results."""
     left = [stage.read_json(parent / child["name"] / folders.RESULTS) for child in children]
-    frames = [pl.read_parquet(parent / child["name"] / folders.PREDICTIONS) for child in children]
+    frames = [_tested(parent / child["name"], child) for child in children]
     pooled = pooling.pool(children, frames)
     if protocol == "crossfit":
         pooled = pooling.average_folds(pooled)
     pooling.require_once(pooled)
     pooled.write_parquet(parent / folders.PREDICTIONS)
     scored = _score(pooled, config, protocol, left[0]["tasks"])
+    rectified = pooling.average_rectifiers(left) if "rectifier" in left[0] else {}
     first = pooled.filter(pl.col("seed") == children[0]["seed"])  # each row once, so that counts are of rows
-    evaluation.draw(config, scored, parent / "figures")
+    evaluation.draw(config, scored, parent / "figures", rectified.get("rectifier"))
     content = _content(parent, config, protocol, children, left, first)
-    content |= _groups(pooled, config, left[0])
-    stage.write_json(parent / folders.RESULTS, {**content, **scored})
-    num_parts = len(pooled.select("seed", "fold").unique()) if protocol == "kfold" else pooled["seed"].n_unique()
+    content |= {**_groups(pooled, config, left[0]), **scored, **rectified}
+    stage.write_json(parent / folders.RESULTS, content)
+    num_parts = len(pooled.select("seed", "fold").unique()) if protocol in FOLDED else pooled["seed"].n_unique()
     for name, cells in scored.items():
         say(f"{len(children)} runs ({protocol}), {evaluation.SCORED[name]}")
         show_results(cells, config.privacy.min_count, config.simulated)
         show_parts(cells, config.privacy.min_count, num_parts)
+    if rectified:
+        show_rectifier(content, config.privacy.min_count)
     if "groups" in content:
         show_groups(content["groups"], config.privacy.min_count)
+
+
+def _tested(folder: Path, child: Child) -> pl.DataFrame:
+    """The test rows that a run is asked about: all, or those of the pattern that it has not seen."""
+    predicted = pl.read_parquet(folder / folders.PREDICTIONS)
+    return predicted.filter(pl.col("pattern") == child["pattern"]) if "pattern" in child else predicted
 
 
 def _score(
@@ -277,7 +252,7 @@ def _score(
             len(labels[0]),
             num_replicates=config.evaluation.num_replicates,
             seed=config.seed,
-            fold=pooling.tensor(pooled["fold"]) if protocol == "kfold" else None,
+            fold=pooling.tensor(pooled["fold"]) if protocol in FOLDED else None,
             repeat=pooling.tensor(pooled["seed"]),
         )
         for key, scores in there.items()
@@ -314,7 +289,7 @@ def _content(
         **{key: left[0][key] for key in same},
         "dropped": sorted({line for found in left for line in found["dropped"]}),
         "children": [
-            {**child, "cohort": found["cohort"], "checkpoint": found["checkpoint"]}
+            {**child, **{key: found[key] for key in OF_A_RUN if key in found}}
             for child, found in zip(children, left, strict=True)
         ],
         "split": {"name": "test", "rows": rows.height, "subjects": rows["subject_id"].n_unique()},

@@ -28,7 +28,8 @@ def predictions(
     cohort: pl.DataFrame,
     tasks: Sequence[str],
     num_modalities: int,
-    rectified: Tensor | None = None,
+    seen: Tensor,
+    rectified: Mapping[str, Tensor] | None = None,
 ) -> pl.DataFrame:
     """One row per test row.
 
@@ -37,14 +38,24 @@ def predictions(
         cohort: the rows of cohort.parquet.
         tasks: T task names.
         num_modalities: M.
-        rectified: (N, T) float64, probabilities after the rectifier; None where there is none.
+        seen: int64, ids of the patterns that some train row has.
+        rectified: `probability` (N, T) float64 after the rectifier and, where that was cut at 0 and 1, `ranking`, as it
+            was before; None where there is no rectifier.
 
     Returns:
-        `row_id`, `subject_id`, `split`, `group` where the cohort has any, `pattern` (the label), and per task `label/`,
-        `logit/`, `probability/` and, of a rectifier, `rectified/`, the logit after it.
+        `row_id`, `subject_id`, `split`, `group` where the cohort has any, `pattern` (the label), `unseen_pattern`, and
+        per task `label/`, `logit/`, `probability/`, of a rectifier `rectified/`, the logit after it, and of one on the
+        scale of probabilities `ranking/`.
     """
     labels = [patterns.label(int(code), num_modalities) for code in rows["pattern"]]
-    frame = pl.DataFrame({"row_id": rows["row_id"].numpy(), "pattern": labels}, schema_overrides={"pattern": pl.String})
+    frame = pl.DataFrame(
+        {
+            "row_id": rows["row_id"].numpy(),
+            "pattern": labels,
+            "unseen_pattern": (~torch.isin(rows["pattern"], seen)).numpy(),
+        },
+        schema_overrides={"pattern": pl.String},
+    )
     for column, task in enumerate(tasks):
         probability = rows["probability"][:, column]
         known = pl.Series(rows["label_mask"][:, column].numpy())
@@ -55,8 +66,10 @@ def predictions(
             pl.Series(f"probability/{task}", probability.numpy()),
         )
         if rectified is not None:
-            after = pl.Series(f"rectified/{task}", rectified[:, column].logit().numpy())
-            frame = frame.with_columns(after)
+            after = rectified["probability"][:, column].logit()
+            frame = frame.with_columns(pl.Series(f"rectified/{task}", after.numpy()))
+            if "ranking" in rectified:
+                frame = frame.with_columns(pl.Series(f"ranking/{task}", rectified["ranking"][:, column].numpy()))
     keys = cohort.select(pl.col("row_id").cast(pl.Int64), "subject_id", "split")
     groups = groups_of(cohort)
     keys = keys if groups is None else keys.with_columns(groups[1].alias(GROUP))

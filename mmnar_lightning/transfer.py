@@ -56,8 +56,7 @@ def open_target(config: ExperimentConfig, source: CohortDataModule) -> Target | 
     for split in ("test", "calibration") if _is_refitted(config) else ("test",):
         if not len(datamodule.rows(split)):
             raise ConfigError(f"transfer.target={config.transfer.target}: its {split} split has no row")
-    seen = torch.unique(patterns.encode(source.arrays.present[source.rows("train")]))
-    return Target(settings, datamodule, seen)
+    return Target(settings, datamodule, source.train_patterns)
 
 
 def target_config(config: ExperimentConfig) -> ExperimentConfig:
@@ -174,10 +173,7 @@ def _told(
     fitted: Mapping[str, Any],
     after: rectification.Rectification | None,
 ) -> dict[str, Any]:
-    """Write what the test rows leave, and flag patterns that no train row of the source has."""
+    """Write what the test rows leave; patterns are unseen that no train row of the source has."""
     (folder / FOLDER).mkdir(exist_ok=True)
-    content = evaluation.leave(target.config, target.datamodule, folder / FOLDER, rows, fitted, after)
-    unseen = rows["pattern"][~torch.isin(rows["pattern"], target.seen)]
-    num_modalities = len(target.datamodule.modalities)
-    listed = [patterns.label(int(code), num_modalities) for code in torch.unique(unseen)]
-    return {**content, "run_id": folder.name, "unseen_pattern_rows": len(unseen), "unseen_patterns": listed}
+    content = evaluation.leave(target.config, target.datamodule, folder / FOLDER, rows, fitted, after, target.seen)
+    return {**content, "run_id": folder.name}

@@ -80,7 +80,7 @@ def test_predictions_read_back_are_the_rows_that_were_scored() -> None:
     frame = predictions(range(8), -0.5)
     rows = pooling.as_rows(frame, ["death"], "logit/")
     cohort = frame.select("row_id", "subject_id", "split")
-    again = results.predictions(rows, cohort, ["death"], 2)
+    again = results.predictions(rows, cohort, ["death"], 2, torch.tensor([1, 3])).drop("unseen_pattern")
     assert again.drop("probability/death", "logit/death").equals(
         frame.select(again.columns).drop("probability/death", "logit/death")
     )
@@ -100,3 +100,29 @@ def test_counts_are_of_rows_and_not_of_repeats_of_them() -> None:
     assert scored["patterns"]["01"]["count"] == 0
     assert scored["all"]["auroc"]["num_parts"] == 3
     assert sum(scored["all"]["reliability"]["count"]) == 7
+
+
+def uncut(shift: float) -> pl.DataFrame:
+    """Predictions after a rectifier on the scale of probabilities, whose sums leave [0, 1]."""
+    frame = predictions(range(6), -1.0)
+    ranking = frame["probability/death"] + shift
+    cut = ranking.clip(0, 1)
+    return frame.with_columns(**{"ranking/death": ranking, "rectified/death": (cut / (1 - cut)).log()})
+
+
+def test_rectified_probabilities_are_ordered_as_before_the_cut_and_averaged_as_probabilities() -> None:
+    low = uncut(-0.5)
+    assert (low["rectified/death"] == -math.inf).all(), "the cut has taken all order"
+    rows = pooling.as_rows(low, ["death"], "rectified/")
+    assert rows["probability"].tolist() == [[0.0]] * 6
+    assert rows["ranking"].flatten().tolist() == low["ranking/death"].to_list()
+    assert "ranking" not in pooling.as_rows(low, ["death"], "logit/")
+    mean = pooling.average_folds(pooling.pool(children((0, 0), (0, 1)), [low, uncut(0.5)]))
+    assert mean["ranking/death"].to_list() == pytest.approx(low["probability/death"].to_list())
+    told = pooling.as_rows(mean, ["death"], "rectified/")["probability"].flatten().tolist()
+    assert told == pytest.approx(low["probability/death"].to_list())
+
+
+def test_a_pattern_is_unseen_if_one_of_the_averaged_models_has_not_seen_it() -> None:
+    frames = [predictions(range(4), 0.0).with_columns(unseen_pattern=pl.lit(unseen)) for unseen in (False, True)]
+    assert pooling.average_folds(pooling.pool(children((0, 0), (0, 1)), frames))["unseen_pattern"].all()

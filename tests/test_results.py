@@ -5,6 +5,7 @@ import polars as pl
 import pytest
 import torch
 
+from data_modules import patterns
 from mmnar_lightning import results
 from mmnar_lightning.metrics import functional
 from mmnar_lightning.metrics.intervals import METRICS
@@ -50,11 +51,18 @@ def predicted(rows) -> pl.DataFrame:
             "split": ["test" if number % 2 == 0 else "train" for number in numbers],
         }
     )
-    return results.predictions(rows, cohort, TASKS, 2)
+    return results.predictions(rows, cohort, TASKS, 2, torch.tensor(PATTERNS[:1]))
+
+
+def test_rows_of_a_pattern_that_train_lacks_are_flagged(predicted) -> None:
+    flagged = dict(predicted.select("pattern", "unseen_pattern").unique().rows())
+    known = patterns.label(PATTERNS[0], 2)
+    assert len(flagged) > 1
+    assert flagged == {label: label != known for label in flagged}
 
 
 def test_predictions_have_the_columns_that_architecture_names(predicted):
-    expected = ["row_id", "subject_id", "split", "pattern"]
+    expected = ["row_id", "subject_id", "split", "pattern", "unseen_pattern"]
     for task in TASKS:
         expected += [f"label/{task}", f"logit/{task}", f"probability/{task}"]
     assert predicted.columns == expected
@@ -94,7 +102,7 @@ def test_a_cohort_read_without_any_test_row_gives_empty_predictions():
         "label_mask": torch.zeros(0, 2, dtype=torch.bool),
     }
     cohort = pl.DataFrame({"row_id": [0], "subject_id": ["a"], "split": ["train"]})
-    assert results.predictions(none, cohort, TASKS, 2).shape == (0, 10)
+    assert results.predictions(none, cohort, TASKS, 2, torch.tensor(PATTERNS)).shape == (0, 11)
 
 
 def test_every_task_and_pattern_is_scored_with_its_counts(rows, scored):
@@ -215,5 +223,5 @@ def test_no_group_is_pooled_where_every_size_is_large_enough(rows) -> None:
 def test_predictions_bear_the_group_where_the_cohort_has_any(rows) -> None:
     numbers = range(2 * NUM_ROWS)
     cohort = pl.DataFrame({"row_id": numbers, "subject_id": "s", "split": "test", "hospital_id": [None, *numbers[1:]]})
-    predicted = results.predictions(rows, cohort, TASKS, 2)
+    predicted = results.predictions(rows, cohort, TASKS, 2, torch.tensor(PATTERNS))
     assert predicted["group"].to_list() == [None, *(str(number) for number in numbers[2::2])]

@@ -167,7 +167,7 @@ class Rectifier(nn.Module):
         return self._position(present) < 0
 
     def table(self, labels: Sequence[int]) -> list[dict[str, Any]]:
-        """Of each task: `strength`, and by pattern the offset with its interval, counts, and where it comes from.
+        """Of each task: `scale`, `strength`, and by pattern the offset with its interval, counts, where it comes from.
 
         Args:
             labels: pattern ids, in the order of the table.
@@ -175,6 +175,7 @@ class Rectifier(nn.Module):
         num_tasks = len(self.strength)
         return [
             {
+                "scale": self.scale,
                 "strength": float(self.strength[task]),
                 "patterns": {pattern_ids.label(code, self.num_modalities): self._entry(task, code) for code in labels},
             }

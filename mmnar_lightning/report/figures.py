@@ -116,10 +116,10 @@ def reliability_plot(scores: Mapping[str, Mapping[str, Any]], task: str, title: 
 
 
 def offset_plot(offsets: Mapping[str, Any], title: str | None = None) -> Figure:
-    """What the rectifier adds to the logits of each pattern, with its 95 % interval.
+    """What the rectifier adds to the logits, or probabilities, of each pattern, with its 95 % interval.
 
     Args:
-        offsets: task -> {`strength`, `patterns`: pattern label -> {`tau`, `low`, `high`, `count`}}, masked.
+        offsets: task -> {`scale`, `strength`, `patterns`: pattern label -> {`tau`, `low`, `high`, `count`}}, masked.
         title: what stands above the whole figure.
     """
     figure = new_figure(4.5 * len(offsets), 3.8)
@@ -132,7 +132,7 @@ def offset_plot(offsets: Mapping[str, Any], title: str | None = None) -> Figure:
         axes.set_yticks(range(len(named)), [_with_count(name, entry) for name, entry in named.items()], fontsize=8)
         axes.set_ylim(len(named) - 0.5, -0.5)
         axes.set_title(f"{task} (strength {table['strength']:.2f})", fontsize=10)
-        axes.set_xlabel("offset τ on the logit scale, 95 % interval")
+        axes.set_xlabel(f"offset τ on the {table['scale']} scale, 95 % interval")
     return figure
 
 

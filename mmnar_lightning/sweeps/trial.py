@@ -9,7 +9,7 @@ from pathlib import Path
 from filelock import FileLock
 from lightning.pytorch.utilities import rank_zero_only
 
-from mmnar_lightning import folders, protocols, runs
+from mmnar_lightning import children, folders, runs
 from mmnar_lightning.config import ConfigError, ExperimentConfig
 from mmnar_lightning.console import say
 
@@ -28,7 +28,7 @@ def trial(config: ExperimentConfig) -> Path:
         raise ConfigError(
             "evaluate=true: a trial never reads test rows; give evaluate=false (mmnar best reads them once)"
         )
-    if protocol := protocols.protocol_of(config):
+    if protocol := children.protocol_of(config):
         raise ConfigError(
             f"a trial is one run, but these settings ask for several ({protocol}); sweep over seed instead"
         )

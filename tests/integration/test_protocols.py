@@ -329,3 +329,34 @@ def test_two_processes_train_every_fold_together_and_one_of_them_gathers(custom,
     assert children_of(parent) == ["seed0-fold0", "seed0-fold1"]
     assert predictions_of(parent)["row_id"].is_unique().all()
     assert results_of(parent)["tasks"]["first"]["all"]["auroc"]["num_parts"] == FOLDS
+
+
+LEAVE_OUT = ("evaluation.protocol=leave_pattern_out", "rectifier.fit=calibration", "rectifier.start_epoch=0")
+
+
+def test_a_pattern_that_is_left_out_is_met_at_test_for_the_first_time(custom, workplace: Path) -> None:
+    parent = protocols.train(custom(*LEAVE_OUT))
+    assert children_of(parent) == ["seed0-without-10", "seed0-without-11"], "the most frequent first"
+    results, pooled = results_of(parent), predictions_of(parent)
+    (cohort,) = (pl.read_parquet(path) for path in workplace.glob("data/cohorts/*/cohort.parquet"))
+    assert sorted(pooled["row_id"]) == sorted(cohort.filter(split="test")["row_id"])
+    assert pooled["unseen_pattern"].all()
+    for name, label in zip(children_of(parent), ("10", "11"), strict=True):
+        own = predictions_of(parent / name)
+        assert (own["unseen_pattern"] == (own["pattern"] == label)).all()
+        assert (
+            pooled.filter(pattern=label)["logit/first"].to_list() == own.filter(pattern=label)["logit/first"].to_list()
+        )
+        offsets = results_of(parent / name)["rectifier"]["first"]["patterns"][label]
+        assert (offsets["count"], offsets["inherited"]) == (0, True)
+    for label, cell in results["tasks"]["first"]["patterns"].items():
+        known = pooled.filter(pattern=label).drop_nulls("label/first")
+        assert cell["auroc"]["value"] == pytest.approx(roc_auc_score(known["label/first"], known["logit/first"]))
+    assert (parent / "figures" / "rectifier.png").is_file()
+
+
+def test_a_pattern_that_nobody_has_and_one_that_is_named_where_all_are_taken_are_refused(custom, capsys) -> None:
+    with pytest.raises(ValueError, match=r"loader\.held_pattern=\['vectors'\]: 0 rows outside of test have exactly"):
+        protocols.train(custom("evaluation.protocol=split", "loader.held_pattern=[vectors]"))
+    assert main(["train", LEAVE_OUT[0], "loader.held_pattern=[table]"]) == 1
+    assert "leave_pattern_out holds out every pattern" in capsys.readouterr().out

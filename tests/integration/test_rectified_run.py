@@ -10,10 +10,12 @@ import polars as pl
 import pytest
 import torch
 from lightning import Callback
+from sklearn.metrics import roc_auc_score
 
 from data_modules import patterns
-from mmnar_lightning import build, folders, runs
+from mmnar_lightning import build, folders, protocols, runs
 from mmnar_lightning.config import ExperimentConfig, load
+from mmnar_lightning.metrics.prediction_powered import mean_risk
 from mmnar_lightning.predicting import predict
 from tests.conftest import write_custom_cohort
 
@@ -72,7 +74,9 @@ def test_a_run_leaves_what_the_rectifier_does_before_and_after(settings) -> None
     }
     predictions = pl.read_parquet(folder / "predictions.parquet")
     told = results["diagnostics"]
-    assert told["unseen_pattern_rows"] == 0
+    assert (results["unseen_pattern_rows"], results["unseen_patterns"]) == (0, [])
+    assert not predictions["unseen_pattern"].any()
+    _check_tipping_points(told["decision_tipping_point"], predictions)
     assert list(told["assignment"]) == ["vectors"], "the table is there in every row, so it has no propensity"
     assert told["assignment"]["vectors"]["count"] == predictions.height
     assert told["assignment"]["vectors"]["present"] == predictions.filter(pattern="11").height
@@ -103,6 +107,45 @@ def test_a_run_leaves_what_the_rectifier_does_before_and_after(settings) -> None
         held = weights[f"{part}.fitted_subjects"].nonzero().flatten().tolist()
         assert set(held) == people[half], "offsets were fitted on other subjects"
     _check_that_logits_hold_the_offset_of_the_loss(config, datamodule, weights, predictions)
+    _check_mean_risk(results["mean_risk"], config, datamodule, weights, predictions)
+
+
+def _check_tipping_points(told: dict[str, Any], predictions: pl.DataFrame) -> None:
+    """Shifted by it, the rectified mean risk of a pattern is that of all other rows."""
+    for task in TASKS:
+        assert set(told[task]) == {"11", "10"}
+        for label, shift in told[task].items():
+            own = pl.col("pattern") == label
+            risk = {
+                name: float((1 / (1 + (-rows[f"rectified/{task}"] - moved).exp())).mean())
+                for name, rows, moved in (
+                    ("pattern", predictions.filter(own), shift),
+                    ("rest", predictions.filter(~own), 0),
+                )
+            }
+            assert risk["pattern"] == pytest.approx(risk["rest"], abs=1e-5)
+
+
+def _check_mean_risk(told, config, datamodule, weights, predictions) -> None:
+    """Made again from f on test, without its labels, and from half B, pattern by pattern."""
+    module = build.build_module(config, datamodule)
+    module.load_state_dict(weights)
+    half = predict(module, datamodule.rows_dataloader(datamodule.calibration_half("B")), torch.device("cpu"))
+    codes = patterns.encode(half.present)
+    subject = datamodule.arrays.subject
+    for place, task in enumerate(TASKS):
+        for label in ("11", "10"):
+            tested = predictions.filter(pattern=label)
+            known = half.label_mask[:, place] & (codes == patterns.parse(label))
+            expected = mean_risk(
+                tested[f"probability/{task}"].to_torch(),
+                subject[tested["row_id"].to_torch()],
+                half.logits[known, place].sigmoid(),
+                half.label[known, place],
+                half.subject[known],
+            )
+            assert told[task]["patterns"][label]["value"] == pytest.approx(expected.value, abs=1e-6)
+            assert told[task]["patterns"][label]["low"] == pytest.approx(expected.low, abs=1e-6)
 
 
 def _check_that_logits_hold_the_offset_of_the_loss(config, datamodule, weights, predictions) -> None:
@@ -171,7 +214,7 @@ def test_evaluated_later_it_gives_what_it_gives_at_once(settings) -> None:
 
 def test_without_a_rectifier_nothing_of_it_is_left(settings) -> None:
     folder = runs.train(settings("rectifier.fit=none", "objective.assignment=0", "trainer.max_epochs=1"))
-    assert results_of(folder)["diagnostics"] == {"unseen_pattern_rows": 0}
+    assert set(results_of(folder)["diagnostics"]) == {"decision_tipping_point"}
     assert not {"rectified", "rectifier", "mean_risk"} & set(results_of(folder))
     assert not (folder / "figures" / "rectifier.png").exists()
     assert not any("rectifier" in name or "loss_offset" in name for name in checkpoint_of(folder)["state_dict"])
@@ -182,3 +225,26 @@ def test_epochs_without_labels_are_never_the_best_nor_counted_by_early_stopping(
     folder = runs.train(settings(*words, "rectifier.fit=none"))
     assert checkpoint_of(folder)["epoch"] == 3, "the first epoch with labels"
     assert checkpoint_of(folder, folders.LAST)["epoch"] == 4, "patience began with the first epoch with labels"
+
+
+def test_on_the_scale_of_probabilities_ranks_are_those_before_the_cut_in_a_run_and_in_its_parent(settings) -> None:
+    words = ("rectifier.scale=probability", "rectifier.loss_offset=false", "trainer.max_epochs=2")
+    alone = runs.train(settings("paths.runs=alone", *words))
+    parent = protocols.train(settings("paths.runs=parents", "evaluation.num_seeds=2", *words))
+    predicted = pl.read_parquet(alone / "predictions.parquet")
+    assert results_of(alone)["rectifier"]["first"]["scale"] == "probability"
+    uncut = predicted["ranking/first"]
+    assert ((1 / (1 + (-predicted["rectified/first"]).exp())) - uncut.clip(0, 1)).abs().max() < 1e-9
+    known = predicted.drop_nulls("label/first")
+    expected = roc_auc_score(known["label/first"], known["ranking/first"])
+    assert results_of(alone)["rectified"]["first"]["all"]["auroc"]["value"] == pytest.approx(expected)
+    values = []
+    for name in ("seed0", "seed1"):
+        rows = pl.read_parquet(parent / name / "predictions.parquet").drop_nulls("label/first")
+        values.append(roc_auc_score(rows["label/first"], rows["ranking/first"]))
+    gathered = results_of(parent)
+    assert gathered["rectified"]["first"]["all"]["auroc"]["value"] == pytest.approx(sum(values) / 2)
+    offsets = [child["rectifier"]["first"]["patterns"]["10"]["tau"] for child in gathered["children"]]
+    assert gathered["rectifier"]["first"]["patterns"]["10"]["tau"] == pytest.approx(sum(offsets) / 2)
+    assert gathered["mean_risk"]["first"]["all"]["labelled"] > 0
+    assert (parent / "figures" / "rectifier.png").is_file()
