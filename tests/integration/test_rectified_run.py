@@ -16,6 +16,7 @@ from data_modules import patterns
 from mmnar_lightning import build, folders, protocols, runs
 from mmnar_lightning.config import ExperimentConfig, load
 from mmnar_lightning.metrics.prediction_powered import mean_risk
+from mmnar_lightning.objective import AUXILIARY
 from mmnar_lightning.predicting import predict
 from tests.conftest import write_custom_cohort
 
@@ -248,3 +249,15 @@ def test_on_the_scale_of_probabilities_ranks_are_those_before_the_cut_in_a_run_a
     assert gathered["rectifier"]["first"]["patterns"]["10"]["tau"] == pytest.approx(sum(offsets) / 2)
     assert gathered["mean_risk"]["first"]["all"]["labelled"] > 0
     assert (parent / "figures" / "rectifier.png").is_file()
+
+
+def test_the_loss_of_a_run_fades_epoch_by_epoch(settings) -> None:
+    words = ("objective.pretrain_epochs=1", "objective.anneal_epochs=2", "objective.auxiliary_floor=0.1")
+    folder = runs.train(settings("rectifier.fit=none", "evaluate=false", "trainer.max_epochs=4", *words))
+    logged = pl.read_csv(folder / "metrics.csv", infer_schema_length=None).drop_nulls("train/loss")
+    assert logged["epoch"].to_list() == [0, 1, 2, 3]
+    for row, labelled, fading in zip(logged.rows(named=True), (0, 1, 1, 1), (1, 1, 0.55, 0.1), strict=True):
+        term = {name: row[f"train/loss/{name}"] for name in (*AUXILIARY, *(f"task/{task}" for task in TASKS))}
+        label_free = term["reconstruction"] + 0.3 * term["contrast"] + 0.5 * term["assignment"]
+        supervised = sum(term[f"task/{task}"] for task in TASKS)
+        assert row["train/loss"] == pytest.approx(labelled * supervised + fading * label_free, rel=1e-5)

@@ -29,7 +29,9 @@ def cosine(one: list[float], other: list[float]) -> float:
     return dot / math.sqrt(sum(a * a for a in one)) / math.sqrt(sum(b * b for b in other))
 
 
-def infonce_loop(first: Tensor, second: Tensor, valid: Tensor, subject: Tensor) -> float:
+def infonce_loop(
+    first: Tensor, second: Tensor, valid: Tensor, subject: Tensor, temperature: float = TEMPERATURE
+) -> float:
     sides = [side.double().tolist() for side in (first, second)]
     per_modality = []
     for m in range(valid.shape[1]):
@@ -40,7 +42,7 @@ def infonce_loop(first: Tensor, second: Tensor, valid: Tensor, subject: Tensor) 
         for i in rows:
             for a, b in ((0, 1), (1, 0)):
                 compared = [j for j in rows if j == i or subject[j] != subject[i]]
-                odds = {j: math.exp(cosine(sides[a][i][m], sides[b][j][m]) / TEMPERATURE) for j in compared}
+                odds = {j: math.exp(cosine(sides[a][i][m], sides[b][j][m]) / temperature) for j in compared}
                 losses.append(-math.log(odds[i] / sum(odds.values())))
         per_modality.append(sum(losses) / len(losses))
     return sum(per_modality) / len(per_modality)
