@@ -3,6 +3,7 @@
 import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import polars as pl
@@ -17,31 +18,50 @@ NUM_REPLICATES = 1000
 NAMES = {"full": "full method", "oracle": "oracle"}
 
 
-def tables(out: Path) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """Scores and differences of the model and its rivals, and differences of the ablations from the full method."""
-    told: list[dict[str, object]] = []
-    apart: list[dict[str, object]] = []
-    ablated: list[dict[str, object]] = []
+@dataclass(frozen=True)
+class Tables:
+    """What is written.
+
+    Attributes:
+        told: scores of the model, its rivals and the oracle.
+        apart: differences between them.
+        ablations: scores of the ablations.
+        without: the full method minus each ablation.
+        tipping: shifts of one pattern at which the best rival is as good as the full method.
+    """
+
+    told: pl.DataFrame
+    apart: pl.DataFrame
+    ablations: pl.DataFrame
+    without: pl.DataFrame
+    tipping: pl.DataFrame
+
+
+def tables(out: Path) -> Tables:
+    """Score what is there."""
+    rows: dict[str, list[dict[str, object]]] = {field.name: [] for field in fields(Tables)}
     pairs = [("full", name) for name in plan.RIVALS] + [("oracle", "full")]
     for name in plan.SETTINGS:
         setting = score.gather(out, name, COMPARED)
         if setting is not None:
-            told.extend(score.scores(setting, num_replicates=NUM_REPLICATES, by_pattern=True))
-            apart.extend(score.differences(setting, pairs, num_replicates=NUM_REPLICATES))
+            told = list(score.scores(setting, num_replicates=NUM_REPLICATES, by_pattern=True))
+            rows["told"].extend(told)
+            rows["apart"].extend(score.differences(setting, pairs, num_replicates=NUM_REPLICATES))
+            (best,) = closed(pl.DataFrame(told))["best_rival"]
+            rows["tipping"].extend(score.tipping_points(setting, "full", best))
         setting = score.gather(out, name, ("full", *plan.ABLATIONS))
         if setting is not None:
             without = [("full", ablation) for ablation in plan.ABLATIONS]
-            ablated.extend(score.differences(setting, without, num_replicates=NUM_REPLICATES))
-    return pl.DataFrame(told), pl.DataFrame(apart), pl.DataFrame(ablated)
+            alone = replace(setting, methods=plan.ABLATIONS)
+            rows["ablations"].extend(score.scores(alone, num_replicates=NUM_REPLICATES, by_pattern=True))
+            rows["without"].extend(score.differences(setting, without, num_replicates=NUM_REPLICATES))
+    return Tables(**{name: pl.DataFrame(found) for name, found in rows.items()})
 
 
 def closed(told: pl.DataFrame) -> pl.DataFrame:
     """By setting: mean AUROC over tasks of the full method, the best rival and the oracle, and the gap closed."""
-    mean = (
-        told.filter(pl.col("pattern") == "all", pl.col("metric") == "auroc")
-        .group_by("setting", "method", maintain_order=True)
-        .agg(pl.col("value").mean(), pl.col("releases").first(), pl.col("rows").first())
-        .pivot(on="method", index=["setting", "releases", "rows"], values="value")
+    mean = told.filter(pl.col("task") == score.MEAN, pl.col("pattern") == "all", pl.col("metric") == "auroc").pivot(
+        on="method", index=["setting", "releases", "rows"], values="value"
     )
     rivals = pl.max_horizontal(*plan.RIVALS)
     names = pl.concat_list(plan.RIVALS).list.arg_max().replace_strict(range(len(plan.RIVALS)), plan.RIVALS)
@@ -73,24 +93,69 @@ def figure(apart: pl.DataFrame, path: Path) -> None:
 
 def write(out: Path, docs: Path) -> None:
     """Score what is there and write it down."""
-    told, apart, ablated = tables(out)
+    found = tables(out)
     folder = docs / "results"
     folder.mkdir(parents=True, exist_ok=True)
-    for name in told["setting"].unique(maintain_order=True):
-        told.filter(pl.col("setting") == name).drop("minus").write_csv(
+    scored = pl.concat([found.told, found.ablations] if len(found.ablations) else [found.told])
+    for name in scored["setting"].unique(maintain_order=True):
+        scored.filter(pl.col("setting") == name).drop("minus").write_csv(
             folder / f"{name.replace(' ', '_')}.csv", float_precision=4
         )
-    pl.concat([apart, ablated] if len(ablated) else [apart]).write_csv(folder / "differences.csv", float_precision=4)
-    figure(apart, docs / "figures" / "results.png")
+    pl.concat([found.apart, found.without] if len(found.without) else [found.apart]).write_csv(
+        folder / "differences.csv", float_precision=4
+    )
+    found.tipping.write_csv(folder / "tipping_points.csv", float_precision=4)
+    figure(found.apart, docs / "figures" / "results.png")
     chosen = json.loads((out / CHOSEN).read_text())
-    parts = [_summary(closed(told)), _main(told), _pairs(apart, "The full method and its rivals")]
-    if len(ablated):
-        parts.append(_pairs(ablated, "Ablations: what the full method gains over itself without a part"))
-    parts.append(_tuning(chosen))
+    parts = [_summary(closed(found.told)), _aims(found.apart), _main(found.told)]
+    parts.append(_pairs(found.apart, "The full method and its rivals"))
+    if len(found.ablations):
+        parts.append(_ablations(found.ablations, found.told))
+        parts.append(_pairs(found.without, "Ablations: what the full method gains over itself without a part"))
+    parts += [_tipping(found.tipping), _tuning(chosen)]
     marker = "<!-- written by make results; what stands above is not -->"
     page = docs / "results.md"
     above = page.read_text(encoding="utf-8").split(marker)[0] if page.is_file() else "# Results\n\n"
     page.write_text(above + marker + "\n\n" + "\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+def _aims(apart: pl.DataFrame) -> str:
+    """The mean over tasks, in which the aims are stated."""
+    rows = []
+    mean = apart.filter(pl.col("task") == score.MEAN, pl.col("metric") == "auroc", pl.col("method") == "full")
+    for (setting,), cells in mean.group_by("setting", maintain_order=True):
+        by_rival = {row["minus"]: row for row in cells.iter_rows(named=True)}
+        rows.append([str(setting), *(_interval(by_rival[rival], "+.4f") for rival in plan.RIVALS)])
+    header = ["setting", *(f"full minus {rival}" for rival in plan.RIVALS)]
+    return "Differences of that mean, with 95 % intervals:\n\n" + _table(header, rows)
+
+
+def _ablations(ablations: pl.DataFrame, told: pl.DataFrame) -> str:
+    """Mean over tasks of every metric, by setting; tasks and patterns are in the CSV files."""
+    rows = []
+    both = pl.concat([told.filter(pl.col("method") == "full"), ablations])
+    mean = both.filter(pl.col("task") == score.MEAN, pl.col("pattern") == "all")
+    for (setting, metric), cells in mean.group_by("setting", "metric", maintain_order=True):
+        by_method = {row["method"]: row for row in cells.iter_rows(named=True)}
+        shown = [_interval(by_method[name]) for name in ("full", *plan.ABLATIONS)]
+        rows.append([str(setting), str(metric).replace("_", " "), *shown])
+    header = ["setting", "metric, mean over tasks", "full method", *plan.ABLATIONS]
+    return f"## Ablations\n\n{_table(header, rows)}"
+
+
+def _tipping(found: pl.DataFrame) -> str:
+    """The least shift of any pattern for each setting and task."""
+    rows = []
+    for (setting, task), cells in found.group_by("setting", "task", maintain_order=True):
+        flipped = cells.drop_nulls("shift").sort(pl.col("shift").abs())
+        least = flipped.row(0, named=True) if len(flipped) else None
+        told = f"{least['shift']:+.2f} on {least['pattern']} ({least['rows']} rows)" if least else "none up to 5"
+        rows.append([str(setting), str(task), cells["other"][0], told])
+    text = (
+        "The smallest shift of the full method's logits on one missingness pattern at which its AUROC, over the "
+        "rows of all releases, is that of the best rival; every pattern is in `docs/results/tipping_points.csv`."
+    )
+    return f"## Tipping points\n\n{text}\n\n{_table(['setting', 'task', 'best rival', 'shift'], rows)}"
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -11,9 +11,12 @@ from torch import Tensor
 from benchmarks.results import plan
 from data_modules.simulate.config import SimulateConfig
 from data_modules.simulate.release import read_truth, release_folder
+from mmnar_lightning.metrics.diagnostics import order_tipping_point
 from mmnar_lightning.metrics.intervals import METRICS, Interval, bootstrap_intervals, paired_difference
 
 KEYS = ["release", "row_id"]
+MEAN = "mean"
+"""Of a metric over the tasks."""
 BLOCK = 1_000_000
 """Subject numbers of a release begin at a multiple of it."""
 
@@ -95,49 +98,98 @@ def _with_oracle(rows: pl.DataFrame, out: Path, setting: str, seed: int) -> pl.D
 
 
 def scores(setting: Setting, *, num_replicates: int, by_pattern: bool) -> Iterator[dict[str, object]]:
-    """One row a task, pattern, method and metric: counts, value and 95 % interval, averaged over releases."""
-    for task in setting.tasks:
-        for pattern, rows in _cells(setting, task, by_pattern):
-            label, subject, release = _columns(rows, f"label/{task}", "subject", "release")
-            for method in setting.methods:
-                (probability,) = _columns(rows, f"{method}/{task}")
-                found = bootstrap_intervals(probability, label, subject, fold=release, num_replicates=num_replicates)
-                yield from _told(setting, task, pattern, method, "", rows, found, label)
+    """One row a task, pattern, method and metric: counts, value and 95 % interval, averaged over releases.
+
+    The last task is `mean`: of the metric over the tasks, on the rows whose labels are all known.
+    """
+    for cell in _cells(setting, by_pattern):
+        for method in setting.methods:
+            (probability,) = cell.columns(method)
+            found = bootstrap_intervals(probability, **cell.drawn, num_replicates=num_replicates)
+            yield from _told(setting, cell, method, "", found)
 
 
 def differences(
     setting: Setting, pairs: Sequence[tuple[str, str]], *, num_replicates: int
 ) -> Iterator[dict[str, object]]:
-    """One row a task, pair and metric: the first method minus the second, on the same rows and draws."""
+    """One row a task, `mean` included, pair, metric: the first method minus the second, on the same rows and draws."""
+    for cell in _cells(setting, by_pattern=False):
+        for first, second in pairs:
+            found = paired_difference(*cell.columns(first, second), **cell.drawn, num_replicates=num_replicates)
+            yield from _told(setting, cell, first, second, found)
+
+
+def tipping_points(setting: Setting, first: str, second: str) -> Iterator[dict[str, object]]:
+    """One row a task and pattern: the shift of the first method's logits on it at which its AUROC is the second's.
+
+    Over the rows of all releases together.
+    """
     for task in setting.tasks:
-        for pattern, rows in _cells(setting, task, by_pattern=False):
-            label, subject, release = _columns(rows, f"label/{task}", "subject", "release")
-            for first, second in pairs:
-                both = _columns(rows, f"{first}/{task}", f"{second}/{task}")
-                found = paired_difference(*both, label, subject, fold=release, num_replicates=num_replicates)
-                yield from _told(setting, task, pattern, first, second, rows, found, label)
+        rows = setting.rows.filter(pl.col(f"label/{task}").is_not_null())
+        columns = [_column(rows[f"{name}/{task}"]) for name in (first, second)]
+        logits, label = [column.logit() for column in columns], _column(rows[f"label/{task}"])
+        for pattern in rows["pattern"].value_counts(sort=True)["pattern"]:
+            shifted = torch.from_numpy((rows["pattern"] == pattern).to_numpy(writable=True))
+            shift = order_tipping_point(*logits, label, shifted)
+            yield {
+                "setting": setting.name, "task": task, "pattern": pattern, "method": first, "other": second,
+                "rows": int(shifted.sum()), "shift": shift,
+            }  # fmt: skip
 
 
-def _cells(setting: Setting, task: str, by_pattern: bool) -> Iterator[tuple[str, pl.DataFrame]]:
-    known = setting.rows.filter(pl.col(f"label/{task}").is_not_null())
-    yield "all", known
-    if by_pattern:
-        for (pattern,), rows in sorted(known.group_by("pattern"), key=lambda entry: -entry[1].height):
-            yield str(pattern), rows
+@dataclass(frozen=True)
+class _Cell:
+    """Rows that are scored together; of `mean`, once for every task.
+
+    Attributes:
+        task: name, or `mean`.
+        pattern: label, or `all`.
+        rows: whose labels of these tasks are known.
+        tasks: what is scored.
+    """
+
+    task: str
+    pattern: str
+    rows: pl.DataFrame
+    tasks: Sequence[str]
+
+    def columns(self, *methods: str) -> list[Tensor]:
+        """Probabilities of some methods, task after task."""
+        return [torch.cat([_column(self.rows[f"{method}/{task}"]) for task in self.tasks]) for method in methods]
+
+    @property
+    def drawn(self) -> dict[str, Tensor]:
+        """What the replicates are drawn by: the same subjects of a release in every task."""
+        size, times = self.rows.height, len(self.tasks)
+        return {
+            "label": torch.cat([_column(self.rows[f"label/{task}"]) for task in self.tasks]),
+            "subject": _column(self.rows["subject"]).repeat(times),
+            "fold": _column(self.rows["release"]).repeat(times),
+            "repeat": torch.arange(times).repeat_interleave(size),
+        }
 
 
-def _columns(rows: pl.DataFrame, *names: str) -> list[Tensor]:
-    return [torch.from_numpy(rows[name].cast(pl.Float64).to_numpy(writable=True)) for name in names]
+def _cells(setting: Setting, by_pattern: bool) -> Iterator[_Cell]:
+    for task, tasks in (*((name, [name]) for name in setting.tasks), (MEAN, setting.tasks)):
+        known = setting.rows.filter(pl.all_horizontal(pl.col(f"label/{name}").is_not_null() for name in tasks))
+        yield _Cell(task, "all", known, tasks)
+        if by_pattern:
+            for (pattern,), rows in sorted(known.group_by("pattern"), key=lambda entry: -entry[1].height):
+                yield _Cell(task, str(pattern), rows, tasks)
+
+
+def _column(values: pl.Series) -> Tensor:
+    return torch.from_numpy(values.cast(pl.Float64).to_numpy(writable=True))
 
 
 def _told(
-    setting: Setting, task: str, pattern: str, first: str, second: str, rows: pl.DataFrame,
-    found: dict[str, Interval], label: Tensor,
-) -> Iterator[dict[str, object]]:  # fmt: skip
+    setting: Setting, cell: _Cell, first: str, second: str, found: dict[str, Interval]
+) -> Iterator[dict[str, object]]:
+    positives = sum(int(cell.rows[f"label/{task}"].sum()) for task in cell.tasks)
     for metric in METRICS:
         interval = found[metric]
         yield {
-            "setting": setting.name, "task": task, "pattern": pattern, "method": first, "minus": second,
-            "metric": metric, "releases": rows["release"].n_unique(), "rows": rows.height,
-            "positives": int(label.sum()), "value": interval.value, "low": interval.low, "high": interval.high,
+            "setting": setting.name, "task": cell.task, "pattern": cell.pattern, "method": first, "minus": second,
+            "metric": metric, "releases": cell.rows["release"].n_unique(), "rows": cell.rows.height,
+            "positives": positives, "value": interval.value, "low": interval.low, "high": interval.high,
         }  # fmt: skip
