@@ -1,16 +1,18 @@
 """What the documents say is compared with what the program does."""
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 from omegaconf import DictConfig
 
+from benchmarks.results import plan
 from mmnar_lightning.cli import COMMANDS
 from mmnar_lightning.config import _keys, _schema, load
 
 ROOT = Path(__file__).resolve().parents[1]
-LAYERS = {"base", "simulated"}
+LAYERS = {"base", "simulated", "tuned"}
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "experiments").glob("*.yaml") if path.stem not in LAYERS)
 
 
@@ -39,6 +41,17 @@ def test_every_shipped_experiment_loads_under_its_name_and_is_explained(name: st
 @pytest.mark.parametrize("name", sorted(LAYERS))
 def test_every_shipped_layer_is_explained(name: str) -> None:
     assert f"`{name}.yaml`" in (ROOT / "experiments" / "README.md").read_text()
+
+
+def test_the_tuned_layer_is_what_the_results_were_made_with() -> None:
+    chosen = json.loads((ROOT / "docs" / "results" / "chosen.json").read_text())["chosen"]["full"]
+    made = load([*plan.words("full", "rho 1", 1, tuple(chosen), "."), "paths.mimic_root=''"])
+    tuned = load(["experiment=mimic,tuned", "paths.mimic_root=''"])
+    for part in ("model", "objective", "rectifier", "optim"):
+        assert getattr(made, part) == getattr(tuned, part)
+    assert (made.trainer.max_epochs, made.trainer.patience) == (tuned.trainer.max_epochs, tuned.trainer.patience)
+    without = load(["experiment=mimic,tuned,ablations/no_additive", "paths.mimic_root=''"])
+    assert (without.model.additive.inverse_penalty, without.model.encoder.components) == (0, 8)
 
 
 def test_make_help_prints_every_target_with_a_sentence() -> None:

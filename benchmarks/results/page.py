@@ -107,6 +107,7 @@ def write(out: Path, docs: Path) -> None:
     found.tipping.write_csv(folder / "tipping_points.csv", float_precision=4)
     figure(found.apart, docs / "figures" / "results.png")
     chosen = json.loads((out / CHOSEN).read_text())
+    (folder / CHOSEN).write_text(json.dumps(chosen, indent=1) + "\n")
     parts = [_summary(closed(found.told)), _aims(found.apart), _main(found.told)]
     parts.append(_pairs(found.apart, "The full method and its rivals"))
     if len(found.ablations):
