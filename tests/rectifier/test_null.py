@@ -1,10 +1,12 @@
 """Labels that depend on nothing: no rectifier may find anything on rows outside of its fit."""
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 
 from data_modules import patterns
+from mmnar_lightning import pooling
 from mmnar_lightning.metrics.functional import auroc
 from mmnar_lightning.rectifier.config import RectifierConfig
 from mmnar_lightning.rectifier.estimate import Minimum, Rows, estimate
@@ -22,32 +24,55 @@ def noise(seed: int, count: int = FITTED + SCORED):
     return logits, label, torch.randint(2**MODALITIES, (count,), generator=generator)
 
 
-def rectified(logits, label, code, fit, scored) -> torch.Tensor:
-    rectifier = Rectifier(1, MODALITIES, range(2**MODALITIES), len(label), SETTINGS)
-    present, subject = patterns.decode(code, MODALITIES), torch.arange(len(label))
-    known = torch.ones_like(label, dtype=torch.bool)
-    columns = {"logits": logits, "label": label, "label_mask": known, "present": present, "subject": subject}
-    rectifier.fit(**{name: column[fit] for name, column in columns.items()}, cohort="one")
-    return rectifier.rectify(logits[scored], present[scored], subject[scored], "one").ranking
+class Fit:
+    """Rectifiers of one draw of noise."""
+
+    def __init__(self, label: torch.Tensor, code: torch.Tensor) -> None:
+        self.columns = {
+            "label": label,
+            "label_mask": torch.ones_like(label, dtype=torch.bool),
+            "present": patterns.decode(code, MODALITIES),
+            "subject": torch.arange(len(label)),
+        }
+
+    def of(self, method: str, logits: torch.Tensor, rows: torch.Tensor) -> Rectifier:
+        """`fit` or `fit_centred` on some rows."""
+        rectifier = Rectifier(1, MODALITIES, range(2**MODALITIES), len(logits), SETTINGS)
+        columns = {name: column[rows] for name, column in self.columns.items()}
+        getattr(rectifier, method)(logits=logits[rows], **columns, cohort="one")
+        return rectifier
+
+    def apply(self, rectifier: Rectifier, logits: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """Logits of some rows, shifted."""
+        columns = (self.columns[name][rows] for name in ("present", "subject"))
+        return rectifier.rectify(logits[rows], *columns, "one").ranking
 
 
 def on_one_split(seed: int) -> float:
     logits, label, code = noise(seed)
     fit, scored = torch.arange(FITTED), torch.arange(FITTED, FITTED + SCORED)
-    found = rectified(logits, label, code, fit, scored)
+    made = Fit(label, code)
+    found = made.apply(made.of("fit", logits, fit), logits, scored)
     return auroc(found.sigmoid()[:, 0], label[scored, 0])
 
 
 def cross_fitted(seed: int) -> float:
-    """The mean of the logits of K models, each with the offsets of the fold that it held out."""
+    """K models, each with τ⁰ of one fold and the rectifier of another; their logits averaged as a parent does."""
     logits, label, code = noise(seed)
-    scored = torch.arange(FITTED, FITTED + SCORED)
-    found = [
-        rectified(logits + torch.randn(logits.shape, generator=torch.Generator().manual_seed(fold)), label, code,
-                  torch.arange(fold, FITTED, FOLDS), scored)
-        for fold in range(FOLDS)
-    ]  # fmt: skip
-    return auroc(torch.stack(found).mean(0).sigmoid()[:, 0], label[scored, 0])
+    scored, made, frames = torch.arange(FITTED, FITTED + SCORED), Fit(label, code), []
+    for fold in range(FOLDS):
+        own = logits + torch.randn(logits.shape, generator=torch.Generator().manual_seed(fold))
+        half_b, half_a = (torch.arange(place % FOLDS, FITTED, FOLDS) for place in (fold, fold + 1))
+        shifted = own.double().clone()
+        offset = made.of("fit_centred", own, half_a)
+        for rows in (half_b, scored):
+            shifted[rows] = made.apply(offset, own, rows)
+        found = made.apply(made.of("fit", shifted, half_b), shifted, scored)
+        columns = {"logit/x": shifted[scored, 0].numpy(), "rectified/x": found[:, 0].numpy()}
+        frames.append(pl.DataFrame({"row_id": scored.numpy(), **columns}))
+    children = [{"seed": 0, "fold": fold} for fold in range(FOLDS)]
+    mean = pooling.average_folds(pooling.pool(children, frames))["rectified/x"]
+    return auroc(torch.from_numpy(mean.to_numpy(writable=True)).sigmoid(), label[scored, 0])
 
 
 def on_the_scored_rows(seed: int) -> float:
