@@ -81,13 +81,17 @@ def _probability(predicted: pl.DataFrame, task: str) -> pl.Expr:
     return 1 / (1 + (-pl.col(logit)).exp())
 
 
-def _with_oracle(rows: pl.DataFrame, out: Path, setting: str, seed: int) -> pl.DataFrame:
+def truth_of(out: Path, setting: str, seed: int) -> pl.DataFrame:
+    """The truth of a release, `subject_id` as text."""
     knobs = SimulateConfig(
         **plan.SETTINGS[setting], seed=seed, subjects=plan.SUBJECTS, films=False, sources=["mimic_iv"]
     )
-    truth = read_truth(release_folder(knobs, out / "data"), "mimic_iv").with_columns(
-        pl.col("subject_id").cast(pl.String)
-    )
+    truth = read_truth(release_folder(knobs, out / "data"), "mimic_iv")
+    return truth.with_columns(pl.col("subject_id").cast(pl.String))
+
+
+def _with_oracle(rows: pl.DataFrame, out: Path, setting: str, seed: int) -> pl.DataFrame:
+    truth = truth_of(out, setting, seed)
     tasks = [name.removeprefix("label/") for name in rows.columns if name.startswith("label/")]
     best = truth.select("subject_id", *(pl.col(f"oracle_all/{task}").alias(f"oracle/{task}") for task in tasks))
     joined = rows.join(best, on="subject_id", how="left", validate="m:1")
