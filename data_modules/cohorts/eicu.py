@@ -216,10 +216,13 @@ def _with_outcomes(stays: pl.DataFrame, config: EICUCohortConfig) -> pl.DataFram
         again = pl.col("next_start") - pl.col("start") <= MUSE_MINUTES
     else:
         again = (pl.col("gap") > 0) & pl.col("next_unitstaytype").ne_missing(STEP_DOWN)
+    alone = pl.len().over("admission_id") == 1
+    # A stay without a start may be the one that follows any other of its hospital stay.
+    ordered = alone | pl.col("start").is_not_null().all().over("admission_id")
     outcomes = {
         "in_hospital_mortality": pl.col("died_in_hospital"),
         "unit_mortality": pl.col("died_in_unit"),
-        "icu_readmission": pl.when(pl.col("has_next")).then(again).otherwise(pl.lit(value=False)),
+        "icu_readmission": pl.when(ordered & pl.col("has_next")).then(again).when(ordered).then(pl.lit(value=False)),
     }
     return (
         stays.sort("admission_id", *WITHIN_ADMISSION, nulls_last=True)

@@ -101,6 +101,20 @@ def test_a_readmission_is_unknown_where_the_offsets_are_empty(tmp_path):
     assert rows[1]["label/icu_readmission"] is None
 
 
+@pytest.mark.parametrize("rule", ["gap", "muse"])
+@pytest.mark.parametrize("kind", ["readmit", "stepdown/other"])
+def test_a_stay_that_nothing_orders_leaves_its_whole_hospital_stay_unknown(tmp_path, rule, kind):
+    """It may be the earliest, or lie between the two others."""
+    stays = [
+        stay(1, admission=9, begins=0), stay(2, admission=9, begins=9999, unitvisitnumber=2),
+        stay(3, admission=9, unitvisitnumber=3, unitstaytype=kind, hospitaladmitoffset=""),
+        stay(4, admission=8, hospitaladmitoffset=""), stay(5, admission=7),
+    ]  # fmt: skip
+    rows = cohort_rows(write_release(tmp_path, stays), readmission=rule, **LEAVING)
+    labels = [rows[number]["label/icu_readmission"] for number in range(1, 6)]
+    assert labels == [None, None, None, False, False]
+
+
 @pytest.mark.parametrize(("apart", "again"), [(15 * DAY, True), (15 * DAY + 1, False)])
 def test_muse_s_rule_counts_from_admission_to_admission(tmp_path, apart, again):
     stays = [stay(1, admission=9, begins=50), stay(2, admission=9, begins=50 + apart, unitvisitnumber=2)]
