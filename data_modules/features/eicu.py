@@ -44,7 +44,7 @@ READ: Mapping[str, tuple[str, ...]] = {
     "lab": (STAY, "labresultoffset", "labresultrevisedoffset", "labname", "labresult", "labmeasurenameinterface"),
     "vitalPeriodic": (STAY, "observationoffset", *(concept.label for concept in PERIODIC)),
     "vitalAperiodic": (STAY, "observationoffset", *(concept.label for concept in APERIODIC)),
-    "medication": (STAY, "drugstartoffset", "drugorderoffset", "drugordercancelled", "drugname", "drughiclseqno"),
+    "medication": (STAY, "drugstartoffset", "drugorderoffset", "drugname", "drughiclseqno"),
     "infusionDrug": (STAY, "infusionoffset", "drugname"),
     "treatment": (STAY, "treatmentoffset", "treatmentstring"),
     "diagnosis": (STAY, "diagnosisoffset", "diagnosisstring"),
@@ -275,9 +275,9 @@ def _branches(events: pl.LazyFrame, path: str, separator: str, depths: Sequence[
 
 def _medications(sources: Sources) -> Block:
     orders = _known(sources, "medication", "drugstartoffset", "drugorderoffset")
-    standing = orders.filter(pl.col("drugordercancelled").ne_missing("Yes"))
+    # Cancelled orders count: when they were cancelled is not told, and may be after the landmark.
     substance = "hicl/" + pl.col("drughiclseqno").cast(pl.String)
-    return codes.block(sources, standing.select("row_id", word=pl.coalesce(substance, _clean("drugname"))), "drug")
+    return codes.block(sources, orders.select("row_id", word=pl.coalesce(substance, _clean("drugname"))), "drug")
 
 
 def _infusions(sources: Sources) -> Block:

@@ -25,20 +25,24 @@ CATEGORIES: dict[str, tuple[str, ...]] = {
     "region": ("Midwest", "Northeast", "South", "West"),
 }  # fmt: skip
 """Column -> its values, compared without regard to case."""
+UNKNOWN = "unknown"
 
 RANGES = {"admissionheight": ("height_cm", 100.0, 250.0), "admissionweight": ("weight_kg", 20.0, 400.0)}
 """Column -> name and plausible range; outside it the value is an error of the record."""
 
 
 def indicators() -> list[pl.Expr]:
-    """1 where a category stands, 0 where another one does, null where the cell is empty."""
+    """1 where a category stands, 0 where another one does, null where the cell is empty or says `Unknown`."""
     return [
-        (pl.col(column).str.strip_chars().str.to_lowercase() == value.lower())
-        .cast(pl.Float64)
-        .alias(f"{column}/{value}")
+        (_told(column) == value.lower()).cast(pl.Float64).alias(f"{column}/{value}")
         for column, values in CATEGORIES.items()
         for value in values
     ]
+
+
+def _told(column: str) -> pl.Expr:
+    text = pl.col(column).str.strip_chars().str.to_lowercase()
+    return pl.when(text != UNKNOWN).then(text)
 
 
 def demographics(rows: pl.DataFrame, patients: pl.DataFrame, hospitals: pl.DataFrame) -> pl.DataFrame:

@@ -100,11 +100,13 @@ ORDERS = ("drugorderoffset", "drugstartoffset")
         (DAY, DAY, "No", True),
         (DAY + 1, 10, "No", False),
         (10, DAY + 1, "No", False),
-        (10, 10, "Yes", False),
+        (10, 10, "Yes", True),
         (-500, -300, "No", True),
     ],
 )
-def test_an_order_counts_if_it_was_written_and_begun_and_not_cancelled(tmp_path, ordered, started, cancelled, known):
+def test_an_order_counts_if_it_was_written_and_begun_even_if_it_is_cancelled_some_day(
+    tmp_path, ordered, started, cancelled, known
+):
     order = {
         "patientunitstayid": 1,
         "drugorderoffset": ordered,
@@ -165,6 +167,9 @@ def test_events_of_another_stay_of_the_same_subject_are_not_this_stay_s(tmp_path
         ({"hospitaladmitoffset": "8696"}, "hours_in_hospital_before", math.nan),
         ({"gender": ""}, "gender/Male", math.nan),
         ({"gender": "Male"}, "gender/Male", 1),
+        ({"gender": "Unknown"}, "gender/Male", math.nan),
+        ({"gender": "UNKNOWN "}, "gender/Female", math.nan),
+        ({"gender": "Other"}, "gender/Female", 0),
         ({"age": "> 89"}, "age", 90),
     ],
 )

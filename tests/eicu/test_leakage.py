@@ -16,7 +16,7 @@ from data_modules.sources.reader import Release
 from tests.eicu.synthetic import features_of, sources_of, stay, table_of, write_release
 
 LEAKS = re.compile(
-    r"discharge|^actual|^unabridged|^predicted|predictediculos|predictedhospitallos|diedinhospital|apacheadmissiondx"
+    r"discharge|^actual|^unabridged|^predicted|predictediculos|predictedhospitallos|diedinhospital|apacheadmissiondx|cancelled"
 )
 LEAKING_TABLES = {name for name in EICU.tables if name.startswith("carePlan")} | {"apachePatientResult"}
 TABLES = [name for name, entry in EICU_MODALITIES.items() if entry.block is not None]
@@ -33,6 +33,7 @@ def test_the_scan_knows_a_leak_when_it_sees_one():
         "dischargelocation",
     ]
     assert leaking("diagnosis", ["activeupondischarge", "diagnosisstring"]) == ["activeupondischarge"]
+    assert leaking("medication", ["drugordercancelled", "drugname"]) == ["drugordercancelled"]
     assert leaking("patient", ["unitdischargestatus", "dischargeweight", "age"]) == [
         "unitdischargestatus",
         "dischargeweight",
