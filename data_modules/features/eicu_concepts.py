@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from data_modules.features.concepts import Concept
+from data_modules.features.concepts import UNIT_FACTORS, Concept
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +28,8 @@ class NamedConcept(Concept):
     above: tuple[float, float, float] | None = None
 
 
-def _lab(label: str, name: str, unit: str, low: float, high: float, **units: float) -> NamedConcept:
-    factors = {unit_name.replace("_per_", "/").lower(): factor for unit_name, factor in units.items()}
+def _lab(label: str, name: str, unit: str, low: float, high: float) -> NamedConcept:
+    factors = UNIT_FACTORS.get(name, {})
     return NamedConcept(name=name, label=label, unit=unit, low=low, high=high, unit_factors=factors)
 
 
@@ -38,12 +38,12 @@ LABS: tuple[NamedConcept, ...] = (
     _lab("anion gap", "anion_gap", "mEq/L", -10, 100),
     _lab("bicarbonate", "bicarbonate", "mEq/L", 0, 100),
     _lab("BUN", "bun", "mg/dL", 1, 280),
-    _lab("calcium", "calcium", "mg/dL", 1, 30, mmol_per_L=4.008),
+    _lab("calcium", "calcium", "mg/dL", 1, 30),
     _lab("chloride", "chloride", "mEq/L", 50, 200),
     _lab("creatinine", "creatinine", "mg/dL", 0.1, 28.28),
     _lab("glucose", "glucose", "mg/dL", 25, 1500),
     _lab("bedside glucose", "glucose_bedside", "mg/dL", 25, 1500),
-    _lab("magnesium", "magnesium", "mg/dL", 0.1, 20, meq_per_L=1.215, mmol_per_L=2.431),
+    _lab("magnesium", "magnesium", "mg/dL", 0.1, 20),
     _lab("phosphate", "phosphate", "mg/dL", 0.1, 40),
     _lab("potassium", "potassium", "mEq/L", 0.05, 12),
     _lab("sodium", "sodium", "mEq/L", 90, 215),
@@ -88,7 +88,7 @@ LABS: tuple[NamedConcept, ...] = (
     _lab("troponin - T", "troponin_t", "ng/mL", 0, 200),
     _lab("troponin - I", "troponin_i", "ng/mL", 0, 1000),
     _lab("BNP", "bnp", "pg/mL", 1, 200000),
-    _lab("CRP", "crp", "mg/L", 0, 1000, mg_per_dL=10),
+    _lab("CRP", "crp", "mg/L", 0, 1000),
     NamedConcept(
         name="ionized_calcium", label="ionized calcium", unit="mmol/L", low=0.2, high=2.5, above=(2.5, 1 / 4.008, 0.0)
     ),
@@ -165,6 +165,7 @@ def convert(events: pl.LazyFrame, concepts: Sequence[NamedConcept]) -> pl.LazyFr
 
     Returns:
         The events with `concept` (UInt16 position) in place of `label` and `unit`, `value` converted, nulls dropped.
+        A unit that no conversion is known for is taken as the concept's own: hospitals spell units in many ways.
 
     >>> raw = pl.LazyFrame({"label": ["temperature", "x"], "value": [98.6, 5.0], "unit": ["", ""]})
     >>> convert(raw, PERIODIC).select(pl.col("value").round(3)).collect().to_series().to_list()

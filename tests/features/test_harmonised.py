@@ -36,7 +36,7 @@ def test_both_databases_offer_the_same_harmonised_modalities() -> None:
 )
 def test_names_order_units_and_ranges_are_the_same(ours, theirs) -> None:
     def told(listed):
-        return [(concept.name, concept.unit, concept.low, concept.high) for concept in listed]
+        return [(one.name, one.unit, one.low, one.high, dict(one.unit_factors)) for one in listed]
 
     assert told(ours) == told(theirs)
     assert all(concept.low < concept.high for concept in ours)
