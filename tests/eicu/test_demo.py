@@ -43,6 +43,30 @@ def test_eicu_runs_from_raw_files_to_results(workplace, eicu_demo_roots, monkeyp
     assert "in_hospital_mortality by hospital" in printed
 
 
+def test_presence_alone_is_scored_by_hospital_under_k_folds(workplace, eicu_demo, monkeypatch):
+    monkeypatch.setenv("EICU_ROOT", str(eicu_demo))
+    words = ["evaluation.protocol=kfold", "cohort.split.num_folds=3", "cohort.tasks=[in_hospital_mortality]"]
+    few = "cohort.modalities=[demographics,apache,medications,infusions,treatments]"
+    assert main(["train", "experiment=eicu,rivals/mask_only", few, "embed.text.encoder=none", *words, *QUICK]) == 0
+    (file,) = workplace.glob("runs/eicu-mask_only/*/results.json")
+    predicted = pl.read_parquet(file.with_name("predictions.parquet")).drop_nulls("label/in_hospital_mortality")
+    risk = pl.col("probability/in_hospital_mortality")
+    assert predicted.group_by("fold", "pattern").agg(risk.max() - risk.min())[risk.meta.output_name()].max() < 1e-6
+    groups = json.loads(file.read_text())["groups"]["tasks"]["in_hospital_mortality"]
+    assert sum(cell["count"] for cell in groups["groups"].values()) + groups["pooled"]["count"] == 1602
+    assert (len(groups["groups"]), groups["within"]["groups"]) == (63, 89)
+    scored = {name: cell for name, cell in groups["groups"].items() if cell["auroc"]["value"] is not None}
+    assert len(scored) == 33
+    for name, cell in scored.items():
+        rows = predicted.filter(group=name)
+        pairs = rows.filter("label/in_hospital_mortality").join(
+            rows.filter(~pl.col("label/in_hospital_mortality")), how="cross", suffix="/alive"
+        )
+        other = pl.col("probability/in_hospital_mortality/alive")
+        won = pairs.select((risk > other).mean() + (risk == other).mean() / 2).item()
+        assert (cell["count"], cell["auroc"]["value"]) == (rows.height, pytest.approx(won, abs=1e-6))
+
+
 def test_the_cohort_command_leaves_exactly_one_cohort(workplace, eicu_demo_roots, monkeypatch):
     monkeypatch.setenv("EICU_ROOT", eicu_demo_roots)
     assert main(["cohort", "dataset=eicu", *COUNTS.split()]) == 0
