@@ -113,6 +113,13 @@ LABS: tuple[Concept, ...] = (
     _lab("crp", "mg/L", 0, 1000, 50889),
 )
 
+MORE_LABS: tuple[Concept, ...] = (
+    _lab("oxygen_saturation", "%", 10, 100, 50817),
+    _lab("methemoglobin", "%", 0, 100, 50814),
+    _lab("troponin_i", "ng/mL", 0, 1000, 51002),
+)
+"""Labs of eICU that few subjects of MIMIC-IV have: harmonised modalities read them, `labs` does not."""
+
 _FAHRENHEIT = (1 / 1.8, -32 / 1.8)
 
 VITALS: tuple[Concept, ...] = (

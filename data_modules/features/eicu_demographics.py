@@ -2,6 +2,8 @@
 
 import polars as pl
 
+from data_modules.features.eicu_concepts import NamedConcept
+
 PATIENT_COLUMNS = (
     "patientunitstayid", "hospitalid", "gender", "age", "ethnicity", "admissionheight", "admissionweight",
     "hospitaladmitoffset", "hospitaladmitsource", "unittype", "unitadmitsource", "unitvisitnumber", "unitstaytype",
@@ -27,8 +29,11 @@ CATEGORIES: dict[str, tuple[str, ...]] = {
 """Column -> its values, compared without regard to case."""
 UNKNOWN = "unknown"
 
-RANGES = {"admissionheight": ("height_cm", 100.0, 250.0), "admissionweight": ("weight_kg", 20.0, 400.0)}
-"""Column -> name and plausible range; outside it the value is an error of the record."""
+BODY = (
+    NamedConcept(name="height", label="admissionheight", unit="cm", low=100, high=250),
+    NamedConcept(name="weight", label="admissionweight", unit="kg", low=20, high=400),
+)
+"""Outside its plausible range a value is an error of the record."""
 
 
 def indicators() -> list[pl.Expr]:
@@ -45,6 +50,12 @@ def _told(column: str) -> pl.Expr:
     return pl.when(text != UNKNOWN).then(text)
 
 
+def plausible(concept: NamedConcept) -> pl.Expr:
+    """The column of a concept, null outside its range."""
+    value = pl.col(concept.label)
+    return pl.when(value.is_between(concept.low, concept.high)).then(value)
+
+
 def demographics(rows: pl.DataFrame, patients: pl.DataFrame, hospitals: pl.DataFrame) -> pl.DataFrame:
     """All columns of the demographics modality, Float64, one row per `row_id` in order; null is unknown.
 
@@ -55,10 +66,7 @@ def demographics(rows: pl.DataFrame, patients: pl.DataFrame, hospitals: pl.DataF
     """
     keyed = rows.select("row_id", "prediction_offset_minutes", patientunitstayid="stay_id")
     joined = keyed.join(patients, on="patientunitstayid", how="left").join(hospitals, on="hospitalid", how="left")
-    sizes = [
-        pl.when(pl.col(column).is_between(low, high)).then(pl.col(column)).alias(name)
-        for column, (name, low, high) in RANGES.items()
-    ]
+    sizes = [plausible(one).alias(f"{one.name}_{one.unit}") for one in BODY]
     # A few stays enter the unit "before" the hospital: an error, and by how much is a fact of the future.
     before = -pl.col("hospitaladmitoffset")
     return joined.sort("row_id").select(
