@@ -26,7 +26,7 @@ PERSON_NAMES = ("age", "female")
 BODY_NAMES = ("height", "weight")
 PANELS: Mapping[str, tuple[str, ...]] = {
     "chemistry": (
-        "anion_gap", "bicarbonate", "bun", "calcium", "chloride", "creatinine", "glucose", "magnesium", "phosphate",
+        "bicarbonate", "bun", "calcium", "chloride", "creatinine", "glucose", "magnesium", "phosphate",
         "potassium", "sodium",
     ),
     "blood_count": (
