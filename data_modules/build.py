@@ -23,7 +23,7 @@ from data_modules.features.modality import Block, Definition, Sources
 from data_modules.sources.reader import Release
 from data_modules.vocabulary import Modality
 
-BUILDER_VERSION = 3
+BUILDER_VERSION = 4
 """Raised whenever the same settings and files would give another cohort."""
 
 COHORT, ATTRITION, MODALITIES = "cohort.parquet", "attrition.csv", "modalities"

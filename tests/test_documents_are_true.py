@@ -2,7 +2,9 @@
 
 import json
 import re
+from dataclasses import is_dataclass
 from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 from omegaconf import DictConfig
@@ -30,6 +32,33 @@ def test_every_setting_is_explained_and_every_explained_one_exists() -> None:
     inherited = {"name", "modalities", "missing_tables", "min_vocabulary_subjects", "max_vocabulary", "split"}
     expected = {key for key in leaves(_schema("eicu")) if key.startswith("cohort.")}
     assert own == {key for key in expected if key.split(".")[1] not in inherited}
+
+
+def choices(config: Any, prefix: str = "") -> dict[str, list[str]]:
+    """Key -> values that it may have, of the settings that name them all."""
+    found = {}
+    for name, hint in get_type_hints(type(config)).items():
+        value, key = getattr(config, name), f"{prefix}{name}"
+        if get_origin(hint) is Literal:
+            found[key] = list(get_args(hint))
+        elif is_dataclass(value):
+            found |= choices(value, f"{key}.")
+    return found
+
+
+@pytest.mark.parametrize("dataset", ["mimic", "eicu"])
+def test_the_values_that_a_setting_may_have_are_all_explained(dataset: str) -> None:
+    text = (ROOT / "experiments" / "README.md").read_text()
+    start = text.index("## cohort, dataset=mimic")
+    other = {"mimic": "## cohort, dataset=eicu", "eicu": "## cohort, dataset=custom"}[dataset]
+    told = text[:start] + text[text.index(f"## cohort, dataset={dataset}") : text.index(other)]
+    known = choices(load([f"dataset={dataset}"]))
+    assert "rival.name" in known
+    for line in re.findall(r"^\| `.*One of .*$", told, re.MULTILINE):
+        key = re.match(r"\| `([a-z0-9_.]+)`", line)[1]
+        assert re.findall(r"`(\w[^`]*)`", line.split("One of ")[1].split(".", 1)[0]) == known.pop(key), key
+    inherited = {"cohort.missing_tables"} if dataset == "eicu" else set()
+    assert set(known) == inherited
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

@@ -11,7 +11,7 @@ import polars as pl
 
 from data_modules.cohorts.attrition import Rule, apply_rules
 from data_modules.cohorts.config import ReleaseCohortConfig
-from data_modules.cohorts.hospitals import home_hospitals
+from data_modules.cohorts.hospitals import home_hospitals, split_keys
 from data_modules.cohorts.rows import CohortRows
 from data_modules.sources.errors import SourceError
 from data_modules.sources.reader import Release
@@ -52,7 +52,7 @@ class EICUCohortConfig(ReleaseCohortConfig):
     readmission: Literal["gap", "muse"] = "gap"
     """`gap`: the next unit stay begins after this one ends and is no step-down; `muse`: it begins within 15 days."""
     fold_by: Literal["subject", "hospital"] = "subject"
-    """What is drawn into splits and folds as a whole: subjects, or hospitals with all their subjects."""
+    """What is drawn into splits and folds as a whole: subjects, or hospitals, of which each subject keeps one."""
     tasks: list[str] = field(default_factory=list)
     """Outcomes; empty means those of the landmark in `TASKS`."""
 
@@ -82,6 +82,7 @@ def build_rows(release: Release, config: EICUCohortConfig) -> CohortRows:
     stays = read_stays(release)
     known = stays.filter(pl.col("subject_id").is_not_null() & pl.col("admission_id").is_not_null())
     outcomes = _with_outcomes(known, config).with_columns(prediction_offset_minutes=_landmark(config))
+    outcomes = outcomes.join(home_hospitals(known), on="subject_id", maintain_order="left")
     rows, attrition = apply_rules(_pick(outcomes, config.index), _rules(config), f"{config.index} index")
     attrition = pl.concat([_before_index(stays, known), attrition])
     if rows.is_empty():
@@ -91,10 +92,8 @@ def build_rows(release: Release, config: EICUCohortConfig) -> CohortRows:
             f"no row is left after the rule {emptied!r}",
             "loosen the rules under cohort. (index, landmark, min_age)",
         )
-    home = home_hospitals(known)
-    rows = rows.sort("stay_id").join(home, on="subject_id", how="left", maintain_order="left")
-    split_key = pl.col("subject_id") if config.fold_by == "subject" else pl.col("home")
-    keyed = rows.with_columns(subject_key="subject_id", split_key=split_key)
+    split_key = pl.col("subject_id") if config.fold_by == "subject" else split_keys("hospital_id")
+    keyed = rows.sort("stay_id").with_columns(subject_key="subject_id", split_key=split_key)
     labels = [f"label/{task}" for task in config.tasks]
     return CohortRows(keyed.select(*ROW_COLUMNS, *labels).with_row_index("row_id"), attrition, _counts(outcomes))
 
@@ -194,9 +193,18 @@ def _rules(config: EICUCohortConfig) -> list[Rule]:
     ]
     offset = pl.col("unitdischargeoffset")
     if config.landmark == "unit_24h":
-        return [*rules, Rule(name="still in the unit 24 h later", keep=offset > LANDMARK_MINUTES)]
-    left = Rule(name="left the unit at or after entering it", keep=offset >= 0)
-    return [*rules, left, Rule(name="not expired in the unit", keep=~pl.col("died_in_unit").fill_null(value=False))]
+        rules += [Rule(name="still in the unit 24 h later", keep=offset > LANDMARK_MINUTES)]
+    else:
+        alive = ~pl.col("died_in_unit").fill_null(value=False)
+        rules += [
+            Rule(name="left the unit at or after entering it", keep=offset >= 0),
+            Rule(name="not expired in the unit", keep=alive),
+        ]
+    if config.fold_by == "hospital":
+        # Elsewhere a subject's rows would stand in another split than the hospital, or the subject in two.
+        at_home = pl.col("hospital_id").eq_missing(pl.col("home"))
+        rules += [Rule(name="in the subject's hospital of the lowest id", keep=at_home)]
+    return rules
 
 
 def _with_outcomes(stays: pl.DataFrame, config: EICUCohortConfig) -> pl.DataFrame:
@@ -208,10 +216,13 @@ def _with_outcomes(stays: pl.DataFrame, config: EICUCohortConfig) -> pl.DataFram
         again = pl.col("next_start") - pl.col("start") <= MUSE_MINUTES
     else:
         again = (pl.col("gap") > 0) & pl.col("next_unitstaytype").ne_missing(STEP_DOWN)
+    alone = pl.len().over("admission_id") == 1
+    # A stay without a start may be the one that follows any other of its hospital stay.
+    ordered = alone | pl.col("start").is_not_null().all().over("admission_id")
     outcomes = {
         "in_hospital_mortality": pl.col("died_in_hospital"),
         "unit_mortality": pl.col("died_in_unit"),
-        "icu_readmission": pl.when(pl.col("has_next")).then(again).otherwise(pl.lit(value=False)),
+        "icu_readmission": pl.when(ordered & pl.col("has_next")).then(again).when(ordered).then(pl.lit(value=False)),
     }
     return (
         stays.sort("admission_id", *WITHIN_ADMISSION, nulls_last=True)

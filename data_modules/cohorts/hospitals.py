@@ -18,13 +18,17 @@ def home_hospitals(stays: pl.DataFrame) -> pl.DataFrame:
         stays: all stays: `subject_id`, `hospital_id`.
 
     Returns:
-        `subject_id`, each once, and `home`, a text.
+        `subject_id`, each once, and `home`, a hospital_id; null where no stay tells one.
 
     >>> home_hospitals(pl.DataFrame({"subject_id": ["a", "a", "b"], "hospital_id": [9, 8, 9]})).rows()
-    [('a', 'hospital 8'), ('b', 'hospital 9')]
+    [('a', 8), ('b', 9)]
     """
-    lowest = stays.group_by("subject_id").agg(pl.col("hospital_id").min()).sort("subject_id")
-    return lowest.select("subject_id", home="hospital " + pl.col("hospital_id").cast(pl.String).fill_null("unknown"))
+    return stays.group_by("subject_id").agg(pl.col("hospital_id").min().alias("home")).sort("subject_id")
+
+
+def split_keys(hospital: str) -> pl.Expr:
+    """What draws a column of hospitals into splits: a text; hospitals that are not told are one."""
+    return "hospital " + pl.col(hospital).cast(pl.String).fill_null("unknown")
 
 
 def presence_by_hospital(cohort: pl.DataFrame, modalities: Sequence[str]) -> dict[str, Any]:

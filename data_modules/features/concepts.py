@@ -36,27 +36,45 @@ class Concept:
     fraction: bool = False
 
 
-def _lab(name: str, unit: str, low: float, high: float, *items: int, **units: float) -> Concept:
-    factors = {unit_name.replace("_per_", "/").lower(): factor for unit_name, factor in units.items()}
-    return Concept(name=name, unit=unit, low=low, high=high, items=items, unit_factors=factors)
+MICROMOLAR = ("umol/l", "mcmol/l", "\u00b5mol/l", "\u03bcmol/l")
+"""How µmol/L is spelt; two letters look like µ."""
+
+UNIT_FACTORS: Mapping[str, Mapping[str, float]] = {
+    "albumin": {"g/l": 0.1},
+    "bilirubin_direct": dict.fromkeys(MICROMOLAR, 1 / 17.1),
+    "bilirubin_total": dict.fromkeys(MICROMOLAR, 1 / 17.1),
+    "calcium": {"mmol/l": 4.008},
+    "creatinine": dict.fromkeys(MICROMOLAR, 1 / 88.4),
+    "crp": {"mg/dl": 10},
+    "glucose": {"mmol/l": 18.016},
+    "glucose_bedside": {"mmol/l": 18.016},
+    "hemoglobin": {"g/l": 0.1},
+    "magnesium": {"mmol/l": 2.431, "meq/l": 1.215},
+    "total_protein": {"g/l": 0.1},
+}
+"""Concept -> recorded unit (lower case) -> factor to the concept's own unit, whichever database recorded it."""
+
+
+def _lab(name: str, unit: str, low: float, high: float, *items: int) -> Concept:
+    return Concept(name=name, unit=unit, low=low, high=high, items=items, unit_factors=UNIT_FACTORS.get(name, {}))
 
 
 LABS: tuple[Concept, ...] = (
-    _lab("albumin", "g/dL", 0.5, 10, 50862, g_per_L=0.1),
+    _lab("albumin", "g/dL", 0.5, 10, 50862),
     _lab("anion_gap", "mEq/L", -10, 100, 50868),
     _lab("bicarbonate", "mEq/L", 1, 100, 50882),
     _lab("bun", "mg/dL", 1, 300, 51006),
-    _lab("calcium", "mg/dL", 1, 30, 50893, mmol_per_L=4.008),
+    _lab("calcium", "mg/dL", 1, 30, 50893),
     _lab("chloride", "mEq/L", 50, 200, 50902),
-    _lab("creatinine", "mg/dL", 0.1, 150, 50912, umol_per_L=1 / 88.4),
-    _lab("glucose", "mg/dL", 1, 10000, 50931, 50809, mmol_per_L=18.016),
-    _lab("magnesium", "mg/dL", 0.1, 20, 50960, mmol_per_L=2.431, meq_per_L=1.215),
+    _lab("creatinine", "mg/dL", 0.1, 150, 50912),
+    _lab("glucose", "mg/dL", 1, 10000, 50931, 50809),
+    _lab("magnesium", "mg/dL", 0.1, 20, 50960),
     _lab("phosphate", "mg/dL", 0.1, 40, 50970),
     _lab("potassium", "mEq/L", 0.5, 30, 50971),
     _lab("sodium", "mEq/L", 50, 200, 50983),
-    _lab("total_protein", "g/dL", 0.5, 20, 50976, g_per_L=0.1),
+    _lab("total_protein", "g/dL", 0.5, 20, 50976),
     _lab("hematocrit", "%", 5, 80, 51221),
-    _lab("hemoglobin", "g/dL", 1, 30, 51222, g_per_L=0.1),
+    _lab("hemoglobin", "g/dL", 1, 30, 51222),
     _lab("mch", "pg", 5, 80, 51248),
     _lab("mchc", "g/dL", 10, 60, 51249),
     _lab("mcv", "fL", 30, 180, 51250),
@@ -79,8 +97,8 @@ LABS: tuple[Concept, ...] = (
     _lab("alp", "IU/L", 1, 10000, 50863),
     _lab("ast", "IU/L", 1, 30000, 50878),
     _lab("amylase", "IU/L", 1, 30000, 50867),
-    _lab("bilirubin_total", "mg/dL", 0.05, 100, 50885, umol_per_L=1 / 17.1),
-    _lab("bilirubin_direct", "mg/dL", 0.01, 70, 50883, umol_per_L=1 / 17.1),
+    _lab("bilirubin_total", "mg/dL", 0.05, 100, 50885),
+    _lab("bilirubin_direct", "mg/dL", 0.01, 70, 50883),
     _lab("ck", "IU/L", 1, 500000, 50910),
     _lab("ck_mb", "ng/mL", 0.1, 3000, 50911),
     _lab("ldh", "IU/L", 1, 50000, 50954),
@@ -92,8 +110,15 @@ LABS: tuple[Concept, ...] = (
     _lab("ionized_calcium", "mmol/L", 0.2, 5, 50808),
     _lab("troponin_t", "ng/mL", 0, 200, 51003),
     _lab("nt_probnp", "pg/mL", 1, 200000, 50963),
-    _lab("crp", "mg/L", 0, 1000, 50889, mg_per_dL=10),
+    _lab("crp", "mg/L", 0, 1000, 50889),
 )
+
+MORE_LABS: tuple[Concept, ...] = (
+    _lab("oxygen_saturation", "%", 10, 100, 50817),
+    _lab("methemoglobin", "%", 0, 100, 50814),
+    _lab("troponin_i", "ng/mL", 0, 1000, 51002),
+)
+"""Labs of eICU that few subjects of MIMIC-IV have: harmonised modalities read them, `labs` does not."""
 
 _FAHRENHEIT = (1 / 1.8, -32 / 1.8)
 

@@ -1,10 +1,6 @@
-"""The modalities that eICU offers: declarations, and the columns of the tables that each reads.
+"""The modalities that eICU offers: declarations, and how each is made of what was known at the landmark."""
 
-An event belongs to the unit stay whose patientunitstayid it bears. It counts if it happened and was entered at or
-before the landmark; where no time of entry is told, it was entered when it happened.
-"""
-
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -13,46 +9,26 @@ import polars as pl
 
 from data_modules.cohorts.eicu import LANDMARK_MINUTES, age_in_years, refuse_repeats
 from data_modules.cohorts.hospitals import presence_by_hospital
-from data_modules.features import codes, documents, eicu_text, harmonised, series
-from data_modules.features.eicu_concepts import APERIODIC, LABS, PERIODIC, NamedConcept, convert, within_range
-from data_modules.features.eicu_demographics import HOSPITAL_COLUMNS, PATIENT_COLUMNS, demographics
+from data_modules.features import codes, documents, eicu_harmonised, eicu_text, harmonised
+from data_modules.features.eicu_concepts import APERIODIC, LABS, PERIODIC, NamedConcept, convert
+from data_modules.features.eicu_demographics import demographics
+from data_modules.features.eicu_events import (
+    CONDITIONS,
+    LANDMARK,
+    PHYSIOLOGY,
+    READ,
+    STAY,
+    always,
+    known,
+    last_revisions,
+    monitored,
+    results,
+    summaries,
+    vitals,
+)
 from data_modules.features.modality import Block, Definition, Sources
 from data_modules.features.store import BoolArray, FloatArray
 from data_modules.sources.reader import Release
-
-STAY, LANDMARK = "patientunitstayid", "prediction_offset_minutes"
-
-PHYSIOLOGY = (
-    "intubated", "vent", "dialysis", "eyes", "motor", "verbal", "meds", "urine", "wbc", "temperature",
-    "respiratoryrate", "sodium", "heartrate", "meanbp", "ph", "hematocrit", "creatinine", "albumin", "pao2", "pco2",
-    "bun", "glucose", "bilirubin", "fio2",
-)  # fmt: skip
-"""Worst values of the first 24 h (apacheApsVar)."""
-CONDITIONS = (
-    "aids", "hepaticfailure", "lymphoma", "metastaticcancer", "leukemia", "immunosuppression", "cirrhosis", "diabetes",
-    "electivesurgery", "readmit", "ima", "midur", "thrombolytics", "activetx", "ventday1", "oobventday1",
-    "oobintubday1",
-)  # fmt: skip
-"""Chronic conditions, the way in and treatment on day 1 (apachePredVar); never how the stay ended."""
-
-READ: Mapping[str, tuple[str, ...]] = {
-    "patient": PATIENT_COLUMNS,
-    "hospital": HOSPITAL_COLUMNS,
-    "apacheApsVar": (STAY, "apacheapsvarid", *PHYSIOLOGY),
-    "apachePredVar": (STAY, "apachepredvarid", *CONDITIONS),
-    "pastHistory": (STAY, "pasthistoryoffset", "pasthistoryenteredoffset", "pasthistorypath"),
-    "lab": (STAY, "labresultoffset", "labresultrevisedoffset", "labname", "labresult", "labmeasurenameinterface"),
-    "vitalPeriodic": (STAY, "observationoffset", *(concept.label for concept in PERIODIC)),
-    "vitalAperiodic": (STAY, "observationoffset", *(concept.label for concept in APERIODIC)),
-    "medication": (STAY, "drugstartoffset", "drugorderoffset", "drugordercancelled", "drugname", "drughiclseqno"),
-    "infusionDrug": (STAY, "infusionoffset", "drugname"),
-    "treatment": (STAY, "treatmentoffset", "treatmentstring"),
-    "diagnosis": (STAY, "diagnosisoffset", "diagnosisstring"),
-    "admissionDx": (STAY, "admitdxenteredoffset", "admitdxpath"),
-    "note": (STAY, "noteoffset", "noteenteredoffset", "notepath", "notetext"),
-    "physicalExam": (STAY, "physicalexamoffset", "physicalexampath", "physicalexamtext"),
-}
-"""Table -> every column that a feature reads. tests/eicu/test_leakage.py holds it against what must not be read."""
 
 
 def read_tables(release: Release) -> dict[str, pl.DataFrame]:
@@ -70,34 +46,9 @@ def count(_: Sources, modalities: Sequence[str], cohort: pl.DataFrame) -> dict[s
     return presence_by_hospital(cohort, modalities)
 
 
-def _known(sources: Sources, table: str, at: str, entered: str | None = None) -> pl.LazyFrame:
-    """Rows of a table that had happened and been entered at the landmark of their stay, with its `row_id`.
-
-    Args:
-        sources: the release and the rows.
-        table: whose columns in `READ` are read.
-        at: offset at which something happened; rows without it are dropped.
-        entered: offset at which it entered the record; null or None means at once.
-    """
-    windows = sources.rows.lazy().select("row_id", LANDMARK, pl.col("stay_id").alias(STAY))
-    linked = sources.release.scan(table, READ[table]).join(windows, on=STAY)
-    latest = pl.col(at) if entered is None else pl.max_horizontal(at, entered)
-    return linked.filter(pl.col(at).is_not_null() & (latest <= pl.col(LANDMARK)))
-
-
 def _demographics(sources: Sources) -> Block:
     patients = sources.tables["patient"].with_columns(age_in_years())
-    return _always(demographics(sources.rows, patients, sources.tables["hospital"]))
-
-
-def _always(frame: pl.DataFrame) -> Block:
-    """Columns that every row has; null is not measured."""
-
-    def write(out: FloatArray) -> BoolArray:
-        out[:] = frame.cast(pl.Float32).fill_null(float("nan")).to_numpy()
-        return np.ones(frame.height, dtype=np.bool_)
-
-    return Block(frame.columns, write)
+    return always(demographics(sources.rows, patients, sources.tables["hospital"]))
 
 
 def _day_one(sources: Sources, table: str, names: Sequence[str]) -> Block:
@@ -129,138 +80,15 @@ def _conditions(sources: Sources) -> Block:
     return _day_one(sources, "apachePredVar", CONDITIONS)
 
 
-def _harmonised_demographics(sources: Sources) -> Block:
-    female = pl.col("gender").str.strip_chars().str.to_lowercase()
-    sex = female.replace_strict({"female": 1.0, "male": 0.0}, default=None, return_dtype=pl.Float64)
-    keyed = sources.rows.select("row_id", pl.col("stay_id").alias(STAY))
-    patients = sources.tables["patient"].select(STAY, *harmonised.demographics(age_in_years(), sex))
-    return _always(keyed.join(patients, on=STAY, how="left").sort("row_id").drop("row_id", STAY))
-
-
-def _results(sources: Sources) -> pl.LazyFrame:
-    """Labs that were drawn and entered by the landmark, as `convert` takes them."""
-    drawn = _known(sources, "lab", "labresultoffset", "labresultrevisedoffset")
-    return drawn.select(
-        "row_id",
-        event_at="labresultoffset",
-        available_at=pl.coalesce("labresultrevisedoffset", "labresultoffset"),
-        label="labname",
-        value="labresult",
-        unit="labmeasurenameinterface",
-    )
-
-
 def _labs(sources: Sources) -> Block:
     path = sources.scratch / "lab.parquet"
-    convert(_results(sources), LABS).sink_parquet(path, compression="lz4")
-    return _summaries(sources, path, LABS, partial(last_revisions, concepts=LABS))
-
-
-def _harmonised_labs(panel: str, sources: Sources) -> Block:
-    """Panels share a scratch file."""
-    path = sources.scratch / "harmonised_lab.parquet"
-    if not path.is_file():
-        convert(_results(sources), harmonised.EICU_LABS).sink_parquet(path, compression="lz4")
-    chosen = harmonised.of_panel(panel)
-    concepts = harmonised.EICU_LABS[chosen]
-
-    def clean(events: pl.LazyFrame) -> pl.LazyFrame:
-        return last_revisions(harmonised.within(events, chosen), concepts)
-
-    return _summaries(sources, path, concepts, clean, harmonised.hourly, shared=True)
-
-
-def last_revisions(events: pl.LazyFrame, concepts: Sequence[NamedConcept]) -> pl.LazyFrame:
-    """Of several results of one lab and time the plausible one revised last; those that contradict each other go.
-
-    Args:
-        events: known labs: `row_id`, `concept`, `event_at`, `available_at`, `value`.
-        concepts: what `concept` counts.
-
-    | event_at | available_at | value | |
-    |---|---|---|---|
-    | 60 | 90 | 4.0 | superseded |
-    | 60 | 95 | 4.2 | kept |
-    | 70 | 80 | 3.0 | dropped |
-    | 70 | 80 | 9.0 | dropped: which of the two holds is unknown |
-    """
-    key = ["row_id", "concept", "event_at"]
-    agreed = events.group_by(*key, "available_at").agg(pl.col("value").first(), versions=pl.col("value").n_unique())
-    plausible = within_range(agreed.filter(pl.col("versions") == 1).drop("versions"), concepts)
-    return plausible.group_by(key).agg(pl.col("value").sort_by("available_at").last())
-
-
-def _monitored(sources: Sources, table: str, columns: Mapping[str, str]) -> pl.LazyFrame:
-    """Values of a table of vitals that were known at the landmark, its columns under other names."""
-    named = [pl.col(column).cast(pl.Float64).alias(name) for name, column in columns.items()]
-    return _known(sources, table, "observationoffset").select("row_id", *named, event_at="observationoffset")
-
-
-def _vitals(
-    sources: Sources,
-    wide: pl.LazyFrame,
-    path: Path,
-    concepts: Sequence[NamedConcept],
-    then: Callable[[pl.LazyFrame], pl.LazyFrame] = lambda events: events,
-) -> Block:
-    labels = [concept.label for concept in concepts]
-    wide.sink_parquet(path, compression="lz4")
-
-    def long(events: pl.LazyFrame) -> pl.LazyFrame:
-        named = events.unpivot(labels, index=["row_id", "event_at"], variable_name="label", value_name="value")
-        return within_range(convert(named.with_columns(unit=pl.lit(None, pl.String)), concepts), concepts)
-
-    return _summaries(sources, path, concepts, long, then)
+    convert(results(sources), LABS).sink_parquet(path, compression="lz4")
+    return summaries(sources, path, LABS, partial(last_revisions, concepts=LABS))
 
 
 def _own_vitals(table: str, concepts: Sequence[NamedConcept], sources: Sources) -> Block:
     columns = {concept.label: concept.label for concept in concepts}
-    return _vitals(sources, _monitored(sources, table, columns), sources.scratch / f"{table}.parquet", concepts)
-
-
-def _harmonised_vitals(sources: Sources) -> Block:
-    """Pressures of the arterial line and of the cuff are one concept, as in MIMIC-IV."""
-    concepts = harmonised.EICU_VITALS
-    line = _monitored(sources, "vitalPeriodic", {concept.label: concept.label for concept in concepts})
-    cuff = _monitored(sources, "vitalAperiodic", harmonised.CUFF)
-    wide = pl.concat([line, cuff], how="diagonal")
-    return _vitals(sources, wide, sources.scratch / "harmonised_vitals.parquet", concepts, harmonised.hourly)
-
-
-def _summaries(
-    sources: Sources,
-    path: Path,
-    concepts: Sequence[NamedConcept],
-    clean: Callable[[pl.LazyFrame], pl.LazyFrame],
-    then: Callable[[pl.LazyFrame], pl.LazyFrame] = lambda events: events,
-    *,
-    shared: bool = False,
-) -> Block:
-    """Clean and summarise the events of a scratch file, a block of rows at a time.
-
-    Args:
-        sources: the rows.
-        path: of the scratch file.
-        concepts: what `concept` counts, once the events are clean.
-        clean: events of the file -> `row_id`, `concept`, `event_at`, `value`.
-        then: what is done to them once their time is told in hours to the landmark.
-        shared: whether other modalities read the file as well; otherwise it goes once it was read.
-    """
-
-    def known(scanned: pl.LazyFrame, windows: pl.DataFrame) -> pl.LazyFrame:
-        rows = windows["row_id"]
-        near = scanned.filter(pl.col("row_id").is_between(rows.min(), rows.max()))
-        hours = (pl.col("event_at") - pl.col(LANDMARK)) / 60
-        joined = clean(near).join(windows.lazy(), on="row_id")
-        return then(joined.select("row_id", "concept", "value", hours=hours, specimen=pl.lit(None, pl.Int64)))
-
-    def write(out: FloatArray) -> BoolArray:
-        present = series.write(path, sources.rows.select("row_id", LANDMARK), len(concepts), out, known)
-        if not shared:
-            path.unlink()
-        return present
-
-    return Block(series.column_names(concepts), write)
+    return vitals(sources, monitored(sources, table, columns), sources.scratch / f"{table}.parquet", concepts)
 
 
 def _branches(events: pl.LazyFrame, path: str, separator: str, depths: Sequence[int]) -> pl.LazyFrame:
@@ -274,39 +102,39 @@ def _branches(events: pl.LazyFrame, path: str, separator: str, depths: Sequence[
 
 
 def _medications(sources: Sources) -> Block:
-    orders = _known(sources, "medication", "drugstartoffset", "drugorderoffset")
-    standing = orders.filter(pl.col("drugordercancelled").ne_missing("Yes"))
+    orders = known(sources, "medication", "drugstartoffset", "drugorderoffset")
+    # Cancelled orders count: when they were cancelled is not told, and may be after the landmark.
     substance = "hicl/" + pl.col("drughiclseqno").cast(pl.String)
-    return codes.block(sources, standing.select("row_id", word=pl.coalesce(substance, _clean("drugname"))), "drug")
+    return codes.block(sources, orders.select("row_id", word=pl.coalesce(substance, _clean("drugname"))), "drug")
 
 
 def _infusions(sources: Sources) -> Block:
     substance = _clean("drugname").str.replace(r"\s*\([^()]*\)$", "")
     return codes.block(
-        sources, _known(sources, "infusionDrug", "infusionoffset").select("row_id", word=substance), "infusion"
+        sources, known(sources, "infusionDrug", "infusionoffset").select("row_id", word=substance), "infusion"
     )
 
 
 def _treatments(sources: Sources) -> Block:
-    known = _known(sources, "treatment", "treatmentoffset")
-    return codes.block(sources, _branches(known, "treatmentstring", "|", (1, 2, 3)), "treatment")
+    entered = known(sources, "treatment", "treatmentoffset")
+    return codes.block(sources, _branches(entered, "treatmentstring", "|", (1, 2, 3)), "treatment")
 
 
 def _diagnoses(sources: Sources) -> Block:
-    known = _known(sources, "diagnosis", "diagnosisoffset")
-    return codes.block(sources, _branches(known, "diagnosisstring", "|", (1, 2, 3)), "diagnosis")
+    entered = known(sources, "diagnosis", "diagnosisoffset")
+    return codes.block(sources, _branches(entered, "diagnosisstring", "|", (1, 2, 3)), "diagnosis")
 
 
 def _admission_diagnosis(sources: Sources) -> Block:
-    known = _known(sources, "admissionDx", "admitdxenteredoffset")
+    entered = known(sources, "admissionDx", "admitdxenteredoffset")
     path = pl.col("admitdxpath").str.strip_prefix("admission diagnosis|")
-    return codes.block(sources, _branches(known.with_columns(path), "admitdxpath", "|", ()), "admission")
+    return codes.block(sources, _branches(entered.with_columns(path), "admitdxpath", "|", ()), "admission")
 
 
 def _history(sources: Sources) -> Block:
-    known = _known(sources, "pastHistory", "pasthistoryoffset", "pasthistoryenteredoffset")
+    entered = known(sources, "pastHistory", "pasthistoryoffset", "pasthistoryenteredoffset")
     path = pl.col("pasthistorypath").str.strip_prefix("notes/Progress Notes/Past History/")
-    return codes.block(sources, _branches(known.with_columns(path), "pasthistorypath", "/", (3,)), "history")
+    return codes.block(sources, _branches(entered.with_columns(path), "pasthistorypath", "/", (3,)), "history")
 
 
 def _clean(column: str) -> pl.Expr:
@@ -315,10 +143,10 @@ def _clean(column: str) -> pl.Expr:
 
 def _text(sources: Sources, folder: Path) -> pl.Series:
     tables = {
-        "admissionDx": _known(sources, "admissionDx", "admitdxenteredoffset"),
-        "pastHistory": _known(sources, "pastHistory", "pasthistoryoffset", "pasthistoryenteredoffset"),
-        "physicalExam": _known(sources, "physicalExam", "physicalexamoffset"),
-        "note": _known(sources, "note", "noteoffset", "noteenteredoffset"),
+        "admissionDx": known(sources, "admissionDx", "admitdxenteredoffset"),
+        "pastHistory": known(sources, "pastHistory", "pasthistoryoffset", "pasthistoryenteredoffset"),
+        "physicalExam": known(sources, "physicalExam", "physicalexamoffset"),
+        "note": known(sources, "note", "noteoffset", "noteenteredoffset"),
     }
     return documents.write(eicu_text.verbalise(tables, sources.rows.select("row_id", "stay_id", LANDMARK)), folder)
 
@@ -345,10 +173,15 @@ EICU_MODALITIES: Mapping[str, Definition] = {
     "admission_diagnosis": Definition(kind="table", tables=("admissionDx",), block=_admission_diagnosis),
     "diagnoses": Definition(kind="table", parts=("diagnosis_entries", "admission_diagnosis")),
     "text": Definition(kind="documents", tables=tuple(eicu_text.TABLES), files=_text),
-    "harmonised_demographics": Definition(kind="table", block=_harmonised_demographics),
-    "harmonised_vitals": Definition(kind="table", tables=("vitalPeriodic", "vitalAperiodic"), block=_harmonised_vitals),
+    "harmonised_person": Definition(kind="table", block=eicu_harmonised.person),
+    "harmonised_body": Definition(kind="table", block=eicu_harmonised.body),
+    "harmonised_demographics": Definition(kind="table", parts=harmonised.DEMOGRAPHICS),
+    "harmonised_vitals": Definition(
+        kind="table", tables=("vitalPeriodic", "vitalAperiodic"), block=eicu_harmonised.vitals
+    ),
+    "harmonised_oxygen": Definition(kind="table", tables=("lab", "respiratoryCharting"), block=eicu_harmonised.oxygen),
     **{
-        f"harmonised_{panel}": Definition(kind="table", tables=("lab",), block=partial(_harmonised_labs, panel))
+        f"harmonised_{panel}": Definition(kind="table", tables=("lab",), block=partial(eicu_harmonised.labs, panel))
         for panel in harmonised.PANELS
     },
 }

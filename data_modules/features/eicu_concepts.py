@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from data_modules.features.concepts import Concept
+from data_modules.features.concepts import UNIT_FACTORS, Concept
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,17 +19,21 @@ class NamedConcept(Concept):
 
     Attributes:
         label: the labname, or the column of a table of vitals.
+        also: other labnames of the same quantity.
+        refused: units (lower case) that tell another quantity under the same label; such records are dropped.
         above: (threshold, factor, offset): a value above the threshold was recorded in another unit, whatever the
             record says, and becomes value · factor + offset.
     """
 
     label: str
+    also: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
     items: tuple[int, ...] = ()
     above: tuple[float, float, float] | None = None
 
 
-def _lab(label: str, name: str, unit: str, low: float, high: float, **units: float) -> NamedConcept:
-    factors = {unit_name.replace("_per_", "/").lower(): factor for unit_name, factor in units.items()}
+def _lab(label: str, name: str, unit: str, low: float, high: float) -> NamedConcept:
+    factors = UNIT_FACTORS.get(name, {})
     return NamedConcept(name=name, label=label, unit=unit, low=low, high=high, unit_factors=factors)
 
 
@@ -38,12 +42,12 @@ LABS: tuple[NamedConcept, ...] = (
     _lab("anion gap", "anion_gap", "mEq/L", -10, 100),
     _lab("bicarbonate", "bicarbonate", "mEq/L", 0, 100),
     _lab("BUN", "bun", "mg/dL", 1, 280),
-    _lab("calcium", "calcium", "mg/dL", 1, 30, mmol_per_L=4.008),
+    _lab("calcium", "calcium", "mg/dL", 1, 30),
     _lab("chloride", "chloride", "mEq/L", 50, 200),
     _lab("creatinine", "creatinine", "mg/dL", 0.1, 28.28),
     _lab("glucose", "glucose", "mg/dL", 25, 1500),
     _lab("bedside glucose", "glucose_bedside", "mg/dL", 25, 1500),
-    _lab("magnesium", "magnesium", "mg/dL", 0.1, 20, meq_per_L=1.215, mmol_per_L=2.431),
+    _lab("magnesium", "magnesium", "mg/dL", 0.1, 20),
     _lab("phosphate", "phosphate", "mg/dL", 0.1, 40),
     _lab("potassium", "potassium", "mEq/L", 0.05, 12),
     _lab("sodium", "sodium", "mEq/L", 90, 215),
@@ -88,11 +92,13 @@ LABS: tuple[NamedConcept, ...] = (
     _lab("troponin - T", "troponin_t", "ng/mL", 0, 200),
     _lab("troponin - I", "troponin_i", "ng/mL", 0, 1000),
     _lab("BNP", "bnp", "pg/mL", 1, 200000),
-    _lab("CRP", "crp", "mg/L", 0, 1000, mg_per_dL=10),
+    _lab("CRP", "crp", "mg/L", 0, 1000),
     NamedConcept(
         name="ionized_calcium", label="ionized calcium", unit="mmol/L", low=0.2, high=2.5, above=(2.5, 1 / 4.008, 0.0)
     ),
-    NamedConcept(name="fio2", label="FiO2", unit="%", low=20, high=100, fraction=True),
+    NamedConcept(
+        name="fio2", label="FiO2", unit="%", low=20, high=100, fraction=True, refused=("lpm", "mm(hg)", "mmhg", "mm hg")
+    ),
 )
 
 _CELSIUS = (70.0, 1 / 1.8, -32 / 1.8)
@@ -131,9 +137,10 @@ APERIODIC: tuple[NamedConcept, ...] = (
 
 
 def label_table(concepts: Sequence[NamedConcept]) -> pl.DataFrame:
-    """One row a concept: `label`, `concept` (position), `low`, `high`, `fraction`, `threshold`, `factor`, `offset`."""
+    """One row a label: `label`, `source` (which of its concept's), `concept` (position), and how it is converted."""
     schema = {
         "label": pl.String,
+        "source": pl.UInt8,
         "concept": pl.UInt16,
         "low": pl.Float64,
         "high": pl.Float64,
@@ -143,17 +150,29 @@ def label_table(concepts: Sequence[NamedConcept]) -> pl.DataFrame:
         "offset": pl.Float64,
     }
     rows = [
-        (one.label, position, one.low, one.high, one.fraction, *(one.above or (float("inf"), 1.0, 0.0)))
+        (label, source, position, one.low, one.high, one.fraction, *(one.above or (float("inf"), 1.0, 0.0)))
         for position, one in enumerate(concepts)
+        for source, label in enumerate((one.label, *one.also))
     ]
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 def unit_table(concepts: Sequence[NamedConcept]) -> pl.DataFrame:
     """One row per label and recorded unit that differs: `label`, `unit` (lower case), `unit_factor`."""
-    rows = [(one.label, unit, factor) for one in concepts for unit, factor in one.unit_factors.items()]
+    rows = [
+        (label, unit, factor)
+        for one in concepts
+        for label in (one.label, *one.also)
+        for unit, factor in one.unit_factors.items()
+    ]
     schema = {"label": pl.String, "unit": pl.String, "unit_factor": pl.Float64}
     return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def refused_table(concepts: Sequence[NamedConcept]) -> pl.DataFrame:
+    """One row per label and unit whose records are dropped: `label`, `unit` (lower case)."""
+    rows = [(label, unit) for one in concepts for label in (one.label, *one.also) for unit in one.refused]
+    return pl.DataFrame(rows, schema={"label": pl.String, "unit": pl.String}, orient="row")
 
 
 def convert(events: pl.LazyFrame, concepts: Sequence[NamedConcept]) -> pl.LazyFrame:
@@ -164,7 +183,9 @@ def convert(events: pl.LazyFrame, concepts: Sequence[NamedConcept]) -> pl.LazyFr
         concepts: the concepts to keep.
 
     Returns:
-        The events with `concept` (UInt16 position) in place of `label` and `unit`, `value` converted, nulls dropped.
+        The events with `concept` (UInt16 position) and `source` (which of its labels) in place of `label` and `unit`,
+        `value` converted, nulls and refused units dropped.
+        A unit that no conversion is known for is taken as the concept's own: hospitals spell units in many ways.
 
     >>> raw = pl.LazyFrame({"label": ["temperature", "x"], "value": [98.6, 5.0], "unit": ["", ""]})
     >>> convert(raw, PERIODIC).select(pl.col("value").round(3)).collect().to_series().to_list()
@@ -172,7 +193,8 @@ def convert(events: pl.LazyFrame, concepts: Sequence[NamedConcept]) -> pl.LazyFr
     """
     named = events.filter(pl.col("value").is_not_null()).join(label_table(concepts).lazy(), on="label")
     recorded = named.with_columns(unit=pl.col("unit").str.strip_chars().str.to_lowercase())
-    typed = recorded.join(unit_table(concepts).lazy(), on=["label", "unit"], how="left")
+    meant = recorded.join(refused_table(concepts).lazy(), on=["label", "unit"], how="anti")
+    typed = meant.join(unit_table(concepts).lazy(), on=["label", "unit"], how="left")
     value = pl.col("value") * pl.col("unit_factor").fill_null(1.0)
     percent = pl.when(pl.col("fraction") & (value <= 1)).then(value * 100).otherwise(value)
     other_unit = percent > pl.col("threshold")
@@ -184,5 +206,5 @@ def convert(events: pl.LazyFrame, concepts: Sequence[NamedConcept]) -> pl.LazyFr
 
 def within_range(events: pl.LazyFrame, concepts: Sequence[NamedConcept]) -> pl.LazyFrame:
     """Drop values outside the plausible range of their `concept`: errors of the record."""
-    ranges = label_table(concepts).lazy().select("concept", "low", "high")
+    ranges = label_table(concepts).lazy().filter(pl.col("source") == 0).select("concept", "low", "high")
     return events.join(ranges, on="concept").filter(pl.col("value").is_between("low", "high")).drop("low", "high")

@@ -2,6 +2,8 @@
 
 import polars as pl
 
+from data_modules.features.eicu_concepts import NamedConcept
+
 PATIENT_COLUMNS = (
     "patientunitstayid", "hospitalid", "gender", "age", "ethnicity", "admissionheight", "admissionweight",
     "hospitaladmitoffset", "hospitaladmitsource", "unittype", "unitadmitsource", "unitvisitnumber", "unitstaytype",
@@ -25,20 +27,33 @@ CATEGORIES: dict[str, tuple[str, ...]] = {
     "region": ("Midwest", "Northeast", "South", "West"),
 }  # fmt: skip
 """Column -> its values, compared without regard to case."""
+UNKNOWN = "unknown"
 
-RANGES = {"admissionheight": ("height_cm", 100.0, 250.0), "admissionweight": ("weight_kg", 20.0, 400.0)}
-"""Column -> name and plausible range; outside it the value is an error of the record."""
+BODY = (
+    NamedConcept(name="height", label="admissionheight", unit="cm", low=100, high=250),
+    NamedConcept(name="weight", label="admissionweight", unit="kg", low=20, high=400),
+)
+"""Outside its plausible range a value is an error of the record."""
 
 
 def indicators() -> list[pl.Expr]:
-    """1 where a category stands, 0 where another one does, null where the cell is empty."""
+    """1 where a category stands, 0 where another one does, null where the cell is empty or says `Unknown`."""
     return [
-        (pl.col(column).str.strip_chars().str.to_lowercase() == value.lower())
-        .cast(pl.Float64)
-        .alias(f"{column}/{value}")
+        (_told(column) == value.lower()).cast(pl.Float64).alias(f"{column}/{value}")
         for column, values in CATEGORIES.items()
         for value in values
     ]
+
+
+def _told(column: str) -> pl.Expr:
+    text = pl.col(column).str.strip_chars().str.to_lowercase()
+    return pl.when(text != UNKNOWN).then(text)
+
+
+def plausible(concept: NamedConcept) -> pl.Expr:
+    """The column of a concept, null outside its range."""
+    value = pl.col(concept.label)
+    return pl.when(value.is_between(concept.low, concept.high)).then(value)
 
 
 def demographics(rows: pl.DataFrame, patients: pl.DataFrame, hospitals: pl.DataFrame) -> pl.DataFrame:
@@ -51,10 +66,7 @@ def demographics(rows: pl.DataFrame, patients: pl.DataFrame, hospitals: pl.DataF
     """
     keyed = rows.select("row_id", "prediction_offset_minutes", patientunitstayid="stay_id")
     joined = keyed.join(patients, on="patientunitstayid", how="left").join(hospitals, on="hospitalid", how="left")
-    sizes = [
-        pl.when(pl.col(column).is_between(low, high)).then(pl.col(column)).alias(name)
-        for column, (name, low, high) in RANGES.items()
-    ]
+    sizes = [plausible(one).alias(f"{one.name}_{one.unit}") for one in BODY]
     # A few stays enter the unit "before" the hospital: an error, and by how much is a fact of the future.
     before = -pl.col("hospitaladmitoffset")
     return joined.sort("row_id").select(

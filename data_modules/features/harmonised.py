@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import polars as pl
 
-from data_modules.features import concepts, eicu_concepts
+from data_modules.features import concepts, eicu_concepts, eicu_demographics
 from data_modules.features.concepts import Concept
 from data_modules.features.eicu_concepts import NamedConcept
 
@@ -20,10 +20,13 @@ Kind = TypeVar("Kind", bound=Concept)
 WINDOW_HOURS = 24
 OLDEST = 90.0
 """Years of whoever is older: eICU tells no more than `> 89`."""
-DEMOGRAPHICS = ("age", "female")
+DEMOGRAPHICS = ("harmonised_person", "harmonised_body")
+"""The parts of that modality, which every row has: height and weight are told of nearly everybody."""
+PERSON_NAMES = ("age", "female")
+BODY_NAMES = ("height", "weight")
 PANELS: Mapping[str, tuple[str, ...]] = {
     "chemistry": (
-        "anion_gap", "bicarbonate", "bun", "calcium", "chloride", "creatinine", "glucose", "magnesium", "phosphate",
+        "bicarbonate", "bun", "calcium", "chloride", "creatinine", "glucose", "magnesium", "phosphate",
         "potassium", "sodium",
     ),
     "blood_count": (
@@ -34,8 +37,10 @@ PANELS: Mapping[str, tuple[str, ...]] = {
     "liver": (
         "albumin", "total_protein", "alt", "alp", "ast", "bilirubin_total", "bilirubin_direct", "amylase", "ldh", "crp",
     ),
-    "blood_gas": ("ph", "po2", "pco2", "base_excess", "lactate", "ionized_calcium"),
-    "cardiac": ("ck", "ck_mb", "troponin_t"),
+    "blood_gas": (
+        "ph", "po2", "pco2", "base_excess", "lactate", "ionized_calcium", "oxygen_saturation", "methemoglobin",
+    ),
+    "cardiac": ("ck", "ck_mb", "troponin_t", "troponin_i"),
 }  # fmt: skip
 """Labs that are ordered together: a panel is a modality, and whether it was ordered is what its presence tells."""
 LAB_NAMES = tuple(name for panel in PANELS.values() for name in panel)
@@ -52,10 +57,29 @@ def _shared(names: Sequence[str], mine: Sequence[Kind], theirs: Sequence[Concept
     )
 
 
-MIMIC_LABS: tuple[Concept, ...] = _shared(LAB_NAMES, concepts.LABS, eicu_concepts.LABS)
+_MIMIC_LABS = (*concepts.LABS, *concepts.MORE_LABS)
+_OXYGEN = ("fio2",)
+MIMIC_LABS: tuple[Concept, ...] = _shared(LAB_NAMES, _MIMIC_LABS, eicu_concepts.LABS)
 MIMIC_VITALS: tuple[Concept, ...] = _shared(VITAL_NAMES, concepts.VITALS, eicu_concepts.PERIODIC)
-EICU_LABS: tuple[NamedConcept, ...] = _shared(LAB_NAMES, eicu_concepts.LABS, concepts.LABS)
+MIMIC_OXYGEN: tuple[Concept, ...] = _shared(_OXYGEN, concepts.VITALS, eicu_concepts.LABS)
+MIMIC_GAS_OXYGEN: tuple[Concept, ...] = (replace(MIMIC_OXYGEN[0], items=(50816,)),)
+"""The same told with a blood gas."""
+MIMIC_BODY: tuple[Concept, ...] = tuple(
+    # Weight on admission alone, as eICU has it; item 224639 is the daily one.
+    replace(one, items=(226512,)) if one.name == "weight" else one
+    for one in _shared(BODY_NAMES, concepts.VITALS, eicu_demographics.BODY)
+)
+MIMIC_CHARTED: tuple[Concept, ...] = (*MIMIC_VITALS, *MIMIC_OXYGEN, *MIMIC_BODY)
+MIMIC_LABORATORY: tuple[Concept, ...] = (*MIMIC_LABS, *MIMIC_GAS_OXYGEN)
+"""All that is read of labevents, as `MIMIC_CHARTED` is of chartevents: each table is read once."""
+EICU_LABS: tuple[NamedConcept, ...] = tuple(
+    replace(one, also=("bedside glucose",)) if one.name == "glucose" else one
+    for one in _shared(LAB_NAMES, eicu_concepts.LABS, _MIMIC_LABS)
+)
 EICU_VITALS: tuple[NamedConcept, ...] = _shared(VITAL_NAMES, eicu_concepts.PERIODIC, concepts.VITALS)
+EICU_OXYGEN: tuple[NamedConcept, ...] = _shared(_OXYGEN, eicu_concepts.LABS, concepts.VITALS)
+EICU_LABORATORY: tuple[NamedConcept, ...] = (*EICU_LABS, *EICU_OXYGEN)
+EICU_BODY: tuple[NamedConcept, ...] = _shared(BODY_NAMES, eicu_demographics.BODY, concepts.VITALS)
 CUFF = {
     "systemicsystolic": "noninvasivesystolic",
     "systemicdiastolic": "noninvasivediastolic",
@@ -68,10 +92,20 @@ def of_panel(panel: str) -> slice:
     """Where a panel stands in the lists of labs.
 
     >>> [concept.name for concept in MIMIC_LABS[of_panel("cardiac")]]
-    ['ck', 'ck_mb', 'troponin_t']
+    ['ck', 'ck_mb', 'troponin_t', 'troponin_i']
     """
     start = LAB_NAMES.index(PANELS[panel][0])
     return slice(start, start + len(PANELS[panel]))
+
+
+def of_concepts(chosen: Sequence[Concept], all_of_them: Sequence[Concept]) -> slice:
+    """Where concepts stand in a longer list that holds them side by side.
+
+    >>> of_concepts(MIMIC_BODY, MIMIC_CHARTED)
+    slice(8, 10, None)
+    """
+    start = list(all_of_them).index(chosen[0])
+    return slice(start, start + len(chosen))
 
 
 def within(events: pl.LazyFrame, chosen: slice) -> pl.LazyFrame:
@@ -95,7 +129,21 @@ def hourly(events: pl.LazyFrame) -> pl.LazyFrame:
     return recent.with_columns(pl.col("hours").ceil().cast(pl.Int32).cast(pl.Float64))
 
 
-def demographics(age: pl.Expr, female: pl.Expr) -> list[pl.Expr]:
+def latest(events: pl.LazyFrame) -> pl.LazyFrame:
+    """The last value of each concept, whenever it was measured; several of one time are averaged.
+
+    Args:
+        events: as `series.summarise` takes them.
+
+    >>> frame = {"row_id": [0, 0, 0], "concept": [1, 1, 1], "hours": [-9.0, -2.0, -2.0], "value": [60.0, 70.0, 72.0]}
+    >>> latest(pl.LazyFrame(frame)).collect().rows()
+    [(0, 1, 71.0)]
+    """
+    at_last = pl.col("hours") == pl.col("hours").max()
+    return events.group_by("row_id", "concept").agg(pl.col("value").filter(at_last).sort().mean())
+
+
+def person(age: pl.Expr, female: pl.Expr) -> list[pl.Expr]:
     """Age in years, cut at 90, and sex as 1, 0 or null, under the shared names."""
     values = (age.cast(pl.Float64).clip(upper_bound=OLDEST), female.cast(pl.Float64))
-    return [value.alias(name) for name, value in zip(DEMOGRAPHICS, values, strict=True)]
+    return [value.alias(name) for name, value in zip(PERSON_NAMES, values, strict=True)]

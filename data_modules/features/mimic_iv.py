@@ -22,8 +22,8 @@ def _demographics(sources: Sources) -> Block:
     return _always(structured.demographics(sources.rows, sources.tables["admissions"], sources.tables["icustays"]))
 
 
-def _harmonised_demographics(sources: Sources) -> Block:
-    columns = harmonised.demographics(pl.col("age"), pl.col("gender") == "F")
+def _harmonised_person(sources: Sources) -> Block:
+    columns = harmonised.person(pl.col("age"), pl.col("gender") == "F")
     return _always(sources.rows.sort("row_id").select(columns))
 
 
@@ -66,31 +66,70 @@ def _series(sources: Sources, table: str, concepts: Sequence[Concept], specimen:
     return Block(series.column_names(concepts), write)
 
 
-def _harmonised(
-    sources: Sources, table: str, concepts: Sequence[Concept], specimen: str | None, chosen: slice = slice(None)
-) -> Block:
-    """Hourly summaries of shared concepts; panels of one table share a scratch file."""
+def _harmonised_scratch(sources: Sources, table: str) -> Path:
+    """The shared concepts of a table, in a file that its modalities share."""
+    concepts, specimen = {
+        "labevents": (harmonised.MIMIC_LABORATORY, "specimen_id"),
+        "chartevents": (harmonised.MIMIC_CHARTED, None),
+    }[table]
     path = sources.scratch / f"harmonised_{table}.parquet"
     if not path.is_file():
         _keep(sources, table, concepts, specimen, path)
-    start, stop, _ = chosen.indices(len(concepts))
+    return path
+
+
+def _hourly(sources: Sources, path: Path, concepts: Sequence[Concept], chosen: slice) -> Block:
+    """Hourly summaries of the concepts of a slice of a scratch file."""
 
     def known(events: pl.LazyFrame, windows: pl.DataFrame) -> pl.LazyFrame:
-        return harmonised.hourly(series.by_admission(harmonised.within(events, slice(start, stop)), windows))
+        return harmonised.hourly(series.by_admission(harmonised.within(events, chosen), windows))
 
     def write(out: FloatArray) -> BoolArray:
-        return series.write(path, sources.windows, stop - start, out, known)
+        return series.write(path, sources.windows, len(concepts), out, known)
 
-    return Block(series.column_names(concepts[start:stop]), write)
+    return Block(series.column_names(concepts), write)
 
 
 def _harmonised_labs(panel: str, sources: Sources) -> Block:
     chosen = harmonised.of_panel(panel)
-    return _harmonised(sources, "labevents", harmonised.MIMIC_LABS, "specimen_id", chosen)
+    return _hourly(sources, _harmonised_scratch(sources, "labevents"), harmonised.MIMIC_LABS[chosen], chosen)
 
 
 def _harmonised_vitals(sources: Sources) -> Block:
-    return _harmonised(sources, "chartevents", harmonised.MIMIC_VITALS, None)
+    vitals = harmonised.MIMIC_VITALS
+    chosen = harmonised.of_concepts(vitals, harmonised.MIMIC_CHARTED)
+    return _hourly(sources, _harmonised_scratch(sources, "chartevents"), vitals, chosen)
+
+
+def _harmonised_oxygen(sources: Sources) -> Block:
+    """Inspired oxygen, charted or told with a blood gas."""
+    told = {
+        "chartevents": harmonised.of_concepts(harmonised.MIMIC_OXYGEN, harmonised.MIMIC_CHARTED),
+        "labevents": harmonised.of_concepts(harmonised.MIMIC_GAS_OXYGEN, harmonised.MIMIC_LABORATORY),
+    }
+    events = [
+        harmonised.within(pl.scan_parquet(_harmonised_scratch(sources, table)), chosen)
+        for table, chosen in told.items()
+    ]
+    path = sources.scratch / "harmonised_oxygen.parquet"
+    pl.concat(events).sink_parquet(path, compression="lz4")
+    return _hourly(sources, path, harmonised.MIMIC_OXYGEN, slice(0, 1))
+
+
+def _harmonised_body(sources: Sources) -> Block:
+    """Height and weight on admission, as last told by the landmark."""
+    path = _harmonised_scratch(sources, "chartevents")
+    chosen = harmonised.of_concepts(harmonised.MIMIC_BODY, harmonised.MIMIC_CHARTED)
+
+    def write(out: FloatArray) -> BoolArray:
+        events = harmonised.within(pl.scan_parquet(path), chosen)
+        found = harmonised.latest(series.by_admission(events, sources.windows)).collect()
+        out[:] = np.nan
+        out[found["row_id"].to_numpy(), found["concept"].to_numpy()] = found["value"].to_numpy()
+        present: BoolArray = np.logical_or.reduce(np.isfinite(out), axis=1)
+        return present
+
+    return Block([concept.name for concept in harmonised.MIMIC_BODY], write)
 
 
 def _labs(sources: Sources) -> Block:
@@ -193,8 +232,11 @@ MIMIC_MODALITIES: Mapping[str, Definition] = {
     "cxr": Definition(kind="images", tables=("cxr_metadata",), files=_films),
     "discharge_note": Definition(kind="documents", tables=("discharge_notes",), files=_discharge_notes),
     "radiology_report": Definition(kind="documents", tables=("radiology_notes",), files=_radiology_reports),
-    "harmonised_demographics": Definition(kind="table", block=_harmonised_demographics),
+    "harmonised_person": Definition(kind="table", block=_harmonised_person),
+    "harmonised_body": Definition(kind="table", tables=("chartevents",), block=_harmonised_body),
+    "harmonised_demographics": Definition(kind="table", parts=harmonised.DEMOGRAPHICS),
     "harmonised_vitals": Definition(kind="table", tables=("chartevents",), block=_harmonised_vitals),
+    "harmonised_oxygen": Definition(kind="table", tables=("chartevents", "labevents"), block=_harmonised_oxygen),
     **{
         f"harmonised_{panel}": Definition(kind="table", tables=("labevents",), block=partial(_harmonised_labs, panel))
         for panel in harmonised.PANELS

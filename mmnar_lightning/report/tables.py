@@ -13,7 +13,7 @@ MAX_GROUPS = 8
 
 
 def show_cohort(manifest: Mapping[str, Any], min_count: int) -> None:
-    """Attrition, the most frequent patterns and, where there are hospitals, how many of them have a modality.
+    """Attrition, the most frequent patterns and, where there are hospitals, presence in each of the largest.
 
     Args:
         manifest: of the cohort's folder.
@@ -31,11 +31,30 @@ def show_cohort(manifest: Mapping[str, Any], min_count: int) -> None:
     ]
     show(f"patterns of {names}", ["pattern", "present", "rows"], shown)
     if "hospitals with" in manifest["counts"]:
-        found = manifest["counts"]["hospitals with"].items()
-        rows = [[name, _count(count, min_count)] for name, count in found]
-        show(
-            f"presence by hospital, of {manifest['counts']['hospitals']}", ["modality", "hospitals that have it"], rows
+        show_presence(manifest["counts"], min_count)
+
+
+def show_presence(counts: Mapping[str, Any], min_count: int) -> None:
+    """Share of the rows that have each modality, in the largest hospitals and in all others together.
+
+    Args:
+        counts: `counts` of a manifest, with what `hospitals.presence_by_hospital` gives.
+        min_count: `privacy.min_count`; smaller cells are masked. Hospitals are numbered, their ids are not shown.
+    """
+    entries = counts["presence by hospital"]
+    large = [entry for entry in entries if entry["hospital_id"] is not None and entry["rows"] >= min_count][:MAX_GROUPS]
+    columns, header = list(large), [str(number) for number in range(1, len(large) + 1)]
+    if others := [entry for entry in entries if entry not in large]:
+        names = ("hospitals", "rows", *counts["hospitals with"])
+        columns.append({name: sum(entry[name] for entry in others) for name in names})
+        header.append(f"{columns[-1]['hospitals']} others")
+    rows = [["rows", "", *(_count(entry["rows"], min_count) for entry in columns)]]
+    for name, ever in counts["hospitals with"].items():
+        rows.append(
+            [name, _count(ever, min_count), *(_share(entry[name], entry["rows"], min_count) for entry in columns)]
         )
+    title = f"presence by hospital, of {counts['hospitals']}: the {len(large)} with the most rows, numbered"
+    show(title, ["modality", "hospitals that have it", *header], rows)
 
 
 def show_results(scored: Mapping[str, Any], min_count: int, simulated: bool) -> None:
@@ -129,6 +148,11 @@ def show_parts(scored: Mapping[str, Any], min_count: int, num_parts: int) -> Non
         say(f"{task}: means over {num_parts} test sets; pooled {', '.join(pooled)}")
         if lacking:
             say(f"{task}: undefined, and left out of the mean: {', '.join(lacking)} of {num_parts}")
+
+
+def _share(count: int, total: int, min_count: int) -> str:
+    masked = 0 < count < min_count or total < min_count
+    return f"< {min_count}" if masked else f"{count / total:.0%}"
 
 
 def _count(count: int, min_count: int) -> str:

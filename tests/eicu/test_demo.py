@@ -32,12 +32,39 @@ def test_eicu_runs_from_raw_files_to_results(workplace, eicu_demo_roots, monkeyp
     printed = capsys.readouterr().out
     for title in ("attrition", "patterns of demographics, apache", "presence by hospital, of 186"):
         assert title in printed
+    # The largest hospital has no lab; of the rows of the 178 smaller ones 97 % do.
+    shares = next(line for line in printed.splitlines() if line.startswith("│ labs ")).split("│")[3:-1]
+    assert [share.strip() for share in shares] == ["0%", *["100%"] * 7, "97%"]
     groups = results["groups"]
     assert groups["by"] == "hospital"
     found = groups["tasks"]["in_hospital_mortality"]
     scored = sum(cell["count"] for cell in found["groups"].values()) + found["pooled"]["count"]
     assert scored == results["tasks"]["in_hospital_mortality"]["all"]["count"]
     assert "in_hospital_mortality by hospital" in printed
+
+
+def test_presence_alone_is_scored_by_hospital_under_k_folds(workplace, eicu_demo, monkeypatch):
+    monkeypatch.setenv("EICU_ROOT", str(eicu_demo))
+    words = ["evaluation.protocol=kfold", "cohort.split.num_folds=3", "cohort.tasks=[in_hospital_mortality]"]
+    few = "cohort.modalities=[demographics,apache,medications,infusions,treatments]"
+    assert main(["train", "experiment=eicu,rivals/mask_only", few, "embed.text.encoder=none", *words, *QUICK]) == 0
+    (file,) = workplace.glob("runs/eicu-mask_only/*/results.json")
+    predicted = pl.read_parquet(file.with_name("predictions.parquet")).drop_nulls("label/in_hospital_mortality")
+    risk = pl.col("probability/in_hospital_mortality")
+    assert predicted.group_by("fold", "pattern").agg(risk.max() - risk.min())[risk.meta.output_name()].max() < 1e-6
+    groups = json.loads(file.read_text())["groups"]["tasks"]["in_hospital_mortality"]
+    assert sum(cell["count"] for cell in groups["groups"].values()) + groups["pooled"]["count"] == 1602
+    assert (len(groups["groups"]), groups["within"]["groups"]) == (63, 89)
+    scored = {name: cell for name, cell in groups["groups"].items() if cell["auroc"]["value"] is not None}
+    assert len(scored) == 33
+    for name, cell in scored.items():
+        rows = predicted.filter(group=name)
+        pairs = rows.filter("label/in_hospital_mortality").join(
+            rows.filter(~pl.col("label/in_hospital_mortality")), how="cross", suffix="/alive"
+        )
+        other = pl.col("probability/in_hospital_mortality/alive")
+        won = pairs.select((risk > other).mean() + (risk == other).mean() / 2).item()
+        assert (cell["count"], cell["auroc"]["value"]) == (rows.height, pytest.approx(won, abs=1e-6))
 
 
 def test_the_cohort_command_leaves_exactly_one_cohort(workplace, eicu_demo_roots, monkeypatch):

@@ -120,8 +120,6 @@ def parts(path, separator, depths):
 
 
 def medication(row):
-    if row["drugordercancelled"] == "Yes":
-        return set()
     return {f"hicl/{row['drughiclseqno']}" if row["drughiclseqno"] else row["drugname"].strip().lower()} - {""}
 
 

@@ -67,6 +67,12 @@ def test_a_contradiction_leaves_the_revision_before_it(tmp_path):
         ("magnesium", 1.4, "meq/L", "magnesium", 1.4 * 1.215),
         ("magnesium", 1.4, " MG/DL", "magnesium", 1.4),
         ("CRP", 12, "mg/dL", "crp", 120),
+        ("creatinine", 884, "umol/L", "creatinine", 10),
+        ("creatinine", 20, "\u00b5mol/L", "creatinine", 20 / 88.4),
+        ("total bilirubin", 17.1, "mcmol/L", "bilirubin_total", 1),
+        ("bedside glucose", 10, "mmol/L", "glucose_bedside", 180.16),
+        ("Hgb", 100, "g/L", "hemoglobin", 10),
+        ("platelets x 1000", 200, "THS/uL", "platelets", 200),
         ("CRP", 12, "MG/L", "crp", 12),
         ("FiO2", 0.4, "", "fio2", 40),
         ("FiO2", 40, "%", "fio2", 40),
@@ -100,11 +106,13 @@ ORDERS = ("drugorderoffset", "drugstartoffset")
         (DAY, DAY, "No", True),
         (DAY + 1, 10, "No", False),
         (10, DAY + 1, "No", False),
-        (10, 10, "Yes", False),
+        (10, 10, "Yes", True),
         (-500, -300, "No", True),
     ],
 )
-def test_an_order_counts_if_it_was_written_and_begun_and_not_cancelled(tmp_path, ordered, started, cancelled, known):
+def test_an_order_counts_if_it_was_written_and_begun_even_if_it_is_cancelled_some_day(
+    tmp_path, ordered, started, cancelled, known
+):
     order = {
         "patientunitstayid": 1,
         "drugorderoffset": ordered,
@@ -165,6 +173,9 @@ def test_events_of_another_stay_of_the_same_subject_are_not_this_stay_s(tmp_path
         ({"hospitaladmitoffset": "8696"}, "hours_in_hospital_before", math.nan),
         ({"gender": ""}, "gender/Male", math.nan),
         ({"gender": "Male"}, "gender/Male", 1),
+        ({"gender": "Unknown"}, "gender/Male", math.nan),
+        ({"gender": "UNKNOWN "}, "gender/Female", math.nan),
+        ({"gender": "Other"}, "gender/Female", 0),
         ({"age": "> 89"}, "age", 90),
     ],
 )

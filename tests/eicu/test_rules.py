@@ -7,6 +7,7 @@ from data_modules.build import build_cohort
 from data_modules.cohorts.eicu import EICUCohortConfig, build_rows
 from data_modules.cohorts.splits import SplitConfig
 from data_modules.sources.errors import SourceError
+from data_modules.stage import read_json
 from tests.eicu.synthetic import DAY, cohort_rows, hospital, stay, write_release
 
 LEAVING = {"index": "every", "landmark": "unit_discharge"}
@@ -100,6 +101,20 @@ def test_a_readmission_is_unknown_where_the_offsets_are_empty(tmp_path):
     assert rows[1]["label/icu_readmission"] is None
 
 
+@pytest.mark.parametrize("rule", ["gap", "muse"])
+@pytest.mark.parametrize("kind", ["readmit", "stepdown/other"])
+def test_a_stay_that_nothing_orders_leaves_its_whole_hospital_stay_unknown(tmp_path, rule, kind):
+    """It may be the earliest, or lie between the two others."""
+    stays = [
+        stay(1, admission=9, begins=0), stay(2, admission=9, begins=9999, unitvisitnumber=2),
+        stay(3, admission=9, unitvisitnumber=3, unitstaytype=kind, hospitaladmitoffset=""),
+        stay(4, admission=8, hospitaladmitoffset=""), stay(5, admission=7),
+    ]  # fmt: skip
+    rows = cohort_rows(write_release(tmp_path, stays), readmission=rule, **LEAVING)
+    labels = [rows[number]["label/icu_readmission"] for number in range(1, 6)]
+    assert labels == [None, None, None, False, False]
+
+
 @pytest.mark.parametrize(("apart", "again"), [(15 * DAY, True), (15 * DAY + 1, False)])
 def test_muse_s_rule_counts_from_admission_to_admission(tmp_path, apart, again):
     stays = [stay(1, admission=9, begins=50), stay(2, admission=9, begins=50 + apart, unitvisitnumber=2)]
@@ -152,23 +167,49 @@ def most(cohort, by, drawn):
 
 @pytest.mark.parametrize("drawn", ["split", "fold"])
 def test_hospitals_are_drawn_as_a_whole_and_no_subject_is_torn(tmp_path, drawn):
-    cohort = splits_of(tmp_path, "hospital").with_columns(home=pl.col("hospital_id").min().over("subject_id"))
-    assert (cohort["home"] != cohort["hospital_id"]).any()
-    assert most(cohort, "home", drawn) == most(cohort, "subject_id", drawn) == 1
+    cohort = splits_of(tmp_path, "hospital")
+    assert most(cohort, "hospital_id", drawn) == most(cohort, "subject_id", drawn) == 1
+    assert most(cohort, "subject_id", "hospital_id") == 1
     assert cohort[drawn].n_unique() > 2
+
+
+def test_rows_away_from_the_subject_s_hospital_are_dropped_and_counted(tmp_path):
+    stays = [
+        stay(1, person="a", hospitalid=3, lasts=60), stay(2, person="a", hospitalid=5), stay(3, person="b"),
+        stay(4, person="c", hospitalid=""), stay(5, person="b", hospitalid=""), stay(6, person="a", hospitalid=3),
+    ]  # fmt: skip
+    release = write_release(tmp_path, stays)
+    built = build_rows(release, EICUCohortConfig(index="every", fold_by="hospital"))
+    assert built.attrition.rows()[-2:] == [
+        ("still in the unit 24 h later", 5, 3),
+        ("in the subject's hospital of the lowest id", 3, 3),
+    ]
+    assert built.rows["stay_id"].to_list() == [3, 4, 6]
+    assert set(cohort_rows(release, index="every")) == {2, 3, 4, 5, 6}
 
 
 def test_a_test_fold_of_hospitals_is_never_trained_on(tmp_path):
     tested = set()
     for fold in range(5):
         cohort = splits_of(tmp_path / str(fold), "hospital", test_fold=fold)
-        home = cohort.with_columns(home=pl.col("hospital_id").min().over("subject_id"))
-        held = set(home.filter(split="test")["home"])
+        held = set(cohort.filter(split="test")["hospital_id"])
         assert held
-        assert not held & set(home.filter(pl.col("split") != "test")["home"])
+        assert not held & set(cohort.filter(pl.col("split") != "test")["hospital_id"])
         assert not held & tested
         tested |= held
-    assert tested == set(home["home"])
+    assert tested == set(cohort["hospital_id"])
+
+
+@pytest.mark.demo
+def test_the_demo_s_hospitals_are_in_one_split_each(demo, tmp_path):
+    config = EICUCohortConfig(index="every", fold_by="hospital", modalities=["demographics"])
+    folder = build_cohort(demo, config, tmp_path)
+    cohort = pl.read_parquet(folder / "cohort.parquet")
+    assert cohort.height == 1622 - 16
+    assert most(cohort, "hospital_id", "split") == most(cohort, "hospital_id", "fold") == 1
+    assert read_json(folder / "manifest.json")["attrition"][-1] == {
+        "rule": "in the subject's hospital of the lowest id", "rows": 1606, "subjects": 1324,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("drawn", ["split", "fold"])

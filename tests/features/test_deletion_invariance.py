@@ -13,7 +13,7 @@ from tests.cohorts.synthetic import admission, moment, patient, stay, write_rele
 from tests.features.mutilation import features, mutilate, sources_at
 
 TABLES = ["demographics", "labs", "vitals", "medications", "microbiology", "procedures"]
-HARMONISED = [name for name in MIMIC_MODALITIES if name.startswith("harmonised_")]
+HARMONISED = [name for name, entry in MIMIC_MODALITIES.items() if name.startswith("harmonised_") and entry.block]
 NOTHING = {("discharge_note", 0.0), ("present/discharge_note", 0.0)}
 """Without a grace no summary of these releases is stored in time."""
 LANDMARKS = {"discharge": ["readmission_30d"], "icu_24h": ["in_hospital_mortality"]}
