@@ -11,7 +11,7 @@ WORDS = $(if $(filter-out undefined,$(origin DATASET)),dataset=$(DATASET)) $(if 
         $(if $(SUBJECTS),simulate.subjects=$(SUBJECTS)) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup cohort embed train evaluate simulate doctor sweep best test test-slurm check format bench results docs clean
+.PHONY: help setup cohort embed train evaluate simulate doctor sweep best test test-slurm check format bench results results-eicu docs clean
 
 help: ## Print every target with its sentence.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -81,7 +81,11 @@ bench: setup ## Time and memory of the cohort build, the loader, the objective, 
 
 results: setup ## Compare the method with its rivals on simulated releases and write docs/results.md; goes on where it was stopped.
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.results.run
-	$(BIN)/python -m benchmarks.results.page
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.results.ceiling
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.results.page
+
+results-eicu: setup ## The same comparison on eICU, with APACHE IVa: EICU_ROOT=/path, else simulated. Prints its tables.
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.results.eicu $(if $(EICU_ROOT),,--simulated)
 
 docs: setup ## Build the user guide into site/.
 	$(BIN)/mkdocs build --strict
