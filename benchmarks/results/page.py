@@ -219,7 +219,7 @@ def _ceiling(out: Path) -> str:
     closed_by = [(found[name].mean() - first) / (oracle - first) for name in readers]  # type: ignore[operator]
     rows.append(["share of the gap that is closed", *(f"{share:.0%}" for share in closed_by)])
     text = (
-        "Mean AUROC over the tasks at rho 1, on the calibration and test rows, of logistic regressions on the train rows. "
+        "Mean AUROC over the tasks at rho 1, on the calibration and test rows, of logistic regressions on train rows. "
         "Of what a row has they are given: the components that the rivals are given, and the pattern; the simulator's "
         "eight readings, as a ridge regression that was taught the truth tells them from the same vectors, and their "
         "products with presence; the true readings likewise. Nobody but a simulator could train the last two."
