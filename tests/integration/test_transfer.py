@@ -201,7 +201,7 @@ def test_rivals_are_tested_on_the_target_too(settings, rival) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["experiment=transfer", "evaluation.protocol=kfold"], r"transfer\.target=transfer_back: every fold's model"),
+        (["experiment=transfer", "evaluation.protocol=kfold"], r"transfer\.target=transfer_back: every run's model"),
         (["transfer.rectifier=source"], r"transfer\.rectifier=source needs transfer\.target"),
         (
             ["experiment=transfer", "rectifier.fit=none", "transfer.rectifier=source"],
