@@ -33,6 +33,14 @@ def film_input(config: FilmConfig) -> FilmInput:
     return FilmInput(mode=mode, size=(height, width), transform=transform, description=f"{mode} {settings}")
 
 
+def film_width(config: FilmConfig) -> int:
+    """Floats of a film's vector; no weights are needed to know it."""
+    if config.encoder == "small":
+        return images.SMALL_WIDTH
+    network = _create(config)
+    return _width(network, _data_config(network)["input_size"])
+
+
 def film_backbone(config: FilmConfig) -> images.ImageBackbone:
     """The network of these settings, with its weights, and what of it is to be trained.
 

@@ -16,7 +16,7 @@ from data_modules import stage
 from data_modules.features import store
 from data_modules.items import PIXELS, STORE, RowItems
 from mmnar_lightning.console import progress
-from mmnar_lightning.embed.film_backbone import film_backbone, film_input
+from mmnar_lightning.embed.film_backbone import film_backbone, film_input, film_width
 from mmnar_lightning.embed.film_encoders import FILMS_VERSION, FilmsOf, Found
 from mmnar_lightning.embed.film_vectors import Floats
 from mmnar_lightning.embed.films import FilmInput, Pixels, Unreadable, read_film, read_films
@@ -143,11 +143,17 @@ class TrainedFilms(FilmsOf):
         """What the network is shown."""
         return film_input(self.config)
 
+    @cached_property
+    def width(self) -> int:
+        """Floats of a film's vector, once the network has read it."""
+        return film_width(self.config)
+
     @property
     def identity(self) -> dict[str, Any]:
-        """Version, folder, size of the pictures, and which films."""
+        """Version, folder, size of the pictures, width of their vectors, and which films."""
         choice = {key: value for key, value in self.choice.items() if key != "pooling"}
-        return {"pixels": FILMS_VERSION, "folder": str(self.folder), "input": self.input.description, **choice}
+        shown = {"folder": str(self.folder), "input": self.input.description, "width": self.width}
+        return {"pixels": FILMS_VERSION, **shown, **choice}
 
     def prepare(self, source: Path) -> None:
         """Nothing: one process decodes, with as many threads as it is given."""
@@ -168,7 +174,7 @@ class TrainedFilms(FilmsOf):
                 advance(1)
         row = films["row_id"].cast(pl.Int64).to_numpy()[readable]
         RowItems.save(target, rows.height, row, np.flatnonzero(readable))
-        stage.write_json(target / STORE, {"width": film_backbone(self.config).width})
+        stage.write_json(target / STORE, {"width": self.width})
         return unreadable.finish()
 
 

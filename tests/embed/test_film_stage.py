@@ -16,7 +16,7 @@ from data_modules.sources.errors import SourceError
 from data_modules.sources.tfrecord import encode
 from mmnar_lightning.embed import film_networks
 from mmnar_lightning.embed.config import EmbedConfig
-from mmnar_lightning.embed.film_backbone import film_backbone
+from mmnar_lightning.embed.film_backbone import film_backbone, film_input
 from mmnar_lightning.embed.film_config import FilmConfig
 from mmnar_lightning.embed.film_stage import FilmFolders
 from mmnar_lightning.embed.film_vectors import RELEASE_WIDTH
@@ -64,7 +64,7 @@ def published(position: int) -> np.ndarray:
 
 
 def timm_config(weights: Path, **more) -> FilmConfig:
-    return FilmConfig(encoder="timm", model="test_resnet", weights=str(weights), **{"batch_size": 2, **more})
+    return FilmConfig(encoder="timm", weights=str(weights), **{"model": "test_resnet", "batch_size": 2, **more})
 
 
 def embedded(cohort: Path, config: FilmConfig, folders: FilmFolders, data: Path) -> Path:
@@ -151,6 +151,17 @@ def test_a_frozen_network_says_what_the_trained_one_says_in_eval_mode(
     assert trained.width == frozen.width == backbone.width == said.shape[1]
     assert said.std(0).max() > 1e-3
     assert np.allclose(frozen.values[frozen.items.item], said, atol=1e-5)
+
+
+def test_two_networks_that_are_shown_the_same_pixels_each_find_their_own_width(
+    cohort: Path, folders: FilmFolders, tmp_path: Path
+) -> None:
+    configs = [timm_config(Path("none"), mode="trained", model=model) for model in ("test_vit", "test_convnext2")]
+    assert film_input(configs[0]).description == film_input(configs[1]).description
+    widths = [film_backbone(config).width for config in configs]
+    assert widths[0] != widths[1]
+    stores = [open_store(embedded(cohort, config, folders, tmp_path)) for config in configs]
+    assert [made.width for made in stores] == widths
 
 
 @pytest.mark.parametrize("mode", ["frozen", "trained"])
