@@ -113,9 +113,10 @@ class VectorStore:
             advance: is told how many items were finished, by anyone.
         """
         shard, work = self.shard_of(plan.keys), self.work_of(plan.keys)
+        parts = work / PARTS / str(plan.unit)  # with another batch size, a unit is other pieces
         if not _finished(shard):
-            _Work(plan, shard, work / PARTS, encode, advance).share()
-        stage.run_stage(shard, lambda folder: _join(plan, work / PARTS, folder), SETTING)
+            _Work(plan, shard, parts, encode, advance).share()
+        stage.run_stage(shard, lambda folder: _join(plan, parts, folder), SETTING)
         shutil.rmtree(work, ignore_errors=True)
 
 

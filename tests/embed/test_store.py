@@ -140,6 +140,24 @@ def test_a_finished_unit_is_not_done_again(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == [store.shards()[0].name]
 
 
+def test_work_that_was_broken_off_goes_on_with_units_of_another_size(tmp_path: Path) -> None:
+    store, plan = VectorStore(tmp_path), plan_of(keys("a", "b", "c"), unit=4)
+
+    def breaks(pieces: slice) -> np.ndarray:
+        if pieces.start == 4:
+            raise KeyboardInterrupt
+        return encoder(plan)(pieces)
+
+    with pytest.raises(KeyboardInterrupt):
+        store.build(plan, breaks, lambda _: None)
+    smaller = plan_of(plan.keys, unit=2)
+    store.build(smaller, encoder(smaller), lambda _: None)
+    whole = VectorStore(tmp_path / "whole")
+    whole.build(smaller, encoder(smaller), lambda _: None)
+    assert (store.shards()[0] / VECTORS).read_bytes() == (whole.shards()[0] / VECTORS).read_bytes()
+    assert sorted(path.name for path in store.folder.glob("*/")) == [store.shards()[0].name, "whole"]
+
+
 def test_a_part_is_never_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store, plan = VectorStore(tmp_path), plan_of(keys("a", "b"))
 
