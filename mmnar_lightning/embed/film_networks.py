@@ -19,7 +19,7 @@ from mmnar_lightning.console import progress
 from mmnar_lightning.embed.film_backbone import film_backbone, film_input, film_width
 from mmnar_lightning.embed.film_encoders import FILMS_VERSION, FilmsOf, Found
 from mmnar_lightning.embed.film_vectors import Floats
-from mmnar_lightning.embed.films import FilmInput, Pixels, Unreadable, read_film, read_films
+from mmnar_lightning.embed.films import FilmInput, Pixels, Unreadable, read_film, read_films, unreachable
 from mmnar_lightning.embed.store import Keys, Plan, VectorStore
 from mmnar_lightning.nn.images import ImageBackbone
 from mmnar_lightning.nn.weights import fingerprint
@@ -182,13 +182,18 @@ def film_keys(folder: Path, files: pl.Series) -> tuple[Keys, NDArray[np.bool_]]:
     """What tells each film from all others, (n,) S32, and whether there is anything to read, (n,) bool.
 
     A film that was mended has another size or time, and so another key; its bytes are not read for that.
+
+    Raises:
+        SourceError: for a file that cannot be reached.
     """
     keys, whole = np.zeros(len(files), "S32"), np.zeros(len(files), np.bool_)
     for position, file in enumerate(files):
         try:
             state = (folder / f"{file}.jpg").stat()
-        except OSError:
+        except FileNotFoundError:
             continue
+        except OSError as error:
+            raise unreachable(folder / f"{file}.jpg", error) from error
         whole[position] = state.st_size > 0
         keys[position] = hashlib.sha256(f"{file} {state.st_size} {state.st_mtime_ns}".encode()).hexdigest()[:32]
     return keys, whole

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from data_modules.sources.errors import SourceError
 from mmnar_lightning.embed.film_config import OTHERS
 from mmnar_lightning.nn.images import SMALL_SIDE
 
@@ -142,7 +143,11 @@ def small_input() -> FilmInput:
 
 
 def read_film(path: Path, film_input: FilmInput) -> Pixels | str:
-    """The pixels of a film, (C, H, W) uint8, or why there are none."""
+    """The pixels of a film, (C, H, W) uint8, or why there are none.
+
+    Raises:
+        SourceError: for a file that cannot be reached: that may pass, so the film must not count as unreadable.
+    """
     try:
         if not path.stat().st_size:
             return "empty"
@@ -152,9 +157,17 @@ def read_film(path: Path, film_input: FilmInput) -> Pixels | str:
             return film_input.transform(picture.convert(film_input.mode)).numpy()
     except FileNotFoundError:
         return "missing"
-    # Pillow raises any of these for bytes that are not a whole picture.
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError):
+    # Pillow raises any of these for bytes that are not a whole picture; an error of the system has a number.
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise unreachable(path, error) from error
         return "truncated or broken"
+
+
+def unreachable(path: Path, error: OSError) -> SourceError:
+    """What to say of a film that the system does not give."""
+    problem = f"this film cannot be read ({error.strerror or error})"
+    return SourceError(path, problem, "give yourself read permission on it, or wait for its disk, and start again")
 
 
 def read_films(
