@@ -68,12 +68,15 @@ class Unreadable:
     entries: list[tuple[str, str]] = field(default_factory=list)
 
     def add(self, file: str, reason: str) -> None:
-        """Note a film, and stop once there are too many.
+        """Note a film."""
+        self.entries.append((file, reason))
+
+    def check(self) -> None:
+        """Stop where there are too many.
 
         Raises:
             FilmsError: with more than the allowed share.
         """
-        self.entries.append((file, reason))
         if len(self.entries) > self.max_share * self.total:
             self.save()
             raise FilmsError(
@@ -88,7 +91,12 @@ class Unreadable:
         return f"{len(self.entries)} of {self.total} films could not be read ({why})"
 
     def finish(self) -> list[str]:
-        """Write the list; the line that says how many films are absent, if any."""
+        """Write the list; the line that says how many films are absent, if any.
+
+        Raises:
+            FilmsError: with more than the allowed share; not before all are noted, so that the list is whole.
+        """
+        self.check()
         self.save()
         if not self.entries:
             return []

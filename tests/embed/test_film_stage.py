@@ -223,6 +223,41 @@ def test_a_film_is_read_once_whatever_is_asked_of_it_later(
     assert read[4:] == ["a"], "a film that was mended is another one"
 
 
+def test_after_too_many_unreadable_films_only_the_mended_ones_are_encoded(
+    cohort: Path, folders: FilmFolders, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = timm_config(weights, batch_size=1)
+    pictures = [folders.pictures / f"files/p10/{name}.jpg" for name in ("a", "c")]
+    for path in pictures:
+        spoil(path, "truncated")
+    with pytest.raises(FilmsError, match=r"2 of 4 films could not be read \(2 truncated or broken\)"):
+        embedded(cohort, config, folders, tmp_path)
+    listed = pl.read_csv(tmp_path / "embeddings" / "unreadable-made-cxr.csv")["file"]
+    assert sorted(listed) == ["files/p10/a", "files/p10/c"], "all of them, so that they are mended at once"
+    for position, path in enumerate(pictures):
+        jpeg(grey(position), path)
+    read: list[str] = []
+    real = film_networks.FrozenFilms._encode
+    monkeypatch.setattr(
+        film_networks.FrozenFilms, "_encode", lambda self, files: read.extend(files) or real(self, files)
+    )
+    assert open_store(embedded(cohort, config, folders, tmp_path)).present.sum() == 3
+    assert sorted(read) == ["files/p10/a", "files/p10/c"]
+    assert not list(tmp_path.rglob("*.work"))
+
+
+@pytest.mark.parametrize("mode", ["frozen", "trained"])
+def test_too_many_missing_films_stop_the_stage_before_a_film_is_decoded(
+    mode: str, cohort: Path, folders: FilmFolders, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(film_networks, "read_films", lambda *_: pytest.fail("films were decoded"))
+    for name in ("a", "c"):
+        spoil(folders.pictures / f"files/p10/{name}.jpg", "gone" if name == "a" else "empty")
+    with pytest.raises(FilmsError, match=r"2 of 4 films could not be read \(1 missing, 1 empty\)"):
+        embedded(cohort, timm_config(weights, mode=mode), folders, tmp_path)
+    assert pl.read_csv(tmp_path / "embeddings" / "unreadable-made-cxr.csv").height == 2
+
+
 def test_a_run_that_was_broken_off_goes_on_where_it_was_and_ends_with_the_same_bytes(
     cohort: Path, folders: FilmFolders, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -232,11 +267,11 @@ def test_a_run_that_was_broken_off_goes_on_where_it_was_and_ends_with_the_same_b
     encoded: list[int] = []
     real = film_networks.FrozenFilms._encode
 
-    def breaking(self, files, unreadable):
+    def breaking(self, files):
         if len(encoded) == 2:
             raise KeyboardInterrupt
         encoded.append(len(files))
-        return real(self, files, unreadable)
+        return real(self, files)
 
     monkeypatch.setattr(film_networks.FrozenFilms, "_encode", breaking)
     with pytest.raises(KeyboardInterrupt):
@@ -245,7 +280,7 @@ def test_a_run_that_was_broken_off_goes_on_where_it_was_and_ends_with_the_same_b
     monkeypatch.setattr(
         film_networks.FrozenFilms,
         "_encode",
-        lambda self, files, unreadable: read.extend(files) or real(self, files, unreadable),
+        lambda self, files: read.extend(files) or real(self, files),
     )
     made = embedded(cohort, config, folders, tmp_path / "broken")
     assert len(read) == 2

@@ -143,8 +143,10 @@ def test_unreadable_films_are_counted_and_listed(tmp_path: Path) -> None:
 def test_too_many_unreadable_films_stop_the_stage_without_naming_one(tmp_path: Path) -> None:
     unreadable = Unreadable(10, 0.1, tmp_path / "unreadable.csv")
     unreadable.add("files/p10/a", "empty")
+    unreadable.check()
+    unreadable.add("files/p10/b", "empty")
     with pytest.raises(FilmsError, match=r"^2 of 10 films .* embed\.film\.max_unreadable_share=0\.1") as caught:
-        unreadable.add("files/p10/b", "empty")
+        unreadable.finish()
     assert "p10" not in str(caught.value).replace(str(tmp_path), "")
     assert pl.read_csv(unreadable.list_at).height == 2
 
