@@ -19,6 +19,9 @@ WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 """Patterns of files with weights, the preferred ones first."""
 TOKENIZER = ("tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "added_tokens.json", "*.model")
 CONFIG = "config.json"
+PARALLELISM = "TOKENIZERS_PARALLELISM"
+_left: dict[str, str] = {}
+"""What this process left in the environment: it must not read it as a person's wish."""
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -183,12 +186,11 @@ def _quiet() -> Iterator[None]:
 @contextmanager
 def tokenizer_threads() -> Iterator[None]:
     """Tokenise with all cores, then with one: a process forked later would warn, or hang, over the threads' locks."""
-    name = "TOKENIZERS_PARALLELISM"
-    if name in os.environ:
-        yield
+    if os.environ.get(PARALLELISM) not in (None, _left.get(PARALLELISM)):
+        yield  # a person has set it
         return
-    os.environ[name] = "true"
+    os.environ[PARALLELISM] = "true"
     try:
         yield
     finally:
-        os.environ[name] = "false"
+        os.environ[PARALLELISM] = _left[PARALLELISM] = "false"

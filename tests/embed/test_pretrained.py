@@ -3,16 +3,18 @@
 import json
 import os
 import pickle
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from mmnar_lightning.embed import pretrained
+from mmnar_lightning.embed import corpus, pretrained
 from mmnar_lightning.embed.config import EmbedConfig
 from mmnar_lightning.embed.stage import embed
 from mmnar_lightning.embed.text_config import TextConfig
+from mmnar_lightning.embed.tokenise import PretrainedTokeniser
 from tests.embed import tiny
 
 WEIGHTS = "model.safetensors"
@@ -128,6 +130,48 @@ def test_without_a_network_the_error_says_what_to_download_and_where_to_put_it(
         assert needed in str(caught.value)
     assert asked == ["emilyalsentzer/Bio_ClinicalBERT"]
     assert not (tmp_path / "data").exists()
+
+
+VARIABLE = "TOKENIZERS_PARALLELISM"
+
+
+@pytest.fixture
+def threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """The variable as a process finds it that has not tokenised yet; what a test leaves is undone."""
+    monkeypatch.setattr(pretrained, "_left", {})
+    monkeypatch.setenv(VARIABLE, "undone")
+    monkeypatch.delenv(VARIABLE)
+    return monkeypatch
+
+
+def seen_while_tokenising(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
+    """What the variable is whenever texts are tokenised, of three chunks."""
+    monkeypatch.setattr(corpus, "CHUNK", 2)
+    seen: list[str | None] = []
+    plain = PretrainedTokeniser._windows
+
+    def watched(self: PretrainedTokeniser, ids: list[int]) -> list[list[int]]:
+        seen.append(os.environ.get(VARIABLE))
+        return plain(self, ids)
+
+    monkeypatch.setattr(PretrainedTokeniser, "_windows", watched)
+    cohort = tiny.write_cohort(tmp_path / "c", {row: [tiny.note(row, 9)] for row in range(6)}, 6)
+    text = TextConfig(encoder="transformers", mode="trained", model=str(model), window=16, overlap=4)
+    embed(cohort, EmbedConfig(text=text), tmp_path / "data", None)
+    return seen
+
+
+def test_every_chunk_of_texts_is_tokenised_by_all_cores_and_no_fork_finds_them_at_work(
+    tmp_path: Path, model: Path, threads: pytest.MonkeyPatch
+) -> None:
+    assert seen_while_tokenising(tmp_path, model, threads) == ["true"] * 6
+    assert os.environ[VARIABLE] == "false"
+
+
+def test_what_a_person_set_for_the_tokenizer_stands(tmp_path: Path, model: Path, threads: pytest.MonkeyPatch) -> None:
+    threads.setenv(VARIABLE, "0")
+    assert seen_while_tokenising(tmp_path, model, threads) == ["0"] * 6
+    assert os.environ[VARIABLE] == "0"
 
 
 def test_nothing_is_asked_of_the_hub_for_a_local_folder(
