@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from data_modules.features import store
 from data_modules.sources.tfrecord import encode
@@ -14,7 +15,7 @@ from mmnar_lightning.embed.film_config import FilmConfig
 from mmnar_lightning.embed.film_stage import FilmFolders
 from mmnar_lightning.embed.film_vectors import RELEASE_WIDTH
 from mmnar_lightning.embed.hashed import hashed_ngrams
-from mmnar_lightning.embed.stage import embed
+from mmnar_lightning.embed.stage import device_of, embed
 from mmnar_lightning.embed.text_config import TextConfig
 from tests.embed.films import index
 
@@ -125,6 +126,22 @@ def test_film_embeddings_without_their_release_are_refused_and_leave_nothing(fin
     ):
         embed(finished, EmbedConfig(film=RELEASE), tmp_path, FilmFolders())
     assert not list((tmp_path / "embeddings").glob("*/"))
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [({}, 0), ({"LOCAL_RANK": "2"}, 2), ({"SLURM_LOCALID": "3"}, 3), ({"LOCAL_RANK": "1", "SLURM_LOCALID": "0"}, 1)],
+)
+def test_every_process_of_a_machine_takes_a_gpu_of_its_own(
+    given: dict[str, str], expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LOCAL_RANK", "SLURM_LOCALID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    assert device_of("auto") == torch.device("cuda", expected)
 
 
 def test_too_narrow_a_text_is_refused() -> None:
