@@ -10,6 +10,7 @@ import torch
 
 from data_modules.features import store
 from data_modules.sources.tfrecord import encode
+from mmnar_lightning.embed import hashed
 from mmnar_lightning.embed.config import EmbedConfig
 from mmnar_lightning.embed.film_config import FilmConfig
 from mmnar_lightning.embed.film_stage import FilmFolders
@@ -17,6 +18,7 @@ from mmnar_lightning.embed.film_vectors import RELEASE_WIDTH
 from mmnar_lightning.embed.hashed import hashed_ngrams
 from mmnar_lightning.embed.stage import device_of, embed
 from mmnar_lightning.embed.text_config import TextConfig
+from tests.embed import tiny
 from tests.embed.films import index
 
 HASHED = TextConfig(encoder="hashed_ngrams", width=64)
@@ -99,6 +101,21 @@ def test_rows_without_a_document_are_absent_and_statistics_are_of_train_rows(
     statistics = store.Statistics.load(stores["film"])
     assert np.allclose(statistics.mean, vector(2.0)), "row 3 is in test"
     assert np.allclose(statistics.scale, 1.0)
+
+
+def test_rows_that_are_counted_a_few_at_a_time_have_the_bytes_of_all_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = {row: [tiny.note(row + place, 4 + row) for place in range(row % 3 + 1)] for row in (0, 1, 2, 4, 5, 8, 11)}
+    texts[1].insert(1, " ")
+    cohort = tiny.write_cohort(tmp_path / "c", {**texts, 6: ["\n"]}, 12)
+    whole = pl.read_parquet(cohort / "modalities" / "note" / "documents.parquet")
+    rows, expected = hashed_ngrams(whole.filter(pl.col("text").str.strip_chars() != ""), 64)
+    monkeypatch.setattr(hashed, "ROWS_TOGETHER", 3)
+    made = embed(cohort, EmbedConfig(text=HASHED), tmp_path, FilmFolders())["note"]
+    assert np.flatnonzero(store.open_present(made)).tolist() == rows.tolist() == list(texts)
+    assert store.open_values(made)[rows].tobytes() == expected.tobytes()
+    assert {path.suffix for path in made.iterdir()} == {".json", ".npy"}
 
 
 def test_what_was_encoded_is_not_encoded_again_and_other_settings_lie_elsewhere(

@@ -17,6 +17,8 @@ from tests.embed import builds, peak, tiny
 
 ROOT = Path(__file__).resolve().parents[2]
 WIDTH = 3
+MOST_BYTES = 8000
+"""That memory may grow by with a document: half of its text."""
 
 
 @pytest.fixture(scope="module")
@@ -177,20 +179,33 @@ def test_settings_of_the_processes_make_many_units(model: Path) -> None:
     assert builds.settings(model).text.batch_windows == 2
 
 
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak of memory is read from /proc")
-def test_memory_does_not_grow_with_the_number_of_documents(model: Path, tmp_path: Path) -> None:
-    padding, sizes = tiny.note(5, 3000), (800, 3200)
-    cohorts = []
-    for num_documents in sizes:
-        texts = {row: [f"{num_documents} {row} {padding}"] for row in range(num_documents)}
-        cohorts.append(tiny.write_cohort(tmp_path / str(num_documents), texts, num_documents, str(num_documents)))
-        regroup(cohorts[-1])
-    command = [sys.executable, "-m", "tests.embed.peak", str(model), str(tmp_path / "data"), *map(str, cohorts)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+@pytest.fixture(scope="module")
+def few_and_many(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    """Cohorts of few and of many notes of 15 kilobytes, by their number."""
+    padding, place = tiny.note(5, 3000), tmp_path_factory.mktemp("sizes")
+    cohorts = {}
+    for size in (400, 1600):
+        texts = {row: [f"{size} {row} {padding}"] for row in range(size)}
+        cohorts[size] = tiny.write_cohort(place / str(size), texts, size, str(size))
+        regroup(cohorts[size])
+    return cohorts
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+@pytest.mark.parametrize("encoder", ["transformers", "hashed_ngrams"])
+def test_memory_does_not_grow_with_the_documents_but_by_an_index_of_them(
+    encoder: str, few_and_many: dict[int, Path], tmp_path: Path
+) -> None:
+    model = tiny.write_model(tmp_path / "bert", positions=128)
+    settings = {"model": str(model), "window": 128, "overlap": 16} if encoder == "transformers" else {"width": 16}
+    given = [json.dumps({"encoder": encoder, **settings}), str(tmp_path / "data"), *map(str, few_and_many.values())]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "tests.embed.peak", *given]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     few, many = json.loads(done.stdout)
-    assert many - few < (sizes[1] - sizes[0]) * len(padding), (few, many)
+    fewer, more = few_and_many
+    assert many - few < (more - fewer) * MOST_BYTES, (few, many)
 
 
 def regroup(cohort: Path) -> None:
