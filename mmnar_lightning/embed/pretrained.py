@@ -17,6 +17,8 @@ from torch import nn
 
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 """Patterns of files with weights, the preferred ones first."""
+INDEXES = ("*.safetensors.index.json", "pytorch_model*.bin.index.json")
+"""Of weights in several files: which tensor is in which."""
 TOKENIZER = ("tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "added_tokens.json", "*.model")
 CONFIG = "config.json"
 PARALLELISM = "TOKENIZERS_PARALLELISM"
@@ -54,7 +56,7 @@ def _fetch(name: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(name, allow_patterns=[CONFIG, *WEIGHTS, *TOKENIZER]))
+        return Path(snapshot_download(name, allow_patterns=[CONFIG, *WEIGHTS, *INDEXES, *TOKENIZER]))
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise ValueError(
             f"embed.text.model={name}: there is no such folder here, and the hub cannot be asked for it "
