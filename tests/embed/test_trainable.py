@@ -1,6 +1,5 @@
 """What of a pretrained model learns, and with which options."""
 
-import importlib.util
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -90,8 +89,6 @@ def test_two_models_of_one_seed_learn_alike_and_dropout_is_off_in_evaluation(con
     assert not torch.equal(first.train()(VALUES), first.train()(VALUES))
 
 
-@pytest.mark.skipif(importlib.util.find_spec("peft") is None, reason="peft is not installed (the extra `lora`)")
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_lora_begins_as_the_pretrained_model_and_only_its_additions_learn(config: TextConfig) -> None:
     backbone = text_backbone(replace(config, trainable="lora", lora_rank=2))
     torch.testing.assert_close(backbone.eval()(VALUES), text_backbone(config).eval()(VALUES))
