@@ -83,6 +83,16 @@ def test_bf16_gives_nearly_the_same_in_float32(config: TextConfig) -> None:
     torch.testing.assert_close(plain, half, atol=0.05, rtol=0.05)
 
 
+def test_the_precision_of_the_trainer_stands_where_bf16_is_not_asked_for(config: TextConfig) -> None:
+    backbone = text_backbone(config).eval()
+    plain, half = (backbone(VALUES) for backbone in (backbone, text_backbone(replace(config, bf16=True)).eval()))
+    with torch.autocast("cpu", torch.bfloat16):
+        trained = backbone(VALUES)
+    assert trained.dtype == torch.float32
+    assert torch.equal(trained, half)
+    assert not torch.equal(trained, plain)
+
+
 def test_two_models_of_one_seed_learn_alike_and_dropout_is_off_in_evaluation(config: TextConfig) -> None:
     first, second = text_backbone(config), text_backbone(config)
     assert torch.equal(first.eval()(VALUES), second.eval()(VALUES))
