@@ -84,13 +84,25 @@ class VectorStore:
         raise ValueError(f"{self.folder}: this store is empty")
 
     def read(self, keys: Keys) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-        """Vectors of keys that are all there, in blocks: which of the keys, and (n, width) float32."""
+        """Vectors of keys that are all there, in blocks: which of the keys, and (n, width) float32.
+
+        Raises:
+            ValueError: when one is not there.
+        """
+        width = self.width() if len(keys) else 0
         shards = [(np.load(shard / KEYS), np.load(shard / VECTORS, mmap_mode="r")) for shard in self.shards()]
         for block in store.blocks(len(keys)):
-            found = np.zeros((len(keys[block]), shards[0][1].shape[1]), dtype=np.float32)
+            found = np.zeros((len(keys[block]), width), dtype=np.float32)
+            absent = np.ones(len(found), dtype=np.bool_)
             for known, vectors in shards:
                 place, there = _find(known, keys[block])
                 found[there] = vectors[place[there]]
+                absent &= ~there
+            if absent.any():
+                raise ValueError(
+                    f"{self.folder}: {absent.sum()} of {len(found)} vectors are not in this store: what they are of "
+                    "changed since it was encoded; start again"
+                )
             yield block, found
 
     def shard_of(self, keys: Keys) -> Path:

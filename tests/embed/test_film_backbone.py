@@ -114,6 +114,14 @@ def test_without_a_network_the_error_says_what_to_download_and_where_to_put_it(
     assert hub == [asked, asked], "first this machine, then the hub"
 
 
+def test_a_model_without_published_weights_is_refused_by_its_name(hub: list[str]) -> None:
+    with pytest.raises(
+        WeightsError, match=r"embed\.film\.weights=pretrained: convnext_atto_rms has no published weights"
+    ):
+        film_backbone(settings("pretrained", model="convnext_atto_rms"))
+    assert not hub
+
+
 def test_a_name_that_is_no_hub_name_is_refused(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="neither a file that is there nor a hub name"):
         film_backbone(settings(f"{tmp_path}/some/folder"))
