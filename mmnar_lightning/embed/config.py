@@ -3,12 +3,12 @@
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from data_modules.vocabulary import Modality
 from mmnar_lightning.embed.film_config import FilmConfig
-from mmnar_lightning.embed.text_config import TextConfig
+from mmnar_lightning.embed.text_config import TextConfig, unread
 
 
 @dataclass(kw_only=True)
@@ -35,18 +35,30 @@ class EmbedConfig:
     def of(self, modality: Modality) -> TextConfig | FilmConfig | None:
         """The settings of a modality; None where it needs no encoder.
 
+        Its own lie over those of all texts, or films; of all texts, it takes what its encoder reads.
+
         Raises:
             ValueError: when its own settings do not fit its kind.
         """
-        usual = {"documents": self.text, "images": self.film}.get(modality.kind)
+        kinds: dict[str, TextConfig | FilmConfig] = {"documents": self.text, "images": self.film}
+        usual = kinds.get(modality.kind)
         own = self.modalities.get(modality.name, {})
         if usual is None:
             if own:
                 raise ValueError(f"embed.modalities.{modality.name}: it is a {modality.kind}, which has no encoder")
             return None
         try:
-            merged = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(usual), own))
+            merged = OmegaConf.to_object(_laid_over(usual, own))
         except (OmegaConfBaseException, ValueError) as error:
             raise ValueError(f"embed.modalities.{modality.name}: {str(error).splitlines()[0]}") from error
         assert isinstance(merged, TextConfig | FilmConfig)
         return merged
+
+
+def _laid_over(usual: TextConfig | FilmConfig, own: dict[str, Any]) -> DictConfig:
+    merged: DictConfig = OmegaConf.merge(OmegaConf.structured(usual), own)  # type: ignore[assignment]  # no list here
+    if isinstance(usual, TextConfig):
+        default = OmegaConf.structured(TextConfig)
+        for key in unread(merged.encoder, merged.mode) - set(own):
+            merged[key] = default[key]
+    return merged

@@ -10,7 +10,6 @@ import polars as pl
 from numpy.typing import NDArray
 
 from data_modules.features import documents
-from mmnar_lightning.embed.hashed import documents_left_out
 from mmnar_lightning.embed.sections import select_sections
 from mmnar_lightning.embed.store import Keys
 
@@ -42,13 +41,18 @@ def read_corpus(folder: Path, sections: Sequence[str]) -> Corpus:
     """
     keys = [digest_text(text) if text else b"" for chunk in read_texts(folder, sections) for text in chunk]
     key = np.array(keys, dtype="S32")
-    scan = pl.scan_parquet(folder / documents.DOCUMENTS)
-    order = [name for name in documents.ORDER if name in scan.collect_schema()]
-    listed = scan.select(order).with_row_index("place").sort(*order, "place").collect()
-    place, row = listed["place"].to_numpy(), listed["row_id"].cast(pl.Int64).to_numpy()
+    place, row = read_order(folder)
     filled = key[place] != b""
     left_out = documents_left_out(int((~filled).sum()), len(filled), tuple(sections))
     return Corpus(row[filled], key[place][filled], left_out)
+
+
+def read_order(folder: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """In which order rows have documents: the place of each in the file, and its row, rising; both (n,) int64."""
+    scan = pl.scan_parquet(folder / documents.DOCUMENTS)
+    order = [name for name in documents.ORDER if name in scan.collect_schema()]
+    listed = scan.select(order).with_row_index("place").sort(*order, "place").collect()
+    return listed["place"].cast(pl.Int64).to_numpy(), listed["row_id"].cast(pl.Int64).to_numpy()
 
 
 def read_texts(folder: Path, sections: Sequence[str]) -> Iterator[list[str]]:
@@ -56,6 +60,18 @@ def read_texts(folder: Path, sections: Sequence[str]) -> Iterator[list[str]]:
     scan = pl.scan_parquet(folder / documents.DOCUMENTS).select("text")
     for chunk in scan.collect_batches(chunk_size=CHUNK, maintain_order=True):
         yield [select_sections(text, sections) for text in chunk["text"]]
+
+
+def documents_left_out(empty: int, total: int, sections: tuple[str, ...]) -> list[str]:
+    """The line that says how many documents hold no text.
+
+    >>> documents_left_out(1, 4, ("Impression",))
+    ['25.0% of its documents count as absent: they hold no text under Impression']
+    """
+    if not empty:
+        return []
+    where = f" under {', '.join(sections)}" if sections else ""
+    return [f"{empty / total:.1%} of its documents count as absent: they hold no text{where}"]
 
 
 def digest_text(text: str) -> bytes:

@@ -33,6 +33,14 @@ def film_input(config: FilmConfig) -> FilmInput:
     return FilmInput(mode=mode, size=(height, width), transform=transform, description=f"{mode} {settings}")
 
 
+def film_width(config: FilmConfig) -> int:
+    """Floats of a film's vector; no weights are needed to know it."""
+    if config.encoder == "small":
+        return images.SMALL_WIDTH
+    network = _create(config)
+    return _width(network, _data_config(network)["input_size"])
+
+
 def film_backbone(config: FilmConfig) -> images.ImageBackbone:
     """The network of these settings, with its weights, and what of it is to be trained.
 
@@ -44,7 +52,7 @@ def film_backbone(config: FilmConfig) -> images.ImageBackbone:
         return images.small_backbone(chunk=config.batch_size, bf16=config.bf16)
     network = _create(config)
     if config.weights != RANDOM:
-        _fill(network, config.weights)
+        _fill(network, config)
     data = _data_config(network)
     _adapt(network, config)
     backbone = images.ImageBackbone(
@@ -76,11 +84,16 @@ def _data_config(network: nn.Module) -> dict[str, Any]:
     return data
 
 
-def _fill(network: Any, source: str) -> None:
+def _fill(network: Any, config: FilmConfig) -> None:
     """Load weights into a network; those of a classifier are left out."""
-    path = Path(source).expanduser()
-    name = network.pretrained_cfg.get("hf_hub_id") if source == PRETRAINED else source
-    if not path.is_file() and path.suffix not in FILE_ENDINGS and name:
+    path = Path(config.weights).expanduser()
+    name = network.pretrained_cfg.get("hf_hub_id") if config.weights == PRETRAINED else config.weights
+    if not name:
+        raise WeightsError(
+            f"embed.film.weights={PRETRAINED}: {config.model} has no published weights; name a file of them, or choose "
+            "another embed.film.model"
+        )
+    if not path.is_file() and path.suffix not in FILE_ENDINGS:
         path = _fetch(name)
     classifier = network.pretrained_cfg.get("classifier") or ()
     load_weights(network, read_weights(path), str(path), (classifier,) if isinstance(classifier, str) else classifier)

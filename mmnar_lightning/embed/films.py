@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from data_modules.sources.errors import SourceError
 from mmnar_lightning.embed.film_config import OTHERS
 from mmnar_lightning.nn.images import SMALL_SIDE
 
@@ -67,12 +68,15 @@ class Unreadable:
     entries: list[tuple[str, str]] = field(default_factory=list)
 
     def add(self, file: str, reason: str) -> None:
-        """Note a film, and stop once there are too many.
+        """Note a film."""
+        self.entries.append((file, reason))
+
+    def check(self) -> None:
+        """Stop where there are too many.
 
         Raises:
             FilmsError: with more than the allowed share.
         """
-        self.entries.append((file, reason))
         if len(self.entries) > self.max_share * self.total:
             self.save()
             raise FilmsError(
@@ -87,7 +91,12 @@ class Unreadable:
         return f"{len(self.entries)} of {self.total} films could not be read ({why})"
 
     def finish(self) -> list[str]:
-        """Write the list; the line that says how many films are absent, if any."""
+        """Write the list; the line that says how many films are absent, if any.
+
+        Raises:
+            FilmsError: with more than the allowed share; not before all are noted, so that the list is whole.
+        """
+        self.check()
         self.save()
         if not self.entries:
             return []
@@ -142,7 +151,11 @@ def small_input() -> FilmInput:
 
 
 def read_film(path: Path, film_input: FilmInput) -> Pixels | str:
-    """The pixels of a film, (C, H, W) uint8, or why there are none."""
+    """The pixels of a film, (C, H, W) uint8, or why there are none.
+
+    Raises:
+        SourceError: for a file that cannot be reached: that may pass, so the film must not count as unreadable.
+    """
     try:
         if not path.stat().st_size:
             return "empty"
@@ -152,9 +165,17 @@ def read_film(path: Path, film_input: FilmInput) -> Pixels | str:
             return film_input.transform(picture.convert(film_input.mode)).numpy()
     except FileNotFoundError:
         return "missing"
-    # Pillow raises any of these for bytes that are not a whole picture.
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError):
+    # Pillow raises any of these for bytes that are not a whole picture; an error of the system has a number.
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise unreachable(path, error) from error
         return "truncated or broken"
+
+
+def unreachable(path: Path, error: OSError) -> SourceError:
+    """What to say of a film that the system does not give."""
+    problem = f"this film cannot be read ({error.strerror or error})"
+    return SourceError(path, problem, "give yourself read permission on it, or wait for its disk, and start again")
 
 
 def read_films(

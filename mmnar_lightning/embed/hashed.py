@@ -1,17 +1,24 @@
 """Texts as counts of words and pairs of words; nothing is fitted."""
 
+from array import array
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import IO, Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from data_modules.features import documents
+from data_modules.features import documents, store
+from mmnar_lightning.embed.corpus import documents_left_out, read_order, read_texts
 from mmnar_lightning.embed.encoder import Vectors, write_array
-from mmnar_lightning.embed.sections import select_sections
 
+Ints = NDArray[np.int64]
 HASHED_VERSION = 2
+ROWS_TOGETHER = 256
+"""Rows that are counted together: their texts are in memory, and their vectors."""
 
 
 @dataclass(frozen=True)
@@ -36,23 +43,35 @@ class HashedNgrams:
 
     def write(self, source: Path, rows: pl.DataFrame, target: Path) -> list[str]:
         """Write the array."""
-        texts = pl.read_parquet(source / documents.DOCUMENTS)
-        kept = [select_sections(text, self.sections) for text in texts["text"]]
-        filled = texts.with_columns(text=pl.Series(kept, dtype=pl.String)).filter(pl.col("text") != "")
-        write_array(target, rows, self.width, [hashed_ngrams(filled, self.width)])
-        return documents_left_out(texts.height - filled.height, texts.height, self.sections)
+        place, row = read_order(source)
+        # Documents lie in no order, and memory must not hold them all: they wait in a file without a name.
+        with TemporaryFile(dir=target) as waiting:
+            start = _write_texts(read_texts(source, self.sections), waiting)
+            filled = np.diff(start)[place] > 0
+            write_array(target, rows, self.width, self._blocks(waiting, start, place[filled], row[filled]))
+        return documents_left_out(int((~filled).sum()), len(filled), self.sections)
+
+    def _blocks(self, waiting: IO[bytes], start: Ints, place: Ints, row: Ints) -> Iterator[Vectors]:
+        """Vectors of a few rows at a time."""
+        first = np.append(np.flatnonzero(np.diff(row, prepend=-1)), len(row))
+        for block in store.blocks(len(first) - 1, ROWS_TOGETHER):
+            own = slice(first[block.start], first[block.stop])
+            texts = [_read_text(waiting, start, position) for position in place[own]]
+            yield hashed_ngrams(pl.DataFrame({"row_id": row[own], "text": texts}), self.width)
 
 
-def documents_left_out(empty: int, total: int, sections: tuple[str, ...]) -> list[str]:
-    """The line that says how many documents hold no text.
+def _write_texts(texts: Iterable[list[str]], waiting: IO[bytes]) -> Ints:
+    """Write texts one after the other; where each begins, and the end of the last."""
+    start = array("q", [0])
+    for chunk in texts:
+        for text in chunk:
+            start.append(start[-1] + waiting.write(text.encode()))
+    return np.frombuffer(start, dtype=np.int64)
 
-    >>> documents_left_out(1, 4, ("Impression",))
-    ['25.0% of its documents count as absent: they hold no text under Impression']
-    """
-    if not empty:
-        return []
-    where = f" under {', '.join(sections)}" if sections else ""
-    return [f"{empty / total:.1%} of its documents count as absent: they hold no text{where}"]
+
+def _read_text(waiting: IO[bytes], start: Ints, position: int) -> str:
+    waiting.seek(start[position])
+    return waiting.read(start[position + 1] - start[position]).decode()
 
 
 def hashed_ngrams(texts: pl.DataFrame, width: int) -> Vectors:
@@ -69,7 +88,11 @@ def hashed_ngrams(texts: pl.DataFrame, width: int) -> Vectors:
     from sklearn.feature_extraction.text import HashingVectorizer
 
     order = [name for name in documents.ORDER if name in texts.columns]
-    joined = texts.sort(order).group_by("row_id", maintain_order=True).agg(pl.col("text").str.join("\n"))
+    joined = (
+        texts.sort(order, maintain_order=True)
+        .group_by("row_id", maintain_order=True)
+        .agg(pl.col("text").str.join("\n"))
+    )
     rows = joined["row_id"].cast(pl.Int64).to_numpy()
     if joined.is_empty():
         return rows, np.zeros((0, width), dtype=np.float32)

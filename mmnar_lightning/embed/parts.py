@@ -24,8 +24,9 @@ def item_parts(modality: Modality, config: EmbedConfig) -> ItemParts:
     assert own is not None
     if not own.trained:
         return ItemParts(None, own.pooling)
-    backbone = text_backbone(own) if isinstance(own, TextConfig) else film_backbone(own)
-    return ItemParts(backbone, own.pooling, own.lr_scale)
+    if isinstance(own, TextConfig):
+        return ItemParts(text_backbone(own), own.pooling, own.rate)
+    return ItemParts(film_backbone(own), own.pooling, own.lr_scale)
 
 
 def text_backbone(config: TextConfig) -> TextBackbone:

@@ -17,8 +17,13 @@ from torch import nn
 
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 """Patterns of files with weights, the preferred ones first."""
+INDEXES = ("*.safetensors.index.json", "pytorch_model*.bin.index.json")
+"""Of weights in several files: which tensor is in which."""
 TOKENIZER = ("tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "added_tokens.json", "*.model")
 CONFIG = "config.json"
+PARALLELISM = "TOKENIZERS_PARALLELISM"
+_left: dict[str, str] = {}
+"""What this process left in the environment: it must not read it as a person's wish."""
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -51,7 +56,7 @@ def _fetch(name: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(name, allow_patterns=[CONFIG, *WEIGHTS, *TOKENIZER]))
+        return Path(snapshot_download(name, allow_patterns=[CONFIG, *WEIGHTS, *INDEXES, *TOKENIZER]))
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise ValueError(
             f"embed.text.model={name}: there is no such folder here, and the hub cannot be asked for it "
@@ -183,12 +188,11 @@ def _quiet() -> Iterator[None]:
 @contextmanager
 def tokenizer_threads() -> Iterator[None]:
     """Tokenise with all cores, then with one: a process forked later would warn, or hang, over the threads' locks."""
-    name = "TOKENIZERS_PARALLELISM"
-    if name in os.environ:
-        yield
+    if os.environ.get(PARALLELISM) not in (None, _left.get(PARALLELISM)):
+        yield  # a person has set it
         return
-    os.environ[name] = "true"
+    os.environ[PARALLELISM] = "true"
     try:
         yield
     finally:
-        os.environ[name] = "false"
+        os.environ[PARALLELISM] = _left[PARALLELISM] = "false"

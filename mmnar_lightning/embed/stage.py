@@ -108,9 +108,10 @@ def text_encoder(config: TextConfig, accelerator: str, data: Path) -> Encoder:
 
 
 def device_of(accelerator: str) -> torch.device:
-    """The device of this process: of several GPUs, the one of its local rank."""
+    """The device of this process: of several GPUs, the one of its local rank, as torchrun or srun numbers it."""
     if accelerator == "cpu" or (accelerator == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
     if not torch.cuda.is_available():
         raise ValueError("embed.accelerator=gpu: no GPU is seen here; use auto or cpu")
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+    rank = os.environ.get("LOCAL_RANK") or os.environ.get("SLURM_LOCALID") or "0"
+    return torch.device("cuda", int(rank) % torch.cuda.device_count())

@@ -84,13 +84,25 @@ class VectorStore:
         raise ValueError(f"{self.folder}: this store is empty")
 
     def read(self, keys: Keys) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-        """Vectors of keys that are all there, in blocks: which of the keys, and (n, width) float32."""
+        """Vectors of keys that are all there, in blocks: which of the keys, and (n, width) float32.
+
+        Raises:
+            ValueError: when one is not there.
+        """
+        width = self.width() if len(keys) else 0
         shards = [(np.load(shard / KEYS), np.load(shard / VECTORS, mmap_mode="r")) for shard in self.shards()]
         for block in store.blocks(len(keys)):
-            found = np.zeros((len(keys[block]), shards[0][1].shape[1]), dtype=np.float32)
+            found = np.zeros((len(keys[block]), width), dtype=np.float32)
+            absent = np.ones(len(found), dtype=np.bool_)
             for known, vectors in shards:
                 place, there = _find(known, keys[block])
                 found[there] = vectors[place[there]]
+                absent &= ~there
+            if absent.any():
+                raise ValueError(
+                    f"{self.folder}: {absent.sum()} of {len(found)} vectors are not in this store: what they are of "
+                    "changed since it was encoded; start again"
+                )
             yield block, found
 
     def shard_of(self, keys: Keys) -> Path:
@@ -113,9 +125,10 @@ class VectorStore:
             advance: is told how many items were finished, by anyone.
         """
         shard, work = self.shard_of(plan.keys), self.work_of(plan.keys)
+        parts = work / PARTS / str(plan.unit)  # with another batch size, a unit is other pieces
         if not _finished(shard):
-            _Work(plan, shard, work / PARTS, encode, advance).share()
-        stage.run_stage(shard, lambda folder: _join(plan, work / PARTS, folder), SETTING)
+            _Work(plan, shard, parts, encode, advance).share()
+        stage.run_stage(shard, lambda folder: _join(plan, parts, folder), SETTING)
         shutil.rmtree(work, ignore_errors=True)
 
 

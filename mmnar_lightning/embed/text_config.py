@@ -1,7 +1,30 @@
 """How texts become what the model reads."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal
+
+READ = {
+    "hashed_ngrams": {"width"},
+    "transformers": {"model", "window", "overlap", "max_windows", "batch_windows", "bf16"},
+    "small": {"window", "max_windows", "batch_windows", "bf16", "lr_scale", "vocabulary", "dim"},
+}
+"""Settings that not every encoder reads, by those that do."""
+READ_TRAINED = {"lr_scale", "trainable", "top_layers", "lora_rank", "gradient_checkpointing"}
+"""What transformers reads besides, where it learns."""
+SMALL_RATE = 30.0
+"""Learning rate of the small encoder as a multiple of the model's: of its vectors few learn in a batch."""
+
+
+def unread(encoder: str, mode: str) -> set[str]:
+    """Settings that an encoder would ignore.
+
+    >>> sorted(unread("transformers", "trained"))
+    ['dim', 'vocabulary', 'width']
+    """
+    if encoder == "none":
+        return set()
+    learns = READ_TRAINED if encoder == "transformers" and mode == "trained" else set()
+    return set.union(*READ.values(), READ_TRAINED) - READ[encoder] - learns
 
 
 @dataclass(kw_only=True)
@@ -38,8 +61,9 @@ class TextConfig:
     """trainable=lora: rank of the additions."""
     gradient_checkpointing: bool = False
     """trained transformers: compute activations twice, and keep those of batch_windows windows at a time."""
-    lr_scale: float = 1.0
-    """trained: learning rate of the encoder as a multiple of optim.lr; 0.1 suits a pretrained one, 30 a small one."""
+    lr_scale: float | None = None
+    """trained: learning rate of the encoder as a multiple of optim.lr; null is 1, and 30 for small; 0.1 suits a
+    pretrained one."""
     width: int = 1024
     """hashed_ngrams: floats of a text's vector."""
     vocabulary: int = 16384
@@ -53,11 +77,11 @@ class TextConfig:
         for key, lowest in {**least, "width": 16, "vocabulary": 16, "dim": 4}.items():
             if getattr(self, key) < lowest:
                 raise ValueError(f"embed.text.{key}={getattr(self, key)} must be at least {lowest}")
-        if self.overlap > self.window // 2:
+        if self.encoder != "small" and self.overlap > self.window // 2:
             raise ValueError(
                 f"embed.text.overlap={self.overlap} must be at most half of embed.text.window={self.window}"
             )
-        if not 0 < self.lr_scale <= 100:
+        if self.lr_scale is not None and not 0 < self.lr_scale <= 100:
             raise ValueError(f"embed.text.lr_scale={self.lr_scale} must be above 0 and at most 100")
         if self.encoder == "small" and self.mode == "frozen":
             raise ValueError("embed.text.mode=frozen: embed.text.encoder=small knows nothing before it is trained")
@@ -70,8 +94,26 @@ class TextConfig:
             )
         if any(not name.strip() for name in self.sections):
             raise ValueError("embed.text.sections: a heading must not be empty")
+        self._refuse_unread()
+
+    def _refuse_unread(self) -> None:
+        ignored = unread(self.encoder, self.mode)
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if entry.name in ignored and value != entry.default:
+                raise ValueError(
+                    f"embed.text.{entry.name}={value} has no meaning for embed.text.encoder={self.encoder}, "
+                    f"embed.text.mode={self.mode}; leave it out"
+                )
 
     @property
     def trained(self) -> bool:
         """Whether the encoder sits in the model and learns with it."""
         return self.mode == "trained" or self.encoder == "small"
+
+    @property
+    def rate(self) -> float:
+        """Learning rate of the encoder as a multiple of the model's."""
+        if self.lr_scale is None:
+            return SMALL_RATE if self.encoder == "small" else 1.0
+        return self.lr_scale

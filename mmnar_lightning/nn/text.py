@@ -1,6 +1,7 @@
 """Documents as windows of token ids become vectors, by a backbone that may be trained."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -65,7 +66,9 @@ class TextBackbone(nn.Module):
         """
         tokens = tokens[:, : int(length.max())]
         attended = torch.arange(tokens.shape[1], device=tokens.device) < length[:, None]
-        with torch.autocast(tokens.device.type, dtype=torch.bfloat16, enabled=self.bf16):
+        # Where bf16 is not asked for, what the Trainer's own precision says must stand.
+        half = torch.autocast(tokens.device.type, torch.bfloat16) if self.bf16 else nullcontext()
+        with half:
             states = self.network(tokens, attended)
         kept = torch.where(attended[..., None], states.float(), 0.0)
         return kept.sum(1) / length[:, None]

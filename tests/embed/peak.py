@@ -1,35 +1,58 @@
-"""Embeds cohorts one after the other and writes the peak of this process's memory in each, in bytes."""
+"""Embeds cohorts one after the other and writes the peak of this process's memory in each, in bytes.
+
+The network is left out: what it takes depends on batch_windows, and it would take all the time.
+"""
 
 import json
 import re
 import sys
 from pathlib import Path
+from threading import Event, Thread
 
 import torch
 
-from mmnar_lightning.embed import corpus
+from mmnar_lightning.embed import corpus, hashed
 from mmnar_lightning.embed.config import EmbedConfig
 from mmnar_lightning.embed.stage import embed
 from mmnar_lightning.embed.text_config import TextConfig
+from mmnar_lightning.nn.text import TextBackbone
 
-GROUP = 64
+GROUP = 8
 """Documents in memory together: few, so that a small cohort already shows the most that a large one takes."""
 
 
-def status(name: str) -> int:
-    """A line of /proc/self/status, in bytes."""
-    (kilobytes,) = re.findall(rf"^{name}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
+def held() -> int:
+    """Bytes that this process holds besides mapped files, which the system takes back when it needs room."""
+    (kilobytes,) = re.findall(r"^RssAnon:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
     return 1024 * int(kilobytes)
 
 
+class Peak(Thread):
+    """The most that this process held while the body ran."""
+
+    def __enter__(self) -> "Peak":
+        self.most, self.over = 0, Event()
+        self.start()
+        return self
+
+    def run(self) -> None:
+        while not self.over.wait(0.002):
+            self.most = max(self.most, held())
+
+    def __exit__(self, *_: object) -> None:
+        self.over.set()
+        self.join()
+
+
 if __name__ == "__main__":
-    model, data, *cohorts = sys.argv[1:]
+    settings, data, *cohorts = sys.argv[1:]
     torch.set_num_threads(1)
-    text = TextConfig(encoder="transformers", model=model, window=16, overlap=4, max_windows=1)
-    corpus.CHUNK = GROUP
+    TextBackbone.windows = lambda self, tokens, length: torch.ones(len(tokens), self.width)  # type: ignore[method-assign]
+    text = TextConfig(**json.loads(settings))
+    corpus.CHUNK = hashed.ROWS_TOGETHER = GROUP
     peaks = []
     for cohort in cohorts:
-        Path("/proc/self/clear_refs").write_text("5")  # begins a new peak
-        embed(Path(cohort), EmbedConfig(text=text, accelerator="cpu"), Path(data), None)
-        peaks.append(status("VmHWM"))
+        with Peak() as peak:
+            embed(Path(cohort), EmbedConfig(text=text, accelerator="cpu"), Path(data), None)
+        peaks.append(peak.most)
     sys.stdout.write(json.dumps(peaks))

@@ -84,7 +84,6 @@ def test_what_learns_is_what_was_asked_for(weights: Path) -> None:
 
     assert {name.split(".")[1] for name in learnt(trainable="top_k", top_layers=1)} == {"layer4"}
     assert {name.split(".")[1] for name in learnt(trainable="top_k", top_layers=2)} == {"layer3", "layer4"}
-    pytest.importorskip("peft")
     assert all("lora" in name for name in learnt(trainable="lora", lora_rank=2))
 
 
@@ -113,6 +112,14 @@ def test_without_a_network_the_error_says_what_to_download_and_where_to_put_it(
     with pytest.raises(WeightsError, match=message):
         film_backbone(settings(named, model="resnet18"))
     assert hub == [asked, asked], "first this machine, then the hub"
+
+
+def test_a_model_without_published_weights_is_refused_by_its_name(hub: list[str]) -> None:
+    with pytest.raises(
+        WeightsError, match=r"embed\.film\.weights=pretrained: convnext_atto_rms has no published weights"
+    ):
+        film_backbone(settings("pretrained", model="convnext_atto_rms"))
+    assert not hub
 
 
 def test_a_name_that_is_no_hub_name_is_refused(tmp_path: Path) -> None:

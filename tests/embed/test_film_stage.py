@@ -16,7 +16,7 @@ from data_modules.sources.errors import SourceError
 from data_modules.sources.tfrecord import encode
 from mmnar_lightning.embed import film_networks
 from mmnar_lightning.embed.config import EmbedConfig
-from mmnar_lightning.embed.film_backbone import film_backbone
+from mmnar_lightning.embed.film_backbone import film_backbone, film_input
 from mmnar_lightning.embed.film_config import FilmConfig
 from mmnar_lightning.embed.film_stage import FilmFolders
 from mmnar_lightning.embed.film_vectors import RELEASE_WIDTH
@@ -64,7 +64,7 @@ def published(position: int) -> np.ndarray:
 
 
 def timm_config(weights: Path, **more) -> FilmConfig:
-    return FilmConfig(encoder="timm", model="test_resnet", weights=str(weights), **{"batch_size": 2, **more})
+    return FilmConfig(encoder="timm", weights=str(weights), **{"model": "test_resnet", "batch_size": 2, **more})
 
 
 def embedded(cohort: Path, config: FilmConfig, folders: FilmFolders, data: Path) -> Path:
@@ -153,6 +153,17 @@ def test_a_frozen_network_says_what_the_trained_one_says_in_eval_mode(
     assert np.allclose(frozen.values[frozen.items.item], said, atol=1e-5)
 
 
+def test_two_networks_that_are_shown_the_same_pixels_each_find_their_own_width(
+    cohort: Path, folders: FilmFolders, tmp_path: Path
+) -> None:
+    configs = [timm_config(Path("none"), mode="trained", model=model) for model in ("test_vit", "test_convnext2")]
+    assert film_input(configs[0]).description == film_input(configs[1]).description
+    widths = [film_backbone(config).width for config in configs]
+    assert widths[0] != widths[1]
+    stores = [open_store(embedded(cohort, config, folders, tmp_path)) for config in configs]
+    assert [made.width for made in stores] == widths
+
+
 @pytest.mark.parametrize("mode", ["frozen", "trained"])
 def test_any_number_of_threads_gives_the_same_bytes(
     mode: str, cohort: Path, folders: FilmFolders, weights: Path, tmp_path: Path
@@ -212,6 +223,41 @@ def test_a_film_is_read_once_whatever_is_asked_of_it_later(
     assert read[4:] == ["a"], "a film that was mended is another one"
 
 
+def test_after_too_many_unreadable_films_only_the_mended_ones_are_encoded(
+    cohort: Path, folders: FilmFolders, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = timm_config(weights, batch_size=1)
+    pictures = [folders.pictures / f"files/p10/{name}.jpg" for name in ("a", "c")]
+    for path in pictures:
+        spoil(path, "truncated")
+    with pytest.raises(FilmsError, match=r"2 of 4 films could not be read \(2 truncated or broken\)"):
+        embedded(cohort, config, folders, tmp_path)
+    listed = pl.read_csv(tmp_path / "embeddings" / "unreadable-made-cxr.csv")["file"]
+    assert sorted(listed) == ["files/p10/a", "files/p10/c"], "all of them, so that they are mended at once"
+    for position, path in enumerate(pictures):
+        jpeg(grey(position), path)
+    read: list[str] = []
+    real = film_networks.FrozenFilms._encode
+    monkeypatch.setattr(
+        film_networks.FrozenFilms, "_encode", lambda self, files: read.extend(files) or real(self, files)
+    )
+    assert open_store(embedded(cohort, config, folders, tmp_path)).present.sum() == 3
+    assert sorted(read) == ["files/p10/a", "files/p10/c"]
+    assert not list(tmp_path.rglob("*.work"))
+
+
+@pytest.mark.parametrize("mode", ["frozen", "trained"])
+def test_too_many_missing_films_stop_the_stage_before_a_film_is_decoded(
+    mode: str, cohort: Path, folders: FilmFolders, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(film_networks, "read_films", lambda *_: pytest.fail("films were decoded"))
+    for name in ("a", "c"):
+        spoil(folders.pictures / f"files/p10/{name}.jpg", "gone" if name == "a" else "empty")
+    with pytest.raises(FilmsError, match=r"2 of 4 films could not be read \(1 missing, 1 empty\)"):
+        embedded(cohort, timm_config(weights, mode=mode), folders, tmp_path)
+    assert pl.read_csv(tmp_path / "embeddings" / "unreadable-made-cxr.csv").height == 2
+
+
 def test_a_run_that_was_broken_off_goes_on_where_it_was_and_ends_with_the_same_bytes(
     cohort: Path, folders: FilmFolders, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -221,11 +267,11 @@ def test_a_run_that_was_broken_off_goes_on_where_it_was_and_ends_with_the_same_b
     encoded: list[int] = []
     real = film_networks.FrozenFilms._encode
 
-    def breaking(self, files, unreadable):
+    def breaking(self, files):
         if len(encoded) == 2:
             raise KeyboardInterrupt
         encoded.append(len(files))
-        return real(self, files, unreadable)
+        return real(self, files)
 
     monkeypatch.setattr(film_networks.FrozenFilms, "_encode", breaking)
     with pytest.raises(KeyboardInterrupt):
@@ -234,7 +280,7 @@ def test_a_run_that_was_broken_off_goes_on_where_it_was_and_ends_with_the_same_b
     monkeypatch.setattr(
         film_networks.FrozenFilms,
         "_encode",
-        lambda self, files, unreadable: read.extend(files) or real(self, files, unreadable),
+        lambda self, files: read.extend(files) or real(self, files),
     )
     made = embedded(cohort, config, folders, tmp_path / "broken")
     assert len(read) == 2

@@ -1,5 +1,7 @@
 """Which films a row shows, their pixels, and what happens to those that cannot be read."""
 
+import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +12,10 @@ import torch
 from PIL import Image
 from timm.data import create_transform, resolve_model_data_config
 
+from data_modules.sources.errors import SourceError
 from mmnar_lightning.embed.film_backbone import film_input
 from mmnar_lightning.embed.film_config import FilmConfig
+from mmnar_lightning.embed.film_networks import film_keys
 from mmnar_lightning.embed.films import FilmsError, Unreadable, choose, read_film, read_films, small_input
 from tests.embed.films import grey, index, jpeg, spoil
 
@@ -80,6 +84,32 @@ def test_a_film_that_cannot_be_read_says_why(how: str, reason: str, tmp_path: Pa
     assert read_film(path, small_input()) == reason
 
 
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EIO, errno.ESTALE])
+def test_a_film_that_cannot_be_reached_now_is_an_error_and_not_an_absent_film(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = jpeg(grey(1), tmp_path / "a.jpg")
+
+    def fails(*_: object, **__: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(Image, "open", fails)
+    with pytest.raises(SourceError, match=rf"a\.jpg: this film cannot be read \({os.strerror(code)}\)"):
+        list(read_films([path], small_input(), 2))
+
+
+def test_a_folder_of_films_that_may_not_be_entered_is_no_folder_without_films(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    assert film_keys(tmp_path, pl.Series(["gone", "p10/gone"]))[1].tolist() == [False, False]
+    monkeypatch.setattr(Path, "stat", fails)
+    with pytest.raises(SourceError, match=r"gone\.jpg: this film cannot be read \(Permission denied\)"):
+        film_keys(tmp_path, pl.Series(["gone"]))
+
+
 def test_any_number_of_threads_gives_the_same_tensors_in_the_same_order(tmp_path: Path) -> None:
     paths = [jpeg(grey(i), tmp_path / f"{i}.jpg") for i in range(30)]
     spoil(paths[7], "truncated")
@@ -113,8 +143,10 @@ def test_unreadable_films_are_counted_and_listed(tmp_path: Path) -> None:
 def test_too_many_unreadable_films_stop_the_stage_without_naming_one(tmp_path: Path) -> None:
     unreadable = Unreadable(10, 0.1, tmp_path / "unreadable.csv")
     unreadable.add("files/p10/a", "empty")
+    unreadable.check()
+    unreadable.add("files/p10/b", "empty")
     with pytest.raises(FilmsError, match=r"^2 of 10 films .* embed\.film\.max_unreadable_share=0\.1") as caught:
-        unreadable.add("files/p10/b", "empty")
+        unreadable.finish()
     assert "p10" not in str(caught.value).replace(str(tmp_path), "")
     assert pl.read_csv(unreadable.list_at).height == 2
 

@@ -3,16 +3,20 @@
 import json
 import os
 import pickle
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub.utils import filter_repo_objects
 from safetensors.torch import load_file, save_file
 
-from mmnar_lightning.embed import pretrained
+from mmnar_lightning.embed import corpus, pretrained
 from mmnar_lightning.embed.config import EmbedConfig
 from mmnar_lightning.embed.stage import embed
 from mmnar_lightning.embed.text_config import TextConfig
+from mmnar_lightning.embed.tokenise import PretrainedTokeniser
 from tests.embed import tiny
 
 WEIGHTS = "model.safetensors"
@@ -39,6 +43,47 @@ def test_weights_come_from_safetensors_or_from_a_file_without_code(model: Path) 
     second = pretrained.load_model(model).state_dict()
     assert first.keys() == second.keys()
     assert all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+@pytest.mark.parametrize("index", ["model.safetensors.index.json", "pytorch_model.bin.index.json"])
+def test_of_a_model_in_several_files_all_that_it_needs_is_fetched(
+    index: str, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = pretrained.load_model(model)
+    hub = tmp_path / "hub"
+    shutil.copytree(model, hub, ignore=shutil.ignore_patterns(WEIGHTS))
+    (hub / "README.md").write_text("not needed")
+    shards = split_weights(whole.state_dict(), hub, index)
+
+    def fetch(name: str, allow_patterns: list[str]) -> str:
+        """What the hub does: give the files that match."""
+        names = filter_repo_objects((path.name for path in hub.iterdir()), allow_patterns=allow_patterns)
+        for file in names:
+            (tmp_path / "cache").mkdir(exist_ok=True)
+            shutil.copy(hub / file, tmp_path / "cache" / file)
+        return str(tmp_path / "cache")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fetch)
+    folder = pretrained.locate("someone/sharded")
+    assert {path.name for path in folder.iterdir()} == {path.name for path in hub.iterdir()} - {"README.md"}
+    loaded = pretrained.load_model(folder).state_dict()
+    assert all(torch.equal(value, loaded[name]) for name, value in whole.state_dict().items())
+    assert {path.name for path in pretrained.files_of(folder, pretrained.WEIGHTS)} == set(shards)
+
+
+def split_weights(tensors: dict[str, torch.Tensor], folder: Path, index: str) -> list[str]:
+    """Write weights as two files and their index; the names of the files."""
+    stem, ending = index.removesuffix(".index.json").split(".")
+    names = [f"{stem}-0000{number}-of-00002.{ending}" for number in (1, 2)]
+    place = {name: names[position % 2] for position, name in enumerate(sorted(tensors))}
+    for file in names:
+        part = {name: tensor for name, tensor in tensors.items() if place[name] == file}
+        if ending == "safetensors":
+            save_file(part, folder / file, metadata={"format": "pt"})
+        else:
+            torch.save(part, folder / file)
+    (folder / index).write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": place}))
+    return names
 
 
 def test_a_pickle_is_refused_before_its_code_runs(model: Path) -> None:
@@ -128,6 +173,48 @@ def test_without_a_network_the_error_says_what_to_download_and_where_to_put_it(
         assert needed in str(caught.value)
     assert asked == ["emilyalsentzer/Bio_ClinicalBERT"]
     assert not (tmp_path / "data").exists()
+
+
+VARIABLE = "TOKENIZERS_PARALLELISM"
+
+
+@pytest.fixture
+def threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """The variable as a process finds it that has not tokenised yet; what a test leaves is undone."""
+    monkeypatch.setattr(pretrained, "_left", {})
+    monkeypatch.setenv(VARIABLE, "undone")
+    monkeypatch.delenv(VARIABLE)
+    return monkeypatch
+
+
+def seen_while_tokenising(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
+    """What the variable is whenever texts are tokenised, of three chunks."""
+    monkeypatch.setattr(corpus, "CHUNK", 2)
+    seen: list[str | None] = []
+    plain = PretrainedTokeniser._windows
+
+    def watched(self: PretrainedTokeniser, ids: list[int]) -> list[list[int]]:
+        seen.append(os.environ.get(VARIABLE))
+        return plain(self, ids)
+
+    monkeypatch.setattr(PretrainedTokeniser, "_windows", watched)
+    cohort = tiny.write_cohort(tmp_path / "c", {row: [tiny.note(row, 9)] for row in range(6)}, 6)
+    text = TextConfig(encoder="transformers", mode="trained", model=str(model), window=16, overlap=4)
+    embed(cohort, EmbedConfig(text=text), tmp_path / "data", None)
+    return seen
+
+
+def test_every_chunk_of_texts_is_tokenised_by_all_cores_and_no_fork_finds_them_at_work(
+    tmp_path: Path, model: Path, threads: pytest.MonkeyPatch
+) -> None:
+    assert seen_while_tokenising(tmp_path, model, threads) == ["true"] * 6
+    assert os.environ[VARIABLE] == "false"
+
+
+def test_what_a_person_set_for_the_tokenizer_stands(tmp_path: Path, model: Path, threads: pytest.MonkeyPatch) -> None:
+    threads.setenv(VARIABLE, "0")
+    assert seen_while_tokenising(tmp_path, model, threads) == ["0"] * 6
+    assert os.environ[VARIABLE] == "0"
 
 
 def test_nothing_is_asked_of_the_hub_for_a_local_folder(

@@ -137,7 +137,9 @@ def test_settings_of_a_modality_that_is_not_there_or_has_no_encoder_are_refused(
 def test_the_embed_command_shows_each_modality_and_does_nothing_twice(
     workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = load(words_of(workplace, "embed.text.mode=frozen", "embed.modalities.letter.mode=auto"))
+    config = load(
+        words_of(workplace, "embed.text.mode=frozen", "embed.text.lr_scale=null", "embed.modalities.letter.mode=auto")
+    )
     first = runs.make_embeddings(config)
     printed = capsys.readouterr().out
     assert "note" in printed

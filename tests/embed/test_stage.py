@@ -6,16 +6,19 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from data_modules.features import store
 from data_modules.sources.tfrecord import encode
+from mmnar_lightning.embed import hashed
 from mmnar_lightning.embed.config import EmbedConfig
 from mmnar_lightning.embed.film_config import FilmConfig
 from mmnar_lightning.embed.film_stage import FilmFolders
 from mmnar_lightning.embed.film_vectors import RELEASE_WIDTH
 from mmnar_lightning.embed.hashed import hashed_ngrams
-from mmnar_lightning.embed.stage import embed
+from mmnar_lightning.embed.stage import device_of, embed
 from mmnar_lightning.embed.text_config import TextConfig
+from tests.embed import tiny
 from tests.embed.films import index
 
 HASHED = TextConfig(encoder="hashed_ngrams", width=64)
@@ -100,6 +103,21 @@ def test_rows_without_a_document_are_absent_and_statistics_are_of_train_rows(
     assert np.allclose(statistics.scale, 1.0)
 
 
+def test_rows_that_are_counted_a_few_at_a_time_have_the_bytes_of_all_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = {row: [tiny.note(row + place, 4 + row) for place in range(row % 3 + 1)] for row in (0, 1, 2, 4, 5, 8, 11)}
+    texts[1].insert(1, " ")
+    cohort = tiny.write_cohort(tmp_path / "c", {**texts, 6: ["\n"]}, 12)
+    whole = pl.read_parquet(cohort / "modalities" / "note" / "documents.parquet")
+    rows, expected = hashed_ngrams(whole.filter(pl.col("text").str.strip_chars() != ""), 64)
+    monkeypatch.setattr(hashed, "ROWS_TOGETHER", 3)
+    made = embed(cohort, EmbedConfig(text=HASHED), tmp_path, FilmFolders())["note"]
+    assert np.flatnonzero(store.open_present(made)).tolist() == rows.tolist() == list(texts)
+    assert store.open_values(made)[rows].tobytes() == expected.tobytes()
+    assert {path.suffix for path in made.iterdir()} == {".json", ".npy"}
+
+
 def test_what_was_encoded_is_not_encoded_again_and_other_settings_lie_elsewhere(
     finished: Path, published: FilmFolders, tmp_path: Path
 ) -> None:
@@ -125,6 +143,22 @@ def test_film_embeddings_without_their_release_are_refused_and_leave_nothing(fin
     ):
         embed(finished, EmbedConfig(film=RELEASE), tmp_path, FilmFolders())
     assert not list((tmp_path / "embeddings").glob("*/"))
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [({}, 0), ({"LOCAL_RANK": "2"}, 2), ({"SLURM_LOCALID": "3"}, 3), ({"LOCAL_RANK": "1", "SLURM_LOCALID": "0"}, 1)],
+)
+def test_every_process_of_a_machine_takes_a_gpu_of_its_own(
+    given: dict[str, str], expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LOCAL_RANK", "SLURM_LOCALID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    assert device_of("auto") == torch.device("cuda", expected)
 
 
 def test_too_narrow_a_text_is_refused() -> None:

@@ -10,13 +10,22 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import timm
+import torch
+from safetensors.torch import save_file
 
 from data_modules.features import documents
-from mmnar_lightning.embed.store import KEYS, VECTORS, Keys, Plan, VectorStore
+from mmnar_lightning.embed import film_networks
+from mmnar_lightning.embed.film_stage import FilmFolders
+from mmnar_lightning.embed.stage import embed
+from mmnar_lightning.embed.store import KEYS, VECTORS, Keys, Plan, VectorStore, _Work
 from tests.embed import builds, peak, tiny
+from tests.embed.films import grey, index, jpeg
 
 ROOT = Path(__file__).resolve().parents[2]
 WIDTH = 3
+MOST_BYTES = 8000
+"""That memory may grow by with a document: half of its text."""
 
 
 @pytest.fixture(scope="module")
@@ -33,15 +42,56 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.write_cohort(tmp_path_factory.mktemp("cohort") / "c", texts, 60)
 
 
-def start(cohort: Path, model: Path, data: Path, batches: int = -1) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "tests.embed.builds", str(cohort), str(model), str(data), str(batches)]
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(5)
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save_file(timm.create_model("test_resnet").state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cohort folder of films, and beside it their pictures."""
+    folder = tmp_path_factory.mktemp("films") / "c"
+    (folder / "modalities" / "cxr").mkdir(parents=True)
+    rows = [(row, f"film{row}", "AP") for row in range(12)]
+    index(*rows).write_parquet(folder / "modalities" / "cxr" / "images.parquet")
+    pl.DataFrame({"row_id": range(12), "split": "train"}).write_parquet(folder / "cohort.parquet")
+    modalities = [{"name": "cxr", "kind": "images", "width": 0}]
+    (folder / "manifest.json").write_text(json.dumps({"fingerprint": "f", "modalities": modalities}))
+    for row, name, _ in rows:
+        jpeg(grey(row), folder.parent / f"files/p10/{name}.jpg")
+    return folder
+
+
+def start(cohort: Path, model: Path, data: Path, *words: str) -> subprocess.Popen[bytes]:
+    """A process that embeds, of films those beside their cohort."""
+    given = [*map(str, (cohort, model, data)), "--pictures", str(cohort.parent), *words]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE)
+    command = [sys.executable, "-m", "tests.embed.builds", *given]
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
-def finish(process: subprocess.Popen[bytes], expected: int = 0) -> None:
-    _, errors = process.communicate(timeout=120)
+def finish(process: subprocess.Popen[bytes], expected: int = 0) -> int:
+    """How many units it encoded; none where it was killed."""
+    printed, errors = process.communicate(timeout=120)
     assert process.returncode == expected, errors.decode()
+    return int(printed or 0)
+
+
+def build_here(cohort: Path, model: Path, data: Path) -> int:
+    """Embed in this process, as the others do; how many units it encoded."""
+    units: list[int] = []
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(film_networks, "BATCHES", builds.BATCHES)
+        write = _Work._write
+        patch.setattr(_Work, "_write", lambda self, unit, part: units.append(unit) or write(self, unit, part))
+        embed(cohort, builds.settings(model), data, FilmFolders(pictures=cohort.parent))
+    torch.set_num_threads(threads)
+    return len(units)
 
 
 def contents(data: Path) -> dict[str, bytes]:
@@ -53,29 +103,47 @@ def contents(data: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def alone(cohort: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+def alone(cohort: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, bytes], int]:
+    """The bytes that one process leaves, and its units."""
     data = tmp_path_factory.mktemp("alone")
-    finish(start(cohort, model, data))
-    return contents(data)
+    units = build_here(cohort, model, data)
+    return contents(data), units
 
 
-def test_four_processes_leave_the_bytes_of_one(
-    cohort: Path, model: Path, alone: dict[str, bytes], tmp_path: Path
+def test_four_processes_share_the_units_and_leave_the_bytes_of_one(
+    cohort: Path, model: Path, alone: tuple[dict[str, bytes], int], tmp_path: Path
 ) -> None:
-    for process in [start(cohort, model, tmp_path) for _ in range(4)]:
-        finish(process)
-    assert len(alone) == 8
-    assert contents(tmp_path) == alone
+    expected, units = alone
+    assert len(expected) == 8
+    together = [start(cohort, model, tmp_path / "data", "--meet", "4") for _ in range(4)]
+    done = [finish(process) for process in together]
+    assert min(done) >= 1
+    assert sum(done) == units, "no unit is encoded twice"
+    assert contents(tmp_path / "data") == expected
 
 
 def test_killed_at_several_points_and_started_again_it_leaves_the_same_bytes(
-    cohort: Path, model: Path, alone: dict[str, bytes], tmp_path: Path
+    cohort: Path, model: Path, alone: tuple[dict[str, bytes], int], tmp_path: Path
 ) -> None:
-    for batches in (3, 17):
-        finish(start(cohort, model, tmp_path, batches), expected=9)
+    expected, units = alone
+    for words in (("--die-after", "3"), ("--die-after", "17"), ("--die-joining",)):
+        finish(start(cohort, model, tmp_path, *words), expected=builds.KILLED)
     assert not list(tmp_path.glob("embeddings/note-*"))
-    finish(start(cohort, model, tmp_path))
-    assert contents(tmp_path) == alone
+    assert not list(tmp_path.glob(f"embeddings/text-*/[!.]*/{VECTORS}"))
+    assert build_here(cohort, model, tmp_path) == 0, "all units were there"
+    assert contents(tmp_path) == expected
+    assert units > 10
+
+
+def test_two_processes_share_films_as_well_and_one_that_is_killed_joining_costs_nothing(
+    films: Path, weights: Path, tmp_path: Path
+) -> None:
+    assert build_here(films, weights, tmp_path / "alone") == 6
+    together = [start(films, weights, tmp_path / "two", "--meet", "2", "--die-joining") for _ in range(2)]
+    for process in together:
+        finish(process, expected=builds.KILLED)
+    assert build_here(films, weights, tmp_path / "two") == 0
+    assert contents(tmp_path / "two") == contents(tmp_path / "alone")
 
 
 def keys(*names: str) -> Keys:
@@ -124,6 +192,15 @@ def test_only_what_is_missing_is_encoded_and_shards_are_read_together(tmp_path: 
     assert np.allclose(vectors[:, 0] - vectors[0, 0], [0, 0, 10, 10])
 
 
+def test_a_vector_that_is_not_there_is_an_error_and_not_zero(tmp_path: Path) -> None:
+    store, plan = VectorStore(tmp_path), plan_of(keys("a", "b"))
+    with pytest.raises(ValueError, match="this store is empty"):
+        list(store.read(plan.keys))
+    store.build(plan, encoder(plan), lambda _: None)
+    with pytest.raises(ValueError, match=r"2 of 3 vectors are not in this store: .*start again"):
+        list(store.read(keys("x", "a", "y")))
+
+
 def test_a_finished_unit_is_not_done_again(tmp_path: Path) -> None:
     store, plan, calls = VectorStore(tmp_path), plan_of(keys("a", "b", "c")), []
 
@@ -138,6 +215,24 @@ def test_a_finished_unit_is_not_done_again(tmp_path: Path) -> None:
     store.build(plan, encoder(plan, calls), lambda _: None)
     assert [pieces.start for pieces in calls] == [4, 6, 8]
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == [store.shards()[0].name]
+
+
+def test_work_that_was_broken_off_goes_on_with_units_of_another_size(tmp_path: Path) -> None:
+    store, plan = VectorStore(tmp_path), plan_of(keys("a", "b", "c"), unit=4)
+
+    def breaks(pieces: slice) -> np.ndarray:
+        if pieces.start == 4:
+            raise KeyboardInterrupt
+        return encoder(plan)(pieces)
+
+    with pytest.raises(KeyboardInterrupt):
+        store.build(plan, breaks, lambda _: None)
+    smaller = plan_of(plan.keys, unit=2)
+    store.build(smaller, encoder(smaller), lambda _: None)
+    whole = VectorStore(tmp_path / "whole")
+    whole.build(smaller, encoder(smaller), lambda _: None)
+    assert (store.shards()[0] / VECTORS).read_bytes() == (whole.shards()[0] / VECTORS).read_bytes()
+    assert sorted(path.name for path in store.folder.glob("*/")) == [store.shards()[0].name, "whole"]
 
 
 def test_a_part_is_never_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,24 +250,33 @@ def test_a_part_is_never_half_written(tmp_path: Path, monkeypatch: pytest.Monkey
     assert {path.name for path in store.shards()[0].iterdir()} == {KEYS, VECTORS, "manifest.json"}
 
 
-def test_settings_of_the_processes_make_many_units(model: Path) -> None:
-    assert builds.settings(model).text.batch_windows == 2
+@pytest.fixture(scope="module")
+def few_and_many(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    """Cohorts of few and of many notes of 15 kilobytes, by their number."""
+    padding, place = tiny.note(5, 3000), tmp_path_factory.mktemp("sizes")
+    cohorts = {}
+    for size in (400, 1600):
+        texts = {row: [f"{size} {row} {padding}"] for row in range(size)}
+        cohorts[size] = tiny.write_cohort(place / str(size), texts, size, str(size))
+        regroup(cohorts[size])
+    return cohorts
 
 
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak of memory is read from /proc")
-def test_memory_does_not_grow_with_the_number_of_documents(model: Path, tmp_path: Path) -> None:
-    padding, sizes = tiny.note(5, 3000), (800, 3200)
-    cohorts = []
-    for num_documents in sizes:
-        texts = {row: [f"{num_documents} {row} {padding}"] for row in range(num_documents)}
-        cohorts.append(tiny.write_cohort(tmp_path / str(num_documents), texts, num_documents, str(num_documents)))
-        regroup(cohorts[-1])
-    command = [sys.executable, "-m", "tests.embed.peak", str(model), str(tmp_path / "data"), *map(str, cohorts)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+@pytest.mark.parametrize("encoder", ["transformers", "hashed_ngrams"])
+def test_memory_does_not_grow_with_the_documents_but_by_an_index_of_them(
+    encoder: str, few_and_many: dict[int, Path], tmp_path: Path
+) -> None:
+    model = tiny.write_model(tmp_path / "bert", positions=128)
+    settings = {"model": str(model), "window": 128, "overlap": 16} if encoder == "transformers" else {"width": 16}
+    given = [json.dumps({"encoder": encoder, **settings}), str(tmp_path / "data"), *map(str, few_and_many.values())]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "tests.embed.peak", *given]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     few, many = json.loads(done.stdout)
-    assert many - few < (sizes[1] - sizes[0]) * len(padding), (few, many)
+    fewer, more = few_and_many
+    assert many - few < (more - fewer) * MOST_BYTES, (few, many)
 
 
 def regroup(cohort: Path) -> None:

@@ -1,12 +1,15 @@
 """What of a pretrained model learns, and with which options."""
 
-import importlib.util
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
+from data_modules.vocabulary import Modality
+from mmnar_lightning.config import load
+from mmnar_lightning.embed.config import EmbedConfig
 from mmnar_lightning.embed.parts import text_backbone
 from mmnar_lightning.embed.text_config import TextConfig
 from mmnar_lightning.nn.text import TextBackbone
@@ -84,14 +87,22 @@ def test_bf16_gives_nearly_the_same_in_float32(config: TextConfig) -> None:
     torch.testing.assert_close(plain, half, atol=0.05, rtol=0.05)
 
 
+def test_the_precision_of_the_trainer_stands_where_bf16_is_not_asked_for(config: TextConfig) -> None:
+    backbone = text_backbone(config).eval()
+    plain, half = (backbone(VALUES) for backbone in (backbone, text_backbone(replace(config, bf16=True)).eval()))
+    with torch.autocast("cpu", torch.bfloat16):
+        trained = backbone(VALUES)
+    assert trained.dtype == torch.float32
+    assert torch.equal(trained, half)
+    assert not torch.equal(trained, plain)
+
+
 def test_two_models_of_one_seed_learn_alike_and_dropout_is_off_in_evaluation(config: TextConfig) -> None:
     first, second = text_backbone(config), text_backbone(config)
     assert torch.equal(first.eval()(VALUES), second.eval()(VALUES))
     assert not torch.equal(first.train()(VALUES), first.train()(VALUES))
 
 
-@pytest.mark.skipif(importlib.util.find_spec("peft") is None, reason="peft is not installed (the extra `lora`)")
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_lora_begins_as_the_pretrained_model_and_only_its_additions_learn(config: TextConfig) -> None:
     backbone = text_backbone(replace(config, trainable="lora", lora_rank=2))
     torch.testing.assert_close(backbone.eval()(VALUES), text_backbone(config).eval()(VALUES))
@@ -127,12 +138,55 @@ def test_lora_without_peft_says_what_to_install(config: TextConfig, monkeypatch:
         ({"encoder": "hashed_ngrams", "pooling": "attention"}, "joins the texts of a row before it counts"),
         ({"sections": [" "]}, "embed.text.sections: a heading must not be empty"),
         ({"lr_scale": 0.0}, "embed.text.lr_scale=0.0 must be above 0 and at most 100"),
+        (
+            {"encoder": "small", "trainable": "lora"},
+            "embed.text.trainable=lora has no meaning for embed.text.encoder=small, embed.text.mode=auto",
+        ),
+        ({"encoder": "small", "gradient_checkpointing": True}, "embed.text.gradient_checkpointing=True has no meaning"),
+        ({"encoder": "small", "overlap": 8}, "embed.text.overlap=8 has no meaning"),
+        ({"encoder": "small", "width": 64}, "embed.text.width=64 has no meaning for embed.text.encoder=small"),
+        ({"encoder": "transformers", "trainable": "top_k"}, "embed.text.trainable=top_k has no meaning"),
+        ({"encoder": "transformers", "lr_scale": 0.1}, "embed.text.lr_scale=0.1 has no meaning"),
+        ({"encoder": "transformers", "vocabulary": 99}, "embed.text.vocabulary=99 has no meaning"),
+        ({"encoder": "hashed_ngrams", "lr_scale": 30.0}, "embed.text.lr_scale=30.0 has no meaning"),
+        ({"encoder": "hashed_ngrams", "bf16": True}, "embed.text.bf16=True has no meaning"),
+        ({"encoder": "hashed_ngrams", "model": "bert"}, "embed.text.model=bert has no meaning"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match="embed") as caught:
         TextConfig(**settings)  # type: ignore[arg-type]
     assert message in str(caught.value)
+
+
+def test_texts_are_left_out_with_one_word_whatever_else_was_set() -> None:
+    assert TextConfig(encoder="none", model="bert", lr_scale=0.1, trainable="lora", dim=8).encoder == "none"
+
+
+def test_a_small_encoder_learns_faster_unless_told_otherwise() -> None:
+    assert TextConfig(encoder="small").rate == 30
+    assert TextConfig(encoder="small", lr_scale=2).rate == 2
+    assert TextConfig(encoder="transformers", mode="trained").rate == 1
+
+
+def test_of_the_settings_of_all_texts_a_modality_takes_those_that_its_own_encoder_reads() -> None:
+    usual = TextConfig(encoder="transformers", mode="trained", model="bert", window=16, overlap=4, trainable="lora")
+    note, letter, report = (Modality(name=name, kind="documents", width=0) for name in ("note", "letter", "report"))
+    own = {"letter": {"encoder": "small", "dim": 8}, "report": {"encoder": "hashed_ngrams", "mode": "auto"}}
+    config = EmbedConfig(text=usual, modalities=own)
+    assert config.of(note) == usual
+    assert config.of(letter) == TextConfig(encoder="small", mode="trained", window=16, dim=8)
+    assert config.of(report) == TextConfig(encoder="hashed_ngrams")
+    refused = EmbedConfig(text=usual, modalities={"letter": {"encoder": "small", "trainable": "lora"}})
+    with pytest.raises(ValueError, match=r"^embed\.modalities\.letter: embed\.text\.trainable=lora has no meaning"):
+        refused.of(letter)
+
+
+@pytest.mark.parametrize("encoder", ["none", "hashed_ngrams", "transformers", "small"])
+def test_every_encoder_can_be_laid_over_the_simulated_default(encoder: str, workplace: Path) -> None:
+    loaded = load([f"embed.text.encoder={encoder}"])
+    assert loaded.simulated
+    assert loaded.embed.text == TextConfig(encoder=encoder)
 
 
 def test_a_backbone_that_learns_comes_in_training_mode(config: TextConfig) -> None:

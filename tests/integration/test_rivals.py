@@ -142,7 +142,7 @@ def test_rivals_learn_on_a_simulated_release(workplace: Path) -> None:
         os.environ.pop(folders.RUN_ID_VARIABLE, None)
         epochs = [] if name == "boosted_trees" else ["trainer.max_epochs=8", "optim.lr=1e-3"]
         words = ["simulate.subjects=900", "simulate.films=false", "cohort.split.train=0.5", "cohort.split.test=0.25"]
-        words += ["embed.text.encoder=hashed_ngrams", "embed.text.lr_scale=1", "embed.film.encoder=release"]
+        words += ["embed.text.encoder=hashed_ngrams", "embed.film.encoder=release"]
         folder = runs.train(load([f"experiment=mimic,rivals/{name}", *EVERY, *words, *epochs]))
         found[name] = auroc_of(folder, "mortality_180d")
     assert found["boosted_trees"] > 0.6

@@ -86,7 +86,6 @@ def test_the_last_layers_learn_and_the_others_stay(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_efficientnet"])
 def test_lora_starts_as_the_network_itself_and_learns_little(name: str) -> None:
-    pytest.importorskip("peft")
     given = pixels(2, side=160)
     network = backbone(name).eval()
     before = network(given)
