@@ -20,11 +20,12 @@ from data_modules.loader import PART_ROWS
 from data_modules.simulate.release import release_folder, simulate
 from data_modules.sources.locate import find_folder
 from data_modules.sources.mimic_iv import EMBEDDINGS, FILMS
+from mmnar_lightning import stopping
 from mmnar_lightning.callbacks.checkpoints import AtomicCheckpointIO, checkpoint_callbacks
 from mmnar_lightning.callbacks.identity import Identity
 from mmnar_lightning.callbacks.loss_offset import LossOffsetFit
 from mmnar_lightning.callbacks.pattern_metrics import PatternMetrics
-from mmnar_lightning.callbacks.preemption import Preemption
+from mmnar_lightning.callbacks.preemption import NoSignals, Preemption
 from mmnar_lightning.callbacks.reproducibility import StepSeed
 from mmnar_lightning.config import ConfigError, ExperimentConfig, to_plain
 from mmnar_lightning.console import progress
@@ -243,7 +244,9 @@ def build_loggers(config: ExperimentConfig, folder: Path, part: int, known_id: s
             save_dir=folder.absolute(),  # the client writes from a process with a folder of its own
             offline=not os.environ.get("WANDB_API_KEY"),
             config=_loggable(config),
-            settings=wandb.Settings(console="off", silent=True, disable_git=True, x_disable_meta=True),
+            settings=wandb.Settings(
+                console="off", silent=True, disable_git=True, x_disable_meta=True, stop_fn=stopping.stop_for_good
+            ),
         )
         # Lightning 2.6 passes a setting that wandb no longer has, which prints a warning at every start.
         logger._wandb_init.pop("anonymous", None)
@@ -314,7 +317,7 @@ def _trainer(
 ) -> Trainer:
     settings, launch = config.trainer, _devices(config)
     plugins: list[Any] = [AtomicCheckpointIO(), launch.environment]
-    return Trainer(
+    trainer = Trainer(
         accelerator=settings.accelerator,
         devices=launch.devices,
         num_nodes=launch.num_nodes,
@@ -335,3 +338,5 @@ def _trainer(
         use_distributed_sampler=False,
         default_root_dir=folder,
     )
+    trainer._signal_connector = NoSignals(trainer)
+    return trainer

@@ -14,7 +14,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from data_modules import patterns, stage
 from data_modules.build import COHORT
 from data_modules.cohorts.labels import OneClassWarning, check_classes, has_both_classes
-from mmnar_lightning import build, evaluation, folders, launch, pooling, results, runs
+from mmnar_lightning import build, evaluation, folders, launch, pooling, results, runs, stopping
 from mmnar_lightning.config import ConfigError, EvaluationConfig, ExperimentConfig
 from mmnar_lightning.console import say, warn
 from mmnar_lightning.distributed import rank
@@ -26,6 +26,7 @@ Child = dict[str, Any]
 """`name`, `seed`, and `fold`, which is None where there are no folds."""
 
 
+@stopping.heeding()
 def train(config: ExperimentConfig) -> Path:
     """One ordinary run, or all runs of a protocol and what they give together; returns the folder."""
     protocol = protocol_of(config)
@@ -47,6 +48,7 @@ def train_all(config: ExperimentConfig, protocol: str) -> Path:
     parent = _open_parent(config, protocol, children)
     for number, child in enumerate(children, start=1):
         folder = parent / child["name"]
+        stopping.check_alone()
         if config.evaluation.part not in {None, number - 1}:
             continue
         if _is_finished(folder, config):
@@ -71,6 +73,7 @@ def _finish_if_last(parent: Path, config: ExperimentConfig, protocol: str, child
             _finish(parent, config, protocol, children)
 
 
+@stopping.heeding()
 def evaluate(config: ExperimentConfig) -> Path:
     """Read the test split with the best checkpoint of a run, or of every run of a parent, which are then gathered."""
     parent = Path(config.run)
@@ -78,6 +81,7 @@ def evaluate(config: ExperimentConfig) -> Path:
         return runs.evaluate(config)
     planned = stage.read_json(parent / folders.CHILDREN)
     for child in planned["children"]:
+        stopping.check_alone()
         runs.evaluate(replace(config, run=str(parent / child["name"]), evaluation=_of_one_run(config)))
         _end_logging(config)
     settings = replace(folders.settings_of(parent, config), evaluate=True)

@@ -15,7 +15,17 @@ from data_modules.cohorts.labels import check_classes
 from data_modules.datamodule import CohortDataModule
 from data_modules.items import open_store
 from data_modules.simulate.release import simulate
-from mmnar_lightning import build, diagnosis, evaluation, fitting, folders, launch, rectification, transfer
+from mmnar_lightning import (
+    build,
+    diagnosis,
+    evaluation,
+    fitting,
+    folders,
+    launch,
+    rectification,
+    stopping,
+    transfer,
+)
 from mmnar_lightning.callbacks.checkpoints import AtomicCheckpointIO
 from mmnar_lightning.callbacks.pattern_metrics import PatternMetrics
 from mmnar_lightning.config import ConfigError, ExperimentConfig
@@ -40,6 +50,7 @@ class Run(NamedTuple):
     metrics: PatternMetrics
 
 
+@stopping.heeding()
 def make_release(config: ExperimentConfig) -> Path:
     """Write a simulated release into a folder of the user's."""
     if not config.out:
@@ -51,6 +62,7 @@ def make_release(config: ExperimentConfig) -> Path:
     return target
 
 
+@stopping.heeding()
 def make_cohort(config: ExperimentConfig) -> Path:
     """Build the cohort of an experiment and show what it holds."""
     _say_simulated(config)
@@ -65,6 +77,7 @@ def make_cohort(config: ExperimentConfig) -> Path:
     return folder
 
 
+@stopping.heeding()
 def make_embeddings(config: ExperimentConfig) -> dict[str, Path]:
     """Encode the documents and films of an experiment's cohort, and show what came of each modality."""
     _say_simulated(config)
@@ -87,6 +100,7 @@ def make_embeddings(config: ExperimentConfig) -> dict[str, Path]:
     return dict(encoded)
 
 
+@stopping.heeding()
 def train(config: ExperimentConfig) -> Path:
     """Cohort, model, fit, and the test split unless `evaluate=false`; returns the run's folder."""
     refuse_unread(config)
@@ -158,14 +172,16 @@ def _evaluate_at_once(
 
 
 def _fit(trainer: Trainer, module: MMNARModule, datamodule: CohortDataModule, checkpoint: Path | None) -> None:
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), stopping.held():
         if checkpoint is not None:
             warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
         trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+        if trainer.interrupted:
+            raise KeyboardInterrupt
+        stopping.check(f" after step {trainer.global_step}, the last one; it is saved")
 
 
+@stopping.heeding()
 def evaluate(config: ExperimentConfig) -> Path:
     """Read the test split with the best checkpoint of a run; done once, then only shown."""
     folder = Path(config.run) if config.run else folders.newest_run(config, folders.BEST, folders.FIT)
@@ -216,7 +232,15 @@ def _say_dropped(datamodule: CohortDataModule) -> None:
 
 
 def _rectify_and_evaluate(config: ExperimentConfig, datamodule: CohortDataModule, folder: Path, run: Run) -> None:
-    """Fit the rectifier on the best weights unless that was done, then read the test rows if they are asked for."""
+    """Fit the rectifier on the best weights unless that was done, then read the test rows if they are asked for.
+
+    Several ranks stop together, between these stages; one process stops where it is.
+    """
+    with stopping.held(run.trainer.world_size > 1):
+        _rectify_and_score(config, datamodule, folder, run)
+
+
+def _rectify_and_score(config: ExperimentConfig, datamodule: CohortDataModule, folder: Path, run: Run) -> None:
     module = build.build_module(config, datamodule)
     checkpoint = read_checkpoint(folder / folders.BEST, datamodule.manifest["fingerprint"])
     module.load_state_dict(checkpoint["state_dict"])
@@ -226,12 +250,15 @@ def _rectify_and_evaluate(config: ExperimentConfig, datamodule: CohortDataModule
             "its model has no offset of the loss"
         )
     calibration = _fit_rectifier(module, checkpoint, datamodule, folder, run.trainer)
+    stopping.check()
     if config.evaluate:
         run.trainer.test(module, datamodule=datamodule, verbose=False)
+        stopping.check()
         fitted = {"epoch": checkpoint["epoch"], "step": checkpoint["global_step"]}
         diagnostics = diagnosis.diagnose(module, datamodule, run.trainer)
         rectified = rectification.rectify(module, run.metrics.rows, calibration, datamodule) if calibration else None
         target = transfer.score(config, datamodule, module, folder, run.trainer)
+        stopping.check()
         if run.trainer.is_global_zero:
             evaluation.write(config, datamodule, folder, run.metrics.rows, fitted, rectified, diagnostics, target)
 
