@@ -147,17 +147,23 @@ def _shared_parent(config: ExperimentConfig, protocol: str, children: Sequence[C
             f"evaluation.part={part}: all parts work in one folder of runs/{config.experiment}/; name it by "
             f"{folders.RUN_ID_VARIABLE} in the environment, as experiments/slurm/train.sbatch does"
         )
-    parent = folders.new_run(replace(config, evaluation=replace(config.evaluation, part=None)))
+    parent = folders.named_run(replace(config, evaluation=replace(config.evaluation, part=None)))
     folders.forget_run()
-    if not (parent / folders.CHILDREN).is_file():
-        stage.write_json(parent / folders.CHILDREN, {"protocol": protocol, "children": list(children)})
+    with FileLock(parent / folders.OPENING):
+        if not (parent / folders.CHILDREN).is_file():
+            stage.write_json(parent / folders.CHILDREN, {"protocol": protocol, "children": list(children)})
+        begun = stage.read_json(parent / folders.CHILDREN)["children"]
+    if begun != list(children):
+        raise ConfigError(
+            f"{parent} consists of {len(begun)} runs, but these settings ask for {len(children)}; give those of the "
+            "first job, or name another folder"
+        )
     return parent
 
 
 def _run(config: ExperimentConfig, folder: Path) -> None:
-    begun = any((folder / name).is_file() for name in (folders.LAST, folders.PREVIOUS))
     with folders.child_run(folder):
-        runs.train(replace(config, resume=str(folder)) if begun else config)
+        runs.train(config)
     _end_logging(config)
 
 
