@@ -275,7 +275,9 @@ def _fit_rectifier(
     device = trainer.strategy.root_device
     loader = datamodule.rows_dataloader(datamodule.calibration_half("B"))
     rows = predict(module.to(device), loader, device, trainer.precision_plugin.forward_context)
-    if not module.rectifier.is_fitted:
+    if module.rectifier.is_fitted:
+        module.rectifier.recount(**rows.labelled)
+    else:
         module.rectifier.fit(**rows.labelled, cohort=module.cohort)
         checkpoint["state_dict"] = {name: value.cpu() for name, value in module.state_dict().items()}
         if trainer.is_global_zero:
