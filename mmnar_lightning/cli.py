@@ -65,11 +65,11 @@ def _guarded(command: str, words: Sequence[str]) -> int:
 def _stopped(stop: stopping.PreemptedError) -> int:
     """The status of a command that was asked to stop; W&B is told that its run goes on, unless W&B ended it."""
     from mmnar_lightning.console import warn
-    from mmnar_lightning.launch import is_child
+    from mmnar_lightning.launch import is_first
     from mmnar_lightning.sweeps.online import is_over
 
-    if is_child():
-        return 0  # the first process ends when the others failed, before it is done
+    if not is_first():
+        return 0  # who fails ends the first process (its launcher, srun, torchrun) before that one is done
     if is_over():
         warn(f"W&B ended this run; {stop}")
         return 0

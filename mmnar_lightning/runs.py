@@ -287,9 +287,12 @@ def _fit_rectifier(
 
 def _finish(folder: Path) -> None:
     """Join the CSV files of all starts into metrics.csv, and mark the run as done."""
-    parts = sorted((folder / "logs").glob("*/metrics.csv"), key=lambda path: int(path.parent.name))
+    paths = sorted((folder / "logs").glob("*/metrics.csv"), key=lambda path: int(path.parent.name))
+    texts = [path.read_text(encoding="utf-8") for path in paths]
+    whole = [text[: text.rfind("\n") + 1] for text in texts]  # a start that was killed may have written half a line
+    parts = [pl.read_csv(text.encode(), infer_schema_length=None) for text in whole if text]
     if parts:
-        joined = pl.concat([pl.read_csv(path, infer_schema_length=None) for path in parts], how="diagonal_relaxed")
+        joined = pl.concat(parts, how="diagonal_relaxed")
         joined.write_csv(folder / "metrics.csv")
     (folder / folders.DONE).touch()
     say(f"run: {folder}")
