@@ -222,7 +222,7 @@ def build_pattern_metrics(config: ExperimentConfig, datamodule: CohortDataModule
 
 
 def build_loggers(config: ExperimentConfig, folder: Path, part: int, known_id: str | None = None) -> list[Logger]:
-    """The CSV logger, and W&B (offline unless WANDB_API_KEY is set).
+    """The CSV logger, and W&B (offline unless WANDB_API_KEY is set, or its agent started this trial).
 
     Args:
         config: the whole configuration.
@@ -242,7 +242,7 @@ def build_loggers(config: ExperimentConfig, folder: Path, part: int, known_id: s
             group=config.experiment,
             tags=[*config.wandb.tags, config.dataset, *(["simulated"] if config.simulated else [])],
             save_dir=folder.absolute(),  # the client writes from a process with a folder of its own
-            offline=not os.environ.get("WANDB_API_KEY"),
+            offline=not (os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_SWEEP_ID")),
             config=_loggable(config),
             settings=wandb.Settings(
                 console="off", silent=True, disable_git=True, x_disable_meta=True, stop_fn=stopping.stop_for_good
@@ -280,6 +280,8 @@ def build_trainer(
 ) -> Trainer:
     """The Trainer of a run; `part` and `known_id` are as `build_loggers` takes them."""
     settings = config.trainer
+    if settings.strategy == "fsdp" and not torch.cuda.is_available():
+        raise ConfigError("trainer.strategy=fsdp shards over GPUs, and there is no CUDA device; use ddp")
     loggers = build_loggers(config, folder, part, known_id)
     callbacks: list[Callback] = [
         Preemption(str(folder / LAST), settings.checkpoint_every_steps),

@@ -3,6 +3,7 @@
 import os
 import time
 import warnings
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -252,7 +253,9 @@ def _rectify_and_score(config: ExperimentConfig, datamodule: CohortDataModule, f
     calibration = _fit_rectifier(module, checkpoint, datamodule, folder, run.trainer)
     stopping.check()
     if config.evaluate:
-        run.trainer.test(module, datamodule=datamodule, verbose=False)
+        # Under fsdp the Trainer leaves a module in shards; what else reads the rows needs it whole.
+        tested = deepcopy(module) if config.trainer.strategy == "fsdp" else module
+        run.trainer.test(tested, datamodule=datamodule, verbose=False)
         stopping.check()
         fitted = {"epoch": checkpoint["epoch"], "step": checkpoint["global_step"]}
         diagnostics = diagnosis.diagnose(module, datamodule, run.trainer)

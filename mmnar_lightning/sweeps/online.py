@@ -29,6 +29,17 @@ SECONDS_TO_ASK = 10
 """An agent kills half a minute after it asked a trial to stop."""
 
 
+def is_logged_in() -> bool:
+    """Whether there is a key of W&B's: in the environment, its settings, or where `wandb login` leaves it."""
+    import wandb
+    from wandb.sdk import wandb_setup
+    from wandb.sdk.lib import wbauth
+
+    settings = wandb_setup.singleton().settings
+    host = wandb.env.get_base_url(settings.base_url) or settings.base_url
+    return bool(os.environ.get("WANDB_API_KEY") or settings.api_key or wbauth.read_netrc_auth(host=host))
+
+
 def create(plain: Mapping[str, Any], config: ExperimentConfig) -> str:
     """Create the sweep by `wandb sweep`; returns `entity/project/id`, which agents are started with.
 
