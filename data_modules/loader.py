@@ -156,7 +156,7 @@ class TrainLoader:
 
     Every rank walks through the same global batches and takes every world_size-th row of each, so that the ranks
     together see what one process would. With `accumulate` a global batch comes in so many parts, one after the other.
-    A last batch with fewer rows than parts of ranks is left out.
+    In a last batch with fewer rows than ranks, some ranks have no row; one with fewer rows than parts is left out.
 
     Args:
         arrays: the cohort.
@@ -210,16 +210,26 @@ class TrainLoader:
         self.epoch = epoch
 
     def state_dict(self) -> dict[str, int]:
-        """How many batches of the epoch were served."""
-        return {"num_served": self.num_served}
+        """How many batches of the epoch were served, and how many parts each global batch came in."""
+        return {"num_served": self.num_served % len(self), "accumulate": self.accumulate}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on after that many batches."""
+        """Go on after that many batches.
+
+        Raises:
+            ValueError: inside of an epoch whose batches came in another number of parts.
+        """
+        then = state["accumulate"]
+        if state["num_served"] and then != self.accumulate:
+            raise ValueError(
+                f"trainer.accumulate: {then} then, {self.accumulate} now, but the run stopped inside an epoch; go on "
+                f"with trainer.accumulate={then} (and resume_with=[trainer.accumulate]) to its end, and change it there"
+            )
         self.num_served = state["num_served"]
 
     def __len__(self) -> int:
         full, rest = divmod(len(self.rows), self.batch_size)
-        return (full + (rest >= self.world_size * self.accumulate)) * self.accumulate
+        return (full + (rest >= self.accumulate)) * self.accumulate
 
     def order(self) -> Tensor:
         """(N,) int64 row ids in the order of this epoch."""

@@ -20,11 +20,12 @@ from data_modules.loader import PART_ROWS
 from data_modules.simulate.release import release_folder, simulate
 from data_modules.sources.locate import find_folder
 from data_modules.sources.mimic_iv import EMBEDDINGS, FILMS
+from mmnar_lightning import stopping
 from mmnar_lightning.callbacks.checkpoints import AtomicCheckpointIO, checkpoint_callbacks
 from mmnar_lightning.callbacks.identity import Identity
 from mmnar_lightning.callbacks.loss_offset import LossOffsetFit
 from mmnar_lightning.callbacks.pattern_metrics import PatternMetrics
-from mmnar_lightning.callbacks.preemption import Preemption
+from mmnar_lightning.callbacks.preemption import NoSignals, Preemption
 from mmnar_lightning.callbacks.reproducibility import StepSeed
 from mmnar_lightning.config import ConfigError, ExperimentConfig, to_plain
 from mmnar_lightning.console import progress
@@ -221,7 +222,7 @@ def build_pattern_metrics(config: ExperimentConfig, datamodule: CohortDataModule
 
 
 def build_loggers(config: ExperimentConfig, folder: Path, part: int, known_id: str | None = None) -> list[Logger]:
-    """The CSV logger, and W&B (offline unless WANDB_API_KEY is set).
+    """The CSV logger, and W&B (offline unless WANDB_API_KEY is set, or its agent started this trial).
 
     Args:
         config: the whole configuration.
@@ -241,9 +242,11 @@ def build_loggers(config: ExperimentConfig, folder: Path, part: int, known_id: s
             group=config.experiment,
             tags=[*config.wandb.tags, config.dataset, *(["simulated"] if config.simulated else [])],
             save_dir=folder.absolute(),  # the client writes from a process with a folder of its own
-            offline=not os.environ.get("WANDB_API_KEY"),
+            offline=not (os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_SWEEP_ID")),
             config=_loggable(config),
-            settings=wandb.Settings(console="off", silent=True, disable_git=True, x_disable_meta=True),
+            settings=wandb.Settings(
+                console="off", silent=True, disable_git=True, x_disable_meta=True, stop_fn=stopping.stop_for_good
+            ),
         )
         # Lightning 2.6 passes a setting that wandb no longer has, which prints a warning at every start.
         logger._wandb_init.pop("anonymous", None)
@@ -277,6 +280,8 @@ def build_trainer(
 ) -> Trainer:
     """The Trainer of a run; `part` and `known_id` are as `build_loggers` takes them."""
     settings = config.trainer
+    if settings.strategy == "fsdp" and not torch.cuda.is_available():
+        raise ConfigError("trainer.strategy=fsdp shards over GPUs, and there is no CUDA device; use ddp")
     loggers = build_loggers(config, folder, part, known_id)
     callbacks: list[Callback] = [
         Preemption(str(folder / LAST), settings.checkpoint_every_steps),
@@ -314,7 +319,7 @@ def _trainer(
 ) -> Trainer:
     settings, launch = config.trainer, _devices(config)
     plugins: list[Any] = [AtomicCheckpointIO(), launch.environment]
-    return Trainer(
+    trainer = Trainer(
         accelerator=settings.accelerator,
         devices=launch.devices,
         num_nodes=launch.num_nodes,
@@ -335,3 +340,5 @@ def _trainer(
         use_distributed_sampler=False,
         default_root_dir=folder,
     )
+    trainer._signal_connector = NoSignals(trainer)
+    return trainer

@@ -4,6 +4,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from mmnar_lightning import stopping
+
 COMMANDS = {
     "cohort": "build the cohort of an experiment from the raw release",
     "embed": "encode the documents and films of an experiment's cohort; several processes share the work",
@@ -22,38 +24,60 @@ PREEMPTED = 75
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit status: 0 done, 1 refused, 75 saved and stopped by a signal, 130 interrupted."""
+    """Run a command; returns the exit status.
+
+    That is 0: done, or ended by W&B; 1: refused; 75: stopped by a signal, to be gone on with; 130: interrupted.
+    """
     parser = argparse.ArgumentParser(prog="mmnar", description="Multimodal prediction with missingness patterns.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text in COMMANDS.items():
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument("settings", nargs="*", metavar="key=value", help="settings, see experiments/README.md")
     parsed = parser.parse_args(arguments)
-    status = _guarded(parsed.command, parsed.settings)
-    if status:
-        _end_logging(status)
-    return status
+    with stopping.heeding():
+        try:
+            status = _guarded(parsed.command, parsed.settings)
+        except stopping.PreemptedError as stop:
+            with stopping.held():
+                status = _stopped(stop)
+        with stopping.held():
+            if status:
+                _end_logging(status)
+        return status
 
 
 def _guarded(command: str, words: Sequence[str]) -> int:
     """Run a command; what a person can mend, or asked for, becomes a line and a status."""
     from mmnar_lightning import config as configuration
-    from mmnar_lightning.callbacks.preemption import PreemptedError
     from mmnar_lightning.console import fail, quieten, warn
-    from mmnar_lightning.launch import is_child
 
     quieten()
     try:
         return _run(command, configuration.load(words), words)
-    except PreemptedError as stop:
-        warn(f"{stop}; the same command goes on")
-        return 0 if is_child() else PREEMPTED  # the first process ends when the others failed, before it is done
     except ValueError as error:
         fail(str(error))
         return 1
     except KeyboardInterrupt:
         warn("interrupted; resume=last goes on")
         return 130
+
+
+def _stopped(stop: stopping.PreemptedError) -> int:
+    """The status of a command that was asked to stop; W&B is told that its run goes on, unless W&B ended it."""
+    from mmnar_lightning.console import warn
+    from mmnar_lightning.launch import is_first
+    from mmnar_lightning.sweeps.online import is_over
+
+    if not is_first():
+        return 0  # who fails ends the first process (its launcher, srun, torchrun) before that one is done
+    if is_over():
+        warn(f"W&B ended this run; {stop}")
+        return 0
+    warn(f"{stop}; the same command goes on")
+    wandb = sys.modules.get("wandb")
+    if wandb is not None and wandb.run is not None:
+        wandb.run.mark_preempting()
+    return PREEMPTED
 
 
 def _end_logging(status: int) -> None:

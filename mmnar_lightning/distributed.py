@@ -1,10 +1,13 @@
 """Ranks: how many there are, sums over all of them, and rows of all of them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
+from torch.distributed.fsdp import FullyShardedDataParallel
 
 Value = TypeVar("Value")
 
@@ -70,6 +73,35 @@ def gather_rows(value: Tensor, num_rows: list[int]) -> Tensor:
         return value
     gathered: Tensor = _Gather.apply(value, num_rows)
     return gathered
+
+
+@contextmanager
+def whole_weights(root: nn.Module | None) -> Iterator[None]:
+    """Let modules inside of a sharded one be called: outside of its own forward pass a rank has only a shard of them.
+
+    Every rank must enter it.
+
+    Args:
+        root: what the strategy trains; unless it is sharded, nothing happens.
+    """
+    if isinstance(root, FullyShardedDataParallel):
+        with FullyShardedDataParallel.summon_full_params(root, writeback=False):
+            yield
+    else:
+        yield
+
+
+def clip_gradient(root: nn.Module, largest: float) -> None:
+    """Scale all gradients so that their common norm is at most `largest`; every rank must call it.
+
+    Args:
+        root: what the strategy trains, sharded or not.
+        largest: the norm.
+    """
+    if isinstance(root, FullyShardedDataParallel):
+        root.clip_grad_norm_(largest)  # each rank sees the gradient of its shard alone
+    else:
+        torch.nn.utils.clip_grad_norm_(root.parameters(), largest)
 
 
 class _Gather(torch.autograd.Function):

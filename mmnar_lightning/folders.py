@@ -30,8 +30,8 @@ CONFIG, LAST, PREVIOUS, BEST, FIT, PREDICTIONS, RESULTS, DONE = (
 )
 CHILDREN = "children.json"
 """Which runs a parent consists of; no other folder has it."""
-LOCK = ".lock"
-"""Held by the process that trains the run."""
+LOCK, OPENING = ".lock", ".opening.lock"
+"""Held by the process that trains the run; by one that compares its settings with those of the run."""
 FREE_KEYS = (
     "resume",
     "run",
@@ -97,7 +97,9 @@ def _agreed(config: ExperimentConfig, needed: tuple[str, ...]) -> Path:
 def _choose(config: ExperimentConfig, needed: tuple[str, ...]) -> Path:
     if config.resume not in {"", NEW}:
         return run_to_resume(config, *needed)
-    if config.resume == NEW or RUN_ID_VARIABLE in os.environ:
+    if RUN_ID_VARIABLE in os.environ:
+        return named_run(config)
+    if config.resume == NEW:
         return new_run(config)
     return unfinished_run(config, *needed) or new_run(config)
 
@@ -125,22 +127,48 @@ def _fingerprint(config: ExperimentConfig) -> str:
     return digest(_fixed(to_plain(config)))[:6]
 
 
+def named_run(config: ExperimentConfig) -> Path:
+    """The run that the environment names: every start of a job, or of a trial, works in the same folder.
+
+    Where it was begun before, it must have been so with the same settings, as in `run_to_resume`; several jobs may
+    open it at the same time.
+
+    Raises:
+        ConfigError: with the settings that differ.
+    """
+    given = os.environ[RUN_ID_VARIABLE]
+    folder = Path(given) if len(Path(given).parts) > 1 else Path(config.paths.runs) / config.experiment / given
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / OPENING):
+            if (folder / CONFIG).is_file():
+                _accept(folder, config)
+            else:
+                _write_config(config, folder)
+    except OSError as error:
+        raise ConfigError(f"{RUN_ID_VARIABLE}={given}: {folder} cannot be written ({error.strerror})") from error
+    return folder
+
+
 def new_run(config: ExperimentConfig) -> Path:
-    """Make the folder of a new run; processes that the launcher starts get the same one."""
+    """Make the folder of a new run."""
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     name = f"{stamp}-{_fingerprint(config)}{'-simulated' if config.simulated else ''}"
     parent = Path(config.paths.runs) / config.experiment
-    given = os.environ.get(RUN_ID_VARIABLE)
-    launched = Path(given) if given and len(Path(given).parts) > 1 else None
-    names = [given] if given else [name, *(f"{name}-{number}" for number in range(2, 100))]
+    names = [name, *(f"{name}-{number}" for number in range(2, 100))]
     try:
-        folder = launched or next(parent / free for free in names if given or not (parent / free).exists())
-        folder.mkdir(parents=True, exist_ok=given is not None)
-        os.environ[RUN_ID_VARIABLE] = given or folder.name
-        save(config, folder / CONFIG)
+        folder = next(parent / free for free in names if not (parent / free).exists())
+        folder.mkdir(parents=True)
+        _write_config(config, folder)
     except OSError as error:
         raise ConfigError(f"paths.runs={config.paths.runs}: {parent} cannot be written ({error.strerror})") from error
     return folder
+
+
+def _write_config(config: ExperimentConfig, folder: Path) -> None:
+    """Write it whole or not at all: the next start compares itself with it."""
+    save(config, folder / f"{CONFIG}.partial")
+    (folder / f"{CONFIG}.partial").replace(folder / CONFIG)
 
 
 @contextmanager
@@ -217,6 +245,12 @@ def run_to_resume(config: ExperimentConfig, *needed: str) -> Path:
     folder = newest_run(config, *needed) if config.resume == "last" else Path(config.resume)
     if not any((folder / name).is_file() for name in needed):
         raise ConfigError(f"resume={config.resume}: {folder} holds no {' or '.join(needed)}")
+    _accept(folder, config)
+    return folder
+
+
+def _accept(folder: Path, config: ExperimentConfig) -> None:
+    """Let a run that was begun go on with the settings of now, or refuse those that differ."""
     changed = _differing(folder, config)
     refused = [line for key, line in changed.items() if not key.startswith(tuple(config.resume_with))]
     if refused:
@@ -228,8 +262,7 @@ def run_to_resume(config: ExperimentConfig, *needed: str) -> Path:
     if changed:
         say(f"settings of now replace those of {folder}: {'; '.join(changed.values())}")
         (folder / CONFIG).replace(folder / f"config-until-start-{len(list(folder.glob('logs/*')))}.yaml")
-        save(config, folder / CONFIG)
-    return folder
+        _write_config(config, folder)
 
 
 def _differing(folder: Path, config: ExperimentConfig) -> dict[str, str]:

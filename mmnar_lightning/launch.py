@@ -81,6 +81,15 @@ def join() -> None:
     setattr(rank_zero_only, "rank", environment.global_rank())  # noqa: B010  # untyped
 
 
+def is_first(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether this process speaks for all, whoever started them.
+
+    >>> is_first({}), is_first({"SLURM_PROCID": "1"})
+    (True, False)
+    """
+    return not any(int(environment.get(name, "0")) for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
+
+
 def is_child() -> bool:
     """Whether the first process started this one."""
     return launched() is None and int(os.environ.get("LOCAL_RANK", "0")) > 0

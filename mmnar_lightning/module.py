@@ -9,6 +9,7 @@ from lightning import LightningModule
 from torch import Tensor, nn
 
 from data_modules.batch import Batch
+from mmnar_lightning.distributed import clip_gradient
 from mmnar_lightning.objective import Objective
 from mmnar_lightning.optim import OptimConfig, build_optimizer, restore_settings
 from mmnar_lightning.outputs import ModelOutputs
@@ -102,4 +103,5 @@ class MMNARModule(LightningModule):
         """Clip the norm of the gradient to `optim.gradient_clip`."""
         if self.optim.gradient_clip > 0:
             # Not self.clip_gradients: under mixed precision Lightning refuses it beside a fused optimiser.
-            torch.nn.utils.clip_grad_norm_(self.parameters(), self.optim.gradient_clip)
+            root = self.trainer.strategy.model
+            clip_gradient(self if root is None else root, self.optim.gradient_clip)

@@ -14,7 +14,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from data_modules import patterns, stage
 from data_modules.build import COHORT
 from data_modules.cohorts.labels import OneClassWarning, check_classes, has_both_classes
-from mmnar_lightning import build, evaluation, folders, launch, pooling, results, runs
+from mmnar_lightning import build, evaluation, folders, launch, pooling, results, runs, stopping
 from mmnar_lightning.children import FOLDED, LEAVE_PATTERN_OUT, Child, child_config, of_one_run, plan, protocol_of
 from mmnar_lightning.config import ConfigError, ExperimentConfig
 from mmnar_lightning.console import say, warn
@@ -27,6 +27,7 @@ OF_A_RUN = ("cohort", "checkpoint", "unseen_pattern_rows", "rectifier", "mean_ri
 """What the parent's results.json tells of each run."""
 
 
+@stopping.heeding()
 def train(config: ExperimentConfig) -> Path:
     """One ordinary run, or all runs of a protocol and what they give together; returns the folder."""
     protocol = protocol_of(config)
@@ -48,6 +49,7 @@ def train_all(config: ExperimentConfig, protocol: str) -> Path:
     parent = _open_parent(config, protocol, children)
     for number, child in enumerate(children, start=1):
         folder = parent / child["name"]
+        stopping.check_alone()
         if config.evaluation.part not in {None, number - 1}:
             continue
         if _is_finished(folder, config):
@@ -72,6 +74,7 @@ def _finish_if_last(parent: Path, config: ExperimentConfig, protocol: str, child
             _finish(parent, config, protocol, children)
 
 
+@stopping.heeding()
 def evaluate(config: ExperimentConfig) -> Path:
     """Read the test split with the best checkpoint of a run, or of every run of a parent, which are then gathered."""
     parent = Path(config.run)
@@ -79,6 +82,7 @@ def evaluate(config: ExperimentConfig) -> Path:
         return runs.evaluate(config)
     planned = stage.read_json(parent / folders.CHILDREN)
     for child in planned["children"]:
+        stopping.check_alone()
         runs.evaluate(replace(config, run=str(parent / child["name"]), evaluation=of_one_run(config)))
         _end_logging(config)
     settings = replace(folders.settings_of(parent, config), evaluate=True)
@@ -109,17 +113,23 @@ def _shared_parent(config: ExperimentConfig, protocol: str, children: Sequence[C
             f"evaluation.part={part}: all parts work in one folder of runs/{config.experiment}/; name it by "
             f"{folders.RUN_ID_VARIABLE} in the environment, as experiments/slurm/train.sbatch does"
         )
-    parent = folders.new_run(replace(config, evaluation=replace(config.evaluation, part=None)))
+    parent = folders.named_run(replace(config, evaluation=replace(config.evaluation, part=None)))
     folders.forget_run()
-    if not (parent / folders.CHILDREN).is_file():
-        stage.write_json(parent / folders.CHILDREN, {"protocol": protocol, "children": list(children)})
+    with FileLock(parent / folders.OPENING):
+        if not (parent / folders.CHILDREN).is_file():
+            stage.write_json(parent / folders.CHILDREN, {"protocol": protocol, "children": list(children)})
+        begun = stage.read_json(parent / folders.CHILDREN)["children"]
+    if begun != list(children):
+        raise ConfigError(
+            f"{parent} consists of {len(begun)} runs, but these settings ask for {len(children)}; give those of the "
+            "first job, or name another folder"
+        )
     return parent
 
 
 def _run(config: ExperimentConfig, folder: Path) -> None:
-    begun = any((folder / name).is_file() for name in (folders.LAST, folders.PREVIOUS))
     with folders.child_run(folder):
-        runs.train(replace(config, resume=str(folder)) if begun else config)
+        runs.train(config)
     _end_logging(config)
 
 

@@ -3,6 +3,7 @@
 import os
 import time
 import warnings
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +16,17 @@ from data_modules.cohorts.labels import check_classes
 from data_modules.datamodule import CohortDataModule
 from data_modules.items import open_store
 from data_modules.simulate.release import simulate
-from mmnar_lightning import build, diagnosis, evaluation, fitting, folders, launch, rectification, transfer
+from mmnar_lightning import (
+    build,
+    diagnosis,
+    evaluation,
+    fitting,
+    folders,
+    launch,
+    rectification,
+    stopping,
+    transfer,
+)
 from mmnar_lightning.callbacks.checkpoints import AtomicCheckpointIO
 from mmnar_lightning.callbacks.pattern_metrics import PatternMetrics
 from mmnar_lightning.config import ConfigError, ExperimentConfig
@@ -40,6 +51,7 @@ class Run(NamedTuple):
     metrics: PatternMetrics
 
 
+@stopping.heeding()
 def make_release(config: ExperimentConfig) -> Path:
     """Write a simulated release into a folder of the user's."""
     if not config.out:
@@ -51,6 +63,7 @@ def make_release(config: ExperimentConfig) -> Path:
     return target
 
 
+@stopping.heeding()
 def make_cohort(config: ExperimentConfig) -> Path:
     """Build the cohort of an experiment and show what it holds."""
     _say_simulated(config)
@@ -65,6 +78,7 @@ def make_cohort(config: ExperimentConfig) -> Path:
     return folder
 
 
+@stopping.heeding()
 def make_embeddings(config: ExperimentConfig) -> dict[str, Path]:
     """Encode the documents and films of an experiment's cohort, and show what came of each modality."""
     _say_simulated(config)
@@ -87,6 +101,7 @@ def make_embeddings(config: ExperimentConfig) -> dict[str, Path]:
     return dict(encoded)
 
 
+@stopping.heeding()
 def train(config: ExperimentConfig) -> Path:
     """Cohort, model, fit, and the test split unless `evaluate=false`; returns the run's folder."""
     refuse_unread(config)
@@ -158,14 +173,16 @@ def _evaluate_at_once(
 
 
 def _fit(trainer: Trainer, module: MMNARModule, datamodule: CohortDataModule, checkpoint: Path | None) -> None:
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), stopping.held():
         if checkpoint is not None:
             warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
         trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+        if trainer.interrupted:
+            raise KeyboardInterrupt
+        stopping.check(f" after step {trainer.global_step}, the last one; it is saved")
 
 
+@stopping.heeding()
 def evaluate(config: ExperimentConfig) -> Path:
     """Read the test split with the best checkpoint of a run; done once, then only shown."""
     folder = Path(config.run) if config.run else folders.newest_run(config, folders.BEST, folders.FIT)
@@ -216,7 +233,15 @@ def _say_dropped(datamodule: CohortDataModule) -> None:
 
 
 def _rectify_and_evaluate(config: ExperimentConfig, datamodule: CohortDataModule, folder: Path, run: Run) -> None:
-    """Fit the rectifier on the best weights unless that was done, then read the test rows if they are asked for."""
+    """Fit the rectifier on the best weights unless that was done, then read the test rows if they are asked for.
+
+    Several ranks stop together, between these stages; one process stops where it is.
+    """
+    with stopping.held(run.trainer.world_size > 1):
+        _rectify_and_score(config, datamodule, folder, run)
+
+
+def _rectify_and_score(config: ExperimentConfig, datamodule: CohortDataModule, folder: Path, run: Run) -> None:
     module = build.build_module(config, datamodule)
     checkpoint = read_checkpoint(folder / folders.BEST, datamodule.manifest["fingerprint"])
     module.load_state_dict(checkpoint["state_dict"])
@@ -226,12 +251,17 @@ def _rectify_and_evaluate(config: ExperimentConfig, datamodule: CohortDataModule
             "its model has no offset of the loss"
         )
     calibration = _fit_rectifier(module, checkpoint, datamodule, folder, run.trainer)
+    stopping.check()
     if config.evaluate:
-        run.trainer.test(module, datamodule=datamodule, verbose=False)
+        # Under fsdp the Trainer leaves a module in shards; what else reads the rows needs it whole.
+        tested = deepcopy(module) if config.trainer.strategy == "fsdp" else module
+        run.trainer.test(tested, datamodule=datamodule, verbose=False)
+        stopping.check()
         fitted = {"epoch": checkpoint["epoch"], "step": checkpoint["global_step"]}
         diagnostics = diagnosis.diagnose(module, datamodule, run.trainer)
         rectified = rectification.rectify(module, run.metrics.rows, calibration, datamodule) if calibration else None
         target = transfer.score(config, datamodule, module, folder, run.trainer)
+        stopping.check()
         if run.trainer.is_global_zero:
             evaluation.write(config, datamodule, folder, run.metrics.rows, fitted, rectified, diagnostics, target)
 
@@ -248,7 +278,9 @@ def _fit_rectifier(
     device = trainer.strategy.root_device
     loader = datamodule.rows_dataloader(datamodule.calibration_half("B"))
     rows = predict(module.to(device), loader, device, trainer.precision_plugin.forward_context)
-    if not module.rectifier.is_fitted:
+    if module.rectifier.is_fitted:
+        module.rectifier.recount(**rows.labelled)
+    else:
         module.rectifier.fit(**rows.labelled, cohort=module.cohort)
         checkpoint["state_dict"] = {name: value.cpu() for name, value in module.state_dict().items()}
         if trainer.is_global_zero:
@@ -258,9 +290,12 @@ def _fit_rectifier(
 
 def _finish(folder: Path) -> None:
     """Join the CSV files of all starts into metrics.csv, and mark the run as done."""
-    parts = sorted((folder / "logs").glob("*/metrics.csv"), key=lambda path: int(path.parent.name))
+    paths = sorted((folder / "logs").glob("*/metrics.csv"), key=lambda path: int(path.parent.name))
+    texts = [path.read_text(encoding="utf-8") for path in paths]
+    whole = [text[: text.rfind("\n") + 1] for text in texts]  # a start that was killed may have written half a line
+    parts = [pl.read_csv(text.encode(), infer_schema_length=None) for text in whole if text]
     if parts:
-        joined = pl.concat([pl.read_csv(path, infer_schema_length=None) for path in parts], how="diagonal_relaxed")
+        joined = pl.concat(parts, how="diagonal_relaxed")
         joined.write_csv(folder / "metrics.csv")
     (folder / folders.DONE).touch()
     say(f"run: {folder}")

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from mmnar_lightning.config import ConfigError, ExperimentConfig, shared_settings, to_plain
 from mmnar_lightning.folders import flatten
+from mmnar_lightning.launch import launched
 from mmnar_lightning.rivals.registry import RIVALS, Fitted
 
 
@@ -27,7 +28,9 @@ def refuse_unread(config: ExperimentConfig) -> None:
 
 
 def _refuse_devices(config: ExperimentConfig) -> None:
-    name, settings = config.rival.name, config.trainer
+    name, settings, launch = config.rival.name, config.trainer, launched()
+    if launch is not None and launch.world_size > 1:
+        raise ConfigError(f"{launch.by} started {launch.world_size} processes: only one can fit {name}; start one")
     if settings.devices > 1:
         raise ConfigError(f"trainer.devices={settings.devices}: only one process can fit {name}; leave it at 1")
     if settings.accelerator not in {"auto", "cpu"}:

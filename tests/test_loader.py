@@ -103,15 +103,33 @@ def test_the_ranks_shards_of_a_batch_unite_to_the_batch_of_one_process(arrays, w
     assert {len(shard) for shard in shards} == {len(make(arrays, world_size=world_size))}
     for step, batch in enumerate(alone):
         parts = [shard[step] for shard in shards]
-        assert all(parts)
+        assert all(parts) or len(batch) < world_size
         assert sorted(row for part in parts for row in part) == sorted(batch)
 
 
-def test_a_last_batch_of_fewer_rows_than_ranks_is_left_out_on_every_rank(arrays):
-    rows = torch.arange(21)
-    loaders = [TrainLoader(arrays, rows, batch_size=10, seed=0, rank=rank, world_size=2) for rank in range(2)]
-    assert [len(loader) for loader in loaders] == [2, 2]
-    assert [[len(batch) for batch in served(loader)] for loader in loaders] == [[5, 5], [5, 5]]
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("num_rows", [4, 20, 21, 22, 27])
+def test_the_steps_and_their_rows_are_the_same_for_any_number_of_ranks(arrays, num_rows, accumulate):
+    def steps(world_size: int) -> list[list[int]]:
+        parts = {"batch_size": 10, "seed": 0, "accumulate": accumulate, "world_size": world_size}
+        loaders = [TrainLoader(arrays, torch.arange(num_rows), rank=rank, **parts) for rank in range(world_size)]
+        assert {len(loader) for loader in loaders} == {len(loaders[0])}
+        return [sorted(row for shard in shards for row in shard) for shards in zip(*map(served, loaders), strict=True)]
+
+    alone = steps(1)
+    assert all(alone)
+    assert sum(map(len, alone)) == num_rows - (accumulate == 2 and num_rows == 21)
+    for world_size in range(2, 10 // accumulate + 1):
+        assert steps(world_size) == alone
+
+
+def test_inside_of_an_epoch_the_parts_of_a_batch_stay_as_many(arrays):
+    loader = make(arrays, accumulate=2)
+    list(loader)
+    make(arrays, accumulate=5).load_state_dict(loader.state_dict())
+    next(iter(loader))
+    with pytest.raises(ValueError, match=r"trainer\.accumulate: 2 then, 5 now, but the run stopped inside an epoch"):
+        make(arrays, accumulate=5).load_state_dict(loader.state_dict())
 
 
 @pytest.mark.parametrize("stop", range(6))
@@ -136,10 +154,10 @@ def test_a_loader_resumed_in_an_epoch_goes_on_exactly(arrays, stop):
     assert served(resumed, 3) == whole[1]
 
 
-def test_the_state_of_a_loader_is_one_plain_integer(arrays):
+def test_the_state_of_a_loader_is_two_plain_integers(arrays):
     loader = make(arrays)
     next(iter(loader))
-    assert loader.state_dict() == {"num_served": 1}
+    assert loader.state_dict() == {"num_served": 1, "accumulate": 1}
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3, 5])

@@ -52,6 +52,16 @@ def test_a_setting_that_would_be_ignored_is_refused_by_its_full_key(case, messag
         refuse_unread(load([f"experiment={case[0]}", case[1]]))
 
 
+def test_an_estimator_is_fitted_by_one_process_whoever_started_several(monkeypatch) -> None:
+    config = load(["experiment=rivals/boosted_trees"])
+    for name, value in {"TORCHELASTIC_RUN_ID": "none", "LOCAL_WORLD_SIZE": "1", "WORLD_SIZE": "1"}.items():
+        monkeypatch.setenv(name, value)
+    refuse_unread(config)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match="torchrun started 2 processes: only one can fit boosted_trees"):
+        refuse_unread(config)
+
+
 @pytest.mark.parametrize("case", sorted(READ), ids=" ".join)
 def test_a_setting_that_is_read_passes(case) -> None:
     refuse_unread(load([f"experiment={case[0]}", case[1]]))

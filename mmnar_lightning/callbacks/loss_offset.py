@@ -5,6 +5,7 @@ from typing import Any
 from lightning import Callback, LightningModule, Trainer
 
 from data_modules.datamodule import CohortDataModule
+from mmnar_lightning.distributed import whole_weights
 from mmnar_lightning.module import MMNARModule
 from mmnar_lightning.predicting import predict
 from mmnar_lightning.rectifier.config import RectifierConfig
@@ -51,5 +52,6 @@ class LossOffsetFit(Callback):
         assert isinstance(module, MMNARModule)
         assert module.loss_offset is not None
         loader = datamodule.rows_dataloader(datamodule.calibration_half("A"))
-        rows = predict(module.model, loader, module.device, trainer.precision_plugin.forward_context)
+        with whole_weights(trainer.strategy.model):
+            rows = predict(module.model, loader, module.device, trainer.precision_plugin.forward_context)
         module.loss_offset.fit_centred(**rows.labelled, cohort=module.cohort)

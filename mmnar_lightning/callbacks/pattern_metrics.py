@@ -73,6 +73,7 @@ class PatternMetrics(Callback):
         logged = {f"{split}/{key}": value for key, value in self.latest.items()}
         for logger in trainer.loggers:  # straight to them: Lightning's own log costs a millisecond a key
             logger.log_metrics({**logged, "epoch": trainer.current_epoch}, step=trainer.global_step)
+            logger.save()  # before the checkpoint of the epoch: a killed run goes on after that one
         pl_module.log(f"{split}/auroc", values["auroc"], logger=False, prog_bar=True)
 
     def _send_table(self, split: str, trainer: Trainer) -> None:

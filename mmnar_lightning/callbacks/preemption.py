@@ -1,25 +1,17 @@
-"""Stopping on request: a signal sets a flag, and all ranks save and stop together at the end of a batch."""
+"""Stopping while training: all ranks save and stop together at the end of a batch."""
 
-import signal
-from typing import Any
+from typing import Any, NoReturn
 
-import torch
-import torch.distributed as dist
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.trainer.connectors.signal_connector import _SignalConnector
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
-"""What schedulers send before they kill."""
-
-
-class PreemptedError(Exception):
-    """The run was asked to stop, saved itself and is not finished."""
+from mmnar_lightning import stopping
 
 
 class Preemption(Callback):
-    """Saves `last.ckpt` on all ranks after the batch in which one of them got SIGTERM or SIGUSR1, and stops.
+    """Saves `last.ckpt` on all ranks after the batch in which one of them was asked to stop, and stops.
 
-    Nothing is saved inside the handler, where a step may be half done. At the last batch of an epoch and during
+    Nothing is saved inside a signal's handler, where a step may be half done. At the last batch of an epoch and during
     validation the epoch is finished first: its own checkpoint comes a moment later.
 
     Args:
@@ -30,20 +22,6 @@ class Preemption(Callback):
     def __init__(self, path: str, every_steps: int = 0) -> None:
         self.path = path
         self.every_steps = every_steps
-        self.received: signal.Signals | None = None
-        self._group: Any = None
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """A group of its own: on GPUs the flag must not wait for the step."""
-        if stage == "fit" and trainer.world_size > 1 and self._group is None:
-            self._group = dist.new_group(backend="gloo")
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the place of Lightning's handlers, which it removes itself at the end; they stop with status 0."""
-        if getattr(trainer, "received_sigterm", False):
-            self.received = signal.SIGTERM
-        for number in SIGNALS:
-            signal.signal(number, self._note)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -51,7 +29,7 @@ class Preemption(Callback):
         """Save if it is time, stop if it was asked for."""
         if trainer.is_last_batch or (batch_idx + 1) % trainer.accumulate_grad_batches:
             return  # a gradient that is half gathered is in no checkpoint
-        asked = self._any_rank()
+        asked = stopping.is_asked()
         if asked or self._is_due(trainer):
             trainer.save_checkpoint(self.path)
         if asked:
@@ -59,27 +37,22 @@ class Preemption(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop between two epochs; the checkpoint is there."""
-        if trainer.current_epoch and self._any_rank():
+        if trainer.current_epoch and stopping.is_asked():
             self._stop(trainer)
-
-    def _note(self, number: int, frame: Any) -> None:
-        self.received = signal.Signals(number)
 
     def _is_due(self, trainer: Trainer) -> bool:
         return self.every_steps > 0 and trainer.global_step % self.every_steps == 0
 
-    def _any_rank(self) -> bool:
-        if self._group is None:
-            return self.received is not None
-        flag = torch.tensor(0 if self.received is None else int(self.received))
-        dist.all_reduce(flag, op=dist.ReduceOp.MAX, group=self._group)
-        if flag.item():
-            self.received = signal.Signals(int(flag))
-        return bool(flag)
+    def _stop(self, trainer: Trainer) -> NoReturn:
+        stopping.preempt(f" after step {trainer.global_step}; {self.path} is saved")
 
-    def _stop(self, trainer: Trainer) -> None:
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger) and trainer.is_global_zero:
-                logger.experiment.mark_preempting()
-        name = self.received.name if self.received else "a signal"
-        raise PreemptedError(f"stopped by {name} after step {trainer.global_step}; {self.path} is saved")
+
+class NoSignals(_SignalConnector):
+    """Lightning's place for handlers, without any: those of the command stay in every stage.
+
+    Its own broadcast between ranks inside the handler of SIGTERM, where a rank may be in the middle of anything.
+    """
+
+    def register_signal_handlers(self) -> None:
+        """Leave the handlers as they are."""
+        self.received_sigterm = False

@@ -69,7 +69,8 @@ class Rectifier(nn.Module):
         self.register_buffer("pattern", torch.tensor(sorted(patterns), dtype=torch.int64))
         for name in ("offset", "variance", "raw"):  # estimated in float64, kept in float32, which every device has
             self.register_buffer(name, torch.zeros(num_tasks, size))
-        self.register_buffer("tally", torch.zeros(3, num_tasks, size, dtype=torch.int64))
+        # Counts of small cells are in no checkpoint, which may be shared; see recount.
+        self.register_buffer("tally", torch.zeros(3, num_tasks, size, dtype=torch.int64), persistent=False)
         self.register_buffer("estimated", torch.zeros(num_tasks, size, dtype=torch.bool))
         self.register_buffer("strength", torch.zeros(num_tasks))
         self.register_buffer("fitted_subjects", torch.zeros(num_subjects, dtype=torch.bool))
@@ -121,6 +122,19 @@ class Rectifier(nn.Module):
         limit = self.config.max_offset
         self.offset.copy_(torch.lerp(before, (self.offset - centre).clamp(-limit, limit), moved))
 
+    def recount(self, *, logits: Tensor, label: Tensor, label_mask: Tensor, present: Tensor, subject: Tensor) -> None:
+        """Count the rows of the fit again, for `table`: no checkpoint holds the counts.
+
+        Args:
+            logits: as of `fit`, with the others.
+            label: as of `fit`.
+            label_mask: as of `fit`.
+            present: as of `fit`.
+            subject: as of `fit`.
+        """
+        for task in range(len(self.strength)):
+            self._count(task, self._estimate(self._rows(task, logits, label, label_mask, present, subject)))
+
     def _fit(
         self, logits: Tensor, label: Tensor, label_mask: Tensor, present: Tensor, subject: Tensor, cohort: str
     ) -> None:
@@ -171,7 +185,12 @@ class Rectifier(nn.Module):
 
         Args:
             labels: pattern ids, in the order of the table.
+
+        Raises:
+            ValueError: when it was read from a checkpoint and not counted since.
         """
+        if self.is_fitted and not bool(self.tally.any()):
+            raise ValueError("a checkpoint holds no counts; recount the rows of the fit before asking for the table")
         num_tasks = len(self.strength)
         return [
             {
@@ -256,6 +275,9 @@ class Rectifier(nn.Module):
         for name in ("offset", "variance", "raw", "estimated"):
             joined = np.concatenate([getattr(level, name) for level in (found.overall, found.count, found.pattern)])
             getattr(self, name)[task] = torch.from_numpy(joined).to(getattr(self, name).dtype)
+        self._count(task, found)
+
+    def _count(self, task: int, found: Offsets) -> None:
         for place, name in enumerate(("rows", "positives", "subjects")):
             joined = np.concatenate([getattr(level, name) for level in (found.overall, found.count, found.pattern)])
             self.tally[place, task] = torch.from_numpy(joined)

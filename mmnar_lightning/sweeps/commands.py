@@ -1,6 +1,5 @@
 """`mmnar sweep` and `mmnar best`."""
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -32,8 +31,10 @@ def sweep(config: ExperimentConfig, words: Sequence[str]) -> Path:
     """
     if not config.sweep.file:
         raise ConfigError("sweep needs SWEEP=experiments/sweeps/<name>.yaml (or sweep.file=)")
-    if not config.sweep.offline and not os.environ.get("WANDB_API_KEY"):
-        raise ConfigError("not logged in to W&B: set WANDB_API_KEY, or search on this machine with OFFLINE=1")
+    if not config.sweep.offline and not online.is_logged_in():
+        raise ConfigError(
+            "not logged in to W&B: `wandb login`, or set WANDB_API_KEY, or search on this machine with OFFLINE=1"
+        )
     shared = [word for word in words if not word.startswith("sweep.")]
     found = read(Path(config.sweep.file))
     _check(found, shared)

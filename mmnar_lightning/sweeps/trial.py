@@ -37,9 +37,8 @@ def trial(config: ExperimentConfig) -> Path:
         if (folder / folders.DONE).is_file():
             say(f"{folder} is finished")
             return folder
-        begun = (folder / folders.LAST).is_file()
         with folders.child_run(folder):
-            runs.train(replace(config, resume=str(folder)) if begun else config)
+            runs.train(replace(config, resume=""))
     return folder
 
 

@@ -205,6 +205,14 @@ def test_a_device_that_is_not_there_is_refused_in_words(settings) -> None:
         runs.train(settings("trainer.accelerator=gpu"))
 
 
+@pytest.mark.parametrize("accelerator", ["auto", "cpu"])
+def test_sharding_without_a_gpu_is_refused_in_words(settings, accelerator) -> None:
+    if torch.cuda.is_available() and accelerator == "auto":
+        pytest.skip("there is a CUDA device")
+    with pytest.raises(ValueError, match=r"trainer\.strategy=fsdp .*GPUs.*use ddp"):
+        runs.train(settings("trainer.strategy=fsdp", f"trainer.accelerator={accelerator}"))
+
+
 def test_two_runs_of_one_second_have_folders_of_their_own(settings) -> None:
     config = settings()
     first = folders.new_run(config)

@@ -175,3 +175,18 @@ def test_small_cells_are_masked_in_all_but_the_local_results(run: Path) -> None:
     for column in [column for column in table.columns if re.match(r"(val|test)/count/", column)]:
         counts = [float(value) for value in table[column].drop_nulls() if value not in {"", "nan"}]
         assert all(count >= MIN_COUNT for count in counts), column
+    for split in ("val", "test"):
+        counts = [float(row[2]) for row in logged.table(f"{split}/patterns")["data"]]
+        assert counts
+        assert all(math.isnan(count) or count >= MIN_COUNT for count in counts), split
+
+
+@pytest.mark.parametrize("name", [folders.BEST, folders.LAST])
+def test_no_checkpoint_counts_a_small_cell(run: Path, name: str) -> None:
+    table = json.loads((run / folders.RESULTS).read_text())["rectifier"]
+    counts = [cell["count"] for told in table.values() for cell in told["patterns"].values()]
+    assert any(0 < count < MIN_COUNT for count in counts), "the calibration rows have no small cell"
+    whole = (torch.int64, torch.int32, torch.int16, torch.uint8)
+    state = torch.load(run / name, weights_only=True)["state_dict"]
+    listed = {key: value for key, value in state.items() if value.dtype in whole and value.numel() > 1}
+    assert {key.rpartition(".")[2] for key in listed} == {"pattern"}, "what else does it count?"

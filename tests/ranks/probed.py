@@ -1,8 +1,15 @@
-"""Trains several times in one process group; leaves beside each run what every step's loss and gradient were."""
+"""Trains several times in one process group; leaves beside each run what every step's loss and gradient were.
 
+Every rank leaves `written-<ranks>-<rank>.json`, the files that it wrote.
+"""
+
+import json
+import os
 import sys
 from pathlib import Path
+from typing import Any
 
+import polars as pl
 import torch
 from lightning import Callback
 
@@ -10,6 +17,28 @@ from mmnar_lightning import build, launch, runs
 from mmnar_lightning.config import load
 from mmnar_lightning.console import quieten
 from mmnar_lightning.distributed import rank, sum_over_ranks, world_size
+
+WRITTEN: set[str] = set()
+
+
+def note_writing(event: str, given: tuple[Any, ...]) -> None:
+    """Hear of files that Python opens to write, and of renamed ones."""
+    if event == "open" and isinstance(given[0], str) and given[2] & (os.O_WRONLY | os.O_RDWR):
+        WRITTEN.add(str(Path(given[0]).absolute()))
+    if event == "os.rename":
+        WRITTEN.add(str(Path(given[1]).absolute()))
+
+
+def note_frames() -> None:
+    """Hear of files that polars writes by itself."""
+    for name in ("write_csv", "write_parquet"):
+        usual = getattr(pl.DataFrame, name)
+
+        def noted(frame: pl.DataFrame, file: Any, *given: Any, usual: Any = usual, **named: Any) -> Any:
+            WRITTEN.add(str(Path(file).absolute()))
+            return usual(frame, file, *given, **named)
+
+        setattr(pl.DataFrame, name, noted)
 
 
 class Probe(Callback):
@@ -43,6 +72,9 @@ def train(words: list[str]) -> Path:
 if __name__ == "__main__":
     quieten()
     launch.join()
+    sys.addaudithook(note_writing)
+    note_frames()
     shared, *variants = " ".join(sys.argv[1:]).split(" / ")
     for variant in variants:
         train([*shared.split(), *variant.split()])
+    Path(f"written-{world_size()}-{rank()}.json").write_text(json.dumps(sorted(WRITTEN)))

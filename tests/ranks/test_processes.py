@@ -10,7 +10,7 @@ import torch
 
 from mmnar_lightning import folders
 from mmnar_lightning.cli import PREEMPTED
-from tests.ranks.support import TRAIN, Started, torchrun, write_cohort
+from tests.ranks.support import ROOT, TRAIN, Started, torchrun, write_cohort
 
 WORDS = [
     *TRAIN,
@@ -82,3 +82,8 @@ def test_a_rank_that_dies_ends_the_others_and_fewer_ranks_may_go_on(place) -> No
     assert alone.wait() == 0, alone.output
     assert "1 ranks go on with what 2 began" in alone.output
     assert (only(place / "dead") / folders.DONE).exists()
+
+
+def test_sharded_weights_are_clipped_and_called_as_a_whole(tmp_path) -> None:
+    run = Started(torchrun(2, str(ROOT / "tests/ranks/sharded.py")), tmp_path)
+    assert run.wait() == 0, run.output

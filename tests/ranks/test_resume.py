@@ -13,9 +13,9 @@ import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from mmnar_lightning import folders, runs
-from mmnar_lightning.callbacks.preemption import PreemptedError
 from mmnar_lightning.config import ConfigError, ExperimentConfig, load
 from mmnar_lightning.module import MMNARModule
+from mmnar_lightning.stopping import PreemptedError
 from tests.ranks.support import TRAIN, write_cohort
 
 EPOCHS, BATCHES = 3, 7

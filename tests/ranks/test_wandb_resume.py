@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from mmnar_lightning import folders, runs
-from mmnar_lightning.callbacks.preemption import PreemptedError
 from mmnar_lightning.config import load
 from mmnar_lightning.module import MMNARModule
+from mmnar_lightning.stopping import PreemptedError
 from tests.ranks.support import TRAIN, write_cohort
 from tests.ranks.test_resume import BATCHES, at
 from tests.support_wandb import OfflineRun

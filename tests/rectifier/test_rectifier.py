@@ -128,13 +128,17 @@ def test_unfitted_it_changes_nothing_and_refuses_nobody() -> None:
     assert torch.equal(rectifier.rectify(logits, present, subject, COHORT).ranking, logits.double())
 
 
-def test_a_checkpoint_holds_all_of_it_bit_for_bit(tmp_path) -> None:
+def test_a_checkpoint_holds_all_of_it_bit_for_bit_but_counts(tmp_path) -> None:
     rectifier = fitted(gate=True)
     torch.save(rectifier.state_dict(), tmp_path / "saved.pt")
     again = made(gate=True)
     again.load_state_dict(torch.load(tmp_path / "saved.pt", weights_only=True))
     given_rows = others()
     assert torch.equal(again.rectify(*given_rows, COHORT).ranking, rectifier.rectify(*given_rows, COHORT).ranking)
+    with pytest.raises(ValueError, match="holds no counts"):
+        again.table(SEEN)
+    assert not [name for name in again.state_dict() if "tally" in name]
+    again.recount(**given())
     assert str(again.table(SEEN)) == str(rectifier.table(SEEN))
     assert again.is_fitted
 

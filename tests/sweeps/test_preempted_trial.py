@@ -15,8 +15,6 @@ from tests.conftest import write_custom_cohort
 from tests.slurm.cluster import wait_for
 from tests.sweeps.wandb_server import Server
 
-pytest.importorskip("mmnar_lightning.callbacks.preemption", reason="a run does not save itself at a signal here")
-
 ROOT = Path(__file__).resolve().parents[2]
 EPOCHS = 60
 FILE = f"""

@@ -22,6 +22,7 @@ class Server:
     Attributes:
         sweeps: id -> `config`, `state`, `runs`.
         runs: id -> `config`, `sweep`, `history`, `summary`, `exitcode`, `starts`.
+        stop_after: id of a run -> epochs after which it is ended early.
         unknown: operations that nobody here answers.
     """
 
@@ -29,6 +30,7 @@ class Server:
         self.sweeps: dict[str, dict[str, Any]] = {}
         self.agents: dict[str, str] = {}
         self.runs: dict[str, dict[str, Any]] = {}
+        self.stop_after: dict[str, int] = {}
         self.unknown: list[str] = []
         self.uploaded: list[bytes] = []
         self.lock = threading.RLock()
@@ -114,8 +116,18 @@ class Server:
     def _Heartbeat(self, given: Any) -> Any:  # noqa: N802
         name = self.agents[given["id"]]
         busy = json.loads(given.get("runState") or "{}")
-        commands = [] if busy else [self._command(name, self.sweeps[name])]
+        commands = [{"type": "stop", "run_id": run} for run in busy if self._is_to_stop(self.runs[run])]
+        commands = commands if busy else [self._command(name, self.sweeps[name])]
         return {"agentHeartbeat": {"agent": {"id": given["id"]}, "commands": json.dumps(commands)}}
+
+    def _is_to_stop(self, run: dict[str, Any]) -> bool:
+        epochs = len([step for step in run["history"] if "val/auroc" in step])
+        run["shouldStop"] = epochs >= self.stop_after.get(run["name"], 10**6)
+        return run["shouldStop"]
+
+    def _StopRequests(self, given: Any) -> Any:  # noqa: N802
+        runs = self.sweeps[given["sweep"]]["runs"]
+        return {"project": {"sweep": {"runs": {"edges": [{"node": _node(self.runs[run])} for run in runs]}}}}
 
     def _command(self, name: str, sweep: dict[str, Any]) -> dict[str, Any]:
         stopped = [run for run in map(self.runs.__getitem__, sweep["runs"]) if run["preempting"] and run["exitcode"]]
@@ -236,7 +248,7 @@ def _project(name: Any) -> dict[str, Any]:
 
 def _new_run(name: str) -> dict[str, Any]:
     return {"name": name, "sweep": None, "config": {}, "summary": {}, "history": [], "values": {}, "exitcode": None,
-            "preempting": False, "starts": 0}  # fmt: skip
+            "preempting": False, "shouldStop": False, "starts": 0}  # fmt: skip
 
 
 def _node(run: dict[str, Any]) -> dict[str, Any]:
@@ -244,8 +256,8 @@ def _node(run: dict[str, Any]) -> dict[str, Any]:
              "description": "", "config": json.dumps(run["config"]), "summaryMetrics": json.dumps(run["summary"]),
              "sweepName": run["sweep"], "project": _project("p"), "historyLineCount": len(run["history"]),
              "createdAt": "2026-01-01T00:00:00", "sampledHistory": [], "tags": [], "files": {"edges": []}}  # fmt: skip
-    return {**plain, **dict.fromkeys(["shouldStop", "failed", "stopped"], False), "running": True, "exitcode": None,
-            "heartbeatAt": None}  # fmt: skip
+    flags = {"shouldStop": run["shouldStop"], "failed": False, "stopped": False, "running": True}
+    return {**plain, **flags, "exitcode": None, "heartbeatAt": None}
 
 
 def _values_of(config: dict[str, Any]) -> Any:
