@@ -33,7 +33,10 @@ TRAIN = [
 
 
 def write_cohort(folder: Path, seed: int = 0) -> Path:
-    """One row a subject; on two or three ranks only the first has a row without vectors, or a positive of `rare`."""
+    """One row a subject; on two or three ranks only the first has a row without vectors, or a positive of `rare`.
+
+    The outcome `common` depends on the pattern itself, so that there is an offset to be found.
+    """
     generator = np.random.default_rng(seed)
     split = np.repeat(list(SPLIT_ROWS), list(SPLIT_ROWS.values()))
     place = np.concatenate([np.arange(count) for count in SPLIT_ROWS.values()])
@@ -41,7 +44,7 @@ def write_cohort(folder: Path, seed: int = 0) -> Path:
     health = generator.normal(size=num_rows)
     seen = np.where(scored, place % EVERY != 0, generator.random(num_rows) < 0.6)
     rare = np.where(scored, (place % EVERY == 0) & (place % (2 * EVERY) == 0), health > 0.5)
-    common = health + generator.normal(size=num_rows) > 0.3
+    common = health + 1.5 * seen + generator.normal(size=num_rows) > 1.2
     pl.DataFrame(
         {
             "row_id": np.arange(num_rows),
