@@ -44,7 +44,7 @@ def write_cohort(folder: Path, seed: int = 0) -> Path:
     health = generator.normal(size=num_rows)
     seen = np.where(scored, place % EVERY != 0, generator.random(num_rows) < 0.6)
     rare = np.where(scored, (place % EVERY == 0) & (place % (2 * EVERY) == 0), health > 0.5)
-    common = health + 1.5 * seen + generator.normal(size=num_rows) > 1.2
+    common = health + 1.5 * seen + generator.normal(size=num_rows) > 0.5
     pl.DataFrame(
         {
             "row_id": np.arange(num_rows),
