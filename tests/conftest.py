@@ -99,8 +99,14 @@ def eicu_demo_roots(eicu_demo: Path) -> str:
 
 @pytest.fixture(autouse=True)
 def no_open_wandb_run() -> Iterator[None]:
-    """End a W&B run that a test left open: a later test would log into it."""
+    """End a W&B run that a test left open: a later test would log into it.
+
+    An offline run also leaves in the environment that the client is offline, and its service: the trials that a later
+    test starts would heed both.
+    """
     yield
+    for name in ("WANDB_MODE", "WANDB_SERVICE"):
+        os.environ.pop(name, None)
     wandb = sys.modules.get("wandb")
     if wandb is not None and getattr(wandb, "run", None) is not None:
         wandb.finish()
