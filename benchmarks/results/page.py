@@ -1,8 +1,11 @@
 """Write docs/results.md, its tables as CSV and its figure, from the runs that are there."""
 
 import argparse
+import itertools
 import json
+import multiprocessing
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -25,7 +28,7 @@ class Tables:
     Attributes:
         told: scores of the model, its rivals and the oracle.
         apart: differences between them.
-        ablations: scores of the ablations.
+        ablations: scores of the ablations, and of the full method and the oracle on the same releases.
         without: the full method minus each ablation.
         tipping: shifts of one pattern at which the best rival is as good as the full method.
     """
@@ -37,25 +40,33 @@ class Tables:
     tipping: pl.DataFrame
 
 
-def tables(out: Path) -> Tables:
-    """Score what is there."""
+def tables(out: Path, processes: int) -> Tables:
+    """Score what is there, some settings at a time."""
     rows: dict[str, list[dict[str, object]]] = {field.name: [] for field in fields(Tables)}
-    pairs = [("full", name) for name in plan.RIVALS] + [("oracle", "full")]
-    for name in plan.SETTINGS:
-        setting = score.gather(out, name, COMPARED)
-        if setting is not None:
-            told = list(score.scores(setting, num_replicates=NUM_REPLICATES, by_pattern=True))
-            rows["told"].extend(told)
-            rows["apart"].extend(score.differences(setting, pairs, num_replicates=NUM_REPLICATES))
-            (best,) = closed(pl.DataFrame(told))["best_rival"]
-            rows["tipping"].extend(score.tipping_points(setting, "full", best))
-        setting = score.gather(out, name, ("full", *plan.ABLATIONS))
-        if setting is not None:
-            without = [("full", ablation) for ablation in plan.ABLATIONS]
-            alone = replace(setting, methods=plan.ABLATIONS)
-            rows["ablations"].extend(score.scores(alone, num_replicates=NUM_REPLICATES, by_pattern=True))
-            rows["without"].extend(score.differences(setting, without, num_replicates=NUM_REPLICATES))
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+        for found in pool.map(_of_setting, itertools.repeat(out), plan.SETTINGS):
+            for name, entries in found.items():
+                rows[name].extend(entries)
     return Tables(**{name: pl.DataFrame(found) for name, found in rows.items()})
+
+
+def _of_setting(out: Path, name: str) -> dict[str, list[dict[str, object]]]:
+    """The rows of every table, of one setting."""
+    rows: dict[str, list[dict[str, object]]] = {}
+    setting = score.gather(out, name, COMPARED)
+    if setting is not None:
+        pairs = [("full", rival) for rival in plan.RIVALS] + [("oracle", "full")]
+        rows["told"] = list(score.scores(setting, num_replicates=NUM_REPLICATES, by_pattern=True))
+        rows["apart"] = list(score.differences(setting, pairs, num_replicates=NUM_REPLICATES))
+        (best,) = closed(pl.DataFrame(rows["told"]))["best_rival"]
+        rows["tipping"] = list(score.tipping_points(setting, "full", best))
+    setting = score.gather(out, name, ("full", *plan.ABLATIONS))
+    if setting is not None:
+        without = [("full", ablation) for ablation in plan.ABLATIONS]
+        rows["ablations"] = list(score.scores(setting, num_replicates=NUM_REPLICATES, by_pattern=True))
+        rows["without"] = list(score.differences(setting, without, num_replicates=NUM_REPLICATES))
+    return rows
 
 
 def closed(told: pl.DataFrame) -> pl.DataFrame:
@@ -91,12 +102,14 @@ def figure(apart: pl.DataFrame, path: Path) -> None:
     figures.save(drawn, path)
 
 
-def write(out: Path, docs: Path) -> None:
+def write(out: Path, docs: Path, processes: int) -> None:
     """Score what is there and write it down."""
-    found = tables(out)
+    found = tables(out, processes)
     folder = docs / "results"
     folder.mkdir(parents=True, exist_ok=True)
-    scored = pl.concat([found.told, found.ablations] if len(found.ablations) else [found.told])
+    scored = found.told
+    if len(found.ablations):
+        scored = pl.concat([scored, found.ablations.filter(pl.col("method").is_in(plan.ABLATIONS))])
     for name in scored["setting"].unique(maintain_order=True):
         scored.filter(pl.col("setting") == name).drop("minus").write_csv(
             folder / f"{name.replace(' ', '_')}.csv", float_precision=4
@@ -111,7 +124,7 @@ def write(out: Path, docs: Path) -> None:
     parts = [_summary(closed(found.told)), _aims(found.apart), _main(found.told)]
     parts.append(_pairs(found.apart, "The full method and its rivals"))
     if len(found.ablations):
-        parts.append(_ablations(found.ablations, found.told))
+        parts.append(_ablations(found.ablations))
         parts.append(_pairs(found.without, "Ablations: what the full method gains over itself without a part"))
     parts += [_tipping(found.tipping), _ceiling(out), _tuning(chosen)]
     marker = "<!-- written by make results; what stands above is not -->"
@@ -131,16 +144,15 @@ def _aims(apart: pl.DataFrame) -> str:
     return "Differences of that mean, with 95 % intervals:\n\n" + _table(header, rows)
 
 
-def _ablations(ablations: pl.DataFrame, told: pl.DataFrame) -> str:
+def _ablations(ablations: pl.DataFrame) -> str:
     """Mean over tasks of every metric, by setting; tasks and patterns are in the CSV files."""
     rows = []
-    both = pl.concat([told.filter(pl.col("method") == "full"), ablations])
-    mean = both.filter(pl.col("task") == score.MEAN, pl.col("pattern") == "all")
+    mean = ablations.filter(pl.col("task") == score.MEAN, pl.col("pattern") == "all")
     for (setting, metric), cells in mean.group_by("setting", "metric", maintain_order=True):
         by_method = {row["method"]: row for row in cells.iter_rows(named=True)}
         shown = [_interval(by_method[name]) for name in ("full", *plan.ABLATIONS)]
-        rows.append([str(setting), str(metric).replace("_", " "), *shown])
-    header = ["setting", "metric, mean over tasks", "full method", *plan.ABLATIONS]
+        rows.append([f"{setting} ({cells['releases'][0]})", str(metric).replace("_", " "), *shown])
+    header = ["setting (releases)", "metric, mean over tasks", "full method", *plan.ABLATIONS]
     return f"## Ablations\n\n{_table(header, rows)}"
 
 
@@ -253,8 +265,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("data/results"))
     parser.add_argument("--docs", type=Path, default=DOCS)
+    parser.add_argument("--processes", type=int, default=2)
     given = parser.parse_args()
-    write(given.out.absolute(), given.docs)
+    write(given.out.absolute(), given.docs, given.processes)
 
 
 if __name__ == "__main__":
