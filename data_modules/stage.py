@@ -29,8 +29,10 @@ def digest(content: Any) -> str:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write plain values as indented JSON."""
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    """Write plain values as indented JSON, whole or not at all: a file that is there is taken for finished."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    partial.replace(path)
 
 
 def read_json(path: Path) -> Any:

@@ -100,3 +100,18 @@ def test_a_digest_depends_on_content_and_not_on_order():
     assert stage.digest({"a": 1, "b": [1, 2]}) == stage.digest({"b": [1, 2], "a": 1})
     assert stage.digest({"a": 1}) != stage.digest({"a": 2})
     assert len(stage.digest({})) == 12
+
+
+def test_json_that_cannot_be_written_whole_leaves_what_was_there(tmp_path, monkeypatch):
+    path = tmp_path / "results.json"
+    stage.write_json(path, {"first": 1})
+
+    def full(self, text, **_):
+        with self.open("w") as file:
+            file.write(text[: len(text) // 2])
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="No space"):
+        stage.write_json(path, {"second": 2})
+    assert stage.read_json(path) == {"first": 1}
