@@ -105,18 +105,8 @@ def leave(
         for name, scored in {"tasks": rows, **({"rectified": rectified.rows} if rectified else {})}.items()
     }
     content = {
-        "experiment": config.experiment,
-        "run_id": folders.run_id(folder),
-        "seed": config.seed,
-        "dataset": config.dataset,
-        "simulated": datamodule.manifest["simulated"],
-        "cohort": datamodule.manifest["fingerprint"],
-        "versions": datamodule.manifest["versions"],
-        "modalities": [modality.name for modality in datamodule.modalities],
-        "dropped": [*datamodule.manifest["dropped"], *datamodule.left_out],
-        "checkpoint": dict(fitted),
+        **_about(config, datamodule, folder, fitted),
         "split": {"name": "test", "rows": len(subject), "subjects": len(torch.unique(subject))},
-        "intervals": {"level": 0.95, "num_replicates": config.evaluation.num_replicates, "clusters": "subjects"},
         "unseen_pattern_rows": len(unseen),
         "unseen_patterns": sorted(unseen.unique()),
         "diagnostics": {
@@ -133,6 +123,26 @@ def leave(
         content |= {"rectifier": rectified.table, "mean_risk": rectified.mean_risk}
     draw(config, scores, folder / "figures", rectified.table if rectified else None)
     return content
+
+
+def _about(
+    config: ExperimentConfig, datamodule: CohortDataModule, folder: Path, fitted: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What results.json says of the run itself."""
+    manifest = datamodule.manifest
+    return {
+        "experiment": config.experiment,
+        "run_id": folders.run_id(folder),
+        "seed": config.seed,
+        "dataset": config.dataset,
+        "simulated": manifest["simulated"],
+        "cohort": manifest["fingerprint"],
+        "versions": manifest["versions"],
+        "modalities": [modality.name for modality in datamodule.modalities],
+        "dropped": [*manifest["dropped"], *datamodule.left_out],
+        "checkpoint": dict(fitted),
+        "intervals": {"level": 0.95, "num_replicates": config.evaluation.num_replicates, "clusters": "subjects"},
+    }
 
 
 def by_group(
