@@ -5,7 +5,7 @@ from mmnar_lightning.unread import refuse_unread
 
 EXPERIMENTS = experiments_folder()
 LAYERS = sorted(path.stem for path in (EXPERIMENTS / "rivals").glob("*.yaml"))
-OWN = sorted(path.stem for path in EXPERIMENTS.glob("*.yaml") if path.stem not in {"base", "simulated"})
+OWN = sorted(path.stem for path in EXPERIMENTS.glob("*.yaml") if path.stem not in {"base", "simulated", "tuned"})
 REFUSED = {
     ("rivals/late_fusion", "model.fusion.dim=64"): r"model\.fusion\.dim=64: the rival late_fusion does not read this$",
     (
