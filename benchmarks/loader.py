@@ -22,9 +22,11 @@ from lightning import Callback
 
 from data_modules.batch import Batch
 from data_modules.datamodule import CohortDataModule
-from mmnar_lightning import build, config
+from mmnar_lightning import build, compose
+from mmnar_lightning.config import ExperimentConfig
 from mmnar_lightning.module import MMNARModule
 from mmnar_lightning.optim import build_optimizer
+from mmnar_lightning.training import build_pattern_metrics, build_trainer
 
 WIDTHS = {
     "demographics": 36,
@@ -144,11 +146,11 @@ def bare_loop(module: MMNARModule, batches: list[Batch], num_steps: int) -> floa
     return time.perf_counter() - started
 
 
-def trained(settings: config.ExperimentConfig, datamodule: CohortDataModule, folder: Path) -> StepClock:
+def trained(settings: ExperimentConfig, datamodule: CohortDataModule, folder: Path) -> StepClock:
     """Train as `mmnar train` does, with a clock."""
     module = build.build_module(settings, datamodule)
-    metrics = build.build_pattern_metrics(settings, datamodule)
-    trainer: Any = build.build_trainer(settings, datamodule, folder, metrics, part=0)
+    metrics = build_pattern_metrics(settings, datamodule)
+    trainer: Any = build_trainer(settings, datamodule, folder, metrics, part=0)
     clock = StepClock()
     trainer.callbacks.append(clock)
     trainer.fit(module, datamodule=datamodule)
@@ -164,7 +166,7 @@ def _timed(work: Callable[[], Any]) -> float:
 def measure(folder: Path, num_rows: int, epochs: int, repeats: int, words: Sequence[str]) -> None:
     """Train, bare loop and loader alone in turns; print medians."""
     write_cohort(folder / "given", num_rows)
-    settings = config.load(
+    settings = compose.load(
         [
             "dataset=custom",
             f"paths.cohort={folder / 'given'}",

@@ -22,8 +22,9 @@ import wandb
 from lightning import Callback
 
 from benchmarks.loader import write_cohort
-from mmnar_lightning import build, config
+from mmnar_lightning import build, compose
 from mmnar_lightning.callbacks.loss_offset import LossOffsetFit
+from mmnar_lightning.training import build_pattern_metrics, build_trainer
 
 MAX_SHARE = 3.0
 """Per cent of an epoch that callbacks and metrics may take."""
@@ -90,12 +91,12 @@ def words_of(folder: Path, epochs: int) -> list[str]:
 
 def measure_callbacks(folder: Path, epochs: int) -> None:
     """One run with every hook of every callback timed."""
-    settings = config.load(words_of(folder, epochs + 1))
+    settings = compose.load(words_of(folder, epochs + 1))
     datamodule = build.build_datamodule(settings)
     datamodule.setup()
     module = build.build_module(settings, datamodule)
-    metrics = build.build_pattern_metrics(settings, datamodule)
-    trainer: Any = build.build_trainer(settings, datamodule, folder / "timed", metrics, part=0)
+    metrics = build_pattern_metrics(settings, datamodule)
+    trainer: Any = build_trainer(settings, datamodule, folder / "timed", metrics, part=0)
     hooks, saves, fits, epoch = Clock(), Clock(), Clock(), Epochs()
     for callback in trainer.callbacks:
         for name in HOOKS:
@@ -134,7 +135,7 @@ def inside(words: list[str]) -> None:
     epoch, usual = Epochs(), build.checkpoint_callbacks
     build.checkpoint_callbacks = lambda *given: [epoch, *usual(*given)]  # type: ignore[assignment]
     launch.join()
-    settings = config.load(words)
+    settings = compose.load(words)
     folder = runs.train(settings)
     if rank() == 0:
         steps = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["global_step"]

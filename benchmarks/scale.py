@@ -18,7 +18,7 @@ from data_modules.build import plan
 from data_modules.cohorts.mimic_iv import MIMICCohortConfig
 from data_modules.sources.mimic_iv import MIMIC_IV
 from data_modules.sources.reader import Release
-from mmnar_lightning import config
+from mmnar_lightning import compose
 
 DEMO = "mimic-iv-demo"
 EXPERIMENT = "mimic_structured"
@@ -47,7 +47,7 @@ def demo_roots() -> str | None:
 
 def settings() -> MIMICCohortConfig:
     """What the experiment asks of its cohort."""
-    cohort = config.load([f"experiment={EXPERIMENT}"]).cohort
+    cohort = compose.load([f"experiment={EXPERIMENT}"]).cohort
     assert isinstance(cohort, MIMICCohortConfig)
     return cohort
 

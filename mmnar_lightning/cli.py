@@ -48,12 +48,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _guarded(command: str, words: Sequence[str]) -> int:
     """Run a command; what a person can mend, or asked for, becomes a line and a status."""
-    from mmnar_lightning import config as configuration
+    from mmnar_lightning.compose import load
     from mmnar_lightning.console import fail, quieten, warn
 
     quieten()
     try:
-        return _run(command, configuration.load(words), words)
+        return _run(command, load(words), words)
     except ValueError as error:
         fail(str(error))
         return 1

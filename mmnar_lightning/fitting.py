@@ -17,6 +17,7 @@ from mmnar_lightning.config import ConfigError, ExperimentConfig
 from mmnar_lightning.console import warn
 from mmnar_lightning.metrics.pattern import PatternMetric, mask_small_cells
 from mmnar_lightning.rivals.registry import Estimator
+from mmnar_lightning.training import build_loggers
 
 
 def fit(config: ExperimentConfig, datamodule: CohortDataModule, folder: Path) -> Estimator:
@@ -113,7 +114,7 @@ def _log(
     """Validation losses by iteration, and at the end the metrics of every task and pattern, to all loggers."""
     values = mask_small_cells(score(datamodule, estimator, val).compute(), config.privacy.min_count)
     last = max(map(len, estimator.losses.values()))
-    for logger in build.build_loggers(config, folder, 0):
+    for logger in build_loggers(config, folder, 0):
         for step in range(last):
             losses = {f"val/loss/{task}": curve[step] for task, curve in estimator.losses.items() if step < len(curve)}
             logger.log_metrics(losses, step=step + 1)

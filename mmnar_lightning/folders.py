@@ -12,7 +12,8 @@ from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
 
 from data_modules.stage import digest
-from mmnar_lightning.config import REPLACEABLE, ConfigError, ExperimentConfig, PathsConfig, load, save, to_plain
+from mmnar_lightning.compose import load, save, to_plain
+from mmnar_lightning.config import REPLACEABLE, ConfigError, ExperimentConfig, PathsConfig
 from mmnar_lightning.console import say
 from mmnar_lightning.distributed import agree, rank
 from mmnar_lightning.launch import is_child, launched

@@ -36,6 +36,7 @@ from mmnar_lightning.predicting import PredictedRows, predict
 from mmnar_lightning.report.tables import show_cohort
 from mmnar_lightning.resumption import checkpoint_to_resume, identity, read_checkpoint, say_ranks
 from mmnar_lightning.rivals.registry import Estimator
+from mmnar_lightning.training import build_pattern_metrics, build_trainer
 from mmnar_lightning.unread import refuse_unread
 
 SIMULATED = (
@@ -151,9 +152,9 @@ def _train(config: ExperimentConfig, datamodule: CohortDataModule, folder: Path)
 
 
 def _prepare(config: ExperimentConfig, datamodule: CohortDataModule, folder: Path, run_id: str | None = None) -> Run:
-    metrics = build.build_pattern_metrics(config, datamodule)
+    metrics = build_pattern_metrics(config, datamodule)
     part = len(list((folder / "logs").glob("*")))
-    return Run(build.build_trainer(config, datamodule, folder, metrics, part, run_id), metrics)
+    return Run(build_trainer(config, datamodule, folder, metrics, part, run_id), metrics)
 
 
 def _fit_at_once(config: ExperimentConfig, datamodule: CohortDataModule, folder: Path) -> None:

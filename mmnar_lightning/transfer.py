@@ -14,7 +14,8 @@ from data_modules import patterns
 from data_modules.datamodule import CohortDataModule
 from data_modules.transfer import read_as
 from mmnar_lightning import build, evaluation, fitting, rectification
-from mmnar_lightning.config import ROOT_KEYS, ConfigError, ExperimentConfig, load
+from mmnar_lightning.compose import load
+from mmnar_lightning.config import ROOT_KEYS, ConfigError, ExperimentConfig
 from mmnar_lightning.console import say, warn
 from mmnar_lightning.module import MMNARModule
 from mmnar_lightning.predicting import PredictedRows, predict

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from mmnar_lightning.config import ConfigError, ExperimentConfig, shared_settings, to_plain
+from mmnar_lightning.compose import shared_settings, to_plain
+from mmnar_lightning.config import ConfigError, ExperimentConfig
 from mmnar_lightning.folders import flatten
 from mmnar_lightning.launch import launched
 from mmnar_lightning.rivals.registry import RIVALS, Fitted

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from mmnar_lightning import config
+from mmnar_lightning import compose, config
 from mmnar_lightning.build import build_datamodule
-from mmnar_lightning.config import ConfigError, load, save, to_plain
+from mmnar_lightning.compose import load, save, to_plain
+from mmnar_lightning.config import ConfigError
 
 EXPERIMENTS = Path(__file__).resolve().parents[1] / "experiments"
 SHIPPED = sorted(path.stem for path in EXPERIMENTS.glob("*.yaml") if path.stem != "base")
@@ -245,7 +246,7 @@ def test_layers_that_do_not_fit_are_refused(words, message):
 
 
 def test_what_every_experiment_begins_with_is_base_over_the_defaults():
-    shared = config.shared_settings("eicu")
+    shared = compose.shared_settings("eicu")
     assert shared["optim"]["lr"] == OmegaConf.load(EXPERIMENTS / "base.yaml").optim.lr
     assert shared["optim"]["warmup_fraction"] == config.OptimConfig().warmup_fraction
 

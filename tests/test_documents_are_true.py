@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from benchmarks.results import plan
 from mmnar_lightning.cli import COMMANDS
-from mmnar_lightning.config import _keys, _schema, load
+from mmnar_lightning.compose import _keys, _schema, load
 
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = {"base", "simulated", "tuned"}

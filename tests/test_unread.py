@@ -1,6 +1,7 @@
 import pytest
 
-from mmnar_lightning.config import ConfigError, experiments_folder, load
+from mmnar_lightning.compose import experiments_folder, load
+from mmnar_lightning.config import ConfigError
 from mmnar_lightning.unread import refuse_unread
 
 EXPERIMENTS = experiments_folder()

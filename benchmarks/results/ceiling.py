@@ -22,7 +22,7 @@ from data_modules import patterns
 from data_modules.datamodule import CohortDataModule
 from data_modules.simulate.latent import MIMIC, READINGS
 from mmnar_lightning import build, console
-from mmnar_lightning.config import load
+from mmnar_lightning.compose import load
 
 Array = NDArray[np.float64]
 COMPONENTS = 8

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from data_modules.stage import digest
 from mmnar_lightning import console, folders, protocols
-from mmnar_lightning.config import load
+from mmnar_lightning.compose import load
 from mmnar_lightning.metrics.intervals import METRICS, Interval, bootstrap_intervals, paired_difference
 
 TASK = "in_hospital_mortality"

@@ -12,7 +12,7 @@ from benchmarks.results import plan
 from data_modules.simulate.config import SimulateConfig
 from data_modules.simulate.release import read_truth, release_folder
 from mmnar_lightning import console, folders, protocols
-from mmnar_lightning.config import load
+from mmnar_lightning.compose import load
 from mmnar_lightning.metrics.intervals import paired_difference
 
 WAYS = {

@@ -40,7 +40,7 @@ def work(job: Job, out: Path) -> str:
     import torch
 
     from mmnar_lightning import console, folders, protocols
-    from mmnar_lightning.config import load
+    from mmnar_lightning.compose import load
 
     name, setting, seed, chosen, folder, evaluate = job
     if (folder / "done").is_file():

@@ -11,7 +11,8 @@ from filelock import FileLock, Timeout
 
 from data_modules import stage
 from mmnar_lightning import runs
-from mmnar_lightning.config import ConfigError, ExperimentConfig, load
+from mmnar_lightning.compose import load
+from mmnar_lightning.config import ConfigError, ExperimentConfig
 from mmnar_lightning.console import say, show
 from mmnar_lightning.sweeps import figures, online
 from mmnar_lightning.sweeps.search import Search, num_trials_of

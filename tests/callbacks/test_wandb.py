@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mmnar_lightning import folders, runs
-from mmnar_lightning.config import load
+from mmnar_lightning.compose import load
 from tests.conftest import write_custom_cohort
 from tests.support_wandb import OfflineRun
 

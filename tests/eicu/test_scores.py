@@ -14,7 +14,7 @@ from data_modules.cohorts.eicu import EICUCohortConfig, build_rows
 from data_modules.sources.eicu import EICU
 from data_modules.sources.reader import Release
 from mmnar_lightning import folders, protocols, runs
-from mmnar_lightning.config import load
+from mmnar_lightning.compose import load
 from tests.eicu.synthetic import stay, write_release
 
 QUICK = ["trainer.progress_bar=false", "wandb.enabled=false", "evaluation.num_replicates=100"]

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from mmnar_lightning import build, folders, runs
-from mmnar_lightning.config import ExperimentConfig, load
+from mmnar_lightning.compose import load
+from mmnar_lightning.config import ExperimentConfig
 from tests.conftest import write_custom_cohort
 from tests.embed import tiny
 

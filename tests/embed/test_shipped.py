@@ -9,7 +9,7 @@ import torch
 
 from mmnar_lightning import build, folders
 from mmnar_lightning.cli import main
-from mmnar_lightning.config import load
+from mmnar_lightning.compose import load
 
 WORDS = [
     "simulate.subjects=160",

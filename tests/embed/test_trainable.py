@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from data_modules.vocabulary import Modality
-from mmnar_lightning.config import load
+from mmnar_lightning.compose import load
 from mmnar_lightning.embed.config import EmbedConfig
 from mmnar_lightning.embed.parts import text_backbone
 from mmnar_lightning.embed.text_config import TextConfig

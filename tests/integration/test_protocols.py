@@ -15,9 +15,10 @@ from lightning import Callback
 from lightning.pytorch.utilities import rank_zero_only
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
-from mmnar_lightning import build, folders, protocols, runs
+from mmnar_lightning import folders, protocols, runs, training
 from mmnar_lightning.cli import main
-from mmnar_lightning.config import ConfigError, ExperimentConfig, load
+from mmnar_lightning.compose import load
+from mmnar_lightning.config import ConfigError, ExperimentConfig
 from tests.conftest import write_custom_cohort
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -155,11 +156,11 @@ class Stop(Callback):
 def test_a_parent_stopped_within_its_second_run_and_resumed_ends_as_if_never_stopped(
     whole: Path, simulated, tmp_path: Path, monkeypatch
 ) -> None:
-    usual, here = build.checkpoint_callbacks, f"paths.runs={tmp_path}"
-    monkeypatch.setattr(build, "checkpoint_callbacks", lambda *given: [Stop(), *usual(*given)])
+    usual, here = training.checkpoint_callbacks, f"paths.runs={tmp_path}"
+    monkeypatch.setattr(training, "checkpoint_callbacks", lambda *given: [Stop(), *usual(*given)])
     with pytest.raises(RuntimeError, match="on purpose"):
         protocols.train(simulated(here))
-    monkeypatch.setattr(build, "checkpoint_callbacks", usual)
+    monkeypatch.setattr(training, "checkpoint_callbacks", usual)
     assert folders.RUN_ID_VARIABLE not in os.environ, "the next run would take the folder of the stopped one"
     (parent,) = tmp_path.glob("mimic/*")
     assert children_of(parent) == ["seed0-fold0", "seed0-fold1"]

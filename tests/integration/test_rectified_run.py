@@ -13,8 +13,9 @@ from lightning import Callback
 from sklearn.metrics import roc_auc_score
 
 from data_modules import patterns
-from mmnar_lightning import build, folders, protocols, runs
-from mmnar_lightning.config import ExperimentConfig, load
+from mmnar_lightning import build, folders, protocols, runs, training
+from mmnar_lightning.compose import load
+from mmnar_lightning.config import ExperimentConfig
 from mmnar_lightning.metrics.prediction_powered import mean_risk
 from mmnar_lightning.objective import AUXILIARY
 from mmnar_lightning.predicting import predict
@@ -178,12 +179,12 @@ class Stop(Callback):
 def test_stopped_after_any_epoch_and_resumed_it_gives_the_same_results(refresh: str, settings, monkeypatch) -> None:
     words = (f"rectifier.refresh={refresh}", "trainer.max_epochs=4")
     whole = runs.train(settings("paths.runs=whole", *words))
-    usual = build.checkpoint_callbacks
+    usual = training.checkpoint_callbacks
     for epoch in range(3):
-        monkeypatch.setattr(build, "checkpoint_callbacks", lambda *given, at=epoch: [Stop(at), *usual(*given)])
+        monkeypatch.setattr(training, "checkpoint_callbacks", lambda *given, at=epoch: [Stop(at), *usual(*given)])
         with pytest.raises(RuntimeError, match="on purpose"):
             runs.train(settings(f"paths.runs=parts{epoch}", *words))
-        monkeypatch.setattr(build, "checkpoint_callbacks", usual)
+        monkeypatch.setattr(training, "checkpoint_callbacks", usual)
         resumed = runs.train(settings(f"paths.runs=parts{epoch}", "resume=last", *words))
         assert results_of(resumed) == results_of(whole), epoch
         for name in (folders.BEST, folders.LAST):

@@ -10,7 +10,8 @@ import polars as pl
 import pytest
 
 from mmnar_lightning import fitting, folders, runs
-from mmnar_lightning.config import ConfigError, ExperimentConfig, experiments_folder, load
+from mmnar_lightning.compose import experiments_folder, load
+from mmnar_lightning.config import ConfigError, ExperimentConfig
 from tests.conftest import write_custom_cohort
 
 EVERY = [

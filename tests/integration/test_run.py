@@ -12,10 +12,11 @@ import torch
 from lightning import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from mmnar_lightning import build, folders, runs
+from mmnar_lightning import folders, runs, training
 from mmnar_lightning.callbacks.checkpoints import Best
 from mmnar_lightning.cli import main
-from mmnar_lightning.config import ConfigError, ExperimentConfig, load
+from mmnar_lightning.compose import load
+from mmnar_lightning.config import ConfigError, ExperimentConfig
 
 EPOCHS = 4
 
@@ -91,11 +92,11 @@ def test_a_run_stopped_after_any_epoch_and_resumed_ends_with_the_same_weights(
     epoch: int, settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = runs.train(settings("paths.runs=whole"))
-    usual = build.checkpoint_callbacks
-    monkeypatch.setattr(build, "checkpoint_callbacks", lambda *given: [Stop(epoch), *usual(*given)])
+    usual = training.checkpoint_callbacks
+    monkeypatch.setattr(training, "checkpoint_callbacks", lambda *given: [Stop(epoch), *usual(*given)])
     with pytest.raises(RuntimeError, match="on purpose"):
         runs.train(settings("paths.runs=parts"))
-    monkeypatch.setattr(build, "checkpoint_callbacks", usual)
+    monkeypatch.setattr(training, "checkpoint_callbacks", usual)
     resumed = runs.train(settings("paths.runs=parts", "resume=last"))
     expected, found = weights_of(whole), weights_of(resumed)
     assert all(torch.equal(expected[name], found[name]) for name in expected)
@@ -107,11 +108,11 @@ def test_a_run_stopped_after_any_epoch_and_resumed_ends_with_the_same_weights(
 def test_early_stopping_remembers_its_patience_across_a_resumption(settings, monkeypatch) -> None:
     words = ("trainer.patience=1", "trainer.max_epochs=6", "optim.lr=1e-9")
     whole = runs.train(settings("paths.runs=whole", *words))
-    usual = build.checkpoint_callbacks
-    monkeypatch.setattr(build, "checkpoint_callbacks", lambda *given: [Stop(0), *usual(*given)])
+    usual = training.checkpoint_callbacks
+    monkeypatch.setattr(training, "checkpoint_callbacks", lambda *given: [Stop(0), *usual(*given)])
     with pytest.raises(RuntimeError, match="on purpose"):
         runs.train(settings("paths.runs=parts", *words))
-    monkeypatch.setattr(build, "checkpoint_callbacks", usual)
+    monkeypatch.setattr(training, "checkpoint_callbacks", usual)
     resumed = runs.train(settings("paths.runs=parts", "resume=last", *words))
     epochs = [torch.load(folder / folders.LAST, weights_only=True)["epoch"] for folder in (whole, resumed)]
     assert epochs[0] == epochs[1] < 5

@@ -15,7 +15,8 @@ from omegaconf import OmegaConf
 from data_modules import patterns
 from data_modules.transfer import TransferError, read_as
 from mmnar_lightning import build, folders, runs
-from mmnar_lightning.config import ConfigError, ExperimentConfig, load
+from mmnar_lightning.compose import load
+from mmnar_lightning.config import ConfigError, ExperimentConfig
 from tests.conftest import write_custom_cohort
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -15,7 +15,7 @@ import torch
 from data_modules.simulate.config import SimulateConfig
 from data_modules.simulate.release import simulate
 from mmnar_lightning import folders, runs
-from mmnar_lightning.config import load
+from mmnar_lightning.compose import load
 from tests.support_wandb import OfflineRun
 
 SUBJECTS, MIN_COUNT = 300, 10

@@ -14,7 +14,7 @@ import torch
 from lightning import Callback
 
 from mmnar_lightning import build, launch, runs
-from mmnar_lightning.config import load
+from mmnar_lightning.compose import load
 from mmnar_lightning.console import quieten
 from mmnar_lightning.distributed import rank, sum_over_ranks, world_size
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mmnar_lightning import folders, runs
-from mmnar_lightning.config import load
+from mmnar_lightning.compose import load
 from tests.ranks.support import TRAIN, Started, torchrun, write_cohort
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")]

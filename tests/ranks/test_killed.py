@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from mmnar_lightning import folders, runs
-from mmnar_lightning.config import load
+from mmnar_lightning.compose import load
 from tests.ranks.support import ROOT, TRAIN, Started, write_cohort
 from tests.ranks.test_resume import BATCHES, WORDS, assert_same, logged
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from mmnar_lightning import folders, protocols
-from mmnar_lightning.config import ConfigError, ExperimentConfig, load
+from mmnar_lightning.compose import load
+from mmnar_lightning.config import ConfigError, ExperimentConfig
 from mmnar_lightning.module import MMNARModule
 from mmnar_lightning.sweeps.trial import FOLDER_VARIABLE, trial
 from tests.conftest import write_custom_cohort

@@ -13,7 +13,8 @@ import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from mmnar_lightning import folders, runs
-from mmnar_lightning.config import ConfigError, ExperimentConfig, load
+from mmnar_lightning.compose import load
+from mmnar_lightning.config import ConfigError, ExperimentConfig
 from mmnar_lightning.module import MMNARModule
 from mmnar_lightning.stopping import PreemptedError
 from tests.ranks.support import TRAIN, write_cohort

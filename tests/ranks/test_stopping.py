@@ -12,7 +12,7 @@ import torch
 from data_modules import custom
 from mmnar_lightning import folders, runs, stopping
 from mmnar_lightning.cli import PREEMPTED, main
-from mmnar_lightning.config import load
+from mmnar_lightning.compose import load
 from mmnar_lightning.module import MMNARModule
 from mmnar_lightning.sweeps import online
 from tests.ranks.support import TRAIN, write_cohort

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mmnar_lightning import folders, runs
-from mmnar_lightning.config import load
+from mmnar_lightning.compose import load
 from mmnar_lightning.module import MMNARModule
 from mmnar_lightning.stopping import PreemptedError
 from tests.ranks.support import TRAIN, write_cohort

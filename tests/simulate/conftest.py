@@ -10,7 +10,7 @@ from data_modules.simulate.config import SimulateConfig
 from data_modules.simulate.release import read_truth, simulate
 from data_modules.sources.mimic_iv import MIMIC_IV
 from data_modules.sources.reader import Release
-from mmnar_lightning.config import load
+from mmnar_lightning.compose import load
 
 SUBJECTS = 2000
 

@@ -14,7 +14,7 @@ from data_modules.simulate.config import SimulateConfig
 from data_modules.simulate.release import read_truth, simulate
 from data_modules.sources.eicu import EICU
 from data_modules.sources.reader import Release, read_header
-from mmnar_lightning.config import load
+from mmnar_lightning.compose import load
 
 STAY = "patientunitstayid"
 MODALITIES = ("diagnoses", "text", "treatments")

@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from mmnar_lightning import cli, runs
-from mmnar_lightning.config import ConfigError, load
+from mmnar_lightning.compose import load
+from mmnar_lightning.config import ConfigError
 from mmnar_lightning.sweeps import commands, workers
 from mmnar_lightning.sweeps.space import SweepError
 from tests.slurm.cluster import wait_for

@@ -7,9 +7,10 @@ import pytest
 import torch
 from lightning import Callback
 
-from mmnar_lightning import build, folders
+from mmnar_lightning import folders, training
 from mmnar_lightning.cli import main
-from mmnar_lightning.config import ConfigError, load
+from mmnar_lightning.compose import load
+from mmnar_lightning.config import ConfigError
 from mmnar_lightning.sweeps.trial import FOLDER_VARIABLE, trial
 
 EPOCHS = 3
@@ -48,8 +49,8 @@ def test_a_trial_that_was_cut_off_is_continued_in_its_folder_and_ends_as_one_tha
     monkeypatch.setenv("WANDB_SWEEP_ID", "s1")
     monkeypatch.setenv("WANDB_RUN_ID", "r1")
     with monkeypatch.context() as patch:
-        ordinary = build.checkpoint_callbacks
-        patch.setattr(build, "checkpoint_callbacks", lambda *given: [*ordinary(*given), Stop()])
+        ordinary = training.checkpoint_callbacks
+        patch.setattr(training, "checkpoint_callbacks", lambda *given: [*ordinary(*given), Stop()])
         with pytest.raises(RuntimeError, match="the machine is gone"):
             trial(load(words))
     assert folders.RUN_ID_VARIABLE not in os.environ
