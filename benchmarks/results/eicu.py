@@ -1,7 +1,8 @@
 """eICU, death in hospital seen 24 h into the unit: K-fold comparison with rivals and with APACHE IVa.
 
-With EICU_ROOT the release that lies there, with --simulated the built-in one. Finished runs are not trained again. Each
-method that learns has five tuning trials, all folds with one seed; the mean validation AUROC chooses.
+With EICU_ROOT the release that lies there, with --simulated the built-in one, and then with its oracle too. Finished
+runs are not trained again. Each method that learns has five tuning trials, all folds with one seed; the mean
+validation AUROC chooses.
 """
 
 import argparse
@@ -13,8 +14,9 @@ import polars as pl
 import torch
 from torch import Tensor
 
+from data_modules.simulate.release import read_truth
 from data_modules.stage import digest
-from mmnar_lightning import console, folders, protocols
+from mmnar_lightning import build, console, folders, protocols
 from mmnar_lightning.compose import load
 from mmnar_lightning.metrics.intervals import METRICS, Interval, bootstrap_intervals, paired_difference
 
@@ -121,6 +123,19 @@ def predictions(parent: Path, seeds: Sequence[int]) -> pl.DataFrame:
     return pl.concat([columns.with_columns(seed=pl.lit(seed, pl.Int64)) for seed in seeds])
 
 
+def oracle(rows: pl.DataFrame, words: Sequence[str]) -> pl.DataFrame:
+    """What the simulator would predict, of the rows that it tells the truth of: first unit stays."""
+    config = load(words)
+    datamodule = build.build_datamodule(config)
+    datamodule.prepare_data()
+    datamodule.setup()
+    truth = read_truth(Path(build.release_roots(config)), "eicu").select(
+        pl.col("patientunitstayid").alias("stay_id"), pl.col(f"oracle_all/{TASK}").alias("probability")
+    )
+    best = datamodule.cohort.join(truth, on="stay_id", validate="1:1").select("row_id", "probability")
+    return rows.drop("probability").join(best, on="row_id", validate="m:1")
+
+
 def compare(rows: dict[str, pl.DataFrame], names: Sequence[str]) -> list[dict[str, object]]:
     """One line a method: its scores, and the full method's minus its, on the rows that all of them predict."""
     keys = ["seed", "fold", "row_id"]
@@ -175,8 +190,12 @@ def main() -> None:
         parents[name] = run(out, name, [*words_of(name, trial, words), f"evaluation.num_seeds={repeats}"])
     rows = {name: predictions(parent, seeds) for name, parent in parents.items()}
     learnt = [name for name in METHODS if name != FITS_NOTHING]
+    tables = [learnt, list(METHODS)]
+    if given.simulated:
+        rows["oracle"] = oracle(rows["full"], [*words_of("full", (), words), f"paths.data={out}/data"])
+        tables.append([*learnt, "oracle"])
     print(f"\n5 folds, {given.seeds} seeds, {'simulated data' if given.simulated else 'EICU_ROOT'}\n")
-    for names in (learnt, list(METHODS)):
+    for names in tables:
         print("| " + " | ".join(HEADER) + " |\n|" + "---|" * len(HEADER))
         for line in compare(rows, names):
             print("| " + " | ".join(map(str, line.values())) + " |")
