@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _give_way() -> None:
     """Have threads that wait for each other sleep soon, unless the environment says how; before torch is imported.
 
-    Beside two other busy processes on two cores a run took 116 to 290 s, so 29 s, and alone 16 s either way.
+    Beside two other busy processes on two cores a run took 116 to 290 s, with it 29 s, and alone 16 s either way.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
