@@ -22,7 +22,7 @@ import wandb
 from lightning import Callback
 
 from benchmarks.loader import write_cohort
-from mmnar_lightning import build, compose
+from mmnar_lightning import build, compose, training
 from mmnar_lightning.callbacks.loss_offset import LossOffsetFit
 from mmnar_lightning.training import build_pattern_metrics, build_trainer
 
@@ -132,8 +132,8 @@ def inside(words: list[str]) -> None:
     from mmnar_lightning import launch, runs
     from mmnar_lightning.distributed import rank
 
-    epoch, usual = Epochs(), build.checkpoint_callbacks
-    build.checkpoint_callbacks = lambda *given: [epoch, *usual(*given)]  # type: ignore[assignment]
+    epoch, usual = Epochs(), training.checkpoint_callbacks
+    training.checkpoint_callbacks = lambda *given: [epoch, *usual(*given)]  # type: ignore[assignment]
     launch.join()
     settings = compose.load(words)
     folder = runs.train(settings)

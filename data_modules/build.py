@@ -23,7 +23,7 @@ from data_modules.features.modality import Block, Definition, Sources
 from data_modules.sources.reader import Release
 from data_modules.vocabulary import Modality
 
-BUILDER_VERSION = 4
+BUILDER_VERSION = 5
 """Raised whenever the same settings and files would give another cohort."""
 
 COHORT, ATTRITION, MODALITIES = "cohort.parquet", "attrition.csv", "modalities"
@@ -118,6 +118,10 @@ def plan(release: Release, config: ReleaseCohortConfig) -> Plan:
             dropped.append(f"{what} is dropped: {paths} is missing")
         if kept:
             parts[name] = kept
+    unscored = release.missing(KITS[type(config)].score_tables)
+    if unscored:
+        paths = ", ".join(f"{release.source.tables[table].path}.csv.gz" for table in unscored)
+        dropped.append(f"predictions of others (rivals/published_score) are dropped: {paths} is missing")
     if not parts:
         raise ValueError(f"cohort.modalities={config.modalities}: none is left ({'; '.join(dropped) or 'none asked'})")
     read = {table for kept in parts.values() for part in kept for table in offered[part].tables}

@@ -208,10 +208,10 @@ class ExperimentConfig:
         if not 0 <= self.seed <= MAX_SEED - self.evaluation.num_seeds:
             raise ValueError(f"seed={self.seed} must be in [0, {MAX_SEED}), evaluation.num_seeds of them")
         protocol = self.evaluation.protocol
-        if self.transfer.target and protocol != "split":
+        if self.transfer.target and (protocol != "split" or self.rectifier.fit == "crossfit"):
             raise ValueError(
                 f"transfer.target={self.transfer.target}: every run's model would be tested on the same target; use "
-                "evaluation.protocol=split"
+                "evaluation.protocol=split, and no rectifier.fit=crossfit"
             )
         if self.transfer.rectifier == "source" and self.rectifier.fit == "none":
             raise ValueError("transfer.rectifier=source carries over a rectifier, but rectifier.fit=none fits none")

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from data_modules.features.eicu import EICU_MODALITIES
-from data_modules.features.mimic_iv import MIMIC_MODALITIES
-from data_modules.features.modality import Definition
+from data_modules.build import KITS, Kit
+from data_modules.cohorts.eicu import EICUCohortConfig
+from data_modules.cohorts.mimic_iv import MIMICCohortConfig
 from data_modules.sources.eicu import EICU
 from data_modules.sources.locate import find_folder
 from data_modules.sources.mimic_iv import EMBEDDINGS, FILMS, MIMIC_IV
@@ -13,9 +13,9 @@ from data_modules.sources.schema import Source
 from mmnar_lightning.config import ConfigError, ExperimentConfig
 from mmnar_lightning.console import say, show
 
-RELEASES: Mapping[str, tuple[Source, Mapping[str, Definition]]] = {
-    "mimic": (MIMIC_IV, MIMIC_MODALITIES),
-    "eicu": (EICU, EICU_MODALITIES),
+RELEASES: Mapping[str, tuple[Source, Kit]] = {
+    "mimic": (MIMIC_IV, KITS[MIMICCohortConfig]),
+    "eicu": (EICU, KITS[EICUCohortConfig]),
 }
 """Dataset -> its tables and what is made of them."""
 
@@ -27,13 +27,13 @@ def examine(config: ExperimentConfig) -> bool:
     if config.simulated:
         setting, variable = RELEASES[config.dataset][0].root_setting
         raise ConfigError(f"doctor needs {variable}=/path (or {setting}), the folder to look at")
-    source, modalities = RELEASES[config.dataset]
+    source, kit = RELEASES[config.dataset]
     roots = config.paths.eicu_root if config.dataset == "eicu" else config.paths.mimic_root
     release = Release.parse(source, roots)
     versions = release.versions()
     for project in dict.fromkeys(table.project for table in source.tables.values()):
         rows = [
-            [table.path, _state(release, name), _cost(name, table.core, modalities)]
+            [table.path, _state(release, name), _cost(name, table.core, kit)]
             for name, table in source.tables.items()
             if table.project == project
         ]
@@ -44,7 +44,9 @@ def examine(config: ExperimentConfig) -> bool:
             say(f"files of {project}: {found or f'missing; embed.film.encoder={encoders} needs them'}")
     absent = release.missing(list(source.tables))
     lost = [
-        name for name, definition in modalities.items() if not definition.parts and release.missing(definition.tables)
+        name
+        for name, definition in kit.modalities.items()
+        if not definition.parts and release.missing(definition.tables)
     ]
     missing_core = release.missing(source.core_tables)
     say(f"{len(release.files)} tables found, {len(absent)} missing")
@@ -64,9 +66,11 @@ def _state(release: Release, name: str) -> str:
     return str(release.files[name])
 
 
-def _cost(name: str, core: bool, modalities: Mapping[str, Definition]) -> str:
+def _cost(name: str, core: bool, kit: Kit) -> str:
     if core:
         return "every cohort"
-    needing = [modality for modality, definition in modalities.items() if name in definition.tables]
-    joined = [f"part of {whole}" for whole, definition in modalities.items() if set(definition.parts) & set(needing)]
-    return ", ".join([*needing, *joined]) or "nothing yet"
+    offered = kit.modalities.items()
+    needing = [modality for modality, definition in offered if name in definition.tables]
+    joined = [f"part of {whole}" for whole, definition in offered if set(definition.parts) & set(needing)]
+    scored = ["rivals/published_score"] if name in kit.score_tables else []
+    return ", ".join([*needing, *joined, *scored]) or "nothing yet"

@@ -75,8 +75,9 @@ def target_config(config: ExperimentConfig) -> ExperimentConfig:
             f"transfer.target={config.transfer.target}: {ROOT_KEYS[simulated.dataset]} names no release, so patients "
             f"of {simulated.dataset} would be simulated and those of {real.dataset} real; name both or none"
         )
-    shared = ("seed", "simulate", "embed", "loader", "rectifier", "evaluation", "privacy")
-    return replace(own, experiment=config.experiment, **{name: getattr(config, name) for name in shared})
+    shared = ("seed", "simulate", "embed", "rectifier", "evaluation", "privacy")
+    loader = replace(config.loader, held_pattern=None)  # a pattern that the source does not learn from
+    return replace(own, experiment=config.experiment, loader=loader, **{name: getattr(config, name) for name in shared})
 
 
 def check(config: ExperimentConfig, source: CohortDataModule) -> None:

@@ -80,8 +80,11 @@ def build_rows(release: Release, config: EICUCohortConfig) -> CohortRows:
         SourceError: for duplicate keys, ages or states that mean nothing, or an empty cohort.
     """
     stays = read_stays(release)
-    known = stays.filter(pl.col("subject_id").is_not_null() & pl.col("admission_id").is_not_null())
-    outcomes = _with_outcomes(known, config).with_columns(prediction_offset_minutes=_landmark(config))
+    placed = stays.filter(pl.col("admission_id").is_not_null())
+    is_known = pl.col("subject_id").is_not_null()
+    known = placed.filter(is_known)
+    # Whose next unit stay has no subject came back all the same.
+    outcomes = _with_outcomes(placed, config).filter(is_known).with_columns(prediction_offset_minutes=_landmark(config))
     outcomes = outcomes.join(home_hospitals(known), on="subject_id", maintain_order="left")
     rows, attrition = apply_rules(_pick(outcomes, config.index), _rules(config), f"{config.index} index")
     attrition = pl.concat([_before_index(stays, known), attrition])
@@ -125,7 +128,7 @@ def read_stays(release: Release) -> pl.DataFrame:
         (start + pl.col("unitdischargeoffset")).alias("end"),
         "unitdischargeoffset",
         "unitvisitnumber",
-        "unitstaytype",
+        pl.col("unitstaytype").str.strip_chars().str.to_lowercase(),
         pl.col("hospitaldischargeyear").alias("year"),
         _died("unitdischargestatus").alias("died_in_unit"),
         _died("hospitaldischargestatus").alias("died_in_hospital"),
@@ -135,10 +138,11 @@ def read_stays(release: Release) -> pl.DataFrame:
 def age_in_years() -> pl.Expr:
     """Age from its text, Int64; null where it is empty or unreadable.
 
-    >>> pl.DataFrame({"age": ["17", "> 89", None]}).select(age_in_years()).to_series().to_list()
-    [17, 90, None]
+    >>> pl.DataFrame({"age": ["17", "> 89", None, "-1"]}).select(age_in_years()).to_series().to_list()
+    [17, 90, None, None]
     """
-    return pl.col("age").str.replace_all(" ", "").str.replace(r"^>89$", str(OLDEST)).cast(pl.Int64, strict=False)
+    years = pl.col("age").str.replace_all(" ", "").str.replace(r"^>89$", str(OLDEST))
+    return pl.when(years.str.contains(r"^\d+$")).then(years).cast(pl.Int64, strict=False)
 
 
 def refuse_repeats(release: Release, table: str, frame: pl.DataFrame, key: str) -> None:
@@ -249,7 +253,8 @@ def _counts(stays: pl.DataFrame) -> dict[str, int]:
     by_subject = stays.group_by("subject_id").agg(
         pl.col("hospital_id").n_unique(), pl.struct("admission_id", "year").unique().struct.field("year")
     )
-    undated = by_subject.filter(pl.col("year").list.len() > pl.col("year").list.n_unique()).height
+    years = pl.col("year").list
+    undated = by_subject.filter((years.len() > 1) & (years.drop_nulls().list.n_unique() < years.len())).height
     return {
         "died in the unit, but left the hospital alive": stays.filter(
             pl.col("died_in_unit") & ~pl.col("died_in_hospital")

@@ -12,6 +12,23 @@ import polars as pl
 
 from data_modules.features.concepts import UNIT_FACTORS, Concept
 
+FLOWS = (
+    "lpm",
+    "lpm o2",
+    "l",
+    "l/m",
+    "l/min",
+    "l/minute",
+    "lit/min",
+    "liter",
+    "liters",
+    "liters/min",
+    "liters/minute",
+    "litres/min",
+)
+PRESSURES = ("mm(hg)", "mmhg", "mm hg", "torr")
+"""Units of oxygen that tell no share of it, in lower case."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class NamedConcept(Concept):
@@ -96,9 +113,7 @@ LABS: tuple[NamedConcept, ...] = (
     NamedConcept(
         name="ionized_calcium", label="ionized calcium", unit="mmol/L", low=0.2, high=2.5, above=(2.5, 1 / 4.008, 0.0)
     ),
-    NamedConcept(
-        name="fio2", label="FiO2", unit="%", low=20, high=100, fraction=True, refused=("lpm", "mm(hg)", "mmhg", "mm hg")
-    ),
+    NamedConcept(name="fio2", label="FiO2", unit="%", low=20, high=100, fraction=True, refused=(*FLOWS, *PRESSURES)),
 )
 
 _CELSIUS = (70.0, 1 / 1.8, -32 / 1.8)

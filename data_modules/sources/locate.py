@@ -11,12 +11,12 @@ SUFFIXES = (".csv.gz", ".csv")
 _VERSION = re.compile(r"\d+(\.\d+)*")
 
 
-def _entries(folder: Path) -> dict[str, Path]:
-    """Lower-case name -> path of everything in a folder; empty where it is not a folder."""
+def _listed(folder: Path) -> list[Path]:
+    """Everything in a folder; empty where it is not a folder."""
     try:
-        return {path.name.lower(): path for path in sorted(folder.iterdir())}
+        return sorted(folder.iterdir())
     except (NotADirectoryError, FileNotFoundError):
-        return {}
+        return []
     except OSError as error:
         raise SourceError(
             folder,
@@ -25,13 +25,28 @@ def _entries(folder: Path) -> dict[str, Path]:
         ) from error
 
 
+def _entries(folder: Path) -> dict[str, Path]:
+    """Lower-case name -> path of everything in a folder."""
+    return {path.name.lower(): path for path in _listed(folder)}
+
+
 def descend(folder: Path, parts: Sequence[str]) -> Path | None:
-    """Follow path parts below a folder without regard to case."""
+    """Follow path parts below a folder without regard to case.
+
+    Raises:
+        SourceError: where two entries of a folder differ in nothing else.
+    """
     for part in parts:
-        found = _entries(folder).get(part.lower())
-        if found is None:
+        found = [path for path in _listed(folder) if path.name.lower() == part.lower()]
+        if not found:
             return None
-        folder = found
+        if len(found) > 1:
+            raise SourceError(
+                folder,
+                f"{' and '.join(path.name for path in found)} differ in upper and lower case alone",
+                "keep the one that belongs to the release",
+            )
+        folder = found[0]
     return folder
 
 

@@ -17,7 +17,7 @@ from tests.eicu.synthetic import cohort_rows, features_of, hospital, stay, write
 EVERY = {"index": "every", "landmark": "unit_24h"}
 
 
-@pytest.mark.parametrize("age", ["eighty", "> 90", "60.5"])
+@pytest.mark.parametrize("age", ["eighty", "> 90", "60.5", "-77"])
 def test_an_age_that_is_none_is_counted_and_never_shown(tmp_path, age):
     release = write_release(tmp_path, [stay(1, age=age), stay(2)])
     with pytest.raises(
@@ -115,6 +115,7 @@ def test_a_missing_table_drops_its_modality_or_its_half_and_says_so(tmp_path):
     assert manifest["dropped"] == [
         "labs is dropped: lab.csv.gz is missing",
         "vitals/vitals_periodic is dropped: vitalPeriodic.csv.gz is missing",
+        "predictions of others (rivals/published_score) are dropped: apachePatientResult.csv.gz is missing",
     ]
     assert [entry["name"] for entry in manifest["modalities"]] == ["demographics", "vitals"]
     with pytest.raises(SourceError, match=r"lab\.csv\.gz: this table of eicu-crd is missing"):

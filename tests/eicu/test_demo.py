@@ -125,6 +125,8 @@ def test_make_passes_its_variables_on_to_the_letter(eicu_demo_roots):
 
 def test_the_doctor_tells_what_is_missing_and_what_it_costs(workplace, eicu_demo, capsys):
     assert main(["doctor", "dataset=eicu", f"paths.eicu_root={eicu_demo}"]) == 0
-    assert "a cohort can be built, without the modalities labs, vitals_periodic" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "a cohort can be built, without the modalities labs, vitals_periodic" in told
+    assert "rivals/published_score" in told
     assert main(["doctor", "dataset=eicu", f"paths.eicu_root={workplace}"]) == 1
     assert "no cohort can be built: the core tables patient, hospital are missing" in capsys.readouterr().out

@@ -77,6 +77,9 @@ def test_a_contradiction_leaves_the_revision_before_it(tmp_path):
         ("FiO2", 0.4, "", "fio2", 40),
         ("FiO2", 40, "%", "fio2", 40),
         ("FiO2", 10000, "%", "fio2", None),
+        ("FiO2", 1, "LPM", "fio2", None),
+        ("FiO2", 1, "L/min", "fio2", None),
+        ("FiO2", 40, "mm(Hg)", "fio2", None),
         ("Creatinine", 1.0, "mg/dL", "creatinine", None),
     ],
 )

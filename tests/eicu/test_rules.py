@@ -65,6 +65,7 @@ def test_who_died_in_the_unit_does_not_leave_it(tmp_path):
         (1, "transfer", True),
         (1, "", True),
         (1, "stepdown/other", False),
+        (1, " Stepdown/Other", False),
         (30 * DAY, "admit", True),
         (-5, "readmit", False),
     ],
@@ -87,6 +88,25 @@ def test_only_the_next_stay_decides(tmp_path):
     ]
     rows = cohort_rows(write_release(tmp_path, stays), **LEAVING)
     assert [rows[number]["label/icu_readmission"] for number in (1, 2, 3)] == [False, True, False]
+
+
+def test_who_comes_back_without_an_id_came_back(tmp_path):
+    stays = [
+        stay(1, admission=9, begins=100, lasts=600),
+        stay(2, admission=9, uniquepid="", begins=900, unitvisitnumber=2),
+    ]
+    rows = cohort_rows(write_release(tmp_path, stays), **LEAVING)
+    assert {number: row["label/icu_readmission"] for number, row in rows.items()} == {1: True}
+
+
+@pytest.mark.parametrize(("years", "undated"), [((2014, 2014), 1), (("", 2014), 1), ((2014, 2015), 0)])
+def test_subjects_whose_hospital_stays_nothing_orders_are_counted(tmp_path, years, undated):
+    stays = [
+        stay(number, person="p", admission=number, hospitaldischargeyear=year)
+        for number, year in enumerate(years, start=1)
+    ]
+    built = build_rows(write_release(tmp_path, [*stays, stay(3)]), EICUCohortConfig(index="every"))
+    assert built.notes["subjects with hospital stays in an unknown order"] == undated
 
 
 def test_another_hospital_stay_is_no_readmission(tmp_path):

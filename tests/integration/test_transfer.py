@@ -17,6 +17,7 @@ from data_modules.transfer import TransferError, read_as
 from mmnar_lightning import build, folders, runs
 from mmnar_lightning.compose import load
 from mmnar_lightning.config import ConfigError, ExperimentConfig
+from mmnar_lightning.transfer import target_config
 from tests.conftest import write_custom_cohort
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -187,6 +188,15 @@ def test_the_refitted_rectifier_knows_all_calibration_rows_of_the_target(setting
     assert sum(counts) == len(cohort["label/first"].drop_nulls())
 
 
+def test_a_pattern_that_the_source_does_not_learn_is_nothing_to_the_target(settings) -> None:
+    held = settings("loader.held_pattern=[table]")
+    assert (held.loader.held_pattern, target_config(held).loader.held_pattern) == (["table"], None)
+    target = results_of(runs.train(held))["target"]
+    cohort = opened(load(["experiment=elsewhere.yaml"])).cohort.filter(split="calibration")
+    counts = [entry["count"] for entry in target["rectifier"]["first"]["patterns"].values()]
+    assert sum(counts) == len(cohort["label/first"].drop_nulls())
+
+
 @pytest.mark.parametrize("rival", ["boosted_trees", "mask_only"])
 def test_rivals_are_tested_on_the_target_too(settings, rival) -> None:
     epochs = [] if rival == "boosted_trees" else ["trainer.max_epochs=2"]
@@ -203,6 +213,7 @@ def test_rivals_are_tested_on_the_target_too(settings, rival) -> None:
     ("words", "told"),
     [
         (["experiment=transfer", "evaluation.protocol=kfold"], r"transfer\.target=transfer_back: every run's model"),
+        (["experiment=transfer", "rectifier.fit=crossfit"], r"transfer\.target=transfer_back: every run's model"),
         (["transfer.rectifier=source"], r"transfer\.rectifier=source needs transfer\.target"),
         (
             ["experiment=transfer", "rectifier.fit=none", "transfer.rectifier=source"],

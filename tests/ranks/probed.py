@@ -13,7 +13,7 @@ import polars as pl
 import torch
 from lightning import Callback
 
-from mmnar_lightning import build, launch, runs
+from mmnar_lightning import launch, runs, training
 from mmnar_lightning.compose import load
 from mmnar_lightning.console import quieten
 from mmnar_lightning.distributed import rank, sum_over_ranks, world_size
@@ -61,12 +61,12 @@ class Probe(Callback):
 
 def train(words: list[str]) -> Path:
     """One run; its folder also holds probe.pt."""
-    usual = build.checkpoint_callbacks
-    build.checkpoint_callbacks = lambda folder, *given: [Probe(folder.parent / "probe.pt"), *usual(folder, *given)]
+    usual = training.checkpoint_callbacks
+    training.checkpoint_callbacks = lambda folder, *given: [Probe(folder.parent / "probe.pt"), *usual(folder, *given)]
     try:
         return runs.train(load(words))
     finally:
-        build.checkpoint_callbacks = usual
+        training.checkpoint_callbacks = usual
 
 
 if __name__ == "__main__":

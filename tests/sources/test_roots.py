@@ -68,6 +68,15 @@ def test_names_of_folders_files_and_columns_may_have_any_case(tmp_path, path, te
     assert opened(tmp_path).scan("patients", ["subject_id", "gender"]).collect().rows() == [(7, "F")]
 
 
+def test_two_spellings_of_one_file_are_refused(tmp_path):
+    put(tmp_path, "patients").joinpath("hosp/Patients.csv").write_text("subject_id,gender\n8,F\n")
+    tmp_path.joinpath("hosp/patients.csv").write_text("subject_id,gender\n7,F\n")
+    with pytest.raises(
+        SourceError, match=r"hosp: Patients\.csv and patients\.csv differ in upper and lower case alone"
+    ):
+        opened(tmp_path)
+
+
 @pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".CSV.GZ", ".Csv"])
 def test_a_table_may_be_plain_or_gzip_in_any_case(tmp_path, make_synthetic, suffix):
     synthetic = make_synthetic(tmp_path).write("patients", suffix=suffix)
