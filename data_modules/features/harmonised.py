@@ -1,9 +1,9 @@
 """Concepts that MIMIC-IV and eICU share, so that a model of one can be read on the other.
 
-Names, units and pairs follow the harmonised dictionary of ricu (Bennett et al., GigaScience 2023), but for four labs that
-it does not have (docs/transfer.md); a plausible range is
-the narrower one of the two databases. What is told of a concept is limited to what both record alike: the 24 h before
-the landmark, and one value an hour, for a monitor writes every five minutes where a nurse charts every hour.
+Names, units and pairs follow the harmonised dictionary of ricu (Bennett et al., GigaScience 2023), but for four labs
+that it does not have (docs/transfer.md); a plausible range is the narrower one of the two databases. What is told of a
+concept is limited to what both record alike: the 24 h before the landmark, and one value an hour, for a monitor writes
+every five minutes where a nurse charts every hour.
 """
 
 from collections.abc import Mapping, Sequence
