@@ -119,6 +119,11 @@ class CohortDataModule(LightningDataModule):
                 self.left_out.append(f"{name} counts as absent in the {share:.1%} of rows that have no vector")
             self.cohort = self.cohort.with_columns((before & ~lost).alias(PRESENT + name))
 
+    @property
+    def holds_out(self) -> bool:
+        """Whether a pattern stands in test alone."""
+        return self.loader.held_pattern is not None
+
     def _hold_out_pattern(self) -> None:
         """Leave the rows of `loader.held_pattern` in no split but test; the cohort's scales and vocabularies know them.
 

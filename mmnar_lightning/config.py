@@ -207,6 +207,11 @@ class ExperimentConfig:
                 )
         if not 0 <= self.seed <= MAX_SEED - self.evaluation.num_seeds:
             raise ValueError(f"seed={self.seed} must be in [0, {MAX_SEED}), evaluation.num_seeds of them")
+        if self.objective.pretrain_epochs >= self.trainer.max_epochs:
+            raise ValueError(
+                f"objective.pretrain_epochs={self.objective.pretrain_epochs} leaves no epoch with labels: "
+                f"trainer.max_epochs={self.trainer.max_epochs} counts them too"
+            )
         protocol = self.evaluation.protocol
         if self.transfer.target and (protocol != "split" or self.rectifier.fit == "crossfit"):
             raise ValueError(

@@ -13,6 +13,8 @@ LABEL, LOGIT, PROBABILITY, RECTIFIED, RANKING = "label/", "logit/", "probability
 PREDICTED = (LOGIT, PROBABILITY, RECTIFIED, RANKING)
 SCORES = {"tasks": LOGIT, "rectified": RECTIFIED}
 """Key of results.json -> the columns of logits that it scores: before, and after the rectifier."""
+RECTIFIED_PARTS = ("rectifier", "mean_risk")
+"""Keys of results.json of a run with a rectifier."""
 UNSEEN = "unseen_pattern"
 MAX_LOGIT = 40.0
 """A probability that float64 rounds to 1 has an infinite logit, whose mean would say nothing of the others."""
@@ -160,12 +162,39 @@ def average_rectifiers(left: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     >>> average_rectifiers([{"rectifier": table, "mean_risk": {}}, {"rectifier": other, "mean_risk": {}}])["rectifier"]
     {'death': {'scale': 'logit', 'patterns': {'10': {'tau': 1.5, 'raw': 2.5, 'inherited': False}}}}
     """
-    return {key: _mean([found[key] for found in left]) for key in ("rectifier", "mean_risk")}
+    return {key: _mean([found[key] for found in left]) for key in RECTIFIED_PARTS}
+
+
+def rectifiers_of_left_out(children: Sequence[Mapping[str, Any]], left: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """As `average_rectifiers`, where each pattern is told by the runs that did not learn from it.
+
+    Args:
+        children: runs, each with the `pattern` that it left out.
+        left: results.json of every run.
+    """
+    own: dict[str, list[Mapping[str, Any]]] = {}
+    for child, found in zip(children, left, strict=True):
+        own.setdefault(child["pattern"], []).append(found)
+    told = {pattern: average_rectifiers(found) for pattern, found in own.items()}
+    averaged = average_rectifiers(left)
+    for key, tasks in averaged.items():
+        for task, table in tasks.items():
+            for pattern, found in told.items():
+                table["patterns"][pattern] = found[key][task]["patterns"][pattern]
+                if key == "rectifier":  # each run has a strength of its own
+                    table["patterns"][pattern]["strength"] = found[key][task]["strength"]
+    return averaged
 
 
 def _mean(values: Sequence[Any]) -> Any:
-    """The mean of numbers, inside of nested tables; of flags whether all are set; of texts the first."""
+    """The mean of numbers, inside of nested tables; of flags whether all are set; of texts the first.
+
+    An estimate counts the rows of the runs that have one, and these runs.
+    """
     first = values[0]
+    if isinstance(first, Mapping) and "value" in first:
+        given = [value for value in values if value["value"] is not None]
+        return {**{key: _mean([value[key] for value in given or values]) for key in first}, "runs": len(given)}
     if isinstance(first, Mapping):
         return {key: _mean([value[key] for value in values]) for key in first}
     if isinstance(first, str):

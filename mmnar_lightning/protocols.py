@@ -21,7 +21,7 @@ from mmnar_lightning.console import say, warn
 from mmnar_lightning.distributed import rank
 from mmnar_lightning.pooling import SCORES
 from mmnar_lightning.report.tables import show_groups, show_parts, show_rectifier, show_results
-from mmnar_lightning.unread import refuse_unread
+from mmnar_lightning.unread import refuse_unread, switched_off
 
 OF_A_RUN = ("cohort", "checkpoint", "unseen_pattern_rows", "rectifier", "mean_risk", "diagnostics")
 """What the parent's results.json tells of each run."""
@@ -35,6 +35,8 @@ def train(config: ExperimentConfig) -> Path:
         raise ConfigError(
             f"evaluation.part={config.evaluation.part}: these settings ask for one run, which has no parts"
         )
+    for line in switched_off(config):
+        warn(line)
     return runs.train(config) if protocol is None else train_all(config, protocol)
 
 
@@ -222,7 +224,7 @@ def gather(parent: Path, config: ExperimentConfig, protocol: str, children: Sequ
     pooling.require_once(pooled)
     pooled.write_parquet(parent / folders.PREDICTIONS)
     scored = _score(pooled, config, protocol, left[0]["tasks"])
-    rectified = pooling.average_rectifiers(left) if "rectifier" in left[0] else {}
+    rectified = _rectifiers(children, left) if "rectifier" in left[0] else {}
     first = pooled.filter(pl.col("seed") == children[0]["seed"])  # each row once, so that counts are of rows
     evaluation.draw(config, scored, parent / "figures", rectified.get("rectifier"))
     content = _content(parent, config, protocol, children, left, first)
@@ -237,6 +239,12 @@ def gather(parent: Path, config: ExperimentConfig, protocol: str, children: Sequ
         show_rectifier(content, config.privacy.min_count)
     if "groups" in content:
         show_groups(content["groups"], config.privacy.min_count)
+
+
+def _rectifiers(children: Sequence[Child], left: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    if "pattern" in children[0]:
+        return pooling.rectifiers_of_left_out(children, left)
+    return pooling.average_rectifiers(left)
 
 
 def _tested(folder: Path, child: Child) -> pl.DataFrame:

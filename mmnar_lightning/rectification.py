@@ -9,7 +9,7 @@ from torch import Tensor
 
 from data_modules import patterns
 from data_modules.datamodule import CohortDataModule
-from mmnar_lightning.metrics.prediction_powered import mean_risk
+from mmnar_lightning.metrics.prediction_powered import mean_risk, no_mean_risk
 from mmnar_lightning.module import MMNARModule
 from mmnar_lightning.predicting import PredictedRows
 
@@ -52,7 +52,7 @@ def rectify(
         rows={**rows, "probability": found.probability, **uncut},
         table=dict(zip(datamodule.tasks, rectifier.table(listed), strict=True)),
         mean_risk={
-            task: _risks(column, rows, subject, calibration, listed, num_modalities)
+            task: _risks(column, rows, subject, calibration, listed, num_modalities, datamodule.holds_out)
             for column, task in enumerate(datamodule.tasks)
         },
     )
@@ -65,8 +65,12 @@ def _risks(
     calibration: PredictedRows,
     pattern_ids: Sequence[int],
     num_modalities: int,
+    holds_out: bool,
 ) -> dict[str, Any]:
-    """Of one task, over all rows and by pattern; the labels of the test rows are not read."""
+    """Of one task, over all rows and by pattern; the labels of the test rows are not read.
+
+    Calibration rows without a pattern that is held out say nothing of all test rows together.
+    """
     known = calibration.label_mask[:, column]
     codes = patterns.encode(calibration.present)
     probability = torch.sigmoid(calibration.logits[:, column])
@@ -83,7 +87,7 @@ def _risks(
 
     whole = torch.ones(len(subject), dtype=torch.bool)
     return {
-        "all": risk(whole, known),
+        "all": asdict(no_mean_risk(len(subject), int(known.sum()))) if holds_out else risk(whole, known),
         "patterns": {
             patterns.label(code, num_modalities): risk(rows["pattern"] == code, known & (codes == code))
             for code in pattern_ids

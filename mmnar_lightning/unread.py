@@ -1,12 +1,51 @@
-"""Settings that the chosen model does not read are refused: a run never looks as if they had been heeded."""
+"""Settings that the chosen model does not read are refused: a run never looks as if they had been heeded.
 
-from collections.abc import Iterator
+Those that another setting switches off are told.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import fields
 
 from mmnar_lightning.compose import shared_settings, to_plain
 from mmnar_lightning.config import ConfigError, ExperimentConfig
 from mmnar_lightning.folders import flatten
 from mmnar_lightning.launch import launched
+from mmnar_lightning.rectifier.config import RectifierConfig
 from mmnar_lightning.rivals.registry import RIVALS, Fitted
+
+SWITCHES: tuple[tuple[str, Callable[[ExperimentConfig], bool], tuple[str, ...]], ...] = (
+    (
+        "rectifier.fit=none",
+        lambda config: config.rectifier.fit == "none",
+        tuple(f"rectifier.{part.name}" for part in fields(RectifierConfig) if part.name != "fit"),
+    ),
+    (
+        "rectifier.loss_offset=false",
+        lambda config: not config.rectifier.loss_offset,
+        ("rectifier.start_epoch", "rectifier.refresh", "rectifier.damping", "rectifier.max_offset"),
+    ),
+    ("rectifier.refresh=never", lambda config: config.rectifier.refresh == "never", ("rectifier.damping",)),
+    ("rectifier.gate=false", lambda config: not config.rectifier.gate, ("rectifier.gate_folds",)),
+    ("objective.contrast=0", lambda config: not config.objective.contrast, ("objective.temperature",)),
+    (
+        "no label-free term has a weight",
+        lambda config: not config.objective.auxiliary,
+        ("model.loo.sampled", "objective.anneal_epochs", "objective.auxiliary_floor"),
+    ),
+)
+"""What switches a part off, whether it does, and the settings of that part."""
+
+
+def switched_off(config: ExperimentConfig) -> list[str]:
+    """Settings that somebody gave and that another one makes idle, a line each: layers may lie over each other so."""
+    usual, given = flatten(shared_settings(config.dataset)), flatten(to_plain(config))
+    told = {
+        key: f"{key}={given[key]} is not read: {switch}"
+        for switch, is_off, keys in reversed(SWITCHES)
+        for key in keys
+        if is_off(config) and given[key] != usual.get(key)
+    }
+    return list(told.values())
 
 
 def refuse_unread(config: ExperimentConfig) -> None:

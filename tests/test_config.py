@@ -257,3 +257,10 @@ def test_an_experiment_keeps_its_own_encoders_on_simulated_data() -> None:
     assert config.simulated
     assert config.embed.film.encoder == "release"
     assert load(["experiment=films_frozen", "embed.film.encoder=small"]).embed.film.encoder == "small"
+
+
+def test_pre_training_leaves_epochs_with_labels() -> None:
+    with pytest.raises(
+        ConfigError, match=r"objective\.pretrain_epochs=2 leaves no epoch with labels: trainer\.max_epochs=2"
+    ):
+        load(["trainer.max_epochs=2", "objective.pretrain_epochs=2"])

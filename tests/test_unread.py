@@ -2,7 +2,7 @@ import pytest
 
 from mmnar_lightning.compose import experiments_folder, load
 from mmnar_lightning.config import ConfigError
-from mmnar_lightning.unread import refuse_unread
+from mmnar_lightning.unread import refuse_unread, switched_off
 
 EXPERIMENTS = experiments_folder()
 LAYERS = sorted(path.stem for path in (EXPERIMENTS / "rivals").glob("*.yaml"))
@@ -74,3 +74,15 @@ def test_every_rivals_layer_fits_every_experiment(name: str, experiment: str) ->
     if name == "published_score" and experiment.startswith("transfer"):
         return  # refused above: a target would be scored by the table of the source
     refuse_unread(load([f"experiment={experiment},rivals/{name}"]))
+
+
+def test_what_another_setting_switches_off_is_told() -> None:
+    words = ["rectifier.fit=none", "rectifier.scale=probability", "objective.temperature=0.5", "objective.contrast=0"]
+    assert switched_off(load(words)) == [
+        "objective.temperature=0.5 is not read: objective.contrast=0",
+        "rectifier.scale=probability is not read: rectifier.fit=none",
+    ]
+    assert switched_off(load(["rectifier.gate=false", "rectifier.gate_folds=3"])) == [
+        "rectifier.gate_folds=3 is not read: rectifier.gate=false"
+    ]
+    assert switched_off(load(["rectifier.gate_folds=3", "objective.temperature=0.5"])) == []

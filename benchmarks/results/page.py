@@ -202,7 +202,8 @@ def _main(told: pl.DataFrame) -> str:
             by_method = {row["method"]: row for row in cells.iter_rows(named=True)}
             first = by_method[methods[0]]
             shown = [_interval(by_method[name]) for name in methods]
-            rows.append([setting, f"{task} ({first['positives']} of {first['rows']})", *shown])
+            counted = f"{first['rows']} rows" if task == score.MEAN else f"{first['positives']} of {first['rows']}"
+            rows.append([setting, f"{task} ({counted})", *shown])
         header = ["setting", "task (positives of rows)", *(NAMES.get(name, name) for name in methods)]
         parts.append(f"### {metric.replace('_', ' ')}\n\n{_table(header, rows)}")
     return "\n\n".join(parts)
@@ -232,9 +233,10 @@ def _ceiling(out: Path) -> str:
     rows.append(["share of the gap that is closed", *(f"{share:.0%}" for share in closed_by)])
     text = (
         "Mean AUROC over the tasks at rho 1, on the calibration and test rows, of logistic regressions on train rows. "
-        "Of what a row has they are given: the components that the rivals are given, and the pattern; the simulator's "
-        "eight readings, as a ridge regression that was taught the truth tells them from the same vectors, and their "
-        "products with presence; the true readings likewise. Nobody but a simulator could train the last two."
+        f"Of what a row has they are given: {ceiling.COMPONENTS} principal components of each modality, as the full "
+        "method (the rival of that name took twice as many), and the pattern; the simulator's eight readings, as a "
+        "ridge regression that was taught the truth tells them from the same vectors, and their products with "
+        "presence; the true readings likewise. Nobody but a simulator could train the last two."
     )
     return f"## How much could be closed at all\n\n{text}\n\n{_table(['release', *readers], rows)}"
 

@@ -104,7 +104,8 @@ def _with_oracle(rows: pl.DataFrame, out: Path, setting: str, seed: int) -> pl.D
 def scores(setting: Setting, *, num_replicates: int, by_pattern: bool) -> Iterator[dict[str, object]]:
     """One row a task, pattern, method and metric: counts, value and 95 % interval, averaged over releases.
 
-    The last task is `mean`: of the metric over the tasks, on the rows whose labels are all known.
+    The last task is `mean`: of the metric over the tasks, on the rows whose labels are all known, of the releases in
+    which all tasks have both classes. `releases` counts those in which the metric is defined.
     """
     for cell in _cells(setting, by_pattern):
         for method in setting.methods:
@@ -176,10 +177,20 @@ class _Cell:
 def _cells(setting: Setting, by_pattern: bool) -> Iterator[_Cell]:
     for task, tasks in (*((name, [name]) for name in setting.tasks), (MEAN, setting.tasks)):
         known = setting.rows.filter(pl.all_horizontal(pl.col(f"label/{name}").is_not_null() for name in tasks))
-        yield _Cell(task, "all", known, tasks)
+        cells = [("all", known)]
         if by_pattern:
-            for (pattern,), rows in sorted(known.group_by("pattern"), key=lambda entry: -entry[1].height):
-                yield _Cell(task, str(pattern), rows, tasks)
+            groups = sorted(known.group_by("pattern"), key=lambda entry: -entry[1].height)
+            cells += [(str(pattern), rows) for (pattern,), rows in groups]
+        for pattern, rows in cells:
+            shared = rows if len(tasks) == 1 else _with_both_classes(rows, tasks)
+            if shared.height:
+                yield _Cell(task, pattern, shared, tasks)
+
+
+def _with_both_classes(rows: pl.DataFrame, tasks: Sequence[str]) -> pl.DataFrame:
+    """Rows of the releases in which every task has both classes, so that a mean is over the same releases in each."""
+    labels = [pl.col(f"label/{name}") for name in tasks]
+    return rows.filter(pl.all_horizontal((label.any() & ~label.all()).over("release") for label in labels))
 
 
 def _column(values: pl.Series) -> Tensor:
@@ -194,6 +205,6 @@ def _told(
         interval = found[metric]
         yield {
             "setting": setting.name, "task": cell.task, "pattern": cell.pattern, "method": first, "minus": second,
-            "metric": metric, "releases": cell.rows["release"].n_unique(), "rows": cell.rows.height,
+            "metric": metric, "releases": interval.num_parts // len(cell.tasks), "rows": cell.rows.height,
             "positives": positives, "value": interval.value, "low": interval.low, "high": interval.high,
         }  # fmt: skip

@@ -10,6 +10,8 @@ Z = 1.959963984540054
 """Standard normal quantile of a 95 % interval."""
 MIN_LABELLED = 30
 """Fewest labelled rows for an estimate."""
+MIN_SUBJECTS = 2
+"""Fewest subjects on either side: a variance between subjects needs two."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +19,7 @@ class MeanRisk:
     """A prediction-powered mean with its 95 % interval.
 
     Attributes:
-        value, low, high: in [0, 1]; None with fewer than `MIN_LABELLED` labelled rows, or no other row.
+        value, low, high: in [0, 1]; None with fewer than `MIN_LABELLED` labelled rows or `MIN_SUBJECTS` subjects.
         count: rows whose labels are not used.
         labelled: rows whose labels correct the predictions.
     """
@@ -54,14 +56,23 @@ def mean_risk(
     (0.4, 50, 50)
     """
     count, labelled = len(probability), len(label)
-    if labelled < MIN_LABELLED or not count:
-        return MeanRisk(value=None, low=None, high=None, count=count, labelled=labelled)
+    if labelled < MIN_LABELLED or min(_distinct(subject), _distinct(labelled_subject)) < MIN_SUBJECTS:
+        return no_mean_risk(count, labelled)
     mean, variance = _clustered_mean(probability, subject)
     error, error_variance = _clustered_mean(labelled_probability.double() - label.double(), labelled_subject)
     value, half_width = mean - error, Z * math.sqrt(variance + error_variance)
     ends = (value, value - half_width, value + half_width)
     clamped = [min(max(end, 0.0), 1.0) for end in ends]
     return MeanRisk(value=clamped[0], low=clamped[1], high=clamped[2], count=count, labelled=labelled)
+
+
+def _distinct(subject: Tensor) -> int:
+    return len(np.unique(subject.cpu().numpy()))
+
+
+def no_mean_risk(count: int, labelled: int) -> MeanRisk:
+    """What is told where there is no estimate."""
+    return MeanRisk(value=None, low=None, high=None, count=count, labelled=labelled)
 
 
 def _clustered_mean(values: Tensor, subject: Tensor) -> tuple[float, float]:

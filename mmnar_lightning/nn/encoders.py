@@ -97,10 +97,10 @@ class ItemEncoder(nn.Module):
             items: of the rows; those of rows that are not present change nothing.
             present: (B,) bool.
         """
-        encoding: Tensor = self.encode(torch.where(present[:, None], self.pool(items, len(present)), 0.0))
+        encoding: Tensor = self.encode(torch.where(present[:, None], self.pool(items, present), 0.0))
         return encoding
 
-    def pool(self, items: Items, num_rows: int) -> Tensor:
+    def pool(self, items: Items, present: Tensor) -> Tensor:
         """One vector a row, (B, width) float; zero where a row has no item."""
         if self.backbone is None:
             vectors = items.values["vectors"]
@@ -108,7 +108,9 @@ class ItemEncoder(nn.Module):
             vectors = self.backbone(items.values)
         else:
             vectors = items.row.new_zeros((0, self.width), dtype=torch.float32)
-        pooled: Tensor = self.pooling(vectors, items.row, num_rows)
+        # Zero before the pooling: behind it, NaN would still stand in the gradient of what weighs the items.
+        shown = torch.where(present[items.row, None], vectors, 0.0)
+        pooled: Tensor = self.pooling(shown, items.row, len(present))
         return pooled + self._touch() if self.backbone is not None and not len(items.row) else pooled
 
     def _touch(self) -> Tensor:

@@ -16,6 +16,8 @@ Array = NDArray[np.float64]
 Int = NDArray[np.int64]
 Scale = Literal["logit", "probability"]
 
+MIN_SUBJECTS = 2
+"""Fewest subjects of a node: a variance between subjects needs two."""
 MAX_STEPS = 100
 TOLERANCE = 1e-12
 MAX_STEP = 2.0
@@ -135,14 +137,15 @@ def _level(
     nodes = _Nodes(rows, node, size, scale)
     counted, positives, subjects = nodes.tally()
     enough = (counted >= minimum.rows) & (positives >= minimum.positives)
-    enough &= counted - positives >= minimum.negatives
+    enough &= (counted - positives >= minimum.negatives) & (subjects >= MIN_SUBJECTS)
     estimated = enough if inherits is None else enough & ~inherits
     spread = 1.0 if above is None else _spread(nodes, parent_offset, parent, estimated)
     own = _fit(nodes, parent_offset, spread, estimated)
     kept = 1.0 / (1.0 + spread * nodes.precision(parent_offset + own))  # how much of a node is its parent
+    unknown = np.full(size, spread) if above is None else parent_variance  # what a node that inherits is left with
     return Level(
         offset=parent_offset + own,
-        variance=np.where(estimated, spread * kept + kept**2 * parent_variance, parent_variance),
+        variance=np.where(estimated, spread * kept + kept**2 * parent_variance, unknown),
         raw=np.where(enough, _fit(nodes, np.zeros(size), np.inf, enough), np.nan),
         rows=counted,
         positives=positives,

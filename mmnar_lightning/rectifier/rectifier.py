@@ -272,9 +272,13 @@ class Rectifier(nn.Module):
         return estimate(rows, modalities, self.num_modalities, minimum, self.scale)
 
     def _store(self, task: int, found: Offsets) -> None:
-        for name in ("offset", "variance", "raw", "estimated"):
-            joined = np.concatenate([getattr(level, name) for level in (found.overall, found.count, found.pattern)])
+        levels = (found.overall, found.count, found.pattern)
+        for name in ("offset", "variance", "raw"):
+            joined = np.concatenate([getattr(level, name) for level in levels])
             getattr(self, name)[task] = torch.from_numpy(joined).to(getattr(self, name).dtype)
+        # Where a level's spread is 0, each node is its parent, however many rows it has.
+        own = np.concatenate([level.estimated & (level.spread > 0) for level in levels])
+        self.estimated[task] = torch.from_numpy(own)
         self._count(task, found)
 
     def _count(self, task: int, found: Offsets) -> None:

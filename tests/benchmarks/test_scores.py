@@ -1,5 +1,6 @@
 """What docs/results.md says of a setting: means over tasks and releases, differences on the same rows, shifts."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -55,6 +56,21 @@ def test_scores_are_those_of_each_release_averaged_and_the_mean_that_over_tasks(
     row = found(told, task="mean", pattern=pattern, method="full", metric="auroc")
     assert row["value"] == pytest.approx(np.mean([auroc(part, "full", task) for part, task in product(both, TASKS)]))
     assert row["low"] < row["value"] < row["high"]
+
+
+def test_a_mean_is_over_the_releases_in_which_every_task_has_both_classes(setting) -> None:
+    lost = (pl.col("release") == 2) & (pl.col("pattern") == "10")
+    kept = pl.when(lost).then(pl.lit(value=False)).otherwise(pl.col("label/second"))
+    rows = setting.rows.with_columns(kept.alias("label/second"))
+    told = list(score.scores(replace(setting, rows=rows), num_replicates=20, by_pattern=True))
+    cell = {"pattern": "10", "method": "full", "metric": "auroc"}
+    part = rows.filter(release=1, pattern="10").drop_nulls("label/second")
+    row = found(told, task="mean", **cell)
+    assert row["value"] == pytest.approx(np.mean([auroc(part, "full", task) for task in TASKS]))
+    assert (row["releases"], row["rows"]) == (1, part.height)
+    assert found(told, task="second", **cell)["releases"] == 1
+    assert found(told, task="first", **cell)["releases"] == 2
+    assert found(told, task="second", **{**cell, "metric": "brier"})["releases"] == 2
 
 
 def test_differences_are_paired(setting) -> None:

@@ -350,6 +350,11 @@ def test_a_pattern_that_is_left_out_is_met_at_test_for_the_first_time(custom, wo
         )
         offsets = results_of(parent / name)["rectifier"]["first"]["patterns"][label]
         assert (offsets["count"], offsets["inherited"]) == (0, True)
+        strength = results_of(parent / name)["rectifier"]["first"]["strength"]
+        assert results["rectifier"]["first"]["patterns"][label] == {**offsets, "strength": strength}
+        risks = results_of(parent / name)["mean_risk"]["first"]
+        assert risks["all"]["value"] is risks["patterns"][label]["value"] is None, "nobody had the pattern"
+        assert results["mean_risk"]["first"]["patterns"][label]["labelled"] == 0
     for label, cell in results["tasks"]["first"]["patterns"].items():
         known = pooled.filter(pattern=label).drop_nulls("label/first")
         assert cell["auroc"]["value"] == pytest.approx(roc_auc_score(known["label/first"], known["logit/first"]))

@@ -70,6 +70,13 @@ def test_labels_of_the_scored_rows_are_no_argument_and_ends_are_probabilities() 
     assert sure.value == sure.high == 1
 
 
+def test_there_is_none_of_one_subject_whose_rows_say_nothing_of_others() -> None:
+    half, one, many = torch.full((50,), 0.5), torch.zeros(50, dtype=torch.int64), torch.arange(50)
+    for subject, labelled in ((one, many), (many, one)):
+        found = mean_risk(half, subject, half, torch.ones(50), labelled)
+        assert (found.value, found.low, found.count, found.labelled) == (None, None, 50, 50)
+
+
 @pytest.mark.parametrize(("labelled", "rows", "defined"), [(29, 50, False), (30, 50, True), (30, 0, False)])
 def test_there_is_none_of_too_few_labels_or_of_no_row(labelled: int, rows: int, defined: bool) -> None:
     assert MIN_LABELLED == 30

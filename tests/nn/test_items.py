@@ -1,5 +1,6 @@
 """Encoders that read items: what absent rows may hold, and gradients when nobody in the batch has the modality."""
 
+import pytest
 import torch
 from torch import nn
 
@@ -56,6 +57,24 @@ def test_items_of_a_row_that_is_not_present_change_nothing_and_get_no_gradient()
     words = network.encoders["note_encoder"].backbone.network.words.weight.grad
     assert words[3].any()
     assert not words[[5, 6]].any()
+
+
+@pytest.mark.parametrize("junk", [torch.nan, torch.inf, 1e30])
+def test_vectors_of_a_row_that_is_not_present_reach_no_gradient(junk: float) -> None:
+    torch.manual_seed(0)
+    note = Modality(name="note", kind="documents", width=WIDTH)
+    network = Encoders([*modalities(1), note], DIM, 0.0, items={"note": ItemParts(None, "attention", 1.0)})
+    found = []
+    for absent in (0.0, junk):
+        vectors = torch.cat([torch.ones(2, WIDTH), torch.full((2, WIDTH), absent)])
+        given = Items(row=torch.tensor([0, 0, 1, 1]), values={"vectors": vectors})
+        network.zero_grad()
+        encoded = network(batch([True, False], given))
+        (encoded * torch.arange(DIM)).sum().backward()
+        weights = [weight for name, weight in network.named_parameters() if "note_encoder" in name]
+        found.append([encoded.detach(), *(weight.grad.clone() for weight in weights)])
+    for clean, dirty in zip(*found, strict=True):
+        assert torch.equal(clean, dirty)
 
 
 def test_every_parameter_has_a_gradient_when_no_row_of_the_batch_has_a_document():

@@ -197,3 +197,17 @@ def test_shrunk_offsets_are_closer_than_raw_ones_where_rows_are_few(tau: float, 
     worlds = [replace(solved, pattern_effect=tau * generator.standard_normal((3, 8))) for _ in range(30)]
     raw, shrunk = squared_errors(worlds, 1500)
     assert shrunk.mean() < share * raw.mean()
+
+
+@pytest.mark.parametrize("scale", ["logit", "probability"])
+def test_rows_of_one_subject_are_no_node(scale: str) -> None:
+    """Their residuals sum to zero at their own mean: no spread between subjects could be told of them."""
+    label, subject = np.tile([1.0, 0.0], 200), np.arange(400)
+    alone = Rows.of(
+        np.zeros(440),
+        np.append(label, np.tile([1.0, 0, 0, 0], 10)),
+        np.append(subject, np.full(40, 400)),
+        np.append(np.tile([3, 5], 200), np.full(40, 6)),
+    )
+    found = estimate(alone, MODALITIES, 3, MINIMUM, scale)
+    assert (found.pattern.estimated[6], found.pattern.offset[6]) == (False, found.count.offset[2])

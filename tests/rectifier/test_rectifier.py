@@ -246,3 +246,25 @@ def test_fitted_again_it_moves_by_the_damping() -> None:
     assert torch.equal(rectifier.offset, first.offset), "the first fit is not damped"
     rectifier.fit_centred(**given(seed=9), cohort=COHORT)
     torch.testing.assert_close(rectifier.offset, 0.7 * first.offset + 0.3 * second.offset)
+
+
+def test_a_node_of_a_level_without_spread_is_told_as_inherited_and_one_of_nothing_as_unknown() -> None:
+    codes = torch.tensor(SEEN).repeat_interleave(60)
+    alike = {
+        "logits": torch.zeros(len(codes), 1, dtype=torch.float64),
+        "label": (torch.arange(len(codes)) % 4 == 0).double()[:, None],
+        "label_mask": torch.ones(len(codes), 1, dtype=torch.bool),
+        "present": patterns.decode(codes, 3),
+        "subject": torch.arange(len(codes)),
+    }
+    rectifier = made(num_tasks=1)
+    rectifier.fit(**alike, cohort=COHORT)
+    entries = rectifier.table(SEEN)[0]["patterns"].values()
+    assert all(entry["inherited"] for entry in entries), "all are alike, so every pattern is the root"
+    rectifier.fit(**{**alike, "label": torch.zeros(len(codes), 1, dtype=torch.float64)}, cohort=COHORT)
+    for entry in rectifier.table(SEEN)[0]["patterns"].values():
+        assert (entry["tau"], entry["low"], entry["high"]) == (
+            0,
+            pytest.approx(-1.96, abs=1e-3),
+            pytest.approx(1.96, abs=1e-3),
+        )
