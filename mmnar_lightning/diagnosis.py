@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -17,13 +16,17 @@ from mmnar_lightning.module import MMNARModule
 from mmnar_lightning.predicting import propensities
 
 
-def diagnose(module: MMNARModule, datamodule: CohortDataModule, trainer: Trainer) -> dict[str, Any]:
+def diagnose(
+    module: MMNARModule, datamodule: CohortDataModule, trainer: Trainer, num_replicates: int, seed: int
+) -> dict[str, Any]:
     """`diagnostics` of results.json; every rank must call it.
 
     Args:
         module: as it was tested.
         datamodule: of the test rows.
         trainer: that tested it.
+        num_replicates: bootstrap replicates of the intervals.
+        seed: of their draws.
 
     Returns:
         Of a model with an assignment head `assignment`: each modality that some train rows have and others lack -> how
@@ -31,7 +34,7 @@ def diagnose(module: MMNARModule, datamodule: CohortDataModule, trainer: Trainer
     """
     found: dict[str, Any] = {}
     if isinstance(module.model, MMNARModel) and module.model.assignment is not None:
-        found["assignment"] = _assignment(module.model, datamodule, trainer)
+        found["assignment"] = _assignment(module.model, datamodule, trainer, num_replicates, seed)
     return found
 
 
@@ -64,18 +67,35 @@ def _flip(logits: Tensor, own: Tensor) -> float | None:
     return diagnostics.decision_tipping_point(logits, own, rest) if 0 < rest < 1 else None
 
 
-def _assignment(model: MMNARModel, datamodule: CohortDataModule, trainer: Trainer) -> dict[str, Any]:
+def _assignment(
+    model: MMNARModel, datamodule: CohortDataModule, trainer: Trainer, num_replicates: int, seed: int
+) -> dict[str, Any]:
     device = trainer.strategy.root_device
     loader = datamodule.eval_dataloader("test")
     propensity, present = propensities(model.to(device), loader, device, trainer.precision_plugin.forward_context)
-    told = {
-        modality.name: asdict(diagnostics.assignment(propensity[:, place], present[:, place]))
+    subject = datamodule.arrays.subject[datamodule.rows("test")]
+    return {
+        modality.name: _told(
+            diagnostics.assignment(
+                propensity[:, place], present[:, place], subject, num_replicates=num_replicates, seed=seed
+            )
+        )
         for place, modality in enumerate(datamodule.modalities)
         if bool(model.assignable[place])
     }
-    return {name: {key: _number(value) for key, value in entry.items()} for name, entry in told.items()}
+
+
+def _told(found: diagnostics.Assignment) -> dict[str, Any]:
+    """As JSON, which knows no NaN."""
+    intervals = {name: getattr(found, name) for name in ("auroc", "calibration_error")}
+    told = {name: (interval.value, interval.low, interval.high) for name, interval in intervals.items()}
+    told["outside_overlap"] = found.outside_overlap
+    return {
+        "count": found.count,
+        "present": found.present,
+        **{name: dict(zip(("value", "low", "high"), map(_number, ends), strict=True)) for name, ends in told.items()},
+    }
 
 
 def _number(value: float) -> float | None:
-    """JSON knows no NaN."""
     return None if math.isnan(value) else value

@@ -153,7 +153,8 @@ def score_groups(
 
     Returns:
         task -> {`groups`: name -> cell, the largest first, `pooled`: cell of all smaller ones with `groups`, their
-        number, and `within`: AUROC over the pairs of one group alone, with `groups`, those that have both classes}.
+        number, and `within`: AUROC over the pairs of one group alone, with `groups`, the number of those that have
+        both classes, and `count`, their rows}.
     """
     named = group.fill_null("unknown")
     names = named.unique().sort()
@@ -180,10 +181,12 @@ def score_groups(
             seed=seed,
         )
         pooled = int(((count > 0) & (count < min_rows)).sum())
+        positives = torch.bincount(number[known & (rows["label"][:, column] > 0)], minlength=len(names))
+        compared = int(count[(positives > 0) & (positives < count)].sum())
         found[task] = {
             "groups": {names[place]: cell(known & (number == place)) for place in large if count[place]},
             "pooled": {"groups": pooled, **cell(small)} if pooled else None,
-            "within": {"groups": within.num_parts, "auroc": _plain(within)},
+            "within": {"groups": within.num_parts, "count": compared, "auroc": _plain(within)},
         }
     return found
 

@@ -259,7 +259,7 @@ def _rectify_and_score(config: ExperimentConfig, datamodule: CohortDataModule, f
         run.trainer.test(tested, datamodule=datamodule, verbose=False)
         stopping.check()
         fitted = {"epoch": checkpoint["epoch"], "step": checkpoint["global_step"]}
-        diagnostics = diagnosis.diagnose(module, datamodule, run.trainer)
+        diagnostics = diagnosis.diagnose(module, datamodule, run.trainer, config.evaluation.num_replicates, config.seed)
         rectified = rectification.rectify(module, run.metrics.rows, calibration, datamodule) if calibration else None
         target = transfer.score(config, datamodule, module, folder, run.trainer)
         stopping.check()

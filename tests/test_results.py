@@ -209,9 +209,15 @@ def test_every_known_row_is_in_one_group_and_small_groups_are_told_together(rows
 def test_within_groups_is_undefined_where_a_task_has_one_class(rows) -> None:
     assert grouped(rows)[TASKS[1]]["within"] == {
         "groups": 0,
+        "count": 0,
         "auroc": {"value": None, "low": None, "high": None, "num_defined": 0},
     }
-    assert 0 < grouped(rows)[TASKS[0]]["within"]["auroc"]["value"] < 1
+    within, known = grouped(rows)[TASKS[0]]["within"], rows["label_mask"][:, 0]
+    assert 0 < within["auroc"]["value"] < 1
+    label = {name: [] for name in GROUPS.fill_null("unknown")}
+    for name, value, is_known in zip(GROUPS.fill_null("unknown"), rows["label"][:, 0].tolist(), known, strict=True):
+        label[name] += [value] * bool(is_known)
+    assert within["count"] == sum(len(values) for values in label.values() if len(set(values)) == 2)
 
 
 def test_no_group_is_pooled_where_every_size_is_large_enough(rows) -> None:

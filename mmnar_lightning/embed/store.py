@@ -173,7 +173,8 @@ class _Work:
         part = self.parts / f"{unit}.npy"
         try:
             with FileLock(self.parts / f"{unit}.lock", timeout=0):
-                if not part.is_file():
+                # Of a finished shard the parts go one by one: what is missing was there.
+                if not part.is_file() and not _finished(self.shard):
                     self._write(unit, part)
         except Timeout:
             return False

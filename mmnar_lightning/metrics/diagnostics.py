@@ -8,7 +8,8 @@ from scipy.optimize import brentq
 from scipy.special import expit
 from torch import Tensor
 
-from mmnar_lightning.metrics import functional
+from mmnar_lightning.metrics.intervals import Interval, bootstrap_intervals
+from mmnar_lightning.metrics.prediction_powered import Z, clustered_mean
 
 OVERLAP = (0.02, 0.98)
 """Outside of it, a row's modality was all but certain to be there, or not to be."""
@@ -24,38 +25,46 @@ class Assignment:
     Attributes:
         count: rows.
         present: rows that have it.
-        auroc: NaN where all rows have it, or none.
-        calibration_error: over bins of equal mass.
-        outside_overlap: share of rows whose propensity is outside of `OVERLAP`.
+        auroc: with its interval; NaN where all rows have it, or none.
+        calibration_error: over bins of equal mass, with its interval.
+        outside_overlap: share of rows whose propensity is outside of `OVERLAP`; value, and ends of a normal interval.
     """
 
     count: int
     present: int
-    auroc: float
-    calibration_error: float
-    outside_overlap: float
+    auroc: Interval
+    calibration_error: Interval
+    outside_overlap: tuple[float, float, float]
 
 
-def assignment(propensity: Tensor, present: Tensor) -> Assignment:
-    """Score π_m = P(present_m = 1 | the rest) of one modality.
+def assignment(
+    propensity: Tensor, present: Tensor, subject: Tensor, *, num_replicates: int = 1000, seed: int = 0
+) -> Assignment:
+    """Score π_m = P(present_m = 1 | the rest) of one modality, with 95 % intervals clustered by subject.
 
     Args:
         propensity: (N,) in [0, 1].
         present: (N,) bool.
+        subject: (N,) int64.
+        num_replicates: bootstrap replicates.
+        seed: of the draws.
 
     >>> import torch
-    >>> found = assignment(torch.tensor([0.1, 0.6, 0.99, 0.3]), torch.tensor([False, True, True, False]))
-    >>> found.auroc, found.outside_overlap, found.present
+    >>> told, there = torch.tensor([0.1, 0.6, 0.99, 0.3]), torch.tensor([False, True, True, False])
+    >>> found = assignment(told, there, torch.arange(4))
+    >>> found.auroc.value, found.outside_overlap[0], found.present
     (1.0, 0.25, 2)
     """
-    label = present.double()
     low, high = OVERLAP
+    found = bootstrap_intervals(propensity, present.double(), subject, num_replicates=num_replicates, seed=seed)
+    share, variance = clustered_mean(((propensity < low) | (propensity > high)).double(), subject)
+    half_width = Z * variance**0.5
     return Assignment(
         count=len(present),
         present=int(present.sum()),
-        auroc=functional.auroc(propensity, label),
-        calibration_error=functional.calibration_error(propensity, label),
-        outside_overlap=float(((propensity < low) | (propensity > high)).double().mean()),
+        auroc=found["auroc"],
+        calibration_error=found["calibration_error"],
+        outside_overlap=(share, max(share - half_width, 0.0), min(share + half_width, 1.0)),
     )
 
 

@@ -58,8 +58,8 @@ def mean_risk(
     count, labelled = len(probability), len(label)
     if labelled < MIN_LABELLED or min(_distinct(subject), _distinct(labelled_subject)) < MIN_SUBJECTS:
         return no_mean_risk(count, labelled)
-    mean, variance = _clustered_mean(probability, subject)
-    error, error_variance = _clustered_mean(labelled_probability.double() - label.double(), labelled_subject)
+    mean, variance = clustered_mean(probability, subject)
+    error, error_variance = clustered_mean(labelled_probability.double() - label.double(), labelled_subject)
     value, half_width = mean - error, Z * math.sqrt(variance + error_variance)
     ends = (value, value - half_width, value + half_width)
     clamped = [min(max(end, 0.0), 1.0) for end in ends]
@@ -75,8 +75,13 @@ def no_mean_risk(count: int, labelled: int) -> MeanRisk:
     return MeanRisk(value=None, low=None, high=None, count=count, labelled=labelled)
 
 
-def _clustered_mean(values: Tensor, subject: Tensor) -> tuple[float, float]:
-    """Mean over rows, and its variance when whole subjects are drawn."""
+def clustered_mean(values: Tensor, subject: Tensor) -> tuple[float, float]:
+    """Mean over rows, (N,), and its variance when whole subjects are drawn.
+
+    >>> import torch
+    >>> clustered_mean(torch.tensor([0.0, 1.0]), torch.tensor([4, 7]))
+    (0.5, 0.25)
+    """
     numbers = values.double().cpu().numpy()
     _, member = np.unique(subject.cpu().numpy(), return_inverse=True)
     mean = float(numbers.mean())

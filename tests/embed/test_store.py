@@ -12,8 +12,10 @@ import polars as pl
 import pytest
 import timm
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import save_file
 
+from data_modules import stage
 from data_modules.features import documents
 from mmnar_lightning.embed import film_networks
 from mmnar_lightning.embed.film_stage import FilmFolders
@@ -148,6 +150,26 @@ def test_two_processes_share_films_as_well_and_one_that_is_killed_joining_costs_
 
 def keys(*names: str) -> Keys:
     return np.array([f"{name:>032}".encode() for name in names], dtype="S32")
+
+
+def test_what_is_tidied_away_behind_a_finished_shard_is_not_encoded_again(tmp_path: Path) -> None:
+    vectors, plan = VectorStore(tmp_path), plan_of(keys("a", "b"))
+    shard, parts = vectors.shard_of(plan.keys), vectors.work_of(plan.keys) / "parts"
+    for folder in (shard, parts):
+        folder.mkdir(parents=True)
+    encoded: list[slice] = []
+
+    def encode(pieces: slice) -> NDArray[np.float32]:
+        encoded.append(pieces)
+        return np.zeros((len(plan.item[pieces]), 1), dtype=np.float32)
+
+    work = _Work(plan, shard, parts, encode, lambda items: None)
+    assert work._is_done(0)
+    for part in parts.glob("*.npy"):
+        part.unlink()
+    stage.write_json(shard / stage.MANIFEST, {})
+    assert work._is_done(0)
+    assert len(encoded) == 1
 
 
 def plan_of(chosen: Keys, pieces: int = 3, unit: int = 2) -> Plan:

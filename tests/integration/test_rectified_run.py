@@ -82,7 +82,9 @@ def test_a_run_leaves_what_the_rectifier_does_before_and_after(settings) -> None
     assert list(told["assignment"]) == ["vectors"], "the table is there in every row, so it has no propensity"
     assert told["assignment"]["vectors"]["count"] == predictions.height
     assert told["assignment"]["vectors"]["present"] == predictions.filter(pattern="11").height
-    assert told["assignment"]["vectors"]["auroc"] > 0.5
+    auroc = told["assignment"]["vectors"]["auroc"]
+    assert auroc["value"] > 0.5
+    assert auroc["low"] < auroc["value"] < auroc["high"]
     for task in TASKS:
         table, risk = results["rectifier"][task], results["mean_risk"][task]
         assert table["strength"] == 1

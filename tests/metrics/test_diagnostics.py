@@ -25,21 +25,26 @@ def rows(seed: int = 0):
 
 
 def test_assignment_equals_scikit_learn_and_counts_the_rows_without_overlap() -> None:
-    logits, label, _, _ = rows()
+    logits, label, subject, _ = rows()
     propensity = (4 * logits).sigmoid()
-    found = assignment(propensity, label.bool())
-    assert found.auroc == pytest.approx(roc_auc_score(label, propensity))
-    assert found.calibration_error == calibration_error(propensity, label)
+    found = assignment(propensity, label.bool(), subject)
+    assert found.auroc.value == pytest.approx(roc_auc_score(label, propensity))
+    assert found.calibration_error.value == pytest.approx(calibration_error(propensity, label))
+    assert found.auroc.low < found.auroc.value < found.auroc.high
     outside = sum(value < 0.02 or value > 0.98 for value in propensity.tolist())
     assert 0 < outside < COUNT
-    assert found.outside_overlap == pytest.approx(outside / COUNT)
+    share, low, high = found.outside_overlap
+    assert share == pytest.approx(outside / COUNT)
+    pairs = ((propensity < 0.02) | (propensity > 0.98)).double().view(-1, 2).mean(1)  # the two rows of a subject
+    assert (high - low) / 2 == pytest.approx(1.959964 * float(pairs.std() / len(pairs) ** 0.5))
     assert (found.count, found.present) == (COUNT, int(label.sum()))
 
 
 def test_the_ends_of_the_overlap_belong_to_it_and_a_modality_of_every_row_has_no_auroc() -> None:
-    found = assignment(torch.tensor([0.02, 0.98, 0.5], dtype=torch.float64), torch.ones(3, dtype=torch.bool))
-    assert found.outside_overlap == 0
-    assert math.isnan(found.auroc)
+    told = torch.tensor([0.02, 0.98, 0.5], dtype=torch.float64)
+    found = assignment(told, torch.ones(3, dtype=torch.bool), torch.arange(3))
+    assert found.outside_overlap == (0, 0, 0)
+    assert math.isnan(found.auroc.value)
 
 
 def order(first, second, label) -> float:
