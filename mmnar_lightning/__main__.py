@@ -1,7 +1,5 @@
 """`python -m mmnar_lightning` is `mmnar`."""
 
-import sys
+from mmnar_lightning.cli import run
 
-from mmnar_lightning.cli import main
-
-sys.exit(main())
+run()

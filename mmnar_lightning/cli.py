@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from mmnar_lightning import stopping
 
@@ -48,6 +49,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if status:
                 _end_logging(status)
         return status
+
+
+def run() -> NoReturn:
+    """The program: `main`, and out.
+
+    One of several ranks that was stopped leaves at once. All that it had to write is written, and a thread that still
+    waits for another rank would end the interpreter with an abort, whose status says neither saved nor to be gone on
+    with.
+    """
+    from mmnar_lightning.launch import is_first
+
+    status = main()
+    torch_distributed = sys.modules.get("torch.distributed")
+    if torch_distributed is not None and torch_distributed.is_initialized() and (status == PREEMPTED or not is_first()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 def _give_way() -> None:

@@ -23,3 +23,25 @@ def test_threads_that_wait_sleep_soon_unless_the_environment_says_how(given, spi
     own = {name: value for name, value in os.environ.items() if name not in {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}}
     run = subprocess.run([sys.executable, "-c", PROBE], env=own | given, capture_output=True, text=True, check=False)
     assert (run.returncode, run.stdout.split()) == (0, [spins, "False"]), run.stderr
+
+
+LEAVING = """
+import atexit, sys
+import torch.distributed
+from mmnar_lightning import cli
+torch.distributed.init_process_group("gloo", init_method="file://" + sys.argv[1], rank=0, world_size=1)
+atexit.register(print, "torn down")
+cli.main = lambda: int(sys.argv[2])
+print("saved")
+cli.run()
+"""
+
+
+@pytest.mark.parametrize(
+    ("status", "rank", "told"),
+    [(75, "0", ["saved"]), (0, "1", ["saved"]), (0, "0", ["saved", "torn down"]), (1, "0", ["saved", "torn down"])],
+)
+def test_a_rank_that_was_stopped_leaves_before_threads_can_abort_it(status, rank, told, tmp_path) -> None:
+    words = [sys.executable, "-c", LEAVING, str(tmp_path / "store"), str(status)]
+    run = subprocess.run(words, env=os.environ | {"RANK": rank}, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout.splitlines()) == (status, told), run.stderr
