@@ -13,12 +13,20 @@ GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 def strength(rows: Rows, num_folds: int, shift: Callable[[Rows, Rows], Array]) -> float:
     """The strength with the lowest cross-validated log-loss; 0 unless it helps by more than a standard error.
 
-    Subjects are drawn into folds by a hash; the standard error is that of the paired differences, clustered by subject.
-
     Args:
         rows: known labels of one task.
         num_folds: of the cross-validation.
         shift: (rows to fit on, rows to shift) -> (N, S) probabilities of the second at each of `STRENGTHS`.
+    """
+    best, gain, error = recommended(rows, num_folds, shift)
+    return best if gain > error else 0.0
+
+
+def recommended(rows: Rows, num_folds: int, shift: Callable[[Rows, Rows], Array]) -> tuple[float, float, float]:
+    """The strength with the lowest cross-validated log-loss, what it gains in all, and the standard error of that.
+
+    Subjects are drawn into folds by a hash; the standard error is that of the paired differences, clustered by subject.
+    Arguments are those of `strength`.
     """
     fold = folds(rows.subject, num_folds)
     loss = np.zeros((len(rows.label), len(STRENGTHS)))
@@ -31,7 +39,7 @@ def strength(rows: Rows, num_folds: int, shift: Callable[[Rows, Rows], Array]) -
     _, member = np.unique(rows.subject, return_inverse=True)
     by_subject = np.bincount(member, gain[:, best])
     error = np.sqrt((by_subject**2).sum() - by_subject.sum() ** 2 / max(len(by_subject), 1))
-    return float(STRENGTHS[best]) if by_subject.sum() > error else 0.0
+    return float(STRENGTHS[best]), float(by_subject.sum()), float(error)
 
 
 def folds(subject: Int, num_folds: int) -> Int:
