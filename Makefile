@@ -27,7 +27,7 @@ setup: .venv/.ready ## Build .venv with everything that the project needs.
 cohort: setup ## Build the cohort of an experiment from the raw release (no network, no encoder).
 	$(BIN)/mmnar cohort $(WORDS)
 
-embed: setup ## Encode the documents and films of an experiment's cohort (started several times, the processes share it).
+embed: setup ## Encode the documents and images of an experiment's cohort (started several times, the processes share it).
 	$(BIN)/mmnar embed $(WORDS)
 
 train: setup ## Raw release -> cohort -> trained model -> test metrics. MIMIC_ROOT=/path, else simulated.
@@ -38,8 +38,8 @@ evaluate: setup ## Read the test split once, with the best checkpoint of the new
 
 simulate: setup ## Write a simulated release with known truth. OUT=DIR SUBJECTS=3000 SEED=7
 	$(BIN)/mmnar simulate $(if $(OUT),out='$(OUT)') $(if $(SUBJECTS),simulate.subjects=$(SUBJECTS)) \
-	  $(if $(SEED),simulate.seed=$(SEED)) $(if $(filter mimic,$(DATASET)),simulate.sources=[mimic_iv]) \
-	  $(if $(filter eicu,$(DATASET)),simulate.sources=[eicu]) $(ARGS)
+	  $(if $(SEED),simulate.seed=$(SEED)) $(if $(filter mimic,$(DATASET)),simulate.databases=[mimic_iv]) \
+	  $(if $(filter eicu,$(DATASET)),simulate.databases=[eicu]) $(ARGS)
 
 doctor: setup ## Say which tables a root holds, which are missing, and what each missing one costs.
 	$(BIN)/mmnar doctor $(WORDS)
@@ -76,10 +76,10 @@ bench: setup ## Time and memory of the cohort build, the loader, the objective, 
 	$(BIN)/python -m benchmarks.cohort
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.objective
 	$(BIN)/python -m benchmarks.embed
-	$(BIN)/python -m benchmarks.films
+	$(BIN)/python -m benchmarks.images
 	$(BIN)/python -m benchmarks.ranks
 
-results: setup ## Compare the method with its rivals on simulated releases and write docs/results.md; goes on where it was stopped.
+results: setup ## Compare the method with its baselines on simulated releases and write docs/results.md; goes on where it was stopped.
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.results.run
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.results.ceiling
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.results.page

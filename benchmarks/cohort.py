@@ -16,10 +16,11 @@ from typing import TypeVar
 import polars as pl
 
 from benchmarks.scale import demo_roots, scale, settings, tables_read
-from data_modules.build import build_cohort
-from data_modules.features.concepts import LABS, VITALS, item_ids
-from data_modules.sources.mimic_iv import MIMIC_IV
-from data_modules.sources.reader import Release
+from data_modules.cohorts.build import build_cohort
+from data_modules.databases.mimic_iv.concepts import LABS, VITALS, item_ids
+from data_modules.databases.mimic_iv.tables import MIMIC_IV
+from data_modules.databases.registry import database
+from data_modules.raw.reader import Release
 
 T = TypeVar("T")
 
@@ -56,7 +57,7 @@ class Cost:
 
 def build(root: str, data: Path) -> None:
     """The cohort build of the experiment."""
-    build_cohort(Release.parse(MIMIC_IV, root), settings(), data)
+    build_cohort(database("mimic"), Release.parse(MIMIC_IV, root), settings(), data)
 
 
 def bare(root: str, data: Path) -> None:

@@ -19,10 +19,10 @@ from torch import Tensor
 from data_modules.features import documents
 from data_modules.features.store import blocks
 from data_modules.features.tokens import TokenTable
-from mmnar_lightning.embed.corpus import read_corpus
-from mmnar_lightning.embed.frozen import FrozenText, load_backbone, tokeniser_of
-from mmnar_lightning.embed.text_config import TextConfig
-from mmnar_lightning.embed.tokenise import write_tokens
+from mmnar_lightning.encoders.text.config import TextConfig
+from mmnar_lightning.encoders.text.corpus import read_corpus
+from mmnar_lightning.encoders.text.frozen import FrozenText, load_backbone, tokeniser_of
+from mmnar_lightning.encoders.text.tokens import write_tokens
 from mmnar_lightning.nn.text import TextBackbone
 
 WINDOW, OVERLAP, BATCH = 128, 16, 16

@@ -22,11 +22,12 @@ from lightning import Callback
 
 from data_modules.batch import Batch
 from data_modules.datamodule import CohortDataModule
-from mmnar_lightning import build, compose
-from mmnar_lightning.config import ExperimentConfig
+from mmnar_lightning.config import compose
+from mmnar_lightning.config.experiment import ExperimentConfig
 from mmnar_lightning.module import MMNARModule
 from mmnar_lightning.optim import build_optimizer
-from mmnar_lightning.training import build_pattern_metrics, build_trainer
+from mmnar_lightning.runs import build
+from mmnar_lightning.runs.trainer import build_pattern_metrics, build_trainer
 
 WIDTHS = {
     "demographics": 36,

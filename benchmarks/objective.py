@@ -9,8 +9,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from data_modules.batch import Batch
 from data_modules.vocabulary import Modality
-from mmnar_lightning.model import LeaveOneOutConfig, MMNARModel, ModelConfig
-from mmnar_lightning.objective import AUXILIARY, Objective, ObjectiveConfig
+from mmnar_lightning.losses.config import ObjectiveConfig
+from mmnar_lightning.model import MMNARModel
+from mmnar_lightning.nn.config import LeaveOneOutConfig, ModelConfig
+from mmnar_lightning.objective import AUXILIARY, Objective
 
 MODALITIES, TASKS, ROWS = 4, 3, 128
 WIDTHS = (656, 1376, 1024, 1024)

@@ -22,9 +22,11 @@ import wandb
 from lightning import Callback
 
 from benchmarks.loader import write_cohort
-from mmnar_lightning import build, compose, training
 from mmnar_lightning.callbacks.loss_offset import LossOffsetFit
-from mmnar_lightning.training import build_pattern_metrics, build_trainer
+from mmnar_lightning.config import compose
+from mmnar_lightning.runs import build
+from mmnar_lightning.runs import trainer as training
+from mmnar_lightning.runs.trainer import build_pattern_metrics, build_trainer
 
 MAX_SHARE = 3.0
 """Per cent of an epoch that callbacks and metrics may take."""
@@ -119,24 +121,25 @@ def measure_callbacks(folder: Path, epochs: int) -> None:
 
 def steps_a_second(folder: Path, ranks: int, epochs: int) -> float:
     """Of the epochs after the first, from the times of the metrics file."""
-    runs = folder / f"ranks{ranks}"
-    command = ["-m", "benchmarks.ranks", "--inside", *words_of(folder, epochs + 1), f"paths.runs={runs}"]
+    single = folder / f"ranks{ranks}"
+    command = ["-m", "benchmarks.ranks", "--inside", *words_of(folder, epochs + 1), f"paths.runs={single}"]
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
     subprocess.run([sys.executable, *launcher, *command], check=True, stdout=subprocess.DEVNULL)
-    frame = pl.read_csv(runs / "times.csv")
+    frame = pl.read_csv(single / "times.csv")
     return float(frame["steps"][-1] / frame["seconds"][-1])
 
 
 def inside(words: list[str]) -> None:
     """One rank of several; the first writes how long its epochs took, validation and checkpoints included."""
-    from mmnar_lightning import launch, runs
-    from mmnar_lightning.distributed import rank
+    from mmnar_lightning.distributed import launch
+    from mmnar_lightning.distributed.collectives import rank
+    from mmnar_lightning.runs import single
 
     epoch, usual = Epochs(), training.checkpoint_callbacks
     training.checkpoint_callbacks = lambda *given: [epoch, *usual(*given)]  # type: ignore[assignment]
-    launch.join()
+    launch.init_process_group()
     settings = compose.load(words)
-    folder = runs.train(settings)
+    folder = single.train(settings)
     if rank() == 0:
         steps = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["global_step"]
         counted = steps - steps // settings.trainer.max_epochs

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import polars as pl
 
-from data_modules.build import plan
-from data_modules.cohorts.mimic_iv import MIMICCohortConfig
-from data_modules.sources.mimic_iv import MIMIC_IV
-from data_modules.sources.reader import Release
-from mmnar_lightning import compose
+from data_modules.cohorts.build import plan
+from data_modules.databases.mimic_iv.config import MIMICCohortConfig
+from data_modules.databases.mimic_iv.tables import MIMIC_IV
+from data_modules.databases.registry import database
+from data_modules.raw.reader import Release
+from mmnar_lightning.config import compose
 
 DEMO = "mimic-iv-demo"
 EXPERIMENT = "mimic_structured"
@@ -54,7 +55,7 @@ def settings() -> MIMICCohortConfig:
 
 def tables_read(release: Release) -> list[str]:
     """Every table that the cohort build of the experiment reads."""
-    return [*release.source.core_tables, *sorted(plan(release, settings()).tables)]
+    return [*release.schema.core_tables, *sorted(plan(database("mimic"), release, settings()).tables)]
 
 
 def multiply(file: Path, copies: int, target: Path) -> None:

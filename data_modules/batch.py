@@ -18,7 +18,7 @@ Change = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class Items:
-    """What a modality holds for some rows of a batch, any number of items a row: documents, films, or their vectors.
+    """What a modality holds for some rows of a batch, any number of items a row: documents, images, or their vectors.
 
     Attributes:
         row: (n,) int64, the position in the batch of the row that an item belongs to, rising.

@@ -11,10 +11,12 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from data_modules.errors import UserError
+
 MANIFEST = "manifest.json"
 
 
-class StageError(ValueError):
+class StageError(UserError):
     """A stage could not write its folder."""
 
 

@@ -1,148 +1,175 @@
-"""The command line: `mmnar COMMAND key=value ...`."""
+"""The command line: `mmnar COMMAND key=value ...`.
+
+Nothing heavy is imported here. A command's module is imported once its arguments and settings are known to be right,
+while signals are deferred: a signal in the middle of an import would leave it half done.
+"""
 
 import argparse
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from difflib import get_close_matches
+from importlib import import_module
+from types import ModuleType
+from typing import Any, NoReturn
 
-from mmnar_lightning import stopping
+from mmnar_lightning import __version__
+from mmnar_lightning.distributed import launch, signals
 
 COMMANDS = {
     "cohort": "build the cohort of an experiment from the raw release",
-    "embed": "encode the documents and films of an experiment's cohort; several processes share the work",
+    "embed": "encode the documents and images of an experiment's cohort; several processes share the work",
     "train": "cohort, training, and the test split unless evaluate=false",
     "evaluate": "read the test split with the best checkpoint of a run (run=FOLDER, else the newest)",
     "sweep": "search settings: many trials of one experiment, by W&B or, with sweep.offline=true, on this machine",
-    "trial": "one trial of a sweep; what its file starts",
+    "trial": "one trial of a sweep; the sweep's file starts it",
     "best": "read the test split once, with the best trial of a sweep (run=FOLDER, else the newest)",
     "simulate": "write a simulated release, with its truth, into out=FOLDER",
-    "doctor": "say which tables a root holds, which are missing, and what each missing one costs",
+    "doctor": "list the tables under a root, those that are missing, and what needs each of them",
 }
-
+"""Name of a command, and of its module in `commands` -> its sentence in `mmnar --help`."""
 
 PREEMPTED = 75
-"""Exit status of a run that was asked to stop and can go on (EX_TEMPFAIL of sysexits.h)."""
-SPINS = "10000"
-"""How often a waiting thread of GNU's OpenMP looks for work before it sleeps; its own default is 300,000."""
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit status.
-
-    That is 0: done, or ended by W&B; 1: refused; 75: stopped by a signal, to be gone on with; 130: interrupted.
-    """
-    parser = argparse.ArgumentParser(prog="mmnar", description="Multimodal prediction with missingness patterns.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, text in COMMANDS.items():
-        command = commands.add_parser(name, help=text, description=text)
-        command.add_argument("settings", nargs="*", metavar="key=value", help="settings, see experiments/README.md")
-    parsed = parser.parse_args(arguments)
-    _give_way()
-    with stopping.heeding():
-        try:
-            status = _guarded(parsed.command, parsed.settings)
-        except stopping.PreemptedError as stop:
-            with stopping.held():
-                status = _stopped(stop)
-        with stopping.held():
-            if status:
-                _end_logging(status)
-        return status
+"""Exit status of a run that was asked to stop and can be resumed (EX_TEMPFAIL of sysexits.h)."""
 
 
 def run() -> NoReturn:
-    """The program: `main`, and out.
+    """The program: `main`, then the exit.
 
-    One of several ranks that was stopped leaves at once. All that it had to write is written, and a thread that still
-    waits for another rank would end the interpreter with an abort, whose status says neither saved nor to be gone on
-    with.
+    Of several ranks, one that was stopped leaves at once. All that it had to write is written, and a thread that
+    still waits for another rank would end the interpreter with an abort, whose status means neither saved nor
+    resumable.
     """
-    from mmnar_lightning.launch import is_first
-
-    status = main()
-    torch_distributed = sys.modules.get("torch.distributed")
-    if torch_distributed is not None and torch_distributed.is_initialized() and (status == PREEMPTED or not is_first()):
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
+    with signals.deferred():
+        signals.install()
+        status = main()
+        dist = sys.modules.get("torch.distributed")
+        in_group = dist is not None and dist.is_available() and dist.is_initialized()
+        if in_group and (status == PREEMPTED or not launch.is_rank_zero()):
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
+        signals.ignore()  # the status is decided
     sys.exit(status)
 
 
-def _give_way() -> None:
-    """Have threads that wait for each other sleep soon, unless the environment says how; before torch is imported.
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
 
-    Beside two other busy processes on two cores a run took 116 to 290 s, with it 29 s, and alone 16 s either way.
+    Args:
+        arguments: the words after `mmnar`; None takes those of the process.
+
+    Returns:
+        The exit status: 0 done, or ended by W&B; 1 refused, or a defect; 75 stopped by a signal and resumable;
+        130 interrupted.
     """
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
+    limit_openmp_spinning()
+    with signals.handled(), signals.deferred():
+        parsed = _parse(arguments)
+        try:
+            status = _guarded(parsed.command, parsed.settings)
+        except signals.PreemptedError as stop:
+            status = _stopped(stop)
+        if status:
+            _end_logging(status)
+        return status
+
+
+def limit_openmp_spinning() -> None:
+    """Let OpenMP threads that wait sleep rather than spin, unless the environment says otherwise.
+
+    libgomp reads its settings once, when it is loaded with torch. docs/cluster.md has what it costs and saves.
+    """
+    if "GOMP_SPINCOUNT" not in os.environ:
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that suggests the nearest command."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print what is wrong and leave with status 2."""
+        given = next((word for word in sys.argv[1:] if not word.startswith("-") and word not in COMMANDS), "")
+        near = get_close_matches(given, COMMANDS, n=2)
+        super().error(f"unknown command {given!r}; did you mean {' or '.join(near)}?" if near else message)
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = _Parser(prog="mmnar", description="Clinical prediction when whole modalities are missing not at random.")
+    parser.add_argument("--version", action="version", version=f"mmnar-lightning {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+    for name, text in COMMANDS.items():
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument("settings", nargs="*", metavar="key=value", help="settings, see experiments/README.md")
+    return parser.parse_args(arguments)
 
 
 def _guarded(command: str, words: Sequence[str]) -> int:
-    """Run a command; what a person can mend, or asked for, becomes a line and a status."""
-    from mmnar_lightning.compose import load
+    """Run a command; a user's error becomes a line and status 1, a defect keeps its traceback."""
+    from data_modules.errors import UserError
     from mmnar_lightning.console import fail, quieten, warn
 
-    quieten()
     try:
-        return _run(command, load(words), words)
-    except ValueError as error:
+        config = import_module("mmnar_lightning.config.compose").load(words)
+        quieten()
+        module = _import_command(command)
+        status: int = _run(module, config, words)
+    except UserError as error:
         fail(str(error))
         return 1
     except KeyboardInterrupt:
-        warn("interrupted; resume=last goes on")
+        warn("interrupted; resume=last resumes the run")
         return 130
+    return status
 
 
-def _stopped(stop: stopping.PreemptedError) -> int:
-    """The status of a command that was asked to stop; W&B is told that its run goes on, unless W&B ended it."""
+def _import_command(command: str) -> ModuleType:
+    """Import the module of a command, and stop where a signal came meanwhile."""
+    module = import_module(f"mmnar_lightning.commands.{command}")
+    signals.raise_if_requested_here()
+    return module
+
+
+def _run(module: ModuleType, config: object, words: Sequence[str]) -> int:
+    """Run a command's module, in which signals are raised where they come."""
+    with signals.undeferred():
+        status: int = module.run(config, words)
+    return status
+
+
+def _stopped(stop: signals.PreemptedError) -> int:
+    """The status of a command that was asked to stop; W&B is informed that its run will be resumed."""
     from mmnar_lightning.console import warn
-    from mmnar_lightning.launch import is_first
-    from mmnar_lightning.sweeps.online import is_over
 
-    if not is_first():
+    if not launch.is_rank_zero():
         return 0  # who fails ends the first process (its launcher, srun, torchrun) before that one is done
-    if is_over():
+    if _is_over():
         warn(f"W&B ended this run; {stop}")
         return 0
-    warn(f"{stop}; the same command goes on")
-    wandb = sys.modules.get("wandb")
+    warn(f"{stop}; the same command resumes it")
+    wandb: Any = sys.modules.get("wandb")
     if wandb is not None and wandb.run is not None:
         wandb.run.mark_preempting()
     return PREEMPTED
 
 
+def _is_over() -> bool:
+    """Whether W&B ended this run for good; asked of its server only in a trial of a sweep."""
+    if signals.is_termination_requested():
+        return True
+    if not os.environ.get("WANDB_SWEEP_ID"):
+        return False
+    from mmnar_lightning.sweeps.online import is_over
+
+    return is_over()
+
+
 def _end_logging(status: int) -> None:
-    """Tell W&B how the run ended: left alone it takes the end of the process for success, and requeues no trial."""
-    wandb = sys.modules.get("wandb")
-    if wandb is not None and wandb.run is not None:
+    """Inform W&B how the run ended: otherwise it takes the end of the process for success, and requeues no trial."""
+    wandb: Any = sys.modules.get("wandb")
+    if wandb is not None and getattr(wandb, "run", None) is not None:
         wandb.finish(exit_code=status)
 
 
-def _run(command: str, config: object, words: Sequence[str]) -> int:
-    from mmnar_lightning import doctor, protocols, runs
-    from mmnar_lightning.config import ExperimentConfig
-    from mmnar_lightning.sweeps import commands as sweeps
-    from mmnar_lightning.sweeps.trial import trial
-
-    assert isinstance(config, ExperimentConfig)
-    if command == "doctor":
-        return 0 if doctor.examine(config) else 1
-    if command == "sweep":
-        sweeps.sweep(config, words)
-        return 0
-    run = {
-        "cohort": runs.make_cohort,
-        "embed": runs.make_embeddings,
-        "train": protocols.train,
-        "evaluate": protocols.evaluate,
-        "trial": trial,
-        "best": sweeps.best,
-        "simulate": runs.make_release,
-    }
-    run[command](config)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

@@ -1,4 +1,4 @@
-"""What a person reads in the terminal; one process of a run speaks."""
+"""Output on the terminal; of several ranks only rank zero prints."""
 
 import logging
 import os
@@ -7,12 +7,13 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, ProgressColumn, Task
 from rich.table import Table
 from rich.text import Text
+
+from mmnar_lightning.distributed.launch import is_rank_zero, rank_of
 
 WIDTH = 120
 """Characters of a line where the output is not a terminal."""
@@ -34,27 +35,28 @@ def quieten() -> None:
     warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
 
 
-@rank_zero_only
 def say(line: str) -> None:
     """Print a line."""
-    _CONSOLE.print(escape(line))
+    if is_rank_zero():
+        _CONSOLE.print(escape(line))
 
 
-@rank_zero_only
 def warn(line: str) -> None:
-    """Print a line that a person must not miss."""
-    _CONSOLE.print(f"[bold yellow]![/] {escape(line)}")
+    """Print a line that the user must not miss."""
+    if is_rank_zero():
+        _CONSOLE.print(f"[bold yellow]![/] {escape(line)}")
 
 
 def fail(line: str) -> None:
     """Print an error, on whichever rank it happened."""
-    number = getattr(rank_zero_only, "rank", 0)
+    number = rank_of()
     _CONSOLE.print(f"[bold red]![/] {f'rank {number}: ' if number else ''}{escape(line)}")
 
 
-@rank_zero_only
 def show(title: str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table."""
+    if not is_rank_zero():
+        return
     table = Table(title=title, title_justify="left", title_style="bold")
     for position, name in enumerate(header):
         table.add_column(name, justify="left" if position == 0 else "right")

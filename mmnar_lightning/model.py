@@ -1,7 +1,7 @@
 """The model: encoders, fusion conditioned on the pattern, task heads, and what tells a modality from the others."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -9,60 +9,14 @@ from torch import Tensor, nn
 from data_modules.batch import Batch
 from data_modules.vocabulary import Modality
 from mmnar_lightning.nn.additive import AdditiveHead
+from mmnar_lightning.nn.config import ModelConfig
 from mmnar_lightning.nn.decoders import AssignmentHead, Decoders
-from mmnar_lightning.nn.encoders import EncoderConfig, Encoders, ItemParts
-from mmnar_lightning.nn.fusion import Fusion, FusionConfig
+from mmnar_lightning.nn.encoders import Encoders, ItemParts
+from mmnar_lightning.nn.fusion import Fusion
 from mmnar_lightning.nn.heads import TaskHeads
 from mmnar_lightning.nn.hiding import Hiding, drop, hide
 from mmnar_lightning.nn.mlp import projection
 from mmnar_lightning.outputs import LeaveOneOut, ModelOutputs
-
-
-@dataclass(kw_only=True)
-class LeaveOneOutConfig:
-    """How modalities are hidden for the auxiliary terms."""
-
-    sampled: int = 0
-    """Present modalities hidden from each row of a step, drawn at random; 0 hides each in turn."""
-
-    def __post_init__(self) -> None:
-        """Refuse a negative number."""
-        if self.sampled < 0:
-            raise ValueError(f"model.loo.sampled={self.sampled} must be at least 0 (0 = each modality in turn)")
-
-
-@dataclass(kw_only=True)
-class AdditiveConfig:
-    """A head that reads the inputs themselves, beside the one that reads the representation."""
-
-    inverse_penalty: float = 0.0
-    """C of the logistic regression on the train rows that it starts from; 0 leaves the head out."""
-
-    def __post_init__(self) -> None:
-        """Refuse a negative number."""
-        if self.inverse_penalty < 0:
-            raise ValueError(f"model.additive.inverse_penalty={self.inverse_penalty} must be at least 0 (0 = no head)")
-
-
-@dataclass(kw_only=True)
-class ModelConfig:
-    """The parts of the model."""
-
-    encoder: EncoderConfig = field(default_factory=EncoderConfig)
-    """What the encoders read."""
-    fusion: FusionConfig = field(default_factory=FusionConfig)
-    """Width, heads, blocks, dropout."""
-    loo: LeaveOneOutConfig = field(default_factory=LeaveOneOutConfig)
-    """Leave-one-out fusions."""
-    additive: AdditiveConfig = field(default_factory=AdditiveConfig)
-    """Additive head."""
-    modality_dropout: float = 0.0
-    """Probability of dropping a present modality in training, never the last one; the paper's model has none."""
-
-    def __post_init__(self) -> None:
-        """Refuse what is no probability."""
-        if not 0 <= self.modality_dropout < 1:
-            raise ValueError(f"model.modality_dropout={self.modality_dropout} must be in [0, 1)")
 
 
 class MMNARModel(nn.Module):

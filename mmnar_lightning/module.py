@@ -9,7 +9,7 @@ from lightning import LightningModule
 from torch import Tensor, nn
 
 from data_modules.batch import Batch
-from mmnar_lightning.distributed import clip_gradient
+from mmnar_lightning.distributed.collectives import clip_gradient
 from mmnar_lightning.objective import Objective
 from mmnar_lightning.optim import OptimConfig, build_optimizer, restore_settings
 from mmnar_lightning.outputs import ModelOutputs

@@ -1,83 +1,17 @@
 """The objective: loss terms first, then one weighted sum."""
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from data_modules.batch import Batch
 from mmnar_lightning.losses.assignment import assignment
+from mmnar_lightning.losses.config import AUXILIARY, ObjectiveConfig
 from mmnar_lightning.losses.contrastive import symmetric_infonce
 from mmnar_lightning.losses.multitask import masked_cross_entropy
 from mmnar_lightning.losses.reconstruction import reconstruction
 from mmnar_lightning.outputs import LeaveOneOut, ModelOutputs, SideHeads
-
-AUXILIARY = ("reconstruction", "contrast", "assignment")
-"""Terms that need no label."""
-
-
-@dataclass(kw_only=True)
-class ObjectiveConfig:
-    """Weights of the loss terms."""
-
-    task_weights: dict[str, float] = field(default_factory=dict)
-    """Weight of each task; 1 where it is not named."""
-    task_weighting: Literal["fixed", "learned"] = "fixed"
-    """`learned` also divides each task by a variance that is learnt (homoscedastic uncertainty)."""
-    focal_gamma: float = 0.0
-    """Exponent of the focal loss; 0 is cross-entropy."""
-    reconstruction: float = 1.0
-    """Weight of the reconstruction of hidden modalities; 0 leaves it out."""
-    contrast: float = 0.3
-    """Weight of the contrast between encodings and reconstructions; 0 leaves it out."""
-    assignment: float = 0.5
-    """Weight of the prediction of presence from the other modalities; 0 leaves it out."""
-    temperature: float = 0.1
-    """Of the contrast."""
-    pretrain_epochs: int = 0
-    """First epochs, with the label-free terms alone."""
-    anneal_epochs: int = 20
-    """Epochs after these over which the weight of the label-free terms falls from 1 to `auxiliary_floor`."""
-    auxiliary_floor: float = 0.1
-    """Where that weight ends."""
-
-    def __post_init__(self) -> None:
-        """Refuse weights that are negative or no number."""
-        for task, weight in self.task_weights.items():
-            if not 0 <= weight < math.inf:
-                raise ValueError(f"objective.task_weights.{task}={weight} must be at least 0 and finite")
-        for key in (*AUXILIARY, "focal_gamma", "pretrain_epochs"):
-            if not 0 <= getattr(self, key) < math.inf:
-                raise ValueError(f"objective.{key}={getattr(self, key)} must be at least 0 and finite")
-        if not 0 < self.temperature < math.inf:
-            raise ValueError(f"objective.temperature={self.temperature} must be above 0 and finite")
-        if self.anneal_epochs < 1:
-            raise ValueError(f"objective.anneal_epochs={self.anneal_epochs} must be at least 1")
-        if not 0 <= self.auxiliary_floor <= 1:
-            raise ValueError(f"objective.auxiliary_floor={self.auxiliary_floor} must be in [0, 1]")
-        if self.pretrain_epochs and not self.auxiliary:
-            raise ValueError(
-                f"objective.pretrain_epochs={self.pretrain_epochs}: there is nothing to train without labels; give "
-                f"one of {', '.join(AUXILIARY)} a weight"
-            )
-
-    @property
-    def auxiliary(self) -> tuple[str, ...]:
-        """Label-free terms with a weight."""
-        return tuple(name for name in AUXILIARY if getattr(self, name) > 0)
-
-    def auxiliary_weight(self, epoch: int) -> float:
-        """a(epoch), the common weight of the label-free terms.
-
-        >>> config = ObjectiveConfig(pretrain_epochs=2, anneal_epochs=10, auxiliary_floor=0.2)
-        >>> [round(config.auxiliary_weight(epoch), 2) for epoch in (0, 2, 7, 12, 50)]
-        [1.0, 1.0, 0.6, 0.2, 0.2]
-        """
-        share = (epoch - self.pretrain_epochs) / self.anneal_epochs
-        return 1.0 - (1.0 - self.auxiliary_floor) * min(max(share, 0.0), 1.0)
 
 
 class Objective(nn.Module):

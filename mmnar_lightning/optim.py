@@ -1,12 +1,14 @@
-"""The optimiser and its schedule: AdamW, a linear warm-up, then a cosine."""
+"""The optimiser and its schedule: AdamW, a linear warm-up, then a cosine. Its settings load without torch."""
 
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from torch import nn
-from torch.optim import AdamW, Optimizer
-from torch.optim.lr_scheduler import LambdaLR
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.optim import Optimizer
+    from torch.optim.lr_scheduler import LambdaLR
 
 
 @dataclass(kw_only=True)
@@ -49,8 +51,13 @@ def rate_factor(step: int, num_steps: int, config: OptimConfig) -> float:
     return config.final_fraction + (1 - config.final_fraction) * (1 + math.cos(math.pi * progress)) / 2
 
 
-def build_optimizer(parameters: Iterable[nn.Parameter], num_steps: int, config: OptimConfig) -> tuple[AdamW, LambdaLR]:
+def build_optimizer(
+    parameters: "Iterable[nn.Parameter]", num_steps: int, config: OptimConfig
+) -> "tuple[Optimizer, LambdaLR]":
     """AdamW and its schedule over `num_steps` steps; a parameter may ask for a multiple of the rate (`lr_scale`)."""
+    from torch.optim import AdamW
+    from torch.optim.lr_scheduler import LambdaLR
+
     groups: dict[float, list[nn.Parameter]] = {}
     for parameter in parameters:
         groups.setdefault(getattr(parameter, "lr_scale", 1.0), []).append(parameter)
@@ -59,7 +66,7 @@ def build_optimizer(parameters: Iterable[nn.Parameter], num_steps: int, config: 
     return optimizer, LambdaLR(optimizer, lambda step: rate_factor(step, num_steps, config))
 
 
-def restore_settings(optimizer: Optimizer, schedule: LambdaLR, config: OptimConfig) -> None:
+def restore_settings(optimizer: "Optimizer", schedule: "LambdaLR", config: OptimConfig) -> None:
     """Put learning rate and weight decay back to the settings; state that was loaded keeps all else."""
     for position, group in enumerate(optimizer.param_groups):
         scale = getattr(group["params"][0], "lr_scale", 1.0)

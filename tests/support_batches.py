@@ -7,8 +7,8 @@ from torch import Tensor
 
 from data_modules.batch import Batch
 from data_modules.vocabulary import Modality
-from mmnar_lightning.model import LeaveOneOutConfig, MMNARModel, ModelConfig
-from mmnar_lightning.nn.fusion import FusionConfig
+from mmnar_lightning.model import MMNARModel
+from mmnar_lightning.nn.config import FusionConfig, LeaveOneOutConfig, ModelConfig
 from mmnar_lightning.objective import AUXILIARY
 
 DIM, NUM_TASKS = 16, 3

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from mmnar_lightning import compose, config
-from mmnar_lightning.build import build_datamodule
-from mmnar_lightning.compose import load, save, to_plain
-from mmnar_lightning.config import ConfigError
+from mmnar_lightning.config import compose, experiment
+from mmnar_lightning.config.compose import load, save, to_plain
+from mmnar_lightning.config.experiment import ConfigError
+from mmnar_lightning.runs.build import build_datamodule
 
 EXPERIMENTS = Path(__file__).resolve().parents[1] / "experiments"
 SHIPPED = sorted(path.stem for path in EXPERIMENTS.glob("*.yaml") if path.stem != "base")
@@ -105,7 +105,7 @@ def test_words_are_laid_over_the_experiment_over_base_over_the_defaults(own):
     assert composed.trainer.max_epochs == 9
     assert composed.trainer.patience == 2
     assert composed.optim.weight_decay == base.optim.weight_decay
-    assert composed.optim.warmup_fraction == config.OptimConfig().warmup_fraction
+    assert composed.optim.warmup_fraction == experiment.OptimConfig().warmup_fraction
 
 
 def test_the_base_file_is_laid_over_the_defaults(tmp_path, monkeypatch):
@@ -202,19 +202,19 @@ def test_a_setting_that_is_tied_to_another_is_refused(own):
 
 
 def test_layers_are_laid_over_an_experiment_and_name_the_runs(own):
-    composed = load(["experiment=mimic,rivals/late_fusion,ablations/no_contrast", "optim.lr=0.1"])
+    composed = load(["experiment=mimic,baselines/late_fusion,ablations/no_contrast", "optim.lr=0.1"])
     assert composed.experiment == "mimic-late_fusion-no_contrast"
     assert composed.cohort.modalities == load(["experiment=mimic"]).cohort.modalities
-    assert (composed.rival.name, composed.objective.contrast, composed.optim.lr) == ("late_fusion", 0.0, 0.1)
-    mine = own("rival: {name: mask_only}\nexperiment: odd\n").removeprefix("experiment=")
-    later = load([f"experiment=eicu,rivals/late_fusion,{mine}"])
-    assert (later.experiment, later.rival.name, later.dataset) == ("eicu-late_fusion-odd", "mask_only", "eicu")
+    assert (composed.baseline.name, composed.objective.contrast, composed.optim.lr) == ("late_fusion", 0.0, 0.1)
+    mine = own("baseline: {name: mask_only}\nexperiment: odd\n").removeprefix("experiment=")
+    later = load([f"experiment=eicu,baselines/late_fusion,{mine}"])
+    assert (later.experiment, later.baseline.name, later.dataset) == ("eicu-late_fusion-odd", "mask_only", "eicu")
 
 
 @pytest.mark.parametrize("dataset", ["mimic", "eicu", "custom"])
 def test_a_layer_alone_is_laid_over_the_datasets_own_experiment(dataset):
-    alone = load([f"dataset={dataset}", "experiment=rivals/mask_only"])
-    assert alone == load([f"experiment={dataset},rivals/mask_only"])
+    alone = load([f"dataset={dataset}", "experiment=baselines/mask_only"])
+    assert alone == load([f"experiment={dataset},baselines/mask_only"])
     assert (alone.dataset, alone.experiment) == (dataset, f"{dataset}-mask_only")
 
 
@@ -233,10 +233,13 @@ def test_a_file_whose_name_holds_a_comma_is_one_file(own):
     [
         (["experiment=mimic,eicu"], r"experiment=mimic,eicu mixes .*mimic for dataset=mimic, eicu for dataset=eicu"),
         (
-            ["dataset=eicu", "experiment=mimic,rivals/mask_only"],
+            ["dataset=eicu", "experiment=mimic,baselines/mask_only"],
             "experiment=mimic is for dataset=mimic, but dataset=eicu",
         ),
-        (["experiment=mimic,rivals/late_fusoin"], "experiment=rivals/late_fusoin: there is no .*rivals/late_fusion"),
+        (
+            ["experiment=mimic,baselines/late_fusoin"],
+            "experiment=baselines/late_fusoin: there is no .*baselines/late_fusion",
+        ),
         (["experiment=mimic,"], "experiment=: there is no"),
     ],
 )
@@ -248,15 +251,15 @@ def test_layers_that_do_not_fit_are_refused(words, message):
 def test_what_every_experiment_begins_with_is_base_over_the_defaults():
     shared = compose.shared_settings("eicu")
     assert shared["optim"]["lr"] == OmegaConf.load(EXPERIMENTS / "base.yaml").optim.lr
-    assert shared["optim"]["warmup_fraction"] == config.OptimConfig().warmup_fraction
+    assert shared["optim"]["warmup_fraction"] == experiment.OptimConfig().warmup_fraction
 
 
 def test_an_experiment_keeps_its_own_encoders_on_simulated_data() -> None:
-    assert load(["experiment=mimic"]).embed.film.encoder == "small"
-    config = load(["experiment=films_frozen"])
-    assert config.simulated
-    assert config.embed.film.encoder == "release"
-    assert load(["experiment=films_frozen", "embed.film.encoder=small"]).embed.film.encoder == "small"
+    assert load(["experiment=mimic"]).embed.image.encoder == "small"
+    experiment = load(["experiment=images_frozen"])
+    assert experiment.simulated
+    assert experiment.embed.image.encoder == "release"
+    assert load(["experiment=images_frozen", "embed.image.encoder=small"]).embed.image.encoder == "small"
 
 
 def test_pre_training_leaves_epochs_with_labels() -> None:

@@ -7,14 +7,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from data_modules.build import COHORT, MODALITIES
+from data_modules.cohorts.build import COHORT, MODALITIES
 from data_modules.cohorts.columns import ContractError
-from data_modules.cohorts.splits import SplitConfig
-from data_modules.custom import CustomCohortConfig, build_custom
-from data_modules.datamodule import CohortDataModule
+from data_modules.cohorts.config import CustomCohortConfig, SplitConfig
+from data_modules.cohorts.custom import build_custom
 from data_modules.features import store
-from data_modules.loader import LoaderConfig
-from data_modules.sources.errors import SourceError
+from data_modules.loading.opened import open_cohort
+from data_modules.raw.errors import SourceError
 from data_modules.stage import MANIFEST, read_json
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -199,13 +198,12 @@ def test_holding_a_fold_out_against_splits_or_folds_that_were_given_is_refused(c
 
 def test_the_halves_of_calibration_follow_the_fold_that_is_held_out(custom_cohort: Path) -> None:
     for split in (SplitConfig(calibration=0.3, train=0.45), SplitConfig(crossfit_fold=2)):
-        datamodule = CohortDataModule(loader=LoaderConfig())
-        datamodule.open(imported(custom_cohort, split=split))
-        rows = {half: set(datamodule.calibration_half(half).tolist()) for half in ("A", "B")}
+        cohort = open_cohort(imported(custom_cohort, split=split), {})
+        rows = {half: set(cohort.calibration_half(half).tolist()) for half in ("A", "B")}
         assert not rows["A"] & rows["B"]
-        assert rows["A"] | rows["B"] == set(datamodule.rows("calibration").tolist())
+        assert rows["A"] | rows["B"] == set(cohort.rows("calibration").tolist())
         assert rows["A"]
         assert rows["B"]
         if split.crossfit_fold is not None:
-            folds = {half: set(datamodule.cohort[sorted(found)]["fold"]) for half, found in rows.items()}
+            folds = {half: set(cohort.table[sorted(found)]["fold"]) for half, found in rows.items()}
             assert folds == {"A": {3}, "B": {2}}

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from benchmarks.results import plan
 from mmnar_lightning.cli import COMMANDS
-from mmnar_lightning.compose import _keys, _schema, load
+from mmnar_lightning.config.compose import _keys, _schema, load
 
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = {"base", "simulated", "tuned"}
@@ -53,7 +53,7 @@ def test_the_values_that_a_setting_may_have_are_all_explained(dataset: str) -> N
     other = {"mimic": "## cohort, dataset=eicu", "eicu": "## cohort, dataset=custom"}[dataset]
     told = text[:start] + text[text.index(f"## cohort, dataset={dataset}") : text.index(other)]
     known = choices(load([f"dataset={dataset}"]))
-    assert "rival.name" in known
+    assert "baseline.name" in known
     for line in re.findall(r"^\| `.*One of .*$", told, re.MULTILINE):
         key = re.match(r"\| `([a-z0-9_.]+)`", line)[1]
         assert re.findall(r"`(\w[^`]*)`", line.split("One of ")[1].split(".", 1)[0]) == known.pop(key), key

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from mmnar_lightning.losses.config import ObjectiveConfig
 from mmnar_lightning.nn.hiding import drop, hide
-from mmnar_lightning.objective import Objective, ObjectiveConfig
+from mmnar_lightning.objective import Objective
 from tests.support_batches import make_batch, make_model
 from tests.test_model import TASKS, every_pattern
 

@@ -4,10 +4,13 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 
-from data_modules import loader
 from data_modules.features import store
 from data_modules.features.store import Statistics
-from data_modules.loader import CLIP, CohortArrays, EvalLoader, LoaderConfig, ModalityArray, TrainLoader
+from data_modules.loading import arrays as loading_arrays
+from data_modules.loading import loaders as loader
+from data_modules.loading.arrays import CLIP, CohortArrays, ModalityArray
+from data_modules.loading.config import LoaderConfig
+from data_modules.loading.loaders import EvalLoader, TrainLoader
 
 NUM_ROWS, WIDTH = 53, 4
 ROWS = torch.arange(3, 50)
@@ -257,14 +260,14 @@ def test_a_batch_of_no_rows_is_refused_by_its_full_key(key):
 
 def test_principal_axes_are_those_of_scikit_learn_whatever_the_parts(tmp_path, monkeypatch):
     values = np.random.default_rng(0).standard_normal((300, 6)) @ np.diag([3.0, 1.0, 0.5, 2.0, 0.1, 0.7])
-    array = loader.ModalityArray(
+    array = arrays.ModalityArray(
         values.astype(np.float32), Statistics(np.zeros(6, dtype=np.float32), np.ones(6, dtype=np.float32))
     )
     rows = np.arange(20, 280)
-    fitted = PCA(2, svd_solver="full").fit(values[rows].clip(-loader.CLIP, loader.CLIP))
+    fitted = PCA(2, svd_solver="full").fit(values[rows].clip(-loading_arrays.CLIP, loading_arrays.CLIP))
     expected = fitted.components_.T / np.sqrt(fitted.explained_variance_[0] * (len(rows) - 1) / len(rows))
-    axes = loader.principal_axes(array, rows, 2)
+    axes = loading_arrays.principal_axes(array, rows, 2)
     np.testing.assert_allclose(axes.abs().numpy(), np.abs(expected), rtol=1e-4, atol=1e-5)
     assert bool((axes.gather(0, axes.abs().argmax(0, keepdim=True)) > 0).all())
     monkeypatch.setattr(loader, "PART_ROWS", 7)
-    torch.testing.assert_close(loader.principal_axes(array, rows, 2), axes)
+    torch.testing.assert_close(loading_arrays.principal_axes(array, rows, 2), axes)

@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from data_modules import patterns
-from mmnar_lightning.objective import Objective, ObjectiveConfig
+from mmnar_lightning.losses.config import ObjectiveConfig
+from mmnar_lightning.objective import Objective
 from tests.nn import reference
 from tests.support_batches import NUM_TASKS, fill_absent, make_batch, make_model, take
 

@@ -3,8 +3,9 @@ import math
 import pytest
 import torch
 
+from mmnar_lightning.losses.config import ObjectiveConfig
 from mmnar_lightning.losses.multitask import masked_cross_entropy
-from mmnar_lightning.objective import Objective, ObjectiveConfig
+from mmnar_lightning.objective import Objective
 from mmnar_lightning.outputs import ModelOutputs
 from tests.support_batches import make_batch
 

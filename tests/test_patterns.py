@@ -7,8 +7,8 @@ import torch
 from data_modules import patterns
 
 ROOT = Path(__file__).resolve().parents[1]
-SEEDS = {Path("data_modules/loader.py"), Path("mmnar_lightning/callbacks/reproducibility.py")}
-BYTES = {Path("data_modules/sources/tfrecord.py")}  # checksums and variable-length numbers of a file format
+SEEDS = {Path("data_modules/loading/loaders.py"), Path("mmnar_lightning/callbacks/step_seed.py")}
+BYTES = {Path("data_modules/databases/mimic_iv/tfrecord.py")}  # checksums and variable-length numbers of a file format
 
 
 @pytest.mark.parametrize("num_modalities", range(1, patterns.MAX_MODALITIES + 1))

@@ -6,8 +6,9 @@ import polars as pl
 import pytest
 import torch
 
-from mmnar_lightning import pooling, results
-from mmnar_lightning.pooling import PoolingError
+from mmnar_lightning.evaluation import scores
+from mmnar_lightning.runs import gather
+from mmnar_lightning.runs.gather import PoolingError
 
 
 def predictions(rows: range, shift: float, rectified: bool = False) -> pl.DataFrame:
@@ -33,7 +34,7 @@ def children(*numbers: tuple[int, int | None]) -> list[dict]:
 def test_averaged_folds_are_means_of_logits_row_by_row_before_and_after_the_rectifier() -> None:
     frames = [predictions(range(6), shift, rectified=True) for shift in (-1.0, 0.0, 4.0)]
     mixed = [frame.sample(fraction=1, shuffle=True, seed=number) for number, frame in enumerate(frames)]
-    mean = pooling.average_folds(pooling.pool(children((0, 0), (0, 1), (0, 2)), mixed))
+    mean = gather.average_folds(gather.pool(children((0, 0), (0, 1), (0, 2)), mixed))
     assert mean["row_id"].to_list() == list(range(6))
     assert mean["logit/death"].to_list() == pytest.approx([1 + row / 10 for row in range(6)])
     assert mean["rectified/death"].to_list() == pytest.approx([2 + row / 10 for row in range(6)])
@@ -45,7 +46,7 @@ def test_averaged_folds_are_means_of_logits_row_by_row_before_and_after_the_rect
 
 def test_seeds_are_averaged_apart() -> None:
     frames = [predictions(range(4), shift) for shift in (0.0, 2.0, 10.0, 20.0)]
-    mean = pooling.average_folds(pooling.pool(children((0, 0), (0, 1), (1, 0), (1, 1)), frames))
+    mean = gather.average_folds(gather.pool(children((0, 0), (0, 1), (1, 0), (1, 1)), frames))
     assert mean.filter(seed=0)["logit/death"][0] == pytest.approx(1)
     assert mean.filter(seed=1)["logit/death"][0] == pytest.approx(15)
 
@@ -55,32 +56,32 @@ def test_a_logit_without_end_does_not_swallow_the_others() -> None:
         predictions(range(4), 0.0),
         predictions(range(4), 0.0).with_columns(pl.lit(math.inf).alias("logit/death")),
     ]
-    mean = pooling.average_folds(pooling.pool(children((0, 0), (0, 1)), frames))
-    assert mean["logit/death"][0] == pytest.approx(pooling.MAX_LOGIT / 2)
+    mean = gather.average_folds(gather.pool(children((0, 0), (0, 1)), frames))
+    assert mean["logit/death"][0] == pytest.approx(gather.MAX_LOGIT / 2)
 
 
 def test_a_row_that_some_fold_lacks_is_refused() -> None:
-    pooled = pooling.pool(children((0, 0), (0, 1)), [predictions(range(4), 0.0), predictions(range(5), 0.0)])
+    pooled = gather.pool(children((0, 0), (0, 1)), [predictions(range(4), 0.0), predictions(range(5), 0.0)])
     with pytest.raises(PoolingError, match="1 test rows were not predicted in every fold"):
-        pooling.average_folds(pooled)
+        gather.average_folds(pooled)
 
 
 def test_a_row_tested_in_two_folds_or_by_one_seed_alone_is_refused() -> None:
-    apart = pooling.pool(children((0, 0), (0, 1)), [predictions(range(4), 0.0), predictions(range(4, 7), 0.0)])
-    pooling.require_once(apart)
-    overlapping = pooling.pool(children((0, 0), (0, 1)), [predictions(range(4), 0.0), predictions(range(3, 7), 0.0)])
+    apart = gather.pool(children((0, 0), (0, 1)), [predictions(range(4), 0.0), predictions(range(4, 7), 0.0)])
+    gather.require_once(apart)
+    overlapping = gather.pool(children((0, 0), (0, 1)), [predictions(range(4), 0.0), predictions(range(3, 7), 0.0)])
     with pytest.raises(PoolingError, match="1 test rows are not predicted once a seed"):
-        pooling.require_once(overlapping)
-    uneven = pooling.pool(children((0, None), (1, None)), [predictions(range(4), 0.0), predictions(range(6), 0.0)])
+        gather.require_once(overlapping)
+    uneven = gather.pool(children((0, None), (1, None)), [predictions(range(4), 0.0), predictions(range(6), 0.0)])
     with pytest.raises(PoolingError, match="2 test rows are not predicted once a seed"):
-        pooling.require_once(uneven)
+        gather.require_once(uneven)
 
 
 def test_predictions_read_back_are_the_rows_that_were_scored() -> None:
     frame = predictions(range(8), -0.5)
-    rows = pooling.as_rows(frame, ["death"], "logit/")
+    rows = gather.as_rows(frame, ["death"], "logit/")
     cohort = frame.select("row_id", "subject_id", "split")
-    again = results.predictions(rows, cohort, ["death"], 2, torch.tensor([1, 3])).drop("unseen_pattern")
+    again = scores.predictions(rows, cohort, ["death"], 2, torch.tensor([1, 3])).drop("unseen_pattern")
     assert again.drop("probability/death", "logit/death").equals(
         frame.select(again.columns).drop("probability/death", "logit/death")
     )
@@ -90,11 +91,11 @@ def test_predictions_read_back_are_the_rows_that_were_scored() -> None:
 
 def test_counts_are_of_rows_and_not_of_repeats_of_them() -> None:
     frames = [predictions(range(8), shift) for shift in (0.0, 1.0, 2.0)]
-    pooled = pooling.pool(children((0, None), (1, None), (2, None)), frames)
-    subject = pooling.tensor(pooled["subject_id"].rank("dense").cast(pl.Int64))
-    repeat = pooling.tensor(pooled["seed"])
-    rows = pooling.as_rows(pooled, ["death"], "logit/")
-    scored = results.score(rows, subject, ["death"], [3, 1, 2], 2, num_replicates=100, seed=0, repeat=repeat)["death"]
+    pooled = gather.pool(children((0, None), (1, None), (2, None)), frames)
+    subject = gather.tensor(pooled["subject_id"].rank("dense").cast(pl.Int64))
+    repeat = gather.tensor(pooled["seed"])
+    rows = gather.as_rows(pooled, ["death"], "logit/")
+    scored = scores.score(rows, subject, ["death"], [3, 1, 2], 2, num_replicates=100, seed=0, repeat=repeat)["death"]
     assert (scored["all"]["count"], scored["all"]["positives"], scored["all"]["subjects"]) == (7, 2, 4)
     assert scored["patterns"]["10"]["count"] == 3
     assert scored["patterns"]["01"]["count"] == 0
@@ -113,16 +114,16 @@ def uncut(shift: float) -> pl.DataFrame:
 def test_rectified_probabilities_are_ordered_as_before_the_cut_and_averaged_as_probabilities() -> None:
     low = uncut(-0.5)
     assert (low["rectified/death"] == -math.inf).all(), "the cut has taken all order"
-    rows = pooling.as_rows(low, ["death"], "rectified/")
+    rows = gather.as_rows(low, ["death"], "rectified/")
     assert rows["probability"].tolist() == [[0.0]] * 6
     assert rows["ranking"].flatten().tolist() == low["ranking/death"].to_list()
-    assert "ranking" not in pooling.as_rows(low, ["death"], "logit/")
-    mean = pooling.average_folds(pooling.pool(children((0, 0), (0, 1)), [low, uncut(0.5)]))
+    assert "ranking" not in gather.as_rows(low, ["death"], "logit/")
+    mean = gather.average_folds(gather.pool(children((0, 0), (0, 1)), [low, uncut(0.5)]))
     assert mean["ranking/death"].to_list() == pytest.approx(low["probability/death"].to_list())
-    told = pooling.as_rows(mean, ["death"], "rectified/")["probability"].flatten().tolist()
+    told = gather.as_rows(mean, ["death"], "rectified/")["probability"].flatten().tolist()
     assert told == pytest.approx(low["probability/death"].to_list())
 
 
 def test_a_pattern_is_unseen_if_one_of_the_averaged_models_has_not_seen_it() -> None:
     frames = [predictions(range(4), 0.0).with_columns(unseen_pattern=pl.lit(unseen)) for unseen in (False, True)]
-    assert pooling.average_folds(pooling.pool(children((0, 0), (0, 1)), frames))["unseen_pattern"].all()
+    assert gather.average_folds(gather.pool(children((0, 0), (0, 1)), frames))["unseen_pattern"].all()

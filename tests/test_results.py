@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from data_modules import patterns
-from mmnar_lightning import results
+from mmnar_lightning.evaluation import scores
 from mmnar_lightning.metrics import functional
 from mmnar_lightning.metrics.intervals import METRICS
+from mmnar_lightning.report import masking
 
 TASKS = ["death", "stay"]
 NUM_ROWS = 60
@@ -38,7 +39,7 @@ def scored(rows):
 
 def score(rows, seed: int = 0):
     subject = torch.arange(NUM_ROWS) // 2
-    return results.score(rows, subject, TASKS, PATTERNS, 2, num_replicates=100, seed=seed)
+    return scores.score(rows, subject, TASKS, PATTERNS, 2, num_replicates=100, seed=seed)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,7 @@ def predicted(rows) -> pl.DataFrame:
             "split": ["test" if number % 2 == 0 else "train" for number in numbers],
         }
     )
-    return results.predictions(rows, cohort, TASKS, 2, torch.tensor(PATTERNS[:1]))
+    return scores.predictions(rows, cohort, TASKS, 2, torch.tensor(PATTERNS[:1]))
 
 
 def test_rows_of_a_pattern_that_train_lacks_are_flagged(predicted) -> None:
@@ -102,7 +103,7 @@ def test_a_cohort_read_without_any_test_row_gives_empty_predictions():
         "label_mask": torch.zeros(0, 2, dtype=torch.bool),
     }
     cohort = pl.DataFrame({"row_id": [0], "subject_id": ["a"], "split": ["train"]})
-    assert results.predictions(none, cohort, TASKS, 2, torch.tensor(PATTERNS)).shape == (0, 11)
+    assert scores.predictions(none, cohort, TASKS, 2, torch.tensor(PATTERNS)).shape == (0, 11)
 
 
 def test_every_task_and_pattern_is_scored_with_its_counts(rows, scored):
@@ -154,7 +155,7 @@ def test_the_scores_are_a_function_of_rows_and_seed(rows, scored):
 
 
 def test_cells_of_few_rows_are_emptied_whole_and_the_others_stay(scored):
-    masked = results.mask_cells(scored, 10)
+    masked = masking.mask_cells(scored, 10)
     small = scored["death"]["patterns"]["10"]
     assert 0 < small["count"] < 10
     assert masked["death"]["patterns"]["10"] == dict.fromkeys(small)
@@ -166,17 +167,17 @@ def test_cells_of_few_rows_are_emptied_whole_and_the_others_stay(scored):
 
 def test_a_cell_of_exactly_the_smallest_count_is_shown(scored):
     count = scored["death"]["patterns"]["10"]["count"]
-    assert results.mask_cells(scored, count)["death"]["patterns"]["10"]["count"] == count
-    assert results.mask_cells(scored, count + 1)["death"]["patterns"]["10"]["count"] is None
+    assert masking.mask_cells(scored, count)["death"]["patterns"]["10"]["count"] == count
+    assert masking.mask_cells(scored, count + 1)["death"]["patterns"]["10"]["count"] is None
 
 
 def test_the_printed_table_leaves_masked_cells_out_and_says_what_is_undefined(scored):
-    table = results.table_rows(results.mask_cells(scored, 10)["death"])
+    table = masking.table_rows(masking.mask_cells(scored, 10)["death"])
     assert [row[0] for row in table] == ["all", "11"]
     assert len(table[0]) == 2 + len(METRICS)
     value = scored["death"]["all"]["auroc"]
     assert table[0][2] == f"{value['value']:.2f} ({value['low']:.2f} to {value['high']:.2f})"
-    assert results.table_rows(scored["stay"])[0][2] == "undefined"
+    assert masking.table_rows(scored["stay"])[0][2] == "undefined"
     metrics = [scored["death"]["all"][name] for name in METRICS]
     assert not any(math.isnan(score["value"] or 0.0) for score in metrics)
 
@@ -187,7 +188,7 @@ GROUPS = pl.Series(["7"] * 30 + ["a"] * 20 + ["b"] * 4 + ["c"] * 3 + [None] * (N
 def grouped(rows, **settings):
     subject = torch.arange(NUM_ROWS) // 2
     usual = {"min_rows": 10, "num_replicates": 100, "seed": 0}
-    return results.score_groups(rows, subject, GROUPS, TASKS, **usual | settings)
+    return scores.score_groups(rows, subject, GROUPS, TASKS, **usual | settings)
 
 
 def test_every_known_row_is_in_one_group_and_small_groups_are_told_together(rows) -> None:
@@ -229,5 +230,5 @@ def test_no_group_is_pooled_where_every_size_is_large_enough(rows) -> None:
 def test_predictions_bear_the_group_where_the_cohort_has_any(rows) -> None:
     numbers = range(2 * NUM_ROWS)
     cohort = pl.DataFrame({"row_id": numbers, "subject_id": "s", "split": "test", "hospital_id": [None, *numbers[1:]]})
-    predicted = results.predictions(rows, cohort, TASKS, 2, torch.tensor(PATTERNS))
+    predicted = scores.predictions(rows, cohort, TASKS, 2, torch.tensor(PATTERNS))
     assert predicted["group"].to_list() == [None, *(str(number) for number in numbers[2::2])]

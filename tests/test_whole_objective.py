@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from mmnar_lightning.objective import Objective, ObjectiveConfig
+from mmnar_lightning.losses.config import ObjectiveConfig
+from mmnar_lightning.objective import Objective
 from tests.losses.test_label_free import infonce_loop
 from tests.support_batches import make_batch, make_model
 from tests.test_model import TASKS, every_pattern

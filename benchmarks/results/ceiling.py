@@ -1,7 +1,7 @@
 """How much of the gap to the oracle could be closed with as many train rows: regressions that know more and more.
 
 The simulator writes every file from eight readings a row. A logistic regression is given, of what a row has: principal
-components of its vectors, as the rivals are; the readings as a ridge regression that was taught the truth tells them
+components of its vectors, as the baselines are; the readings as a ridge regression that was taught the truth tells them
 from the same vectors; the true readings. Nobody but a simulator could train the last two.
 """
 
@@ -21,8 +21,9 @@ from benchmarks.results.score import truth_of
 from data_modules import patterns
 from data_modules.datamodule import CohortDataModule
 from data_modules.simulate.latent import MIMIC, READINGS
-from mmnar_lightning import build, console
-from mmnar_lightning.compose import load
+from mmnar_lightning import console
+from mmnar_lightning.config.compose import load
+from mmnar_lightning.runs import build
 
 Array = NDArray[np.float64]
 COMPONENTS = 8
@@ -36,10 +37,10 @@ def compare(out: Path, setting: str, seed: int) -> dict[str, float]:
     datamodule = build.build_datamodule(load(plan.words("full", setting, seed, (), str(out))))
     datamodule.prepare_data()
     datamodule.setup()
-    truth = datamodule.cohort.select("subject_id").join(
+    truth = datamodule.cohort.table.select("subject_id").join(
         truth_of(out, setting, seed), on="subject_id", how="left", maintain_order="left"
     )
-    batch = datamodule.arrays.gather(torch.arange(datamodule.cohort.height))
+    batch = datamodule.cohort.arrays.gather(torch.arange(datamodule.cohort.table.height))
     present = batch.present.numpy()
     inputs = {name: values.double().numpy() for name, values in batch.inputs.items()}
     codes = patterns.encode(batch.present).numpy()
@@ -49,7 +50,9 @@ def compare(out: Path, setting: str, seed: int) -> dict[str, float]:
         "true readings": _readings(datamodule, present, lambda name: truth.select(_names(name)).to_numpy()),
     }
     pattern = (codes[:, None] == np.unique(codes)).astype(float)
-    found = {"oracle": _auroc(datamodule, truth.select(f"oracle_all/{task}" for task in datamodule.tasks).to_numpy())}
+    found = {
+        "oracle": _auroc(datamodule, truth.select(f"oracle_all/{task}" for task in datamodule.cohort.tasks).to_numpy())
+    }
     for reader, own in columns.items():
         inside = [own, pattern]
         if reader != "components of the vectors":  # few enough columns to have slopes of their own in each pattern
@@ -64,12 +67,12 @@ def _names(modality: str) -> list[str]:
 
 def _readings(datamodule: CohortDataModule, present: NDArray[np.bool_], read: Callable[[str], Array]) -> Array:
     """What `read` says of each modality, zero where it is absent, side by side."""
-    names = [modality.name for modality in datamodule.modalities]
+    names = [modality.name for modality in datamodule.cohort.modalities]
     return np.concatenate([np.where(present[:, [place]], read(name), 0.0) for place, name in enumerate(names)], axis=1)
 
 
 def _components(datamodule: CohortDataModule, inputs: Mapping[str, Array], present: NDArray[np.bool_]) -> Array:
-    axes = {name: axis.double().numpy() for name, axis in datamodule.axes(COMPONENTS).items()}
+    axes = {name: axis.double().numpy() for name, axis in datamodule.cohort.axes(COMPONENTS).items()}
     return _readings(datamodule, present, lambda name: inputs[name] @ axes[name])
 
 
@@ -77,8 +80,8 @@ def _told(
     datamodule: CohortDataModule, inputs: Mapping[str, Array], present: NDArray[np.bool_], truth: pl.DataFrame
 ) -> Array:
     train = np.zeros(len(present), dtype=bool)
-    train[datamodule.rows("train").numpy()] = True
-    place = {modality.name: number for number, modality in enumerate(datamodule.modalities)}
+    train[datamodule.cohort.rows("train").numpy()] = True
+    place = {modality.name: number for number, modality in enumerate(datamodule.cohort.modalities)}
 
     def read(name: str) -> Array:
         rows = train & present[:, place[name]]
@@ -90,11 +93,11 @@ def _told(
 
 def _fit(datamodule: CohortDataModule, features: Array) -> Array:
     """Logistic regressions on train, their penalties chosen on val, (N, T) probabilities."""
-    label, known = datamodule.arrays.label.numpy(), datamodule.arrays.label_mask.numpy()
+    label, known = datamodule.cohort.arrays.label.numpy(), datamodule.cohort.arrays.label_mask.numpy()
     probability = np.zeros(label.shape)
     for task in range(label.shape[1]):
         train, val = (
-            rows[known[rows, task]] for rows in (datamodule.rows(split).numpy() for split in ("train", "val"))
+            rows[known[rows, task]] for rows in (datamodule.cohort.rows(split).numpy() for split in ("train", "val"))
         )
         tried = [
             LogisticRegression(C=penalty, max_iter=1000)
@@ -108,8 +111,8 @@ def _fit(datamodule: CohortDataModule, features: Array) -> Array:
 
 
 def _auroc(datamodule: CohortDataModule, probability: Array) -> float:
-    label, known = datamodule.arrays.label.numpy(), datamodule.arrays.label_mask.numpy()
-    rows = torch.cat([datamodule.rows("calibration"), datamodule.rows("test")]).numpy()
+    label, known = datamodule.cohort.arrays.label.numpy(), datamodule.cohort.arrays.label_mask.numpy()
+    rows = torch.cat([datamodule.cohort.rows("calibration"), datamodule.cohort.rows("test")]).numpy()
     return float(
         np.mean(
             [

@@ -1,4 +1,4 @@
-"""eICU, death in hospital seen 24 h into the unit: K-fold comparison with rivals and with APACHE IVa.
+"""eICU, death in hospital seen 24 h into the unit: K-fold comparison with baselines and with APACHE IVa.
 
 With EICU_ROOT the release that lies there, with --simulated the built-in one, and then with its oracle too. Finished
 runs are not trained again. Each method that learns has five tuning trials, all folds with one seed; the mean
@@ -16,9 +16,11 @@ from torch import Tensor
 
 from data_modules.simulate.release import read_truth
 from data_modules.stage import digest
-from mmnar_lightning import build, console, folders, protocols
-from mmnar_lightning.compose import load
+from mmnar_lightning import console
+from mmnar_lightning.commands import train
+from mmnar_lightning.config.compose import load
 from mmnar_lightning.metrics.intervals import METRICS, Interval, bootstrap_intervals, paired_difference
+from mmnar_lightning.runs import build, folders
 
 TASK = "in_hospital_mortality"
 COMMON = (
@@ -48,27 +50,27 @@ METHODS: dict[str, tuple[str, tuple[str, ...], tuple[tuple[str, ...], ...]]] = {
         ((), _axes(16, 0.03), _axes(32, 0.01), _axes(64, 0.01), (*_axes(16, 0.1), "model.fusion.dim=32")),
     ),
     "boosted_trees": (
-        "eicu,rivals/boosted_trees",
+        "eicu,baselines/boosted_trees",
         (),
         (
-            ("rival.boosted_trees.num_components=8",),
-            ("rival.boosted_trees.num_components=32",),
-            ("rival.boosted_trees.num_components=32", "rival.boosted_trees.max_leaf_nodes=4"),
-            ("rival.boosted_trees.num_components=32", "rival.boosted_trees.learning_rate=0.02"),
-            ("rival.boosted_trees.num_components=64",),
+            ("baseline.boosted_trees.num_components=8",),
+            ("baseline.boosted_trees.num_components=32",),
+            ("baseline.boosted_trees.num_components=32", "baseline.boosted_trees.max_leaf_nodes=4"),
+            ("baseline.boosted_trees.num_components=32", "baseline.boosted_trees.learning_rate=0.02"),
+            ("baseline.boosted_trees.num_components=64",),
         ),
     ),
     "mask_only": (
-        "eicu,rivals/mask_only",
+        "eicu,baselines/mask_only",
         SHORT,
         tuple((f"optim.lr={rate}",) for rate in ("3e-4", "1e-3", "3e-3", "1e-2", "3e-2")),
     ),
     "logistic_regression": (
-        "eicu,rivals/logistic_regression",
+        "eicu,baselines/logistic_regression",
         (),
         tuple((f"model.encoder.components={count}",) for count in (8, 16, 32, 64, 128)),
     ),
-    "published_score": ("eicu,rivals/published_score", (), ((),)),
+    "published_score": ("eicu,baselines/published_score", (), ((),)),
 }
 """Name -> layers, settings of every run, settings of each tuning trial.
 
@@ -83,7 +85,7 @@ def run(out: Path, name: str, words: Sequence[str]) -> Path:
     mark = out / f"{name}-{digest(list(words))[:8]}.done"
     if not mark.is_file():
         os.environ.pop(folders.RUN_ID_VARIABLE, None)
-        parent = protocols.train(load([*words, f"paths.data={out}/data", f"paths.runs={out}/runs"]))
+        parent = train.train(load([*words, f"paths.data={out}/data", f"paths.runs={out}/runs"]))
         mark.write_text(str(parent))
     return Path(mark.read_text())
 
@@ -132,7 +134,7 @@ def oracle(rows: pl.DataFrame, words: Sequence[str]) -> pl.DataFrame:
     truth = read_truth(Path(build.release_roots(config)), "eicu").select(
         pl.col("patientunitstayid").alias("stay_id"), pl.col(f"oracle_all/{TASK}").alias("probability")
     )
-    best = datamodule.cohort.join(truth, on="stay_id", validate="1:1").select("row_id", "probability")
+    best = datamodule.cohort.table.join(truth, on="stay_id", validate="1:1").select("row_id", "probability")
     return rows.drop("probability").join(best, on="row_id", validate="m:1")
 
 

@@ -1,4 +1,4 @@
-"""What a note and a film add, for the model and for the oracle, with encoders that are frozen and that are trained."""
+"""What a note and a image add, for the model and for the oracle, with encoders that are frozen and that are trained."""
 
 import argparse
 import os
@@ -11,24 +11,26 @@ from torch import Tensor
 from benchmarks.results import plan
 from data_modules.simulate.config import SimulateConfig
 from data_modules.simulate.release import read_truth, release_folder
-from mmnar_lightning import console, folders, protocols
-from mmnar_lightning.compose import load
+from mmnar_lightning import console
+from mmnar_lightning.commands import train
+from mmnar_lightning.config.compose import load
 from mmnar_lightning.metrics.intervals import paired_difference
+from mmnar_lightning.runs import folders
 
 WAYS = {
-    "frozen": ("embed.text.encoder=hashed_ngrams", "embed.film.encoder=release", "model.encoder.components=8"),
-    "trained": ("embed.text.encoder=small", "embed.text.lr_scale=30", "embed.film.encoder=small"),
+    "frozen": ("embed.text.encoder=hashed_ngrams", "embed.image.encoder=release", "model.encoder.components=8"),
+    "trained": ("embed.text.encoder=small", "embed.text.lr_scale=30", "embed.image.encoder=small"),
 }
 READ = {
     "all": ("structured", "cxr", "discharge_note", "radiology_report"),
-    "film": ("structured", "cxr", "radiology_report"),
+    "image": ("structured", "cxr", "radiology_report"),
     "note": ("structured", "discharge_note", "radiology_report"),
 }
 """What is read -> modalities; the names are those of the oracle's readers."""
-GAINS = {"the note": "film", "the film": "note"}
+GAINS = {"the note": "image", "the image": "note"}
 """What is added -> the reader that lacks it."""
 COMMON = (
-    *(word for word in plan.COMMON if not word.startswith(("embed.", "simulate.films"))),
+    *(word for word in plan.COMMON if not word.startswith(("embed.", "simulate.images"))),
     *plan.MODEL,
     "simulate.rho=1",
     f"simulate.subjects={plan.SUBJECTS}",
@@ -47,7 +49,7 @@ def run(out: Path, way: str, reader: str, seed: int) -> pl.DataFrame:
         ]  # fmt: skip
         if way == "frozen":
             words.append("model.additive.inverse_penalty=0.03")
-        trained = protocols.train(load(words))
+        trained = train.train(load(words))
         mark.write_text(str(trained))
     return pl.read_parquet(Path(mark.read_text()) / folders.PREDICTIONS)
 
@@ -64,7 +66,7 @@ def joined(out: Path, way: str, seeds: list[int]) -> tuple[list[str], pl.DataFra
             rows = found.select("row_id", "subject_id", *(f"label/{t}" for t in tasks)) if rows is None else rows
             rows = rows.join(own, on="row_id", validate="1:1")
         assert rows is not None
-        knobs = SimulateConfig(rho=1.0, seed=seed, subjects=plan.SUBJECTS, sources=["mimic_iv"])
+        knobs = SimulateConfig(rho=1.0, seed=seed, subjects=plan.SUBJECTS, databases=["mimic_iv"])
         truth = read_truth(release_folder(knobs, out / "data"), "mimic_iv")
         best = [name for name in truth.columns if name.startswith("oracle_")]
         truth = truth.select(pl.col("subject_id").cast(pl.String), *best)

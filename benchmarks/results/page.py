@@ -16,7 +16,7 @@ from benchmarks.results.run import CHOSEN
 from mmnar_lightning.report import figures
 
 DOCS = Path("docs")
-COMPARED = ("full", *plan.RIVALS)
+COMPARED = ("full", *plan.BASELINES)
 NUM_REPLICATES = 1000
 NAMES = {"full": "full method", "oracle": "oracle"}
 
@@ -26,11 +26,11 @@ class Tables:
     """What is written.
 
     Attributes:
-        told: scores of the model, its rivals and the oracle.
+        told: scores of the model, its baselines and the oracle.
         apart: differences between them.
         ablations: scores of the ablations, and of the full method and the oracle on the same releases.
         without: the full method minus each ablation.
-        tipping: shifts of one pattern at which the best rival is as good as the full method.
+        tipping: shifts of one pattern at which the best baseline is as good as the full method.
     """
 
     told: pl.DataFrame
@@ -56,10 +56,10 @@ def _of_setting(out: Path, name: str) -> dict[str, list[dict[str, object]]]:
     rows: dict[str, list[dict[str, object]]] = {}
     setting = score.gather(out, name, COMPARED)
     if setting is not None:
-        pairs = [("full", rival) for rival in plan.RIVALS] + [("oracle", "full")]
+        pairs = [("full", baseline) for baseline in plan.BASELINES] + [("oracle", "full")]
         rows["told"] = list(score.scores(setting, num_replicates=NUM_REPLICATES, by_pattern=True))
         rows["apart"] = list(score.differences(setting, pairs, num_replicates=NUM_REPLICATES))
-        (best,) = closed(pl.DataFrame(rows["told"]))["best_rival"]
+        (best,) = closed(pl.DataFrame(rows["told"]))["best_baseline"]
         rows["tipping"] = list(score.tipping_points(setting, "full", best))
     setting = score.gather(out, name, ("full", *plan.ABLATIONS))
     if setting is not None:
@@ -70,35 +70,35 @@ def _of_setting(out: Path, name: str) -> dict[str, list[dict[str, object]]]:
 
 
 def closed(told: pl.DataFrame) -> pl.DataFrame:
-    """By setting: mean AUROC over tasks of the full method, the best rival and the oracle, and the gap closed."""
+    """By setting: mean AUROC over tasks of the full method, the best baseline and the oracle, and the gap closed."""
     mean = told.filter(pl.col("task") == score.MEAN, pl.col("pattern") == "all", pl.col("metric") == "auroc").pivot(
         on="method", index=["setting", "releases", "rows"], values="value"
     )
-    rivals = pl.max_horizontal(*plan.RIVALS)
-    names = pl.concat_list(plan.RIVALS).list.arg_max().replace_strict(range(len(plan.RIVALS)), plan.RIVALS)
+    baselines = pl.max_horizontal(*plan.BASELINES)
+    names = pl.concat_list(plan.BASELINES).list.arg_max().replace_strict(range(len(plan.BASELINES)), plan.BASELINES)
     return mean.with_columns(
-        best_rival=names, gap_closed=(pl.col("full") - rivals) / (pl.col("oracle") - rivals), best=rivals
+        best_baseline=names, gap_closed=(pl.col("full") - baselines) / (pl.col("oracle") - baselines), best=baselines
     )
 
 
 def figure(apart: pl.DataFrame, path: Path) -> None:
-    """AUROC of the full method minus that of each rival, by setting and task."""
+    """AUROC of the full method minus that of each baseline, by setting and task."""
     found = apart.filter(pl.col("metric") == "auroc", pl.col("method") == "full")
     drawn = figures.new_figure(11, 3.6)
-    axes = drawn.subplots(1, len(plan.RIVALS), sharey=True)
+    axes = drawn.subplots(1, len(plan.BASELINES), sharey=True)
     labels = [
         f"{setting}, {task}" for setting, task in found.select("setting", "task").unique(maintain_order=True).rows()
     ]
-    for place, rival in zip(axes, plan.RIVALS, strict=True):
-        rows = found.filter(pl.col("minus") == rival)
+    for place, baseline in zip(axes, plan.BASELINES, strict=True):
+        rows = found.filter(pl.col("minus") == baseline)
         for position, (value, low, high) in enumerate(rows.select("value", "low", "high").rows()):
             place.plot([low, high], [position, position], color="tab:blue")
             place.plot(value, position, "o", color="tab:blue", markersize=3)
         place.axvline(0, color="0.7", linewidth=1)
-        place.set_title(f"minus {rival}", fontsize=9)
+        place.set_title(f"minus {baseline}", fontsize=9)
         place.set_yticks(range(len(labels)), labels, fontsize=6)
     axes[0].invert_yaxis()
-    drawn.suptitle("AUROC of the full method minus a rival's, 95 % intervals, simulated data", fontsize=10)
+    drawn.suptitle("AUROC of the full method minus a baseline's, 95 % intervals, simulated data", fontsize=10)
     figures.save(drawn, path)
 
 
@@ -122,7 +122,7 @@ def write(out: Path, docs: Path, processes: int) -> None:
     chosen = json.loads((out / CHOSEN).read_text())
     (folder / CHOSEN).write_text(json.dumps(chosen, indent=1) + "\n")
     parts = [_summary(closed(found.told)), _aims(found.apart), _main(found.told)]
-    parts.append(_pairs(found.apart, "The full method and its rivals"))
+    parts.append(_pairs(found.apart, "The full method and its baselines"))
     if len(found.ablations):
         parts.append(_ablations(found.ablations))
         parts.append(_pairs(found.without, "Ablations: what the full method gains over itself without a part"))
@@ -138,9 +138,9 @@ def _aims(apart: pl.DataFrame) -> str:
     rows = []
     mean = apart.filter(pl.col("task") == score.MEAN, pl.col("metric") == "auroc", pl.col("method") == "full")
     for (setting,), cells in mean.group_by("setting", maintain_order=True):
-        by_rival = {row["minus"]: row for row in cells.iter_rows(named=True)}
-        rows.append([str(setting), *(_interval(by_rival[rival], "+.4f") for rival in plan.RIVALS)])
-    header = ["setting", *(f"full minus {rival}" for rival in plan.RIVALS)]
+        by_baseline = {row["minus"]: row for row in cells.iter_rows(named=True)}
+        rows.append([str(setting), *(_interval(by_baseline[baseline], "+.4f") for baseline in plan.BASELINES)])
+    header = ["setting", *(f"full minus {baseline}" for baseline in plan.BASELINES)]
     return "Differences of that mean, with 95 % intervals:\n\n" + _table(header, rows)
 
 
@@ -166,9 +166,9 @@ def _tipping(found: pl.DataFrame) -> str:
         rows.append([str(setting), str(task), cells["other"][0], told])
     text = (
         "The smallest shift of the full method's logits on one missingness pattern at which its AUROC, over the "
-        "rows of all releases, is that of the best rival; every pattern is in `docs/results/tipping_points.csv`."
+        "rows of all releases, is that of the best baseline; every pattern is in `docs/results/tipping_points.csv`."
     )
-    return f"## Tipping points\n\n{text}\n\n{_table(['setting', 'task', 'best rival', 'shift'], rows)}"
+    return f"## Tipping points\n\n{text}\n\n{_table(['setting', 'task', 'best baseline', 'shift'], rows)}"
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -180,11 +180,11 @@ def _summary(found: pl.DataFrame) -> str:
     rows = [
         [
             row["setting"], str(row["releases"]), str(row["rows"]), f"{row['full']:.4f}",
-            f"{row['best']:.4f} ({row['best_rival']})", f"{row['oracle']:.4f}", f"{row['gap_closed']:.0%}",
+            f"{row['best']:.4f} ({row['best_baseline']})", f"{row['oracle']:.4f}", f"{row['gap_closed']:.0%}",
         ]
         for row in found.iter_rows(named=True)
     ]  # fmt: skip
-    header = ["setting", "releases", "test rows", "full method", "best rival", "oracle", "gap closed"]
+    header = ["setting", "releases", "test rows", "full method", "best baseline", "oracle", "gap closed"]
     return "## Mean AUROC over the tasks\n\n" + _table(header, rows)
 
 
@@ -234,7 +234,7 @@ def _ceiling(out: Path) -> str:
     text = (
         "Mean AUROC over the tasks at rho 1, on the calibration and test rows, of logistic regressions on train rows. "
         f"Of what a row has they are given: {ceiling.COMPONENTS} principal components of each modality, as the full "
-        "method (the rival of that name took twice as many), and the pattern; the simulator's eight readings, as a "
+        "method (the baseline of that name took twice as many), and the pattern; the simulator's eight readings, as a "
         "ridge regression that was taught the truth tells them from the same vectors, and their products with "
         "presence; the true readings likewise. Nobody but a simulator could train the last two."
     )

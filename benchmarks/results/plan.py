@@ -7,13 +7,13 @@ SETTINGS = {
     "rho 1": {"rho": 1.0},
     "rho 2": {"rho": 2.0},
     "drawn a": {
-        "gamma": 0.12, "tau": 0.5, "calendar": 0.31, "note_rate": 0.84, "film_rate": 0.2, "report_rate": 0.43,
+        "gamma": 0.12, "tau": 0.5, "calendar": 0.31, "note_rate": 0.84, "image_rate": 0.2, "report_rate": 0.43,
     },
     "drawn b": {
-        "gamma": 0.6, "tau": 0.56, "calendar": 0.47, "note_rate": 0.72, "film_rate": 0.48, "report_rate": 0.76,
+        "gamma": 0.6, "tau": 0.56, "calendar": 0.47, "note_rate": 0.72, "image_rate": 0.48, "report_rate": 0.76,
     },
     "drawn c": {
-        "gamma": 0.75, "tau": 0.59, "calendar": 0.14, "note_rate": 0.75, "film_rate": 0.2, "report_rate": 0.79,
+        "gamma": 0.75, "tau": 0.59, "calendar": 0.14, "note_rate": 0.75, "image_rate": 0.2, "report_rate": 0.79,
     },
 }  # fmt: skip
 """Name -> knobs of the simulator; the drawn ones were drawn once, uniformly, before any method was run on them."""
@@ -26,9 +26,9 @@ SUBJECTS = 11_200
 """Of a release; about 10,000 reach the landmark."""
 
 COMMON = (
-    "simulate.films=false",
+    "simulate.images=false",
     "embed.text.encoder=hashed_ngrams",
-    "embed.film.encoder=release",
+    "embed.image.encoder=release",
     "wandb.enabled=false",
     "trainer.progress_bar=false",
     "trainer.accelerator=cpu",
@@ -77,37 +77,39 @@ METHODS = {
         ),
     ),
     "late_fusion": Method(
-        "rivals/late_fusion",
+        "baselines/late_fusion",
         NETWORK,
         (
             ("model.encoder.components=8",),
-            ("model.encoder.components=8", "rival.late_fusion.version=concatenation"),
-            ("model.encoder.components=16", "rival.late_fusion.version=concatenation"),
+            ("model.encoder.components=8", "baseline.late_fusion.version=concatenation"),
+            ("model.encoder.components=16", "baseline.late_fusion.version=concatenation"),
             (
                 "model.encoder.components=8",
-                "rival.late_fusion.version=concatenation",
-                "rival.late_fusion.dropout=0.3",
+                "baseline.late_fusion.version=concatenation",
+                "baseline.late_fusion.dropout=0.3",
                 "optim.lr=5e-4",
             ),
         ),
     ),
-    "mask_only": Method("rivals/mask_only", NETWORK, ((), ("optim.lr=5e-4",), ("optim.lr=1e-3",), ("optim.lr=3e-3",))),
+    "mask_only": Method(
+        "baselines/mask_only", NETWORK, ((), ("optim.lr=5e-4",), ("optim.lr=1e-3",), ("optim.lr=3e-3",))
+    ),
     "boosted_trees": Method(
-        "rivals/boosted_trees",
+        "baselines/boosted_trees",
         (),
         (
-            ("rival.boosted_trees.num_components=8",),
-            ("rival.boosted_trees.num_components=32",),
-            ("rival.boosted_trees.num_components=8", "rival.boosted_trees.max_leaf_nodes=4"),
+            ("baseline.boosted_trees.num_components=8",),
+            ("baseline.boosted_trees.num_components=32",),
+            ("baseline.boosted_trees.num_components=8", "baseline.boosted_trees.max_leaf_nodes=4"),
             (
-                "rival.boosted_trees.num_components=8",
-                "rival.boosted_trees.max_leaf_nodes=4",
-                "rival.boosted_trees.learning_rate=0.02",
+                "baseline.boosted_trees.num_components=8",
+                "baseline.boosted_trees.max_leaf_nodes=4",
+                "baseline.boosted_trees.learning_rate=0.02",
             ),
         ),
     ),
     "logistic_regression": Method(
-        "rivals/logistic_regression",
+        "baselines/logistic_regression",
         (),
         tuple((f"model.encoder.components={count}",) for count in (4, 8, 16, 32)),
     ),
@@ -120,7 +122,7 @@ METHODS = {
     "no_additive": _ablation("no_additive"),
 }
 """Name -> method; every one that is tuned has the same number of trials."""
-RIVALS = ("late_fusion", "boosted_trees", "mask_only", "logistic_regression")
+BASELINES = ("late_fusion", "boosted_trees", "mask_only", "logistic_regression")
 ABLATIONS = tuple(name for name, method in METHODS.items() if method.tuned_as)
 
 
@@ -128,7 +130,7 @@ def words(method: str, setting: str, seed: int, chosen: tuple[str, ...], folder:
     """The command line of a run.
 
     >>> words("mask_only", "rho 1", 3, (), "out")[0]
-    'experiment=mimic,rivals/mask_only'
+    'experiment=mimic,baselines/mask_only'
     """
     layer = METHODS[method].layer
     knobs = [f"simulate.{name}={value}" for name, value in SETTINGS[setting].items()]

@@ -10,6 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from benchmarks.results import plan
+from mmnar_lightning.commands import train
 
 CHOSEN = "chosen.json"
 Job = tuple[str, str, int, tuple[str, ...], Path, bool]
@@ -27,9 +28,9 @@ def tuning_jobs(out: Path) -> list[Job]:
 
 
 def scored_jobs(out: Path, chosen: dict[str, list[str]]) -> Iterator[Job]:
-    """Every run that is scored: the model and its rivals first, seed by seed, then the ablations."""
-    rivals = ["full", *plan.RIVALS]
-    for methods, seed, setting in itertools.product((rivals, plan.ABLATIONS), plan.SEEDS, plan.SETTINGS):
+    """Every run that is scored: the model and its baselines first, seed by seed, then the ablations."""
+    baselines = ["full", *plan.BASELINES]
+    for methods, seed, setting in itertools.product((baselines, plan.ABLATIONS), plan.SEEDS, plan.SETTINGS):
         for name in methods:
             own = tuple(chosen[plan.METHODS[name].tuned_as or name])
             yield name, setting, seed, own, out / "runs" / f"{setting.replace(' ', '')}-{seed}" / name, True
@@ -39,8 +40,9 @@ def work(job: Job, out: Path) -> str:
     """One run, unless it is done; its folder is a link to the newest run below it."""
     import torch
 
-    from mmnar_lightning import console, folders, protocols
-    from mmnar_lightning.compose import load
+    from mmnar_lightning import console
+    from mmnar_lightning.config.compose import load
+    from mmnar_lightning.runs import folders
 
     name, setting, seed, chosen, folder, evaluate = job
     if (folder / "done").is_file():
@@ -50,7 +52,7 @@ def work(job: Job, out: Path) -> str:
     console.quieten()
     console._CONSOLE.quiet = True
     words = plan.words(name, setting, seed, chosen, str(out))
-    trained = protocols.train(load([*words, f"paths.runs={folder}", f"evaluate={str(evaluate).lower()}"]))
+    trained = train.train(load([*words, f"paths.runs={folder}", f"evaluate={str(evaluate).lower()}"]))
     for heavy in trained.glob("checkpoints/*"):
         heavy.unlink()
     (folder / "done").write_text(str(trained.relative_to(folder)))

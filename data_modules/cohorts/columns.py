@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
+from data_modules.errors import UserError
 from data_modules.vocabulary import SPLITS
 
 LABEL, PRESENT = "label/", "present/"
@@ -26,7 +27,7 @@ GROUPS = {"hospital_id": "hospital", "year_group": "year group"}
 SPLIT_COLUMNS: dict[str, pl.DataType] = {"split": pl.String(), "fold": pl.Int8()}
 
 
-class ContractError(ValueError):
+class ContractError(UserError):
     """A cohort breaks the contract: which column, how many rows, which rule."""
 
     def __init__(self, place: Path | str, column: str, num_rows: int, rule: str) -> None:

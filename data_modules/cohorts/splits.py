@@ -1,69 +1,16 @@
 """Subject-level splits and folds by salted hash: no person is in two of them, whatever the cohort holds."""
 
 import hashlib
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import accumulate
 from typing import Literal
 
 import polars as pl
 
-from data_modules.vocabulary import SPLITS
+from data_modules.cohorts.config import SplitConfig
 
 Half = Literal["A", "B"]
 """The two halves of the calibration split."""
-
-
-@dataclass(kw_only=True)
-class SplitConfig:
-    """Fractions of the subjects, and the salt that draws them."""
-
-    train: float = 0.60
-    """Fraction whose rows fit the weights, scalers, imputers and vocabularies."""
-    calibration: float = 0.15
-    """Fraction kept for the rectifier."""
-    val: float = 0.10
-    """Fraction for early stopping and sweeps."""
-    test: float = 0.15
-    """Fraction read once, by `evaluate`."""
-    num_folds: int = 5
-    """Subject-level folds, for cross-fitting and small cohorts."""
-    salt: str = "mmnar"
-    """Another salt draws other splits."""
-    test_fold: int | None = None
-    """The fold that is test, from 0; the other subjects are hashed into train, calibration and val in their
-    proportions. null draws test by its fraction. `evaluation.protocol=kfold` runs every fold."""
-    crossfit_fold: int | None = None
-    """The fold of train and calibration that is held out for the rectifier, from 0; the next fold is the other half
-    of calibration, and all the rest trains. `rectifier.fit=crossfit` runs every fold."""
-
-    def __post_init__(self) -> None:
-        """Refuse fractions that are negative or do not add up to one, and folds that are not there."""
-        fractions = self.fractions
-        if min(fractions.values()) < 0 or not math.isclose(sum(fractions.values()), 1, abs_tol=1e-6):
-            raise ValueError(f"cohort.split: the fractions {fractions} must be at least 0 and add up to 1")
-        if self.train <= 0:
-            raise ValueError("cohort.split.train must be above 0: nothing could be fitted")
-        if self.num_folds < 2:
-            raise ValueError(f"cohort.split.num_folds={self.num_folds} must be at least 2")
-        for key in ("test_fold", "crossfit_fold"):
-            fold = getattr(self, key)
-            if fold is not None and not 0 <= fold < self.num_folds:
-                folds = f"with cohort.split.num_folds={self.num_folds} the folds are 0 to {self.num_folds - 1}"
-                raise ValueError(f"cohort.split.{key}={fold} is no fold: {folds}")
-        if self.crossfit_fold is not None and self.test_fold is not None:
-            raise ValueError("cohort.split.test_fold and cohort.split.crossfit_fold share the folds: set one of them")
-        if self.crossfit_fold is not None and self.num_folds < 3:
-            raise ValueError(
-                f"cohort.split.num_folds={self.num_folds} must be at least 3 for cohort.split.crossfit_fold: one fold "
-                "for each half of calibration, the rest to train on"
-            )
-
-    @property
-    def fractions(self) -> dict[str, float]:
-        """Split -> fraction, in the order of `SPLITS`."""
-        return {split: float(getattr(self, split)) for split in SPLITS}
 
 
 def unit_interval(subject_id: str, salt: str) -> float:

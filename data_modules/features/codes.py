@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from data_modules.features.modality import Block, Sources
+from data_modules.features.modality import BuildContext, ColumnBlock
 from data_modules.features.store import BoolArray, FloatArray
 
 
@@ -49,20 +49,20 @@ def write(words: pl.DataFrame, vocabulary: list[str], out: FloatArray) -> BoolAr
     return present
 
 
-def block(sources: Sources, words: pl.LazyFrame, prefix: str) -> Block:
+def block(context: BuildContext, words: pl.LazyFrame, prefix: str) -> ColumnBlock:
     """A block of indicators for the words of each row, the vocabulary given or fitted on train rows.
 
     Args:
-        sources: the rows, which of them are train, and vocabularies fitted before.
+        context: the rows, which of them are train, and vocabularies fitted before.
         words: `row_id`, `word`, any number of times each; null words are left out.
         prefix: names the columns, `<prefix>/<word>`, and the vocabulary.
     """
     pairs = words.filter(pl.col("word").is_not_null()).unique().collect(engine="streaming").sort("row_id", "word")
-    vocabulary = sources.vocabularies.get(prefix)
+    vocabulary = context.vocabularies.get(prefix)
     if vocabulary is None:
-        limits = {"min_subjects": sources.min_vocabulary_subjects, "max_words": sources.max_vocabulary}
-        vocabulary = fit_vocabulary(pairs, sources.train, **limits)
+        limits = {"min_subjects": context.min_vocabulary_subjects, "max_words": context.max_vocabulary}
+        vocabulary = fit_vocabulary(pairs, context.train, **limits)
     chosen = list(vocabulary)
-    return Block(
+    return ColumnBlock(
         [*(f"{prefix}/{word}" for word in chosen), f"{prefix}/distinct"], lambda out: write(pairs, chosen, out)
     )

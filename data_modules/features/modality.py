@@ -7,12 +7,12 @@ from pathlib import Path
 import polars as pl
 
 from data_modules.features.store import BoolArray, FloatArray
-from data_modules.sources.reader import Release
+from data_modules.raw.reader import Release
 from data_modules.vocabulary import Kind
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sources:
+class BuildContext:
     """Everything that the writing of a modality may look at.
 
     Attributes:
@@ -36,19 +36,9 @@ class Sources:
     max_vocabulary: int
     vocabularies: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
-    @property
-    def windows(self) -> pl.DataFrame:
-        """The rows as `linking.link` wants them."""
-        return self.rows.select("row_id", "subject_id", "hadm_id", "interval_start", "interval_end", "landmark_at")
-
-    def windows_until(self, landmark_at: pl.Expr) -> pl.LazyFrame:
-        """The same with another landmark."""
-        moved = self.rows.with_columns(landmark_at=landmark_at)
-        return moved.lazy().select(self.windows.columns)
-
 
 @dataclass(frozen=True)
-class Block:
+class ColumnBlock:
     """Columns of an array, and the function that writes them and returns where the block is present."""
 
     columns: list[str]
@@ -56,7 +46,7 @@ class Block:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Definition:
+class ModalitySpec:
     """A modality that a source offers.
 
     Attributes:
@@ -70,7 +60,7 @@ class Definition:
 
     kind: Kind
     tables: tuple[str, ...] = ()
-    block: Callable[[Sources], Block] | None = None
+    block: Callable[[BuildContext], ColumnBlock] | None = None
     parts: tuple[str, ...] = ()
-    files: Callable[[Sources, Path], pl.Series] | None = None
+    files: Callable[[BuildContext, Path], pl.Series] | None = None
     declares: str | None = None

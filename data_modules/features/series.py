@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from data_modules.cohorts.linking import link
 from data_modules.features.concepts import Concept
 from data_modules.features.store import BoolArray, FloatArray, blocks
 
@@ -78,31 +77,12 @@ def _runs(*names: str) -> pl.Expr:
     return pl.struct(names).rle_id().set_sorted().alias("run")
 
 
-def by_admission(events: pl.LazyFrame, windows: pl.DataFrame) -> pl.LazyFrame:
-    """Events of MIMIC-IV that were known at the landmarks of a block of rows.
-
-    Releases are sorted by subject, so a block reads only the row groups of its own subjects.
-
-    Args:
-        events: `subject_id`, `hadm_id`, `event_at`, `available_at`, `concept`, `value`, `specimen`.
-        windows: see `linking.link`.
-
-    Returns:
-        What `summarise` takes.
-    """
-    subjects = windows["subject_id"]
-    near = events.filter(pl.col("subject_id").is_between(subjects.min(), subjects.max()))
-    linked = link(near, windows.lazy(), at="event_at", available="available_at")
-    hours = (pl.col("event_at") - pl.col("landmark_at")).dt.total_seconds() / 3600
-    return linked.select("row_id", "concept", "value", "specimen", hours=hours)
-
-
 def write(
     events: Path,
     windows: pl.DataFrame,
     num_concepts: int,
     out: FloatArray,
-    known: Callable[[pl.LazyFrame, pl.DataFrame], pl.LazyFrame] = by_admission,
+    known: Callable[[pl.LazyFrame, pl.DataFrame], pl.LazyFrame],
 ) -> BoolArray:
     """Link events to rows and write their summaries, a block of rows at a time.
 

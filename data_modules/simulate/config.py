@@ -10,8 +10,8 @@ STRONGEST = 10
 class SimulateConfig:
     """Who is simulated, and how strongly absence depends on what."""
 
-    sources: list[str] = field(default_factory=lambda: ["mimic_iv", "eicu"])
-    """Databases to write: mimic_iv (with notes and films), eicu."""
+    databases: list[str] = field(default_factory=lambda: ["mimic_iv", "eicu"])
+    """Databases to write: mimic_iv (with notes and images), eicu."""
     subjects: int = 3000
     """People; each has one index admission and the later ones that its outcomes ask for."""
     seed: int = 7
@@ -27,8 +27,8 @@ class SimulateConfig:
     """Standard deviation of the effect of the year group on ordering, on the logit scale."""
     note_rate: float = 0.755
     """Share of index admissions with a discharge summary (MIMIC-IV: 24.5 % have none)."""
-    film_rate: float = 0.25
-    """Share with a chest film."""
+    image_rate: float = 0.25
+    """Share with a chest radiograph."""
     report_rate: float = 0.60
     """Share with a radiology report."""
     readmission_rate: float = 0.20
@@ -49,13 +49,17 @@ class SimulateConfig:
     """eICU: share that dies in hospital."""
     unit_readmission_rate: float = 0.08
     """eICU: share drawn to come back to the unit; of those who die there, nobody does."""
-    films: bool = True
+    images: bool = True
     """Write the JPEG files; the metadata and the embeddings are always written."""
 
     def __post_init__(self) -> None:
         """Refuse counts and rates that cannot be."""
-        if not self.sources or set(self.sources) - {"mimic_iv", "eicu"} or len(set(self.sources)) < len(self.sources):
-            raise ValueError(f"simulate.sources={self.sources}: expected mimic_iv, eicu or both")
+        if (
+            not self.databases
+            or set(self.databases) - {"mimic_iv", "eicu"}
+            or len(set(self.databases)) < len(self.databases)
+        ):
+            raise ValueError(f"simulate.databases={self.databases}: expected mimic_iv, eicu or both")
         if self.subjects < 1:
             raise ValueError(f"simulate.subjects={self.subjects} must be at least 1")
         if self.seed < 0:

@@ -7,8 +7,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from data_modules.raw.schema import Table
 from data_modules.simulate.latent import Array
-from data_modules.sources.schema import Table
 
 Int = NDArray[np.int64]
 Shape = tuple[float, float, Array]
@@ -49,3 +49,6 @@ def measure(shapes: Mapping[str, Shape], quantity: Int, readings: Array, generat
     loading = np.array([shape[2] for shape in shapes.values()])[quantity]
     shift = (loading * readings[:, :3]).sum(1) + 0.5 * generator.standard_normal(len(quantity))
     return np.asarray(mean + spread * shift)
+
+
+Tables = dict[str, pl.DataFrame]

@@ -15,12 +15,12 @@ from data_modules.simulate.config import SimulateConfig
 
 Array = NDArray[np.float64]
 
-HEALTH = ("severity", "structured", "note", "film")
+HEALTH = ("severity", "structured", "note", "image")
 """Dimensions of latent health h, each standard normal: one that everything shows, and one for each kind of reading."""
 
-# Readings are loadings · h + noise. Two of the three structured ones and the second ones of note and film see severity;
-# the first ones of note and film see what little else shows. The report describes the film, with error.
-READINGS = ("structured/0", "structured/1", "structured/2", "note/0", "note/1", "film/0", "film/1", "report/0")
+# Readings are loadings · h + noise. Two of the three structured ones and the second ones of note and image see severity;
+# the first ones of note and image see what little else shows. The report describes the image, with error.
+READINGS = ("structured/0", "structured/1", "structured/2", "note/0", "note/1", "image/0", "image/1", "report/0")
 LOADINGS = np.array(
     [
         [1.0, 0.0, 0.0, 0.0],
@@ -34,7 +34,7 @@ LOADINGS = np.array(
     ]
 )
 NOISE = np.array([0.8, 0.5, 0.7, 0.4, 0.8, 0.4, 0.8, 1.0])
-"""Standard deviation of each reading's own noise; the report carries the film's as well."""
+"""Standard deviation of each reading's own noise; the report carries the image's as well."""
 # What drives an order: severity and worry (times rho), the structured readings (times gamma).
 ORDER_SEVERITY = np.array([0.8, -0.5, 0.7])
 ORDER_WORRY = np.array([0.8, -0.6, 0.6])
@@ -46,7 +46,7 @@ class Setting:
     """What the model is about in one database; equal in all of them: health, readings, what drives an order.
 
     Attributes:
-        modalities: three that a clinician may or may not order; they read film, note and report of `READINGS`. The
+        modalities: three that a clinician may or may not order; they read image, note and report of `READINGS`. The
             structured record is always there.
         tasks: outcomes.
         groups: years or hospitals, whose effect on ordering is drawn.
@@ -79,7 +79,7 @@ MIMIC = Setting(
     tasks=("readmission_30d", "icu_90d", "mortality_180d"),
     groups=("2008 - 2010", "2011 - 2013", "2014 - 2016", "2017 - 2019"),
     group_knob="calendar",
-    order_rates=("film_rate", "note_rate", "report_rate"),
+    order_rates=("image_rate", "note_rate", "report_rate"),
     outcome_rates=("readmission_rate", "icu_rate", "mortality_rate"),
     outcome_health=np.array([[0.5, 0.5, 1.0, 0.8], [0.7, 0.4, 0.5, 1.2], [0.9, 0.5, 0.9, 0.9]]),
     outcome_worry=np.array([0.6, 0.5, 0.6]),
@@ -168,7 +168,7 @@ class World:
 
 
 def readings_of(health: Array, generator: np.random.Generator) -> Array:
-    """Readings of health (N, 4) -> (N, 8); the report's first noise is the film's."""
+    """Readings of health (N, 4) -> (N, 8); the report's first noise is the image's."""
     noise = generator.standard_normal((len(health), len(READINGS))) * NOISE
     noise[:, 7] += noise[:, 5]
     return np.asarray(health @ LOADINGS.T + noise)

@@ -13,17 +13,21 @@ import numpy as np
 import polars as pl
 
 from data_modules import stage
-from data_modules.simulate import documents, eicu, eicu_entries, eicu_stays, latent, mimic_iv, timeline, truth
+from data_modules.databases.eicu.tables import EICU, PROJECT
+from data_modules.databases.mimic_iv.tables import HOSPITAL, IMAGE_PROJECT, MIMIC_IV, NOTES
+from data_modules.simulate import latent, truth
 from data_modules.simulate.config import SimulateConfig
-from data_modules.sources.eicu import EICU, PROJECT
-from data_modules.sources.mimic_iv import FILMS, HOSPITAL, MIMIC_IV, NOTES
+from data_modules.simulate.eicu import entries
+from data_modules.simulate.eicu import stays as eicu_stays
+from data_modules.simulate.eicu import tables as eicu
+from data_modules.simulate.mimic_iv import documents, hospital, timeline
 
 SIMULATOR_VERSION = 1
 """Raised whenever the same knobs would give other bytes."""
 
 CHUNK = 500
 """Subjects drawn together; part of what fixes the bytes."""
-VERSIONS = {HOSPITAL: "3.1", NOTES: "2.2", FILMS: "2.1.0", PROJECT: "2.0"}
+VERSIONS = {HOSPITAL: "3.1", NOTES: "2.2", IMAGE_PROJECT: "2.1.0", PROJECT: "2.0"}
 SETTINGS = {"mimic_iv": latent.MIMIC, "eicu": latent.EICU}
 DECLARED = {"mimic_iv": MIMIC_IV, "eicu": EICU}
 TRUTH = "truth"
@@ -91,9 +95,9 @@ def _read_identity(manifest: Path) -> object:
 
 
 def _write(config: SimulateConfig, folder: Path, processes: int, advance: Callable[[int], None]) -> None:
-    worlds = {source: latent.solve(config, SETTINGS[source]) for source in config.sources}
+    worlds = {source: latent.solve(config, SETTINGS[source]) for source in config.databases}
     files: set[Path] = set()
-    if "eicu" in config.sources:
+    if "eicu" in config.databases:
         _append(_path(folder, "eicu", "hospital"), "eicu", "hospital", _compress(eicu.hospitals()), files)
     for number, written in enumerate(_chunks(worlds, config, folder, processes)):
         for (source, name), content in written.items():
@@ -130,7 +134,7 @@ def _chunks(worlds: Worlds, config: SimulateConfig, folder: Path, processes: int
 
 
 def draw_chunk(worlds: Worlds, start: int, folder: Path) -> Written:
-    """Draw subjects start, start + 1, ...; write their films and truth, and return the tables as gzip members."""
+    """Draw subjects start, start + 1, ...; write their images and truth, and return the tables as gzip members."""
     drawers = {"mimic_iv": _draw_mimic, "eicu": _draw_eicu}
     written: Written = {}
     for source, world in worlds.items():
@@ -145,17 +149,17 @@ def draw_chunk(worlds: Worlds, start: int, folder: Path) -> Written:
 def _draw_mimic(
     world: latent.World, start: int, count: int, generators: list[np.random.Generator], folder: Path
 ) -> dict[str, pl.DataFrame]:
-    people, times, tables, notes, reports, films, pictures, absent, oracle = generators
+    people, times, tables, notes, reports, images, pictures, absent, oracle = generators
     patients = latent.draw(world, count, people)
     drawn = timeline.draw(patients, times)
     chart = documents.Chart.of(patients, drawn, start)
-    written = mimic_iv.tables(patients, drawn, start, tables)
+    written = hospital.tables(patients, drawn, start, tables)
     written["discharge_notes"] = documents.discharge_notes(chart, notes)
     written["radiology_notes"] = documents.radiology_reports(chart, reports)
-    written |= documents.films(chart, films, pictures, folder, write_jpeg=world.config.films)
+    written |= documents.images(chart, images, pictures, folder, write_jpeg=world.config.images)
     index = chart.admissions.number == 0
     keys = pl.DataFrame({"subject_id": chart.subject[index], "hadm_id": chart.hadm[index]})
-    contents = documents.counterfactuals(chart, absent, folder / TRUTH, write_jpeg=world.config.films)
+    contents = documents.counterfactuals(chart, absent, folder / TRUTH, write_jpeg=world.config.images)
     known = truth.table(world, patients, keys, oracle)
     _write_truth(
         known.with_columns(**{name: pl.Series(said) for name, said in contents.items()}), "mimic_iv", start, folder
@@ -171,7 +175,7 @@ def _draw_eicu(
     stays = eicu_stays.draw_stays(patients, start, times)
     first = stays.number == 0
     keys = pl.DataFrame({"patientunitstayid": stays.stay[first], "outcome/unit_mortality": stays.dies[first]})
-    contents = eicu_entries.contents(patients.readings, absent)
+    contents = entries.contents(patients.readings, absent)
     known = eicu.with_unit_mortality(truth.table(world, patients, keys, oracle))
     _write_truth(
         known.with_columns(**{name: pl.Series(said) for name, said in contents.items()}), "eicu", start, folder

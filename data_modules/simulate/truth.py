@@ -20,9 +20,9 @@ from data_modules.simulate.latent import (
 DRAWS = 400
 """Importance samples a row."""
 ROWS_AT_ONCE = 2000
-READERS = {"all": (0, 1, 2), "neither": (2,), "note": (1, 2), "film": (0, 2)}
+READERS = {"all": (0, 1, 2), "neither": (2,), "note": (1, 2), "image": (0, 2)}
 """Reader -> positions of the modalities that it may read; all see the structured record and what is present. The names
-are MIMIC-IV's: in eICU the text stands for the note, and diagnoses for the film."""
+are MIMIC-IV's: in eICU the text stands for the note, and diagnoses for the image."""
 
 
 def posterior(seen: NDArray[np.int64]) -> tuple[Array, Array]:

@@ -9,6 +9,8 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from data_modules.errors import UserError
+
 MONITOR = "val/auroc"
 """Mean AUROC over the tasks in which it is defined on val."""
 BEST = "val/auroc_best"
@@ -19,7 +21,7 @@ LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 """Where training stands, and where it stood when that was written last time."""
 
 
-class CheckpointError(ValueError):
+class CheckpointError(UserError):
     """A checkpoint could not be written."""
 
 

@@ -5,9 +5,9 @@ from typing import Any
 from lightning import Callback, LightningModule, Trainer
 
 from data_modules.datamodule import CohortDataModule
-from mmnar_lightning.distributed import whole_weights
+from mmnar_lightning.distributed.collectives import full_parameters
+from mmnar_lightning.evaluation.predict import predict
 from mmnar_lightning.module import MMNARModule
-from mmnar_lightning.predicting import predict
 from mmnar_lightning.rectifier.config import RectifierConfig
 
 
@@ -51,7 +51,7 @@ class LossOffsetFit(Callback):
         assert isinstance(datamodule, CohortDataModule)
         assert isinstance(module, MMNARModule)
         assert module.loss_offset is not None
-        loader = datamodule.rows_dataloader(datamodule.calibration_half("A"))
-        with whole_weights(trainer.strategy.model):
+        loader = datamodule.rows_dataloader(datamodule.cohort.calibration_half("A"))
+        with full_parameters(trainer.strategy.model):
             rows = predict(module.model, loader, module.device, trainer.precision_plugin.forward_context)
         module.loss_offset.fit_centred(**rows.labelled, cohort=module.cohort)

@@ -5,7 +5,7 @@ from typing import Any, NoReturn
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.connectors.signal_connector import _SignalConnector
 
-from mmnar_lightning import stopping
+from mmnar_lightning.distributed import signals
 
 
 class Preemption(Callback):
@@ -29,7 +29,7 @@ class Preemption(Callback):
         """Save if it is time, stop if it was asked for."""
         if trainer.is_last_batch or (batch_idx + 1) % trainer.accumulate_grad_batches:
             return  # a gradient that is half gathered is in no checkpoint
-        asked = stopping.is_asked()
+        asked = signals.is_requested()
         if asked or self._is_due(trainer):
             trainer.save_checkpoint(self.path)
         if asked:
@@ -37,14 +37,14 @@ class Preemption(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop between two epochs; the checkpoint is there."""
-        if trainer.current_epoch and stopping.is_asked():
+        if trainer.current_epoch and signals.is_requested():
             self._stop(trainer)
 
     def _is_due(self, trainer: Trainer) -> bool:
         return self.every_steps > 0 and trainer.global_step % self.every_steps == 0
 
     def _stop(self, trainer: Trainer) -> NoReturn:
-        stopping.preempt(f" after step {trainer.global_step}; {self.path} is saved")
+        signals.raise_preempted(f" after step {trainer.global_step}; {self.path} is saved")
 
 
 class NoSignals(_SignalConnector):

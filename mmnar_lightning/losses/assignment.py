@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mmnar_lightning.distributed import sum_over_ranks, world_size
+from mmnar_lightning.distributed.collectives import sum_over_ranks, world_size
 
 
 def assignment(logits: Tensor, present: Tensor, weight: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mmnar_lightning.distributed import gather_rows, num_rows_of_ranks, rank, sum_over_ranks, world_size
+from mmnar_lightning.distributed.collectives import all_gather_counts, all_gather_rows, rank, sum_over_ranks, world_size
 
 
 def symmetric_infonce(first: Tensor, second: Tensor, valid: Tensor, subject: Tensor, temperature: float) -> Tensor:
@@ -28,11 +28,11 @@ def symmetric_infonce(first: Tensor, second: Tensor, valid: Tensor, subject: Ten
     >>> round(loss.item(), 4)  # log(1 + e^-1)
     0.3133
     """
-    num_rows = num_rows_of_ranks(len(subject), subject.device)
+    num_rows = all_gather_counts(len(subject), subject.device)
     first, second = (functional.normalize(torch.where(valid[..., None], side, 0.0), dim=-1) for side in (first, second))
     allowed, own = _candidates(valid, subject, num_rows)
-    forward = _rows(first, gather_rows(second, num_rows), allowed, own, temperature)
-    backward = _rows(second, gather_rows(first, num_rows), allowed, own, temperature)
+    forward = _rows(first, all_gather_rows(second, num_rows), allowed, own, temperature)
+    backward = _rows(second, all_gather_rows(first, num_rows), allowed, own, temperature)
     total = torch.where(valid.T, (forward + backward) / 2, 0.0).sum(1)
     count = sum_over_ranks(valid.sum(0))
     taken = count >= 2
@@ -42,9 +42,9 @@ def symmetric_infonce(first: Tensor, second: Tensor, valid: Tensor, subject: Ten
 
 def _candidates(valid: Tensor, subject: Tensor, num_rows: list[int]) -> tuple[Tensor, Tensor]:
     """What a row is compared with: (M, B, N) bool, the row itself included, and its own position, (B,) int64."""
-    others = gather_rows(subject, num_rows)
+    others = all_gather_rows(subject, num_rows)
     own = sum(num_rows[: rank()]) + torch.arange(len(subject), device=subject.device)
-    negative = (subject[:, None] != others) & gather_rows(valid.to(torch.uint8), num_rows).bool().T[:, None]
+    negative = (subject[:, None] != others) & all_gather_rows(valid.to(torch.uint8), num_rows).bool().T[:, None]
     itself = own[:, None] == torch.arange(len(others), device=subject.device)
     return negative | itself, own
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from mmnar_lightning.distributed import sum_over_ranks, world_size
+from mmnar_lightning.distributed.collectives import sum_over_ranks, world_size
 
 
 def reconstruction(reconstructions: Tensor, encodings: Tensor, weight: Tensor) -> Tensor:

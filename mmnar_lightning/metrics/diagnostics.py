@@ -95,13 +95,13 @@ def order_tipping_point(
     logits, other, rows = first.double().cpu().numpy(), second.double().cpu().numpy(), shifted.cpu().numpy()
     if positive.all() or not positive.any():
         return None
-    rival, before = _area(other, positive), _area(logits, positive)
-    if before == rival:
+    baseline, before = _area(other, positive), _area(logits, positive)
+    if before == baseline:
         return 0.0
     for step in range(1, round(max_shift / SHIFT_STEP) + 1):
         for shift in (step * SHIFT_STEP, -step * SHIFT_STEP):
             after = _area(logits + shift * rows, positive)
-            if (after - rival) * (before - rival) <= 0:
+            if (after - baseline) * (before - baseline) <= 0:
                 return float(round(shift, 6))
     return None
 

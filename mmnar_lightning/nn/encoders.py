@@ -8,24 +8,11 @@ from torch import Tensor, nn
 
 from data_modules.batch import Batch, Items
 from data_modules.vocabulary import ARRAY_KINDS, Modality
+from mmnar_lightning.nn.item_pooling import build_pooling
 from mmnar_lightning.nn.mlp import projection
-from mmnar_lightning.nn.pooling import build_pooling
 
 LR_SCALE = "lr_scale"
 """Attribute of a parameter: its learning rate as a multiple of the model's; 1 where there is none."""
-
-
-@dataclass(kw_only=True)
-class EncoderConfig:
-    """What an encoder reads."""
-
-    components: int = 0
-    """Principal components of its train rows that a modality is reduced to before anything is learnt; 0 = none."""
-
-    def __post_init__(self) -> None:
-        """Refuse a negative number."""
-        if self.components < 0:
-            raise ValueError(f"model.encoder.components={self.components} must be at least 0 (0 = every column)")
 
 
 class ArrayEncoder(nn.Module):
@@ -72,7 +59,7 @@ class ItemParts:
 
 
 class ItemEncoder(nn.Module):
-    """Items of rows (documents, films, their vectors) -> encoding (B, D).
+    """Items of rows (documents, images, their vectors) -> encoding (B, D).
 
     Args:
         parts: backbone and pooling.

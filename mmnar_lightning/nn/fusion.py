@@ -1,41 +1,14 @@
 """Fusion conditioned on the missingness pattern (Liang, Pan and Xiong, EMNLP 2025; docs/method.md, section 1)."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mmnar_lightning.nn.config import FusionConfig
 from mmnar_lightning.nn.mlp import projection
 
 
-@dataclass(kw_only=True)
-class FusionConfig:
-    """Width and depth of the fusion."""
-
-    dim: int = 128
-    """D, the width of encodings and of the representation."""
-    num_heads: int = 8
-    """Attention heads; they share the width."""
-    num_blocks: int = 1
-    """Self-attention blocks over the modality tokens."""
-    dropout: float = 0.1
-    """Probability of dropping a hidden unit in projections."""
-    conditioned: bool = True
-    """Whether gates and representation depend on the missingness pattern itself; false is an ablation."""
-
-    def __post_init__(self) -> None:
-        """Refuse what does not fit together."""
-        for key in ("dim", "num_heads", "num_blocks"):
-            if getattr(self, key) < 1:
-                raise ValueError(f"model.fusion.{key}={getattr(self, key)} must be at least 1")
-        if self.dim % self.num_heads:
-            raise ValueError(f"model.fusion.num_heads={self.num_heads} does not divide model.fusion.dim={self.dim}")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"model.fusion.dropout={self.dropout} must be in [0, 1)")
-
-
-class Block(nn.Module):
+class ColumnBlock(nn.Module):
     """A pre-norm self-attention block over few tokens; absent tokens are never attended to.
 
     Args:
@@ -88,7 +61,7 @@ class Fusion(nn.Module):
             self.gate = nn.Linear(dim, num_modalities * dim)
             self.conditioning = nn.Linear(dim, dim)
         self.modality = nn.Parameter(torch.randn(num_modalities, dim) * 0.02)
-        self.blocks = nn.ModuleList(Block(dim, config.num_heads) for _ in range(config.num_blocks))
+        self.blocks = nn.ModuleList(ColumnBlock(dim, config.num_heads) for _ in range(config.num_blocks))
         self.empty = nn.Parameter(torch.zeros(dim))
 
     def forward(self, encodings: Tensor, present: Tensor) -> Tensor:

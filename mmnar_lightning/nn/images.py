@@ -1,4 +1,4 @@
-"""Networks that read films, from pixels to one vector a film: a backbone of timm, or a small one."""
+"""Networks that read images, from pixels to one vector a image: a backbone of timm, or a small one."""
 
 import re
 from collections.abc import Sequence
@@ -17,17 +17,17 @@ SMALL_WIDTH = 128
 
 
 class ImageBackbone(nn.Module):
-    """Pixels of films -> one vector a film.
+    """Pixels of images -> one vector a image.
 
     Batch norm keeps the statistics that it came with: a row's representation then does not depend on which other rows
-    have a film, on the number of processes, or on whether the network is training.
+    have a image, on the number of processes, or on whether the network is training.
 
     Args:
         network: (n, C, H, W) float -> (n, width) float.
-        width: floats of a film's vector.
+        width: floats of a image's vector.
         mean: (C,) of the pixels, in parts of white.
         std: (C,) of the pixels, in parts of white.
-        chunk: films at once where nothing is learnt.
+        chunk: images at once where nothing is learnt.
         bf16: run the network in bfloat16; the vector is float32 in either case.
     """
 
@@ -62,7 +62,7 @@ class ImageBackbone(nn.Module):
         return self
 
     def forward(self, values: dict[str, Tensor]) -> Tensor:
-        """Vectors of films, (n, width) float32.
+        """Vectors of images, (n, width) float32.
 
         Args:
             values: `pixels` (n, C, H, W) uint8; n is at least 1.
@@ -82,7 +82,7 @@ class ImageBackbone(nn.Module):
 
 
 class SmallNetwork(nn.Sequential):
-    """A small convolutional network for grey films of 64 × 64, trained from scratch within minutes on a CPU.
+    """A small convolutional network for grey images of 64 × 64, trained from scratch within minutes on a CPU.
 
     It ends in a grid of 4 × 4 places, not in their mean: where something lies in the chest matters.
     """
@@ -94,7 +94,7 @@ class SmallNetwork(nn.Sequential):
 
 
 def _block(given: int, made: int) -> nn.Sequential:
-    """Half the side; group norm, which does not mix the films of a batch."""
+    """Half the side; group norm, which does not mix the images of a batch."""
     return nn.Sequential(
         nn.Conv2d(given, made, 3, stride=2, padding=1, bias=False), nn.GroupNorm(8, made), nn.ReLU(inplace=True)
     )
@@ -119,8 +119,8 @@ def train_top(network: Any, layers: int) -> None:
     counted = [position for position, names in enumerate(groups) if any(parameters[name].ndim > 1 for name in names)]
     if layers > len(counted):
         raise ValueError(
-            f"embed.film.top_layers={layers}: {type(network).__name__} has {len(counted)} layers; "
-            "use embed.film.trainable=all to train them all"
+            f"embed.image.top_layers={layers}: {type(network).__name__} has {len(counted)} layers; "
+            "use embed.image.trainable=all to train them all"
         )
     network.requires_grad_(False)
     for names in groups[counted[-layers] :]:
@@ -140,7 +140,7 @@ def add_lora(network: nn.Module, rank: int) -> None:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError:
         raise ValueError(
-            "embed.film.trainable=lora needs peft, which is not installed: pip install 'mmnar-lightning[lora]'"
+            "embed.image.trainable=lora needs peft, which is not installed: pip install 'mmnar-lightning[lora]'"
         ) from None
 
     layers = [

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from mmnar_lightning.nn.pooling import weighted_mean
+from mmnar_lightning.nn.item_pooling import weighted_mean
 
 PAIR_FACTOR = 8191
 """A prime that spreads pairs of words over the entries."""

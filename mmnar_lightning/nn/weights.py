@@ -7,12 +7,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from data_modules.errors import UserError
+
 WRAPPERS = ("state_dict", "model")
 """Keys under which training scripts keep the weights beside an optimiser and the like."""
 REMEDY = "only safetensors, or a dict of tensors that torch.save wrote, are read; nothing is unpickled"
 
 
-class WeightsError(ValueError):
+class WeightsError(UserError):
     """A file of weights is missing, broken, or made for another network."""
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mmnar_lightning import results
 from mmnar_lightning.console import say, show
 from mmnar_lightning.metrics.intervals import METRICS
+from mmnar_lightning.report import masking
 from mmnar_lightning.report.figures import MAX_PATTERNS
 
 MAX_GROUPS = 8
@@ -66,8 +66,8 @@ def show_results(scored: Mapping[str, Any], min_count: int, simulated: bool) -> 
         simulated: whether to say so in the title.
     """
     header = ["pattern", "rows (positive)", *(name.replace("_", " ") for name in METRICS)]
-    for task, cells in results.mask_cells(scored, min_count).items():
-        rows = results.table_rows(cells)
+    for task, cells in masking.mask_cells(scored, min_count).items():
+        rows = masking.table_rows(cells)
         hidden = 1 + len(cells["patterns"]) - len(rows)
         data = ", simulated data" if simulated else ""
         show(f"{task}, test split{data}, 95 % intervals clustered by subject", header, rows)
@@ -82,8 +82,8 @@ def show_rectifier(content: Mapping[str, Any], min_count: int) -> None:
         content: of results.json.
         min_count: `privacy.min_count`; smaller cells are masked.
     """
-    offsets = results.mask_offsets(content["rectifier"], min_count)
-    before, after = (results.mask_cells(content[name], min_count) for name in ("tasks", "rectified"))
+    offsets = masking.mask_offsets(content["rectifier"], min_count)
+    before, after = (masking.mask_cells(content[name], min_count) for name in ("tasks", "rectified"))
     for task, table in offsets.items():
         rows = [["all", "", "", *_errors(before[task]["all"], after[task]["all"], content["mean_risk"][task]["all"])]]
         for name, entry in table["patterns"].items():
@@ -110,12 +110,12 @@ def show_groups(groups: Mapping[str, Any], min_count: int) -> None:
         if found["pooled"] is not None:
             cells = [*cells[:MAX_GROUPS], (f"{found['pooled']['groups']} smaller ones together", found["pooled"])]
         rows = [
-            [name, f"{cell['count']} ({cell['positives']})", results.score_text(cell["auroc"])]
+            [name, f"{cell['count']} ({cell['positives']})", masking.score_text(cell["auroc"])]
             for name, cell in cells[: MAX_GROUPS + 1]
             if cell["count"] >= min_count
         ]
         within = found["within"]
-        rows.append([f"pairs of one {kind}, {within['groups']} of them", "", results.score_text(within["auroc"])])
+        rows.append([f"pairs of one {kind}, {within['groups']} of them", "", masking.score_text(within["auroc"])])
         show(f"{task} by {kind}, 95 % intervals clustered by subject", [kind, "rows (positive)", "auroc"], rows)
 
 
@@ -135,7 +135,7 @@ def show_parts(scored: Mapping[str, Any], min_count: int, num_parts: int) -> Non
         min_count: `privacy.min_count`; smaller cells are masked.
         num_parts: how many repeats of folds there are.
     """
-    for task, cells in results.mask_cells(scored, min_count).items():
+    for task, cells in masking.mask_cells(scored, min_count).items():
         if cells["all"]["count"] is None:
             continue
         metrics = {name.replace("_", " "): cells["all"][name] for name in METRICS}

@@ -11,9 +11,9 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]  # its types are a package that nothing else needs
 
-from mmnar_lightning import stopping
-from mmnar_lightning.config import ConfigError, ExperimentConfig
+from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.console import say, warn
+from mmnar_lightning.distributed import signals
 from mmnar_lightning.sweeps.workers import path_with_commands
 
 WANDB = (sys.executable, "-m", "wandb")
@@ -76,7 +76,7 @@ def start_agent(path: str) -> None:
     )
     try:
         status = agent.wait()
-    except stopping.PreemptedError:
+    except signals.PreemptedError:
         agent.terminate()  # it hands the signal on to its trial, and waits
         agent.wait()
         raise
@@ -95,7 +95,7 @@ def is_over(environment: Mapping[str, str] = os.environ) -> bool:
     The agent ends a trial by SIGTERM, which is also what comes before a preemption; the server knows which it is. A
     trial for which it cannot be asked counts as preempted, so that nothing is lost.
     """
-    if stopping.is_for_good():
+    if signals.is_termination_requested():
         return True
     sweep, run = (environment.get(name) for name in ("WANDB_SWEEP_ID", "WANDB_RUN_ID"))
     if not sweep or not run:

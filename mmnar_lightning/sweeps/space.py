@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]  # its types are a package that nothing else needs
 
+from data_modules.errors import UserError
+
 KNOWN = {
     "name", "description", "project", "entity", "program", "command",
     "method", "metric", "parameters", "early_terminate", "run_cap",
@@ -21,7 +23,11 @@ RANGES = ("uniform", "log_uniform_values", "q_uniform", "int_uniform")
 Value = str | int | float | bool
 
 
-class SweepError(ValueError):
+SWEEP_FILE = "sweep.yaml"
+"""In the folder of a sweep: the file that describes it."""
+
+
+class SweepError(UserError):
     """A sweep's file makes no sense, or uses what only one of the two searches knows."""
 
 

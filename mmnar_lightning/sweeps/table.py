@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import polars as pl
 from omegaconf import OmegaConf
 
-from mmnar_lightning import folders
+from mmnar_lightning.config import compose
+from mmnar_lightning.runs import folders
 from mmnar_lightning.sweeps.space import Sweep
 
 TABLE = "trials.csv"
@@ -80,7 +81,7 @@ def build_table(folder: Path, sweep: Sweep, states: Mapping[str, str] | None = N
 
 
 def _row(trial: Path, sweep: Sweep, states: Mapping[str, str]) -> dict[str, Any]:
-    settings = folders.flatten(_plain(trial / folders.CONFIG))
+    settings = compose.flatten(_plain(trial / folders.CONFIG))
     logged = epochs(trial, sweep.metric)
     state = FINISHED if (trial / folders.DONE).is_file() else STOPPED
     best = _best_epoch(logged, sweep)

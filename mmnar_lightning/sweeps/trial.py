@@ -9,9 +9,9 @@ from pathlib import Path
 from filelock import FileLock
 from lightning.pytorch.utilities import rank_zero_only
 
-from mmnar_lightning import children, folders, runs
-from mmnar_lightning.config import ConfigError, ExperimentConfig
+from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.console import say
+from mmnar_lightning.runs import folders, plan, single
 
 FOLDER_VARIABLE = "MMNAR_TRIAL"
 """Folder of a trial that is not W&B's."""
@@ -28,7 +28,7 @@ def trial(config: ExperimentConfig) -> Path:
         raise ConfigError(
             "evaluate=true: a trial never reads test rows; give evaluate=false (mmnar best reads them once)"
         )
-    if protocol := children.protocol_of(config):
+    if protocol := plan.protocol_of(config):
         raise ConfigError(
             f"a trial is one run, but these settings ask for several ({protocol}); sweep over seed instead"
         )
@@ -38,7 +38,7 @@ def trial(config: ExperimentConfig) -> Path:
             say(f"{folder} is finished")
             return folder
         with folders.child_run(folder):
-            runs.train(replace(config, resume=""))
+            single.train(replace(config, resume=""))
     return folder
 
 

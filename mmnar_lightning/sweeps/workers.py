@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmnar_lightning import folders
 from mmnar_lightning.console import say, warn
+from mmnar_lightning.runs import folders
 from mmnar_lightning.sweeps.search import Search
 from mmnar_lightning.sweeps.space import SweepError
 from mmnar_lightning.sweeps.table import epochs

@@ -27,11 +27,11 @@ def setting() -> score.Setting:
             label = pl.Series(health + generator.standard_normal(ROWS) > 0.5)
             unknown = pl.Series(np.arange(ROWS) < (7 if task == "second" else 0))
             frame = frame.with_columns(label.set(unknown, None).alias(f"label/{task}"))
-            for method, noise in (("full", 0.3), ("rival", 1.5)):
+            for method, noise in (("full", 0.3), ("baseline", 1.5)):
                 said = expit(health + noise * generator.standard_normal(ROWS))
                 frame = frame.with_columns(pl.Series(f"{method}/{task}", said))
         frames.append(frame)
-    return score.Setting("one", TASKS, pl.concat(frames), ("full", "rival"))
+    return score.Setting("one", TASKS, pl.concat(frames), ("full", "baseline"))
 
 
 def auroc(rows: pl.DataFrame, method: str, task: str) -> float:
@@ -49,8 +49,8 @@ def test_scores_are_those_of_each_release_averaged_and_the_mean_that_over_tasks(
     told = list(score.scores(setting, num_replicates=20, by_pattern=True))
     rows = setting.rows if pattern == "all" else setting.rows.filter(pattern=pattern)
     by_release = [rows.filter(release=release) for release in RELEASES]
-    row = found(told, task="second", pattern=pattern, method="rival", metric="auroc")
-    assert row["value"] == pytest.approx(np.mean([auroc(part, "rival", "second") for part in by_release]))
+    row = found(told, task="second", pattern=pattern, method="baseline", metric="auroc")
+    assert row["value"] == pytest.approx(np.mean([auroc(part, "baseline", "second") for part in by_release]))
     assert row["rows"] == rows.drop_nulls("label/second").height
     both = [part.drop_nulls([f"label/{task}" for task in TASKS]) for part in by_release]
     row = found(told, task="mean", pattern=pattern, method="full", metric="auroc")
@@ -74,31 +74,31 @@ def test_a_mean_is_over_the_releases_in_which_every_task_has_both_classes(settin
 
 
 def test_differences_are_paired(setting) -> None:
-    told = list(score.differences(setting, [("full", "rival")], num_replicates=200))
+    told = list(score.differences(setting, [("full", "baseline")], num_replicates=200))
     both = [setting.rows.filter(release=r).drop_nulls([f"label/{task}" for task in TASKS]) for r in RELEASES]
-    gains = [auroc(part, "full", task) - auroc(part, "rival", task) for part, task in product(both, TASKS)]
+    gains = [auroc(part, "full", task) - auroc(part, "baseline", task) for part, task in product(both, TASKS)]
     row = found(told, task="mean", metric="auroc")
     assert row["value"] == pytest.approx(np.mean(gains))
     assert 0 < row["low"] < row["value"] < row["high"]
     alone = found(
-        score.scores(setting, num_replicates=200, by_pattern=False), task="mean", method="rival", metric="auroc"
+        score.scores(setting, num_replicates=200, by_pattern=False), task="mean", method="baseline", metric="auroc"
     )
     assert row["high"] - row["low"] < alone["high"] - alone["low"]
 
 
-def test_at_a_tipping_point_the_rival_is_as_good(setting) -> None:
-    told = list(score.tipping_points(setting, "full", "rival"))
+def test_at_a_tipping_point_the_baseline_is_as_good(setting) -> None:
+    told = list(score.tipping_points(setting, "full", "baseline"))
     assert {(row["task"], row["pattern"]) for row in told} == set(product(TASKS, ("11", "10")))
     for row in told:
         known = setting.rows.drop_nulls(f"label/{row['task']}")
         moved = logit(known[f"full/{row['task']}"].to_numpy())
         own = (known["pattern"] == row["pattern"]).to_numpy()
         assert row["rows"] == own.sum()
-        label, rival = (
+        label, baseline = (
             known[f"label/{row['task']}"],
-            roc_auc_score(known[f"label/{row['task']}"], known[f"rival/{row['task']}"]),
+            roc_auc_score(known[f"label/{row['task']}"], known[f"baseline/{row['task']}"]),
         )
-        assert roc_auc_score(label, moved) > rival
+        assert roc_auc_score(label, moved) > baseline
         if row["shift"] is not None:
-            assert roc_auc_score(label, moved + row["shift"] * own) <= rival
+            assert roc_auc_score(label, moved + row["shift"] * own) <= baseline
     assert any(row["shift"] is not None for row in told)

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from mmnar_lightning.callbacks.reproducibility import StepSeed
+from mmnar_lightning.callbacks.step_seed import StepSeed
 
 
 def draws(seed: int, step: int, rank: int = 0) -> list[float]:

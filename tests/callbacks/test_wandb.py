@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mmnar_lightning import folders, runs
-from mmnar_lightning.compose import load
+from mmnar_lightning.config.compose import load
+from mmnar_lightning.runs import folders, single
 from tests.conftest import write_custom_cohort
 from tests.support_wandb import OfflineRun
 
@@ -39,7 +39,7 @@ def run(place: Path):
             "evaluation.num_replicates=100",
             f"privacy.min_count={MIN_COUNT}",
         ]
-        folder = runs.train(load(words))
+        folder = single.train(load(words))
         import wandb
 
         wandb.finish()

@@ -6,9 +6,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from data_modules.cohorts.mimic_iv import MIMICCohortConfig, build_rows
-from data_modules.sources.mimic_iv import MIMIC_IV
-from data_modules.sources.reader import Release
+from data_modules.databases.mimic_iv.cohort import build_rows
+from data_modules.databases.mimic_iv.config import MIMICCohortConfig
+from data_modules.databases.mimic_iv.tables import MIMIC_IV
+from data_modules.raw.reader import Release
 
 START = datetime(2150, 1, 1)
 Row = Mapping[str, Any]

@@ -10,10 +10,11 @@ from typing import Any
 import polars as pl
 import pytest
 
-from data_modules.build import build_cohort
-from data_modules.cohorts.mimic_iv import MIMICCohortConfig
-from data_modules.sources.mimic_iv import MIMIC_IV
-from data_modules.sources.reader import Release
+from data_modules.cohorts.build import build_cohort
+from data_modules.databases.mimic_iv.config import MIMICCohortConfig
+from data_modules.databases.mimic_iv.tables import MIMIC_IV
+from data_modules.databases.registry import database
+from data_modules.raw.reader import Release
 
 pytestmark = pytest.mark.demo
 
@@ -113,7 +114,9 @@ def hospital(mimic_demo: Path) -> Hospital:
 def written(mimic_demo: Path, folder: Path, **settings: Any) -> dict[Key, tuple[Any, ...]]:
     """The same from the cohort.parquet that the build leaves."""
     config = MIMICCohortConfig(modalities=["demographics"], **settings)
-    cohort = pl.read_parquet(build_cohort(Release(MIMIC_IV, [mimic_demo]), config, folder) / "cohort.parquet")
+    cohort = pl.read_parquet(
+        build_cohort(database("mimic"), Release(MIMIC_IV, [mimic_demo]), config, folder) / "cohort.parquet"
+    )
     columns = ["admission_id", "stay_id", "prediction_at", *(f"label/{task}" for task in config.tasks)]
     rows = cohort.select(columns).rows()
     assert len({row[:2] for row in rows}) == len(rows)

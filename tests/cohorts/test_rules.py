@@ -4,8 +4,9 @@ from datetime import date
 
 import pytest
 
-from data_modules.cohorts.mimic_iv import MIMICCohortConfig, build_rows
-from data_modules.sources.errors import SourceError
+from data_modules.databases.mimic_iv.cohort import build_rows
+from data_modules.databases.mimic_iv.config import MIMICCohortConfig
+from data_modules.raw.errors import SourceError
 from tests.cohorts.synthetic import admission, cohort_rows, death, moment, patient, stay, write_release, write_table
 
 ICU = {"landmark": "icu_24h", "tasks": ["in_hospital_mortality"], "index": "every"}

@@ -3,7 +3,8 @@
 import polars as pl
 import pytest
 
-from data_modules.cohorts.splits import SplitConfig, calibration_half, draw
+from data_modules.cohorts.config import SplitConfig
+from data_modules.cohorts.splits import calibration_half, draw
 from data_modules.vocabulary import SPLITS
 
 MANY = pl.Series([str(10_000_000 + number) for number in range(20_000)])

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from data_modules.sources.eicu import EICU
-from data_modules.sources.reader import Release
+from data_modules.databases.eicu.tables import EICU
+from data_modules.raw.reader import Release
 from tests.conftest import demo_folder
 
 

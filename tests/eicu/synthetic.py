@@ -7,12 +7,14 @@ from typing import Any
 
 import polars as pl
 
-from data_modules.cohorts.eicu import EICUCohortConfig, build_rows
-from data_modules.features import eicu
-from data_modules.features.modality import Sources
+from data_modules.databases.eicu import modalities
+from data_modules.databases.eicu.cohort import build_rows
+from data_modules.databases.eicu.config import EICUCohortConfig
+from data_modules.databases.eicu.tables import EICU
+from data_modules.databases.registry import database
+from data_modules.features.modality import BuildContext
 from data_modules.features.store import create
-from data_modules.sources.eicu import EICU
-from data_modules.sources.reader import Release
+from data_modules.raw.reader import Release
 
 DAY = 24 * 60
 Row = Mapping[str, Any]
@@ -81,14 +83,14 @@ def cohort_rows(release: Release, **settings: Any) -> dict[int, dict[str, Any]]:
 
 def sources_of(
     release: Release, rows: pl.DataFrame, scratch: Path, vocabularies: Mapping[str, Sequence[str]] | None = None
-) -> Sources:
+) -> BuildContext:
     """What the writers of features see; of `rows` only ids and the times of prediction."""
     scratch.mkdir(parents=True)
     seen = rows.select("row_id", "subject_id", "stay_id", "prediction_offset_minutes")
-    return Sources(
+    return BuildContext(
         release=release,
         rows=seen,
-        tables=eicu.read_tables(release),
+        tables=modalities.read_tables(release),
         train=seen.select("row_id", "subject_id"),
         scratch=scratch,
         min_vocabulary_subjects=1,
@@ -97,9 +99,9 @@ def sources_of(
     )
 
 
-def table_of(sources: Sources, name: str, folder: Path) -> tuple[pl.DataFrame, list[bool]]:
+def table_of(sources: BuildContext, name: str, folder: Path) -> tuple[pl.DataFrame, list[bool]]:
     """The columns of a modality that is one table, by row, and where it is present."""
-    block = eicu.EICU_MODALITIES[name].block(sources)
+    block = database("eicu").modalities[name].block(sources)
     values = create(folder, sources.rows.height, block.columns)
     present = block.write(values)
     return pl.DataFrame(values.copy(), schema=block.columns), present.tolist()

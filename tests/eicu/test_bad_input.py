@@ -5,12 +5,13 @@ import gzip
 import polars as pl
 import pytest
 
-from data_modules.build import build_cohort
-from data_modules.cohorts.eicu import EICUCohortConfig
-from data_modules.features.eicu import PHYSIOLOGY
-from data_modules.sources.eicu import EICU
-from data_modules.sources.errors import SourceError
-from data_modules.sources.reader import Release
+from data_modules.cohorts.build import build_cohort
+from data_modules.databases.eicu.config import EICUCohortConfig
+from data_modules.databases.eicu.modalities import PHYSIOLOGY
+from data_modules.databases.eicu.tables import EICU
+from data_modules.databases.registry import database
+from data_modules.raw.errors import SourceError
+from data_modules.raw.reader import Release
 from data_modules.stage import read_json
 from tests.eicu.synthetic import cohort_rows, features_of, hospital, stay, write_release, write_table
 
@@ -40,7 +41,9 @@ def test_a_key_that_repeats_is_refused(tmp_path, table, key):
     release = write_release(tmp_path, [stay(1), stay(2)])
     write_table(tmp_path, table, rows[table])
     with pytest.raises(SourceError, match=f"key '{key}' repeats in 1 of"):
-        build_cohort(release, EICUCohortConfig(**EVERY, modalities=["demographics"]), tmp_path / "data")
+        build_cohort(
+            database("eicu"), release, EICUCohortConfig(**EVERY, modalities=["demographics"]), tmp_path / "data"
+        )
 
 
 def test_quoted_empty_cells_are_null(tmp_path):
@@ -95,7 +98,10 @@ def test_two_apache_versions_of_a_stay_double_nothing(tmp_path):
     values = [{"apacheapsvarid": number, "patientunitstayid": 1, "wbc": wbc} for number, wbc in ((8, 6.0), (9, 5.0))]
     release = write_release(tmp_path, [stay(1), stay(2)], apachePatientResult=versions, apacheApsVar=values)
     config = EICUCohortConfig(**EVERY, modalities=["apache_physiology", "demographics"])
-    assert pl.read_parquet(build_cohort(release, config, tmp_path / "data") / "cohort.parquet").height == 2
+    assert (
+        pl.read_parquet(build_cohort(database("eicu"), release, config, tmp_path / "data") / "cohort.parquet").height
+        == 2
+    )
     found = features_of(release, "apache_physiology", tmp_path, **EVERY)
     assert found[1]["apacheApsVar/wbc"] == 6
     assert found[2] is None
@@ -111,15 +117,20 @@ def test_a_missing_table_drops_its_modality_or_its_half_and_says_so(tmp_path):
     vital = {"patientunitstayid": 1, "observationoffset": 5, "noninvasivemean": 70}
     release = write_release(tmp_path, [stay(1), stay(2)], vitalAperiodic=[vital])
     config = EICUCohortConfig(**EVERY, modalities=["demographics", "labs", "vitals"])
-    manifest = read_json(build_cohort(release, config, tmp_path / "data") / "manifest.json")
+    manifest = read_json(build_cohort(database("eicu"), release, config, tmp_path / "data") / "manifest.json")
     assert manifest["dropped"] == [
         "labs is dropped: lab.csv.gz is missing",
         "vitals/vitals_periodic is dropped: vitalPeriodic.csv.gz is missing",
-        "predictions of others (rivals/published_score) are dropped: apachePatientResult.csv.gz is missing",
+        "predictions of others (baselines/published_score) are dropped: apachePatientResult.csv.gz is missing",
     ]
     assert [entry["name"] for entry in manifest["modalities"]] == ["demographics", "vitals"]
     with pytest.raises(SourceError, match=r"lab\.csv\.gz: this table of eicu-crd is missing"):
-        build_cohort(release, EICUCohortConfig(**EVERY, modalities=["labs"], missing_tables="error"), tmp_path / "data")
+        build_cohort(
+            database("eicu"),
+            release,
+            EICUCohortConfig(**EVERY, modalities=["labs"], missing_tables="error"),
+            tmp_path / "data",
+        )
 
 
 @pytest.mark.parametrize("name", ["patient", "hospital"])
@@ -127,7 +138,12 @@ def test_a_missing_core_table_is_named_with_the_setting(tmp_path, name):
     write_release(tmp_path, [stay(1), stay(2)])
     (tmp_path / f"{name}.csv").unlink()
     with pytest.raises(SourceError, match=rf"{name}\.csv\.gz: this table .* set paths\.eicu_root or EICU_ROOT"):
-        build_cohort(Release(EICU, [tmp_path]), EICUCohortConfig(modalities=["demographics"]), tmp_path / "data")
+        build_cohort(
+            database("eicu"),
+            Release(EICU, [tmp_path]),
+            EICUCohortConfig(modalities=["demographics"]),
+            tmp_path / "data",
+        )
 
 
 def test_a_hospital_that_is_not_in_its_table_is_unknown(tmp_path):

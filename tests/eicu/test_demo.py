@@ -47,7 +47,7 @@ def test_presence_alone_is_scored_by_hospital_under_k_folds(workplace, eicu_demo
     monkeypatch.setenv("EICU_ROOT", str(eicu_demo))
     words = ["evaluation.protocol=kfold", "cohort.split.num_folds=3", "cohort.tasks=[in_hospital_mortality]"]
     few = "cohort.modalities=[demographics,apache,medications,infusions,treatments]"
-    assert main(["train", "experiment=eicu,rivals/mask_only", few, "embed.text.encoder=none", *words, *QUICK]) == 0
+    assert main(["train", "experiment=eicu,baselines/mask_only", few, "embed.text.encoder=none", *words, *QUICK]) == 0
     (file,) = workplace.glob("runs/eicu-mask_only/*/results.json")
     predicted = pl.read_parquet(file.with_name("predictions.parquet")).drop_nulls("label/in_hospital_mortality")
     risk = pl.col("probability/in_hospital_mortality")
@@ -127,6 +127,6 @@ def test_the_doctor_tells_what_is_missing_and_what_it_costs(workplace, eicu_demo
     assert main(["doctor", "dataset=eicu", f"paths.eicu_root={eicu_demo}"]) == 0
     told = capsys.readouterr().out
     assert "a cohort can be built, without the modalities labs, vitals_periodic" in told
-    assert "rivals/published_score" in told
+    assert "baselines/published_score" in told
     assert main(["doctor", "dataset=eicu", f"paths.eicu_root={workplace}"]) == 1
     assert "no cohort can be built: the core tables patient, hospital are missing" in capsys.readouterr().out

@@ -7,10 +7,10 @@ from collections import defaultdict
 
 import pytest
 
-from data_modules.features.eicu import CONDITIONS, PHYSIOLOGY
-from data_modules.features.eicu_concepts import APERIODIC, LABS, PERIODIC
-from data_modules.sources.eicu import EICU
-from data_modules.sources.reader import Release
+from data_modules.databases.eicu.concepts import APERIODIC, LABS, PERIODIC
+from data_modules.databases.eicu.modalities import CONDITIONS, PHYSIOLOGY
+from data_modules.databases.eicu.tables import EICU
+from data_modules.raw.reader import Release
 from tests.eicu.synthetic import features_of
 
 pytestmark = pytest.mark.demo

@@ -8,10 +8,11 @@ from itertools import pairwise
 import polars as pl
 import pytest
 
-from data_modules.build import build_cohort
-from data_modules.cohorts.eicu import EICUCohortConfig
-from data_modules.sources.eicu import EICU
-from data_modules.sources.reader import Release
+from data_modules.cohorts.build import build_cohort
+from data_modules.databases.eicu.config import EICUCohortConfig
+from data_modules.databases.eicu.tables import EICU
+from data_modules.databases.registry import database
+from data_modules.raw.reader import Release
 
 pytestmark = pytest.mark.demo
 
@@ -85,7 +86,9 @@ def by_hand(patients, index, landmark, *, muse=False):
 def built(eicu_demo, folder, **settings):
     """The same from the cohort.parquet that the build leaves."""
     config = EICUCohortConfig(modalities=["demographics"], **settings)
-    cohort = pl.read_parquet(build_cohort(Release(EICU, [eicu_demo]), config, folder) / "cohort.parquet")
+    cohort = pl.read_parquet(
+        build_cohort(database("eicu"), Release(EICU, [eicu_demo]), config, folder) / "cohort.parquet"
+    )
     labels = [f"label/{task}" for task in config.tasks]
     columns = ["admission_id", "stay_id", "subject_id", "hospital_id", "prediction_offset_minutes", *labels]
     rows = cohort.select(columns).rows()

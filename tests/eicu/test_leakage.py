@@ -5,21 +5,22 @@ import re
 import polars as pl
 import pytest
 
-from data_modules.build import build_cohort
-from data_modules.cohorts import apache
-from data_modules.cohorts import eicu as cohorts
-from data_modules.cohorts.eicu import EICUCohortConfig, build_rows
-from data_modules.features import eicu
-from data_modules.features.eicu import EICU_MODALITIES, READ
-from data_modules.sources.eicu import EICU
-from data_modules.sources.reader import Release
+from data_modules.cohorts.build import build_cohort
+from data_modules.databases.eicu import apache, modalities
+from data_modules.databases.eicu import cohort as cohorts
+from data_modules.databases.eicu.cohort import build_rows
+from data_modules.databases.eicu.config import EICUCohortConfig
+from data_modules.databases.eicu.events import READ
+from data_modules.databases.eicu.tables import EICU
+from data_modules.databases.registry import database
+from data_modules.raw.reader import Release
 from tests.eicu.synthetic import features_of, sources_of, stay, table_of, write_release
 
 LEAKS = re.compile(
     r"discharge|^actual|^unabridged|^predicted|predictediculos|predictedhospitallos|diedinhospital|apacheadmissiondx|cancelled"
 )
 LEAKING_TABLES = {name for name in EICU.tables if name.startswith("carePlan")} | {"apachePatientResult"}
-TABLES = [name for name, entry in EICU_MODALITIES.items() if entry.block is not None]
+TABLES = [name for name, entry in database("eicu").modalities.items() if entry.block is not None]
 EVENTS = [name for name in TABLES if not re.search(r"demographics|person|body|^apache", name)]
 
 
@@ -56,8 +57,8 @@ def test_features_scan_what_they_declare_and_nothing_else(demo, tmp_path, monkey
         "scan",
         lambda self, name, columns: scanned.append((name, tuple(columns))) or usual(self, name, columns),
     )
-    whole = [name for name, entry in EICU_MODALITIES.items() if not entry.parts]
-    folder = build_cohort(demo, EICUCohortConfig(index="every", modalities=whole), tmp_path)
+    whole = [name for name, entry in database("eicu").modalities.items() if not entry.parts]
+    folder = build_cohort(database("eicu"), demo, EICUCohortConfig(index="every", modalities=whole), tmp_path)
     assert scanned.count(("patient", cohorts.COLUMNS)) == 1
     scanned.remove(("patient", cohorts.COLUMNS))
     # What APACHE predicted is kept apart; tests/eicu/test_scores.py holds that no input knows of it.
@@ -72,7 +73,7 @@ def test_features_scan_what_they_declare_and_nothing_else(demo, tmp_path, monkey
 
 
 def test_apache_is_absent_before_a_day_is_over(tmp_path):
-    values = dict.fromkeys(eicu.PHYSIOLOGY, 3)
+    values = dict.fromkeys(modalities.PHYSIOLOGY, 3)
     rows = [{"apacheapsvarid": number, "patientunitstayid": number, **values} for number in (1, 2)]
     release = write_release(tmp_path, [stay(1, lasts=1439), stay(2, lasts=1440)], apacheApsVar=rows)
     found = features_of(release, "apache_physiology", tmp_path, index="every", landmark="unit_discharge")
@@ -120,7 +121,7 @@ def everything(release, rows, folder, vocabularies):
         prefix, _, last = table.columns[-1].rpartition("/")
         if last == "distinct":
             used[prefix] = [column.removeprefix(f"{prefix}/") for column in table.columns[:-1]]
-    present = EICU_MODALITIES["text"].files(sources, folder / "text")
+    present = database("eicu").modalities["text"].files(sources, folder / "text")
     documents = pl.read_parquet(folder / "text" / "documents.parquet").sort("row_id")
     written["text"] = (documents.rows(), present.to_list())
     return written, used

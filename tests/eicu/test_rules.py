@@ -3,10 +3,12 @@
 import polars as pl
 import pytest
 
-from data_modules.build import build_cohort
-from data_modules.cohorts.eicu import EICUCohortConfig, build_rows
-from data_modules.cohorts.splits import SplitConfig
-from data_modules.sources.errors import SourceError
+from data_modules.cohorts.build import build_cohort
+from data_modules.cohorts.config import SplitConfig
+from data_modules.databases.eicu.cohort import build_rows
+from data_modules.databases.eicu.config import EICUCohortConfig
+from data_modules.databases.registry import database
+from data_modules.raw.errors import SourceError
 from data_modules.stage import read_json
 from tests.eicu.synthetic import DAY, cohort_rows, hospital, stay, write_release
 
@@ -178,7 +180,7 @@ def splits_of(tmp_path, fold_by, **split):
     stays = [stay(number, person=f"s{number % 90}", hospitalid=1 + number % 40) for number in range(1, 181)]
     release = write_release(tmp_path / "release", stays, hospital=[hospital(number) for number in range(1, 41)])
     config = EICUCohortConfig(index="every", fold_by=fold_by, modalities=["demographics"], split=SplitConfig(**split))
-    return pl.read_parquet(build_cohort(release, config, tmp_path / "data") / "cohort.parquet")
+    return pl.read_parquet(build_cohort(database("eicu"), release, config, tmp_path / "data") / "cohort.parquet")
 
 
 def most(cohort, by, drawn):
@@ -223,7 +225,7 @@ def test_a_test_fold_of_hospitals_is_never_trained_on(tmp_path):
 @pytest.mark.demo
 def test_the_demo_s_hospitals_are_in_one_split_each(demo, tmp_path):
     config = EICUCohortConfig(index="every", fold_by="hospital", modalities=["demographics"])
-    folder = build_cohort(demo, config, tmp_path)
+    folder = build_cohort(database("eicu"), demo, config, tmp_path)
     cohort = pl.read_parquet(folder / "cohort.parquet")
     assert cohort.height == 1622 - 16
     assert most(cohort, "hospital_id", "split") == most(cohort, "hospital_id", "fold") == 1

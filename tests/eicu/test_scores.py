@@ -1,4 +1,4 @@
-"""APACHE IVa's own predictions: kept beside the cohort, never an input, and scored as a rival."""
+"""APACHE IVa's own predictions: kept beside the cohort, never an input, and scored as a baseline."""
 
 import csv
 import gzip
@@ -8,17 +8,20 @@ import os
 import polars as pl
 import pytest
 
-from data_modules.build import build_cohort
-from data_modules.cohorts.apache import predicted_mortality
-from data_modules.cohorts.eicu import EICUCohortConfig, build_rows
-from data_modules.sources.eicu import EICU
-from data_modules.sources.reader import Release
-from mmnar_lightning import folders, protocols, runs
-from mmnar_lightning.compose import load
+from data_modules.cohorts.build import build_cohort
+from data_modules.databases.eicu.apache import predicted_mortality
+from data_modules.databases.eicu.cohort import build_rows
+from data_modules.databases.eicu.config import EICUCohortConfig
+from data_modules.databases.eicu.tables import EICU
+from data_modules.databases.registry import database
+from data_modules.raw.reader import Release
+from mmnar_lightning.commands import train
+from mmnar_lightning.config.compose import load
+from mmnar_lightning.runs import folders, single
 from tests.eicu.synthetic import stay, write_release
 
 QUICK = ["trainer.progress_bar=false", "wandb.enabled=false", "evaluation.num_replicates=100"]
-RIVAL = ["experiment=eicu,rivals/published_score", "cohort.tasks=[in_hospital_mortality]", *QUICK]
+BASELINE = ["experiment=eicu,baselines/published_score", "cohort.tasks=[in_hospital_mortality]", *QUICK]
 
 
 def result(key, stay_id, version, hospital, unit="0.01"):
@@ -60,10 +63,10 @@ def contents(folder):
 @pytest.mark.demo
 def test_what_apache_predicts_changes_no_bit_of_an_input(demo, tmp_path):
     config = EICUCohortConfig(index="every", modalities=["demographics", "apache", "history", "diagnoses", "text"])
-    whole = contents(build_cohort(demo, config, tmp_path / "whole"))
+    whole = contents(build_cohort(database("eicu"), demo, config, tmp_path / "whole"))
     blind = Release.parse(EICU, os.pathsep.join(str(root) for root in demo.roots))
     blind.files.pop("apachePatientResult")
-    left = contents(build_cohort(blind, config, tmp_path / "blind"))
+    left = contents(build_cohort(database("eicu"), blind, config, tmp_path / "blind"))
     names = {str(name) for name in whole} - {str(name) for name in left}
     assert names == {"scores.parquet"}
     for name, content in left.items():
@@ -104,7 +107,7 @@ def test_under_k_folds_every_row_is_scored_once_by_what_the_file_says(workplace,
     monkeypatch.setenv("EICU_ROOT", str(eicu_demo))
     monkeypatch.delenv(folders.RUN_ID_VARIABLE, raising=False)
     few = "cohort.modalities=[demographics,apache]"
-    parent = protocols.train(load([*RIVAL, "evaluation.protocol=kfold", few, "embed.text.encoder=none"]))
+    parent = train.train(load([*BASELINE, "evaluation.protocol=kfold", few, "embed.text.encoder=none"]))
     content = json.loads((parent / "results.json").read_text())
     cell = content["tasks"]["in_hospital_mortality"]["all"]
     assert (cell["count"], cell["positives"]) == (1211, 104)
@@ -126,8 +129,8 @@ def test_under_k_folds_every_row_is_scored_once_by_what_the_file_says(workplace,
 
 
 def test_a_run_counts_what_it_cannot_score_and_refuses_what_is_not_predicted(workplace, capsys):
-    words = ["simulate.subjects=400", "simulate.sources=[eicu]"]
-    folder = runs.train(load([*RIVAL, *words]))
+    words = ["simulate.subjects=400", "simulate.databases=[eicu]"]
+    folder = single.train(load([*BASELINE, *words]))
     content = json.loads((folder / "results.json").read_text())
     without = content["checkpoint"]["rows_without_prediction"]
     assert without > 0
@@ -139,6 +142,6 @@ def test_a_run_counts_what_it_cannot_score_and_refuses_what_is_not_predicted(wor
     with pytest.raises(
         ValueError, match=r"apache_iva predicts no row of unit_mortality; leave these out of cohort\.tasks"
     ):
-        runs.train(load([RIVAL[0], *QUICK, *words]))
+        single.train(load([BASELINE[0], *QUICK, *words]))
     with pytest.raises(ValueError, match=r"published_score\.name=sofa: this cohort has apache_iva"):
-        runs.train(load([*RIVAL, *words, "rival.published_score.name=sofa"]))
+        single.train(load([*BASELINE, *words, "baseline.published_score.name=sofa"]))

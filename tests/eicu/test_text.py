@@ -3,8 +3,9 @@
 import polars as pl
 import pytest
 
-from data_modules.cohorts.eicu import EICUCohortConfig, build_rows
-from data_modules.features.eicu import EICU_MODALITIES
+from data_modules.databases.eicu.cohort import build_rows
+from data_modules.databases.eicu.config import EICUCohortConfig
+from data_modules.databases.eicu.modalities import EICU_MODALITIES
 from tests.eicu.synthetic import DAY, sources_of, stay, write_release
 
 ADMITTED = "admission diagnosis|All Diagnosis|Non-operative|Diagnosis|Cardiovascular|Sepsis, pulmonary"

@@ -12,17 +12,18 @@ from pathlib import Path
 
 import torch
 
-from mmnar_lightning.embed import film_networks, store
-from mmnar_lightning.embed.config import EmbedConfig
-from mmnar_lightning.embed.film_config import FilmConfig
-from mmnar_lightning.embed.film_stage import FilmFolders
-from mmnar_lightning.embed.stage import embed
-from mmnar_lightning.embed.text_config import TextConfig
+from mmnar_lightning.encoders import vector_store
+from mmnar_lightning.encoders.config import EmbedConfig
+from mmnar_lightning.encoders.image import files, frozen
+from mmnar_lightning.encoders.image.config import ImageConfig
+from mmnar_lightning.encoders.image.stage import ImageFolders
+from mmnar_lightning.encoders.stage import embed
+from mmnar_lightning.encoders.text.config import TextConfig
 from mmnar_lightning.nn.text import TextBackbone
 
 KILLED = 9
 BATCHES = 2
-"""Batches of a unit of films."""
+"""Batches of a unit of images."""
 PATIENCE_SECONDS = 100
 
 
@@ -31,8 +32,8 @@ def settings(model: Path) -> EmbedConfig:
     text = TextConfig(encoder="transformers", model=str(model), window=16, overlap=4, batch_windows=2)
     if model.is_dir():
         return EmbedConfig(text=text, accelerator="cpu")
-    film = FilmConfig(encoder="timm", model="test_resnet", weights=str(model), batch_size=1, num_workers=0)
-    return EmbedConfig(film=film, accelerator="cpu")
+    image = ImageConfig(encoder="timm", model="test_resnet", weights=str(model), batch_size=1, num_workers=0)
+    return EmbedConfig(image=image, accelerator="cpu")
 
 
 def before(owner: object, name: str, act: Callable[[], None]) -> None:
@@ -56,18 +57,18 @@ def die_after(batches: int) -> None:
             os._exit(KILLED)
 
     before(TextBackbone, "windows", count)
-    before(film_networks.FrozenFilms, "_encode_batch", count)
+    before(frozen.FrozenImages, "_encode_batch", count)
 
 
 def die_joining() -> None:
     """End this process when the shard is written but not yet in its place."""
-    real = store._join
+    real = vector_store._join
 
     def joined(*arguments: object) -> None:
         real(*arguments)  # type: ignore[arg-type]
         os._exit(KILLED)
 
-    store._join = joined  # type: ignore[assignment]
+    vector_store._join = joined  # type: ignore[assignment]
 
 
 def meet(place: Path, processes: int) -> None:
@@ -95,7 +96,7 @@ if __name__ == "__main__":
         die_after(chosen.die_after)
     if chosen.die_joining:
         die_joining()
-    film_networks.BATCHES = BATCHES
+    files.BATCHES = BATCHES
     units: list[int] = []
 
     def begin() -> None:
@@ -103,6 +104,6 @@ if __name__ == "__main__":
             meet(chosen.data.with_name(f"{chosen.data.name}-meeting"), chosen.meet)
         units.append(1)
 
-    before(store._Work, "_write", begin)
-    embed(chosen.cohort, settings(chosen.model), chosen.data, FilmFolders(pictures=chosen.pictures))
+    before(vector_store._Work, "_write", begin)
+    embed(chosen.cohort, settings(chosen.model), chosen.data, ImageFolders(pictures=chosen.pictures))
     sys.stdout.write(str(len(units)))

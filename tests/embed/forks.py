@@ -9,10 +9,10 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from data_modules.batch import Items
-from data_modules.items import TokenItems
-from mmnar_lightning.embed.config import EmbedConfig
-from mmnar_lightning.embed.stage import embed
-from mmnar_lightning.embed.text_config import TextConfig
+from data_modules.loading.items import TokenItems
+from mmnar_lightning.encoders.config import EmbedConfig
+from mmnar_lightning.encoders.stage import embed
+from mmnar_lightning.encoders.text.config import TextConfig
 
 ROWS = 8
 

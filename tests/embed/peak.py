@@ -11,10 +11,10 @@ from threading import Event, Thread
 
 import torch
 
-from mmnar_lightning.embed import corpus, hashed
-from mmnar_lightning.embed.config import EmbedConfig
-from mmnar_lightning.embed.stage import embed
-from mmnar_lightning.embed.text_config import TextConfig
+from mmnar_lightning.encoders.config import EmbedConfig
+from mmnar_lightning.encoders.stage import embed
+from mmnar_lightning.encoders.text import corpus, hashed
+from mmnar_lightning.encoders.text.config import TextConfig
 from mmnar_lightning.nn.text import TextBackbone
 
 GROUP = 8

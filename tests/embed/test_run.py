@@ -10,9 +10,10 @@ import polars as pl
 import pytest
 import torch
 
-from mmnar_lightning import build, folders, runs
-from mmnar_lightning.compose import load
-from mmnar_lightning.config import ExperimentConfig
+from mmnar_lightning.commands import embed
+from mmnar_lightning.config.compose import load
+from mmnar_lightning.config.experiment import ExperimentConfig
+from mmnar_lightning.runs import build, folders
 from tests.conftest import write_custom_cohort
 from tests.embed import tiny
 
@@ -126,13 +127,13 @@ def test_a_tokenizer_before_forked_workers_raises_no_warning(tmp_path: Path) -> 
 def test_settings_of_a_modality_that_is_not_there_or_has_no_encoder_are_refused(workplace: Path) -> None:
     words = words_of(workplace)
     with pytest.raises(ValueError, match=r"embed\.modalities\.leter: the cohort has no such modality; it has table"):
-        runs.make_embeddings(load([*words, "embed.modalities.leter.encoder=small"]))
+        embed.make_embeddings(load([*words, "embed.modalities.leter.encoder=small"]))
     with pytest.raises(ValueError, match=r"embed\.modalities\.table: it is a table, which has no encoder"):
-        runs.make_embeddings(load([*words, "embed.modalities.table.encoder=small"]))
+        embed.make_embeddings(load([*words, "embed.modalities.table.encoder=small"]))
     with pytest.raises(ValueError, match=r"embed\.modalities\.note\.widow: unknown setting"):
         load([*words, "embed.modalities.note.widow=3"])
     with pytest.raises(ValueError, match=r"embed\.modalities\.note: .*window=3 must be at least 8"):
-        runs.make_embeddings(load([*words, "embed.modalities.note.window=3"]))
+        embed.make_embeddings(load([*words, "embed.modalities.note.window=3"]))
 
 
 def test_the_embed_command_shows_each_modality_and_does_nothing_twice(
@@ -141,10 +142,10 @@ def test_the_embed_command_shows_each_modality_and_does_nothing_twice(
     config = load(
         words_of(workplace, "embed.text.mode=frozen", "embed.text.lr_scale=null", "embed.modalities.letter.mode=auto")
     )
-    first = runs.make_embeddings(config)
+    first = embed.make_embeddings(config)
     printed = capsys.readouterr().out
     assert "note" in printed
     assert "letter" in printed
     before = {path: path.stat().st_mtime_ns for path in (workplace / "data" / "embeddings").rglob("*.npy")}
-    assert runs.make_embeddings(config) == first
+    assert embed.make_embeddings(config) == first
     assert {path: path.stat().st_mtime_ns for path in (workplace / "data" / "embeddings").rglob("*.npy")} == before

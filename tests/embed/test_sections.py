@@ -2,7 +2,7 @@
 
 import pytest
 
-from mmnar_lightning.embed.sections import select_sections
+from mmnar_lightning.encoders.text.sections import select_sections
 
 NOTE = """
 Name:  ___                     Unit No:   ___

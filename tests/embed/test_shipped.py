@@ -1,4 +1,4 @@
-"""Shipped experiments with texts or films that need no network train by their names, on one tiny simulated release."""
+"""Shipped experiments with texts or images that need no network train by their names, on one tiny simulated release."""
 
 import json
 import socket
@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmnar_lightning import build, folders
 from mmnar_lightning.cli import main
-from mmnar_lightning.compose import load
+from mmnar_lightning.config.compose import load
+from mmnar_lightning.runs import build, folders
 
 WORDS = [
     "simulate.subjects=160",
-    "simulate.sources=[mimic_iv]",
+    "simulate.databases=[mimic_iv]",
     "trainer.max_epochs=1",
     "trainer.progress_bar=false",
     "trainer.accelerator=cpu",
@@ -23,23 +23,23 @@ WORDS = [
     "cohort.min_vocabulary_subjects=40",
 ]
 TIMM = [
-    "embed.film.model=test_vit",
-    "embed.film.weights=none",
-    "embed.film.trainable=all",
-    "embed.film.gradient_checkpointing=false",
-    "embed.film.bf16=false",
-    "embed.film.num_workers=1",
+    "embed.image.model=test_vit",
+    "embed.image.weights=none",
+    "embed.image.trainable=all",
+    "embed.image.gradient_checkpointing=false",
+    "embed.image.bf16=false",
+    "embed.image.num_workers=1",
 ]
-"""Lays a tiny network of random weights over films_timm: its own, a large one, is fetched."""
+"""Lays a tiny network of random weights over images_timm: its own, a large one, is fetched."""
 LOCAL = ("127.0.0.1", "::1", "localhost", None)
 BACKBONES = {
     "texts_frozen": None,
     "texts_trained": "discharge_note_encoder.backbone.network.words.weight",
-    "films_frozen": None,
-    "films_trained": "cxr_encoder.backbone.network.0.0.weight",
-    "films_timm": "cxr_encoder.backbone.network.blocks.0.attn.qkv.weight",
+    "images_frozen": None,
+    "images_trained": "cxr_encoder.backbone.network.0.0.weight",
+    "images_timm": "cxr_encoder.backbone.network.blocks.0.attn.qkv.weight",
 }
-"""Experiment -> a weight that learns from its documents or films; None where they are vectors already."""
+"""Experiment -> a weight that learns from its documents or images; None where they are vectors already."""
 
 
 @pytest.fixture(scope="module")
@@ -67,9 +67,9 @@ def drawn(run: Path) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("experiment", BACKBONES)
 def test_a_shipped_experiment_trains_by_its_name(experiment: str, data: Path, workplace: Path) -> None:
-    more = TIMM if experiment == "films_timm" else []
+    more = TIMM if experiment == "images_timm" else []
     run = train(data, f"experiment={experiment}", "wandb.enabled=false", *more)
-    wanted = ["cxr"] if experiment.startswith("films") else ["discharge_note", "radiology_report"]
+    wanted = ["cxr"] if experiment.startswith("images") else ["discharge_note", "radiology_report"]
     results = json.loads((run / folders.RESULTS).read_text())
     assert (results["modalities"], results["dropped"]) == (["structured", *wanted], [])
     weights = torch.load(run / folders.LAST, weights_only=True)["state_dict"]

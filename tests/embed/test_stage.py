@@ -1,4 +1,4 @@
-"""Documents and films become vectors: which row gets which, and what is refused."""
+"""Documents and images become vectors: which row gets which, and what is refused."""
 
 import json
 from pathlib import Path
@@ -8,21 +8,21 @@ import polars as pl
 import pytest
 import torch
 
+from data_modules.databases.mimic_iv.tfrecord import encode
 from data_modules.features import store
-from data_modules.sources.tfrecord import encode
-from mmnar_lightning.embed import hashed
-from mmnar_lightning.embed.config import EmbedConfig
-from mmnar_lightning.embed.film_config import FilmConfig
-from mmnar_lightning.embed.film_stage import FilmFolders
-from mmnar_lightning.embed.film_vectors import RELEASE_WIDTH
-from mmnar_lightning.embed.hashed import hashed_ngrams
-from mmnar_lightning.embed.stage import device_of, embed
-from mmnar_lightning.embed.text_config import TextConfig
+from mmnar_lightning.encoders.config import EmbedConfig
+from mmnar_lightning.encoders.image.config import ImageConfig
+from mmnar_lightning.encoders.image.stage import ImageFolders
+from mmnar_lightning.encoders.image.vectors import RELEASE_WIDTH
+from mmnar_lightning.encoders.stage import device_of, embed
+from mmnar_lightning.encoders.text import hashed
+from mmnar_lightning.encoders.text.config import TextConfig
+from mmnar_lightning.encoders.text.hashed import hashed_ngrams
 from tests.embed import tiny
-from tests.embed.films import index
+from tests.embed.images import index
 
 HASHED = TextConfig(encoder="hashed_ngrams", width=64)
-RELEASE = FilmConfig(encoder="release")
+RELEASE = ImageConfig(encoder="release")
 TEXTS = {0: "No edema.", 2: "Severe pulmonary edema.", 3: "Walks with a cane."}
 
 
@@ -31,29 +31,29 @@ def vector(value: float) -> np.ndarray:
 
 
 @pytest.fixture
-def published(tmp_path: Path) -> FilmFolders:
+def published(tmp_path: Path) -> ImageFolders:
     """A release of three embeddings."""
     folder = tmp_path / "image-embeddings" / "1.0"
     (folder / "files" / "p10").mkdir(parents=True)
     for name, value in (("a", 1.0), ("b", 3.0), ("c", 10.0)):
         (folder / "files" / "p10" / f"{name}.tfrecord").write_bytes(encode(vector(value), name))
-    return FilmFolders(embeddings=folder)
+    return ImageFolders(embeddings=folder)
 
 
 @pytest.fixture
 def finished(tmp_path: Path) -> Path:
-    """A cohort folder of five rows; row 1 has no document and rows 1 and 4 no film."""
+    """A cohort folder of five rows; row 1 has no document and rows 1 and 4 no image."""
     folder = tmp_path / "cohort"
-    for name in ("table", "note", "film"):
+    for name in ("table", "note", "image"):
         (folder / "modalities" / name).mkdir(parents=True)
     split = ["train", "train", "train", "test", "train"]
     pl.DataFrame({"row_id": range(5), "split": split}).write_parquet(folder / "cohort.parquet")
     texts = pl.DataFrame({"row_id": list(TEXTS), "hours": -1.0, "document_id": "x", "text": list(TEXTS.values())})
     texts.write_parquet(folder / "modalities" / "note" / "documents.parquet")
     index((0, "a", "AP"), (2, "b", "PA"), (3, "c", "AP")).write_parquet(
-        folder / "modalities" / "film" / "images.parquet"
+        folder / "modalities" / "image" / "images.parquet"
     )
-    kinds = [("table", "table", 3), ("note", "documents", 0), ("film", "images", 0)]
+    kinds = [("table", "table", 3), ("note", "documents", 0), ("image", "images", 0)]
     modalities = [{"name": name, "kind": kind, "width": width} for name, kind, width in kinds]
     (folder / "manifest.json").write_text(json.dumps({"fingerprint": "f", "modalities": modalities}))
     return folder
@@ -85,20 +85,20 @@ def test_no_text_at_all_is_no_vector() -> None:
 
 
 def test_rows_without_a_document_are_absent_and_statistics_are_of_train_rows(
-    finished: Path, published: FilmFolders, tmp_path: Path
+    finished: Path, published: ImageFolders, tmp_path: Path
 ) -> None:
-    stores = embed(finished, EmbedConfig(text=HASHED, film=RELEASE), tmp_path, published)
-    assert list(stores) == ["note", "film"]
-    note, film = (store.open_values(stores[name]) for name in ("note", "film"))
+    stores = embed(finished, EmbedConfig(text=HASHED, image=RELEASE), tmp_path, published)
+    assert list(stores) == ["note", "image"]
+    note, image = (store.open_values(stores[name]) for name in ("note", "image"))
     assert store.open_present(stores["note"]).tolist() == [True, False, True, True, False]  # type: ignore[union-attr]
-    assert store.open_present(stores["film"]).tolist() == [True, False, True, True, False]  # type: ignore[union-attr]
+    assert store.open_present(stores["image"]).tolist() == [True, False, True, True, False]  # type: ignore[union-attr]
     assert note.shape == (5, 64)
     assert np.array_equal(
         note[[0, 2, 3]], hashed_ngrams(pl.DataFrame({"row_id": TEXTS.keys(), "text": TEXTS.values()}), 64)[1]
     )
     assert not note[[1, 4]].any()
-    assert np.array_equal(film[3], vector(10.0))
-    statistics = store.Statistics.load(stores["film"])
+    assert np.array_equal(image[3], vector(10.0))
+    statistics = store.Statistics.load(stores["image"])
     assert np.allclose(statistics.mean, vector(2.0)), "row 3 is in test"
     assert np.allclose(statistics.scale, 1.0)
 
@@ -112,36 +112,36 @@ def test_rows_that_are_counted_a_few_at_a_time_have_the_bytes_of_all_at_once(
     whole = pl.read_parquet(cohort / "modalities" / "note" / "documents.parquet")
     rows, expected = hashed_ngrams(whole.filter(pl.col("text").str.strip_chars() != ""), 64)
     monkeypatch.setattr(hashed, "ROWS_TOGETHER", 3)
-    made = embed(cohort, EmbedConfig(text=HASHED), tmp_path, FilmFolders())["note"]
+    made = embed(cohort, EmbedConfig(text=HASHED), tmp_path, ImageFolders())["note"]
     assert np.flatnonzero(store.open_present(made)).tolist() == rows.tolist() == list(texts)
     assert store.open_values(made)[rows].tobytes() == expected.tobytes()
     assert {path.suffix for path in made.iterdir()} == {".json", ".npy"}
 
 
 def test_what_was_encoded_is_not_encoded_again_and_other_settings_lie_elsewhere(
-    finished: Path, published: FilmFolders, tmp_path: Path
+    finished: Path, published: ImageFolders, tmp_path: Path
 ) -> None:
-    config = EmbedConfig(text=HASHED, film=RELEASE)
+    config = EmbedConfig(text=HASHED, image=RELEASE)
     first = embed(finished, config, tmp_path, published)
     before = (first["note"] / store.VALUES).stat().st_mtime_ns
     (published.embeddings / "files" / "p10" / "a.tfrecord").unlink()
     assert embed(finished, config, tmp_path, published) == first
     assert (first["note"] / store.VALUES).stat().st_mtime_ns == before
-    other = embed(finished, EmbedConfig(text=TextConfig(encoder="hashed_ngrams", width=32)), tmp_path, FilmFolders())
+    other = embed(finished, EmbedConfig(text=TextConfig(encoder="hashed_ngrams", width=32)), tmp_path, ImageFolders())
     assert list(other) == ["note"]
     assert other["note"] != first["note"]
 
 
 def test_an_encoder_of_none_leaves_its_kind_out(finished: Path, tmp_path: Path) -> None:
-    assert embed(finished, EmbedConfig(), tmp_path, FilmFolders()) == {}
+    assert embed(finished, EmbedConfig(), tmp_path, ImageFolders()) == {}
     assert not (tmp_path / "embeddings").exists()
 
 
-def test_film_embeddings_without_their_release_are_refused_and_leave_nothing(finished: Path, tmp_path: Path) -> None:
+def test_image_embeddings_without_their_release_are_refused_and_leave_nothing(finished: Path, tmp_path: Path) -> None:
     with pytest.raises(
-        ValueError, match=r"embed\.film\.encoder=release: there is no image-embeddings release under the roots"
+        ValueError, match=r"embed\.image\.encoder=release: there is no image-embeddings release under the roots"
     ):
-        embed(finished, EmbedConfig(film=RELEASE), tmp_path, FilmFolders())
+        embed(finished, EmbedConfig(image=RELEASE), tmp_path, ImageFolders())
     assert not list((tmp_path / "embeddings").glob("*/"))
 
 

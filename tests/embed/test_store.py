@@ -17,12 +17,12 @@ from safetensors.torch import save_file
 
 from data_modules import stage
 from data_modules.features import documents
-from mmnar_lightning.embed import film_networks
-from mmnar_lightning.embed.film_stage import FilmFolders
-from mmnar_lightning.embed.stage import embed
-from mmnar_lightning.embed.store import KEYS, VECTORS, Keys, Plan, VectorStore, _Work
+from mmnar_lightning.encoders.image import frozen
+from mmnar_lightning.encoders.image.stage import ImageFolders
+from mmnar_lightning.encoders.stage import embed
+from mmnar_lightning.encoders.vector_store import KEYS, VECTORS, Keys, Plan, VectorStore, _Work
 from tests.embed import builds, peak, tiny
-from tests.embed.films import grey, index, jpeg
+from tests.embed.images import grey, index, jpeg
 
 ROOT = Path(__file__).resolve().parents[2]
 WIDTH = 3
@@ -53,11 +53,11 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cohort folder of films, and beside it their pictures."""
-    folder = tmp_path_factory.mktemp("films") / "c"
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cohort folder of images, and beside it their pictures."""
+    folder = tmp_path_factory.mktemp("images") / "c"
     (folder / "modalities" / "cxr").mkdir(parents=True)
-    rows = [(row, f"film{row}", "AP") for row in range(12)]
+    rows = [(row, f"image{row}", "AP") for row in range(12)]
     index(*rows).write_parquet(folder / "modalities" / "cxr" / "images.parquet")
     pl.DataFrame({"row_id": range(12), "split": "train"}).write_parquet(folder / "cohort.parquet")
     modalities = [{"name": "cxr", "kind": "images", "width": 0}]
@@ -68,7 +68,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def start(cohort: Path, model: Path, data: Path, *words: str) -> subprocess.Popen[bytes]:
-    """A process that embeds, of films those beside their cohort."""
+    """A process that embeds, of images those beside their cohort."""
     given = [*map(str, (cohort, model, data)), "--pictures", str(cohort.parent), *words]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "tests.embed.builds", *given]
@@ -88,10 +88,10 @@ def build_here(cohort: Path, model: Path, data: Path) -> int:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(film_networks, "BATCHES", builds.BATCHES)
+        patch.setattr(frozen, "BATCHES", builds.BATCHES)
         write = _Work._write
         patch.setattr(_Work, "_write", lambda self, unit, part: units.append(unit) or write(self, unit, part))
-        embed(cohort, builds.settings(model), data, FilmFolders(pictures=cohort.parent))
+        embed(cohort, builds.settings(model), data, ImageFolders(pictures=cohort.parent))
     torch.set_num_threads(threads)
     return len(units)
 
@@ -137,14 +137,14 @@ def test_killed_at_several_points_and_started_again_it_leaves_the_same_bytes(
     assert units > 10
 
 
-def test_two_processes_share_films_as_well_and_one_that_is_killed_joining_costs_nothing(
-    films: Path, weights: Path, tmp_path: Path
+def test_two_processes_share_images_as_well_and_one_that_is_killed_joining_costs_nothing(
+    images: Path, weights: Path, tmp_path: Path
 ) -> None:
-    assert build_here(films, weights, tmp_path / "alone") == 6
-    together = [start(films, weights, tmp_path / "two", "--meet", "2", "--die-joining") for _ in range(2)]
+    assert build_here(images, weights, tmp_path / "alone") == 6
+    together = [start(images, weights, tmp_path / "two", "--meet", "2", "--die-joining") for _ in range(2)]
     for process in together:
         finish(process, expected=builds.KILLED)
-    assert build_here(films, weights, tmp_path / "two") == 0
+    assert build_here(images, weights, tmp_path / "two") == 0
     assert contents(tmp_path / "two") == contents(tmp_path / "alone")
 
 

@@ -10,15 +10,15 @@ import torch
 
 from data_modules.batch import Batch
 from data_modules.features import store as arrays
-from data_modules.items import TokenItems, VectorItems, open_store
+from data_modules.loading.items import TokenItems, VectorItems, open_store
 from data_modules.vocabulary import Modality
-from mmnar_lightning.embed import pretrained
-from mmnar_lightning.embed.config import EmbedConfig
-from mmnar_lightning.embed.parts import item_parts, text_backbone
-from mmnar_lightning.embed.stage import embed, text_encoder
-from mmnar_lightning.embed.text_config import TextConfig
-from mmnar_lightning.model import MMNARModel, ModelConfig
-from mmnar_lightning.nn.fusion import FusionConfig
+from mmnar_lightning.encoders.config import EmbedConfig
+from mmnar_lightning.encoders.stage import embed, text_encoder
+from mmnar_lightning.encoders.text import pretrained
+from mmnar_lightning.encoders.text.config import TextConfig
+from mmnar_lightning.encoders.trainable import item_parts, text_backbone
+from mmnar_lightning.model import MMNARModel
+from mmnar_lightning.nn.config import FusionConfig, ModelConfig
 from mmnar_lightning.nn.text import TextBackbone
 from tests.embed import tiny
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from data_modules.vocabulary import Modality
-from mmnar_lightning.compose import load
-from mmnar_lightning.embed.config import EmbedConfig
-from mmnar_lightning.embed.parts import text_backbone
-from mmnar_lightning.embed.text_config import TextConfig
+from mmnar_lightning.config.compose import load
+from mmnar_lightning.encoders.config import EmbedConfig
+from mmnar_lightning.encoders.text.config import TextConfig
+from mmnar_lightning.encoders.trainable import text_backbone
 from mmnar_lightning.nn.text import TextBackbone
 from tests.embed import tiny
 

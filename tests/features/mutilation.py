@@ -5,13 +5,13 @@ from pathlib import Path
 
 import polars as pl
 
-from data_modules.cohorts.linking import admission_intervals
-from data_modules.cohorts.mimic_iv import read_admissions, read_stays
-from data_modules.features.mimic_iv import MIMIC_MODALITIES
-from data_modules.features.modality import Sources
+from data_modules.databases.mimic_iv.cohort import read_admissions, read_stays
+from data_modules.databases.mimic_iv.linking import admission_intervals
+from data_modules.databases.mimic_iv.tables import MIMIC_IV
+from data_modules.databases.registry import database
+from data_modules.features.modality import BuildContext
 from data_modules.features.store import create
-from data_modules.sources.mimic_iv import MIMIC_IV
-from data_modules.sources.reader import Release
+from data_modules.raw.reader import Release
 
 EVENTS: Mapping[str, tuple[str, ...]] = {
     "admissions": ("admittime",),
@@ -81,14 +81,16 @@ def mutilate(release: Release, landmarks: pl.DataFrame, folder: Path) -> tuple[R
     return Release(MIMIC_IV, [folder]), counts
 
 
-def sources_at(release: Release, rows: pl.DataFrame, scratch: Path, vocabularies: Mapping[str, list[str]]) -> Sources:
+def sources_at(
+    release: Release, rows: pl.DataFrame, scratch: Path, vocabularies: Mapping[str, list[str]]
+) -> BuildContext:
     """What the writers see of `rows` in a release; only ids and times of prediction come from `rows`."""
     scratch.mkdir()
     ids = rows.select("row_id", "hadm_id", "stay_id", "landmark_at", "prediction_at")
     admissions = read_admissions(release)
     intervals = admission_intervals(admissions.lazy()).drop("subject_id").collect()
     seen = ids.join(admissions, on="hadm_id", how="left").join(intervals, on="hadm_id", how="left").sort("row_id")
-    return Sources(
+    return BuildContext(
         release=release,
         rows=seen,
         tables={"admissions": admissions, "icustays": read_stays(release)},
@@ -100,12 +102,12 @@ def sources_at(release: Release, rows: pl.DataFrame, scratch: Path, vocabularies
     )
 
 
-def features(sources: Sources, names: list[str], folder: Path) -> tuple[dict[str, object], dict[str, list[str]]]:
+def features(sources: BuildContext, names: list[str], folder: Path) -> tuple[dict[str, object], dict[str, list[str]]]:
     """Modality -> everything that a row gets of it, as bytes or sorted rows; and the vocabularies used."""
     written: dict[str, object] = {}
     vocabularies: dict[str, list[str]] = {}
     for name in names:
-        definition = MIMIC_MODALITIES[name]
+        definition = database("mimic").modalities[name]
         if definition.files is not None:
             present = definition.files(sources, folder / name)
             (file,) = (folder / name).glob("*.parquet")

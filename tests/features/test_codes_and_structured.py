@@ -10,12 +10,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from data_modules.build import build_cohort
-from data_modules.cohorts.mimic_iv import MIMICCohortConfig
-from data_modules.cohorts.splits import SplitConfig, draw
+from data_modules.cohorts.build import build_cohort
+from data_modules.cohorts.config import SplitConfig
+from data_modules.cohorts.splits import draw
+from data_modules.databases.mimic_iv.config import MIMICCohortConfig
+from data_modules.databases.mimic_iv.tables import MIMIC_IV
+from data_modules.databases.registry import database
 from data_modules.features import codes, store
-from data_modules.sources.mimic_iv import MIMIC_IV
-from data_modules.sources.reader import Release
+from data_modules.raw.reader import Release
 from tests.cohorts.synthetic import admission, moment, patient, stay, write_release
 
 SPLITS = dict(
@@ -43,7 +45,7 @@ def built(folder, modality, **tables):
         **tables,
     )
     config = MIMICCohortConfig(modalities=[modality], min_vocabulary_subjects=2, max_vocabulary=3)
-    return build_cohort(release, config, folder / "data")
+    return build_cohort(database("mimic"), release, config, folder / "data")
 
 
 def read(folder, modality):
@@ -130,7 +132,7 @@ def test_a_culture_without_an_hour_counts_when_its_day_is_over(tmp_path):
     release = write_release(
         tmp_path / "raw", patients=[patient(s) for s in SUBJECTS], admissions=leaves, microbiologyevents=rows
     )
-    folder = build_cohort(release, MIMICCohortConfig(modalities=["microbiology"]), tmp_path / "data")
+    folder = build_cohort(database("mimic"), release, MIMICCohortConfig(modalities=["microbiology"]), tmp_path / "data")
     cohort = pl.read_parquet(folder / "cohort.parquet")
     assert cohort.filter("present/microbiology")["subject_id"].to_list() == [str(early)]
 
@@ -151,7 +153,7 @@ def test_history_counts_what_ended_before_the_admission_and_nothing_else(tmp_pat
     ]
     release = write_release(tmp_path / "raw", patients=[patient(1)], admissions=admissions, icustays=stays)
     config = MIMICCohortConfig(index="every", modalities=["demographics"])
-    folder = build_cohort(release, config, tmp_path / "data")
+    folder = build_cohort(database("mimic"), release, config, tmp_path / "data")
     table = read(folder, "demographics")
     hadm = pl.read_parquet(folder / "cohort.parquet")["admission_id"].to_list()
     row = {name: float(values[hadm.index(3)]) for name, values in table.items()}
@@ -182,7 +184,7 @@ def test_history_of_the_demo_equals_a_hand_count_for_every_row(mimic_demo, tmp_p
     for row in raw:
         row["begin"], row["end"] = (datetime.fromisoformat(row[name]) for name in ("admittime", "dischtime"))
     config = MIMICCohortConfig(index="every", modalities=["demographics"])
-    folder = build_cohort(Release(MIMIC_IV, [mimic_demo]), config, tmp_path)
+    folder = build_cohort(database("mimic"), Release(MIMIC_IV, [mimic_demo]), config, tmp_path)
     table = read(folder, "demographics")
     by_id = {int(row["hadm_id"]): row for row in raw}
     for position, hadm in enumerate(pl.read_parquet(folder / "cohort.parquet")["admission_id"]):

@@ -5,15 +5,18 @@ from datetime import timedelta
 import polars as pl
 import pytest
 
-from data_modules.cohorts.mimic_iv import MIMICCohortConfig, build_rows
-from data_modules.features.mimic_iv import MIMIC_MODALITIES
-from data_modules.sources.mimic_iv import MIMIC_IV
-from data_modules.sources.reader import Release
+from data_modules.databases.mimic_iv.cohort import build_rows
+from data_modules.databases.mimic_iv.config import MIMICCohortConfig
+from data_modules.databases.mimic_iv.tables import MIMIC_IV
+from data_modules.databases.registry import database
+from data_modules.raw.reader import Release
 from tests.cohorts.synthetic import admission, moment, patient, stay, write_release
 from tests.features.mutilation import features, mutilate, sources_at
 
 TABLES = ["demographics", "labs", "vitals", "medications", "microbiology", "procedures"]
-HARMONISED = [name for name, entry in MIMIC_MODALITIES.items() if name.startswith("harmonised_") and entry.block]
+HARMONISED = [
+    name for name, entry in database("mimic").modalities.items() if name.startswith("harmonised_") and entry.block
+]
 NOTHING = {("discharge_note", 0.0), ("present/discharge_note", 0.0)}
 """Without a grace no summary of these releases is stored in time."""
 LANDMARKS = {"discharge": ["readmission_30d"], "icu_24h": ["in_hospital_mortality"]}
@@ -81,7 +84,7 @@ def notes(subject, first, hadm, days, kind):
     ]
 
 
-def films(subject, days):
+def images(subject, days):
     for number, day in enumerate(days):
         taken = moment(day)
         yield {
@@ -96,7 +99,7 @@ def films(subject, days):
 
 @pytest.fixture
 def hospital(tmp_path):
-    """Five subjects with three admissions each, with notes and films in and between them."""
+    """Five subjects with three admissions each, with notes and images in and between them."""
     quarters = [quarter / 4 for quarter in range(4 * 45)]
     subjects = range(1, 6)
     admissions, stays, summaries, reports, pictures = [], [], [], [], []
@@ -111,7 +114,7 @@ def hospital(tmp_path):
             summaries += notes(subject, 1000 * turn, hadm, [float(int(day)) for day in around], "DS")
             reports += notes(subject, 1000 * turn, hadm, [begin + step / 3 for step in range(20)], "RR")
         reports += notes(subject, 9000, "", quarters, "RR")
-        pictures += films(subject, quarters)
+        pictures += images(subject, quarters)
     return write_release(
         tmp_path / "hospital",
         patients=[patient(subject) for subject in subjects],
@@ -125,7 +128,7 @@ def hospital(tmp_path):
 
 @pytest.mark.parametrize("place", ["first", "middle", "last"])
 @pytest.mark.parametrize(("landmark", "grace"), [("discharge", 0.0), ("discharge", 72.0), ("icu_24h", 0.0)])
-def test_notes_and_films_of_a_row_are_identical_without_its_future(hospital, tmp_path, landmark, grace, place):
+def test_notes_and_images_of_a_row_are_identical_without_its_future(hospital, tmp_path, landmark, grace, place):
     config = MIMICCohortConfig(index="every", landmark=landmark, tasks=LANDMARKS[landmark], note_grace_hours=grace)
     rows = one_row_a_subject(build_rows(hospital, config).rows.filter(pl.col("subject_id") < 900), place)
     at_landmark = ["demographics", "radiology_report", "cxr"]

@@ -1,16 +1,17 @@
-"""Notes and films of a row: whose, since when, and at most once."""
+"""Notes and images of a row: whose, since when, and at most once."""
 
 import json
 
 import polars as pl
 import pytest
 
-from data_modules.build import build_cohort
-from data_modules.cohorts.mimic_iv import MIMICCohortConfig
+from data_modules.cohorts.build import build_cohort
+from data_modules.databases.mimic_iv.config import MIMICCohortConfig
+from data_modules.databases.registry import database
 from tests.cohorts.synthetic import admission, moment, patient, write_release
 
 FILLER_NOTE = {"note_id": "900-RR-1", "subject_id": 900, "hadm_id": 9000, "charttime": moment(1), "text": "x"}
-FILLER_FILM = {"dicom_id": "900", "subject_id": 900, "study_id": 9, "StudyDate": 21500102, "StudyTime": 1.0}
+FILLER_IMAGE = {"dicom_id": "900", "subject_id": 900, "study_id": 9, "StudyDate": 21500102, "StudyTime": 1.0}
 ADMISSIONS = [
     admission(1, 1, moment(1), moment(5, hours=14), edregtime=moment(0, hours=20)),
     admission(1, 2, moment(9), moment(12)),
@@ -30,7 +31,7 @@ def note(number, charttime, storetime=None, *, hadm=1, kind="DS"):
     }
 
 
-def film(dicom, date, time, subject=1):
+def image(dicom, date, time, subject=1):
     row = {"dicom_id": dicom, "subject_id": subject, "study_id": 5, "ViewPosition": "PA"}
     return {**row, "StudyDate": date, "StudyTime": time}
 
@@ -39,11 +40,11 @@ def built(folder, modality, tables, *, admissions=ADMISSIONS, **settings):
     """The cohort's folder; `tables` are written beside two admissions of subject 1."""
     release = write_release(folder / "raw", patients=[patient(1)], admissions=admissions, **tables)
     config = MIMICCohortConfig(index="every", modalities=[modality], tasks=["mortality_180d"], **settings)
-    return build_cohort(release, config, folder / "data")
+    return build_cohort(database("mimic"), release, config, folder / "data")
 
 
 def pairs(folder, modality, column):
-    """(hadm_id, document or film) of the written file, sorted, with presence checked against it."""
+    """(hadm_id, document or image) of the written file, sorted, with presence checked against it."""
     (file,) = (folder / "modalities" / modality).glob("*.parquet")
     cohort = pl.read_parquet(folder / "cohort.parquet")
     table = pl.read_parquet(file)
@@ -63,7 +64,7 @@ def reports(folder, *notes, **settings):
 
 
 def pictures(folder, *rows, **settings):
-    tables = {"cxr_metadata": [*rows, FILLER_FILM]}
+    tables = {"cxr_metadata": [*rows, FILLER_IMAGE]}
     return pairs(built(folder, "cxr", tables, **settings), "cxr", "dicom_id")
 
 
@@ -140,30 +141,30 @@ def test_a_note_without_text_is_no_note(tmp_path):
     ("time", "counts"),
     [("94512.75", True), ("94513.0", False), ("512.5", True), ("0.0", True), ("101500.0", False), ("", False)],
 )
-def test_the_time_of_a_film_is_read_without_its_leading_zeros(tmp_path, time, counts):
+def test_the_time_of_a_image_is_read_without_its_leading_zeros(tmp_path, time, counts):
     leaves = [admission(1, 1, moment(1), moment(5, hours=9, seconds=45 * 60 + 12))]
-    found = pictures(tmp_path, film("a", 21500106, time), admissions=leaves)
+    found = pictures(tmp_path, image("a", 21500106, time), admissions=leaves)
     assert found == ([(1, "a")] if counts else [])
 
 
-def test_a_film_from_the_emergency_department_belongs_to_the_admission_that_follows(tmp_path):
-    rows = [film("early", 21500101, 195959.0), film("arrival", 21500101, 200000.0), film("ward", 21500103, 1.0)]
-    assert pictures(tmp_path, *rows) == [(1, "arrival"), (1, "ward")]
+def test_a_image_from_the_emergency_department_belongs_to_the_admission_that_follows(tmp_path):
+    rows = [image("early", 21500101, 195959.0), image("arbaseline", 21500101, 200000.0), image("ward", 21500103, 1.0)]
+    assert pictures(tmp_path, *rows) == [(1, "arbaseline"), (1, "ward")]
 
 
-def test_a_film_that_matches_two_admissions_is_linked_once_to_the_later(tmp_path):
+def test_a_image_that_matches_two_admissions_is_linked_once_to_the_later(tmp_path):
     overlapping = [admission(1, 1, moment(1), moment(8)), admission(1, 2, moment(4), moment(12))]
-    rows = [film("first", 21500104, 235959.9), film("both", 21500105, 0.0), film("second", 21500110, 120000.0)]
+    rows = [image("first", 21500104, 235959.9), image("both", 21500105, 0.0), image("second", 21500110, 120000.0)]
     found = pictures(tmp_path, *rows, admissions=overlapping)
     assert found == [(1, "first"), (2, "both"), (2, "second")]
 
 
-def test_a_film_of_another_subject_or_between_admissions_is_linked_to_no_row(tmp_path):
-    rows = [film("between", 21500108, 120000.0), film("other", 21500103, 120000.0, subject=5)]
+def test_a_image_of_another_subject_or_between_admissions_is_linked_to_no_row(tmp_path):
+    rows = [image("between", 21500108, 120000.0), image("other", 21500103, 120000.0, subject=5)]
     assert pictures(tmp_path, *rows) == []
 
 
-def test_the_index_of_films_names_view_hours_and_the_path_of_the_release(tmp_path):
-    folder = built(tmp_path, "cxr", {"cxr_metadata": [film("d-1", 21500106, 120000.0, subject=1), FILLER_FILM]})
+def test_the_index_of_images_names_view_hours_and_the_path_of_the_release(tmp_path):
+    folder = built(tmp_path, "cxr", {"cxr_metadata": [image("d-1", 21500106, 120000.0, subject=1), FILLER_IMAGE]})
     table = pl.read_parquet(folder / "modalities" / "cxr" / "images.parquet").filter(pl.col("dicom_id") == "d-1")
     assert table.select("view", "hours", "file", "study_id").row(0) == ("PA", -2.0, "files/p1/p1/s5/d-1", 5)

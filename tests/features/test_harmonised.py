@@ -7,21 +7,24 @@ import numpy as np
 import polars as pl
 import pytest
 
-from data_modules.build import build_cohort
-from data_modules.cohorts.eicu import EICUCohortConfig
-from data_modules.cohorts.mimic_iv import MIMICCohortConfig, build_rows
-from data_modules.features import concepts, eicu_concepts, harmonised
-from data_modules.features.eicu import EICU_MODALITIES
-from data_modules.features.mimic_iv import MIMIC_MODALITIES
+from data_modules.cohorts.build import build_cohort
+from data_modules.databases.eicu import concepts as eicu_concepts
+from data_modules.databases.eicu.config import EICUCohortConfig
+from data_modules.databases.eicu.tables import EICU
+from data_modules.databases.harmonised import concepts as harmonised
+from data_modules.databases.mimic_iv import concepts
+from data_modules.databases.mimic_iv.cohort import build_rows
+from data_modules.databases.mimic_iv.config import MIMICCohortConfig
+from data_modules.databases.mimic_iv.tables import MIMIC_IV
+from data_modules.databases.registry import database
 from data_modules.features.store import create, open_values, read_columns
-from data_modules.sources.eicu import EICU
-from data_modules.sources.mimic_iv import MIMIC_IV
-from data_modules.sources.reader import Release
+from data_modules.raw.reader import Release
 from tests.cohorts import synthetic as mimic
 from tests.eicu import synthetic as eicu
 from tests.features.mutilation import sources_at
 
-NAMES = sorted(name for name in MIMIC_MODALITIES if name.startswith("harmonised_"))
+MIMIC, EICU_OWN = database("mimic").modalities, database("eicu").modalities
+NAMES = sorted(name for name in MIMIC if name.startswith("harmonised_"))
 WHOLE = [name for name in NAMES if name not in harmonised.DEMOGRAPHICS]
 LANDMARK = mimic.moment(hours=24)
 MIMIC_ROW = [{"subject_id": 1, "hadm_id": 10}]
@@ -29,7 +32,7 @@ MIMIC_ROW = [{"subject_id": 1, "hadm_id": 10}]
 
 def test_both_databases_offer_the_same_harmonised_modalities() -> None:
     assert len(NAMES) == 11
-    assert sorted(name for name in EICU_MODALITIES if name.startswith("harmonised_")) == NAMES
+    assert sorted(name for name in EICU_OWN if name.startswith("harmonised_")) == NAMES
 
 
 @pytest.mark.parametrize(
@@ -160,7 +163,7 @@ def of_mimic(folder, name, **tables):
     )
     config = MIMICCohortConfig(index="every", landmark="icu_24h", in_unit=True)
     rows = build_rows(release, config).rows.filter(pl.col("subject_id") == 1).drop("row_id").with_row_index("row_id")
-    block = MIMIC_MODALITIES[name].block(sources_at(release, rows, folder / "scratch", {}))
+    block = MIMIC[name].block(sources_at(release, rows, folder / "scratch", {}))
     values = create(folder / name, 1, block.columns)
     return block.columns, values[0] if block.write(values)[0] else None
 
@@ -358,11 +361,11 @@ def medians(folder, name):
 def test_medians_of_the_two_demos_agree_so_units_do(mimic_demo_roots, eicu_demo_roots, eicu_demo, tmp_path) -> None:
     """A tenth is less than any factor between units: that of magnesium in mEq/L is 1.215."""
     config = MIMICCohortConfig(index="every", landmark="icu_24h", in_unit=True, modalities=WHOLE)
-    ours = build_cohort(Release.parse(MIMIC_IV, mimic_demo_roots), config, tmp_path)
+    ours = build_cohort(database("mimic"), Release.parse(MIMIC_IV, mimic_demo_roots), config, tmp_path)
     config = EICUCohortConfig(index="every", modalities=WHOLE)
     # The rebuilt tables have many stays and few labs, the original rows of a hundred patients all labs.
     roots = (f"{eicu_demo}:{eicu_demo / 'subset_100_patients'}", eicu_demo_roots)
-    original, rebuilt = (build_cohort(Release.parse(EICU, root), config, tmp_path) for root in roots)
+    original, rebuilt = (build_cohort(database("eicu"), Release.parse(EICU, root), config, tmp_path) for root in roots)
     ratios = {}
     for name in WHOLE:
         theirs = medians(original, name) if (original / "modalities" / name).is_dir() else {}

@@ -14,13 +14,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from data_modules.cohorts.mimic_iv import MIMICCohortConfig, build_rows
+from data_modules.databases.mimic_iv.cohort import build_rows
+from data_modules.databases.mimic_iv.concepts import LABS, VITALS, convert, item_ids
+from data_modules.databases.mimic_iv.config import MIMICCohortConfig
+from data_modules.databases.mimic_iv.tables import MIMIC_IV
+from data_modules.databases.registry import database
 from data_modules.features import series
-from data_modules.features.concepts import LABS, VITALS, convert, item_ids
-from data_modules.features.mimic_iv import MIMIC_MODALITIES
-from data_modules.features.modality import Sources
-from data_modules.sources.mimic_iv import MIMIC_IV
-from data_modules.sources.reader import Release
+from data_modules.features.modality import BuildContext
+from data_modules.raw.reader import Release
 
 NAMED = {concept.name: concept for concept in (*LABS, *VITALS)}
 
@@ -115,7 +116,7 @@ def demo(mimic_demo_roots):
 
 def written(demo, name, scratch):
     release, rows = demo
-    sources = Sources(
+    sources = BuildContext(
         release=release,
         rows=rows,
         tables={},
@@ -124,7 +125,7 @@ def written(demo, name, scratch):
         min_vocabulary_subjects=1,
         max_vocabulary=9,
     )
-    block = MIMIC_MODALITIES[name].block(sources)
+    block = database("mimic").modalities[name].block(sources)
     out = np.full((rows.height, len(block.columns)), -1, np.float32)
     return block.columns, out, block.write(out)
 
@@ -203,17 +204,17 @@ from pathlib import Path
 import numpy as np
 from data_modules.cohorts.mimic_iv import MIMICCohortConfig, build_rows
 from data_modules.features import series
-from data_modules.features.mimic_iv import MIMIC_MODALITIES
+from data_modules.features.mimic_iv import database("mimic").modalities
 from data_modules.features.modality import Sources
-from data_modules.sources.mimic_iv import MIMIC_IV
-from data_modules.sources.reader import Release
+from data_modules.databases.mimic_iv.tables import MIMIC_IV
+from data_modules.raw.reader import Release
 roots, scratch, series.ROWS_AT_ONCE = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 release = Release.parse(MIMIC_IV, roots)
 rows = build_rows(release, MIMICCohortConfig(index="every")).rows
 sources = Sources(release=release, rows=rows, tables={}, train=rows.select("row_id", "subject_id"), scratch=scratch,
                   min_vocabulary_subjects=1, max_vocabulary=9)
 for name in ("labs", "vitals"):
-    block = MIMIC_MODALITIES[name].block(sources)
+    block = database("mimic").modalities[name].block(sources)
     out = np.zeros((rows.height, len(block.columns)), np.float32)
     present = block.write(out)
     print(hashlib.sha256(out.tobytes() + present.tobytes()).hexdigest())

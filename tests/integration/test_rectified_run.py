@@ -13,12 +13,14 @@ from lightning import Callback
 from sklearn.metrics import roc_auc_score
 
 from data_modules import patterns
-from mmnar_lightning import build, folders, protocols, runs, training
-from mmnar_lightning.compose import load
-from mmnar_lightning.config import ExperimentConfig
+from mmnar_lightning.commands import train
+from mmnar_lightning.config.compose import load
+from mmnar_lightning.config.experiment import ExperimentConfig
+from mmnar_lightning.evaluation.predict import predict
 from mmnar_lightning.metrics.prediction_powered import mean_risk
 from mmnar_lightning.objective import AUXILIARY
-from mmnar_lightning.predicting import predict
+from mmnar_lightning.runs import build, folders, single
+from mmnar_lightning.runs import trainer as training
 from tests.conftest import write_custom_cohort
 
 EPOCHS, TASKS = 5, ("first", "second")
@@ -68,7 +70,7 @@ def checkpoint_of(folder: Path, name: str = folders.BEST) -> dict[str, Any]:
 
 def test_a_run_leaves_what_the_rectifier_does_before_and_after(settings) -> None:
     config = settings()
-    folder = runs.train(config)
+    folder = single.train(config)
     results, weights = results_of(folder), checkpoint_of(folder)["state_dict"]
     assert weights["rectifier.fitted_subjects"].any()
     assert {"rectifier.png", *(f"reliability_{task}.png" for task in TASKS)} <= {
@@ -99,9 +101,9 @@ def test_a_run_leaves_what_the_rectifier_does_before_and_after(settings) -> None
     datamodule = build.build_datamodule(config)
     datamodule.prepare_data()
     datamodule.setup()
-    subject = datamodule.arrays.subject
-    people = {half: set(subject[datamodule.calibration_half(half)].tolist()) for half in ("A", "B")}
-    people |= {split: set(subject[datamodule.rows(split)].tolist()) for split in ("train", "val", "test")}
+    subject = datamodule.cohort.arrays.subject
+    people = {half: set(subject[datamodule.cohort.calibration_half(half)].tolist()) for half in ("A", "B")}
+    people |= {split: set(subject[datamodule.cohort.rows(split)].tolist()) for split in ("train", "val", "test")}
     names = list(people)
     for place, name in enumerate(names):
         assert people[name]
@@ -134,9 +136,9 @@ def _check_mean_risk(told, config, datamodule, weights, predictions) -> None:
     """Made again from f on test, without its labels, and from half B, pattern by pattern."""
     module = build.build_module(config, datamodule)
     module.load_state_dict(weights)
-    half = predict(module, datamodule.rows_dataloader(datamodule.calibration_half("B")), torch.device("cpu"))
+    half = predict(module, datamodule.rows_dataloader(datamodule.cohort.calibration_half("B")), torch.device("cpu"))
     codes = patterns.encode(half.present)
-    subject = datamodule.arrays.subject
+    subject = datamodule.cohort.arrays.subject
     for place, task in enumerate(TASKS):
         for label in ("11", "10"):
             tested = predictions.filter(pattern=label)
@@ -180,14 +182,14 @@ class Stop(Callback):
 @pytest.mark.parametrize("refresh", ["never", "epoch"])
 def test_stopped_after_any_epoch_and_resumed_it_gives_the_same_results(refresh: str, settings, monkeypatch) -> None:
     words = (f"rectifier.refresh={refresh}", "trainer.max_epochs=4")
-    whole = runs.train(settings("paths.runs=whole", *words))
+    whole = single.train(settings("paths.runs=whole", *words))
     usual = training.checkpoint_callbacks
     for epoch in range(3):
         monkeypatch.setattr(training, "checkpoint_callbacks", lambda *given, at=epoch: [Stop(at), *usual(*given)])
         with pytest.raises(RuntimeError, match="on purpose"):
-            runs.train(settings(f"paths.runs=parts{epoch}", *words))
+            single.train(settings(f"paths.runs=parts{epoch}", *words))
         monkeypatch.setattr(training, "checkpoint_callbacks", usual)
-        resumed = runs.train(settings(f"paths.runs=parts{epoch}", "resume=last", *words))
+        resumed = single.train(settings(f"paths.runs=parts{epoch}", "resume=last", *words))
         assert results_of(resumed) == results_of(whole), epoch
         for name in (folders.BEST, folders.LAST):
             expected, found = (checkpoint_of(folder, name)["state_dict"] for folder in (whole, resumed))
@@ -197,8 +199,8 @@ def test_stopped_after_any_epoch_and_resumed_it_gives_the_same_results(refresh: 
 def test_training_moves_when_the_offset_is_in_the_loss_and_the_rectifier_is_fitted_without_reading_test(
     settings,
 ) -> None:
-    plain = runs.train(settings("rectifier.loss_offset=false", "evaluate=false"))
-    with_offset = runs.train(settings("evaluate=false"))
+    plain = single.train(settings("rectifier.loss_offset=false", "evaluate=false"))
+    with_offset = single.train(settings("evaluate=false"))
     weights = [checkpoint_of(folder, folders.LAST)["state_dict"] for folder in (plain, with_offset)]
     assert not torch.equal(*(next(v for k, v in held.items() if k.startswith("model.heads")) for held in weights))
     assert not any(name.startswith("loss_offset") for name in weights[0])
@@ -208,16 +210,16 @@ def test_training_moves_when_the_offset_is_in_the_loss_and_the_rectifier_is_fitt
 
 
 def test_evaluated_later_it_gives_what_it_gives_at_once(settings) -> None:
-    at_once = results_of(runs.train(settings("paths.runs=a")))
-    folder = runs.train(settings("paths.runs=b", "evaluate=false"))
+    at_once = results_of(single.train(settings("paths.runs=a")))
+    folder = single.train(settings("paths.runs=b", "evaluate=false"))
     before = (folder / folders.BEST).read_bytes()
-    runs.evaluate(settings("paths.runs=b"))
+    single.evaluate(settings("paths.runs=b"))
     assert results_of(folder) == at_once
     assert (folder / folders.BEST).read_bytes() == before, "fitted twice"
 
 
 def test_without_a_rectifier_nothing_of_it_is_left(settings) -> None:
-    folder = runs.train(settings("rectifier.fit=none", "objective.assignment=0", "trainer.max_epochs=1"))
+    folder = single.train(settings("rectifier.fit=none", "objective.assignment=0", "trainer.max_epochs=1"))
     assert set(results_of(folder)["diagnostics"]) == {"decision_tipping_point"}
     assert not {"rectified", "rectifier", "mean_risk"} & set(results_of(folder))
     assert not (folder / "figures" / "rectifier.png").exists()
@@ -226,15 +228,15 @@ def test_without_a_rectifier_nothing_of_it_is_left(settings) -> None:
 
 def test_epochs_without_labels_are_never_the_best_nor_counted_by_early_stopping(settings) -> None:
     words = ("objective.pretrain_epochs=3", "trainer.patience=1", "trainer.max_epochs=8", "optim.lr=1e-9")
-    folder = runs.train(settings(*words, "rectifier.fit=none"))
+    folder = single.train(settings(*words, "rectifier.fit=none"))
     assert checkpoint_of(folder)["epoch"] == 3, "the first epoch with labels"
     assert checkpoint_of(folder, folders.LAST)["epoch"] == 4, "patience began with the first epoch with labels"
 
 
 def test_on_the_scale_of_probabilities_ranks_are_those_before_the_cut_in_a_run_and_in_its_parent(settings) -> None:
     words = ("rectifier.scale=probability", "rectifier.loss_offset=false", "trainer.max_epochs=2")
-    alone = runs.train(settings("paths.runs=alone", *words))
-    parent = protocols.train(settings("paths.runs=parents", "evaluation.num_seeds=2", *words))
+    alone = single.train(settings("paths.runs=alone", *words))
+    parent = train.train(settings("paths.runs=parents", "evaluation.num_seeds=2", *words))
     predicted = pl.read_parquet(alone / "predictions.parquet")
     assert results_of(alone)["rectifier"]["first"]["scale"] == "probability"
     uncut = predicted["ranking/first"]
@@ -256,7 +258,7 @@ def test_on_the_scale_of_probabilities_ranks_are_those_before_the_cut_in_a_run_a
 
 def test_the_loss_of_a_run_fades_epoch_by_epoch(settings) -> None:
     words = ("objective.pretrain_epochs=1", "objective.anneal_epochs=2", "objective.auxiliary_floor=0.1")
-    folder = runs.train(settings("rectifier.fit=none", "evaluate=false", "trainer.max_epochs=4", *words))
+    folder = single.train(settings("rectifier.fit=none", "evaluate=false", "trainer.max_epochs=4", *words))
     logged = pl.read_csv(folder / "metrics.csv", infer_schema_length=None).drop_nulls("train/loss")
     assert logged["epoch"].to_list() == [0, 1, 2, 3]
     for row, labelled, fading in zip(logged.rows(named=True), (0, 1, 1, 1), (1, 1, 0.55, 0.1), strict=True):

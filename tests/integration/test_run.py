@@ -12,11 +12,12 @@ import torch
 from lightning import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from mmnar_lightning import folders, runs, training
 from mmnar_lightning.callbacks.checkpoints import Best
 from mmnar_lightning.cli import main
-from mmnar_lightning.compose import load
-from mmnar_lightning.config import ConfigError, ExperimentConfig
+from mmnar_lightning.config.compose import load
+from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
+from mmnar_lightning.runs import folders, single
+from mmnar_lightning.runs import trainer as training
 
 EPOCHS = 4
 
@@ -53,7 +54,7 @@ def weights_of(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def test_a_run_leaves_everything_that_the_architecture_names(settings) -> None:
-    folder = runs.train(settings())
+    folder = single.train(settings())
     for name in ("config.yaml", "metrics.csv", "predictions.parquet", "results.json", "checkpoints/best.ckpt"):
         assert (folder / name).is_file(), name
     assert {path.name for path in (folder / "figures").iterdir()} >= {"auroc.png", "reliability_first.png"}
@@ -71,9 +72,9 @@ def test_a_run_leaves_everything_that_the_architecture_names(settings) -> None:
 
 
 def test_the_same_seed_gives_the_same_results_and_another_seed_gives_others(settings, workplace: Path) -> None:
-    first = results_of(runs.train(settings("paths.runs=a")))
-    assert results_of(runs.train(settings("paths.runs=b"))) == first
-    assert results_of(runs.train(settings("paths.runs=c", "seed=1")))["tasks"] != first["tasks"]
+    first = results_of(single.train(settings("paths.runs=a")))
+    assert results_of(single.train(settings("paths.runs=b"))) == first
+    assert results_of(single.train(settings("paths.runs=c", "seed=1")))["tasks"] != first["tasks"]
 
 
 class Stop(Callback):
@@ -91,13 +92,13 @@ class Stop(Callback):
 def test_a_run_stopped_after_any_epoch_and_resumed_ends_with_the_same_weights(
     epoch: int, settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = runs.train(settings("paths.runs=whole"))
+    whole = single.train(settings("paths.runs=whole"))
     usual = training.checkpoint_callbacks
     monkeypatch.setattr(training, "checkpoint_callbacks", lambda *given: [Stop(epoch), *usual(*given)])
     with pytest.raises(RuntimeError, match="on purpose"):
-        runs.train(settings("paths.runs=parts"))
+        single.train(settings("paths.runs=parts"))
     monkeypatch.setattr(training, "checkpoint_callbacks", usual)
-    resumed = runs.train(settings("paths.runs=parts", "resume=last"))
+    resumed = single.train(settings("paths.runs=parts", "resume=last"))
     expected, found = weights_of(whole), weights_of(resumed)
     assert all(torch.equal(expected[name], found[name]) for name in expected)
     assert results_of(resumed) == results_of(whole)
@@ -107,60 +108,60 @@ def test_a_run_stopped_after_any_epoch_and_resumed_ends_with_the_same_weights(
 
 def test_early_stopping_remembers_its_patience_across_a_resumption(settings, monkeypatch) -> None:
     words = ("trainer.patience=1", "trainer.max_epochs=6", "optim.lr=1e-9")
-    whole = runs.train(settings("paths.runs=whole", *words))
+    whole = single.train(settings("paths.runs=whole", *words))
     usual = training.checkpoint_callbacks
     monkeypatch.setattr(training, "checkpoint_callbacks", lambda *given: [Stop(0), *usual(*given)])
     with pytest.raises(RuntimeError, match="on purpose"):
-        runs.train(settings("paths.runs=parts", *words))
+        single.train(settings("paths.runs=parts", *words))
     monkeypatch.setattr(training, "checkpoint_callbacks", usual)
-    resumed = runs.train(settings("paths.runs=parts", "resume=last", *words))
+    resumed = single.train(settings("paths.runs=parts", "resume=last", *words))
     epochs = [torch.load(folder / folders.LAST, weights_only=True)["epoch"] for folder in (whole, resumed)]
     assert epochs[0] == epochs[1] < 5
 
 
 def test_resuming_under_other_settings_is_refused_with_the_difference(settings) -> None:
-    runs.train(settings())
+    single.train(settings())
     with pytest.raises(ConfigError, match=r"optim\.lr: 0\.0002 then, 0\.1 now"):
-        runs.train(settings("resume=last", "optim.lr=0.1"))
+        single.train(settings("resume=last", "optim.lr=0.1"))
 
 
 def test_resuming_where_there_is_no_run_is_refused(settings) -> None:
     with pytest.raises(ConfigError, match=r"holds no run with checkpoints/last\.ckpt"):
-        runs.train(settings("resume=last"))
+        single.train(settings("resume=last"))
 
 
 def test_the_resolved_configuration_of_a_run_repeats_it(settings, custom_cohort: Path) -> None:
-    first = runs.train(settings("paths.runs=a"))
+    first = single.train(settings("paths.runs=a"))
     os.environ.pop(folders.RUN_ID_VARIABLE, None)
-    again = runs.train(load([f"experiment={first / 'config.yaml'}", "paths.runs=b"]))
+    again = single.train(load([f"experiment={first / 'config.yaml'}", "paths.runs=b"]))
     assert again.parent.name == first.parent.name
     assert results_of(again) == results_of(first)
 
 
 def test_test_rows_are_read_by_evaluate_alone_and_once(settings, monkeypatch, capsys) -> None:
-    folder = runs.train(settings("evaluate=false"))
+    folder = single.train(settings("evaluate=false"))
     assert not (folder / "results.json").exists()
     assert not (folder / "predictions.parquet").exists()
-    runs.evaluate(settings())
+    single.evaluate(settings())
     before = (folder / "results.json").read_bytes()
-    monkeypatch.setattr(runs, "_rectify_and_evaluate", lambda *_: pytest.fail("the test split was read twice"))
+    monkeypatch.setattr(single, "_rectify_and_evaluate", lambda *_: pytest.fail("the test split was read twice"))
     capsys.readouterr()
-    runs.evaluate(settings())
+    single.evaluate(settings())
     assert "evaluated before" in capsys.readouterr().out
     assert (folder / "results.json").read_bytes() == before
 
 
 def test_resuming_a_finished_run_changes_nothing_and_does_not_read_the_test_rows_again(settings, monkeypatch) -> None:
-    folder = runs.train(settings())
+    folder = single.train(settings())
     before, weights = (folder / "results.json").read_bytes(), weights_of(folder)
-    monkeypatch.setattr(runs, "_rectify_and_evaluate", lambda *_: pytest.fail("the test split was read twice"))
-    assert runs.train(settings("resume=last")) == folder
+    monkeypatch.setattr(single, "_rectify_and_evaluate", lambda *_: pytest.fail("the test split was read twice"))
+    assert single.train(settings("resume=last")) == folder
     assert (folder / "results.json").read_bytes() == before
     assert all(torch.equal(weights[name], again) for name, again in weights_of(folder).items())
 
 
 def test_best_and_last_are_two_checkpoints(settings) -> None:
-    folder = runs.train(settings())
+    folder = single.train(settings())
     best = torch.load(folder / folders.BEST, weights_only=True)
     last = torch.load(folder / folders.LAST, weights_only=True)
     assert last["epoch"] == EPOCHS - 1
@@ -181,29 +182,29 @@ def test_the_command_line_says_one_line_and_fails_for_a_bad_setting(settings, ca
 
 def test_evaluate_scores_the_network_that_was_trained_whatever_the_command_line_says(settings) -> None:
     words = ("model.fusion.num_heads=4", "model.fusion.dim=32")
-    whole = runs.train(settings("paths.runs=whole", *words))
-    trained = runs.train(settings("paths.runs=parts", "evaluate=false", *words))
-    runs.evaluate(settings("paths.runs=parts"))
+    whole = single.train(settings("paths.runs=whole", *words))
+    trained = single.train(settings("paths.runs=parts", "evaluate=false", *words))
+    single.evaluate(settings("paths.runs=parts"))
     assert results_of(trained) == results_of(whole)
 
 
 def test_a_run_is_not_resumed_on_another_cohort(settings, custom_cohort: Path) -> None:
-    (runs.train(settings()) / folders.DONE).unlink()
+    (single.train(settings()) / folders.DONE).unlink()
     path = custom_cohort / "cohort.parquet"
     pl.read_parquet(path).with_columns(**{"label/first": ~pl.col("label/first")}).write_parquet(path)
     with pytest.raises(ConfigError, match="was trained on the cohort"):
-        runs.train(settings("resume=last"))
+        single.train(settings("resume=last"))
 
 
 def test_bf16_trains_with_clipping(settings) -> None:
-    assert (runs.train(settings("trainer.precision=bf16-mixed", "trainer.max_epochs=1")) / "results.json").is_file()
+    assert (single.train(settings("trainer.precision=bf16-mixed", "trainer.max_epochs=1")) / "results.json").is_file()
 
 
 def test_a_device_that_is_not_there_is_refused_in_words(settings) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a CUDA device")
     with pytest.raises(ConfigError, match=r"trainer\.accelerator=gpu .* Use trainer\.accelerator=auto or cpu"):
-        runs.train(settings("trainer.accelerator=gpu"))
+        single.train(settings("trainer.accelerator=gpu"))
 
 
 @pytest.mark.parametrize("accelerator", ["auto", "cpu"])
@@ -211,7 +212,7 @@ def test_sharding_without_a_gpu_is_refused_in_words(settings, accelerator) -> No
     if torch.cuda.is_available() and accelerator == "auto":
         pytest.skip("there is a CUDA device")
     with pytest.raises(ValueError, match=r"trainer\.strategy=fsdp .*GPUs.*use ddp"):
-        runs.train(settings("trainer.strategy=fsdp", f"trainer.accelerator={accelerator}"))
+        single.train(settings("trainer.strategy=fsdp", f"trainer.accelerator={accelerator}"))
 
 
 def test_two_runs_of_one_second_have_folders_of_their_own(settings) -> None:

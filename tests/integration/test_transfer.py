@@ -13,11 +13,11 @@ import torch
 from omegaconf import OmegaConf
 
 from data_modules import patterns
-from data_modules.transfer import TransferError, read_as
-from mmnar_lightning import build, folders, runs
-from mmnar_lightning.compose import load
-from mmnar_lightning.config import ConfigError, ExperimentConfig
-from mmnar_lightning.transfer import target_config
+from data_modules.loading.alignment import TransferError, align
+from mmnar_lightning.config.compose import load
+from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
+from mmnar_lightning.runs import build, folders, single
+from mmnar_lightning.runs.transfer import target_config
 from tests.conftest import write_custom_cohort
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,7 +57,7 @@ def opened(config: ExperimentConfig):
     datamodule = build.build_datamodule(config)
     datamodule.prepare_data()
     datamodule.setup()
-    return datamodule
+    return datamodule.cohort
 
 
 def pair(workplace: Path, settings: Compose, *words: str):
@@ -66,7 +66,10 @@ def pair(workplace: Path, settings: Compose, *words: str):
 
 
 def test_the_source_is_scored_as_if_there_were_no_target(settings) -> None:
-    with_target, without = results_of(runs.train(settings())), results_of(runs.train(settings("transfer.target=''")))
+    with_target, without = (
+        results_of(single.train(settings())),
+        results_of(single.train(settings("transfer.target=''"))),
+    )
     assert without.pop("experiment") == with_target.pop("experiment")
     assert with_target.pop("run_id") != without.pop("run_id")
     assert with_target.pop("target")
@@ -74,9 +77,9 @@ def test_the_source_is_scored_as_if_there_were_no_target(settings) -> None:
 
 
 def test_the_target_is_scored_by_task_and_pattern_on_its_own_test_rows(settings, workplace) -> None:
-    folder = runs.train(settings("trainer.max_epochs=25"))
+    folder = single.train(settings("trainer.max_epochs=25"))
     target = results_of(folder)["target"]
-    cohort = opened(load(["experiment=elsewhere.yaml"])).cohort.filter(split="test")
+    cohort = opened(load(["experiment=elsewhere.yaml"])).table.filter(split="test")
     predicted = pl.read_parquet(folder / "target" / "predictions.parquet")
     assert predicted["row_id"].to_list() == cohort["row_id"].to_list()
     assert predicted["subject_id"].to_list() == cohort["subject_id"].to_list()
@@ -92,10 +95,10 @@ def test_the_target_is_scored_by_task_and_pattern_on_its_own_test_rows(settings,
 
 
 def test_evaluated_later_the_target_is_the_same(settings) -> None:
-    whole = results_of(runs.train(settings()))
-    folder = runs.train(settings("evaluate=false"))
+    whole = results_of(single.train(settings()))
+    folder = single.train(settings("evaluate=false"))
     assert not (folder / "target").exists()
-    again = results_of(runs.evaluate(settings(f"run={folder}")))
+    again = results_of(single.evaluate(settings(f"run={folder}")))
     assert again["target"]["tasks"] == whole["target"]["tasks"]
     assert again["target"]["rectified"] == whole["target"]["rectified"]
 
@@ -105,16 +108,17 @@ def test_values_are_scaled_by_the_source_s_train_rows(settings, workplace) -> No
     rows = target.rows("train")[:5]
     stored = np.array(target.arrays.arrays["table"].values[rows.numpy()])
     own = target.arrays.gather(rows).inputs["table"]
-    read_as(target, source)
+    aligned = align(target, source)
     scale = source.arrays.arrays["table"].statistics
     expected = torch.from_numpy((stored - scale.mean) / scale.scale)
-    torch.testing.assert_close(target.arrays.gather(rows).inputs["table"], expected)
+    torch.testing.assert_close(aligned.arrays.gather(rows).inputs["table"], expected)
+    assert torch.equal(target.arrays.gather(rows).inputs["table"], own)
     assert not torch.allclose(own, expected)
 
 
 def test_a_modality_that_the_target_lacks_is_absent_and_its_patterns_are_flagged(settings, workplace) -> None:
     change(workplace, "cohort.parquet", lambda cohort: cohort.drop("present/table"))
-    target = results_of(runs.train(settings()))["target"]
+    target = results_of(single.train(settings()))["target"]
     assert "table is absent from every row: the target does not have it" in target["dropped"]
     assert set(target["tasks"]["first"]["patterns"]) == {"01", "00"}
     assert target["unseen_patterns"] == ["00", "01"] or target["unseen_patterns"] == ["01", "00"]
@@ -127,7 +131,7 @@ def test_a_modality_that_only_the_target_has_is_not_read(settings, workplace) ->
     more = workplace / "other" / "modalities" / "more" / "table.parquet"
     more.parent.mkdir()
     pl.read_parquet(table).write_parquet(more)
-    target = results_of(runs.train(settings()))["target"]
+    target = results_of(single.train(settings()))["target"]
     assert "more is not read: the source does not have it" in target["dropped"]
     assert set(target["tasks"]["first"]["patterns"]) == {"10", "11"}
 
@@ -137,20 +141,20 @@ def test_what_a_model_of_the_source_cannot_read_is_refused_before_training(setti
     usual = pl.read_parquet(workplace / "other" / table)
     change(workplace, table, lambda frame: frame.rename({"c1": "d1"}))
     with pytest.raises(TransferError, match="table: 1 of 5 columns differ, the first is c1 in the source and d1 in"):
-        runs.train(settings())
+        single.train(settings())
     change(workplace, table, lambda frame: frame.drop("d1"))
     with pytest.raises(TransferError, match="table is table of width 5 in the source, but table of width 4"):
-        runs.train(settings())
+        single.train(settings())
     change(workplace, table, lambda _: usual)
     change(workplace, "cohort.parquet", lambda cohort: cohort.rename({"label/second": "label/third"}))
     with pytest.raises(TransferError, match="the target's tasks are first, third; it lacks second"):
-        runs.train(settings())
+        single.train(settings())
     assert not list(workplace.glob("runs/custom/*"))
 
 
 def flip_calibration(workplace: Path) -> None:
     """Give every calibration row of the target the other label."""
-    split = opened(load(["experiment=elsewhere.yaml"])).cohort["split"]
+    split = opened(load(["experiment=elsewhere.yaml"])).table["split"]
     other = pl.when(split == "calibration").then(~pl.col("label/first")).otherwise(pl.col("label/first"))
     change(workplace, "cohort.parquet", lambda cohort: cohort.with_columns(other.alias("label/first")))
 
@@ -160,9 +164,9 @@ def test_labels_of_the_target_s_calibration_rows_count_only_where_the_rectifier_
     settings, workplace, origin
 ) -> None:
     words = [f"transfer.rectifier={origin}", "rectifier.gate=false", "rectifier.min_rows=1"]
-    before = results_of(runs.train(settings(*words)))["target"]
+    before = results_of(single.train(settings(*words)))["target"]
     flip_calibration(workplace)
-    after = results_of(runs.train(settings(*words)))["target"]
+    after = results_of(single.train(settings(*words)))["target"]
     assert before["checkpoint"] == {"rectifier": origin}
     assert before["tasks"] == after["tasks"]
     assert (before["rectified"] == after["rectified"]) is (origin == "source")
@@ -171,7 +175,7 @@ def test_labels_of_the_target_s_calibration_rows_count_only_where_the_rectifier_
 
 
 def test_a_carried_rectifier_adds_the_source_s_offsets(settings) -> None:
-    folder = runs.train(settings("transfer.rectifier=source", "rectifier.gate=false", "rectifier.min_rows=1"))
+    folder = single.train(settings("transfer.rectifier=source", "rectifier.gate=false", "rectifier.min_rows=1"))
     content = results_of(folder)
     source, target = content["rectifier"]["first"], content["target"]["rectifier"]["first"]
     assert target["patterns"] == {name: source["patterns"][name] for name in target["patterns"]}
@@ -182,8 +186,8 @@ def test_a_carried_rectifier_adds_the_source_s_offsets(settings) -> None:
 
 
 def test_the_refitted_rectifier_knows_all_calibration_rows_of_the_target(settings) -> None:
-    target = results_of(runs.train(settings()))["target"]
-    cohort = opened(load(["experiment=elsewhere.yaml"])).cohort.filter(split="calibration")
+    target = results_of(single.train(settings()))["target"]
+    cohort = opened(load(["experiment=elsewhere.yaml"])).table.filter(split="calibration")
     counts = [entry["count"] for entry in target["rectifier"]["first"]["patterns"].values()]
     assert sum(counts) == len(cohort["label/first"].drop_nulls())
 
@@ -191,19 +195,19 @@ def test_the_refitted_rectifier_knows_all_calibration_rows_of_the_target(setting
 def test_a_pattern_that_the_source_does_not_learn_is_nothing_to_the_target(settings) -> None:
     held = settings("loader.held_pattern=[table]")
     assert (held.loader.held_pattern, target_config(held).loader.held_pattern) == (["table"], None)
-    target = results_of(runs.train(held))["target"]
-    cohort = opened(load(["experiment=elsewhere.yaml"])).cohort.filter(split="calibration")
+    target = results_of(single.train(held))["target"]
+    cohort = opened(load(["experiment=elsewhere.yaml"])).table.filter(split="calibration")
     counts = [entry["count"] for entry in target["rectifier"]["first"]["patterns"].values()]
     assert sum(counts) == len(cohort["label/first"].drop_nulls())
 
 
-@pytest.mark.parametrize("rival", ["boosted_trees", "mask_only"])
-def test_rivals_are_tested_on_the_target_too(settings, rival) -> None:
-    epochs = [] if rival == "boosted_trees" else ["trainer.max_epochs=2"]
+@pytest.mark.parametrize("baseline", ["boosted_trees", "mask_only"])
+def test_baselines_are_tested_on_the_target_too(settings, baseline) -> None:
+    epochs = [] if baseline == "boosted_trees" else ["trainer.max_epochs=2"]
     given = [*QUICK[1:], *epochs]
     config = settings()
     words = ["transfer.target=elsewhere.yaml", f"paths.cohort={config.paths.cohort}", *given]
-    folder = runs.train(load([f"experiment=custom,rivals/{rival}", *words]))
+    folder = single.train(load([f"experiment=custom,baselines/{baseline}", *words]))
     target = results_of(folder)["target"]
     assert target["checkpoint"] == {"rectifier": None}
     assert 0.3 < target["tasks"]["first"]["all"]["auroc"]["value"] <= 1
@@ -228,13 +232,13 @@ def test_settings_that_make_no_sense_are_refused(words, told) -> None:
 
 def test_real_patients_are_not_compared_with_simulated_ones(workplace, mimic_demo) -> None:
     with pytest.raises(ConfigError, match=r"paths\.eicu_root names no release, so patients of eicu would be simulated"):
-        runs.train(load(["experiment=transfer", f"paths.mimic_root={mimic_demo}", *QUICK]))
+        single.train(load(["experiment=transfer", f"paths.mimic_root={mimic_demo}", *QUICK]))
 
 
 def transferred(experiment: str, *words: str) -> dict[str, Any]:
     """results.json of a run that is tested on both databases."""
     os.environ.pop(folders.RUN_ID_VARIABLE, None)
-    content = results_of(runs.train(load([f"experiment={experiment}", *QUICK, *SMALL, *words])))
+    content = results_of(single.train(load([f"experiment={experiment}", *QUICK, *SMALL, *words])))
     target, other = content["target"], {"transfer": "eicu", "transfer_back": "mimic"}[experiment]
     assert {content["dataset"], target["dataset"]} == {"mimic", "eicu"}
     assert target["dataset"] == other
@@ -253,7 +257,7 @@ def mostly_tested(workplace: Path, experiment: str) -> Path:
 
 
 def test_simulated_releases_transfer_both_ways_better_than_chance(workplace) -> None:
-    enough = ["simulate.subjects=2500", "simulate.films=false", "trainer.max_epochs=6", "optim.lr=0.003"]
+    enough = ["simulate.subjects=2500", "simulate.images=false", "trainer.max_epochs=6", "optim.lr=0.003"]
     shares = {"train": 0.75, "calibration": 0.1, "test": 0.05}
     split = [f"cohort.split.{name}={share}" for name, share in shares.items()]
     # No simulated eICU has respiratoryCharting: inspired oxygen is no input there, and nobody's in the other one.

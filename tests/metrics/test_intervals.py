@@ -271,7 +271,7 @@ def test_refuses_repeats_of_other_subjects():
         bootstrap_intervals(*data[:3], fold=data[3][:5], num_replicates=5)
 
 
-def rivals(seed, levels=10**9):
+def baselines(seed, levels=10**9):
     """Two methods that see the same signal, each with a little noise of its own."""
     probability, label, subject = mixed(seed, levels=10**9)
     noise = np.random.default_rng(seed + 100).normal(size=(2, 150)) * 0.05
@@ -283,7 +283,7 @@ def rivals(seed, levels=10**9):
 
 @pytest.mark.parametrize("levels", [4, 10**9])
 def test_a_paired_difference_equals_a_slow_loop_over_the_same_replicated_rows(levels):
-    first, second, label, subject = rivals(7, levels)
+    first, second, label, subject = baselines(7, levels)
     expected = np.array(list(slow_replicates(first, label, subject, num_replicates=200, seed=5)))
     expected -= np.array(list(slow_replicates(second, label, subject, num_replicates=200, seed=5)))
     error = intervals.METRICS.index("calibration_error")
@@ -300,7 +300,7 @@ def test_a_paired_difference_equals_a_slow_loop_over_the_same_replicated_rows(le
 
 
 def test_the_pair_is_much_tighter_than_two_separate_intervals_where_scores_go_together():
-    first, second, label, subject = rivals(8)
+    first, second, label, subject = baselines(8)
     pair = paired_difference(first, second, label, subject, num_replicates=400)
     alone = [bootstrap_intervals(column, label, subject, num_replicates=400) for column in (first, second)]
     for name in ("auroc", "average_precision", "brier"):
@@ -309,7 +309,7 @@ def test_the_pair_is_much_tighter_than_two_separate_intervals_where_scores_go_to
 
 
 def test_a_paired_difference_turns_its_sign_with_the_order_and_draws_within_folds():
-    first, second, label, subject = rivals(9)
+    first, second, label, subject = baselines(9)
     folds = {"fold": subject % 3, "repeat": torch.zeros(150, dtype=torch.int64)}
     there = paired_difference(first, second, label, subject, num_replicates=100, **folds)
     back = paired_difference(second, first, label, subject, num_replicates=100, **folds)
@@ -335,7 +335,7 @@ def test_a_ranking_orders_the_rows_and_leaves_brier_and_calibration_to_the_proba
 
 
 def test_a_paired_difference_ranks_each_method_by_its_own_ranking():
-    first, second, label, subject = rivals(11)
+    first, second, label, subject = baselines(11)
     both = {"first_ranking": first, "second_ranking": second}
     ours = paired_difference(first.round(), second.round(), label, subject, num_replicates=100, **both)
     whole = paired_difference(first, second, label, subject, num_replicates=100)

@@ -3,9 +3,9 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from data_modules import patterns
-from mmnar_lightning.model import AdditiveConfig, MMNARModel, ModelConfig
+from mmnar_lightning.model import MMNARModel
 from mmnar_lightning.nn.additive import AdditiveHead
-from mmnar_lightning.nn.fusion import FusionConfig
+from mmnar_lightning.nn.config import AdditiveConfig, FusionConfig, ModelConfig
 from tests.support_batches import DIM, NUM_TASKS, fill_absent, make_batch, modalities
 from tests.test_model import every_pattern
 

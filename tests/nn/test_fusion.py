@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from data_modules import patterns
-from mmnar_lightning.nn.fusion import Fusion, FusionConfig
+from mmnar_lightning.nn.config import FusionConfig
+from mmnar_lightning.nn.fusion import Fusion
 from tests.support_batches import DIM
 
 NUM_MODALITIES = 4

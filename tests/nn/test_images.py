@@ -1,4 +1,4 @@
-"""Backbones: what learns, what stays, and that a batch without any film is one like the others."""
+"""Backbones: what learns, what stays, and that a batch without any image is one like the others."""
 
 import pytest
 import timm
@@ -33,7 +33,7 @@ def test_pixels_are_standardised_by_channel_and_grey_ones_are_every_channel() ->
     assert torch.allclose(seen[0][:, 2], (given["pixels"][:, 0] / 255 - 0.6) / 0.3)
 
 
-def test_training_changes_nothing_that_a_film_says_and_no_statistic() -> None:
+def test_training_changes_nothing_that_a_image_says_and_no_statistic() -> None:
     network = backbone()
     given = pixels(5, side=96)
     before = {name: value.clone() for name, value in network.named_buffers()}
@@ -44,7 +44,7 @@ def test_training_changes_nothing_that_a_film_says_and_no_statistic() -> None:
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 64])
-def test_films_go_through_in_chunks_where_nothing_is_learnt(chunk: int) -> None:
+def test_images_go_through_in_chunks_where_nothing_is_learnt(chunk: int) -> None:
     network, given = small_backbone(chunk=chunk).eval(), pixels(7)
     sizes = []
     network.network.register_forward_pre_hook(lambda _, arguments: sizes.append(len(arguments[0])))
@@ -80,7 +80,7 @@ def test_the_last_layers_learn_and_the_others_stay(name: str) -> None:
     assert any(network.get_parameter(part).ndim > 1 for part in learnt), "a norm alone is no layer"
     network(torch.rand(1, 3, 160, 160)).sum().backward()
     assert {part for part, parameter in network.named_parameters() if parameter.grad is not None} == learnt
-    with pytest.raises(ValueError, match=r"^embed\.film\.top_layers=99: .* has \d+ layers"):
+    with pytest.raises(ValueError, match=r"^embed\.image\.top_layers=99: .* has \d+ layers"):
         train_top(network, 99)
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mmnar_lightning.nn.pooling import AttentionPooling, MeanPooling, build_pooling
+from mmnar_lightning.nn.item_pooling import AttentionPooling, MeanPooling, build_pooling
 
 ROW = torch.tensor([0, 0, 0, 2, 3, 3])
 

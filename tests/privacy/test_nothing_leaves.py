@@ -14,8 +14,8 @@ import torch
 
 from data_modules.simulate.config import SimulateConfig
 from data_modules.simulate.release import simulate
-from mmnar_lightning import folders, runs
-from mmnar_lightning.compose import load
+from mmnar_lightning.config.compose import load
+from mmnar_lightning.runs import folders, single
 from tests.support_wandb import OfflineRun
 
 SUBJECTS, MIN_COUNT = 300, 10
@@ -36,7 +36,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def release(place: Path) -> Path:
     """A release, each of whose documents has a sentence of its own."""
     folder = place / "release"
-    simulate(SimulateConfig(sources=["mimic_iv"], subjects=SUBJECTS, films=False), folder, processes=1)
+    simulate(SimulateConfig(databases=["mimic_iv"], subjects=SUBJECTS, images=False), folder, processes=1)
     for name in DOCUMENTS:
         (path,) = folder.rglob(f"{name}.csv.gz")
         table = pl.read_csv(path, infer_schema=False)
@@ -79,7 +79,7 @@ def run(place: Path, release: Path) -> Path:
             "evaluation.num_replicates=100",
             f"privacy.min_count={MIN_COUNT}",
         ]
-        folder = place / runs.train(load(words))
+        folder = place / single.train(load(words))
         import wandb
 
         wandb.finish()

@@ -13,10 +13,12 @@ import polars as pl
 import torch
 from lightning import Callback
 
-from mmnar_lightning import launch, runs, training
-from mmnar_lightning.compose import load
+from mmnar_lightning.config.compose import load
 from mmnar_lightning.console import quieten
-from mmnar_lightning.distributed import rank, sum_over_ranks, world_size
+from mmnar_lightning.distributed import launch
+from mmnar_lightning.distributed.collectives import rank, sum_over_ranks, world_size
+from mmnar_lightning.runs import single
+from mmnar_lightning.runs import trainer as training
 
 WRITTEN: set[str] = set()
 
@@ -64,14 +66,14 @@ def train(words: list[str]) -> Path:
     usual = training.checkpoint_callbacks
     training.checkpoint_callbacks = lambda folder, *given: [Probe(folder.parent / "probe.pt"), *usual(folder, *given)]
     try:
-        return runs.train(load(words))
+        return single.train(load(words))
     finally:
         training.checkpoint_callbacks = usual
 
 
 if __name__ == "__main__":
     quieten()
-    launch.join()
+    launch.init_process_group()
     sys.addaudithook(note_writing)
     note_frames()
     shared, *variants = " ".join(sys.argv[1:]).split(" / ")

@@ -5,7 +5,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 
-from mmnar_lightning.distributed import clip_gradient, whole_weights
+from mmnar_lightning.distributed.collectives import clip_gradient, full_parameters
 
 LARGEST = 0.5
 
@@ -33,7 +33,7 @@ def main() -> None:
     with FullyShardedDataParallel.summon_full_params(sharded, with_grads=True):
         for name, parameter in alone.named_parameters():
             torch.testing.assert_close(root.get_parameter(name).grad, parameter.grad)
-    with torch.no_grad(), whole_weights(sharded):
+    with torch.no_grad(), full_parameters(sharded):
         torch.testing.assert_close(root.model(rows), alone.model(rows))
     sharded(rows).sum().backward()  # and training goes on
     dist.destroy_process_group()

@@ -8,7 +8,7 @@ import signal
 import sys
 
 from mmnar_lightning.cli import main
-from mmnar_lightning.distributed import rank
+from mmnar_lightning.distributed.collectives import rank
 from mmnar_lightning.module import MMNARModule
 from tests.ranks.test_resume import at
 

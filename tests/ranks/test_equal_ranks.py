@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 import torch
 
-from mmnar_lightning import folders
+from mmnar_lightning.runs import folders
 from tests.ranks.support import ROOT, TRAIN, Started, torchrun, write_cohort
 
 RANKS = (1, 2, 3)

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmnar_lightning import folders, runs
-from mmnar_lightning.compose import load
+from mmnar_lightning.config.compose import load
+from mmnar_lightning.runs import folders, single
 from tests.ranks.support import TRAIN, Started, torchrun, write_cohort
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")]
@@ -21,15 +21,15 @@ def words(tmp_path: Path, monkeypatch) -> list[str]:
 
 
 def test_a_gpu_ends_near_the_cpu(words) -> None:
-    gpu = runs.train(load([*words, "paths.runs=gpu"]))
-    cpu = runs.train(load([*words, "paths.runs=cpu", "trainer.accelerator=cpu"]))
+    gpu = single.train(load([*words, "paths.runs=gpu"]))
+    cpu = single.train(load([*words, "paths.runs=cpu", "trainer.accelerator=cpu"]))
     left, right = (torch.load(folder / folders.LAST, weights_only=True)["state_dict"] for folder in (gpu, cpu))
     for name, weight in right.items():
         torch.testing.assert_close(left[name].cpu(), weight, atol=1e-3, rtol=0, equal_nan=True)
 
 
 def test_bf16_and_a_batch_in_parts_train_on_a_gpu(words) -> None:
-    folder = runs.train(load([*words, "trainer.precision=bf16-mixed", "trainer.accumulate=2"]))
+    folder = single.train(load([*words, "trainer.precision=bf16-mixed", "trainer.accumulate=2"]))
     assert (folder / "results.json").is_file()
 
 

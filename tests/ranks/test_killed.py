@@ -6,8 +6,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from mmnar_lightning import folders, runs
-from mmnar_lightning.compose import load
+from mmnar_lightning.config.compose import load
+from mmnar_lightning.runs import folders, single
 from tests.ranks.support import ROOT, TRAIN, Started, write_cohort
 from tests.ranks.test_resume import BATCHES, WORDS, assert_same, logged
 
@@ -21,8 +21,8 @@ def test_a_run_killed_after_an_epoch_has_its_metrics_and_ends_as_the_run_that_wa
     killed = Started([str(ROOT / "tests/ranks/stopped_at.py"), *told, *SETTINGS, "paths.runs=killed"], workplace)
     assert killed.wait() == -signal.SIGKILL, killed.output
     (folder,) = Path("killed").glob("*/*")
-    whole = runs.train(load([*SETTINGS, "paths.runs=whole"]))
-    assert runs.train(load([*SETTINGS, "paths.runs=killed"])).resolve() == folder.resolve()
+    whole = single.train(load([*SETTINGS, "paths.runs=whole"]))
+    assert single.train(load([*SETTINGS, "paths.runs=killed"])).resolve() == folder.resolve()
     assert_same(folder, whole)
     assert logged(folder).height == 3, "no epoch was replayed, so each is there once"
 
@@ -32,6 +32,6 @@ def test_a_log_that_was_cut_off_keeps_its_whole_lines_and_the_run_is_finished(wo
     for number, text in enumerate((left, "epoch,step,a\n2,3,0.7\n")):
         (workplace / f"logs/{number}").mkdir(parents=True)
         (workplace / f"logs/{number}/metrics.csv").write_text(text)
-    runs._finish(workplace)
+    single._finish(workplace)
     assert (workplace / folders.DONE).is_file()
     assert pl.read_csv(workplace / "metrics.csv")["a"].to_list() == ([0.5, 0.7] if "0.5" in left else [0.7])

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmnar_lightning import folders, protocols
-from mmnar_lightning.compose import load
-from mmnar_lightning.config import ConfigError, ExperimentConfig
+from mmnar_lightning.config.compose import load
+from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.module import MMNARModule
+from mmnar_lightning.runs import folders, protocols
 from mmnar_lightning.sweeps.trial import FOLDER_VARIABLE, trial
 from tests.conftest import write_custom_cohort
 from tests.ranks.support import TRAIN, write_cohort

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmnar_lightning import folders
 from mmnar_lightning.cli import PREEMPTED
+from mmnar_lightning.runs import folders
 from tests.ranks.support import ROOT, TRAIN, Started, torchrun, write_cohort
 
 WORDS = [

@@ -12,11 +12,11 @@ import pytest
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from mmnar_lightning import folders, runs
-from mmnar_lightning.compose import load
-from mmnar_lightning.config import ConfigError, ExperimentConfig
+from mmnar_lightning.config.compose import load
+from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
+from mmnar_lightning.distributed.signals import PreemptedError
 from mmnar_lightning.module import MMNARModule
-from mmnar_lightning.stopping import PreemptedError
+from mmnar_lightning.runs import folders, single
 from tests.ranks.support import TRAIN, write_cohort
 
 EPOCHS, BATCHES = 3, 7
@@ -55,7 +55,7 @@ def whole(place: Path) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv(folders.RUN_ID_VARIABLE, raising=False)
         patch.chdir(place)
-        return (place / runs.train(load([*TRAIN, *WORDS, "paths.cohort=given", "paths.runs=whole"]))).resolve()
+        return (place / single.train(load([*TRAIN, *WORDS, "paths.cohort=given", "paths.runs=whole"]))).resolve()
 
 
 def results_of(folder: Path) -> dict[str, Any]:
@@ -108,13 +108,13 @@ def test_a_signal_in_any_step_saves_after_it_and_nothing_is_lost(step, number, s
     usual = MMNARModule.training_step
     monkeypatch.setattr(MMNARModule, "training_step", at(step, lambda: os.kill(os.getpid(), number), usual))
     with pytest.raises(PreemptedError, match=number.name):
-        runs.train(settings())
+        single.train(settings())
     monkeypatch.setattr(MMNARModule, "training_step", usual)
     assert signal.getsignal(number) == signal.SIG_DFL
     (folder,) = Path(settings().paths.runs).glob("*/*")
     assert not (folder / folders.DONE).exists()
     assert torch.load(folder / folders.LAST, weights_only=True)["global_step"] == step
-    assert runs.train(settings()).resolve() == folder.resolve()
+    assert single.train(settings()).resolve() == folder.resolve()
     assert_same(folder, whole)
 
 
@@ -123,9 +123,9 @@ def test_a_signal_in_validation_waits_for_the_end_of_the_epoch(settings, whole, 
     stop = at(2, lambda: os.kill(os.getpid(), signal.SIGTERM), usual)
     monkeypatch.setattr(MMNARModule, "validation_step", stop)
     with pytest.raises(PreemptedError):
-        runs.train(settings())
+        single.train(settings())
     monkeypatch.setattr(MMNARModule, "validation_step", usual)
-    folder = runs.train(settings("resume=last"))
+    folder = single.train(settings("resume=last"))
     assert_same(folder, whole)
 
 
@@ -144,13 +144,13 @@ def test_a_run_killed_anywhere_ends_the_same(where, method, call, every, setting
     monkeypatch.setattr(MMNARModule, method, at(call, kill, usual))
     words = [f"trainer.checkpoint_every_steps={every}"]
     with pytest.raises(Killed):
-        runs.train(settings(*words))
+        single.train(settings(*words))
     monkeypatch.setattr(MMNARModule, method, usual)
     (folder,) = Path(settings().paths.runs).glob("*/*")
     if method == "training_step":
         kept = torch.load(folder / folders.LAST, weights_only=True)["global_step"]
         assert kept == (BATCHES + 3 - (BATCHES + 3) % every if every else BATCHES)
-    assert runs.train(settings(*words)).resolve() == folder.resolve()
+    assert single.train(settings(*words)).resolve() == folder.resolve()
     assert_same(folder, whole)
 
 
@@ -166,10 +166,10 @@ def test_a_failing_write_keeps_what_there_was_and_the_run_goes_on_from_it(settin
     with monkeypatch.context() as patch:
         patch.setattr(TorchCheckpointIO, "save_checkpoint", full)
         with pytest.raises(ValueError, match=r"last\.ckpt could not be written .*No space left"):
-            runs.train(settings())
+            single.train(settings())
     (folder,) = Path(settings().paths.runs).glob("*/*")
     assert not list(folder.rglob("*.partial"))
-    assert_same(runs.train(settings()), whole)
+    assert_same(single.train(settings()), whole)
 
 
 @pytest.fixture
@@ -179,7 +179,7 @@ def stopped(settings, monkeypatch) -> Path:
     with monkeypatch.context() as patch:
         patch.setattr(MMNARModule, "training_step", at(2 * BATCHES + 2, kill, usual))
         with pytest.raises(Killed):
-            runs.train(settings())
+            single.train(settings())
     (folder,) = Path(settings().paths.runs).glob("*/*")
     return folder
 
@@ -188,7 +188,7 @@ def test_a_cut_checkpoint_is_refused_by_name_and_the_one_before_is_used(stopped,
     content = (stopped / folders.LAST).read_bytes()
     (stopped / folders.LAST).write_bytes(content[: len(content) // 2])
     capsys.readouterr()
-    runs.train(settings())
+    single.train(settings())
     said = capsys.readouterr().out
     assert "last.ckpt is refused: it cannot be read" in said
     assert "previous.ckpt is used" in said
@@ -198,7 +198,7 @@ def test_a_cut_checkpoint_is_refused_by_name_and_the_one_before_is_used(stopped,
 
 def test_a_checkpoint_of_something_else_is_refused_by_name(stopped, settings, whole, capsys) -> None:
     torch.save({"state_dict": {}}, stopped / folders.LAST)
-    runs.train(settings())
+    single.train(settings())
     assert "last.ckpt is refused: it is no checkpoint of mmnar" in capsys.readouterr().out
     assert_same(stopped, whole)
 
@@ -207,7 +207,7 @@ def test_without_a_readable_checkpoint_nothing_is_trained(stopped, settings) -> 
     for name in (folders.LAST, folders.PREVIOUS):
         (stopped / name).write_bytes(b"PK")
     with pytest.raises(ConfigError, match=r"last\.ckpt is refused.*previous\.ckpt is refused.*resume=new"):
-        runs.train(settings())
+        single.train(settings())
 
 
 def test_resume_new_starts_a_new_run_and_the_same_settings_alone_go_on(stopped, settings) -> None:
@@ -224,16 +224,16 @@ def test_two_commands_never_train_one_run(stopped, settings) -> None:
         assert folders.unfinished_run(settings(), folders.LAST) is None
         del os.environ[folders.RUN_ID_VARIABLE]
         with pytest.raises(ConfigError, match="is being trained by another process"):
-            runs.train(settings(f"resume={stopped}"))
+            single.train(settings(f"resume={stopped}"))
 
 
 def test_settings_that_differ_are_refused_unless_they_are_named(stopped, settings, capsys) -> None:
     with pytest.raises(ConfigError, match=r"optim\.lr: 0\.001 then, 0\.002 now\); resume_with=\[optim\.lr\]"):
-        runs.train(settings("resume=last", "optim.lr=0.002"))
+        single.train(settings("resume=last", "optim.lr=0.002"))
     with pytest.raises(ConfigError, match=r"resume_with=\[model\.fusion\.dim\]"):
         settings("resume_with=[model.fusion.dim]")
     words = ("optim.lr=0.002", "optim.weight_decay=0.3", "trainer.patience=9")
-    runs.train(settings("resume=last", "resume_with=[optim.,trainer.patience]", *words))
+    single.train(settings("resume=last", "resume_with=[optim.,trainer.patience]", *words))
     assert "optim.lr: 0.001 then, 0.002 now" in capsys.readouterr().out
     state = torch.load(stopped / folders.LAST, weights_only=True)
     assert {group["weight_decay"] for group in state["optimizer_states"][0]["param_groups"]} == {0.3}
@@ -247,7 +247,7 @@ def test_settings_that_differ_are_refused_unless_they_are_named(stopped, setting
 
 def test_a_finished_run_is_said_to_be_finished(whole, settings, capsys) -> None:
     before = (whole / folders.LAST).read_bytes()
-    assert runs.train(settings(f"resume={whole}")) == whole
+    assert single.train(settings(f"resume={whole}")) == whole
     assert "is finished (it holds DONE)" in capsys.readouterr().out
     assert (whole / folders.LAST).read_bytes() == before
 
@@ -257,10 +257,10 @@ def test_a_run_that_patience_ended_trains_no_further_when_its_evaluation_was_kil
     usual = MMNARModule.test_step
     monkeypatch.setattr(MMNARModule, "test_step", at(1, kill, usual))
     with pytest.raises(Killed):
-        runs.train(settings(*words))
+        single.train(settings(*words))
     monkeypatch.setattr(MMNARModule, "test_step", usual)
     (folder,) = Path(settings().paths.runs).glob("*/*")
     epoch = torch.load(folder / folders.LAST, weights_only=True)["epoch"]
     assert epoch < 5
-    runs.train(settings(*words))
+    single.train(settings(*words))
     assert torch.load(folder / folders.LAST, weights_only=True)["epoch"] == epoch

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 import torch
 
-from data_modules import custom
-from mmnar_lightning import folders, runs, stopping
+from data_modules.cohorts import custom
 from mmnar_lightning.cli import PREEMPTED, main
-from mmnar_lightning.compose import load
+from mmnar_lightning.config.compose import load
+from mmnar_lightning.distributed import signals
 from mmnar_lightning.module import MMNARModule
+from mmnar_lightning.runs import folders, single
 from mmnar_lightning.sweeps import online
 from tests.ranks.support import TRAIN, write_cohort
 from tests.ranks.test_resume import BATCHES, EPOCHS, WORDS, assert_same, at
@@ -29,7 +30,7 @@ def whole(tmp_path_factory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv(folders.RUN_ID_VARIABLE, raising=False)
         patch.chdir(place)
-        return (place / runs.train(load([*SETTINGS, "paths.runs=whole"]))).resolve()
+        return (place / single.train(load([*SETTINGS, "paths.runs=whole"]))).resolve()
 
 
 @pytest.fixture
@@ -54,7 +55,7 @@ def stop_in(owner: Any, name: str, call: int, event: Callable[[], None], *words:
         return main(["train", *SETTINGS, *words])
 
 
-@pytest.mark.parametrize("number", stopping.SIGNALS)
+@pytest.mark.parametrize("number", signals.SIGNALS)
 def test_while_a_cohort_is_built(number, place: Path, whole: Path, capsys) -> None:
     assert stop_in(custom, "_import", 2, send(number)) == PREEMPTED
     assert f"stopped by {number.name}; what is finished stays; the same command goes on" in capsys.readouterr().out
@@ -72,7 +73,7 @@ def test_in_the_last_validation(place: Path, whole: Path) -> None:
     assert_same(only(), whole)
 
 
-@pytest.mark.parametrize("number", stopping.SIGNALS)
+@pytest.mark.parametrize("number", signals.SIGNALS)
 def test_while_test_rows_are_read(number, place: Path, whole: Path) -> None:
     assert stop_in(MMNARModule, "test_step", 1, send(number)) == PREEMPTED
     assert not (only() / folders.RESULTS).exists()
@@ -94,7 +95,7 @@ def test_a_second_signal_finds_the_command_stopping_already(place: Path, monkeyp
 
 
 def test_w_and_b_ends_a_run_for_good_from_a_thread_of_its_own(place: Path, capsys) -> None:
-    assert stop_in(MMNARModule, "training_step", 3, stopping.stop_for_good) == 0
+    assert stop_in(MMNARModule, "training_step", 3, signals.request_termination) == 0
     assert "W&B ended this run; stopped by SIGTERM after step 3" in capsys.readouterr().out
     assert torch.load(only() / folders.LAST, weights_only=True)["global_step"] == 3
     assert not (only() / folders.RESULTS).exists()

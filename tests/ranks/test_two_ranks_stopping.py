@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmnar_lightning import folders
 from mmnar_lightning.cli import PREEMPTED
+from mmnar_lightning.runs import folders
 from tests.ranks.support import ROOT, TRAIN, Started, write_cohort
 from tests.ranks.test_processes import only
 from tests.ranks.test_resume import BATCHES, WORDS, assert_same

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from mmnar_lightning import folders, runs
-from mmnar_lightning.compose import load
+from mmnar_lightning.config.compose import load
+from mmnar_lightning.distributed.signals import PreemptedError
 from mmnar_lightning.module import MMNARModule
-from mmnar_lightning.stopping import PreemptedError
+from mmnar_lightning.runs import folders, single
 from tests.ranks.support import TRAIN, write_cohort
 from tests.ranks.test_resume import BATCHES, at
 from tests.support_wandb import OfflineRun
@@ -29,13 +29,13 @@ def test_both_starts_of_a_run_log_into_one_and_its_id_is_that_of_the_checkpoint(
     stop = at(BATCHES + 3, lambda: os.kill(os.getpid(), signal.SIGTERM), usual)
     monkeypatch.setattr(MMNARModule, "training_step", stop)
     with pytest.raises(PreemptedError):
-        runs.train(load(words))
+        single.train(load(words))
     wandb.finish()
     monkeypatch.setattr(MMNARModule, "training_step", usual)
     (first,) = Path("runs/custom").iterdir()
     began = first.name
     first.rename(first.with_name("moved"))
-    runs.train(load([*words, "resume=runs/custom/moved"]))
+    single.train(load([*words, "resume=runs/custom/moved"]))
     wandb.finish()
     parts = sorted(Path("runs/custom/moved/wandb").glob("offline-run-*"))
     assert len(parts) == 2

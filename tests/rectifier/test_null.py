@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from data_modules import patterns
-from mmnar_lightning import pooling
 from mmnar_lightning.metrics.functional import auroc
 from mmnar_lightning.rectifier.config import RectifierConfig
 from mmnar_lightning.rectifier.estimate import Minimum, Rows, estimate
 from mmnar_lightning.rectifier.rectifier import Rectifier
+from mmnar_lightning.runs import gather
 
 REPLICATES, FITTED, SCORED, FOLDS, MODALITIES = 200, 240, 160, 4, 4
 SETTINGS = RectifierConfig(gate=False, min_rows=2, min_positives=1, min_negatives=1)
@@ -71,7 +71,7 @@ def cross_fitted(seed: int) -> float:
         columns = {"logit/x": shifted[scored, 0].numpy(), "rectified/x": found[:, 0].numpy()}
         frames.append(pl.DataFrame({"row_id": scored.numpy(), **columns}))
     children = [{"seed": 0, "fold": fold} for fold in range(FOLDS)]
-    mean = pooling.average_folds(pooling.pool(children, frames))["rectified/x"]
+    mean = gather.average_folds(gather.pool(children, frames))["rectified/x"]
     return auroc(torch.from_numpy(mean.to_numpy(writable=True)).sigmoid(), label[scored, 0])
 
 

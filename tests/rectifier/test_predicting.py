@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import multiprocessing as mp
 
-from mmnar_lightning.predicting import predict
+from mmnar_lightning.evaluation.predict import predict
 from tests.rectifier.two_ranks import NUM_ROWS, WORLD_SIZE, Model, batch_of, batches, outcome, run_rank
 
 

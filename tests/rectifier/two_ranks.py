@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from data_modules import patterns
 from data_modules.batch import Batch
-from mmnar_lightning.predicting import PredictedRows, predict
+from mmnar_lightning.evaluation.predict import PredictedRows, predict
 from mmnar_lightning.rectifier.config import RectifierConfig
 from mmnar_lightning.rectifier.rectifier import Rectifier
 

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from data_modules.cohorts.hospitals import presence_by_hospital
+from data_modules.databases.eicu.hospitals import presence_by_hospital
 from mmnar_lightning.report.tables import show_presence
 
 

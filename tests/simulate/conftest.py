@@ -5,12 +5,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from data_modules.build import COHORT, build_cohort
+from data_modules.cohorts.build import COHORT, build_cohort
+from data_modules.databases.mimic_iv.tables import MIMIC_IV
+from data_modules.databases.registry import database
+from data_modules.raw.reader import Release
 from data_modules.simulate.config import SimulateConfig
 from data_modules.simulate.release import read_truth, simulate
-from data_modules.sources.mimic_iv import MIMIC_IV
-from data_modules.sources.reader import Release
-from mmnar_lightning.compose import load
+from mmnar_lightning.config.compose import load
 
 SUBJECTS = 2000
 
@@ -18,7 +19,7 @@ SUBJECTS = 2000
 @pytest.fixture(scope="session")
 def simulated() -> SimulateConfig:
     """The knobs of the shared release: the defaults, of MIMIC-IV alone, without pictures."""
-    return SimulateConfig(sources=["mimic_iv"], subjects=SUBJECTS, films=False)
+    return SimulateConfig(databases=["mimic_iv"], subjects=SUBJECTS, images=False)
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +48,7 @@ def survivors(truth: pl.DataFrame) -> pl.DataFrame:
 @pytest.fixture(scope="session")
 def cohort_folder(release: Release, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The cohort of experiments/mimic.yaml, built from the files as from a real release."""
-    return build_cohort(release, load(["experiment=mimic"]).cohort, tmp_path_factory.mktemp("data"))
+    return build_cohort(database("mimic"), release, load(["experiment=mimic"]).cohort, tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="session")

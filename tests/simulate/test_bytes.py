@@ -20,15 +20,15 @@ import pytest
 from PIL import Image
 
 from data_modules import stage
-from data_modules.simulate import documents
+from data_modules.databases.mimic_iv.tables import MIMIC_IV
+from data_modules.raw.reader import Release
 from data_modules.simulate.config import SimulateConfig
+from data_modules.simulate.mimic_iv import documents
 from data_modules.simulate.release import CHUNK, read_truth, simulate
-from data_modules.sources.mimic_iv import MIMIC_IV
-from data_modules.sources.reader import Release
 from mmnar_lightning.cli import main
 
-TWO_CHUNKS = SimulateConfig(subjects=CHUNK + 30, films=True)
-TINY = SimulateConfig(sources=["mimic_iv"], subjects=12, films=True)
+TWO_CHUNKS = SimulateConfig(subjects=CHUNK + 30, images=True)
+TINY = SimulateConfig(databases=["mimic_iv"], subjects=12, images=True)
 ROOT = Path(__file__).resolve().parents[2]
 SAME_FOR_ALL = "hospital.csv.gz"
 """Describes the hospitals, whoever is in them."""
@@ -53,15 +53,15 @@ def members(file: Path) -> list[tuple[bytes, bytes]]:
 
 
 @pytest.fixture(scope="module")
-def with_films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def with_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("one") / "release"
     simulate(TWO_CHUNKS, target, processes=1)
     return target
 
 
-def test_the_same_seed_gives_the_same_bytes_in_one_and_in_two_processes(with_films: Path, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_bytes_in_one_and_in_two_processes(with_images: Path, tmp_path: Path) -> None:
     simulate(TWO_CHUNKS, tmp_path / "elsewhere", processes=2)
-    found, expected = digests(tmp_path / "elsewhere"), digests(with_films)
+    found, expected = digests(tmp_path / "elsewhere"), digests(with_images)
     assert found == expected
     endings = {Path(name).name.partition(".")[2] for name in expected}
     assert endings >= {"csv.gz", "parquet", "jpg", "tfrecord", "json"}
@@ -76,16 +76,16 @@ def test_another_seed_gives_other_people_in_every_file(tmp_path: Path) -> None:
     assert [name for name in common if first[name] == second[name] and not name.endswith(SAME_FOR_ALL)] == []
 
 
-def test_whether_films_are_drawn_changes_nothing_else(with_films: Path, tmp_path: Path) -> None:
-    simulate(SimulateConfig(subjects=TWO_CHUNKS.subjects, films=False), tmp_path / "none")
-    expected = {name: digest for name, digest in digests(with_films).items() if not name.endswith(".jpg")}
+def test_whether_images_are_drawn_changes_nothing_else(with_images: Path, tmp_path: Path) -> None:
+    simulate(SimulateConfig(subjects=TWO_CHUNKS.subjects, images=False), tmp_path / "none")
+    expected = {name: digest for name, digest in digests(with_images).items() if not name.endswith(".jpg")}
     found = digests(tmp_path / "none")
     assert expected.pop("manifest.json") != found.pop("manifest.json")
     assert found == expected
 
 
-def test_every_table_is_gzip_members_without_time_and_name(with_films: Path) -> None:
-    tables = sorted(with_films.rglob("*.csv.gz"))
+def test_every_table_is_gzip_members_without_time_and_name(with_images: Path) -> None:
+    tables = sorted(with_images.rglob("*.csv.gz"))
     assert len(tables) >= len(MIMIC_IV.tables)
     for file in tables:
         found = members(file)
@@ -98,11 +98,11 @@ def test_every_table_is_gzip_members_without_time_and_name(with_films: Path) -> 
         assert pl.read_csv(file, infer_schema=False).equals(pl.read_csv(whole, infer_schema=False)), file.name
 
 
-def test_no_file_tells_where_when_and_by_whom_it_was_made(with_films: Path) -> None:
+def test_no_file_tells_where_when_and_by_whom_it_was_made(with_images: Path) -> None:
     today = datetime.now(UTC)
-    words = [str(with_films.parent), str(Path.cwd()), f"{today:%Y-%m-%d}", f"{today:%Y%m%d}"]
+    words = [str(with_images.parent), str(Path.cwd()), f"{today:%Y-%m-%d}", f"{today:%Y%m%d}"]
     words += [word for word in (socket.gethostname(), getpass.getuser()) if len(word) > 4]
-    for file in (path for path in with_films.rglob("*") if path.is_file()):
+    for file in (path for path in with_images.rglob("*") if path.is_file()):
         content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
         assert [word for word in words if word.encode() in content] == [], file
         if file.suffix == ".jpg":
@@ -149,13 +149,13 @@ def test_an_empty_folder_is_taken(tmp_path: Path) -> None:
     assert read_truth(tmp_path / "release").height == TINY.subjects
 
 
-@pytest.mark.parametrize("place", ["a film", "the truth", "the manifest"])
+@pytest.mark.parametrize("place", ["a image", "the truth", "the manifest"])
 def test_a_write_that_fails_leaves_nothing(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
-        if place == "a film":
+        if place == "a image":
             usual, calls = documents._write, itertools.count()
             patched.setattr(documents, "_write", lambda *given: full() if next(calls) > 5 else usual(*given))
         elif place == "the truth":
@@ -181,7 +181,7 @@ def test_a_simulation_that_is_killed_leaves_nothing_that_looks_finished(
     script = (
         "from pathlib import Path; from data_modules.simulate.config import SimulateConfig; "
         "from data_modules.simulate.release import simulate; "
-        f"simulate(SimulateConfig(sources=['mimic_iv'], subjects={simulated.subjects}, films=False), "
+        f"simulate(SimulateConfig(databases=['mimic_iv'], subjects={simulated.subjects}, images=False), "
         f"Path({str(target)!r}))"
     )
     process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT)
@@ -199,7 +199,7 @@ def test_a_simulation_that_is_killed_leaves_nothing_that_looks_finished(
 
 
 KNOBS = ("rho", "gamma", "tau", "calendar")
-RATES = ("note_rate", "film_rate", "report_rate", "readmission_rate", "icu_rate", "mortality_rate")
+RATES = ("note_rate", "image_rate", "report_rate", "readmission_rate", "icu_rate", "mortality_rate")
 
 
 @pytest.mark.parametrize(
@@ -214,8 +214,8 @@ def test_an_impossible_knob_is_refused_by_its_full_key(key: str, value: float) -
 
 
 def test_the_command_refuses_with_one_line_and_writes_where_it_was_told(workplace: Path, capsys) -> None:
-    assert main(["simulate", "out=there", "simulate.film_rate=1.5"]) == 1
-    assert "simulate.film_rate=1.5 must be between 0.01 and 0.99" in capsys.readouterr().out
+    assert main(["simulate", "out=there", "simulate.image_rate=1.5"]) == 1
+    assert "simulate.image_rate=1.5 must be between 0.01 and 0.99" in capsys.readouterr().out
     assert main(["simulate", "simulate.subjects=12"]) == 1
     assert "simulate needs OUT=/path" in capsys.readouterr().out
     assert not (workplace / "there").exists()

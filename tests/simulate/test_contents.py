@@ -1,4 +1,4 @@
-"""Notes, reports and films carry their readings, and a simple reader finds them."""
+"""Notes, reports and images carry their readings, and a simple reader finds them."""
 
 from pathlib import Path
 
@@ -8,13 +8,15 @@ import pytest
 from PIL import Image
 from sklearn.linear_model import Ridge
 
-from data_modules.features import documents, images
-from data_modules.simulate import film, text
+from data_modules.databases.mimic_iv import images
+from data_modules.databases.mimic_iv.tables import EMBEDDINGS, IMAGE_PROJECT
+from data_modules.features import documents
+from data_modules.features import images as image_index
+from data_modules.simulate import image, text
 from data_modules.simulate.config import SimulateConfig
 from data_modules.simulate.release import TRUTH, read_truth, simulate
-from data_modules.sources.mimic_iv import EMBEDDINGS, FILMS
-from mmnar_lightning.embed.film_vectors import read_release
-from mmnar_lightning.embed.hashed import hashed_ngrams
+from mmnar_lightning.encoders.image.vectors import read_release
+from mmnar_lightning.encoders.text.hashed import hashed_ngrams
 from tests.simulate.scores import Floats
 
 FIRST_ADMISSION, FIRST_STUDY = 20_000_000, 50_000_000
@@ -32,8 +34,8 @@ def explained(vectors: Floats, reading: Floats) -> float:
         ("discharge_note", documents.DOCUMENTS, "note/0", 0.5),
         ("discharge_note", documents.DOCUMENTS, "note/1", 0.3),
         ("radiology_report", documents.DOCUMENTS, "report/0", 0.4),
-        ("cxr", images.IMAGES, "film/0", 0.6),
-        ("cxr", images.IMAGES, "film/1", 0.6),
+        ("cxr", image_index.IMAGES, "image/0", 0.6),
+        ("cxr", image_index.IMAGES, "image/1", 0.6),
     ],
 )
 def test_the_reading_is_in_the_file(
@@ -41,14 +43,14 @@ def test_the_reading_is_in_the_file(
 ) -> None:
     listed = pl.read_parquet(cohort_folder / "modalities" / modality / file)
     embeddings = folder / EMBEDDINGS / "1.0"
-    rows, vectors = film_means(listed, embeddings) if modality == "cxr" else hashed_ngrams(listed, 1024)
+    rows, vectors = image_means(listed, embeddings) if modality == "cxr" else hashed_ngrams(listed, 1024)
     drawn = cohort.join(survivors, left_on="admission_id", right_on="hadm_id").sort("row_id")
     assert rows.tolist() == drawn.filter(f"present/{modality}")["row_id"].to_list()
     assert explained(vectors, drawn[f"reading/{reading}"].to_numpy()[rows]) > least
 
 
-def film_means(listed: pl.DataFrame, release: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Rows with a frontal film, and the mean of their films' embeddings."""
+def image_means(listed: pl.DataFrame, release: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Rows with a frontal image, and the mean of their images' embeddings."""
     frontal = listed.filter(pl.col("view").is_in(["AP", "PA"])).sort("row_id")
     found, vectors = read_release([release / f"{file}.tfrecord" for file in frontal["file"]], 0)
     assert found.all()
@@ -97,8 +99,8 @@ def test_a_note_says_one_grade_of_every_aspect_and_varies_otherwise() -> None:
 def test_embeddings_are_a_function_of_the_readings_and_noise() -> None:
     generator = np.random.default_rng(3)
     readings = np.repeat([[1.0, -1.0], [-1.0, 1.0]], 400, axis=0)
-    vectors = film.embeddings(readings, generator)
-    assert vectors.shape == (800, film.EMBEDDING_WIDTH)
+    vectors = image.embeddings(readings, generator)
+    assert vectors.shape == (800, image.EMBEDDING_WIDTH)
     assert vectors.dtype == np.float32
     means = vectors.reshape(2, 400, -1).mean(1)
     assert np.abs(means[0] + means[1]).mean() < 0.06, "odd in the readings"
@@ -109,17 +111,17 @@ def test_embeddings_are_a_function_of_the_readings_and_noise() -> None:
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pl.DataFrame]:
     """A small release with pictures, and its truth."""
     target = tmp_path_factory.mktemp("pictures") / "release"
-    simulate(SimulateConfig(sources=["mimic_iv"], subjects=260, film_rate=0.6), target)
+    simulate(SimulateConfig(databases=["mimic_iv"], subjects=260, image_rate=0.6), target)
     return target, read_truth(target)
 
 
-def test_films_are_grey_pictures_that_brighten_with_opacities(pictures: tuple[Path, pl.DataFrame]) -> None:
+def test_images_are_grey_pictures_that_brighten_with_opacities(pictures: tuple[Path, pl.DataFrame]) -> None:
     target, known = pictures
-    opacity = dict(known.select("hadm_id", "reading/film/0").iter_rows())
+    opacity = dict(known.select("hadm_id", "reading/image/0").iter_rows())
     light, reading = [], []
-    for path in (target / FILMS / "2.1.0").rglob("*.jpg"):
+    for path in (target / IMAGE_PROJECT / "2.1.0").rglob("*.jpg"):
         with Image.open(path) as picture:
-            assert (picture.format, picture.mode, picture.size) == ("JPEG", "L", (film.SIDE, film.SIDE))
+            assert (picture.format, picture.mode, picture.size) == ("JPEG", "L", (image.SIDE, image.SIDE))
             study = int(path.parent.name.removeprefix("s"))
             admission = FIRST_ADMISSION + (study - FIRST_STUDY) // 2
             if admission in opacity:
@@ -129,7 +131,7 @@ def test_films_are_grey_pictures_that_brighten_with_opacities(pictures: tuple[Pa
     assert np.corrcoef(light, reading)[0, 1] > 0.7
 
 
-def test_the_truth_holds_what_every_absent_film_note_and_report_would_say(
+def test_the_truth_holds_what_every_absent_image_note_and_report_would_say(
     pictures: tuple[Path, pl.DataFrame],
 ) -> None:
     target, known = pictures
@@ -140,19 +142,19 @@ def test_the_truth_holds_what_every_absent_film_note_and_report_would_say(
         (path,) = (target / TRUTH).rglob(f"{subject}.jpg")
         with Image.open(path) as picture:
             light.append(np.asarray(picture).mean())
-    assert np.corrcoef(light, known["reading/film/0"])[0, 1] > 0.7
+    assert np.corrcoef(light, known["reading/image/0"])[0, 1] > 0.7
     for column, reading in (("content/discharge_note", "note/0"), ("content/radiology_report", "report/0")):
         assert known[column].null_count() == 0
         _, vectors = hashed_ngrams(known.with_row_index("row_id").select("row_id", text=column), 512)
         assert explained(vectors, known[f"reading/{reading}"].to_numpy()) > 0.3
 
 
-def test_a_file_of_a_film_lies_where_the_tables_say(pictures: tuple[Path, pl.DataFrame]) -> None:
+def test_a_file_of_a_image_lies_where_the_tables_say(pictures: tuple[Path, pl.DataFrame]) -> None:
     target, _ = pictures
-    table = pl.read_csv(target / FILMS / "2.1.0" / "mimic-cxr-2.0.0-metadata.csv.gz")
+    table = pl.read_csv(target / IMAGE_PROJECT / "2.1.0" / "mimic-cxr-2.0.0-metadata.csv.gz")
     expected = set(table.select(images.file_name()).to_series())
     found = {
-        str(path.relative_to(target / FILMS / "2.1.0").with_suffix(""))
-        for path in (target / FILMS / "2.1.0").rglob("*.jpg")
+        str(path.relative_to(target / IMAGE_PROJECT / "2.1.0").with_suffix(""))
+        for path in (target / IMAGE_PROJECT / "2.1.0").rglob("*.jpg")
     }
     assert found == expected

@@ -8,13 +8,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from data_modules.build import COHORT, build_cohort
+from data_modules.cohorts.build import COHORT, build_cohort
+from data_modules.databases.eicu.tables import EICU
+from data_modules.databases.registry import database
+from data_modules.raw.reader import Release, read_header
 from data_modules.simulate import latent
 from data_modules.simulate.config import SimulateConfig
 from data_modules.simulate.release import read_truth, simulate
-from data_modules.sources.eicu import EICU
-from data_modules.sources.reader import Release, read_header
-from mmnar_lightning.compose import load
+from mmnar_lightning.config.compose import load
 
 STAY = "patientunitstayid"
 MODALITIES = ("diagnoses", "text", "treatments")
@@ -23,7 +24,7 @@ MODALITIES = ("diagnoses", "text", "treatments")
 @pytest.fixture(scope="module")
 def eicu_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("simulated") / "release"
-    assert simulate(SimulateConfig(sources=["eicu"], subjects=1200), target, processes=2)
+    assert simulate(SimulateConfig(databases=["eicu"], subjects=1200), target, processes=2)
     return target
 
 
@@ -34,14 +35,14 @@ def eicu_release(eicu_folder: Path) -> Release:
 
 def known_at(release: Release, landmark: str, data: Path) -> pl.DataFrame:
     words = ["experiment=eicu", "cohort.index=first", f"cohort.landmark={landmark}", "paths.eicu_root=given"]
-    cohort = pl.read_parquet(build_cohort(release, load(words).cohort, data) / COHORT)
+    cohort = pl.read_parquet(build_cohort(database("eicu"), release, load(words).cohort, data) / COHORT)
     return cohort.join(read_truth(release.roots[0], "eicu"), left_on="stay_id", right_on=STAY, suffix="/drawn")
 
 
 def test_every_table_has_the_declared_header_and_reads_in_its_dtypes(eicu_release: Release) -> None:
-    assert set(eicu_release.source.core_tables) <= set(eicu_release.files)
+    assert set(eicu_release.schema.core_tables) <= set(eicu_release.files)
     for name in eicu_release.files:
-        declared = eicu_release.source.tables[name]
+        declared = eicu_release.schema.tables[name]
         assert read_header(eicu_release.files[name]) == list(declared.columns), name
         frame = eicu_release.scan(name, list(declared.columns)).collect()
         assert frame.height > 0, name

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from data_modules.simulate import release
-from mmnar_lightning import folders
 from mmnar_lightning.cli import main
+from mmnar_lightning.runs import folders
 
 WORDS = [
     "simulate.subjects=400",

@@ -49,7 +49,7 @@ def test_the_pattern_of_the_truth_is_the_one_of_the_cohort(survivors: pl.DataFra
     assert survivors["pattern"].to_list() == bits.to_list()  # type: ignore[union-attr]
 
 
-ASKED = {"note_rate": 0.5, "film_rate": 0.6, "report_rate": 0.1, "readmission_rate": 0.4, "mortality_rate": 0.05}
+ASKED = {"note_rate": 0.5, "image_rate": 0.6, "report_rate": 0.1, "readmission_rate": 0.4, "mortality_rate": 0.05}
 
 
 @pytest.mark.parametrize(

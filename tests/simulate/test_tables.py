@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from data_modules.features.images import taken_at
-from data_modules.sources.mimic_iv import MIMIC_IV
-from data_modules.sources.reader import Release, read_header
+from data_modules.databases.mimic_iv.images import taken_at
+from data_modules.databases.mimic_iv.tables import MIMIC_IV
+from data_modules.raw.reader import Release, read_header
 from tests.simulate.scores import TASKS, auroc
 
 TABLES = sorted(MIMIC_IV.tables)
@@ -134,14 +134,14 @@ def test_nobody_is_admitted_or_discharged_after_death(tables, admissions: pl.Dat
 
 
 def test_events_lie_in_the_stay_that_they_name(tables, admissions: pl.DataFrame) -> None:
-    arrival = pl.min_horizontal("edregtime", "admittime")
-    spans = admissions.select("hadm_id", "dischtime", arrival=arrival)
+    arbaseline = pl.min_horizontal("edregtime", "admittime")
+    spans = admissions.select("hadm_id", "dischtime", arbaseline=arbaseline)
     for name, column in (
         ("labevents", "charttime"), ("microbiologyevents", "charttime"), ("radiology_notes", "charttime"),
         ("prescriptions", "starttime"), ("procedureevents", "starttime"),
     ):  # fmt: skip
         timed = tables[name].drop_nulls(["hadm_id", column]).join(spans, on="hadm_id")
-        assert (timed[column] >= timed["arrival"]).all(), name
+        assert (timed[column] >= timed["arbaseline"]).all(), name
         late = timed.filter(pl.col(column) > pl.col("dischtime")).height
         assert late <= 0.15 * timed.height, name
     charted = tables["chartevents"].join(tables["icustays"], on="stay_id")
@@ -149,7 +149,7 @@ def test_events_lie_in_the_stay_that_they_name(tables, admissions: pl.DataFrame)
 
 
 def test_quantities_are_plausible(tables) -> None:
-    from data_modules.features.concepts import LABS, VITALS, convert
+    from data_modules.databases.mimic_iv.concepts import LABS, VITALS, convert
 
     for name, concepts, count in (("labevents", LABS, 16), ("chartevents", VITALS, 6)):
         raw = tables[name].lazy()
@@ -246,15 +246,15 @@ def test_reports_are_stored_after_discharge_where_they_were_not_in_time(tables, 
     assert late.join(survivors.filter("present/radiology_report"), on="hadm_id").is_empty()
 
 
-def test_films_are_taken_in_the_emergency_department_in_two_stays_and_after_discharge(
+def test_images_are_taken_in_the_emergency_department_in_two_stays_and_after_discharge(
     tables, admissions: pl.DataFrame
 ) -> None:
-    films = tables["cxr_metadata"].with_columns(taken_at()).join(admissions, on="subject_id")
-    assert films.filter(pl.col("taken_at").is_between("edregtime", "admittime", closed="left")).height > 0
-    inside = films.filter(pl.col("taken_at").is_between("admittime", "dischtime")).group_by("dicom_id").len()
+    images = tables["cxr_metadata"].with_columns(taken_at()).join(admissions, on="subject_id")
+    assert images.filter(pl.col("taken_at").is_between("edregtime", "admittime", closed="left")).height > 0
+    inside = images.filter(pl.col("taken_at").is_between("admittime", "dischtime")).group_by("dicom_id").len()
     assert inside.filter(pl.col("len") == 2).height > 0, "some match two stays"
-    arrival = pl.min_horizontal("edregtime", "admittime")
-    owned = films.filter(pl.col("taken_at").is_between(arrival, "dischtime"))["dicom_id"]
+    arbaseline = pl.min_horizontal("edregtime", "admittime")
+    owned = images.filter(pl.col("taken_at").is_between(arbaseline, "dischtime"))["dicom_id"]
     assert 0.03 < 1 - owned.n_unique() / tables["cxr_metadata"].height < 0.5
     views = tables["cxr_metadata"]["ViewPosition"]
     assert set(views) == {"AP", "PA", "LATERAL"}
@@ -276,8 +276,8 @@ def test_some_orders_stop_before_they_start(tables) -> None:
     assert 0.03 < share(orders["stoptime"] < orders["starttime"]) < 0.07
 
 
-def test_every_film_has_an_embedding_unless_it_is_lateral(folder: Path, tables) -> None:
-    from data_modules.features.images import file_name
+def test_every_image_has_an_embedding_unless_it_is_lateral(folder: Path, tables) -> None:
+    from data_modules.databases.mimic_iv.images import file_name
 
     listed = tables["cxr_metadata"].select("ViewPosition", file=file_name())
     (base,) = folder.glob("image-embeddings-mimic-cxr/*")

@@ -5,15 +5,15 @@ from pathlib import Path
 import polars as pl
 
 from data_modules.simulate.release import read_truth
-from mmnar_lightning import folders
 from mmnar_lightning.cli import main
+from mmnar_lightning.runs import folders
 from tests.simulate.scores import TASKS, mean_difference
 
 WORDS = [
     "simulate.subjects=4000",
-    "simulate.sources=[mimic_iv]",
+    "simulate.databases=[mimic_iv]",
     "simulate.note_rate=0.9",  # so that a cohort of a few minutes is large enough to see the gain
-    "simulate.films=false",
+    "simulate.images=false",
     "cohort.split.train=0.5",
     "cohort.split.calibration=0.05",
     "cohort.split.val=0.1",

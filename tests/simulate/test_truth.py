@@ -80,17 +80,17 @@ def oracles(world: latent.World, drawn: latent.Patients) -> dict[str, Floats]:
 
 
 @pytest.mark.parametrize(
-    ("better", "worse"), [("all", "note"), ("all", "film"), ("note", "neither"), ("film", "neither")]
+    ("better", "worse"), [("all", "note"), ("all", "image"), ("note", "neither"), ("image", "neither")]
 )
 def test_every_modality_adds_to_the_oracle(better: str, worse: str, oracles, drawn: latent.Patients) -> None:
     gap, error = mean_difference(list(drawn.outcome.T), list(oracles[better].T), list(oracles[worse].T))
     assert gap > 3 * error
 
 
-def test_the_note_and_the_film_tell_different_things(oracles, drawn: latent.Patients) -> None:
-    """Each has its say where both are there: the film helps those who have a note, and the note those with a film."""
+def test_the_note_and_the_image_tell_different_things(oracles, drawn: latent.Patients) -> None:
+    """Each has its say where both are there: the image helps those who have a note, and the note those with a image."""
     both = drawn.present[:, 0] & drawn.present[:, 1]
-    for alone in ("note", "film"):
+    for alone in ("note", "image"):
         labels = list(drawn.outcome[both].T)
         gap, error = mean_difference(labels, list(oracles["all"][both].T), list(oracles[alone][both].T))
         assert gap > 3 * error, alone

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from data_modules.build import build_cohort
-from data_modules.cohorts.mimic_iv import MIMICCohortConfig
-from data_modules.sources.mimic_iv import MIMIC_IV
-from data_modules.sources.reader import Release
+from data_modules.cohorts.build import build_cohort
+from data_modules.databases.mimic_iv.config import MIMICCohortConfig
+from data_modules.databases.mimic_iv.tables import MIMIC_IV
+from data_modules.databases.registry import database
+from data_modules.raw.reader import Release
 
 START = datetime(2150, 1, 1, 8)
 NUM_SUBJECTS = 60
@@ -118,7 +119,7 @@ def build(data: Path) -> Callable[..., Path]:
     def run(synthetic: Synthetic, **settings: object) -> Path:
         settings.setdefault("modalities", list(MODALITIES))
         config = MIMICCohortConfig(**settings)  # type: ignore[arg-type]
-        return build_cohort(synthetic.release(), config, data)
+        return build_cohort(database("mimic"), synthetic.release(), config, data)
 
     return run
 

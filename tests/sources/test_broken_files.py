@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from data_modules.sources.errors import SourceError
+from data_modules.raw.errors import SourceError
 
 CORE = ("patients", "admissions", "icustays")
 EVENTS = ("labevents", "chartevents", "prescriptions")

@@ -3,7 +3,7 @@
 import gzip
 import random
 
-from data_modules.sources.fingerprint import EDGE_BYTES, fingerprint
+from data_modules.raw.fingerprint import EDGE_BYTES, fingerprint
 
 
 def test_a_large_gzip_changed_in_its_middle_has_another_fingerprint(tmp_path):

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from data_modules.build import plan
-from data_modules.cohorts.mimic_iv import MIMICCohortConfig
+from data_modules.cohorts.build import plan
+from data_modules.databases.mimic_iv.config import MIMICCohortConfig
+from data_modules.databases.registry import database
 
 
 def test_a_missing_event_table_drops_its_modality_in_plan_and_manifest(synthetic, build):
@@ -15,13 +16,13 @@ def test_a_missing_event_table_drops_its_modality_in_plan_and_manifest(synthetic
     line = "labs is dropped: hosp/labevents.csv.gz is missing"
     assert manifest["dropped"] == [line]
     assert [modality["name"] for modality in manifest["modalities"]] == ["demographics", "vitals", "medications"]
-    planned = plan(synthetic.release(), MIMICCohortConfig(modalities=["demographics", "labs"]))
+    planned = plan(database("mimic"), synthetic.release(), MIMICCohortConfig(modalities=["demographics", "labs"]))
     assert (planned.dropped, list(planned.parts)) == ([line], ["demographics"])
 
 
 def test_a_missing_part_of_structured_is_dropped_and_the_rest_stays(synthetic):
     synthetic.path("prescriptions").unlink()
-    planned = plan(synthetic.release(), MIMICCohortConfig(modalities=["structured"]))
+    planned = plan(database("mimic"), synthetic.release(), MIMICCohortConfig(modalities=["structured"]))
     assert planned.parts == {"structured": ["demographics", "labs", "vitals"]}
     assert "structured/medications is dropped: hosp/prescriptions.csv.gz is missing" in planned.dropped
 

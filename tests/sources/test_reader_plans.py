@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from data_modules.features.concepts import LABS, convert
+from data_modules.databases.mimic_iv.concepts import LABS, convert
 
 
 def _depth(plan: str, word: str) -> int:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from data_modules.sources.errors import SourceError
-from data_modules.sources.mimic_iv import MIMIC_IV
-from data_modules.sources.reader import Release
+from data_modules.databases.mimic_iv.tables import MIMIC_IV
+from data_modules.raw.errors import SourceError
+from data_modules.raw.reader import Release
 
 HEADER = {name: ",".join(table.columns) + "\n1\n" for name, table in MIMIC_IV.tables.items()}
 
@@ -166,7 +166,7 @@ def test_a_folder_that_cannot_be_read_is_named_with_permission_as_the_remedy(tmp
 def test_the_demo_and_its_rebuilt_chart_are_one_release_of_version_2_2(mimic_demo_roots):
     release = Release.parse(MIMIC_IV, mimic_demo_roots)
     assert release.versions() == {"mimiciv": "2.2"}
-    assert release.missing([*release.source.core_tables, "labevents", "chartevents"]) == []
+    assert release.missing([*release.schema.core_tables, "labevents", "chartevents"]) == []
 
 
 def test_a_release_sees_what_was_copied_after_an_earlier_look(tmp_path):

@@ -7,8 +7,8 @@ import google_crc32c
 import numpy as np
 import pytest
 
-from data_modules.sources.errors import SourceError
-from data_modules.sources.tfrecord import decode, encode
+from data_modules.databases.mimic_iv.tfrecord import decode, encode
+from data_modules.raw.errors import SourceError
 
 PLACE = Path("files/p10/a.tfrecord")
 VECTOR = np.linspace(-2, 3, 300, dtype=np.float32)

@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 from data_modules import stage
-from data_modules.sources import reader
+from data_modules.raw import reader
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCRIPT = """
@@ -22,13 +22,13 @@ import sys, time
 from pathlib import Path
 from data_modules import build, stage
 from data_modules.cohorts.mimic_iv import MIMICCohortConfig
-from data_modules.sources.mimic_iv import MIMIC_IV
-from data_modules.sources.reader import Release
+from data_modules.databases.mimic_iv.tables import MIMIC_IV
+from data_modules.raw.reader import Release
 
 root, data, marks = map(Path, sys.argv[1:4])
 {before}
 try:
-    print(build.build_cohort(Release(MIMIC_IV, [root]), MIMICCohortConfig(modalities=["labs", "vitals"]), data))
+    print(build.build_cohort(database("mimic"), Release(MIMIC_IV, [root]), MIMICCohortConfig(modalities=["labs", "vitals"]), data))
 except ValueError as error:
     print(type(error).__name__, error)
 """

@@ -7,8 +7,8 @@ import pytest
 import torch
 import yaml
 
-from mmnar_lightning import folders
-from mmnar_lightning.compose import load
+from mmnar_lightning.config.compose import load
+from mmnar_lightning.runs import folders
 from mmnar_lightning.sweeps import online
 from mmnar_lightning.sweeps.workers import path_with_commands
 from tests.conftest import write_custom_cohort

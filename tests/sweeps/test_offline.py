@@ -11,10 +11,12 @@ import polars as pl
 import pytest
 import yaml
 
-from mmnar_lightning import cli, runs
-from mmnar_lightning.compose import load
-from mmnar_lightning.config import ConfigError
-from mmnar_lightning.sweeps import commands, workers
+from mmnar_lightning import cli
+from mmnar_lightning.commands import sweep
+from mmnar_lightning.config.compose import load
+from mmnar_lightning.config.experiment import ConfigError
+from mmnar_lightning.runs import single
+from mmnar_lightning.sweeps import workers
 from mmnar_lightning.sweeps.space import SweepError
 from tests.slurm.cluster import wait_for
 
@@ -43,7 +45,7 @@ def write(place: Path, **changed: object) -> str:
 
 def search(*words: str) -> Path:
     words = ("sweep.offline=true", "trainer.max_epochs=3", *words)
-    return commands.sweep(load(words), words)
+    return sweep.sweep(load(words), words)
 
 
 def table_of(folder: Path) -> pl.DataFrame:
@@ -144,7 +146,7 @@ def test_a_killed_search_goes_on_with_its_trials_and_repeats_none(workplace: Pat
     (before,) = base.glob("*/")
     (before / f"{before.name}-0001" / "DONE").unlink(missing_ok=True)
     drawn = {path.parent.name: path.read_text() for path in before.glob("*/config.yaml")}
-    folder = commands.sweep(load(words), words)
+    folder = sweep.sweep(load(words), words)
     assert folder == before.absolute()
     assert {path.parent.name: path.read_text() for path in folder.glob("*/config.yaml")}.items() >= drawn.items()
     table = table_of(folder)
@@ -173,16 +175,16 @@ def test_test_rows_are_read_with_the_best_trial_and_with_no_other(
     workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tested: list[str] = []
-    monkeypatch.setattr(runs, "evaluate", lambda config: tested.append(config.run))
+    monkeypatch.setattr(single, "evaluate", lambda config: tested.append(config.run))
     search(write(workplace, run_cap=2))
     folder = search(write(workplace, run_cap=3))
     for _ in range(2):
-        commands.best(load([]))
+        sweep.best(load([]))
     (chosen,) = table_of(folder).filter("best")["trial"]
     assert tested == [str(Path("runs/sweeps") / folder.name / chosen)] * 2
     (folder / chosen / "DONE").unlink()
     with pytest.raises(ConfigError, match=f"read with {chosen}"):
-        commands.best(load([]))
+        sweep.best(load([]))
 
 
 def test_the_exit_status_of_a_preempted_run_is_the_one_that_is_taken_up() -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mmnar_lightning.compose import load
+from mmnar_lightning.config.compose import load
 from mmnar_lightning.sweeps import online
 from mmnar_lightning.sweeps.space import read
 from tests.sweeps.test_space import FILES

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from mmnar_lightning.cli import COMMANDS
-from mmnar_lightning.compose import load
+from mmnar_lightning.config.compose import load
 from mmnar_lightning.sweeps.space import Parameter, SweepError, parse, read
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,10 +7,11 @@ import pytest
 import torch
 from lightning import Callback
 
-from mmnar_lightning import folders, training
 from mmnar_lightning.cli import main
-from mmnar_lightning.compose import load
-from mmnar_lightning.config import ConfigError
+from mmnar_lightning.config.compose import load
+from mmnar_lightning.config.experiment import ConfigError
+from mmnar_lightning.runs import folders
+from mmnar_lightning.runs import trainer as training
 from mmnar_lightning.sweeps.trial import FOLDER_VARIABLE, trial
 
 EPOCHS = 3

@@ -1,0 +1,233 @@
+"""The cohort stage: a raw release becomes a folder with rows, labels, presence, splits and inputs."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from data_modules import stage
+from data_modules.cohorts import columns, presence, splits
+from data_modules.cohorts.config import ReleaseCohortConfig
+from data_modules.cohorts.rows import CohortRows
+from data_modules.cohorts.spec import DatabaseSpec
+from data_modules.features import store
+from data_modules.features.modality import BuildContext, ColumnBlock, ModalitySpec
+from data_modules.raw.reader import Release
+from data_modules.vocabulary import Modality
+
+BUILDER_VERSION = 5
+"""Raised whenever the same settings and files would give another cohort."""
+
+COHORT, ATTRITION, MODALITIES = "cohort.parquet", "attrition.csv", "modalities"
+SCORES = "scores.parquet"
+"""Predictions of others for the rows of the cohort; no model reads them."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which modalities can be built, and which parts are dropped because a table is missing.
+
+    Attributes:
+        parts: modality -> names of the definitions whose columns it joins.
+        dropped: lines for people: what is dropped, for want of which table.
+        tables: every raw table that will be read, beside the core ones.
+    """
+
+    parts: dict[str, list[str]]
+    dropped: list[str]
+    tables: set[str]
+
+
+def plan(spec: DatabaseSpec, release: Release, config: ReleaseCohortConfig) -> Plan:
+    """Compare the modalities that are asked for with the tables that are there.
+
+    Raises:
+        ValueError: for a modality that the source does not offer, or when none is left.
+        SourceError: for a missing core table, or any missing table under `cohort.missing_tables=error`.
+    """
+    release.require(release.schema.core_tables)
+    offered = spec.modalities
+    parts: dict[str, list[str]] = {}
+    dropped: list[str] = []
+    for name in config.modalities:
+        if name not in offered:
+            known = ", ".join(offered)
+            raise ValueError(f"cohort.modalities: unknown modality {name!r}; {release.schema.name} offers {known}")
+        kept = []
+        for part in offered[name].parts or (name,):
+            missing = release.missing(offered[part].tables)
+            if not missing:
+                kept.append(part)
+                continue
+            if config.missing_tables == "error":
+                release.require(missing)
+            what = name if part == name else f"{name}/{part}"
+            paths = ", ".join(f"{release.schema.tables[table].path}.csv.gz" for table in missing)
+            dropped.append(f"{what} is dropped: {paths} is missing")
+        if kept:
+            parts[name] = kept
+    unscored = release.missing(spec.score_tables)
+    if unscored:
+        paths = ", ".join(f"{release.schema.tables[table].path}.csv.gz" for table in unscored)
+        dropped.append(f"predictions of others (baselines/published_score) are dropped: {paths} is missing")
+    if not parts:
+        raise ValueError(f"cohort.modalities={config.modalities}: none is left ({'; '.join(dropped) or 'none asked'})")
+    read = {table for kept in parts.values() for part in kept for table in offered[part].tables}
+    return Plan(parts, dropped, read)
+
+
+def _folder(config: ReleaseCohortConfig, identity: dict[str, Any], data: Path) -> Path:
+    return data / "cohorts" / f"{config.name}-{stage.digest(identity)}"
+
+
+def build_cohort(spec: DatabaseSpec, release: Release, config: ReleaseCohortConfig, data: Path) -> Path:
+    """Build a cohort unless it is there.
+
+    Args:
+        spec: the database.
+        release: its raw tables.
+        config: which rows, outcomes and modalities.
+        data: `paths.data`.
+
+    Returns:
+        The cohort's folder.
+
+    Raises:
+        SourceError: when a raw file is missing or broken: which file and column, and how to mend it.
+        StageError: when the folder cannot be written.
+    """
+    planned = plan(spec, release, config)
+    identity = _identity(spec, release, config)
+    target = _folder(config, identity, data)
+
+    def write(folder: Path) -> None:
+        with release.explained():
+            _write(folder, spec, release, config, planned, identity)
+
+    stage.run_stage(target, write, "paths.data")
+    return target
+
+
+def _identity(spec: DatabaseSpec, release: Release, config: ReleaseCohortConfig) -> dict[str, Any]:
+    tables = [*release.schema.core_tables, *plan(spec, release, config).tables, *_score_tables(spec, release)]
+    return {
+        "builder": BUILDER_VERSION,
+        "source": release.schema.name,
+        "config": asdict(config),
+        "files": release.fingerprints(tables),
+    }
+
+
+def _score_tables(spec: DatabaseSpec, release: Release) -> tuple[str, ...]:
+    """The tables of the scores; none where one of them is missing."""
+    tables = spec.score_tables
+    return () if release.missing(tables) else tables
+
+
+def _write(
+    folder: Path,
+    spec: DatabaseSpec,
+    release: Release,
+    config: ReleaseCohortConfig,
+    planned: Plan,
+    identity: dict[str, Any],
+) -> None:
+    built = spec.build_rows(release, config)
+    together = "split_key" if "split_key" in built.rows.columns else "subject_key"
+    drawn = splits.draw(built.rows[together], config.split)
+    rows = built.rows.join(drawn, left_on=together, right_on="subject_id", maintain_order="left")
+    scratch = folder / ".scratch"
+    scratch.mkdir()
+    context = BuildContext(
+        release=release,
+        rows=rows,
+        tables=spec.read_tables(release),
+        train=rows.filter(pl.col("split") == "train").select("row_id", "subject_id"),
+        scratch=scratch,
+        min_vocabulary_subjects=config.min_vocabulary_subjects,
+        max_vocabulary=config.max_vocabulary,
+    )
+    modalities = []
+    for name, parts in planned.parts.items():
+        definitions = [spec.modalities[part] for part in parts]
+        modality, present = _write_modality(folder / MODALITIES / name, name, definitions, context)
+        modalities.append(modality)
+        rows = presence.add_presence(rows, {name: pl.Series(present)})
+    shutil.rmtree(scratch)
+    names = [modality.name for modality in modalities]
+    cohort = columns.arrange(rows.with_columns(subject_id="subject_key"), config.tasks, names)
+    columns.validate(cohort, folder)
+    cohort.write_parquet(folder / COHORT)
+    if spec.scores is not None and _score_tables(spec, release):
+        spec.scores(release, rows).write_parquet(folder / SCORES)
+    built.attrition.write_csv(folder / ATTRITION)
+    stage.write_json(folder / stage.MANIFEST, _manifest(context, spec, identity, planned, built, cohort, modalities))
+
+
+def _write_modality(
+    folder: Path, name: str, definitions: Sequence[ModalitySpec], context: BuildContext
+) -> tuple[Modality, store.BoolArray]:
+    """Write what a modality needs into its folder; returns it with (N,) presence."""
+    num_rows = context.rows.height
+    kind, files = definitions[0].kind, definitions[0].files
+    if files is not None:
+        present = np.zeros(num_rows, dtype=np.bool_)
+        present[files(context, folder).to_numpy()] = True
+        return Modality(name=name, kind=kind), present
+    prepared = [_block(definition, context) for definition in definitions]
+    names = [column for block in prepared for column in block.columns]
+    values = store.create(folder, num_rows, names)
+    present = np.zeros(num_rows, dtype=np.bool_)
+    start = 0
+    for block in prepared:
+        stop = start + len(block.columns)
+        present |= block.write(values[:, start:stop])
+        start = stop
+    train = np.zeros(num_rows, dtype=np.bool_)
+    train[context.train["row_id"].to_numpy()] = True
+    store.fit_statistics(values, present & train).save(folder)
+    return Modality(name=name, kind=kind, width=len(names)), present
+
+
+def _block(definition: ModalitySpec, context: BuildContext) -> ColumnBlock:
+    assert definition.block is not None, "a table modality has a block"
+    return definition.block(context)
+
+
+def _manifest(
+    context: BuildContext,
+    spec: DatabaseSpec,
+    identity: dict[str, Any],
+    planned: Plan,
+    built: CohortRows,
+    cohort: pl.DataFrame,
+    modalities: list[Modality],
+) -> dict[str, Any]:
+    """What a reader must know of a cohort; plain values."""
+    names = [modality.name for modality in modalities]
+    declared = {name: spec.modalities[name].declares for name in names if spec.modalities[name].declares}
+    return {
+        "source": identity["source"],
+        "simulated": context.release.simulated,
+        "versions": context.release.versions(),
+        "files": identity["files"],
+        "config": identity["config"],
+        "config_hash": stage.digest(identity["config"]),
+        "fingerprint": stage.digest(identity),
+        "rows": cohort.height,
+        "subjects": cohort["subject_id"].n_unique(),
+        "attrition": built.attrition.to_dicts(),
+        "modalities": [modality.to_dict() for modality in modalities],
+        "dropped": planned.dropped,
+        "declared": declared,
+        "tasks": identity["config"]["tasks"],
+        "patterns": presence.count_patterns(cohort, names),
+        "prevalence": presence.prevalence(cohort, identity["config"]["tasks"]),
+        "counts": {**built.notes, **spec.count(context, names, cohort)},
+        "packages": {name: version(name) for name in ("mmnar-lightning", "polars", "numpy")},
+    }

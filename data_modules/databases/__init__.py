@@ -1,0 +1,1 @@
+"""The databases that cohorts are built from: one folder each, with the same rooms."""

@@ -1,0 +1,222 @@
+"""The eICU cohort: pick the unit stays, apply the rules, find the outcomes.
+
+All times are minutes from the admission to the unit of a row. The output of `build_rows` is one row per unit
+stay: `rows.py` tells which columns later stages need, and `columns.py` what the cohort file keeps of them.
+"""
+
+import polars as pl
+
+from data_modules.cohorts.attrition import Rule, apply_rules
+from data_modules.cohorts.rows import CohortRows
+from data_modules.databases.eicu.config import OLDEST, EICUCohortConfig
+from data_modules.databases.eicu.hospitals import home_hospitals, split_keys
+from data_modules.raw.errors import SourceError
+from data_modules.raw.reader import Release
+
+LANDMARK_MINUTES = 24 * 60
+STEP_DOWN = "stepdown/other"
+MUSE_MINUTES = 15 * 24 * 60
+COLUMNS = (
+    "patientunitstayid", "patienthealthsystemstayid", "uniquepid", "hospitalid", "age", "hospitaladmitoffset",
+    "hospitaldischargeyear", "hospitaldischargestatus", "unitvisitnumber", "unitstaytype", "unitdischargeoffset",
+    "unitdischargestatus",
+)  # fmt: skip
+"""What the rules and the outcomes read of `patient`; features read a list of their own."""
+WITHIN_ADMISSION = ("start", "unitvisitnumber", "stay_id")
+"""What orders the unit stays of a hospital stay."""
+ROW_COLUMNS = (
+    "subject_id", "subject_key", "split_key", "admission_id", "stay_id", "hospital_id", "prediction_offset_minutes",
+)  # fmt: skip
+
+
+def build_rows(release: Release, config: EICUCohortConfig) -> CohortRows:
+    """Pick the unit stays, apply the rules and find the outcomes.
+
+    Raises:
+        SourceError: for duplicate keys, ages or states that mean nothing, or an empty cohort.
+    """
+    stays = read_stays(release)
+    placed = stays.filter(pl.col("admission_id").is_not_null())
+    is_known = pl.col("subject_id").is_not_null()
+    known = placed.filter(is_known)
+    # Whose next unit stay has no subject came back all the same.
+    outcomes = _with_outcomes(placed, config).filter(is_known).with_columns(prediction_offset_minutes=_landmark(config))
+    outcomes = outcomes.join(home_hospitals(known), on="subject_id", maintain_order="left")
+    rows, attrition = apply_rules(_pick(outcomes, config.index), _rules(config), f"{config.index} index")
+    attrition = pl.concat([_before_index(stays, known), attrition])
+    if rows.is_empty():
+        emptied = attrition.filter(pl.col("rows") == 0)["rule"][0]
+        raise SourceError(
+            release.files["patient"],
+            f"no row is left after the rule {emptied!r}",
+            "loosen the rules under cohort. (index, landmark, min_age)",
+        )
+    split_key = pl.col("subject_id") if config.fold_by == "subject" else split_keys("hospital_id")
+    keyed = rows.sort("stay_id").with_columns(subject_key="subject_id", split_key=split_key)
+    labels = [f"label/{task}" for task in config.tasks]
+    return CohortRows(keyed.select(*ROW_COLUMNS, *labels).with_row_index("row_id"), attrition, _counts(outcomes))
+
+
+def read_stays(release: Release) -> pl.DataFrame:
+    """All unit stays.
+
+    Returns:
+        One row a stay: `stay_id`, `admission_id`, `subject_id`, `hospital_id`, `age` (years, null = unknown),
+        `start` and `end` (minutes since admission to the hospital), `unitdischargeoffset`, `unitvisitnumber`,
+        `unitstaytype`, `year`, `died_in_unit`, `died_in_hospital` (null = unknown).
+
+    Raises:
+        SourceError: for duplicate keys, and for ages or states that mean nothing.
+    """
+    raw = release.scan("patient", COLUMNS).filter(pl.col("patientunitstayid").is_not_null()).collect()
+    refuse_repeats(release, "patient", raw, "patientunitstayid")
+    _refuse_unread(release, raw, "age", age_in_years(), "a whole number or '> 89'")
+    for column in ("unitdischargestatus", "hospitaldischargestatus"):
+        _refuse_unread(release, raw, column, _died(column), "Alive or Expired")
+    start = -pl.col("hospitaladmitoffset")
+    return raw.select(
+        pl.col("patientunitstayid").alias("stay_id"),
+        pl.col("patienthealthsystemstayid").alias("admission_id"),
+        pl.col("uniquepid").alias("subject_id"),
+        pl.col("hospitalid").alias("hospital_id"),
+        age_in_years().alias("age"),
+        start.alias("start"),
+        (start + pl.col("unitdischargeoffset")).alias("end"),
+        "unitdischargeoffset",
+        "unitvisitnumber",
+        pl.col("unitstaytype").str.strip_chars().str.to_lowercase(),
+        pl.col("hospitaldischargeyear").alias("year"),
+        _died("unitdischargestatus").alias("died_in_unit"),
+        _died("hospitaldischargestatus").alias("died_in_hospital"),
+    )
+
+
+def age_in_years() -> pl.Expr:
+    """Age from its text, Int64; null where it is empty or unreadable.
+
+    >>> pl.DataFrame({"age": ["17", "> 89", None, "-1"]}).select(age_in_years()).to_series().to_list()
+    [17, 90, None, None]
+    """
+    years = pl.col("age").str.replace_all(" ", "").str.replace(r"^>89$", str(OLDEST))
+    return pl.when(years.str.contains(r"^\d+$")).then(years).cast(pl.Int64, strict=False)
+
+
+def refuse_repeats(release: Release, table: str, frame: pl.DataFrame, key: str) -> None:
+    """Refuse a table in which a key that later joins rely on is there twice.
+
+    Raises:
+        SourceError: naming the key and the number of repeated rows.
+    """
+    repeated = frame.height - frame[key].n_unique()
+    if repeated:
+        raise SourceError(
+            release.files[table],
+            f"key {key!r} repeats in {repeated} of {frame.height} rows",
+            "every key must be there once; remove the repeated rows",
+        )
+
+
+def _died(column: str) -> pl.Expr:
+    state = pl.col(column).str.strip_chars().str.to_lowercase()
+    return state.replace_strict({"expired": True, "alive": False}, default=None, return_dtype=pl.Boolean)
+
+
+def _refuse_unread(release: Release, raw: pl.DataFrame, column: str, read: pl.Expr, expected: str) -> None:
+    unread = raw.filter(pl.col(column).is_not_null() & read.is_null()).height
+    if unread:
+        raise SourceError(
+            release.files["patient"],
+            f"column {column!r} holds {unread} of {raw.height} values that are not {expected}",
+            "mend these cells, or leave them empty where the value is unknown",
+        )
+
+
+def _landmark(config: EICUCohortConfig) -> pl.Expr:
+    return pl.lit(LANDMARK_MINUTES, pl.Int64) if config.landmark == "unit_24h" else pl.col("unitdischargeoffset")
+
+
+def _pick(stays: pl.DataFrame, index: str) -> pl.DataFrame:
+    """All stays, or a subject's first as far as the data tell it.
+
+    Hospital stays are ordered by the year of discharge; within a year nothing orders them, so their ids do.
+    """
+    if index == "every":
+        return stays
+    in_order = stays.sort("subject_id", "year", "admission_id", *WITHIN_ADMISSION, nulls_last=True)
+    return in_order.unique("subject_id", keep="first", maintain_order=True)
+
+
+def _rules(config: EICUCohortConfig) -> list[Rule]:
+    rules = [
+        Rule(name="age known", keep=pl.col("age").is_not_null()),
+        Rule(name=f"age >= {config.min_age}", keep=pl.col("age") >= config.min_age),
+    ]
+    offset = pl.col("unitdischargeoffset")
+    if config.landmark == "unit_24h":
+        rules += [Rule(name="still in the unit 24 h later", keep=offset > LANDMARK_MINUTES)]
+    else:
+        alive = ~pl.col("died_in_unit").fill_null(value=False)
+        rules += [
+            Rule(name="left the unit at or after entering it", keep=offset >= 0),
+            Rule(name="not expired in the unit", keep=alive),
+        ]
+    if config.fold_by == "hospital":
+        # Elsewhere a subject's rows would stand in another split than the hospital, or the subject in two.
+        at_home = pl.col("hospital_id").eq_missing(pl.col("home"))
+        rules += [Rule(name="in the subject's hospital of the lowest id", keep=at_home)]
+    return rules
+
+
+def _with_outcomes(stays: pl.DataFrame, config: EICUCohortConfig) -> pl.DataFrame:
+    """Add `label/<task>` and `gap`, the minutes from the end of a unit stay to the next of its hospital stay."""
+    has_next = pl.int_range(pl.len()).over("admission_id") < pl.len().over("admission_id") - 1
+    following = pl.col("start", "unitstaytype").shift(-1).over("admission_id").name.prefix("next_")
+    gap = pl.col("next_start") - pl.col("end")
+    if config.readmission == "muse":
+        again = pl.col("next_start") - pl.col("start") <= MUSE_MINUTES
+    else:
+        again = (pl.col("gap") > 0) & pl.col("next_unitstaytype").ne_missing(STEP_DOWN)
+    alone = pl.len().over("admission_id") == 1
+    # A stay without a start may be the one that follows any other of its hospital stay.
+    ordered = alone | pl.col("start").is_not_null().all().over("admission_id")
+    outcomes = {
+        "in_hospital_mortality": pl.col("died_in_hospital"),
+        "unit_mortality": pl.col("died_in_unit"),
+        "icu_readmission": pl.when(ordered & pl.col("has_next")).then(again).when(ordered).then(pl.lit(value=False)),
+    }
+    return (
+        stays.sort("admission_id", *WITHIN_ADMISSION, nulls_last=True)
+        .with_columns(following, has_next=has_next)
+        .with_columns(gap=gap)
+        .with_columns(outcomes[task].alias(f"label/{task}") for task in config.tasks)
+    )
+
+
+def _before_index(stays: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
+    """What was left out before the index was picked, in the form of an attrition table."""
+    frames = {"unit stays": stays, "of a known subject and hospital stay": known}
+    return pl.DataFrame(
+        {
+            "rule": list(frames),
+            "rows": [frame.height for frame in frames.values()],
+            "subjects": [frame["subject_id"].drop_nulls().n_unique() for frame in frames.values()],
+        }
+    )
+
+
+def _counts(stays: pl.DataFrame) -> dict[str, int]:
+    """What a reader should know of the whole release."""
+    by_subject = stays.group_by("subject_id").agg(
+        pl.col("hospital_id").n_unique(), pl.struct("admission_id", "year").unique().struct.field("year")
+    )
+    years = pl.col("year").list
+    undated = by_subject.filter((years.len() > 1) & (years.drop_nulls().list.n_unique() < years.len())).height
+    return {
+        "died in the unit, but left the hospital alive": stays.filter(
+            pl.col("died_in_unit") & ~pl.col("died_in_hospital")
+        ).height,
+        "next unit stay begins as the stay ends": stays.filter(pl.col("gap") == 0).height,
+        "next unit stay begins later": stays.filter(pl.col("gap") > 0).height,
+        "subjects in several hospitals": by_subject.filter(pl.col("hospital_id") > 1).height,
+        "subjects with hospital stays in an unknown order": undated,
+    }

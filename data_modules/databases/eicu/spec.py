@@ -1,0 +1,17 @@
+"""eICU-CRD as a database that cohorts are built from."""
+
+from data_modules.cohorts.spec import DatabaseSpec
+from data_modules.databases.eicu import apache
+from data_modules.databases.eicu.cohort import build_rows
+from data_modules.databases.eicu.modalities import EICU_MODALITIES, count, read_tables
+from data_modules.databases.eicu.tables import EICU
+
+SPEC = DatabaseSpec(
+    schema=EICU,
+    modalities=EICU_MODALITIES,
+    build_rows=build_rows,
+    read_tables=read_tables,
+    count=count,
+    scores=apache.predicted_mortality,
+    score_tables=(apache.TABLE,),
+)

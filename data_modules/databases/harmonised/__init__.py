@@ -1,0 +1,1 @@
+"""Modalities that MIMIC-IV and eICU record alike, in the same columns and units."""

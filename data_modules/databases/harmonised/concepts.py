@@ -1,0 +1,152 @@
+"""Concepts that MIMIC-IV and eICU share, so that a model of one can be read on the other.
+
+Names, units and pairs follow the harmonised dictionary of ricu (Bennett et al., GigaScience 2023), but for four labs
+that it does not have (docs/transfer.md); a plausible range is the narrower one of the two databases. What is told of a
+concept is limited to what both record alike: the 24 h before the landmark, and one value an hour, for a monitor writes
+every five minutes where a nurse charts every hour.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+import polars as pl
+
+from data_modules.databases.eicu import concepts as eicu_concepts
+from data_modules.databases.eicu import demographics
+from data_modules.databases.eicu.concepts import NamedConcept
+from data_modules.databases.mimic_iv import concepts as mimic_concepts
+from data_modules.features.concepts import Concept
+
+Kind = TypeVar("Kind", bound=Concept)
+
+WINDOW_HOURS = 24
+OLDEST = 90.0
+"""Years of whoever is older: eICU tells no more than `> 89`."""
+DEMOGRAPHICS = ("harmonised_person", "harmonised_body")
+"""The parts of that modality, which every row has: height and weight are told of nearly everybody."""
+PERSON_NAMES = ("age", "female")
+BODY_NAMES = ("height", "weight")
+PANELS: Mapping[str, tuple[str, ...]] = {
+    "chemistry": (
+        "bicarbonate", "bun", "calcium", "chloride", "creatinine", "glucose", "magnesium", "phosphate",
+        "potassium", "sodium",
+    ),
+    "blood_count": (
+        "hematocrit", "hemoglobin", "mch", "mchc", "mcv", "platelets", "rbc", "rdw", "wbc", "neutrophils",
+        "lymphocytes", "monocytes", "eosinophils", "basophils", "bands",
+    ),
+    "coagulation": ("inr", "pt", "ptt", "fibrinogen"),
+    "liver": (
+        "albumin", "total_protein", "alt", "alp", "ast", "bilirubin_total", "bilirubin_direct", "amylase", "ldh", "crp",
+    ),
+    "blood_gas": (
+        "ph", "po2", "pco2", "base_excess", "lactate", "ionized_calcium", "oxygen_saturation", "methemoglobin",
+    ),
+    "cardiac": ("ck", "ck_mb", "troponin_t", "troponin_i"),
+}  # fmt: skip
+"""Labs that are ordered together: a panel is a modality, and whether it was ordered is what its presence tells."""
+LAB_NAMES = tuple(name for panel in PANELS.values() for name in panel)
+VITAL_NAMES = ("heart_rate", "sbp", "dbp", "mbp", "respiratory_rate", "temperature", "spo2")
+
+
+def _shared(names: Sequence[str], mine: Sequence[Kind], theirs: Sequence[Concept]) -> tuple[Kind, ...]:
+    """Concepts of one database under their names, each in the range that both hold plausible."""
+    own = {concept.name: concept for concept in mine}
+    other = {concept.name: concept for concept in theirs}
+    return tuple(
+        replace(own[name], low=max(own[name].low, other[name].low), high=min(own[name].high, other[name].high))
+        for name in names
+    )
+
+
+_MIMIC_LABS = (*mimic_concepts.LABS, *mimic_concepts.MORE_LABS)
+_OXYGEN = ("fio2",)
+MIMIC_LABS: tuple[Concept, ...] = _shared(LAB_NAMES, _MIMIC_LABS, eicu_concepts.LABS)
+MIMIC_VITALS: tuple[Concept, ...] = _shared(VITAL_NAMES, mimic_concepts.VITALS, eicu_concepts.PERIODIC)
+MIMIC_OXYGEN: tuple[Concept, ...] = _shared(_OXYGEN, mimic_concepts.VITALS, eicu_concepts.LABS)
+MIMIC_GAS_OXYGEN: tuple[Concept, ...] = (replace(MIMIC_OXYGEN[0], items=(50816,)),)
+"""The same told with a blood gas."""
+MIMIC_BODY: tuple[Concept, ...] = tuple(
+    # Weight on admission alone, as eICU has it; item 224639 is the daily one.
+    replace(one, items=(226512,)) if one.name == "weight" else one
+    for one in _shared(BODY_NAMES, mimic_concepts.VITALS, demographics.BODY)
+)
+MIMIC_CHARTED: tuple[Concept, ...] = (*MIMIC_VITALS, *MIMIC_OXYGEN, *MIMIC_BODY)
+MIMIC_LABORATORY: tuple[Concept, ...] = (*MIMIC_LABS, *MIMIC_GAS_OXYGEN)
+"""All that is read of labevents, as `MIMIC_CHARTED` is of chartevents: each table is read once."""
+EICU_LABS: tuple[NamedConcept, ...] = tuple(
+    replace(one, also=("bedside glucose",)) if one.name == "glucose" else one
+    for one in _shared(LAB_NAMES, eicu_concepts.LABS, _MIMIC_LABS)
+)
+EICU_VITALS: tuple[NamedConcept, ...] = _shared(VITAL_NAMES, eicu_concepts.PERIODIC, mimic_concepts.VITALS)
+EICU_OXYGEN: tuple[NamedConcept, ...] = _shared(_OXYGEN, eicu_concepts.LABS, mimic_concepts.VITALS)
+EICU_LABORATORY: tuple[NamedConcept, ...] = (*EICU_LABS, *EICU_OXYGEN)
+EICU_BODY: tuple[NamedConcept, ...] = _shared(BODY_NAMES, demographics.BODY, mimic_concepts.VITALS)
+CUFF = {
+    "systemicsystolic": "noninvasivesystolic",
+    "systemicdiastolic": "noninvasivediastolic",
+    "systemicmean": "noninvasivemean",
+}
+"""Column of vitalPeriodic -> the one of vitalAperiodic that tells the same pressure; MIMIC-IV's concept joins both."""
+
+
+def of_panel(panel: str) -> slice:
+    """Where a panel stands in the lists of labs.
+
+    >>> [concept.name for concept in MIMIC_LABS[of_panel("cardiac")]]
+    ['ck', 'ck_mb', 'troponin_t', 'troponin_i']
+    """
+    start = LAB_NAMES.index(PANELS[panel][0])
+    return slice(start, start + len(PANELS[panel]))
+
+
+def of_concepts(chosen: Sequence[Concept], all_of_them: Sequence[Concept]) -> slice:
+    """Where concepts stand in a longer list that holds them side by side.
+
+    >>> of_concepts(MIMIC_BODY, MIMIC_CHARTED)
+    slice(8, 10, None)
+    """
+    start = list(all_of_them).index(chosen[0])
+    return slice(start, start + len(chosen))
+
+
+def within(events: pl.LazyFrame, chosen: slice) -> pl.LazyFrame:
+    """Events of the concepts of a slice, their `concept` counted from its start."""
+    kept = events.filter(pl.col("concept").is_between(chosen.start, chosen.stop - 1))
+    return kept.with_columns(pl.col("concept") - chosen.start)
+
+
+def hourly(events: pl.LazyFrame) -> pl.LazyFrame:
+    """The last 24 h, every time rounded up to whole hours before the landmark; values of one hour are then averaged.
+
+    Args:
+        events: as `series.summarise` takes them.
+
+    >>> frame = pl.LazyFrame({"hours": [-24.0, -23.9, -0.4, 0.0]})
+    >>> hourly(frame).collect()["hours"].to_list()
+    [-23.0, 0.0, 0.0]
+    """
+    # Through a whole number: -0.0 and 0.0 would be two hours.
+    recent = events.filter(pl.col("hours") > -WINDOW_HOURS)
+    return recent.with_columns(pl.col("hours").ceil().cast(pl.Int32).cast(pl.Float64))
+
+
+def latest(events: pl.LazyFrame) -> pl.LazyFrame:
+    """The last value of each concept, whenever it was measured; several of one time are averaged.
+
+    Args:
+        events: as `series.summarise` takes them.
+
+    >>> frame = {"row_id": [0, 0, 0], "concept": [1, 1, 1], "hours": [-9.0, -2.0, -2.0], "value": [60.0, 70.0, 72.0]}
+    >>> latest(pl.LazyFrame(frame)).collect().rows()
+    [(0, 1, 71.0)]
+    """
+    at_last = pl.col("hours") == pl.col("hours").max()
+    return events.group_by("row_id", "concept").agg(pl.col("value").filter(at_last).sort().mean())
+
+
+def person(age: pl.Expr, female: pl.Expr) -> list[pl.Expr]:
+    """Age in years, cut at 90, and sex as 1, 0 or null, under the shared names."""
+    values = (age.cast(pl.Float64).clip(upper_bound=OLDEST), female.cast(pl.Float64))
+    return [value.alias(name) for name, value in zip(PERSON_NAMES, values, strict=True)]

@@ -1,0 +1,1 @@
+"""MIMIC-IV 2.2 to 3.1, with MIMIC-IV-Note and MIMIC-CXR-JPG."""

@@ -1,0 +1,247 @@
+"""The MIMIC-IV cohort: pick the index, apply the rules, find the outcomes.
+
+The output of `build_rows` is one row per unit of analysis: `rows.py` tells which columns later stages need, and
+`columns.py` what the cohort file keeps of them.
+"""
+
+import polars as pl
+
+from data_modules.cohorts.attrition import Rule, apply_rules
+from data_modules.cohorts.rows import CohortRows
+from data_modules.databases.mimic_iv import outcomes, tasks
+from data_modules.databases.mimic_iv.config import MIMICCohortConfig
+from data_modules.databases.mimic_iv.linking import admission_intervals
+from data_modules.raw.errors import SourceError
+from data_modules.raw.reader import Release
+
+OBSERVATION_TYPES = ("EU OBSERVATION", "AMBULATORY OBSERVATION", "DIRECT OBSERVATION")
+ELECTIVE_TYPES = ("ELECTIVE", "SURGICAL SAME DAY ADMISSION")
+LANDMARK_HOURS = 24
+
+
+def build_rows(release: Release, config: MIMICCohortConfig) -> CohortRows:
+    """Pick the index admissions, apply the rules and find the outcomes.
+
+    Raises:
+        SourceError: for duplicate keys, reversed stays beyond the allowed share, or an empty cohort.
+    """
+    admissions = read_admissions(release)
+    stays = read_stays(release)
+    _check_reversed(release, admissions, config)
+    counted = _counting_admissions(admissions, config)
+    candidates = _discharge(counted, config) if config.landmark == "discharge" else _icu(counted, stays, config)
+    candidates = _add_outcomes(candidates, counted, stays, config)
+    rows, attrition = apply_rules(candidates, _rules(config), f"{config.index} index")
+    attrition = pl.concat([_before_index(release, admissions, counted), attrition])
+    if rows.is_empty():
+        emptied = attrition.filter(pl.col("rows") == 0)["rule"][0]
+        raise SourceError(
+            release.files["admissions"],
+            f"no row is left after the rule {emptied!r}",
+            "loosen the rules under cohort. (index, landmark, min_age, anchor_year_groups, ...)",
+        )
+    intervals = admission_intervals(admissions.lazy()).collect()
+    rows = rows.sort("subject_id", "admittime", "hadm_id").with_row_index("row_id")
+    rows = rows.join(intervals.drop("subject_id"), on="hadm_id", how="left", maintain_order="left")
+    keyed = rows.with_columns(
+        subject_key=pl.col("subject_id").cast(pl.String), admission_id="hadm_id", year_group="anchor_year_group"
+    )
+    early = {"index admissions with an outcome inside the grace": int(candidates["early_event"].sum())}
+    return CohortRows(keyed, attrition, {**_disagreements(admissions), **(early if config.note_grace_hours else {})})
+
+
+def read_admissions(release: Release) -> pl.DataFrame:
+    """Admissions of known subjects, one row each, with age (years) and what the patients table tells."""
+    names = [
+        "subject_id", "hadm_id", "admittime", "dischtime", "deathtime", "admission_type", "admission_location",
+        "discharge_location", "insurance", "language", "marital_status", "race", "edregtime",
+        "hospital_expire_flag",
+    ]  # fmt: skip
+    admissions = release.scan("admissions", names).filter(pl.col("hadm_id").is_not_null()).collect()
+    patients = release.scan("patients", list(release.schema.tables["patients"].columns)).collect()
+    _check_unique(release, "admissions", admissions, ["hadm_id"])
+    _check_unique(release, "patients", patients, ["subject_id"])
+    joined = admissions.join(patients, on="subject_id", how="inner")
+    age = pl.col("anchor_age") + pl.col("admittime").dt.year() - pl.col("anchor_year")
+    return joined.with_columns(age=age.cast(pl.Float64)).sort("subject_id", "admittime", "hadm_id")
+
+
+def read_stays(release: Release) -> pl.DataFrame:
+    """ICU stays in order of admission to the unit."""
+    stays = release.scan("icustays", ["subject_id", "hadm_id", "stay_id", "intime", "outtime"]).collect()
+    _check_unique(release, "icustays", stays, ["stay_id"])
+    return stays.sort("subject_id", "intime", "stay_id")
+
+
+def _check_unique(release: Release, name: str, frame: pl.DataFrame, key: list[str]) -> None:
+    repeated = frame.height - frame.n_unique(key)
+    if repeated:
+        raise SourceError(
+            release.files[name],
+            f"key {', '.join(key)!r} repeats in {repeated} of {frame.height} rows",
+            "every key must be there once; remove the repeated rows",
+        )
+
+
+def _check_reversed(release: Release, admissions: pl.DataFrame, config: MIMICCohortConfig) -> None:
+    num_reversed = admissions.filter(pl.col("dischtime") < pl.col("admittime")).height
+    if num_reversed > config.max_reversed_share * admissions.height:
+        raise SourceError(
+            release.files["admissions"],
+            f"column 'dischtime' is before 'admittime' in {num_reversed} of {admissions.height} rows; the release "
+            f"has a few such rows, at most {config.max_reversed_share:.1%}",
+            "mend these rows, or raise cohort.max_reversed_share to drop and count them",
+        )
+
+
+def _in_order() -> pl.Expr:
+    return pl.col("dischtime") >= pl.col("admittime")
+
+
+def _counting_admissions(admissions: pl.DataFrame, config: MIMICCohortConfig) -> pl.DataFrame:
+    """Admissions that count at all, as an index and as an outcome."""
+    keep = _in_order()
+    if not config.observation_stays:
+        keep &= ~pl.col("admission_type").is_in(OBSERVATION_TYPES).fill_null(value=False)
+    if not config.organ_donors:
+        keep &= ~_begins_after_death().fill_null(value=False)
+    return admissions.filter(keep)
+
+
+def _begins_after_death() -> pl.Expr:
+    """True where an earlier admission of the subject, counted or not, ended in a death that came before."""
+    earlier_death = pl.col("deathtime").cum_min().forward_fill().shift(1).over("subject_id")
+    return (pl.col("admittime") >= earlier_death) | (pl.col("dod") < pl.col("admittime").dt.date())
+
+
+def _before_index(release: Release, admissions: pl.DataFrame, counted: pl.DataFrame) -> pl.DataFrame:
+    """What was left out before the index was picked, in the form of an attrition table."""
+    frames = {
+        "admissions": release.scan("admissions", ["subject_id"]).collect(),
+        "of a subject in patients": admissions,
+        "discharged at or after admission": admissions.filter(_in_order()),
+        "that count (observation_stays, organ_donors)": counted,
+    }
+    return pl.DataFrame(
+        {
+            "rule": list(frames),
+            "rows": [frame.height for frame in frames.values()],
+            "subjects": [frame["subject_id"].n_unique() for frame in frames.values()],
+        }
+    )
+
+
+def _pick(frame: pl.DataFrame, index: str) -> pl.DataFrame:
+    if index == "every":
+        return frame
+    return frame.unique("subject_id", keep="first" if index == "first" else "last", maintain_order=True)
+
+
+def _discharge(counted: pl.DataFrame, config: MIMICCohortConfig) -> pl.DataFrame:
+    grace = pl.duration(seconds=round(config.note_grace_hours * 3600))
+    return _pick(counted, config.index).with_columns(
+        stay_id=pl.lit(None, pl.Int64),
+        landmark_at=pl.col("dischtime"),
+        prediction_at=pl.col("dischtime") + grace,
+    )
+
+
+def _icu(counted: pl.DataFrame, stays: pl.DataFrame, config: MIMICCohortConfig) -> pl.DataFrame:
+    """First ICU stay of the index admission; with index=first, of the subject."""
+    in_order = stays.filter(pl.col("intime").is_not_null()).sort("intime", "stay_id")
+    first = in_order.unique("hadm_id", keep="first", maintain_order=True).drop("subject_id")
+    if config.index == "first":
+        with_stay = counted.join(first, on="hadm_id").sort("subject_id", "intime", "stay_id")
+        candidates = with_stay.unique("subject_id", keep="first", maintain_order=True)
+    else:
+        candidates = _pick(counted, config.index).join(first, on="hadm_id", how="left")
+    landmark = pl.col("intime") + pl.duration(hours=LANDMARK_HOURS)
+    return candidates.with_columns(landmark_at=landmark, prediction_at=landmark)
+
+
+def _rules(config: MIMICCohortConfig) -> list[Rule]:
+    rules = [Rule(name=f"age >= {config.min_age}", keep=pl.col("age") >= config.min_age)]
+    if config.anchor_year_groups is not None:
+        groups = pl.col("anchor_year_group").is_in(config.anchor_year_groups)
+        rules.append(Rule(name=f"anchor year group in {', '.join(config.anchor_year_groups)}", keep=groups))
+    if not config.overlapping_admissions:
+        rules.append(Rule(name="no overlapping admission", keep=~pl.col("overlaps")))
+    if config.landmark == "discharge":
+        rules.append(Rule(name="discharged alive", keep=pl.col("hospital_expire_flag") == 0))
+        if config.note_grace_hours > 0 and config.early_events == "exclude":
+            name = f"no outcome within {config.note_grace_hours:g} h of discharge"
+            rules.append(Rule(name=name, keep=~pl.col("early_event")))
+        return rules
+    left_at = pl.max_horizontal("dischtime", "deathtime")
+    alive = pl.col("deathtime").is_null() | (pl.col("deathtime") > pl.col("landmark_at"))
+    rules.append(Rule(name="has an ICU stay", keep=pl.col("stay_id").is_not_null()))
+    rules.append(Rule(name="alive and in hospital 24 h later", keep=alive & (left_at > pl.col("landmark_at"))))
+    if config.in_unit:
+        in_unit = pl.min_horizontal("outtime", left_at) > pl.col("landmark_at")
+        rules.append(Rule(name="still in the unit 24 h later", keep=in_unit))
+    return rules
+
+
+def _add_outcomes(
+    candidates: pl.DataFrame, counted: pl.DataFrame, stays: pl.DataFrame, config: MIMICCohortConfig
+) -> pl.DataFrame:
+    """Add `label/<task>`, `overlaps` and `early_event`."""
+    readmission = outcomes.next_event(candidates, counted, "admittime")
+    if not config.elective_readmissions:
+        elective = counted.filter(pl.col("admission_type").is_in(ELECTIVE_TYPES))
+        readmission = readmission.filter(~pl.col("other").is_in(elective["hadm_id"].implode()))
+    in_counted = stays.join(counted.select("hadm_id"), on="hadm_id", how="semi")
+    for name, found in (
+        ("readmission", readmission),
+        ("icu", outcomes.next_event(candidates, in_counted, "intime")),
+    ):
+        when = found.select("hadm_id", pl.col("event_at").alias(f"{name}_at"))
+        candidates = candidates.join(when, on="hadm_id", how="left", maintain_order="left")
+    labels = {task: _outcome(tasks.parse_task(task)) for task in config.tasks}
+    early = [_early(tasks.parse_task(task)) & labels[task] for task in config.tasks]
+    return candidates.with_columns(
+        *(label.alias(f"label/{task}") for task, label in labels.items()),
+        overlaps=pl.col("hadm_id").is_in(_overlapping(counted)["hadm_id"].implode()),
+        early_event=pl.any_horizontal(*early, pl.lit(value=False)).fill_null(value=False),
+    )
+
+
+def _outcome(task: tasks.Task) -> pl.Expr:
+    if task.window_days is None:
+        return pl.col("hospital_expire_flag").cast(pl.Boolean)
+    if task.kind == "mortality":
+        return outcomes.dies_within_days(task.window_days)
+    return outcomes.within_days(f"{task.kind}_at", task.window_days)
+
+
+def _early(task: tasks.Task) -> pl.Expr:
+    """Whether the outcome comes no later than the prediction can be made."""
+    if task.kind == "mortality":
+        return pl.col("dod") <= pl.col("prediction_at").dt.date()
+    if task.window_days is None:
+        return pl.lit(value=False)
+    return pl.col(f"{task.kind}_at") <= pl.col("prediction_at")
+
+
+def _overlapping(admissions: pl.DataFrame) -> pl.DataFrame:
+    """Admissions that begin before an earlier one of the subject ends, and those that they overlap."""
+    ends = pl.col("dischtime").cum_max().shift(1).over("subject_id")
+    begins = pl.col("admittime").shift(-1).over("subject_id")
+    overlaps = (pl.col("admittime") < ends) | (begins < pl.col("dischtime"))
+    return admissions.sort("subject_id", "admittime", "hadm_id").filter(overlaps).select("hadm_id")
+
+
+def _disagreements(admissions: pl.DataFrame) -> dict[str, int]:
+    """How often the three columns that tell an in-hospital death contradict the one that is used."""
+    died = pl.col("hospital_expire_flag") == 1
+    return {
+        "dod before the discharge of a survivor": admissions.filter(
+            ~died & (pl.col("dod") < pl.col("dischtime").dt.date())
+        ).height,
+        "hospital_expire_flag contradicts deathtime": admissions.filter(
+            died != pl.col("deathtime").is_not_null()
+        ).height,
+        "hospital_expire_flag contradicts discharge_location": admissions.filter(
+            died != (pl.col("discharge_location") == "DIED")
+        ).height,
+    }

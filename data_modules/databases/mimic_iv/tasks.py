@@ -1,0 +1,48 @@
+"""MIMIC-IV's tasks: a name carries its window (`readmission_30d`, `icu_90d`, `mortality_180d`)."""
+
+import re
+from dataclasses import dataclass
+
+MAX_WINDOW_DAYS = 365
+"""Deaths after discharge are recorded for one year (MIMIC-IV documentation of `dod`)."""
+
+_WINDOWED = re.compile(r"(readmission|icu|mortality)_([1-9]\d*)d")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """An outcome: its name, kind, and window in days (None where it has none)."""
+
+    name: str
+    kind: str
+    window_days: int | None = None
+
+    @property
+    def needs_later_admission(self) -> bool:
+        """Whether the outcome can only be seen in an admission after the index."""
+        return self.kind in {"readmission", "icu"}
+
+
+def parse_task(name: str) -> Task:
+    """Read a task's name.
+
+    Raises:
+        ValueError: for an unknown name or a window that the data cannot show.
+
+    >>> parse_task("icu_90d").window_days
+    90
+    """
+    if name == "in_hospital_mortality":
+        return Task(name=name, kind=name)
+    match = _WINDOWED.fullmatch(name)
+    if match is None:
+        raise ValueError(
+            f"cohort.tasks: unknown task {name!r}; known are readmission_<days>d, icu_<days>d, "
+            "mortality_<days>d and in_hospital_mortality"
+        )
+    days = int(match[2])
+    if days > MAX_WINDOW_DAYS:
+        raise ValueError(
+            f"cohort.tasks: {name!r} looks {days} days ahead, but nothing is known beyond {MAX_WINDOW_DAYS} days"
+        )
+    return Task(name=name, kind=match[1], window_days=days)

@@ -1,0 +1,1 @@
+"""From a cohort's folder to batches."""

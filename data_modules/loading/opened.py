@@ -1,0 +1,206 @@
+"""A finished cohort folder, opened: its rows, labels, presence and arrays as one value."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import torch
+from torch import Tensor
+
+from data_modules import stage
+from data_modules.cohorts import splits
+from data_modules.cohorts.build import COHORT, MODALITIES, SCORES
+from data_modules.cohorts.columns import PRESENT, validate
+from data_modules.cohorts.presence import count_patterns
+from data_modules.errors import UserError
+from data_modules.loading.arrays import CohortArrays, ModalityArray, Store, principal_axes
+from data_modules.loading.items import open_store
+from data_modules.patterns import encode
+from data_modules.vocabulary import ARRAY_KINDS, Kind, Modality
+
+
+@dataclass(frozen=True, eq=False)
+class OpenedCohort:
+    """Everything that a model, a loader or an evaluation may read of a cohort.
+
+    Attributes:
+        folder: of the cohort.
+        manifest: what the cohort stage wrote of it.
+        table: the rows of `cohort.parquet`, sorted by `row_id`.
+        tasks: T tasks, in the order of the logits.
+        modalities: M modalities that a model can read, in the order of the pattern's bits: they have one float vector a
+            row, or items.
+        left_out: lines for the user on what a model cannot read.
+        arrays: inputs, labels and presence by row.
+        holds_out: whether a pattern is in the test split alone.
+    """
+
+    folder: Path
+    manifest: dict[str, Any]
+    table: pl.DataFrame
+    tasks: list[str]
+    modalities: list[Modality]
+    left_out: list[str]
+    arrays: CohortArrays
+    holds_out: bool = False
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the settings and the raw files that the cohort was built from."""
+        return str(self.manifest["fingerprint"])
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the modalities, in order."""
+        return [modality.name for modality in self.modalities]
+
+    @cached_property
+    def patterns(self) -> list[int]:
+        """Pattern ids over the modalities, the most frequent first."""
+        return [int(entry["pattern"]) for entry in count_patterns(self.table, self.names)]
+
+    @property
+    def train_patterns(self) -> Tensor:
+        """Ids of the patterns that some train row has, int64."""
+        seen: Tensor = torch.unique(encode(self.arrays.present[self.rows("train")]))
+        return seen
+
+    @property
+    def item_modalities(self) -> list[Modality]:
+        """Modalities that are several items a row rather than one vector."""
+        return [modality for modality in self.modalities if modality.kind not in ARRAY_KINDS]
+
+    @property
+    def varying(self) -> Tensor:
+        """(M,) bool, modalities that some train rows have and others lack."""
+        present = self.arrays.present[self.rows("train")]
+        return present.any(0) & ~present.all(0)
+
+    @property
+    def scores(self) -> dict[str, Tensor]:
+        """Score -> (N, T) float64, published predictions for the rows, NaN where there is none; never an input."""
+        path = self.folder / SCORES
+        if not path.is_file():
+            return {}
+        table = pl.read_parquet(path).sort("row_id")
+        names = dict.fromkeys(name.split("/")[0] for name in table.columns if "/" in name)
+        return {name: torch.stack([_score(table, f"{name}/{task}") for task in self.tasks], -1) for name in names}
+
+    def axes(self, count: int) -> dict[str, Tensor]:
+        """Modality -> (width, count) float, the principal axes of its train rows; none for one that is not wider."""
+        train = self.rows("train")
+        return {
+            modality.name: principal_axes(
+                self.arrays.arrays[modality.name], train[self.arrays.present[train, position]].numpy(), count
+            )
+            for position, modality in enumerate(self.modalities)
+            if modality.kind in ARRAY_KINDS and 0 < count < modality.width
+        }
+
+    def rows(self, split: str) -> Tensor:
+        """(N,) int64 row ids of a split."""
+        chosen = self.table.filter(pl.col("split") == split)["row_id"]
+        return torch.from_numpy(chosen.cast(pl.Int64).to_numpy(writable=True))
+
+    def calibration_half(self, half: splits.Half) -> Tensor:
+        """(N,) int64 row ids of a half of the calibration split; no subject is in both halves.
+
+        Args:
+            half: A gives the rectifier of the training loss, B the one of the output. Under
+                `cohort.split.crossfit_fold=k`, B is fold k and A the next one; otherwise a hash of the subject decides.
+        """
+        drawn = self.manifest["config"]["split"]
+        rows = splits.calibration_half(self.table, half, drawn["salt"], drawn["crossfit_fold"])
+        return torch.from_numpy(rows.cast(pl.Int64).to_numpy(writable=True))
+
+
+def open_cohort(folder: Path, encoded: Mapping[str, Path], held_pattern: Sequence[str] | None = None) -> OpenedCohort:
+    """Open a finished cohort folder.
+
+    Args:
+        folder: of the cohort.
+        encoded: modality -> folder with arrays or items, of modalities that have none in the cohort.
+        held_pattern: present modalities of the rows that are in no split but test; None holds out nothing.
+
+    Raises:
+        UserError: when a model can read no modality, and for a pattern that cannot be held out.
+        ContractError: when the rows break the cohort contract.
+    """
+    manifest: dict[str, Any] = stage.read_json(folder / stage.MANIFEST)
+    table = pl.read_parquet(folder / COHORT)
+    validate(table, folder / COHORT)
+    declared = [Modality(**entry) for entry in manifest["modalities"]]
+    folders = {entry.name: folder / MODALITIES / entry.name for entry in declared if entry.kind in ARRAY_KINDS}
+    folders |= encoded
+    stores = {entry.name: open_store(folders[entry.name]) for entry in declared if entry.name in folders}
+    modalities = [
+        replace(entry, kind=_kind(entry, stores[entry.name]), width=stores[entry.name].width)
+        for entry in declared
+        if entry.name in stores
+    ]
+    left_out = [
+        f"{entry.name} is left out of the model: its {entry.kind} have no vectors"
+        for entry in declared
+        if entry.name not in stores
+    ]
+    for name, place in encoded.items():
+        left_out.extend(f"{name}: {line}" for line in stage.read_json(place / stage.MANIFEST)["left_out"])
+    table, lines = _without_lost_rows(table, stores)
+    left_out += lines
+    if not modalities:
+        raise UserError(f"{folder}: no modality has vectors ({'; '.join(left_out)}); choose an encoder under embed.")
+    if held_pattern is not None:
+        table = _hold_out(table, modalities, held_pattern)
+        named = ", ".join(sorted(held_pattern)) or "nothing"
+        left_out.append(f"rows with exactly {named} are in no split but test")
+    tasks = list(manifest["tasks"])
+    arrays = CohortArrays(table, tasks, stores)
+    return OpenedCohort(folder, manifest, table, tasks, modalities, left_out, arrays, held_pattern is not None)
+
+
+def _kind(entry: Modality, array: Store) -> Kind:
+    """How a modality reaches the model: documents and images that are one vector a row are vectors."""
+    return "vectors" if isinstance(array, ModalityArray) and entry.kind not in ARRAY_KINDS else entry.kind
+
+
+def _without_lost_rows(table: pl.DataFrame, stores: Mapping[str, Store]) -> tuple[pl.DataFrame, list[str]]:
+    """Count a modality as absent where its documents or images gave no vector, with a line on how often."""
+    lines = []
+    for name, array in stores.items():
+        if array.present is None:
+            continue
+        before = table[PRESENT + name]
+        lost = before & ~pl.Series(array.present)
+        if lost.any():
+            share = len(lost.arg_true()) / len(lost)
+            lines.append(f"{name} counts as absent in the {share:.1%} of rows that have no vector")
+        table = table.with_columns((before & ~lost).alias(PRESENT + name))
+    return table, lines
+
+
+def _hold_out(table: pl.DataFrame, modalities: Sequence[Modality], held_pattern: Sequence[str]) -> pl.DataFrame:
+    """Leave the rows of a pattern in no split but test; the cohort's scales and vocabularies have seen them.
+
+    Raises:
+        UserError: when there is no such row, or no other.
+    """
+    given, names = set(held_pattern), [modality.name for modality in modalities]
+    held = pl.all_horizontal(pl.col(PRESENT + name) == (name in given) for name in names)
+    count = table.filter(held & (pl.col("split") != "test")).height
+    left = table.filter(~held & (pl.col("split") == "train")).height
+    if given - set(names) or not count or not left:
+        raise UserError(
+            f"loader.held_pattern={list(held_pattern)}: {count} rows outside of test have exactly these "
+            f"of the modalities {names}, and {left} train rows have others; both are needed"
+        )
+    kept = pl.when(~held | (pl.col("split") == "test")).then("split")
+    return table.with_columns(split=kept)
+
+
+def _score(table: pl.DataFrame, column: str) -> Tensor:
+    if column not in table.columns:
+        return torch.full((table.height,), torch.nan, dtype=torch.float64)
+    return torch.from_numpy(table[column].fill_null(float("nan")).to_numpy(writable=True))

@@ -1,0 +1,103 @@
+"""Unit stays of simulated eICU subjects: when they begin and end, and how."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from data_modules.databases.eicu.tables import EICU
+from data_modules.simulate.frames import Int, frame
+from data_modules.simulate.latent import Array, Patients, drift
+
+Bool = NDArray[np.bool_]
+
+LANDMARK = 24 * 60
+"""Minutes in the unit at which the prediction is made."""
+FIRST_STAY, STAYS_EACH = 1_000_000, 2
+ROWS_EACH = 2_000
+"""More rows of one table than one stay can have; keeps row keys unique between chunks."""
+UNIT_DEATH_SHARE = 0.6
+"""Share of hospital deaths that happen in the unit of the first stay, whatever else is known."""
+
+
+@dataclass(frozen=True)
+class Stays:
+    """Unit stays of a chunk, the first ones of all subjects before the second ones.
+
+    Attributes:
+        person: (S,) position of the subject in the chunk.
+        number: (S,) 0 = first, 1 = second.
+        stay: (S,) patientunitstayid.
+        begins: (S,) minutes since admission to the hospital.
+        minutes: (S,) length.
+        dies: (S,) bool, in the unit.
+        kind: (S,) unitstaytype.
+        present: (S, 3) bool.
+        readings: (S, 8).
+        hospital: (S,) position of the hospital.
+    """
+
+    person: Int
+    number: Int
+    stay: Int
+    begins: Int
+    minutes: Int
+    dies: Bool
+    kind: NDArray[np.str_]
+    present: Bool
+    readings: Array
+    hospital: Int
+
+
+def draw_stays(patients: Patients, start: int, generator: np.random.Generator) -> Stays:
+    """First unit stays, and the second ones that make readmission true or, as step-downs, do not."""
+    count = len(patients.worry)
+    person = np.arange(count)
+    long = LANDMARK + 1 + np.exp(7 + 0.25 * patients.readings[:, 0] + 0.6 * generator.standard_normal(count))
+    minutes = np.where(patients.excluded, generator.uniform(300, LANDMARK, count), np.minimum(long, 20_000)).astype(
+        np.int64
+    )
+    begins = generator.integers(30, 3000, count)
+    dies = unit_deaths(patients, generator)
+    back = patients.outcome[:, 1] & ~dies
+    down = ~back & ~dies & (generator.random(count) < 0.15)
+    again = np.flatnonzero(back | down)
+    gap = np.where(back[again], generator.integers(300, 4000, len(again)), 0)
+    later = drift(patients, generator)
+    return Stays(
+        person=np.concatenate([person, again]),
+        number=np.concatenate([np.zeros(count, np.int64), np.ones(len(again), np.int64)]),
+        stay=FIRST_STAY + np.concatenate([(start + person) * STAYS_EACH, (start + again) * STAYS_EACH + 1]),
+        begins=np.concatenate([begins, begins[again] + minutes[again] + gap]),
+        minutes=np.concatenate([minutes, generator.integers(600, 6000, len(again))]),
+        dies=np.concatenate([dies, np.zeros(len(again), np.bool_)]),
+        kind=np.concatenate([np.repeat("admit", count), np.where(back[again], "readmit", "stepdown/other")]),
+        present=np.concatenate([patients.present, generator.random((len(again), 3)) < 0.7]),
+        readings=np.concatenate([patients.readings, later.readings[again]]),
+        hospital=np.concatenate([patients.group, patients.group[again]]),
+    )
+
+
+def after_landmarks(stays: Stays) -> Int:
+    """(S,) the first minute after both landmarks of a stay, 24 h and leaving the unit."""
+    return np.maximum(stays.minutes, LANDMARK) + 1
+
+
+def unit_deaths(patients: Patients, generator: np.random.Generator) -> Bool:
+    """(N,) which hospital deaths happen in the unit of the first stay."""
+    return np.asarray(patients.outcome[:, 0] & (generator.random(len(patients.worry)) < UNIT_DEATH_SHARE))
+
+
+def table(name: str, columns: Mapping[str, Any]) -> pl.DataFrame:
+    """A frame of a declared table (see `frames.frame`)."""
+    return frame(EICU.tables[name], columns)
+
+
+def keys(name: str, owner: Int, stays: Stays) -> dict[str, Any]:
+    """Row key and stay of events that belong to stays."""
+    stay = stays.stay[owner]
+    first = stays.stay.min() * ROWS_EACH
+    return {name: first + np.arange(len(owner)), "patientunitstayid": stay}

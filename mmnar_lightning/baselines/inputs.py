@@ -1,0 +1,63 @@
+"""What a baseline is built for."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from data_modules.vocabulary import Modality
+from mmnar_lightning.nn.encoders import ItemParts
+
+EMBED_FIRST = "use an encoder that is frozen, for example embed.text.encoder=hashed_ngrams, embed.image.encoder=release"
+"""What to do where an estimator is given texts or images."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """A cohort, as far as a baseline may know it before it is trained.
+
+    Attributes:
+        modalities: M modalities, in the order of the pattern's bits.
+        tasks: T task names, in the order of the logits.
+        prior: (T,) float, the logit of each task's share of positives among the known labels of train.
+        axes: modality -> (width, K) float, the principal axes that its vectors are projected on first.
+        items: modality -> what reads its items; the others are arrays.
+        scores: name -> (N, T) float64, predictions that others made of the cohort's rows, NaN where there is none.
+    """
+
+    modalities: Sequence[Modality]
+    tasks: Sequence[str]
+    prior: Tensor
+    axes: Mapping[str, Tensor] = field(default_factory=dict)
+    items: Mapping[str, ItemParts] = field(default_factory=dict)
+    scores: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+def prior_logit(label: Tensor, label_mask: Tensor) -> Tensor:
+    """The logit of each task's share of positives; half a row of each class is added, so that it is finite.
+
+    Args:
+        label: (N, T) float, 0 or 1; undefined where unknown.
+        label_mask: (N, T) bool, True = known.
+
+    Returns:
+        (T,) float; 0 for a task without a known label.
+
+    >>> label = torch.tensor([[1.0, 0.0], [0.0, 0.0], [0.0, 0.0], [0.0, 9.0]])
+    >>> prior_logit(label, label < 2).sigmoid()
+    tensor([0.3000, 0.1250])
+    """
+    positive = torch.where(label_mask, label, 0.0).sum(0) + 0.5
+    return torch.log(positive / (label_mask.sum(0) + 1 - positive))
+
+
+def prior_head(width: int, prior: Tensor) -> nn.Linear:
+    """A linear head, (B, width) -> (B, T), that starts around the prior.
+
+    The best epoch is chosen by rank alone and may come early; the level of the probabilities must not suffer.
+    """
+    head = nn.Linear(width, len(prior))
+    with torch.no_grad():
+        head.bias.copy_(prior)
+    return head

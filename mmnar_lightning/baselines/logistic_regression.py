@@ -1,0 +1,80 @@
+"""Penalised logistic regression on the inputs of all modalities side by side, and the pattern."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from data_modules import patterns
+from data_modules.batch import Batch
+from data_modules.vocabulary import ARRAY_KINDS
+from mmnar_lightning.baselines.config import LogisticRegressionConfig
+from mmnar_lightning.baselines.inputs import EMBED_FIRST, Problem
+from mmnar_lightning.nn.additive import AdditiveHead
+
+
+class LogisticRegression:
+    """What the additive head of the model starts from, with a penalty that val chooses.
+
+    Args:
+        problem: modalities, tasks, prior, axes.
+        config: penalties.
+    """
+
+    def __init__(self, problem: Problem, config: LogisticRegressionConfig) -> None:
+        self.problem = problem
+        self.config = config
+        self.heads: list[AdditiveHead] = []
+        self.iterations: dict[str, int] = {}
+        self.losses: dict[str, list[float]] = {}
+        self.remarks: list[str] = []
+
+    def fit(self, train: Batch, val: Batch) -> None:
+        """Fit every task with every penalty.
+
+        Args:
+            train: all its rows, standardised.
+            val: likewise.
+
+        Raises:
+            ValueError: when a modality is no vector a row.
+        """
+        for modality in self.problem.modalities:
+            if modality.kind not in ARRAY_KINDS:
+                raise ValueError(
+                    f"logistic_regression reads one vector a row, but {modality.name} comes as {modality.kind}; "
+                    f"{EMBED_FIRST}"
+                )
+        listed = torch.unique(patterns.encode(train.present)).tolist()
+        for inverse_penalty in self.config.inverse_penalties:
+            head = AdditiveHead(self.problem.modalities, listed, len(self.problem.tasks), self.problem.axes)
+            with torch.no_grad():
+                head.linear.bias.copy_(self.problem.prior)
+            head.start(head.features(train), train.label, train.label_mask, inverse_penalty)
+            self.heads.append(head)
+        losses = np.stack([_losses(head, val) for head in self.heads])
+        for column, task in enumerate(self.problem.tasks):
+            self.losses[task] = losses[:, column].tolist()
+            self.iterations[task] = int(losses[:, column].argmin()) + 1
+
+    @torch.no_grad()
+    def predict(self, batch: Batch) -> Tensor:
+        """Probabilities of a batch, (B, T) float64."""
+        logits = torch.stack([head.double()(_doubled(batch)) for head in self.heads])
+        chosen = torch.tensor([self.iterations[task] - 1 for task in self.problem.tasks])
+        return torch.sigmoid(logits[chosen, :, torch.arange(len(chosen))].T)
+
+
+@torch.no_grad()
+def _losses(head: AdditiveHead, val: Batch) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
+    """Log-loss of each task over its known labels, (T,)."""
+    each = torch.nn.functional.binary_cross_entropy_with_logits(
+        head(val).double(), torch.where(val.label_mask, val.label, 0.0).double(), reduction="none"
+    )
+    total = torch.where(val.label_mask, each, 0.0).sum(0)
+    return np.asarray(total / val.label_mask.sum(0).clamp(min=1))
+
+
+def _doubled(batch: Batch) -> Batch:
+    """Inputs in float64: the last bits of a product depend on how many rows are multiplied at once."""
+    inputs = {name: values.double() for name, values in batch.inputs.items() if isinstance(values, Tensor)}
+    return Batch(**{**vars(batch), "inputs": inputs})

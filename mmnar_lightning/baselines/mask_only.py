@@ -1,0 +1,29 @@
+"""Presence alone: how much of an outcome is told by what was recorded, whatever was written in it."""
+
+from torch import nn
+
+from data_modules.batch import Batch
+from mmnar_lightning.baselines.config import MaskOnlyConfig
+from mmnar_lightning.baselines.inputs import Problem, prior_head
+from mmnar_lightning.nn.mlp import projection
+from mmnar_lightning.outputs import ModelOutputs
+
+
+class MaskOnly(nn.Module):
+    """MLP(present); the inputs are never read.
+
+    Args:
+        problem: modalities, prior.
+        config: sizes.
+    """
+
+    def __init__(self, problem: Problem, config: MaskOnlyConfig) -> None:
+        super().__init__()
+        self.hidden = nn.Sequential(projection(len(problem.modalities), config.dim, config.dropout), nn.GELU())
+        self.head = prior_head(config.dim, problem.prior)
+
+    def forward(self, batch: Batch) -> ModelOutputs:
+        """Predict a batch; the encoding of a modality is its presence."""
+        present = batch.present.to(self.head.weight)
+        hidden = self.hidden(present)
+        return ModelOutputs(logits=self.head(hidden), representation=hidden, encodings=present.unsqueeze(-1))

@@ -1,0 +1,1 @@
+"""The commands of `mmnar`: one file each."""

@@ -1,0 +1,56 @@
+"""`mmnar best`: reads the test split once, with the best trial of a sweep."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import yaml  # type: ignore[import-untyped]  # its types are a package that nothing else needs
+
+from data_modules import stage
+from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
+from mmnar_lightning.console import say
+from mmnar_lightning.runs import single
+from mmnar_lightning.sweeps.space import SWEEP_FILE, parse
+from mmnar_lightning.sweeps.table import build_table
+
+TESTED = "tested.json"
+"""In the folder of a sweep: the one trial that has read the test rows."""
+
+
+def best(config: ExperimentConfig) -> Path:
+    """Read the test rows with the best trial of a sweep; of one sweep no second trial ever reads them.
+
+    Raises:
+        ConfigError: when there is no sweep or no finished trial, and when another trial has read the test rows.
+    """
+    folder = Path(config.run) if config.run else _newest(config)
+    if not (folder / SWEEP_FILE).is_file():
+        raise ConfigError(f"run={config.run}: {folder} is no sweep's folder, it holds no {SWEEP_FILE}")
+    found = parse(yaml.safe_load((folder / SWEEP_FILE).read_text(encoding="utf-8")))
+    chosen = next(iter(build_table(folder, found).filter("best")["trial"]), None)
+    if chosen is None:
+        raise ConfigError(f"{folder}: no trial has finished")
+    path = folder / TESTED
+    tested = stage.read_json(path)["trial"] if path.is_file() else chosen
+    if tested != chosen:
+        raise ConfigError(
+            f"{chosen} is the best trial now, but the test rows were read with {tested}; they are read once. "
+            f"`mmnar evaluate run={folder / tested}` shows its results"
+        )
+    stage.write_json(path, {"trial": chosen})
+    say(f"best trial: {chosen}")
+    return single.evaluate(replace(config, run=str(folder / chosen)))
+
+
+def _newest(config: ExperimentConfig) -> Path:
+    base = Path(config.paths.runs) / "sweeps"
+    sweeps = sorted(base.glob(f"*/{SWEEP_FILE}"), key=lambda path: path.stat().st_mtime)
+    if not sweeps:
+        raise ConfigError(f"{base} holds no sweep; `mmnar sweep` makes one")
+    return sweeps[-1].parent
+
+
+def run(config: ExperimentConfig, words: Sequence[str]) -> int:
+    """Run the command; returns the exit status."""
+    best(config)
+    return 0

@@ -1,0 +1,34 @@
+"""`mmnar cohort`: builds a cohort and prints its counts."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from data_modules import stage
+from mmnar_lightning.config.experiment import ExperimentConfig
+from mmnar_lightning.console import say, warn
+from mmnar_lightning.distributed import signals
+from mmnar_lightning.report.tables import show_cohort
+from mmnar_lightning.runs import build
+from mmnar_lightning.runs.single import say_simulated
+
+
+@signals.handled()
+def make_cohort(config: ExperimentConfig) -> Path:
+    """Build the cohort of an experiment and show what it holds."""
+    say_simulated(config)
+    datamodule = build.build_datamodule(config)
+    started = time.monotonic()
+    folder = datamodule.build()
+    manifest = stage.read_json(folder / stage.MANIFEST)
+    show_cohort(manifest, config.privacy.min_count)
+    for line in manifest["dropped"]:
+        warn(line)
+    say(f"cohort: {folder} ({time.monotonic() - started:.1f} s)")
+    return folder
+
+
+def run(config: ExperimentConfig, words: Sequence[str]) -> int:
+    """Run the command; returns the exit status."""
+    make_cohort(config)
+    return 0

@@ -1,0 +1,135 @@
+"""`mmnar sweep`: many trials of one experiment, searched by W&B or, offline, by Optuna."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]  # its types are a package that nothing else needs
+from filelock import FileLock, Timeout
+
+from data_modules import stage
+from mmnar_lightning.config.compose import load
+from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
+from mmnar_lightning.console import say, show
+from mmnar_lightning.sweeps import figures, online
+from mmnar_lightning.sweeps.search import Search, num_trials_of
+from mmnar_lightning.sweeps.space import SWEEP_FILE, Sweep, read
+from mmnar_lightning.sweeps.table import TABLE, build_table
+from mmnar_lightning.sweeps.workers import Crew, trial_folder
+
+OF_A_RUN = ("evaluate", "resume", "run", "out")
+"""Settings that the sweep gives its trials itself."""
+
+
+def sweep(config: ExperimentConfig, words: Sequence[str]) -> Path:
+    """Search with the settings of a file, the other words being those of every trial; returns the sweep's folder.
+
+    The same command goes on with an unfinished sweep.
+    """
+    if not config.sweep.file:
+        raise ConfigError("sweep needs SWEEP=experiments/sweeps/<name>.yaml (or sweep.file=)")
+    if not config.sweep.offline and not online.is_logged_in():
+        raise ConfigError(
+            "not logged in to W&B: `wandb login`, or set WANDB_API_KEY, or search on this machine with OFFLINE=1"
+        )
+    shared = [word for word in words if not word.startswith("sweep.")]
+    found = read(Path(config.sweep.file))
+    _check(found, shared)
+    return _offline(config, found, shared) if config.sweep.offline else _online(config, found, shared)
+
+
+def _check(found: Sweep, shared: Sequence[str]) -> None:
+    """Refuse what some trial would refuse, before one is trained."""
+    for word in shared:
+        if word.partition("=")[0] in OF_A_RUN:
+            raise ConfigError(f"{word}: a sweep gives its trials {', '.join(OF_A_RUN)} itself")
+    if "evaluate=false" not in found.settings():
+        raise ConfigError("command: trials must not read test rows; put evaluate=false before ${args_no_hyphens}")
+    for parameter in found.parameters:
+        for value in parameter.extremes:
+            load([*found.settings(), f"{parameter.key}={value}", *shared])
+
+
+def _offline(config: ExperimentConfig, found: Sweep, shared: Sequence[str]) -> Path:
+    own = {key: value for key, value in found.plain.items() if key != "run_cap"}
+    name = f"{Path(config.sweep.file).stem}-{stage.digest([own, sorted(shared)])[:6]}"
+    folder = Path(config.paths.runs).absolute() / "sweeps" / name
+    num_trials = num_trials_of(found, config.sweep.trials)
+    max_epochs = load([*found.settings(), *shared]).trainer.max_epochs
+    with _alone(folder):
+        search = Search(found, folder, num_trials, max_epochs)
+        _write_file(folder, found.plain)
+        say(f"sweep: {folder}")
+        try:
+            Crew(search, folder, shared, config.sweep.processes).work()
+        finally:
+            _report(folder, found, search)
+    return folder
+
+
+def _online(config: ExperimentConfig, found: Sweep, shared: Sequence[str]) -> Path:
+    for word in shared:
+        if word.startswith("paths."):
+            raise ConfigError(
+                f"{word}: the settings of a W&B sweep are uploaded, and this is a path of this machine; name releases "
+                "by MIMIC_ROOT, EICU_ROOT or COHORT in the environment, and work where data/ and runs/ shall lie"
+            )
+    plain = {**found.plain, "command": [*found.command, *shared]}
+    if config.sweep.trials:
+        plain["run_cap"] = config.sweep.trials
+    key = stage.digest(plain)
+    base = Path(config.paths.runs) / "sweeps"
+    folder = next((path.parent for path in base.glob("*/wandb.json") if stage.read_json(path)["digest"] == key), None)
+    if folder is None:
+        path = online.create(plain, config)
+        folder = base / path.rpartition("/")[2]
+        folder.mkdir(parents=True)
+        _write_file(folder, plain)
+        stage.write_json(online.agent_path(folder), {"digest": key, "path": path})
+    online.start_agent(stage.read_json(online.agent_path(folder))["path"])
+    _report(folder, found)
+    return folder
+
+
+def _write_file(folder: Path, plain: dict[str, Any]) -> None:
+    (folder / SWEEP_FILE).write_text(yaml.safe_dump(plain, sort_keys=False), encoding="utf-8")
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep a second search out of a sweep's folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ConfigError(
+            f"{folder}: another process searches there; sweep.processes=2 trains two trials at a time"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _report(folder: Path, found: Sweep, search: Search | None = None) -> None:
+    """Leave and show what the trials came to."""
+    states = {} if search is None else {trial_folder(folder, n).name: state for n, state in search.states().items()}
+    table = build_table(folder, found, states)
+    table.write_csv(folder / TABLE)
+    if table.is_empty():
+        return
+    values, became = table[found.metric].to_list(), table["state"].to_list()
+    figures.draw_trials(values, became, found.metric, found.maximise).savefig(folder / "trials.png", dpi=150)
+    if search is not None and (importance := search.importance()):
+        figures.draw_importance(importance, found.metric).savefig(folder / "importance.png", dpi=150)
+    shown = ["trial", "state", *(f"parameter/{parameter.key}" for parameter in found.parameters), found.metric, "best"]
+    show("trials", [name.removeprefix("parameter/") for name in shown], table.select(shown).iter_rows())
+    say(f"sweep: {folder}; `mmnar best run={folder}` reads the test rows with its best trial, once")
+
+
+def run(config: ExperimentConfig, words: Sequence[str]) -> int:
+    """Run the command; returns the exit status."""
+    sweep(config, words)
+    return 0

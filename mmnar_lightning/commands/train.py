@@ -1,0 +1,12 @@
+"""`mmnar train`: one run, or all runs of a protocol."""
+
+from collections.abc import Sequence
+
+from mmnar_lightning.config.experiment import ExperimentConfig
+from mmnar_lightning.runs import protocols
+
+
+def run(config: ExperimentConfig, words: Sequence[str]) -> int:
+    """Run the command; returns the exit status."""
+    protocols.train(config)
+    return 0

@@ -1,0 +1,12 @@
+"""`mmnar trial`: one trial of a sweep; the sweep's file starts it."""
+
+from collections.abc import Sequence
+
+from mmnar_lightning.config.experiment import ExperimentConfig
+from mmnar_lightning.sweeps.trial import trial
+
+
+def run(config: ExperimentConfig, words: Sequence[str]) -> int:
+    """Run the command; returns the exit status."""
+    trial(config)
+    return 0

@@ -1,0 +1,247 @@
+"""A configuration from defaults < YAML files < key=value words, and back to YAML and plain values."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import field, fields, make_dataclass
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]  # its types are a package that nothing else needs
+
+from mmnar_lightning.config.experiment import (
+    SIMULATED,
+    ConfigError,
+    ExperimentConfig,
+    cohort_config,
+    datasets,
+)
+
+
+def load(words: Sequence[str]) -> ExperimentConfig:
+    """Compose the configuration of a command line.
+
+    Args:
+        words: `key=value` words. `dataset=` or `experiment=` picks experiments/<name>.yaml; `experiment=` may be
+            the path of a YAML file, for example the config.yaml of a run. `experiment=mimic,baselines/late_fusion` lays
+            later files over earlier ones; without an experiment among them, the dataset's own lies beneath.
+
+    Raises:
+        ConfigError: naming the full key, what was given and what was expected.
+    """
+    for word in words:
+        if "=" not in word or word.startswith("="):
+            raise ConfigError(f"{word!r} is not a setting; settings are key=value, for example trainer.max_epochs=20")
+    try:
+        asked = OmegaConf.from_dotlist(list(words))
+        _check_dataset(asked.get("dataset", "mimic"))
+        layers = _files(asked)
+        dataset = next((layer.dataset for layer in (asked, *reversed(layers)) if "dataset" in layer), "mimic")
+        _check_dataset(dataset)
+        schema = _schema(dataset)
+        root = f"paths.{dataset}_root"
+        if dataset in SIMULATED and not OmegaConf.select(OmegaConf.merge(schema, *layers, asked), root):
+            layers[1:1] = _simulated(layers)
+        merged = OmegaConf.merge(schema, *layers, asked)
+        config = OmegaConf.to_object(merged)
+    except OmegaConfBaseException as error:
+        raise _explain(error, words) from error
+    except YAMLError as error:
+        raise ConfigError(f"{_unreadable(words)}: the value is not readable; quote it as YAML") from error
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    assert isinstance(config, ExperimentConfig)
+    return config
+
+
+def _check_dataset(dataset: Any) -> None:
+    if dataset not in datasets():
+        raise ConfigError(f"dataset={dataset}: expected one of {', '.join(datasets())}")
+
+
+def _simulated(layers: Sequence[DictConfig]) -> list[DictConfig]:
+    """The settings of a run without a release; a resolved configuration of such a run has them already."""
+    if any(layer.get("simulated", False) for layer in layers):
+        return []
+    return [_read(experiments_folder() / "simulated.yaml")]
+
+
+def to_plain(config: ExperimentConfig) -> dict[str, Any]:
+    """The configuration as nested plain values."""
+    plain = OmegaConf.to_container(OmegaConf.structured(config), resolve=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def loggable(config: ExperimentConfig) -> dict[str, Any]:
+    """The configuration as nested plain values, without paths of this machine."""
+    plain = {key: value for key, value in to_plain(config).items() if key not in {"paths", "run", "resume"}}
+    named: dict[str, Any] = _without_folders(plain)
+    return named
+
+
+def _without_folders(value: Any) -> Any:
+    """Nested plain values in which an absolute path (of a model, say) is only its last name."""
+    if isinstance(value, dict):
+        return {key: _without_folders(entry) for key, entry in value.items()}
+    if isinstance(value, str) and Path(value).is_absolute():
+        return Path(value).name
+    return value
+
+
+def shared_settings(dataset: str) -> dict[str, Any]:
+    """What every experiment on a dataset begins with, as nested plain values: the defaults, and base.yaml over them."""
+    shared = OmegaConf.merge(_schema(dataset), _read(experiments_folder() / "base.yaml"))
+    plain = OmegaConf.to_container(shared)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def save(config: ExperimentConfig, path: Path) -> None:
+    """Write the resolved configuration; `experiment=<that file>` repeats the run."""
+    path.write_text(OmegaConf.to_yaml(OmegaConf.create(to_plain(config))), encoding="utf-8")
+
+
+def experiments_folder() -> Path:
+    """Where the YAML files lie: here, in the checkout, or in the installed package."""
+    package = Path(__file__).resolve().parent
+    for folder in (Path.cwd() / "experiments", package.parent / "experiments", package / "_experiments"):
+        if (folder / "base.yaml").is_file():
+            return folder
+    raise ConfigError("no experiments/base.yaml here, in the checkout or in the package; install it again")
+
+
+def _schema(dataset: str) -> DictConfig:
+    """The structured configuration with the cohort settings of a dataset in its place."""
+    schema: DictConfig = OmegaConf.structured(_typed(dataset))
+    # From the class, not from an instance, whose __post_init__ would already have chosen the tasks of a landmark.
+    schema.cohort = OmegaConf.structured(cohort_config(dataset))
+    return schema
+
+
+@cache
+def _typed(dataset: str) -> type:
+    """The class of a dataset's configurations: one, so that equal settings compare equal."""
+    cohort = cohort_config(dataset)
+    return make_dataclass(
+        "ExperimentConfig",
+        [("cohort", cohort, field(default_factory=cohort))],
+        bases=(ExperimentConfig,),
+        kw_only=True,
+    )
+
+
+def _files(asked: DictConfig) -> list[DictConfig]:
+    """base.yaml, and the files that `experiment` lists, the later ones over the earlier ones."""
+    given = str(asked.get("experiment", asked.get("dataset", "mimic")))
+    folder = experiments_folder()
+    names = [given] if Path(given).is_file() else given.split(",")
+    if all("/" in name and not name.endswith((".yaml", ".yml")) for name in names):
+        names.insert(0, str(asked.get("dataset", "mimic")))
+    own = [_named(name, folder) for name in names]
+    layers = [_read(path) for path in own]
+    _check_one_dataset(dict(zip(names, layers, strict=True)), asked)
+    name = "-".join(_stem(path, layer, folder) for path, layer in zip(own, layers, strict=True))
+    layers[-1]["experiment"] = asked["experiment"] = name
+    return [_read(folder / "base.yaml"), *layers]
+
+
+def _named(name: str, folder: Path) -> Path:
+    """The YAML file of a name in experiments/, or of a path."""
+    own = Path(name) if name.endswith((".yaml", ".yml")) else folder / f"{name}.yaml"
+    if not own.is_file():
+        there = sorted(str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml"))
+        raise ConfigError(f"experiment={name}: there is no {own}; known are {', '.join(there)}")
+    return own
+
+
+def _stem(path: Path, layer: DictConfig, folder: Path) -> str:
+    """What a file calls itself; one of experiments/ goes by its name."""
+    return path.stem if folder in path.parents else str(layer.get("experiment", path.stem))
+
+
+def _check_one_dataset(layers: Mapping[str, DictConfig], asked: DictConfig) -> None:
+    stated = {name: layer["dataset"] for name, layer in layers.items() if "dataset" in layer}
+    if len(set(stated.values())) > 1:
+        said = ", ".join(f"{name} for dataset={dataset}" for name, dataset in stated.items())
+        raise ConfigError(f"experiment={','.join(layers)} mixes experiments of several datasets ({said}); name one")
+    for name, dataset in stated.items():
+        if "dataset" in asked and asked["dataset"] != dataset:
+            raise ConfigError(f"experiment={name} is for dataset={dataset}, but dataset={asked['dataset']} was given")
+
+
+def _read(path: Path) -> DictConfig:
+    try:
+        loaded = OmegaConf.load(path)
+    except YAMLError as error:
+        raise ConfigError(f"{path}: this file is not readable YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(loaded, DictConfig):
+        raise ConfigError(f"{path}: expected keys and values")
+    return loaded
+
+
+def _explain(error: OmegaConfBaseException, words: Sequence[str]) -> ConfigError:
+    """Say an OmegaConf error with the full key, and the nearest key where the key is unknown."""
+    key = str(getattr(error, "full_key", None) or "")
+    given = next((word for word in words if word.startswith(f"{key}=")), str(key))
+    group = next((word for word in words if _names_group(word)), "")
+    if group and not key:
+        return ConfigError(f"{group}: this is a group of settings; name one of them, for example {_example(group)}")
+    if isinstance(error, ConfigKeyError):
+        known = [name for dataset in datasets() for name in _keys(_schema(dataset))]
+        near = get_close_matches(key, known, n=1)
+        roots = ", ".join(part.name for part in fields(ExperimentConfig))
+        hint = f"; did you mean {near[0]}?" if near else f"; known keys begin with {roots}"
+        return ConfigError(f"{given}: unknown setting {key!r}{hint}")
+    if "ListConfig" in str(error):
+        return ConfigError(f"{given}: expected a list, for example {key}=[{given.partition('=')[2] or 'a,b'}]")
+    return ConfigError(f"{given or 'a YAML file'}: {str(error).splitlines()[0]}")
+
+
+def _names_group(word: str) -> bool:
+    """Whether a word gives one value to a group of settings."""
+    key = word.partition("=")[0]
+    return any(isinstance(OmegaConf.select(_schema(dataset), key), DictConfig) for dataset in datasets())
+
+
+def _example(word: str) -> str:
+    key = word.partition("=")[0]
+    return next(name for dataset in datasets() for name in _keys(_schema(dataset)) if name.startswith(f"{key}."))
+
+
+def _unreadable(words: Sequence[str]) -> str:
+    """The first word whose value is not YAML."""
+    for word in words:
+        try:
+            OmegaConf.from_dotlist([word])
+        except YAMLError:
+            return word
+    return " ".join(words)
+
+
+def _keys(node: DictConfig, prefix: str = "") -> list[str]:
+    keys = []
+    for name in map(str, node):
+        full = f"{prefix}{name}"
+        keys.append(full)
+        value = node._get_node(name)
+        if isinstance(value, DictConfig) and not value._is_none():
+            keys.extend(_keys(value, f"{full}."))
+    return keys
+
+
+def flatten(plain: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values by their full keys.
+
+    >>> flatten({"optim": {"lr": 0.1}, "seed": 1})
+    {'optim.lr': 0.1, 'seed': 1}
+    """
+    flat: dict[str, Any] = {}
+    for key, value in plain.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

@@ -1,0 +1,182 @@
+"""Cooperative shutdown: signal handling from the start of the process to its exit.
+
+Nothing heavy is imported here: the handlers stand before torch is loaded.
+"""
+
+import os
+import signal
+import sys
+import threading
+from _thread import interrupt_main
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+"""What schedulers send before they kill."""
+KEPT = "; what is finished stays"
+
+
+class PreemptedError(BaseException):
+    """The command was asked to stop and is not finished; the same command resumes it.
+
+    Like `KeyboardInterrupt` it is no `Exception`: it may be raised anywhere, and code that catches errors there must
+    not mistake it for the error of a file that it reads.
+    """
+
+
+@dataclass
+class _State:
+    """What this process was asked for.
+
+    Attributes:
+        number: of the last signal that came.
+        is_final: whether W&B wants the run to be over.
+        was_raised: whether `PreemptedError` was raised already.
+        deferred: how many `deferred` blocks this process is in.
+        handled: how many `handled` blocks it is in.
+        group: of all ranks, for flags; on GPUs they must not wait for the step.
+    """
+
+    number: signal.Signals | None = None
+    is_final: bool = False
+    was_raised: bool = False
+    deferred: int = 0
+    handled: int = 0
+    group: Any = None
+
+
+_state = _State()
+
+
+@contextmanager
+def handled() -> Iterator[None]:
+    """Let SIGTERM and SIGUSR1 raise `PreemptedError` where the program is or, while they are `deferred`, be noted."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals reach the main thread alone
+        return
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    install()
+    _state.handled += 1
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        _state.handled -= 1
+        if not _state.handled:
+            _state.number, _state.is_final, _state.was_raised, _state.group = None, False, False, None
+
+
+def install() -> None:
+    """Install the handlers until the process exits."""
+    owner = os.getpid()
+
+    def note(number: int, frame: Any) -> None:
+        if os.getpid() != owner:  # a forked child, which dies as if there were no handler
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            return
+        _state.number = signal.Signals(number)
+        if not _state.deferred and not _state.was_raised:  # a launcher and a scheduler may both send one
+            raise_preempted()
+
+    for number in SIGNALS:
+        signal.signal(number, note)
+
+
+def ignore() -> None:
+    """Ignore the signals from here on: the process has nothing left to stop."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+@contextmanager
+def deferred(when: bool = True) -> Iterator[None]:
+    """Only note signals, until `raise_if_requested`: something must be done whole, or by all ranks together."""
+    _state.deferred += when
+    try:
+        yield
+    finally:
+        _state.deferred -= when
+
+
+@contextmanager
+def undeferred() -> Iterator[None]:
+    """Inside of `deferred`, let signals raise again; one that came meanwhile raises at once.
+
+    Raises:
+        PreemptedError: when this process was asked to stop.
+    """
+    before, _state.deferred = _state.deferred, 0
+    try:
+        if not _state.was_raised:
+            raise_if_requested_here()
+        yield
+    finally:
+        _state.deferred = before
+
+
+def raise_if_requested(reason: str = KEPT) -> None:
+    """Raise if any rank was asked to stop; every rank must call it.
+
+    Args:
+        reason: continues "stopped by SIGTERM".
+
+    Raises:
+        PreemptedError: on all ranks.
+    """
+    if is_requested():
+        raise_preempted(reason)
+
+
+def raise_if_requested_here() -> None:
+    """Raise if this process was asked to stop.
+
+    Raises:
+        PreemptedError: on this rank.
+    """
+    if _state.number is not None:
+        raise_preempted()
+
+
+def is_requested() -> bool:
+    """Whether any rank was asked to stop; every rank must call it."""
+    dist: Any = sys.modules.get("torch.distributed")
+    if dist is None or not dist.is_available() or not dist.is_initialized() or dist.get_world_size() == 1:
+        return _state.number is not None
+    import torch
+
+    if _state.group is None:
+        _state.group = dist.new_group(backend="gloo")
+    flag = torch.tensor(0 if _state.number is None else int(_state.number))
+    dist.all_reduce(flag, op=dist.ReduceOp.MAX, group=_state.group)
+    if flag.item():
+        _state.number = signal.Signals(int(flag))
+    return bool(flag)
+
+
+def request_termination() -> None:
+    """Ask this process to stop as SIGTERM does, and never to be resumed; any thread may call it."""
+    _state.is_final = True
+    interrupt_main(signal.SIGTERM)
+
+
+def is_termination_requested() -> bool:
+    """Whether W&B asked this process to end its run for good."""
+    return _state.is_final
+
+
+def raise_preempted(reason: str = KEPT) -> NoReturn:
+    """Stop this process, which was asked to.
+
+    Args:
+        reason: continues "stopped by SIGTERM".
+
+    Raises:
+        PreemptedError: always.
+    """
+    assert _state.number is not None
+    _state.was_raised = True
+    raise PreemptedError(f"stopped by {_state.number.name}{reason}")

@@ -1,1 +1,0 @@
-"""The embed stage: documents and films of a cohort become what the model reads, by encoders."""

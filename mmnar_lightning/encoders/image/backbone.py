@@ -1,0 +1,147 @@
+"""From the settings `embed.image.*` to the network that reads images, and to what it wants to be shown."""
+
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmnar_lightning.encoders.image.config import PRETRAINED, RANDOM, ImageConfig
+from mmnar_lightning.encoders.image.selection import ImageInput, ImagesError, small_input
+from mmnar_lightning.nn import images
+from mmnar_lightning.nn.weights import WeightsError, load_weights, read_weights
+
+FILE_ENDINGS = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar")
+HUB = "https://huggingface.co"
+
+
+def image_input(config: ImageConfig) -> ImageInput:
+    """What the network of these settings reads; no weights are needed to know it."""
+    from timm.data import create_transform  # type: ignore[attr-defined]
+
+    if config.encoder == "small":
+        return small_input()
+    data = _data_config(_create(config))
+    channels, height, width = data["input_size"]
+    if config.colour and channels != 3:
+        raise ImagesError(f"embed.image.colour=true: {config.model} reads {channels} channel; use colour=false")
+    mode = "RGB" if config.colour else "L"
+    # With a prefetcher timm leaves the pixels as bytes; the backbone standardises them where it runs.
+    transform = create_transform(**data, is_training=False, use_prefetcher=True)
+    settings = {key: data[key] for key in ("input_size", "interpolation", "crop_pct", "crop_mode")}
+    return ImageInput(mode=mode, size=(height, width), transform=transform, description=f"{mode} {settings}")
+
+
+def image_width(config: ImageConfig) -> int:
+    """Floats of a image's vector; no weights are needed to know it."""
+    if config.encoder == "small":
+        return images.SMALL_WIDTH
+    network = _create(config)
+    return _width(network, _data_config(network)["input_size"])
+
+
+def image_backbone(config: ImageConfig) -> images.ImageBackbone:
+    """The network of these settings, with its weights, and what of it is to be trained.
+
+    Raises:
+        WeightsError: when the weights are missing, broken or of another network.
+        ImagesError: for a model that timm does not have, or that cannot do what was asked.
+    """
+    if config.encoder == "small":
+        return images.small_backbone(chunk=config.batch_size, bf16=config.bf16)
+    network = _create(config)
+    if config.weights != RANDOM:
+        _fill(network, config)
+    data = _data_config(network)
+    _adapt(network, config)
+    backbone = images.ImageBackbone(
+        network,
+        _width(network, data["input_size"]),
+        mean=data["mean"],
+        std=data["std"],
+        chunk=config.batch_size,
+        bf16=config.bf16,
+    )
+    return backbone if config.mode == "trained" else backbone.eval().requires_grad_(False)
+
+
+def _create(config: ImageConfig) -> Any:
+    """The network of timm without its classifier; random weights."""
+    import timm
+
+    if ":" in config.model or not timm.is_model(config.model):
+        near = ", ".join(get_close_matches(config.model, timm.list_models()))
+        hint = f"; near are {near}" if near else ""
+        raise ImagesError(
+            f"embed.image.model={config.model}: timm has no such model{hint}. timm.list_models() names all"
+        )
+    return timm.create_model(config.model, pretrained=False, num_classes=0)
+
+
+def _data_config(network: nn.Module) -> dict[str, Any]:
+    from timm.data import resolve_model_data_config  # type: ignore[attr-defined]
+
+    data: dict[str, Any] = resolve_model_data_config(network)  # type: ignore[no-untyped-call]
+    return data
+
+
+def _fill(network: Any, config: ImageConfig) -> None:
+    """Load weights into a network; those of a classifier are left out."""
+    path = Path(config.weights).expanduser()
+    name = network.pretrained_cfg.get("hf_hub_id") if config.weights == PRETRAINED else config.weights
+    if not name:
+        raise WeightsError(
+            f"embed.image.weights={PRETRAINED}: {config.model} has no published weights; name a file of them, or choose "
+            "another embed.image.model"
+        )
+    if not path.is_file() and path.suffix not in FILE_ENDINGS:
+        path = _fetch(name)
+    classifier = network.pretrained_cfg.get("classifier") or ()
+    load_weights(network, read_weights(path), str(path), (classifier,) if isinstance(classifier, str) else classifier)
+
+
+def _fetch(name: str) -> Path:
+    """The safetensors file of a hub name, from this machine where it is there already."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HFValidationError
+
+    file = "model.safetensors"
+    try:
+        try:
+            return Path(hf_hub_download(name, file, local_files_only=True))
+        except FileNotFoundError:
+            return Path(hf_hub_download(name, file))
+    except HFValidationError as error:
+        raise WeightsError(f"embed.image.weights={name}: neither a file that is there nor a hub name") from error
+    except OSError as error:  # no network, no such name, no permission: all of the hub's errors
+        raise WeightsError(
+            f"embed.image.weights: {name} is not on this machine and could not be fetched. Where there is a network, "
+            f"download {HUB}/{name}/resolve/main/{file}, and set embed.image.weights=/path/to/{file}"
+        ) from error
+
+
+def _adapt(network: Any, config: ImageConfig) -> None:
+    """Choose what is trained, and how much is remembered for it."""
+    if config.gradient_checkpointing:
+        try:
+            network.set_grad_checkpointing(True)
+        except (AssertionError, AttributeError):
+            raise ImagesError(f"embed.image.gradient_checkpointing=true: timm's {config.model} cannot do it") from None
+    if config.trainable == "top_k":
+        images.train_top(network, config.top_layers)
+    if config.trainable == "lora":
+        images.add_lora(network, config.lora_rank)
+
+
+def _width(network: nn.Module, input_size: tuple[int, int, int]) -> int:
+    """Floats of a image's vector, told by a forward pass: models differ in which attribute says it."""
+    training = network.training
+    with torch.no_grad():
+        encoded: Tensor = network.eval()(torch.zeros(1, *input_size))
+    network.train(training)
+    if encoded.ndim != 2:
+        raise ImagesError(
+            f"embed.image.model: {type(network).__name__} gives {tuple(encoded.shape)}, not one vector a image"
+        )
+    return int(encoded.shape[1])

@@ -1,0 +1,108 @@
+"""Images through a network: a frozen one, once, or the pixels for one that learns in the model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+
+from data_modules import stage
+from mmnar_lightning.console import progress
+from mmnar_lightning.encoders.image.backbone import image_backbone
+from mmnar_lightning.encoders.image.files import BATCHES, Pictures, image_keys
+from mmnar_lightning.encoders.image.ready import IMAGES_VERSION, Found
+from mmnar_lightning.encoders.image.selection import Pixels, read_image, read_images
+from mmnar_lightning.encoders.image.vectors import Floats
+from mmnar_lightning.encoders.vector_store import Plan, VectorStore
+from mmnar_lightning.nn.images import ImageBackbone
+from mmnar_lightning.nn.weights import fingerprint
+
+
+@dataclass(frozen=True)
+class FrozenImages(Pictures):
+    """Images through a network that does not learn; every image is read once, whichever cohort shows it.
+
+    Attributes:
+        device: where the network runs.
+    """
+
+    device: torch.device
+
+    @cached_property
+    def backbone(self) -> ImageBackbone:
+        """The network."""
+        return image_backbone(self.config).to(self.device)
+
+    @cached_property
+    def encoder(self) -> dict[str, Any]:
+        """Plain values that tell one vector of a image from another."""
+        return {
+            "frozen_images": IMAGES_VERSION,
+            "model": self.config.model,
+            "weights": fingerprint(self.backbone),
+            "input": self.input.description,
+            "bf16": self.config.bf16,
+        }
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The network, and which images."""
+        return {**self.encoder, **self.choice}
+
+    @property
+    def vectors(self) -> VectorStore:
+        """The vectors of all images that this network ever read; NaN where one could not be read."""
+        return VectorStore(self.data / "embeddings" / f"images-{stage.digest(self.encoder)}")
+
+    def prepare(self, source: Path) -> None:
+        """Read the images that have no vector yet."""
+        images = self.images(source)
+        keys, whole = self.known(source, images)
+        missing = self.vectors.missing(keys[whole])
+        if not len(missing):
+            return
+        plan = Plan(
+            missing, np.arange(len(missing)), np.ones(len(missing), np.float32), self.config.batch_size * BATCHES
+        )
+        first = np.searchsorted(keys, missing, sorter=(order := np.argsort(keys, kind="stable")))
+        files = images["file"].gather(order[first])
+        with progress(f"encoding images of {source.name}", len(missing), "images") as advance:
+            self.vectors.build(plan, lambda pieces: self._encode(files[pieces]), advance)
+
+    def _encode(self, files: pl.Series) -> Floats:
+        """The vectors of images, (n, width) float32; NaN where one cannot be read, which `write` counts."""
+        # While the network is at a batch, the threads prepare the next one whole.
+        read = read_images(self.paths(files), self.input, self.config.num_workers, 2 * self.config.batch_size)
+        vectors = []
+        for start in range(0, len(files), self.config.batch_size):
+            shown = [next(read) for _ in files[start : start + self.config.batch_size]]
+            vectors.append(self._encode_batch(shown))
+        return np.concatenate(vectors)
+
+    @torch.no_grad()
+    def _encode_batch(self, shown: Sequence[Pixels | str]) -> Floats:
+        nothing = np.zeros(self.input.shape, np.uint8)
+        pixels = torch.from_numpy(np.stack([nothing if isinstance(image, str) else image for image in shown]))
+        encoded: Floats = self.backbone({"pixels": pixels.to(self.device)}).cpu().numpy()
+        encoded[[isinstance(image, str) for image in shown]] = np.nan
+        return encoded
+
+    def write(self, source: Path, rows: pl.DataFrame, target: Path) -> list[str]:
+        """Write the vectors of each row."""
+        return self._write(source, rows, target, self.backbone.width, self._look_up, self._reason)
+
+    def _look_up(self, images: pl.DataFrame) -> Found:
+        keys, whole = image_keys(self.folder, images["file"])
+        vectors = np.full((images.height, self.backbone.width), np.nan, np.float32)
+        place = np.flatnonzero(whole)
+        for block, found in self.vectors.read(keys[whole]):
+            vectors[place[block]] = found
+        return np.asarray(np.isfinite(vectors).all(axis=1)), vectors
+
+    def _reason(self, file: str) -> str:
+        image = read_image(self.folder / f"{file}.jpg", self.input)
+        return image if isinstance(image, str) else "not finite once encoded"

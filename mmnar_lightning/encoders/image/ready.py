@@ -1,0 +1,155 @@
+"""Encoders of images whose vectors are there already: published embeddings, and vectors of one's own."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from data_modules.features import images, store
+from data_modules.loading.items import RowItems
+from data_modules.raw.errors import SourceError
+from data_modules.raw.fingerprint import fingerprint
+from mmnar_lightning.encoders.encoder import Vectors, write_array
+from mmnar_lightning.encoders.image.config import ImageConfig
+from mmnar_lightning.encoders.image.selection import Unreadable, choose
+from mmnar_lightning.encoders.image.vectors import CONTRACT, RELEASE_WIDTH, Floats, read_release, read_vectors
+
+IMAGES_VERSION = 1
+"""Raised whenever the same images and settings would give other values."""
+Found = tuple[NDArray[np.bool_], Floats]
+"""Which images have a vector, (n,) bool, and the vectors, (n, width)."""
+
+
+@dataclass(frozen=True)
+class ImagesOf:
+    """The images that the rows of a cohort show.
+
+    Attributes:
+        config: views, most images of a row, and how many may be unreadable.
+        data: `paths.data`.
+    """
+
+    config: ImageConfig
+    data: Path
+
+    @property
+    def choice(self) -> dict[str, Any]:
+        """Plain values that tell which images are shown, and how they are joined."""
+        return {key: getattr(self.config, key) for key in ("views", "max_images", "pooling")}
+
+    def images(self, source: Path) -> pl.DataFrame:
+        """The images of a cohort, sorted by row."""
+        return choose(pl.read_parquet(source / images.IMAGES), self.config.views, self.config.max_images)
+
+    def unreadable(self, source: Path, total: int) -> Unreadable:
+        """The list of a cohort's images that could not be read."""
+        name = f"unreadable-{source.parents[1].name}-{source.name}.csv"
+        return Unreadable(total, self.config.max_unreadable_share, self.data / "embeddings" / name)
+
+    def _write(
+        self,
+        source: Path,
+        rows: pl.DataFrame,
+        target: Path,
+        width: int,
+        look_up: Callable[[pl.DataFrame], Found],
+        reason: Callable[[str], str],
+    ) -> list[str]:
+        """Write the vectors of images; those that have none are listed, and are absent."""
+        images = self.images(source)
+        unreadable = self.unreadable(source, images.height)
+
+        def blocks() -> Iterator[Vectors]:
+            for block in store.blocks(images.height):
+                part = images[block]
+                found, vectors = look_up(part)
+                for file in part["file"].filter(pl.Series(~found)):
+                    unreadable.add(file, reason(file))
+                yield part["row_id"].cast(pl.Int64).to_numpy()[found], vectors[found]
+
+        if self.config.pooling == "mean":
+            write_array(target, rows, width, blocks())
+        else:
+            write_items(target, rows, width, images.height, blocks())
+        return unreadable.finish()
+
+
+@dataclass(frozen=True)
+class ReleaseImages(ImagesOf):
+    """The published image embeddings, one TFRecord a image.
+
+    Attributes:
+        folder: the release.
+    """
+
+    folder: Path
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Version, folder, and which images."""
+        return {"release_images": IMAGES_VERSION, "folder": str(self.folder), **self.choice}
+
+    def prepare(self, source: Path) -> None:
+        """Nothing: reading is quick."""
+
+    def write(self, source: Path, rows: pl.DataFrame, target: Path) -> list[str]:
+        """Write the embeddings of each row."""
+        return self._write(source, rows, target, RELEASE_WIDTH, self._look_up, lambda _: "without an embedding")
+
+    def _look_up(self, images: pl.DataFrame) -> Found:
+        paths = [self.folder / f"{file}.tfrecord" for file in images["file"]]
+        return read_release(paths, self.config.num_workers)
+
+
+@dataclass(frozen=True)
+class OwnVectors(ImagesOf):
+    """Vectors of images in a file of one's own."""
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Version, what is in the file, and which images."""
+        path = Path(self.config.path).expanduser()
+        beside = path.with_suffix(".ids.npy")
+        files = [path, beside] if beside.is_file() else [path]
+        return {"own_vectors": IMAGES_VERSION, "files": [fingerprint(file) for file in files], **self.choice}
+
+    def prepare(self, source: Path) -> None:
+        """Nothing: reading is quick."""
+
+    def write(self, source: Path, rows: pl.DataFrame, target: Path) -> list[str]:
+        """Write the vectors of each row."""
+        path = Path(self.config.path).expanduser()
+        file = read_vectors(path)
+        if file.key == "document_id":
+            raise SourceError(path, "the vectors are of documents (document_id), expected images", CONTRACT)
+
+        def look_up(images: pl.DataFrame) -> Found:
+            return file.look_up(images[file.key])
+
+        return self._write(source, rows, target, file.values.shape[1], look_up, lambda _: "without a vector")
+
+
+def write_items(target: Path, rows: pl.DataFrame, width: int, most: int, blocks: Iterator[Vectors]) -> None:
+    """Write vectors as items of their rows, with the statistics of those of train rows.
+
+    Args:
+        target: folder to fill.
+        rows: `row_id` and `split` of the cohort.
+        width: floats of a vector.
+        most: vectors that there may be.
+        blocks: row ids, rising, and vectors.
+    """
+    values = store.create(target, most, [str(column) for column in range(width)])
+    owner = np.zeros(most, np.int64)
+    count = 0
+    for row_id, vectors in blocks:
+        written = slice(count, count + len(row_id))
+        owner[written], values[written] = row_id, vectors
+        count = written.stop
+    RowItems.save(target, rows.height, owner[:count], np.arange(count))
+    train = (rows["split"] == "train").to_numpy()
+    store.fit_statistics(values, train[owner] & (np.arange(most) < count)).save(target)

@@ -1,0 +1,162 @@
+"""Vectors that someone else computed: the image-embeddings release, a Parquet file, or a pair of .npy files."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from data_modules.databases.mimic_iv.tfrecord import decode
+from data_modules.raw.errors import SourceError
+
+RELEASE_WIDTH = 1376
+"""Floats of an embedding of the image-embeddings release."""
+VECTOR = "vector"
+KEYS = ("dicom_id", "document_id", "row_id")
+"""Columns that may name what a vector belongs to."""
+CONTRACT = "docs/text_and_images.md tells what is expected"
+
+Floats = NDArray[np.float32]
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class VectorFile:
+    """Vectors by the name of what they belong to.
+
+    Attributes:
+        key: `dicom_id`, `document_id` or `row_id`.
+        names: (n,) the names, each once.
+        values: (n, width) float32, all finite.
+    """
+
+    key: str
+    names: pl.Series
+    values: Floats
+
+    def look_up(self, names: pl.Series) -> tuple[NDArray[np.bool_], Floats]:
+        """Which of some names are there, (m,) bool, and their vectors, (m, width); zero where they are not.
+
+        >>> file = VectorFile("row_id", pl.Series([7, 4]), np.array([[1.0], [2.0]], np.float32))
+        >>> file.look_up(pl.Series([4, 5]))[1].tolist()
+        [[2.0], [0.0]]
+        """
+        numbered = pl.DataFrame({"name": self.names, "position": np.arange(len(self.names))})
+        asked = pl.DataFrame({"name": names.cast(self.names.dtype)})
+        position = asked.join(numbered, on="name", how="left", maintain_order="left")["position"]
+        found = position.is_not_null().to_numpy()
+        vectors = np.zeros((len(names), self.values.shape[1]), np.float32)
+        vectors[found] = self.values[position.drop_nulls().to_numpy()]
+        return found, vectors
+
+
+def read_vectors(path: Path) -> VectorFile:
+    """Vectors of one's own.
+
+    Args:
+        path: a Parquet file with one of the columns `dicom_id`, `document_id`, `row_id`, and `vector` (a list or array
+            of floats); or an .npy file, (n, width) float, with the names beside it, `<stem>.ids.npy`: text for
+            dicom_id, whole numbers for row_id.
+
+    Raises:
+        SourceError: for a file that is missing or unreadable, another dtype, a name that is null or there twice,
+            vectors of several widths, or a value that is not finite.
+    """
+    if not path.is_file():
+        raise SourceError(path, "this file of vectors is missing", "set embed.image.path to the file")
+    if path.suffix not in (".parquet", ".npy"):
+        raise SourceError(path, "expected a .parquet or an .npy file", CONTRACT)
+    key, names, values = _read_parquet(path) if path.suffix == ".parquet" else _read_npy(path)
+    if names.null_count():
+        raise SourceError(path, f"{names.null_count()} values of {key} are null", CONTRACT)
+    repeated = len(names) - names.n_unique()
+    if repeated:
+        raise SourceError(path, f"{repeated} vectors have a {key} that another one has", "keep one vector of each")
+    broken = int((~np.isfinite(values)).any(axis=1).sum())
+    if broken:
+        raise SourceError(path, f"{broken} vectors hold NaN or infinity", "leave these vectors out")
+    return VectorFile(key, names, np.ascontiguousarray(values, dtype=np.float32))
+
+
+def _read_parquet(path: Path) -> tuple[str, pl.Series, Array]:
+    try:
+        table = pl.read_parquet(path)
+    except pl.exceptions.PolarsError as error:
+        raise SourceError(path, "this file is not readable Parquet", "write it again") from error
+    keys = [key for key in KEYS if key in table.columns]
+    if len(keys) != 1 or VECTOR not in table.columns:
+        listed = ", ".join(table.columns)
+        raise SourceError(path, f"expected the column {VECTOR} and one of {', '.join(KEYS)}, found {listed}", CONTRACT)
+    return keys[0], table[keys[0]], _stack(path, table[VECTOR])
+
+
+def _stack(path: Path, vectors: pl.Series) -> Array:
+    """A column of lists or arrays of floats as (n, width)."""
+    inner = getattr(vectors.dtype, "inner", None)
+    if inner not in (pl.Float32, pl.Float64):
+        raise SourceError(path, f"{VECTOR} is {vectors.dtype}, expected lists of Float32 or Float64", CONTRACT)
+    lists = vectors.cast(pl.List(inner))
+    widths = lists.list.len().unique()
+    if len(widths) != 1 or not widths[0] or lists.list.explode().null_count():
+        raise SourceError(path, "the vectors are not all of one width, or one of them is null", CONTRACT)
+    return lists.list.explode().to_numpy().reshape(len(vectors), int(widths[0]))
+
+
+def _read_npy(path: Path) -> tuple[str, pl.Series, Array]:
+    beside = path.with_suffix(".ids.npy")
+    values, names = _load(path), _load(beside)
+    if values.ndim != 2 or values.dtype.kind != "f" or not values.shape[1]:
+        raise SourceError(path, f"the array is {values.shape} {values.dtype}, expected (n, width) of floats", CONTRACT)
+    if names.shape != (len(values),) or names.dtype.kind not in "Uiu":
+        found = f"{names.shape} {names.dtype}"
+        raise SourceError(
+            beside, f"the names are {found}, expected ({len(values)},) of text or whole numbers", CONTRACT
+        )
+    return ("dicom_id" if names.dtype.kind == "U" else "row_id"), pl.Series(names), values
+
+
+def _load(path: Path) -> Array:
+    try:
+        array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise SourceError(path, "this file is missing", CONTRACT) from None
+    except (ValueError, EOFError) as error:
+        raise SourceError(path, "this file is not an .npy array of plain values", "write it again") from error
+    return array
+
+
+def read_release(paths: Sequence[Path], num_workers: int) -> tuple[NDArray[np.bool_], Floats]:
+    """Published embeddings: which are there, (n,) bool, and the vectors, (n, 1376) float32, zero where not.
+
+    Args:
+        paths: of the TFRecord files.
+        num_workers: threads; they help where files lie far away. 0 = none.
+
+    Raises:
+        SourceError: for a file that is broken, holds another number of floats, or may not be read.
+    """
+    found = np.zeros(len(paths), np.bool_)
+    vectors = np.zeros((len(paths), RELEASE_WIDTH), np.float32)
+    if num_workers:
+        with ThreadPoolExecutor(num_workers) as pool:
+            read = pool.map(_read_embedding, paths)
+    else:
+        read = map(_read_embedding, paths)
+    for position, vector in enumerate(read):
+        if vector is not None:
+            found[position], vectors[position] = True, vector
+    return found, vectors
+
+
+def _read_embedding(path: Path) -> Floats | None:
+    try:
+        return decode(path.read_bytes(), path, RELEASE_WIDTH)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        problem = f"this embedding cannot be read ({error.strerror or error})"
+        raise SourceError(path, problem, "give yourself read permission on it") from error

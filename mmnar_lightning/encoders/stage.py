@@ -1,0 +1,117 @@
+"""The embed stage: documents and images of a cohort become what the model reads."""
+
+import os
+from pathlib import Path
+
+import polars as pl
+import torch
+
+from data_modules import stage
+from data_modules.cohorts.build import COHORT, MODALITIES
+from data_modules.vocabulary import Modality
+from mmnar_lightning.encoders.config import EmbedConfig
+from mmnar_lightning.encoders.encoder import Encoder
+from mmnar_lightning.encoders.image.config import ImageConfig
+from mmnar_lightning.encoders.image.stage import ImageFolders, image_encoder
+from mmnar_lightning.encoders.text import pretrained
+from mmnar_lightning.encoders.text.config import TextConfig
+from mmnar_lightning.encoders.text.frozen import FrozenText, tokeniser_of
+from mmnar_lightning.encoders.text.hashed import HashedNgrams
+from mmnar_lightning.encoders.text.tokens import HashedTokeniser
+from mmnar_lightning.encoders.text.trained import TrainedText, trained_identity
+
+EMBEDDER_VERSION = 2
+EMBEDDINGS = "embeddings"
+
+
+def embed(cohort: Path, config: EmbedConfig, data: Path, images: ImageFolders) -> dict[str, Path]:
+    """Encode what the configuration has an encoder for, unless that was done.
+
+    Several processes that call this share the work.
+
+    Args:
+        cohort: a finished cohort folder.
+        config: which encoders.
+        data: `paths.data`.
+        images: where images lie.
+
+    Returns:
+        Modality -> folder with what the model reads of it, and the rows that have any.
+
+    Raises:
+        ValueError: when settings do not fit the cohort, or an encoder cannot be loaded.
+        SourceError: when an embedding file is missing or broken.
+        StageError: when the folder cannot be written.
+    """
+    manifest = stage.read_json(cohort / stage.MANIFEST)
+    modalities = [Modality(**entry) for entry in manifest["modalities"]]
+    names = [modality.name for modality in modalities]
+    unknown = [name for name in config.modalities if name not in names]
+    if unknown:
+        raise ValueError(f"embed.modalities.{unknown[0]}: the cohort has no such modality; it has {', '.join(names)}")
+    encoders = {modality.name: _encoder(config.of(modality), config, data, images) for modality in modalities}
+    return {
+        name: _embed(cohort, name, manifest["fingerprint"], encoder, data)
+        for name, encoder in encoders.items()
+        if encoder is not None
+    }
+
+
+def _embed(cohort: Path, name: str, fingerprint: str, encoder: Encoder, data: Path) -> Path:
+    identity = {
+        "embedder": EMBEDDER_VERSION,
+        "cohort": fingerprint,
+        "modality": name,
+        "encoder": encoder.identity,
+    }
+    target = data / EMBEDDINGS / f"{name}-{stage.digest(identity)}"
+    if (target / stage.MANIFEST).is_file():
+        return target
+    source = cohort / MODALITIES / name
+    encoder.prepare(source)
+
+    def write(folder: Path) -> None:
+        rows = pl.read_parquet(cohort / COHORT, columns=["row_id", "split"])
+        left_out = encoder.write(source, rows, folder)
+        stage.write_json(folder / stage.MANIFEST, {**identity, "left_out": left_out})
+
+    stage.run_stage(target, write, "paths.data")
+    return target
+
+
+def _encoder(
+    config: TextConfig | ImageConfig | None, whole: EmbedConfig, data: Path, images: ImageFolders
+) -> Encoder | None:
+    if config is None or config.encoder == "none":
+        return None
+    if isinstance(config, TextConfig):
+        return text_encoder(config, whole.accelerator, data)
+    return image_encoder(config, data, images, device_of(whole.accelerator))
+
+
+def text_encoder(config: TextConfig, accelerator: str, data: Path) -> Encoder:
+    """The encoder that a text's configuration names."""
+    if config.encoder == "hashed_ngrams":
+        return HashedNgrams(config.width, tuple(config.sections))
+    if config.encoder == "small":
+        tokeniser = HashedTokeniser(config.vocabulary, config.window, config.max_windows)
+        identity = trained_identity(config, {"words": config.vocabulary})
+        return TrainedText(config, {**identity, "dim": config.dim}, 2 * config.dim, lambda: tokeniser)
+    if not config.trained:
+        return FrozenText(config, data / EMBEDDINGS, device_of(accelerator))
+    folder = pretrained.locate(config.model)
+    tokenizer = {"tokenizer": pretrained.digest_of(folder, pretrained.TOKENIZER)}
+    width = pretrained.width_of(folder)
+    return TrainedText(
+        config, {**trained_identity(config, tokenizer), "width": width}, width, lambda: tokeniser_of(folder, config)
+    )
+
+
+def device_of(accelerator: str) -> torch.device:
+    """The device of this process: of several GPUs, the one of its local rank, as torchrun or srun numbers it."""
+    if accelerator == "cpu" or (accelerator == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise ValueError("embed.accelerator=gpu: no GPU is seen here; use auto or cpu")
+    rank = os.environ.get("LOCAL_RANK") or os.environ.get("SLURM_LOCALID") or "0"
+    return torch.device("cuda", int(rank) % torch.cuda.device_count())

@@ -1,0 +1,151 @@
+"""Texts by a pretrained model that is not trained: every document is encoded once and kept."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+
+from data_modules import stage
+from data_modules.features import store as arrays
+from data_modules.features.tokens import TokenTable
+from data_modules.loading.items import RowItems
+from mmnar_lightning.console import progress
+from mmnar_lightning.encoders.encoder import Vectors, write_array
+from mmnar_lightning.encoders.text import pretrained
+from mmnar_lightning.encoders.text.config import TextConfig
+from mmnar_lightning.encoders.text.corpus import Corpus, read_corpus
+from mmnar_lightning.encoders.text.tokens import KEYS, PretrainedTokeniser, write_tokens
+from mmnar_lightning.encoders.vector_store import SETTING, Keys, Plan, VectorStore
+from mmnar_lightning.nn.text import PretrainedNetwork, TextBackbone
+
+FROZEN_VERSION = 1
+UNIT_BATCHES = 8
+"""Batches of a unit of work: what a killed process loses at most."""
+
+
+@dataclass(frozen=True)
+class FrozenText:
+    """Encoder of documents by a model of `transformers`.
+
+    Attributes:
+        config: model, windows, pooling.
+        stores: folder of the stores of vectors.
+        device: where the model runs.
+    """
+
+    config: TextConfig
+    stores: Path
+    device: torch.device
+
+    @cached_property
+    def folder(self) -> Path:
+        """Folder of the model."""
+        return pretrained.locate(self.config.model)
+
+    @cached_property
+    def fingerprint(self) -> dict[str, Any]:
+        """What a document's vector depends on, besides the document."""
+        config = self.config
+        return {
+            "frozen_text": FROZEN_VERSION,
+            "weights": pretrained.digest_of(self.folder, (pretrained.CONFIG, *pretrained.WEIGHTS)),
+            "tokenizer": pretrained.digest_of(self.folder, pretrained.TOKENIZER),
+            **{key: getattr(config, key) for key in ("window", "overlap", "max_windows", "bf16")},
+        }
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The same, with sections and pooling."""
+        return {**self.fingerprint, "sections": list(self.config.sections), "pooling": self.config.pooling}
+
+    @property
+    def store(self) -> VectorStore:
+        """Where the vectors of documents are."""
+        return VectorStore(self.stores / f"text-{stage.digest(self.fingerprint)}")
+
+    def prepare(self, source: Path) -> None:
+        """Encode the documents that have no vector yet, together with every process that does so."""
+        missing = self.store.missing(read_corpus(source, self.config.sections).key)
+        if not len(missing):
+            return
+        tokens = self.store.work_of(missing) / "tokens"
+        stage.run_stage(tokens, lambda folder: self._tokenise(source, missing, folder), SETTING)
+        table, plan, windows = self._plan(tokens, missing)
+        backbone = load_backbone(self.folder, self.config).to(self.device).eval()
+        with progress(f"encoding {source.name}", len(missing), "documents") as advance:
+            self.store.build(plan, lambda pieces: self._encode(backbone, table, windows[pieces]), advance)
+
+    def _tokenise(self, source: Path, missing: Keys, folder: Path) -> None:
+        write_tokens(source, self.config, tokeniser_of(self.folder, self.config), missing.tolist(), folder)
+        stage.write_json(folder / stage.MANIFEST, {"documents": len(missing)})
+
+    def _plan(self, tokens: Path, keys: Keys) -> tuple[TokenTable, Plan, NDArray[np.int64]]:
+        """All windows, the longest first, those of one length by document and place; and their places in the table."""
+        table = TokenTable(tokens)
+        written: Keys = np.load(tokens / KEYS)
+        per_document = np.diff(table.document)
+        item = np.repeat(np.searchsorted(keys, written), per_document)
+        length = table.lengths()
+        windows = np.lexsort((np.arange(len(item)), item, -length))
+        unit = self.config.batch_windows * UNIT_BATCHES
+        return table, Plan(keys, item[windows], length[windows].astype(np.float32), unit), windows
+
+    def _encode(self, backbone: TextBackbone, table: TokenTable, windows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Vectors of windows, (n, width); batches are cut from the front, so they are the same for everyone."""
+        parts = []
+        for block in arrays.blocks(len(windows), self.config.batch_windows):
+            tokens, length = table.gather(windows[block])
+            on_device = [torch.from_numpy(part.astype(np.int64)).to(self.device) for part in (tokens, length)]
+            with torch.inference_mode():
+                parts.append(backbone.windows(*on_device).cpu().numpy())
+        return np.concatenate(parts)
+
+    def write(self, source: Path, rows: pl.DataFrame, target: Path) -> list[str]:
+        """One vector a row, or, for attention, one a document."""
+        corpus = read_corpus(source, self.config.sections)
+        width = self.store.width() if len(corpus.key) else 1
+        if self.config.pooling == "mean":
+            write_array(target, rows, width, self._vectors(corpus))
+        else:
+            self._write_items(corpus, rows, width, target)
+        return corpus.left_out
+
+    def _vectors(self, corpus: Corpus) -> Iterator[Vectors]:
+        for block, vectors in self.store.read(corpus.key):
+            yield corpus.row[block], vectors
+
+    def _write_items(self, corpus: Corpus, rows: pl.DataFrame, width: int, target: Path) -> None:
+        values = arrays.create(target, len(corpus.key), [str(column) for column in range(width)])
+        for block, vectors in self.store.read(corpus.key):
+            values[block] = vectors
+        RowItems.save(target, rows.height, corpus.row, np.arange(len(corpus.key)))
+        train = (rows["split"] == "train").to_numpy()
+        arrays.fit_statistics(values, train[corpus.row]).save(target)
+
+
+def load_backbone(folder: Path, config: TextConfig) -> TextBackbone:
+    """The model of a folder as a backbone with pretrained weights, refusing windows that it cannot read."""
+    model = pretrained.load_model(folder)
+    settings: Any = model.config
+    longest = getattr(settings, "max_position_embeddings", None)
+    if longest is not None and config.window > longest:
+        raise ValueError(f"embed.text.window={config.window}: {folder} reads at most {longest} tokens")
+    return TextBackbone(
+        PretrainedNetwork(model),
+        settings.hidden_size,
+        batch_windows=config.batch_windows,
+        bf16=config.bf16,
+        checkpointing=config.gradient_checkpointing,
+    )
+
+
+def tokeniser_of(folder: Path, config: TextConfig) -> PretrainedTokeniser:
+    """The tokeniser of a folder with the configuration's windows."""
+    tokenizer = pretrained.load_tokenizer(folder)
+    return PretrainedTokeniser(tokenizer, config.window, config.overlap, config.max_windows)

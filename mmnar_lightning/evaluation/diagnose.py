@@ -1,0 +1,105 @@
+"""What the diagnostics say of test rows: of a trained network, and of any predictions."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from data_modules import patterns
+from data_modules.batch import Batch
+from data_modules.loading.opened import OpenedCohort
+from mmnar_lightning.evaluation.predict import propensities
+from mmnar_lightning.metrics import diagnostics
+from mmnar_lightning.model import MMNARModel
+from mmnar_lightning.module import MMNARModule
+
+
+def diagnose(
+    module: MMNARModule,
+    cohort: OpenedCohort,
+    batches: Iterable[Batch],
+    context: Callable[[], AbstractContextManager[None]] = nullcontext,
+    *,
+    num_replicates: int,
+    seed: int,
+) -> dict[str, Any]:
+    """`diagnostics` of results.json; every rank must call it.
+
+    Args:
+        module: as it was tested, on its device.
+        cohort: of the test rows.
+        batches: the test rows of this rank.
+        context: what the forward pass runs in, for example mixed precision.
+        num_replicates: bootstrap replicates of the intervals.
+        seed: of their draws.
+
+    Returns:
+        Of a model with an assignment head `assignment`: each modality that some train rows have and others lack -> how
+        well its presence is predicted.
+    """
+    model = module.model
+    if not isinstance(model, MMNARModel) or model.assignment is None:
+        return {}
+    propensity, present = propensities(model, batches, module.device, context)
+    subject = cohort.arrays.subject[cohort.rows("test")]
+    found = {
+        modality.name: _plain(
+            diagnostics.assignment(
+                propensity[:, place], present[:, place], subject, num_replicates=num_replicates, seed=seed
+            )
+        )
+        for place, modality in enumerate(cohort.modalities)
+        if bool(model.assignable[place])
+    }
+    return {"assignment": found}
+
+
+def decision_tipping_points(
+    logits: Tensor, pattern: Tensor, tasks: Sequence[str], pattern_ids: Sequence[int], num_modalities: int
+) -> dict[str, Any]:
+    """How wrong the offset of a pattern must be for the order of its risk and that of all other rows to flip.
+
+    Args:
+        logits: (N, T) in the end, after the rectifier where there is one.
+        pattern: (N,) int64.
+        tasks: T names.
+        pattern_ids: of the cohort.
+        num_modalities: M.
+
+    Returns:
+        task -> pattern label -> the shift of its logits at which its mean risk is that of the other rows; None where
+        there are no such rows, or none does.
+    """
+    return {
+        task: {patterns.label(code, num_modalities): _flip(logits[:, column], pattern == code) for code in pattern_ids}
+        for column, task in enumerate(tasks)
+    }
+
+
+def _flip(logits: Tensor, own: Tensor) -> float | None:
+    if not bool(own.any()) or bool(own.all()):
+        return None
+    rest = float(torch.sigmoid(logits[~own]).mean())
+    return diagnostics.decision_tipping_point(logits, own, rest) if 0 < rest < 1 else None
+
+
+def _plain(found: diagnostics.Assignment) -> dict[str, Any]:
+    """As JSON, which knows no NaN."""
+    intervals = {name: getattr(found, name) for name in ("auroc", "calibration_error")}
+    ends = {name: (interval.value, interval.low, interval.high) for name, interval in intervals.items()}
+    ends["outside_overlap"] = found.outside_overlap
+    return {
+        "count": found.count,
+        "present": found.present,
+        **{
+            name: dict(zip(("value", "low", "high"), map(_number, values), strict=True))
+            for name, values in ends.items()
+        },
+    }
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else value

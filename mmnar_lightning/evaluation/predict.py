@@ -1,0 +1,125 @@
+"""What a model says of some rows, gathered from all ranks."""
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from data_modules.batch import Batch
+from mmnar_lightning.distributed.collectives import all_gather_counts, all_gather_rows
+from mmnar_lightning.model import MMNARModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictedRows:
+    """Rows with their predictions, by row id, the same on every rank.
+
+    Attributes:
+        row_id: (N,) int64.
+        subject: (N,) int64, dense index.
+        present: (N, M) bool.
+        label: (N, T) float64; undefined where unknown.
+        label_mask: (N, T) bool.
+        logits: (N, T) float64.
+    """
+
+    row_id: Tensor
+    subject: Tensor
+    present: Tensor
+    label: Tensor
+    label_mask: Tensor
+    logits: Tensor
+
+    @property
+    def labelled(self) -> dict[str, Tensor]:
+        """What a rectifier is fitted on."""
+        names = ("logits", "label", "label_mask", "present", "subject")
+        return {name: getattr(self, name) for name in names}
+
+
+@torch.no_grad()
+def predict(
+    module: nn.Module,
+    batches: Iterable[Batch],
+    device: torch.device,
+    context: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> PredictedRows:
+    """Predict rows that all ranks share; every rank must call it.
+
+    Args:
+        module: batch -> outputs with logits; it is put into evaluation mode, and back.
+        batches: the rows of this rank; a row that comes twice counts once.
+        device: where the module is.
+        context: what the forward pass runs in, for example mixed precision.
+    """
+
+    def columns(batch: Batch) -> list[Tensor]:
+        return [batch.subject[:, None], batch.present, batch.label, batch.label_mask, module(batch).logits]
+
+    row_id, (subject, present, label, label_mask, logits) = _gather(module, batches, device, context, columns)
+    return PredictedRows(
+        row_id=row_id,
+        subject=subject.squeeze(1).long(),
+        present=present.bool(),
+        label=label,
+        label_mask=label_mask.bool(),
+        logits=logits,
+    )
+
+
+@torch.no_grad()
+def propensities(
+    model: MMNARModel,
+    batches: Iterable[Batch],
+    device: torch.device,
+    context: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> tuple[Tensor, Tensor]:
+    """What a model with an assignment head says of presence; every rank must call it.
+
+    Args:
+        model: with an assignment head.
+        batches: as for `predict`.
+        device: as for `predict`.
+        context: as for `predict`.
+
+    Returns:
+        P(present_m = 1 | the rest), (N, M) float64, and presence, (N, M) bool, by row id.
+    """
+
+    def columns(batch: Batch) -> list[Tensor]:
+        return [model.propensities(batch), batch.present]
+
+    _, (propensity, present) = _gather(model, batches, device, context, columns)
+    return propensity, present.bool()
+
+
+def _gather(
+    module: nn.Module,
+    batches: Iterable[Batch],
+    device: torch.device,
+    context: Callable[[], AbstractContextManager[None]],
+    columns: Callable[[Batch], list[Tensor]],
+) -> tuple[Tensor, list[Tensor]]:
+    """Row ids, and the (N, any width) float64 columns of the rows of all ranks, each once, on the CPU."""
+    was_training = module.training
+    module.eval()
+    parts = []
+    for batch in batches:
+        moved = batch.to(device)
+        with context():
+            found = columns(moved)
+        parts.append([_wide(column) for column in (moved.row_id[:, None], *found)])
+    module.train(was_training)
+    joined = [torch.cat(column) for column in zip(*parts, strict=True)]
+    num_rows = all_gather_counts(len(joined[0]), joined[0].device)
+    whole = [all_gather_rows(column, num_rows).cpu() for column in joined]
+    row_id, first = np.unique(whole[0].squeeze(1).numpy(), return_index=True)
+    return torch.from_numpy(row_id).long(), [column[torch.from_numpy(first)] for column in whole[1:]]
+
+
+def _wide(column: Tensor) -> Tensor:
+    """A column as float64, in which row ids and logits are exact; mps has none."""
+    return column.to("cpu" if column.device.type == "mps" else column.device).double()

@@ -1,0 +1,89 @@
+"""Settings of the model."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(kw_only=True)
+class FusionConfig:
+    """Width and depth of the fusion."""
+
+    dim: int = 128
+    """D, the width of encodings and of the representation."""
+    num_heads: int = 8
+    """Attention heads; they share the width."""
+    num_blocks: int = 1
+    """Self-attention blocks over the modality tokens."""
+    dropout: float = 0.1
+    """Probability of dropping a hidden unit in projections."""
+    conditioned: bool = True
+    """Whether gates and representation depend on the missingness pattern itself; false is an ablation."""
+
+    def __post_init__(self) -> None:
+        """Refuse what does not fit together."""
+        for key in ("dim", "num_heads", "num_blocks"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"model.fusion.{key}={getattr(self, key)} must be at least 1")
+        if self.dim % self.num_heads:
+            raise ValueError(f"model.fusion.num_heads={self.num_heads} does not divide model.fusion.dim={self.dim}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"model.fusion.dropout={self.dropout} must be in [0, 1)")
+
+
+@dataclass(kw_only=True)
+class EncoderConfig:
+    """What an encoder reads."""
+
+    components: int = 0
+    """Principal components of its train rows that a modality is reduced to before anything is learnt; 0 = none."""
+
+    def __post_init__(self) -> None:
+        """Refuse a negative number."""
+        if self.components < 0:
+            raise ValueError(f"model.encoder.components={self.components} must be at least 0 (0 = every column)")
+
+
+@dataclass(kw_only=True)
+class LeaveOneOutConfig:
+    """How modalities are hidden for the auxiliary terms."""
+
+    sampled: int = 0
+    """Present modalities hidden from each row of a step, drawn at random; 0 hides each in turn."""
+
+    def __post_init__(self) -> None:
+        """Refuse a negative number."""
+        if self.sampled < 0:
+            raise ValueError(f"model.loo.sampled={self.sampled} must be at least 0 (0 = each modality in turn)")
+
+
+@dataclass(kw_only=True)
+class AdditiveConfig:
+    """A head that reads the inputs themselves, beside the one that reads the representation."""
+
+    inverse_penalty: float = 0.0
+    """C of the logistic regression on the train rows that it starts from; 0 leaves the head out."""
+
+    def __post_init__(self) -> None:
+        """Refuse a negative number."""
+        if self.inverse_penalty < 0:
+            raise ValueError(f"model.additive.inverse_penalty={self.inverse_penalty} must be at least 0 (0 = no head)")
+
+
+@dataclass(kw_only=True)
+class ModelConfig:
+    """The parts of the model."""
+
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    """What the encoders read."""
+    fusion: FusionConfig = field(default_factory=FusionConfig)
+    """Width, heads, blocks, dropout."""
+    loo: LeaveOneOutConfig = field(default_factory=LeaveOneOutConfig)
+    """Leave-one-out fusions."""
+    additive: AdditiveConfig = field(default_factory=AdditiveConfig)
+    """Additive head."""
+    modality_dropout: float = 0.0
+    """Probability of dropping a present modality in training, never the last one; the paper's model has none."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no probability."""
+        if not 0 <= self.modality_dropout < 1:
+            raise ValueError(f"model.modality_dropout={self.modality_dropout} must be in [0, 1)")

@@ -1,1 +1,0 @@
-"""Other methods in the same harness: same splits, inputs, objective, metrics and report (docs/rivals.md)."""

@@ -1,0 +1,1 @@
+"""One run, and several runs of one protocol: their folders, parts and results."""

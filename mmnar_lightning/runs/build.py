@@ -1,0 +1,211 @@
+"""From a configuration to datamodule, module and estimator: the only tables from names to classes."""
+
+import os
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from data_modules.cohorts.config import CustomCohortConfig, ReleaseCohortConfig
+from data_modules.cohorts.spec import DatabaseSpec
+from data_modules.databases.registry import database
+from data_modules.datamodule import CohortDataModule, CustomDataModule, ReleaseDataModule
+from data_modules.loading.arrays import PART_ROWS
+from data_modules.raw.locate import find_folder
+from data_modules.simulate.release import release_folder, simulate
+from mmnar_lightning.baselines.inputs import Problem, prior_logit
+from mmnar_lightning.baselines.registry import BASELINES, Estimator, Fitted, Network
+from mmnar_lightning.config.compose import loggable
+from mmnar_lightning.config.experiment import SIMULATED, ConfigError, ExperimentConfig
+from mmnar_lightning.config.ignored import refuse_unread
+from mmnar_lightning.console import progress
+from mmnar_lightning.encoders.image.stage import ImageFolders
+from mmnar_lightning.encoders.stage import embed
+from mmnar_lightning.encoders.trainable import item_parts
+from mmnar_lightning.model import MMNARModel
+from mmnar_lightning.module import MMNARModule
+from mmnar_lightning.nn.additive import AdditiveHead
+from mmnar_lightning.nn.encoders import ItemParts
+from mmnar_lightning.objective import Objective
+from mmnar_lightning.rectifier.estimate import Scale
+from mmnar_lightning.rectifier.rectifier import Rectifier
+
+TOLD = ("experiment", "seed", "model", "baseline", "objective", "rectifier", "optim", "loader", "embed")
+"""Settings that every checkpoint tells."""
+
+
+def build_datamodule(config: ExperimentConfig) -> CohortDataModule:
+    """The datamodule of the dataset; of its files nothing is read yet.
+
+    Raises:
+        ConfigError: when the dataset's folder was not named.
+    """
+    is_custom = isinstance(config.cohort, CustomCohortConfig)
+    return _custom_datamodule(config) if is_custom else _release_datamodule(config)
+
+
+def _custom_datamodule(config: ExperimentConfig) -> CustomDataModule:
+    if not config.paths.cohort:
+        raise ConfigError("dataset=custom needs COHORT=/path (or paths.cohort), a folder as docs/cohort.md describes")
+    assert isinstance(config.cohort, CustomCohortConfig)
+    source = Path(config.paths.cohort).expanduser()
+    return CustomDataModule(source=source, config=config.cohort, **_loading(config, ImageFolders()))
+
+
+def _release_datamodule(config: ExperimentConfig) -> ReleaseDataModule:
+    assert isinstance(config.cohort, ReleaseCohortConfig)
+    roots = release_roots(config)
+    files = _image_folders(database(config.dataset), roots)
+    return ReleaseDataModule(config.dataset, roots=roots, config=config.cohort, **_loading(config, files))
+
+
+def _loading(config: ExperimentConfig, files: ImageFolders) -> dict[str, Any]:
+    """What every datamodule takes."""
+    data = Path(config.paths.data)
+    return {
+        "data": data,
+        "loader": config.loader,
+        "seed": config.seed,
+        "accumulate": config.trainer.accumulate,
+        "encode": partial(embed, config=config.embed, data=data, images=files),
+    }
+
+
+def _image_folders(database: DatabaseSpec, roots: str) -> ImageFolders:
+    """Where the image files of a release and their published embeddings lie, if they are there."""
+    parts = [Path(root) for root in roots.split(":") if root]
+    projects = (database.image_files, database.image_embeddings)
+    pictures, embeddings = (find_folder(parts, project, "files") if project else None for project in projects)
+    return ImageFolders(pictures=pictures, embeddings=embeddings)
+
+
+def release_roots(config: ExperimentConfig) -> str:
+    """Where the release lies; where none was named, the built-in simulated one, generated on first use."""
+    if not config.simulated:
+        return config.paths.root(config.dataset)
+    knobs = replace(config.simulate, databases=[SIMULATED[config.dataset]])
+    target = release_folder(knobs, Path(config.paths.data))
+    with progress("simulating subjects", knobs.subjects) as advance:
+        simulate(knobs, target, processes=os.cpu_count() or 1, advance=advance)
+    return str(target)
+
+
+def is_fitted_at_once(config: ExperimentConfig) -> bool:
+    """Whether what is trained is an estimator, which needs no Trainer."""
+    return isinstance(BASELINES.get(config.baseline.name), Fitted)
+
+
+def reads_raw_tables(config: ExperimentConfig) -> bool:
+    """Whether the estimator wants tables as they were stored."""
+    baseline = BASELINES.get(config.baseline.name)
+    return isinstance(baseline, Fitted) and baseline.raw_tables
+
+
+def build_module(config: ExperimentConfig, datamodule: CohortDataModule) -> MMNARModule:
+    """The LightningModule for an opened cohort, with freshly drawn weights.
+
+    Raises:
+        ConfigError: for a setting that the chosen model would ignore.
+    """
+    refuse_unread(config)
+    torch.manual_seed(config.seed)
+    plain = loggable(config)
+    hyperparameters = {
+        **{key: plain[key] for key in TOLD},
+        "cohort_fingerprint": datamodule.cohort.fingerprint,
+        "modalities": [modality.to_dict() for modality in datamodule.cohort.modalities],
+        "tasks": datamodule.cohort.tasks,
+    }
+    model = _build_model(config, datamodule)
+    loss_offset, rectifier = _build_rectifiers(config, datamodule)
+    objective = Objective(datamodule.cohort.tasks, config.objective)
+    return MMNARModule(model, objective, config.optim, hyperparameters, loss_offset, rectifier)
+
+
+def _build_rectifiers(
+    config: ExperimentConfig, datamodule: CohortDataModule
+) -> tuple[Rectifier | None, Rectifier | None]:
+    """The offset of the loss and the rectifier of the output, neither fitted yet; None where there is none."""
+    settings = config.rectifier
+    if settings.fit == "none":
+        return None, None
+    for half in ("A", "B") if settings.loss_offset else ("B",):
+        if not len(datamodule.cohort.calibration_half(half)):
+            raise ConfigError(
+                f"rectifier.fit={settings.fit}: half {half} of the calibration split has no row; raise "
+                "cohort.split.calibration, or use rectifier.fit=none"
+            )
+    rectifier = build_rectifier(config, datamodule)
+    return build_rectifier(config, datamodule, "logit") if settings.loss_offset else None, rectifier
+
+
+def build_rectifier(config: ExperimentConfig, datamodule: CohortDataModule, scale: Scale | None = None) -> Rectifier:
+    """A rectifier of a cohort's tasks, patterns and subjects, not fitted yet; the scale is that of the settings."""
+    return Rectifier(
+        len(datamodule.cohort.tasks),
+        len(datamodule.cohort.modalities),
+        datamodule.cohort.patterns,
+        int(datamodule.cohort.arrays.subject.max()) + 1,
+        config.rectifier,
+        scale or config.rectifier.scale,
+    )
+
+
+def _build_model(config: ExperimentConfig, datamodule: CohortDataModule) -> nn.Module:
+    """The paper's model, or the baseline in its place."""
+    baseline = BASELINES.get(config.baseline.name)
+    if baseline is None:
+        model = MMNARModel(
+            datamodule.cohort.modalities,
+            len(datamodule.cohort.tasks),
+            config.model,
+            auxiliary=config.objective.auxiliary,
+            assignable=datamodule.cohort.varying,
+            axes=datamodule.cohort.axes(config.model.encoder.components),
+            items=_item_parts(config, datamodule),
+            patterns=datamodule.cohort.patterns,
+        )
+        if model.additive is not None:
+            _start(model.additive, datamodule, config.model.additive.inverse_penalty)
+        return model
+    assert isinstance(baseline, Network)
+    return baseline.build(_problem(config, datamodule), config.baseline)
+
+
+def _start(head: AdditiveHead, datamodule: CohortDataModule, inverse_penalty: float) -> None:
+    """Fit the additive head on the train rows, whose projected inputs are held at once."""
+    train, arrays = datamodule.cohort.rows("train"), datamodule.cohort.arrays
+    features = torch.cat([head.features(arrays.gather(rows)) for rows in torch.split(train, PART_ROWS)])
+    head.start(features, arrays.label[train], arrays.label_mask[train], inverse_penalty)
+
+
+def build_estimator(config: ExperimentConfig, datamodule: CohortDataModule) -> Estimator:
+    """The unfitted estimator of an opened cohort.
+
+    Raises:
+        ConfigError: for a setting that it would ignore.
+    """
+    refuse_unread(config)
+    baseline = BASELINES[config.baseline.name]
+    assert isinstance(baseline, Fitted)
+    return baseline.build(_problem(config, datamodule), config.baseline, config.seed)
+
+
+def _problem(config: ExperimentConfig, datamodule: CohortDataModule) -> Problem:
+    train, arrays = datamodule.cohort.rows("train"), datamodule.cohort.arrays
+    prior = prior_logit(arrays.label[train], arrays.label_mask[train])
+    return Problem(
+        modalities=datamodule.cohort.modalities,
+        tasks=datamodule.cohort.tasks,
+        prior=prior,
+        axes=datamodule.cohort.axes(config.model.encoder.components),
+        items=_item_parts(config, datamodule),
+        scores=datamodule.cohort.scores,
+    )
+
+
+def _item_parts(config: ExperimentConfig, datamodule: CohortDataModule) -> dict[str, ItemParts]:
+    return {entry.name: item_parts(entry, config.embed) for entry in datamodule.cohort.item_modalities}

@@ -1,0 +1,143 @@
+"""The Trainer of a run, with its callbacks, loggers and devices."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Callback, Trainer
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import LearningRateMonitor, RichProgressBar
+from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+
+from data_modules.datamodule import CohortDataModule
+from mmnar_lightning.callbacks.checkpoints import AtomicCheckpointIO, checkpoint_callbacks
+from mmnar_lightning.callbacks.loss_offset import LossOffsetFit
+from mmnar_lightning.callbacks.pattern_metrics import PatternMetrics
+from mmnar_lightning.callbacks.preemption import NoSignals, Preemption
+from mmnar_lightning.callbacks.run_identity import Identity
+from mmnar_lightning.callbacks.step_seed import StepSeed
+from mmnar_lightning.config.compose import loggable
+from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
+from mmnar_lightning.distributed import signals
+from mmnar_lightning.distributed.launch import Launch, detect_launch
+from mmnar_lightning.runs.folders import LAST, run_id
+
+LOG_EVERY_STEPS = 50
+
+
+def build_pattern_metrics(config: ExperimentConfig, datamodule: CohortDataModule) -> PatternMetrics:
+    """The callback that scores every task and pattern."""
+    return PatternMetrics(
+        datamodule.cohort.tasks,
+        [modality.name for modality in datamodule.cohort.modalities],
+        datamodule.cohort.patterns,
+        config.privacy.min_count,
+    )
+
+
+def build_loggers(config: ExperimentConfig, folder: Path, part: int, known_id: str | None = None) -> list[Logger]:
+    """The CSV logger, and W&B (offline unless WANDB_API_KEY is set, or its agent started this trial).
+
+    Args:
+        config: the whole configuration.
+        folder: of the run.
+        part: how often the run was started before; each start writes a CSV file of its own.
+        known_id: of a run that is resumed, from its checkpoint.
+    """
+    loggers: list[Logger] = [CSVLogger(folder, name="logs", version=str(part))]
+    if config.wandb.enabled:
+        import wandb
+
+        logger = WandbLogger(
+            name=f"{config.experiment}/{known_id or run_id(folder)}",
+            id=known_id or run_id(folder),
+            project=config.wandb.project,
+            entity=config.wandb.entity,
+            group=config.experiment,
+            tags=[*config.wandb.tags, config.dataset, *(["simulated"] if config.simulated else [])],
+            save_dir=folder.absolute(),  # the client writes from a process with a folder of its own
+            offline=not (os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_SWEEP_ID")),
+            config=loggable(config),
+            settings=wandb.Settings(
+                console="off", silent=True, disable_git=True, x_disable_meta=True, stop_fn=signals.request_termination
+            ),
+        )
+        # Lightning 2.6 passes a setting that wandb no longer has, which prints a warning at every start.
+        logger._wandb_init.pop("anonymous", None)
+        loggers.append(logger)
+    return loggers
+
+
+def build_trainer(
+    config: ExperimentConfig,
+    datamodule: CohortDataModule,
+    folder: Path,
+    metrics: PatternMetrics,
+    part: int,
+    known_id: str | None = None,
+) -> Trainer:
+    """The Trainer of a run; `part` and `known_id` are as `build_loggers` takes them."""
+    settings = config.trainer
+    if settings.strategy == "fsdp" and not torch.cuda.is_available():
+        raise ConfigError("trainer.strategy=fsdp shards over GPUs, and there is no CUDA device; use ddp")
+    loggers = build_loggers(config, folder, part, known_id)
+    callbacks: list[Callback] = [
+        Preemption(str(folder / LAST), settings.checkpoint_every_steps),
+        Identity(known_id or run_id(folder)),
+        StepSeed(config.seed),
+        metrics,
+        LearningRateMonitor("step"),
+    ]
+    if config.rectifier.fit != "none" and config.rectifier.loss_offset:
+        callbacks.append(LossOffsetFit(config.rectifier, config.objective.pretrain_epochs))
+    if settings.progress_bar:
+        callbacks.append(RichProgressBar(refresh_rate=10))
+    num_batches = len(datamodule.train_dataloader())
+    try:
+        return _trainer(config, folder, loggers, callbacks, num_batches)
+    except MisconfigurationException as error:
+        devices = f"trainer.accelerator={settings.accelerator} trainer.devices={settings.devices}"
+        raise ConfigError(f"{devices}: {error} Use trainer.accelerator=auto or cpu.") from None
+
+
+def _devices(config: ExperimentConfig) -> Launch:
+    """How many processes there are: what torchrun or srun started, else `trainer.devices` on this machine."""
+    launch, asked = detect_launch(), config.trainer.devices
+    if launch is None:
+        return Launch("mmnar", asked, 1)
+    if asked not in {1, launch.devices}:
+        raise ConfigError(
+            f"trainer.devices={asked}, but {launch.by} started {launch.devices} processes on each machine; leave it out"
+        )
+    return launch
+
+
+def _trainer(
+    config: ExperimentConfig, folder: Path, loggers: list[Logger], callbacks: list[Callback], num_batches: int
+) -> Trainer:
+    settings, launch = config.trainer, _devices(config)
+    plugins: list[Any] = [AtomicCheckpointIO(), launch.environment]
+    trainer = Trainer(
+        accelerator=settings.accelerator,
+        devices=launch.devices,
+        num_nodes=launch.num_nodes,
+        strategy=settings.strategy,
+        precision=settings.precision,
+        max_epochs=settings.max_epochs,
+        accumulate_grad_batches=settings.accumulate,
+        logger=loggers,
+        callbacks=[
+            *callbacks,
+            *checkpoint_callbacks(folder / "checkpoints", settings.patience, config.objective.pretrain_epochs),
+        ],
+        plugins=plugins,
+        log_every_n_steps=max(1, min(LOG_EVERY_STEPS, num_batches)),
+        num_sanity_val_steps=0,
+        enable_progress_bar=settings.progress_bar,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        default_root_dir=folder,
+    )
+    trainer._signal_connector = NoSignals(trainer)
+    return trainer
