@@ -111,6 +111,39 @@ def test_subjects_whose_hospital_stays_nothing_orders_are_counted(tmp_path, year
     assert built.notes["subjects with hospital stays in an unknown order"] == undated
 
 
+def test_what_a_reader_should_know_of_the_release_is_counted(tmp_path):
+    expired = {"unitdischargestatus": "Expired"}
+    stays = [
+        stay(1, **expired),
+        stay(2, **expired, hospitaldischargestatus="Expired"),
+        stay(3, **expired, hospitaldischargestatus="Expired"),
+        stay(4, admission=9, begins=0, lasts=600),
+        stay(5, admission=9, begins=600, lasts=60, unitvisitnumber=2),
+        stay(6, admission=9, begins=660, lasts=60, unitvisitnumber=3),
+        stay(7, admission=9, begins=900, lasts=60, unitvisitnumber=4),
+        stay(8, admission=9, begins=1000, lasts=60, unitvisitnumber=5),
+        stay(9, admission=9, begins=1100, lasts=60, unitvisitnumber=6),
+        stay(10, admission=9, begins=1110, unitvisitnumber=7, hospitaldischargestatus="Expired"),
+        *(
+            stay(
+                20 + 2 * number + place,
+                person=f"moved{number}",
+                hospitalid=7 + place,
+                hospitaldischargeyear=2014 + place,
+            )
+            for number in range(4)
+            for place in (0, 1)
+        ),
+    ]
+    assert build_rows(write_release(tmp_path, stays), EICUCohortConfig(index="every")).notes == {
+        "died in the unit, but left the hospital alive": 1,
+        "next unit stay begins as the stay ends": 2,
+        "next unit stay begins later": 3,
+        "subjects in several hospitals": 4,
+        "subjects with hospital stays in an unknown order": 0,
+    }
+
+
 def test_another_hospital_stay_is_no_readmission(tmp_path):
     stays = [stay(1, person="p", admission=8), stay(2, person="p", admission=9, begins=9999, unitstaytype="readmit")]
     rows = cohort_rows(write_release(tmp_path, stays), **LEAVING)
