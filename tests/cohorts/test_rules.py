@@ -37,6 +37,11 @@ def test_a_transfer_at_the_second_of_discharge_is_passed_over_for_the_next_admis
     assert one_label(tmp_path, "readmission_30d", [transfer, admission(1, 3, moment(20), moment(21))]) is True
 
 
+def test_the_next_admission_is_the_next_in_time_whatever_its_id(tmp_path):
+    later = [admission(1, 2, moment(90), moment(91)), admission(1, 3, moment(10), moment(11))]
+    assert one_label(tmp_path, "readmission_30d", later) is True
+
+
 def test_no_later_admission_and_a_death_at_home_are_not_a_readmission(tmp_path):
     assert one_label(tmp_path, "readmission_30d", [], dod=moment(8).date()) is False
 
@@ -78,9 +83,34 @@ def test_intensive_care_of_the_same_admission_never_counts(tmp_path):
     assert one_label(tmp_path, "icu_90d", [], [inside, late]) is False
 
 
+def test_intensive_care_of_an_admission_that_does_not_count_never_counts(tmp_path):
+    watched = admission(1, 2, moment(10), moment(12), admission_type="EU OBSERVATION")
+    given = ("icu_90d", [watched], [stay(1, 2, moment(11))])
+    assert one_label(tmp_path / "counted", *given) is True
+    assert one_label(tmp_path / "left out", *given, observation_stays=False) is False
+
+
+def test_intensive_care_after_death_never_counts(tmp_path):
+    given = ("icu_90d", [admission(1, 2, moment(10), moment(12))], [stay(1, 2, moment(11))])
+    dod = moment(8).date()
+    assert one_label(tmp_path / "donors", *given, dod=dod, organ_donors=True) is True
+    assert one_label(tmp_path / "usual", *given, dod=dod) is False
+
+
 def test_an_index_that_ends_in_death_is_left_out(tmp_path):
     release = write_release(tmp_path, patients=[patient(1)], admissions=[death(1, 1, moment(1), moment(3), moment(3))])
     assert not cohort_rows(release)
+
+
+def test_the_expire_flag_decides_who_was_discharged_alive_and_not_the_time_or_the_place(tmp_path):
+    rows = [
+        admission(1, 1, moment(1), moment(2), hospital_expire_flag=1),
+        admission(2, 2, moment(1), moment(2), deathtime=moment(2)),
+        admission(3, 3, moment(1), moment(2), discharge_location="DIED"),
+        admission(4, 4, moment(1), moment(2)),
+    ]
+    release = write_release(tmp_path, patients=[patient(number) for number in range(1, 5)], admissions=rows)
+    assert set(cohort_rows(release)) == {2, 3, 4}
 
 
 def donor(folder):
@@ -109,6 +139,34 @@ def test_an_admission_after_the_date_of_death_is_recognised_without_a_death_in_h
     built = cohort_rows(release, index="every")
     assert set(built) == {1}
     assert built[1]["label/readmission_30d"] is False
+
+
+def test_an_admission_on_the_day_of_death_is_an_index_and_an_outcome(tmp_path):
+    tasks = ["readmission_30d", "icu_90d"]
+    rows = [
+        admission(1, 1, moment(1), moment(5)),
+        admission(1, 2, moment(10, hours=8), moment(10, hours=20)),
+    ]
+    release = write_release(
+        tmp_path,
+        patients=[patient(1, dod=moment(10).date())],
+        admissions=rows,
+        icustays=[stay(1, 2, moment(10, hours=9))],
+    )
+    built = cohort_rows(release, index="every", tasks=tasks)
+    assert set(built) == {1, 2}
+    assert [built[1][f"label/{task}"] for task in tasks] == [True, True]
+
+
+def test_a_death_ends_the_admissions_of_its_own_subject_alone(tmp_path):
+    rows = [
+        death(1, 1, moment(1), moment(3), moment(3)),
+        admission(2, 2, moment(5), moment(6)),
+        admission(2, 3, moment(8), moment(9)),
+    ]
+    release = write_release(tmp_path, patients=[patient(1), patient(2)], admissions=rows)
+    built = cohort_rows(release, index="every")
+    assert {hadm: row["label/readmission_30d"] for hadm, row in built.items()} == {2: True, 3: False}
 
 
 def test_a_death_during_an_uncounted_observation_stay_still_ends_the_subject(tmp_path):
@@ -155,6 +213,13 @@ def test_reversed_stays_are_refused_beyond_a_share_and_otherwise_dropped_and_cou
     built = build_rows(release, MIMICCohortConfig(index="every", max_reversed_share=0.4))
     assert set(built.rows["hadm_id"]) == {2, 9000}
     assert built.attrition["rows"].to_list()[:3] == [3, 3, 2]
+
+
+def test_an_admission_of_no_length_is_not_reversed(tmp_path):
+    release = write_release(tmp_path, patients=[patient(1)], admissions=[admission(1, 1, moment(1), moment(1))])
+    built = build_rows(release, MIMICCohortConfig(index="every"))
+    assert set(built.rows["hadm_id"]) == {1, 9000}
+    assert built.attrition["rows"].to_list()[:3] == [2, 2, 2]
 
 
 def early(folder, gap_seconds, *, dod=None, **settings):
@@ -329,14 +394,18 @@ def test_contradictions_between_the_signs_of_death_are_counted(tmp_path):
     rows = [
         admission(1, 1, moment(1), moment(2), hospital_expire_flag=1),
         admission(2, 2, moment(1), moment(2), discharge_location="DIED", deathtime=moment(2)),
+        admission(3, 3, moment(3), moment(9)),
+        admission(4, 4, moment(1), moment(2), hospital_expire_flag=1, deathtime=moment(2)),
+        death(5, 5, moment(1), moment(2), moment(2)),
+        admission(6, 6, moment(1), moment(2)),
     ]
-    rows.append(admission(3, 3, moment(3), moment(9)))
-    people = [patient(1), patient(2), patient(3, dod=moment(5).date())]
+    people = [patient(number, dod=moment(5).date() if number == 3 else None) for number in range(1, 7)]
     release = write_release(tmp_path, patients=people, admissions=rows)
+    # None of the counts is half of the seven admissions, so the count of those that agree would be another.
     assert build_rows(release, MIMICCohortConfig()).notes == {
         "dod before the discharge of a survivor": 1,
         "hospital_expire_flag contradicts deathtime": 2,
-        "hospital_expire_flag contradicts discharge_location": 2,
+        "hospital_expire_flag contradicts discharge_location": 3,
     }
 
 
