@@ -22,6 +22,12 @@ from data_modules.databases.registry import database
 from data_modules.features import series
 from data_modules.features.modality import BuildContext
 from data_modules.raw.reader import Release
+from data_modules.features.concepts import LABS, VITALS, convert, item_ids
+from data_modules.features.mimic_iv import MIMIC_MODALITIES
+from data_modules.features.modality import Sources
+from data_modules.sources.mimic_iv import MIMIC_IV
+from data_modules.sources.reader import Release
+from tests.cohorts.synthetic import moment
 
 NAMED = {concept.name: concept for concept in (*LABS, *VITALS)}
 
@@ -106,6 +112,70 @@ def test_two_specimens_of_one_time_are_averaged():
     table = summary((-2.0, 4.0, 7), (-2.0, 6.0, 8))
     assert table.select("count", "first").row(0) == (1, 5.0)
     assert math.isnan(table["slope"][0])
+
+
+LANDMARK = moment(5)
+
+
+def windows(num_rows):
+    """Rows of one admission each, whose landmark is day 5."""
+    rows = [
+        {
+            "row_id": row,
+            "subject_id": 10 + row,
+            "hadm_id": 100 + row,
+            "interval_start": moment(0),
+            "interval_end": moment(9),
+            "landmark_at": LANDMARK,
+        }
+        for row in range(num_rows)
+    ]
+    return pl.DataFrame(rows, schema_overrides={"row_id": pl.UInt32})
+
+
+def measured(row, concept, hours, value, **cells):
+    """An event so many hours before the landmark, known at once."""
+    at = moment(5, hours=-hours)
+    usual = {"subject_id": 10 + row, "hadm_id": 100 + row, "event_at": at, "available_at": at}
+    return {**usual, "concept": concept, "value": value, "specimen": None, **cells}
+
+
+def events_of(*events):
+    schema = {"concept": pl.UInt16, "value": pl.Float32, "specimen": pl.Int64}
+    return pl.DataFrame(events, schema_overrides=schema)
+
+
+@pytest.mark.parametrize(("seconds", "known"), [(-1, True), (0, True), (1, False)])
+@pytest.mark.parametrize("column", ["event_at", "available_at"])
+def test_a_measurement_is_known_if_it_was_made_and_stored_by_the_landmark(column, seconds, known):
+    event = measured(0, 0, 24, 4.0, **{column: moment(5, seconds=seconds)})
+    linked = series.by_admission(events_of(event).lazy(), windows(1)).collect()
+    assert linked.height == known
+    if known and column == "available_at":
+        assert linked.select("row_id", "concept", "value", "hours").rows() == [(0, 0, 4.0, -24.0)]
+
+
+def test_summaries_stand_in_their_rows_whichever_block_a_row_is_in(tmp_path, monkeypatch):
+    monkeypatch.setattr(series, "ROWS_AT_ONCE", 2)
+    events_of(
+        measured(0, 0, 3, 4.0),
+        measured(0, 0, 1, 6.0),
+        measured(3, 1, 2, 7.0),
+        measured(4, 0, 5, 1.0),
+        measured(4, 1, 0, 2.0),
+    ).write_parquet(tmp_path / "events.parquet")
+    out = np.full((5, 18), -1, np.float32)
+    present = series.write(tmp_path / "events.parquet", windows(5), 2, out)
+    never = [0.0, *[math.nan] * 7, 0.0]
+    expected = [
+        [2, 4, 6, 4, 6, 5, 1, 1, 1, *never],
+        [*never, *never],
+        [*never, *never],
+        [*never, 1, 7, 7, 7, 7, 7, math.nan, 2, 1],
+        [1, 1, 1, 1, 1, 1, math.nan, 5, 1, 1, 2, 2, 2, 2, 2, math.nan, 0, 1],
+    ]
+    np.testing.assert_allclose(out, expected, rtol=1e-6)
+    assert present.tolist() == [True, False, False, True, True]
 
 
 @pytest.fixture(scope="module")
