@@ -18,6 +18,12 @@ from data_modules.databases.mimic_iv.tables import MIMIC_IV
 from data_modules.databases.registry import database
 from data_modules.features import codes, store
 from data_modules.raw.reader import Release
+from data_modules.build import build_cohort
+from data_modules.cohorts.mimic_iv import MIMICCohortConfig
+from data_modules.cohorts.splits import SplitConfig, draw
+from data_modules.features import codes, store, structured
+from data_modules.sources.mimic_iv import MIMIC_IV
+from data_modules.sources.reader import Release
 from tests.cohorts.synthetic import admission, moment, patient, stay, write_release
 
 SPLITS = dict(
@@ -85,6 +91,12 @@ def test_many_rows_of_one_subject_count_once_for_the_vocabulary():
     assert codes.fit_vocabulary(words, train, min_subjects=2, max_words=9) == ["y"]
 
 
+def test_rows_of_other_splits_are_no_subject_of_a_word():
+    words = pl.DataFrame({"row_id": [0, 2, 3, 0, 1], "word": ["x", "x", "x", "y", "y"]})
+    train = pl.DataFrame({"row_id": [0, 1], "subject_id": [7, 8]})
+    assert codes.fit_vocabulary(words, train, min_subjects=2, max_words=9) == ["y"]
+
+
 def test_presence_is_any_word_and_not_only_one_of_the_vocabulary(tmp_path):
     rows = [prescription(subject, "aspirin") for subject in of_split("train")]
     rows += [prescription(of_split("test")[0], "unheard of")]
@@ -149,6 +161,7 @@ def test_history_counts_what_ended_before_the_admission_and_nothing_else(tmp_pat
         stay(1, 2, moment(401), moment(403)),
         stay(1, 3, moment(501), moment(502)),
         stay(1, 3, moment(509), moment(512), stay_id=31),
+        stay(1, 4, moment(505, hours=6), moment(505, hours=18)),
         stay(1, 5, moment(600), moment(601)),
     ]
     release = write_release(tmp_path / "raw", patients=[patient(1)], admissions=admissions, icustays=stays)
@@ -175,6 +188,60 @@ def test_history_counts_what_ended_before_the_admission_and_nothing_else(tmp_pat
     assert math.isnan(row["race/white"])
     assert math.isnan(table["days_since_discharge"][hadm.index(1)])
     assert table["earlier_admissions"][hadm.index(1)] == 0
+
+
+INDEX = pl.DataFrame(
+    {"row_id": [0], "subject_id": [1], "hadm_id": [9], "admittime": [moment(500)], "landmark_at": [moment(501)]}
+)
+
+
+def past(*spans):
+    """The history of the index, which begins on day 500, given when other admissions began and ended."""
+    admissions = [
+        {"subject_id": 1, "hadm_id": 10 + number, "admittime": begin, "dischtime": end}
+        for number, (begin, end) in enumerate([*spans, (moment(500), moment(510))])
+    ]
+    admissions[-1]["hadm_id"] = 9
+    found = structured.history(INDEX, pl.DataFrame(admissions))
+    return found.row(0, named=True) if found.height else None
+
+
+@pytest.mark.parametrize(("seconds", "earlier"), [(-1, 1), (0, 1), (1, None)])
+def test_an_admission_that_ends_as_the_index_begins_is_an_earlier_one(seconds, earlier):
+    found = past((moment(498), moment(500, seconds=seconds)))
+    assert (found and found["earlier_admissions"]) == earlier
+    if earlier:
+        assert found["days_since_discharge"] == pytest.approx(-seconds / 86_400)
+
+
+@pytest.mark.parametrize(("seconds", "earlier"), [(-1, None), (0, 1), (1, 1)])
+def test_a_reversed_admission_is_no_earlier_one_and_one_of_no_length_is(seconds, earlier):
+    found = past((moment(400), moment(400, seconds=seconds)))
+    assert (found and found["earlier_admissions"]) == earlier
+
+
+@pytest.mark.parametrize(("seconds", "recent"), [(-1, 0), (0, 1), (1, 1)])
+def test_the_last_year_is_365_times_24_hours_back_from_the_admission(seconds, recent):
+    found = past((moment(100), moment(500 - 365, seconds=seconds)))
+    assert (found["earlier_admissions"], found["earlier_admissions_365_days"]) == (1, recent)
+
+
+@pytest.mark.parametrize(
+    ("hadm_id", "intime", "expected"),
+    [
+        (9, moment(500), (1, 24, 0)),
+        (9, moment(501), (1, 0, 0)),
+        (9, moment(501, seconds=1), None),
+        (8, moment(501, seconds=1), None),
+        (8, moment(500, seconds=-1), (0, 0, 1)),
+        (8, moment(500), (0, 0, 0)),
+        (8, moment(500, hours=6), (0, 0, 0)),
+    ],
+)
+def test_intensive_care_is_earlier_before_the_admission_and_unknown_after_the_landmark(hadm_id, intime, expected):
+    stays = pl.DataFrame({"subject_id": [1], "hadm_id": [hadm_id], "intime": [intime], "outtime": [moment(600)]})
+    found = structured.icu_use(INDEX, stays).select("icu_stays", "icu_hours", "earlier_icu_stays").rows()
+    assert found == ([] if expected is None else [expected])
 
 
 @pytest.mark.demo
