@@ -54,18 +54,19 @@ def test_outputs_for_prediction_are_the_same_with_and_without_the_copies():
 
 
 @torch.no_grad()
-def test_sampled_hiding_estimates_the_same_terms():
+@pytest.mark.parametrize("sampled", [1, 2, 3])
+def test_sampled_hiding_estimates_the_same_terms(sampled):
     batch = make_batch(every_pattern(4))
     objective = Objective(TASKS, ObjectiveConfig())
 
-    def terms(sampled: int, seed: int) -> torch.Tensor:
-        model = make_model(4, sampled=sampled)
+    def terms(model, seed: int) -> torch.Tensor:
         torch.manual_seed(seed)
         named = objective.terms(model.train()(batch), batch)
         return torch.stack([named[name] for name in ("reconstruction", "assignment")])
 
-    exact = terms(0, 0)
-    drawn = torch.stack([terms(1, seed) for seed in range(300)])
+    exact = terms(make_model(4, sampled=0), 0)
+    model = make_model(4, sampled=sampled)
+    drawn = torch.stack([terms(model, seed) for seed in range(300)])
     error = (drawn.mean(0) - exact) / (drawn.std(0) / 300**0.5)
     assert bool((error.abs() < 4).all()), error
     assert bool((drawn.std(0) > 0).all())
@@ -81,6 +82,20 @@ def test_hiding_draws_modalities_that_are_there():
     assert bool((hiding.modality[:, 0] != hiding.modality[:, 1]).all())
     full = present.all(1)
     assert set(hiding.modality[full].flatten().tolist()) == set(range(5))
+
+
+@pytest.mark.parametrize("sampled", [1, 2, 3])
+def test_what_is_drawn_weighs_the_inverse_of_its_odds_and_never_less_than_one(sampled):
+    present = every_pattern(4, repeats=20)
+    torch.manual_seed(0)
+    hiding = hide(present, sampled)
+    drawn = torch.zeros_like(present).scatter(1, hiding.modality, True)
+    for row, is_there, is_drawn in zip(hiding.weight.tolist(), present.tolist(), drawn.tolist(), strict=True):
+        inverse_odds = max(sum(is_there) / sampled, 1)
+        expected = [inverse_odds * hidden if there else 1 for there, hidden in zip(is_there, is_drawn, strict=True)]
+        assert row == pytest.approx(expected)
+    few = present.sum(1) <= sampled
+    assert bool((hiding.weight[few] == 1).all()), "all that such a row has is hidden, each once"
 
 
 def test_dropping_spares_the_last_modality_and_drops_at_the_rate():
