@@ -105,8 +105,10 @@ def test_the_focal_loss_equals_a_plain_loop():
 
 @pytest.mark.parametrize("gamma", [0.5, 2.0])
 def test_the_focal_loss_has_a_finite_slope_everywhere(gamma):
-    leaf = torch.tensor([[40.0], [-40.0], [0.0]], requires_grad=True)
-    masked_cross_entropy(leaf, torch.ones(3, 1), torch.ones(3, 1, dtype=torch.bool), gamma).sum().backward()
+    certain, known = torch.tensor([[200.0]]), torch.ones(1, 1, dtype=torch.bool)
+    assert masked_cross_entropy(certain, torch.ones(1, 1), known).item() == 0, "a power has no finite slope at 0 alone"
+    leaf = torch.tensor([[200.0], [110.0], [40.0], [0.0], [-40.0], [-200.0]], requires_grad=True)
+    masked_cross_entropy(leaf, torch.ones(6, 1), known.expand(6, 1), gamma).sum().backward()
     assert bool(leaf.grad.isfinite().all())
 
 
