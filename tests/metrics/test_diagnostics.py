@@ -65,6 +65,29 @@ def test_the_order_of_two_methods_flips_at_the_tipping_point_and_not_before(seed
             assert before * order(logits + sign * step * (group == 1), other, label) > 0
 
 
+def test_a_tie_counts_one_half_in_the_order_of_two_methods() -> None:
+    label, nobody = torch.tensor([0, 1, 0, 1]), torch.zeros(4, dtype=torch.bool)
+    tied, untied = torch.tensor([1.0, 1.0, 1.0, 2.0]), torch.tensor([0.0, 1.0, 2.0, 3.0])
+    assert roc_auc_score(label, tied) == roc_auc_score(label, untied) == 0.75
+    assert order_tipping_point(tied, untied, label, nobody) == 0
+    assert order_tipping_point(untied, tied, label, nobody) == 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_order_of_scores_with_many_ties_flips_at_the_tipping_point_and_not_before(seed: int) -> None:
+    logits, label, _, group = rows(seed)
+    coarse, other = (logits * 2).round() / 2, logits.round()
+    assert len(coarse.unique()) < COUNT / 10, "there are few ties"
+    shift = order_tipping_point(coarse, other, label, group == 1)
+    before = order(coarse, other, label)
+    assert before > 0
+    assert shift is not None
+    assert order(coarse + shift * (group == 1), other, label) <= 0
+    for step in np.arange(0.01, abs(shift) - 0.005, 0.01):
+        for sign in (1, -1):
+            assert order(coarse + sign * step * (group == 1), other, label) > 0
+
+
 def test_there_is_no_tipping_point_where_nothing_can_flip() -> None:
     logits, label, _, group = rows()
     assert order_tipping_point(logits, -logits, label, torch.zeros(COUNT, dtype=torch.bool)) is None
