@@ -103,6 +103,26 @@ def test_counts_are_of_rows_and_not_of_repeats_of_them() -> None:
     assert sum(scored["all"]["reliability"]["count"]) == 7
 
 
+def risk(value: float | None, count: int) -> dict:
+    ends = {"low": None, "high": None} if value is None else {"low": value - 0.1, "high": value + 0.2}
+    return {"value": value, **ends, "count": count, "labelled": count // 2}
+
+
+def test_an_estimate_is_averaged_over_the_runs_that_have_it_and_says_how_many_these_are() -> None:
+    told = [
+        {"all": risk(0.2, 100), "patterns": {"11": risk(0.1, 60), "10": risk(None, 0)}},
+        {"all": risk(0.4, 120), "patterns": {"11": risk(None, 4), "10": risk(None, 2)}},
+        {"all": risk(0.6, 110), "patterns": {"11": risk(0.3, 80), "10": risk(None, 4)}},
+    ]
+    found = pooling.average_rectifiers([{"rectifier": {}, "mean_risk": {"death": one}} for one in told])
+    mean = found["mean_risk"]["death"]
+    expected = {"value": 0.4, "low": 0.3, "high": 0.6, "count": 110, "labelled": 55, "runs": 3}
+    assert mean["all"] == pytest.approx(expected)
+    some = {"value": 0.2, "low": 0.1, "high": 0.4, "count": 70, "labelled": 35, "runs": 2}
+    assert mean["patterns"]["11"] == pytest.approx(some)
+    assert mean["patterns"]["10"] == {**risk(None, 2), "runs": 0}
+
+
 def uncut(shift: float) -> pl.DataFrame:
     """Predictions after a rectifier on the scale of probabilities, whose sums leave [0, 1]."""
     frame = predictions(range(6), -1.0)
