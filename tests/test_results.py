@@ -4,6 +4,7 @@ import math
 import polars as pl
 import pytest
 import torch
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from data_modules import patterns
 from mmnar_lightning.evaluation import scores
@@ -154,6 +155,37 @@ def test_the_scores_are_a_function_of_rows_and_seed(rows, scored):
     assert other["low"] != scored["death"]["all"]["auroc"]["low"]
 
 
+def test_discrimination_is_that_of_the_ranking_where_probabilities_were_cut(rows):
+    ranking = 4 * rows["probability"] - 1.5
+    cut = {**rows, "ranking": ranking, "probability": ranking.clamp(0.0, 1.0)}
+    scored = score(cut)["death"]
+    for name, member in (("all", torch.ones(NUM_ROWS, dtype=torch.bool)), ("11", rows["pattern"] == 3)):
+        known = rows["label_mask"][:, 0] & member
+        label, before, after = (column[known, 0] for column in (rows["label"], ranking, cut["probability"]))
+        assert before.min() < 0, "nothing was cut at 0"
+        assert before.max() > 1, "nothing was cut at 1"
+        assert roc_auc_score(label, before) != roc_auc_score(label, after)
+        cell = scored["all"] if name == "all" else scored["patterns"][name]
+        assert cell["auroc"]["value"] == pytest.approx(roc_auc_score(label, before))
+        assert cell["average_precision"]["value"] == pytest.approx(average_precision_score(label, before))
+        assert cell["brier"]["value"] == pytest.approx(functional.brier_score(after, label))
+
+
+def test_counts_and_reliability_are_those_of_one_repeat_and_subjects_are_counted_once(rows):
+    again = {name: torch.cat([column, column]) for name, column in rows.items()}
+    subject, repeat = torch.arange(NUM_ROWS).repeat(2) // 2, torch.arange(2).repeat_interleave(NUM_ROWS)
+    settings = {"num_replicates": 100, "seed": 0}
+    twice = results.score(again, subject, TASKS, PATTERNS, 2, repeat=repeat, **settings)
+    once = score(rows)
+    for task in TASKS:
+        cells = {"all": twice[task]["all"], **twice[task]["patterns"]}
+        for name, cell in cells.items():
+            expected = once[task]["all"] if name == "all" else once[task]["patterns"][name]
+            for key in ("count", "positives", "subjects", "reliability"):
+                assert cell[key] == expected[key], (task, name, key)
+            assert sum(cell["reliability"]["count"]) == cell["count"]
+
+
 def test_cells_of_few_rows_are_emptied_whole_and_the_others_stay(scored):
     masked = masking.mask_cells(scored, 10)
     small = scored["death"]["patterns"]["10"]
@@ -169,6 +201,20 @@ def test_a_cell_of_exactly_the_smallest_count_is_shown(scored):
     count = scored["death"]["patterns"]["10"]["count"]
     assert masking.mask_cells(scored, count)["death"]["patterns"]["10"]["count"] == count
     assert masking.mask_cells(scored, count + 1)["death"]["patterns"]["10"]["count"] is None
+
+
+def test_offsets_of_few_rows_are_emptied_whole_and_the_others_stay():
+    many, enough, few = ({"tau": 0.3, "low": None, "count": count, "positives": 1} for count in (90, 10, 9))
+    table = {"scale": "logit", "strength": 0.5}
+    offsets = {
+        "death": {**table, "patterns": {"11": many, "10": enough, "01": few}},
+        "stay": {**table, "patterns": {"11": few}},
+    }
+    assert results.mask_offsets(offsets, 10) == {
+        "death": {**table, "patterns": {"11": many, "10": enough, "01": dict.fromkeys(few)}},
+        "stay": {**table, "patterns": {"11": dict.fromkeys(few)}},
+    }
+    assert few["count"] == 9, "the table that was given was changed"
 
 
 def test_the_printed_table_leaves_masked_cells_out_and_says_what_is_undefined(scored):
