@@ -60,6 +60,29 @@ def test_values_arrive_in_the_rows_they_belong_to(custom_cohort: Path) -> None:
     assert np.array_equal(store.open_values(folder / MODALITIES / "table"), expected)
 
 
+SECRET = 777.0
+
+
+def test_values_of_absent_rows_are_never_stored(custom_cohort: Path) -> None:
+    table, vectors = (custom_cohort / "modalities" / name for name in ("table/table.parquet", "vectors/vectors.npy"))
+    changed(custom_cohort, **{"present/table": pl.col("row_id") % 5 != 2})
+    present = pl.read_parquet(custom_cohort / COHORT).select("present/table", "present/vectors")
+    hidden = {name: ~present[f"present/{name}"].to_numpy() for name in ("table", "vectors")}
+    given = np.load(vectors)
+    given[hidden["vectors"]] = SECRET
+    np.save(vectors, given)
+    pl.read_parquet(table).with_columns(
+        pl.when(pl.Series(hidden["table"])).then(SECRET).otherwise(pl.col("^c.*$")).name.keep()
+    ).write_parquet(table)
+    assert (pl.read_parquet(table).drop("row_id").to_numpy() == SECRET).any()
+    folder = imported(custom_cohort)
+    for name, rows in hidden.items():
+        found = store.open_values(folder / MODALITIES / name)
+        assert rows.any()
+        assert not found[rows].any(), name
+        assert not (found == SECRET).any(), name
+
+
 def test_statistics_come_from_present_train_rows_alone(custom_cohort: Path) -> None:
     folder = imported(custom_cohort)
     cohort = pl.read_parquet(folder / COHORT)
@@ -122,8 +145,9 @@ def test_a_row_twice_or_of_another_cohort_is_refused(custom_cohort: Path) -> Non
     table = pl.read_parquet(path)
     pl.concat([table, table.head(2)]).write_parquet(path)
     assert "'row_id' (2 rows): a row must be there once" in refused(custom_cohort)
-    table.with_columns(pl.col("row_id") + 1).write_parquet(path)
-    assert "must lie in 0 to" in refused(custom_cohort)
+    for step in (1, -1):
+        table.with_columns(pl.col("row_id") + step).write_parquet(path)
+        assert f"'row_id': must lie in 0 to {table.height - 1}" in refused(custom_cohort)
 
 
 def test_text_in_a_table_and_vectors_of_another_length_are_refused(custom_cohort: Path) -> None:
@@ -154,6 +178,19 @@ def test_documents_are_imported_and_left_out_of_the_arrays(custom_cohort: Path) 
     pl.DataFrame({"row_id": present, "text": ["a note"] * len(present)}).write_parquet(folder / "documents.parquet")
     kinds = {entry["name"]: entry["kind"] for entry in read_json(imported(custom_cohort) / MANIFEST)["modalities"]}
     assert kinds == {"table": "table", "vectors": "documents"}
+
+
+def test_documents_of_absent_rows_are_never_stored(custom_cohort: Path) -> None:
+    folder = custom_cohort / "modalities" / "vectors"
+    (folder / "vectors.npy").unlink()
+    cohort = pl.read_parquet(custom_cohort / COHORT)
+    text = pl.when("present/vectors").then(pl.lit("a note")).otherwise(pl.lit("of nobody who is there"))
+    cohort.select("row_id", text=text).write_parquet(folder / "documents.parquet")
+    stored = pl.read_parquet(imported(custom_cohort) / MODALITIES / "vectors" / "documents.parquet")
+    present = cohort.filter("present/vectors")["row_id"].to_list()
+    assert 0 < len(present) < cohort.height
+    assert stored.sort("row_id")["row_id"].to_list() == present
+    assert stored["text"].unique().to_list() == ["a note"]
 
 
 def test_every_held_out_fold_is_a_cohort_of_its_own_with_its_own_statistics(custom_cohort: Path) -> None:
