@@ -1,0 +1,67 @@
+"""A cohort is not read with the model of another where both hold what was learnt from one of them alone."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from data_modules.datamodule import CohortDataModule
+from data_modules.features.store import Statistics
+from data_modules.features.tokens import TokenWriter
+from data_modules.items import STORE, RowItems, TokenItems
+from data_modules.loader import CohortArrays, LoaderConfig, ModalityArray, Store
+from data_modules.transfer import TransferError, read_as
+from data_modules.vocabulary import Modality
+
+WIDTH = 4
+
+
+def tokens(folder: Path, *documents: list[int]) -> TokenItems:
+    """One document a row, of one window each."""
+    folder.mkdir()
+    (folder / STORE).write_text(json.dumps({"width": WIDTH}))
+    with TokenWriter(folder) as writer:
+        for document in documents:
+            writer.add([document])
+    rows = np.arange(len(documents))
+    RowItems.save(folder, len(documents), rows, rows)
+    return TokenItems(folder)
+
+
+def vectors(mean: float) -> ModalityArray:
+    """One vector a row, of two rows."""
+    scale = Statistics(np.full(WIDTH, mean, np.float32), np.ones(WIDTH, np.float32))
+    return ModalityArray(np.zeros((2, WIDTH), np.float32), scale)
+
+
+def opened(store: Store) -> CohortDataModule:
+    """A cohort of two rows with one modality, as if it had been opened."""
+    made = CohortDataModule(loader=LoaderConfig())
+    made.cohort = pl.DataFrame(
+        {"row_id": [0, 1], "subject": [0, 1], "label/death": [True, False], "present/note": True}
+    )
+    made.tasks, made.left_out = ["death"], []
+    made.modalities = [Modality(name="note", kind="documents", width=WIDTH)]
+    made.arrays = CohortArrays(made.cohort, made.tasks, {"note": store})
+    return made
+
+
+def test_tokens_are_refused_since_each_cohort_has_a_vocabulary_of_its_own(tmp_path: Path) -> None:
+    source, target = (tokens(tmp_path / name, [3, 4], [5]) for name in ("source", "target"))
+    with pytest.raises(TransferError, match="note: its documents are encoded with what was learnt from one cohort"):
+        read_as(opened(target), opened(source))
+
+
+def test_tokens_and_vectors_of_one_width_are_refused(tmp_path: Path) -> None:
+    words = tokens(tmp_path / "tokens", [3, 4], [5])
+    for source, target in ((words, vectors(0)), (vectors(0), words)):
+        with pytest.raises(TransferError, match="note: its documents are encoded"):
+            read_as(opened(target), opened(source))
+
+
+def test_vectors_of_documents_are_read_in_the_scale_of_the_source() -> None:
+    target = opened(vectors(1))
+    read_as(target, opened(vectors(3)))
+    assert target.arrays.arrays["note"].statistics.mean.tolist() == [3.0] * WIDTH
