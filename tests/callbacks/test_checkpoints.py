@@ -1,5 +1,6 @@
 import pytest
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from mmnar_lightning.callbacks.checkpoints import MONITOR, AtomicCheckpointIO, CheckpointError, checkpoint_callbacks
@@ -57,3 +58,21 @@ def test_stopping_and_the_best_checkpoint_watch_the_same_metric_and_the_last_one
     assert stopping.mode == best.mode == "max"
     assert (stopping.patience, last.monitor) == (4, None)
     assert (best.filename, last.filename) == ("best", "last")
+
+
+def test_what_a_checkpoint_keeps_of_its_callbacks_names_files_and_not_their_folder(tmp_path):
+    _, *saving = checkpoint_callbacks(tmp_path, patience=4)
+    for callback in saving:
+        names = [str(tmp_path / f"{name}.ckpt") for name in ("best", "last")]
+        callback.best_model_path = callback.kth_best_model_path = names[0]
+        callback.last_model_path = names[1]
+        callback.best_k_models = {names[0]: torch.tensor(0.7)}
+        usual = repr(ModelCheckpoint.state_dict(callback))
+        assert usual.count(str(tmp_path)) == 5, "Lightning keeps no folder any more"
+        state = callback.state_dict()
+        assert str(tmp_path) not in repr(state)
+        assert (state["dirpath"], state["best_model_path"]) == ("", "best.ckpt")
+        callback.load_state_dict(state)
+        assert (callback.best_model_path, callback.last_model_path) == tuple(names)
+        assert list(callback.best_k_models) == names[:1]
+        assert str(callback.dirpath) == str(tmp_path)
