@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.runs import folders, single
 from mmnar_lightning.runs import trainer as training
 from tests.conftest import write_custom_cohort
+from tests.support_results import check_clusters
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDS, SEEDS, SUBJECTS = 2, 2, 400
@@ -45,6 +47,8 @@ SIMULATED = [
     "paths.mimic_root=''",
     f"simulate.subjects={SUBJECTS}",
     "simulate.images=false",
+    "cohort.index=every",
+    "simulate.films=false",
     "cohort.modalities=[structured]",
     f"cohort.tasks=[{','.join(TASKS)}]",
     "embed.text.encoder=none",
@@ -118,7 +122,7 @@ def test_the_gathered_figures_are_means_over_folds_and_seeds_with_the_pooled_one
     pooled, results = predictions_of(whole), results_of(whole)
     for task in TASKS:
         known = pooled.drop_nulls(f"label/{task}").select(
-            "seed", "fold", "row_id", label=f"label/{task}", probability=f"probability/{task}"
+            "seed", "fold", "row_id", "subject_id", label=f"label/{task}", probability=f"probability/{task}"
         )
         parts = [known.filter(seed=seed, fold=fold) for seed in range(SEEDS) for fold in range(FOLDS)]
         seeds = [known.filter(seed=seed) for seed in range(SEEDS)]
@@ -134,8 +138,26 @@ def test_the_gathered_figures_are_means_over_folds_and_seeds_with_the_pooled_one
         by_child = [results_of(whole / name)["tasks"][task]["all"] for name in children_of(whole)]
         for name in ("auroc", "average_precision", "brier", "calibration_error"):
             assert cell[name]["value"] == pytest.approx(np.mean([child[name]["value"] for child in by_child]))
+        assert sum(cell["reliability"]["count"]) == cell["count"], "rows are counted once a seed"
+        assert known["subject_id"].n_unique() < known["row_id"].n_unique(), "no subject has several rows"
+        check_clusters(cell, pooled, task, num_replicates=100, parts=True)
     assert len({child["cohort"] for child in results["children"]}) == FOLDS
     assert {path.name for path in (whole / "figures").iterdir()} >= {"auroc.png", "reliability_icu_90d.png"}
+
+
+def test_gathered_groups_hold_each_row_once_by_the_mean_of_the_seeds_and_draw_whole_subjects(whole: Path) -> None:
+    pooled, groups = predictions_of(whole), results_of(whole)["groups"]["tasks"]
+    logits = pl.col("^logit/.*$").mean()
+    rows = pooled.group_by("row_id").agg(pl.col("subject_id", "group", "^label/.*$").first(), logits)
+    for task in TASKS:
+        cells = groups[task]["groups"]
+        assert len(cells) > 1
+        several = rows.filter(pl.struct("group", "subject_id").is_duplicated())
+        assert several["group"].n_unique() == len(cells), "a group has no subject with several rows"
+        for name, cell in cells.items():
+            own = rows.filter(pl.col("group") == name)
+            assert cell["count"] == own[f"label/{task}"].drop_nulls().len()
+            check_clusters(cell, own, task, num_replicates=100)
 
 
 def test_one_fold_run_alone_is_the_run_of_the_parent(whole: Path, simulated, tmp_path: Path) -> None:
@@ -196,13 +218,18 @@ def test_a_finished_parent_is_only_gathered_again_and_may_get_more_seeds(custom,
     assert predictions_of(parent)["seed"].n_unique() == 2
 
 
-def test_test_rows_that_were_not_read_are_read_and_gathered_by_evaluate(custom, workplace: Path) -> None:
-    expected = train.train(custom("paths.runs=read"))
-    parent = train.train(custom("evaluate=false"))
+def test_test_rows_that_were_not_read_are_read_and_gathered_by_evaluate_or_by_going_on(
+    custom, workplace: Path, monkeypatch
+) -> None:
+    expected = protocols.train(custom("paths.runs=read"))
+    parent = protocols.train(custom("evaluate=false"))
     assert not list(parent.rglob("results.json"))
     assert not list(parent.rglob("predictions.parquet"))
-    assert evaluate.evaluate(custom(f"run={parent}")) == parent
-    assert results_of(parent) == results_of(expected)
+    gone_on = shutil.copytree(parent, parent.with_name("gone_on"))
+    monkeypatch.setattr(runs, "_fit", lambda *_: pytest.fail("a trained run was trained again"))
+    assert protocols.evaluate(custom(f"run={parent}")) == parent
+    assert protocols.train(custom(f"resume={gone_on}")) == gone_on
+    assert results_of(parent) == results_of(gone_on) == results_of(expected)
 
 
 def test_seeds_without_folds_share_one_test_split(custom) -> None:

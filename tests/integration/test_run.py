@@ -18,6 +18,9 @@ from mmnar_lightning.config.compose import load
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.runs import folders, single
 from mmnar_lightning.runs import trainer as training
+from mmnar_lightning.compose import load
+from mmnar_lightning.config import ConfigError, ExperimentConfig
+from tests.support_results import check_clusters
 
 EPOCHS = 4
 
@@ -67,6 +70,11 @@ def test_a_run_leaves_everything_that_the_architecture_names(settings) -> None:
     by_pattern = sum(cell["count"] for cell in scored["first"]["patterns"].values())
     assert by_pattern == scored["first"]["all"]["count"]
     assert scored["first"]["all"]["auroc"]["low"] <= scored["first"]["all"]["auroc"]["value"]
+    assert predictions["subject_id"].n_unique() < predictions.height, "no subject has several rows"
+    for task, cells in scored.items():
+        check_clusters(cells["all"], predictions, task, num_replicates=100)
+        for label in ("11", "10"):
+            check_clusters(cells["patterns"][label], predictions.filter(pattern=label), task, num_replicates=100)
     logged = pl.read_csv(folder / "metrics.csv", infer_schema_length=None)
     assert {"val/auroc", "val/auroc/first/11", "val/count/second/10", "train/loss"} <= set(logged.columns)
 
