@@ -21,6 +21,8 @@ from mmnar_lightning.metrics.prediction_powered import mean_risk
 from mmnar_lightning.objective import AUXILIARY
 from mmnar_lightning.runs import build, folders, single
 from mmnar_lightning.runs import trainer as training
+from mmnar_lightning.predicting import predict
+from mmnar_lightning.rectifier.rectifier import Rectifier
 from tests.conftest import write_custom_cohort
 
 EPOCHS, TASKS = 5, ("first", "second")
@@ -233,7 +235,9 @@ def test_epochs_without_labels_are_never_the_best_nor_counted_by_early_stopping(
     assert checkpoint_of(folder, folders.LAST)["epoch"] == 4, "patience began with the first epoch with labels"
 
 
-def test_on_the_scale_of_probabilities_ranks_are_those_before_the_cut_in_a_run_and_in_its_parent(settings) -> None:
+def test_on_the_scale_of_probabilities_ranks_are_those_before_the_cut_in_a_run_and_in_its_parent(
+    settings, monkeypatch
+) -> None:
     words = ("rectifier.scale=probability", "rectifier.loss_offset=false", "trainer.max_epochs=2")
     alone = single.train(settings("paths.runs=alone", *words))
     parent = train.train(settings("paths.runs=parents", "evaluation.num_seeds=2", *words))
@@ -248,8 +252,27 @@ def test_on_the_scale_of_probabilities_ranks_are_those_before_the_cut_in_a_run_a
     for name in ("seed0", "seed1"):
         rows = pl.read_parquet(parent / name / "predictions.parquet").drop_nulls("label/first")
         values.append(roc_auc_score(rows["label/first"], rows["ranking/first"]))
+    usual, far = Rectifier._shifts, torch.tensor([-0.4, 0.6])  # below 0 in the first task, above 1 in the second
+    monkeypatch.setattr(Rectifier, "_shifts", lambda self, *rows: usual(self, *rows) + far)
+    alone = runs.train(settings("paths.runs=alone", *words))
+    parent = protocols.train(settings("paths.runs=parents", "evaluation.num_seeds=2", *words))
     gathered = results_of(parent)
-    assert gathered["rectified"]["first"]["all"]["auroc"]["value"] == pytest.approx(sum(values) / 2)
+    for task, is_cut in zip(TASKS, (pl.Series.__lt__, pl.Series.__gt__), strict=True):
+        predicted = pl.read_parquet(alone / "predictions.parquet")
+        assert results_of(alone)["rectifier"][task]["scale"] == "probability"
+        uncut = predicted[f"ranking/{task}"]
+        assert is_cut(uncut, TASKS.index(task)).sum() > 10, "hardly any value is cut, so this test could not fail"
+        assert ((1 / (1 + (-predicted[f"rectified/{task}"]).exp())) - uncut.clip(0, 1)).abs().max() < 1e-9
+        known = predicted.drop_nulls(f"label/{task}")
+        expected = roc_auc_score(known[f"label/{task}"], known[f"ranking/{task}"])
+        cut = known[f"ranking/{task}"].clip(0, 1)
+        assert expected != pytest.approx(roc_auc_score(known[f"label/{task}"], cut)), "the cut has taken no order"
+        assert results_of(alone)["rectified"][task]["all"]["auroc"]["value"] == pytest.approx(expected)
+        values = []
+        for name in ("seed0", "seed1"):
+            rows = pl.read_parquet(parent / name / "predictions.parquet").drop_nulls(f"label/{task}")
+            values.append(roc_auc_score(rows[f"label/{task}"], rows[f"ranking/{task}"]))
+        assert gathered["rectified"][task]["all"]["auroc"]["value"] == pytest.approx(sum(values) / 2)
     offsets = [child["rectifier"]["first"]["patterns"]["10"]["tau"] for child in gathered["children"]]
     assert gathered["rectifier"]["first"]["patterns"]["10"]["tau"] == pytest.approx(sum(offsets) / 2)
     assert gathered["mean_risk"]["first"]["all"]["labelled"] > 0
