@@ -11,11 +11,16 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from data_modules.simulate.config import SimulateConfig
 from data_modules.simulate.release import simulate
 from mmnar_lightning.config.compose import load
 from mmnar_lightning.runs import folders, single
+from mmnar_lightning import folders, runs
+from mmnar_lightning.compose import load
+from mmnar_lightning.report import figures
 from tests.support_wandb import OfflineRun
 
 SUBJECTS, MIN_COUNT = 300, 10
@@ -59,12 +64,30 @@ def ids(release: Path) -> set[int]:
 
 
 @pytest.fixture(scope="module")
-def run(place: Path, release: Path) -> Path:
+def drawn() -> dict[str, list[str]]:
+    """Name of a figure -> what is written in it; filled by the run."""
+    return {}
+
+
+def written(figure: Figure) -> list[str]:
+    """Everything that a figure says in words."""
+    return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
+
+
+@pytest.fixture(scope="module")
+def run(place: Path, release: Path, drawn: dict[str, list[str]]) -> Path:
     """The folder of a run that read the documents, logged to W&B offline and was tested."""
+    save = figures.save
+
+    def look_and_save(figure: Figure, path: Path) -> None:
+        save(figure, path)
+        drawn[path.name] = written(figure)
+
     with pytest.MonkeyPatch.context() as patch:
         for name in ("WANDB_API_KEY", folders.RUN_ID_VARIABLE):
             patch.delenv(name, raising=False)
         patch.chdir(place)
+        patch.setattr(figures, "save", look_and_save)
         words = [
             "experiment=mimic",
             f"paths.mimic_root={release}",
@@ -146,6 +169,15 @@ def leaves(content: object) -> Iterator[torch.Tensor | float]:
         yield content
 
 
+@pytest.mark.parametrize("name", [folders.BEST, folders.LAST])
+def test_no_checkpoint_says_where_its_run_lay(run: Path, place: Path, name: str) -> None:
+    (within,) = {content for kept, content in shared(run) if kept.startswith(f"{run / name}:") and "data.pkl" in kept}
+    assert Path(name).name.encode() in within, "the names of checkpoints are looked for in the wrong place"
+    for folder in {place, place.resolve(), place.parent, place.parent.resolve()}:
+        assert str(folder).encode() not in (run / name).read_bytes()
+        assert str(folder).encode() not in within
+
+
 def test_the_test_rows_are_never_uploaded(run: Path) -> None:
     uploaded = OfflineRun(run)
     assert (run / folders.PREDICTIONS).is_file()
@@ -179,6 +211,20 @@ def test_small_cells_are_masked_in_all_but_the_local_results(run: Path) -> None:
         counts = [float(row[2]) for row in logged.table(f"{split}/patterns")["data"]]
         assert counts
         assert all(math.isnan(count) or count >= MIN_COUNT for count in counts), split
+
+
+def test_small_cells_are_masked_in_figures(run: Path, drawn: dict[str, list[str]]) -> None:
+    results = json.loads((run / folders.RESULTS).read_text())
+    for key in ("tasks", "rectifier"):
+        cells = [cell for told in results[key].values() for cell in told["patterns"].values()]
+        assert any(0 < cell["count"] < MIN_COUNT for cell in cells), f"{key} has no small cell"
+    assert {"auroc.png", "rectifier.png", f"reliability_{next(iter(results['tasks']))}.png"} <= set(drawn)
+    assert set(drawn) == {path.name for path in (run / "figures").iterdir()}, "some figures were not looked at"
+    for name, texts in drawn.items():
+        counts = [int(found) for text in texts for found in re.findall(r"n=(\d+)", text)]
+        assert all(count >= MIN_COUNT for count in counts), (name, texts)
+        if not name.startswith("reliability"):
+            assert any("masked" in text for text in texts), name
 
 
 @pytest.mark.parametrize("name", [folders.BEST, folders.LAST])
