@@ -6,8 +6,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from mmnar_lightning import pooling
 from mmnar_lightning.metrics.intervals import METRICS, bootstrap_intervals
+from mmnar_lightning.runs import gather
 
 
 def check_clusters(
@@ -25,11 +25,11 @@ def check_clusters(
     known = predicted.drop_nulls(f"label/{task}")
     assert cell["subjects"] == known["subject_id"].n_unique()
     found = bootstrap_intervals(
-        pooling.tensor(known[f"logit/{task}"]).sigmoid(),
-        pooling.tensor(known[f"label/{task}"].cast(pl.Float64)),
-        pooling.tensor(known["subject_id"].rank("dense").cast(pl.Int64)),
-        fold=pooling.tensor(known["fold"]) if parts else None,
-        repeat=pooling.tensor(known["seed"]) if parts else None,
+        gather.tensor(known[f"logit/{task}"]).sigmoid(),
+        gather.tensor(known[f"label/{task}"].cast(pl.Float64)),
+        gather.tensor(known["subject_id"].rank("dense").cast(pl.Int64)),
+        fold=gather.tensor(known["fold"]) if parts else None,
+        repeat=gather.tensor(known["seed"]) if parts else None,
         num_replicates=num_replicates,
     )
     for name in METRICS:

@@ -260,7 +260,7 @@ def test_a_batch_of_no_rows_is_refused_by_its_full_key(key):
 
 def test_principal_axes_are_those_of_scikit_learn_whatever_the_parts(tmp_path, monkeypatch):
     values = np.random.default_rng(0).standard_normal((300, 6)) @ np.diag([3.0, 1.0, 0.5, 2.0, 0.1, 0.7])
-    array = arrays.ModalityArray(
+    array = loading_arrays.ModalityArray(
         values.astype(np.float32), Statistics(np.zeros(6, dtype=np.float32), np.ones(6, dtype=np.float32))
     )
     rows = np.arange(20, 280)

@@ -114,7 +114,7 @@ def test_an_estimate_is_averaged_over_the_runs_that_have_it_and_says_how_many_th
         {"all": risk(0.4, 120), "patterns": {"11": risk(None, 4), "10": risk(None, 2)}},
         {"all": risk(0.6, 110), "patterns": {"11": risk(0.3, 80), "10": risk(None, 4)}},
     ]
-    found = pooling.average_rectifiers([{"rectifier": {}, "mean_risk": {"death": one}} for one in told])
+    found = gather.average_rectifiers([{"rectifier": {}, "mean_risk": {"death": one}} for one in told])
     mean = found["mean_risk"]["death"]
     expected = {"value": 0.4, "low": 0.3, "high": 0.6, "count": 110, "labelled": 55, "runs": 3}
     assert mean["all"] == pytest.approx(expected)

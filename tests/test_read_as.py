@@ -10,9 +10,10 @@ import pytest
 from data_modules.datamodule import CohortDataModule
 from data_modules.features.store import Statistics
 from data_modules.features.tokens import TokenWriter
-from data_modules.items import STORE, RowItems, TokenItems
-from data_modules.loader import CohortArrays, LoaderConfig, ModalityArray, Store
-from data_modules.transfer import TransferError, read_as
+from data_modules.loading.alignment import TransferError, read_as
+from data_modules.loading.arrays import CohortArrays, ModalityArray, Store
+from data_modules.loading.config import LoaderConfig
+from data_modules.loading.items import STORE, RowItems, TokenItems
 from data_modules.vocabulary import Modality
 
 WIDTH = 4

@@ -175,7 +175,7 @@ def test_counts_and_reliability_are_those_of_one_repeat_and_subjects_are_counted
     again = {name: torch.cat([column, column]) for name, column in rows.items()}
     subject, repeat = torch.arange(NUM_ROWS).repeat(2) // 2, torch.arange(2).repeat_interleave(NUM_ROWS)
     settings = {"num_replicates": 100, "seed": 0}
-    twice = results.score(again, subject, TASKS, PATTERNS, 2, repeat=repeat, **settings)
+    twice = scores.score(again, subject, TASKS, PATTERNS, 2, repeat=repeat, **settings)
     once = score(rows)
     for task in TASKS:
         cells = {"all": twice[task]["all"], **twice[task]["patterns"]}
@@ -210,7 +210,7 @@ def test_offsets_of_few_rows_are_emptied_whole_and_the_others_stay():
         "death": {**table, "patterns": {"11": many, "10": enough, "01": few}},
         "stay": {**table, "patterns": {"11": few}},
     }
-    assert results.mask_offsets(offsets, 10) == {
+    assert masking.mask_offsets(offsets, 10) == {
         "death": {**table, "patterns": {"11": many, "10": enough, "01": dict.fromkeys(few)}},
         "stay": {**table, "patterns": {"11": dict.fromkeys(few)}},
     }

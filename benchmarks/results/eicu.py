@@ -17,10 +17,10 @@ from torch import Tensor
 from data_modules.simulate.release import read_truth
 from data_modules.stage import digest
 from mmnar_lightning import console
-from mmnar_lightning.commands import train
 from mmnar_lightning.config.compose import load
 from mmnar_lightning.metrics.intervals import METRICS, Interval, bootstrap_intervals, paired_difference
 from mmnar_lightning.runs import build, folders
+from mmnar_lightning.runs.protocols import train
 
 TASK = "in_hospital_mortality"
 COMMON = (
@@ -85,7 +85,7 @@ def run(out: Path, name: str, words: Sequence[str]) -> Path:
     mark = out / f"{name}-{digest(list(words))[:8]}.done"
     if not mark.is_file():
         os.environ.pop(folders.RUN_ID_VARIABLE, None)
-        parent = train.train(load([*words, f"paths.data={out}/data", f"paths.runs={out}/runs"]))
+        parent = train(load([*words, f"paths.data={out}/data", f"paths.runs={out}/runs"]))
         mark.write_text(str(parent))
     return Path(mark.read_text())
 

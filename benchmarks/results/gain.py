@@ -12,10 +12,10 @@ from benchmarks.results import plan
 from data_modules.simulate.config import SimulateConfig
 from data_modules.simulate.release import read_truth, release_folder
 from mmnar_lightning import console
-from mmnar_lightning.commands import train
 from mmnar_lightning.config.compose import load
 from mmnar_lightning.metrics.intervals import paired_difference
 from mmnar_lightning.runs import folders
+from mmnar_lightning.runs.protocols import train
 
 WAYS = {
     "frozen": ("embed.text.encoder=hashed_ngrams", "embed.image.encoder=release", "model.encoder.components=8"),
@@ -49,7 +49,7 @@ def run(out: Path, way: str, reader: str, seed: int) -> pl.DataFrame:
         ]  # fmt: skip
         if way == "frozen":
             words.append("model.additive.inverse_penalty=0.03")
-        trained = train.train(load(words))
+        trained = train(load(words))
         mark.write_text(str(trained))
     return pl.read_parquet(Path(mark.read_text()) / folders.PREDICTIONS)
 

@@ -10,7 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from benchmarks.results import plan
-from mmnar_lightning.commands import train
+from mmnar_lightning.runs.protocols import train
 
 CHOSEN = "chosen.json"
 Job = tuple[str, str, int, tuple[str, ...], Path, bool]
@@ -52,7 +52,7 @@ def work(job: Job, out: Path) -> str:
     console.quieten()
     console._CONSOLE.quiet = True
     words = plan.words(name, setting, seed, chosen, str(out))
-    trained = train.train(load([*words, f"paths.runs={folder}", f"evaluate={str(evaluate).lower()}"]))
+    trained = train(load([*words, f"paths.runs={folder}", f"evaluate={str(evaluate).lower()}"]))
     for heavy in trained.glob("checkpoints/*"):
         heavy.unlink()
     (folder / "done").write_text(str(trained.relative_to(folder)))

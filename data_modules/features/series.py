@@ -18,8 +18,8 @@ ROWS_AT_ONCE = 4096
 def column_names(concepts: Sequence[Concept]) -> list[str]:
     """Names of the columns: for every concept its summaries, then `observed`.
 
-    >>> from data_modules.features.concepts import VITALS
-    >>> column_names(VITALS)[:2], len(column_names(VITALS[:2]))
+    >>> heart_rate = Concept(name="heart_rate", unit="1/min", low=1, high=299, items=())
+    >>> column_names([heart_rate])[:2], len(column_names([heart_rate, heart_rate]))
     (['heart_rate/count', 'heart_rate/first'], 18)
     """
     return [f"{concept.name}/{part}" for concept in concepts for part in (*SUMMARIES, "observed")]

@@ -106,7 +106,7 @@ def save(config: ExperimentConfig, path: Path) -> None:
 
 def experiments_folder() -> Path:
     """Where the YAML files lie: here, in the checkout, or in the installed package."""
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     for folder in (Path.cwd() / "experiments", package.parent / "experiments", package / "_experiments"):
         if (folder / "base.yaml").is_file():
             return folder

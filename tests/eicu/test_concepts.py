@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from data_modules.features.eicu_concepts import APERIODIC, LABS, PERIODIC, convert, within_range
+from data_modules.databases.eicu.concepts import APERIODIC, LABS, PERIODIC, convert, within_range
 from tests.eicu.synthetic import DAY, features_of, stay, write_release
 
 EVERY = (*LABS, *PERIODIC, *APERIODIC)

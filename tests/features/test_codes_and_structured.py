@@ -13,17 +13,12 @@ import pytest
 from data_modules.cohorts.build import build_cohort
 from data_modules.cohorts.config import SplitConfig
 from data_modules.cohorts.splits import draw
+from data_modules.databases.mimic_iv import demographics
 from data_modules.databases.mimic_iv.config import MIMICCohortConfig
 from data_modules.databases.mimic_iv.tables import MIMIC_IV
 from data_modules.databases.registry import database
 from data_modules.features import codes, store
 from data_modules.raw.reader import Release
-from data_modules.build import build_cohort
-from data_modules.cohorts.mimic_iv import MIMICCohortConfig
-from data_modules.cohorts.splits import SplitConfig, draw
-from data_modules.features import codes, store, structured
-from data_modules.sources.mimic_iv import MIMIC_IV
-from data_modules.sources.reader import Release
 from tests.cohorts.synthetic import admission, moment, patient, stay, write_release
 
 SPLITS = dict(
@@ -202,7 +197,7 @@ def past(*spans):
         for number, (begin, end) in enumerate([*spans, (moment(500), moment(510))])
     ]
     admissions[-1]["hadm_id"] = 9
-    found = structured.history(INDEX, pl.DataFrame(admissions))
+    found = demographics.history(INDEX, pl.DataFrame(admissions))
     return found.row(0, named=True) if found.height else None
 
 
@@ -240,7 +235,7 @@ def test_the_last_year_is_365_times_24_hours_back_from_the_admission(seconds, re
 )
 def test_intensive_care_is_earlier_before_the_admission_and_unknown_after_the_landmark(hadm_id, intime, expected):
     stays = pl.DataFrame({"subject_id": [1], "hadm_id": [hadm_id], "intime": [intime], "outtime": [moment(600)]})
-    found = structured.icu_use(INDEX, stays).select("icu_stays", "icu_hours", "earlier_icu_stays").rows()
+    found = demographics.icu_use(INDEX, stays).select("icu_stays", "icu_hours", "earlier_icu_stays").rows()
     assert found == ([] if expected is None else [expected])
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from data_modules.databases.mimic_iv import linking
 from data_modules.databases.mimic_iv.cohort import build_rows
 from data_modules.databases.mimic_iv.concepts import LABS, VITALS, convert, item_ids
 from data_modules.databases.mimic_iv.config import MIMICCohortConfig
@@ -22,11 +23,6 @@ from data_modules.databases.registry import database
 from data_modules.features import series
 from data_modules.features.modality import BuildContext
 from data_modules.raw.reader import Release
-from data_modules.features.concepts import LABS, VITALS, convert, item_ids
-from data_modules.features.mimic_iv import MIMIC_MODALITIES
-from data_modules.features.modality import Sources
-from data_modules.sources.mimic_iv import MIMIC_IV
-from data_modules.sources.reader import Release
 from tests.cohorts.synthetic import moment
 
 NAMED = {concept.name: concept for concept in (*LABS, *VITALS)}
@@ -149,7 +145,7 @@ def events_of(*events):
 @pytest.mark.parametrize("column", ["event_at", "available_at"])
 def test_a_measurement_is_known_if_it_was_made_and_stored_by_the_landmark(column, seconds, known):
     event = measured(0, 0, 24, 4.0, **{column: moment(5, seconds=seconds)})
-    linked = series.by_admission(events_of(event).lazy(), windows(1)).collect()
+    linked = linking.by_admission(events_of(event).lazy(), windows(1)).collect()
     assert linked.height == known
     if known and column == "available_at":
         assert linked.select("row_id", "concept", "value", "hours").rows() == [(0, 0, 4.0, -24.0)]
@@ -165,7 +161,7 @@ def test_summaries_stand_in_their_rows_whichever_block_a_row_is_in(tmp_path, mon
         measured(4, 1, 0, 2.0),
     ).write_parquet(tmp_path / "events.parquet")
     out = np.full((5, 18), -1, np.float32)
-    present = series.write(tmp_path / "events.parquet", windows(5), 2, out)
+    present = series.write(tmp_path / "events.parquet", windows(5), 2, out, linking.by_admission)
     never = [0.0, *[math.nan] * 7, 0.0]
     expected = [
         [2, 4, 6, 4, 6, 5, 1, 1, 1, *never],
@@ -272,16 +268,17 @@ PROGRAM = """
 import hashlib, sys
 from pathlib import Path
 import numpy as np
-from data_modules.cohorts.mimic_iv import MIMICCohortConfig, build_rows
+from data_modules.databases.mimic_iv.cohort import build_rows
+from data_modules.databases.mimic_iv.config import MIMICCohortConfig
 from data_modules.features import series
-from data_modules.features.mimic_iv import database("mimic").modalities
-from data_modules.features.modality import Sources
+from data_modules.databases.registry import database
+from data_modules.features.modality import BuildContext
 from data_modules.databases.mimic_iv.tables import MIMIC_IV
 from data_modules.raw.reader import Release
 roots, scratch, series.ROWS_AT_ONCE = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 release = Release.parse(MIMIC_IV, roots)
 rows = build_rows(release, MIMICCohortConfig(index="every")).rows
-sources = Sources(release=release, rows=rows, tables={}, train=rows.select("row_id", "subject_id"), scratch=scratch,
+sources = BuildContext(release=release, rows=rows, tables={}, train=rows.select("row_id", "subject_id"), scratch=scratch,
                   min_vocabulary_subjects=1, max_vocabulary=9)
 for name in ("labs", "vitals"):
     block = database("mimic").modalities[name].block(sources)

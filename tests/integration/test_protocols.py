@@ -17,10 +17,9 @@ from lightning.pytorch.utilities import rank_zero_only
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from mmnar_lightning.cli import main
-from mmnar_lightning.commands import evaluate, train
 from mmnar_lightning.config.compose import load
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
-from mmnar_lightning.runs import folders, single
+from mmnar_lightning.runs import folders, protocols, single
 from mmnar_lightning.runs import trainer as training
 from tests.conftest import write_custom_cohort
 from tests.support_results import check_clusters
@@ -48,7 +47,7 @@ SIMULATED = [
     f"simulate.subjects={SUBJECTS}",
     "simulate.images=false",
     "cohort.index=every",
-    "simulate.films=false",
+    "simulate.images=false",
     "cohort.modalities=[structured]",
     f"cohort.tasks=[{','.join(TASKS)}]",
     "embed.text.encoder=none",
@@ -75,7 +74,7 @@ def simulated(place: Path) -> Callable[..., ExperimentConfig]:
 @pytest.fixture(scope="module")
 def whole(simulated) -> Path:
     """The parent of a run that nothing disturbed."""
-    return train.train(simulated())
+    return protocols.train(simulated())
 
 
 @pytest.fixture
@@ -162,7 +161,7 @@ def test_gathered_groups_hold_each_row_once_by_the_mean_of_the_seeds_and_draw_wh
 
 def test_one_fold_run_alone_is_the_run_of_the_parent(whole: Path, simulated, tmp_path: Path) -> None:
     words = ("evaluation.protocol=split", "evaluation.num_seeds=1", "cohort.split.test_fold=1", "seed=1")
-    alone = train.train(simulated(*words, f"paths.runs={tmp_path}"))
+    alone = protocols.train(simulated(*words, f"paths.runs={tmp_path}"))
     assert results_of(alone) == results_of(whole / "seed1-fold1")
 
 
@@ -183,7 +182,7 @@ def test_a_parent_stopped_within_its_second_run_and_resumed_ends_as_if_never_sto
     usual, here = training.checkpoint_callbacks, f"paths.runs={tmp_path}"
     monkeypatch.setattr(training, "checkpoint_callbacks", lambda *given: [Stop(), *usual(*given)])
     with pytest.raises(RuntimeError, match="on purpose"):
-        train.train(simulated(here))
+        protocols.train(simulated(here))
     monkeypatch.setattr(training, "checkpoint_callbacks", usual)
     assert folders.RUN_ID_VARIABLE not in os.environ, "the next run would take the folder of the stopped one"
     (parent,) = tmp_path.glob("mimic/*")
@@ -192,7 +191,7 @@ def test_a_parent_stopped_within_its_second_run_and_resumed_ends_as_if_never_sto
     last = torch.load(parent / "seed0-fold1" / folders.LAST, weights_only=True)
     assert last["epoch"] == 0
     before = (parent / "seed0-fold0" / folders.LAST).stat().st_mtime_ns
-    assert train.train(simulated(here, "resume=last")) == parent
+    assert protocols.train(simulated(here, "resume=last")) == parent
     assert (parent / "seed0-fold0" / folders.LAST).stat().st_mtime_ns == before
     assert len(list((parent / "seed0-fold1" / "logs").iterdir())) == 2, "the second run went on, and began not anew"
     assert results_of(parent) == results_of(whole)
@@ -200,20 +199,20 @@ def test_a_parent_stopped_within_its_second_run_and_resumed_ends_as_if_never_sto
 
 
 def test_a_finished_parent_is_only_gathered_again_and_may_get_more_seeds(custom, monkeypatch) -> None:
-    parent = train.train(custom())
+    parent = protocols.train(custom())
     before = (parent / "results.json").read_bytes()
     (parent / "results.json").unlink()
     with monkeypatch.context() as other_process:
         other_process.setattr(rank_zero_only, "rank", 1)
-        train.train(custom("resume=last"))
+        protocols.train(custom("resume=last"))
     assert not (parent / "results.json").exists(), "two processes would write at once"
     usual = single.train
     monkeypatch.setattr(single, "train", lambda *_: pytest.fail("a finished run was trained again"))
-    assert train.train(custom("resume=last")) == parent
+    assert protocols.train(custom("resume=last")) == parent
     assert (parent / "results.json").read_bytes() == before
     trained = []
     monkeypatch.setattr(single, "train", lambda config: trained.append(config.seed) or usual(config))
-    train.train(custom(f"resume={parent}", "evaluation.num_seeds=2"))
+    protocols.train(custom(f"resume={parent}", "evaluation.num_seeds=2"))
     assert trained == [1, 1]
     assert predictions_of(parent)["seed"].n_unique() == 2
 
@@ -226,14 +225,14 @@ def test_test_rows_that_were_not_read_are_read_and_gathered_by_evaluate_or_by_go
     assert not list(parent.rglob("results.json"))
     assert not list(parent.rglob("predictions.parquet"))
     gone_on = shutil.copytree(parent, parent.with_name("gone_on"))
-    monkeypatch.setattr(runs, "_fit", lambda *_: pytest.fail("a trained run was trained again"))
+    monkeypatch.setattr(single, "_fit", lambda *_: pytest.fail("a trained run was trained again"))
     assert protocols.evaluate(custom(f"run={parent}")) == parent
     assert protocols.train(custom(f"resume={gone_on}")) == gone_on
     assert results_of(parent) == results_of(gone_on) == results_of(expected)
 
 
 def test_seeds_without_folds_share_one_test_split(custom) -> None:
-    parent = train.train(custom("evaluation.protocol=split", "evaluation.num_seeds=2", "seed=5"))
+    parent = protocols.train(custom("evaluation.protocol=split", "evaluation.num_seeds=2", "seed=5"))
     assert children_of(parent) == ["seed5", "seed6"]
     results = results_of(parent)
     by_child = [results_of(parent / name) for name in children_of(parent)]
@@ -247,16 +246,16 @@ def test_seeds_without_folds_share_one_test_split(custom) -> None:
 
 def test_a_parent_is_not_taken_for_a_run_nor_a_run_for_a_parent(custom) -> None:
     with pytest.raises(ConfigError, match=r"holds no run with children\.json"):
-        train.train(custom("resume=last"))
-    parent = train.train(custom())
+        protocols.train(custom("resume=last"))
+    parent = protocols.train(custom())
     with pytest.raises(ConfigError, match=r"holds no run with checkpoints/last\.ckpt"):
-        train.train(custom("resume=last", "evaluation.protocol=split"))
+        protocols.train(custom("resume=last", "evaluation.protocol=split"))
     with pytest.raises(ConfigError, match=r"holds no run with config\.yaml"):
         folders.newest_run(custom(), folders.CONFIG)
     with pytest.raises(ConfigError, match=r"evaluation\.protocol: kfold then, split now"):
-        train.train(custom(f"resume={parent}", "evaluation.protocol=split", "evaluation.num_seeds=2"))
+        protocols.train(custom(f"resume={parent}", "evaluation.protocol=split", "evaluation.num_seeds=2"))
     with pytest.raises(ConfigError, match=r"optim\.lr: 0\.0002 then, 0\.1 now"):
-        train.train(custom("resume=last", "optim.lr=0.1"))
+        protocols.train(custom("resume=last", "optim.lr=0.1"))
     assert sorted(path.name for path in parent.parent.iterdir()) == [parent.name], "a refusal left a folder"
 
 
@@ -264,7 +263,7 @@ CROSSFIT = ("evaluation.protocol=split", "rectifier.fit=crossfit", "rectifier.st
 
 
 def test_cross_fitted_models_share_the_test_rows_and_the_mean_of_their_logits_is_scored(custom, workplace) -> None:
-    parent = train.train(custom(*CROSSFIT, "evaluation.num_seeds=2", "cohort.split.num_folds=3"))
+    parent = protocols.train(custom(*CROSSFIT, "evaluation.num_seeds=2", "cohort.split.num_folds=3"))
     names = children_of(parent)
     assert names == [f"seed{seed}-fold{fold}" for seed in range(2) for fold in range(3)]
     pooled, results = predictions_of(parent), results_of(parent)
@@ -287,7 +286,7 @@ def test_cross_fitted_models_share_the_test_rows_and_the_mean_of_their_logits_is
 def test_a_cross_fitted_rectifier_knows_its_fold_alone_and_the_offset_of_the_loss_the_next_one(
     custom, workplace
 ) -> None:
-    parent = train.train(custom(*CROSSFIT, "cohort.split.num_folds=3"))
+    parent = protocols.train(custom(*CROSSFIT, "cohort.split.num_folds=3"))
     for path in workplace.glob("data/cohorts/*/cohort.parquet"):
         rows = pl.read_parquet(path)
         held = json.loads((path.parent / "manifest.json").read_text())["config"]["split"]["crossfit_fold"]
@@ -302,22 +301,22 @@ def test_cross_fitting_within_folds_is_refused_and_one_cross_fitted_fold_is_a_ru
     assert main(["train", "evaluation.protocol=kfold", "rectifier.fit=crossfit"]) == 1
     assert "rectifier.fit=crossfit cannot be used with evaluation.protocol=kfold" in capsys.readouterr().out
     with pytest.raises(ValueError, match="set one of them"):
-        train.train(custom(*CROSSFIT, "cohort.split.test_fold=1", "cohort.split.num_folds=3"))
-    alone = train.train(custom(*CROSSFIT, "cohort.split.crossfit_fold=1", "cohort.split.num_folds=3"))
+        protocols.train(custom(*CROSSFIT, "cohort.split.test_fold=1", "cohort.split.num_folds=3"))
+    alone = protocols.train(custom(*CROSSFIT, "cohort.split.crossfit_fold=1", "cohort.split.num_folds=3"))
     assert not (alone / folders.CHILDREN).exists()
 
 
 def test_finished_runs_are_not_gathered_with_runs_of_other_files(custom, workplace: Path) -> None:
-    parent = train.train(custom())
+    parent = protocols.train(custom())
     path = workplace / "given" / "cohort.parquet"
     pl.read_parquet(path).with_columns(**{"label/first": ~pl.col("label/first")}).write_parquet(path)
     with pytest.raises(ConfigError, match=r"seed0-fold0 was trained on the cohort \w+, but its fold is \w+ now"):
-        train.train(custom(f"resume={parent}"))
+        protocols.train(custom(f"resume={parent}"))
 
 
 def test_more_folds_than_subjects_fill_are_refused_before_anything_is_trained(custom, workplace: Path) -> None:
     with pytest.raises(ConfigError, match=r"holds nobody: cohort\.split\.num_folds=127 is too many for 120 subjects"):
-        train.train(custom("cohort.split.num_folds=127", *LARGE_VAL))
+        protocols.train(custom("cohort.split.num_folds=127", *LARGE_VAL))
     assert not (workplace / "runs").exists()
 
 
@@ -326,7 +325,7 @@ def test_a_fold_with_one_class_is_said_and_left_out_of_the_mean_with_its_count(c
     rows = pl.read_parquet(path)
     fold = (rows["subject_id"].str.slice(1).cast(pl.Int64) % 3).alias("fold")
     rows.with_columns(fold, pl.col("label/first") & (fold > 0)).write_parquet(path)
-    parent = train.train(custom("cohort.split.num_folds=3", *LARGE_VAL))
+    parent = protocols.train(custom("cohort.split.num_folds=3", *LARGE_VAL))
     said = capsys.readouterr().out
     assert "first: fold 0 lacks positives or negatives" in said
     assert "first: undefined, and left out of the mean: auroc in 1, average precision in 1 of 3" in said
@@ -365,7 +364,7 @@ LEAVE_OUT = ("evaluation.protocol=leave_pattern_out", "rectifier.fit=calibration
 
 
 def test_a_pattern_that_is_left_out_is_met_at_test_for_the_first_time(custom, workplace: Path) -> None:
-    parent = train.train(custom(*LEAVE_OUT))
+    parent = protocols.train(custom(*LEAVE_OUT))
     assert children_of(parent) == ["seed0-without-10", "seed0-without-11"], "the most frequent first"
     results, pooled = results_of(parent), predictions_of(parent)
     (cohort,) = (pl.read_parquet(path) for path in workplace.glob("data/cohorts/*/cohort.parquet"))
@@ -392,6 +391,6 @@ def test_a_pattern_that_is_left_out_is_met_at_test_for_the_first_time(custom, wo
 
 def test_a_pattern_that_nobody_has_and_one_that_is_named_where_all_are_taken_are_refused(custom, capsys) -> None:
     with pytest.raises(ValueError, match=r"loader\.held_pattern=\['vectors'\]: 0 rows outside of test have exactly"):
-        train.train(custom("evaluation.protocol=split", "loader.held_pattern=[vectors]"))
+        protocols.train(custom("evaluation.protocol=split", "loader.held_pattern=[vectors]"))
     assert main(["train", LEAVE_OUT[0], "loader.held_pattern=[table]"]) == 1
     assert "leave_pattern_out holds out every pattern" in capsys.readouterr().out

@@ -13,16 +13,14 @@ from lightning import Callback
 from sklearn.metrics import roc_auc_score
 
 from data_modules import patterns
-from mmnar_lightning.commands import train
 from mmnar_lightning.config.compose import load
 from mmnar_lightning.config.experiment import ExperimentConfig
 from mmnar_lightning.evaluation.predict import predict
 from mmnar_lightning.metrics.prediction_powered import mean_risk
 from mmnar_lightning.objective import AUXILIARY
-from mmnar_lightning.runs import build, folders, single
-from mmnar_lightning.runs import trainer as training
-from mmnar_lightning.predicting import predict
 from mmnar_lightning.rectifier.rectifier import Rectifier
+from mmnar_lightning.runs import build, folders, protocols, single
+from mmnar_lightning.runs import trainer as training
 from tests.conftest import write_custom_cohort
 
 EPOCHS, TASKS = 5, ("first", "second")
@@ -240,7 +238,7 @@ def test_on_the_scale_of_probabilities_ranks_are_those_before_the_cut_in_a_run_a
 ) -> None:
     words = ("rectifier.scale=probability", "rectifier.loss_offset=false", "trainer.max_epochs=2")
     alone = single.train(settings("paths.runs=alone", *words))
-    parent = train.train(settings("paths.runs=parents", "evaluation.num_seeds=2", *words))
+    parent = protocols.train(settings("paths.runs=parents", "evaluation.num_seeds=2", *words))
     predicted = pl.read_parquet(alone / "predictions.parquet")
     assert results_of(alone)["rectifier"]["first"]["scale"] == "probability"
     uncut = predicted["ranking/first"]
@@ -254,7 +252,7 @@ def test_on_the_scale_of_probabilities_ranks_are_those_before_the_cut_in_a_run_a
         values.append(roc_auc_score(rows["label/first"], rows["ranking/first"]))
     usual, far = Rectifier._shifts, torch.tensor([-0.4, 0.6])  # below 0 in the first task, above 1 in the second
     monkeypatch.setattr(Rectifier, "_shifts", lambda self, *rows: usual(self, *rows) + far)
-    alone = runs.train(settings("paths.runs=alone", *words))
+    alone = single.train(settings("paths.runs=alone", *words))
     parent = protocols.train(settings("paths.runs=parents", "evaluation.num_seeds=2", *words))
     gathered = results_of(parent)
     for task, is_cut in zip(TASKS, (pl.Series.__lt__, pl.Series.__gt__), strict=True):

@@ -18,8 +18,6 @@ from mmnar_lightning.config.compose import load
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.runs import folders, single
 from mmnar_lightning.runs import trainer as training
-from mmnar_lightning.compose import load
-from mmnar_lightning.config import ConfigError, ExperimentConfig
 from tests.support_results import check_clusters
 
 EPOCHS = 4

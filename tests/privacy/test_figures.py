@@ -6,10 +6,11 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from mmnar_lightning import evaluation, results
-from mmnar_lightning.compose import load
+from mmnar_lightning.config.compose import load
+from mmnar_lightning.evaluation import scores as results
 from mmnar_lightning.metrics.intervals import METRICS
 from mmnar_lightning.report import figures
+from mmnar_lightning.runs import results as evaluation
 
 TASKS, MIN_COUNT = ["death", "stay"], 10
 COUNTS = {"11": 40, "10": MIN_COUNT, "01": MIN_COUNT - 3}

@@ -17,10 +17,8 @@ from matplotlib.text import Text
 from data_modules.simulate.config import SimulateConfig
 from data_modules.simulate.release import simulate
 from mmnar_lightning.config.compose import load
-from mmnar_lightning.runs import folders, single
-from mmnar_lightning import folders, runs
-from mmnar_lightning.compose import load
 from mmnar_lightning.report import figures
+from mmnar_lightning.runs import folders, single
 from tests.support_wandb import OfflineRun
 
 SUBJECTS, MIN_COUNT = 300, 10

@@ -20,15 +20,18 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 SCRIPT = """
 import sys, time
 from pathlib import Path
-from data_modules import build, stage
-from data_modules.cohorts.mimic_iv import MIMICCohortConfig
+from data_modules import stage
+from data_modules.cohorts import build
+from data_modules.databases.mimic_iv.config import MIMICCohortConfig
 from data_modules.databases.mimic_iv.tables import MIMIC_IV
+from data_modules.databases.registry import database
 from data_modules.raw.reader import Release
 
 root, data, marks = map(Path, sys.argv[1:4])
 {before}
 try:
-    print(build.build_cohort(database("mimic"), Release(MIMIC_IV, [root]), MIMICCohortConfig(modalities=["labs", "vitals"]), data))
+    config = MIMICCohortConfig(modalities=["labs", "vitals"])
+    print(build.build_cohort(database("mimic"), Release(MIMIC_IV, [root]), config, data))
 except ValueError as error:
     print(type(error).__name__, error)
 """
