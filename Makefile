@@ -58,7 +58,7 @@ test: setup ## Run the tests (those on the open demos skip, saying so, where the
 	$(BIN)/python -m pytest -n 2
 
 test-slurm: setup ## Jobs on a private SLURM cluster of one node: preempted, out of time, in arrays (skips without SLURM).
-	$(BIN)/python -m pytest tests/slurm/preemption.py
+	$(BIN)/python -m pytest tests/distributed/slurm_preemption.py
 
 check: setup ## Format, lint, import contracts, types, tests.
 	$(BIN)/ruff format --check .

@@ -49,7 +49,7 @@ READ: Mapping[str, tuple[str, ...]] = {
     "note": (STAY, "noteoffset", "noteenteredoffset", "notepath", "notetext"),
     "physicalExam": (STAY, "physicalexamoffset", "physicalexampath", "physicalexamtext"),
 }
-"""Table -> every column that a feature reads. tests/eicu/test_leakage.py holds it against what must not be read."""
+"""Table -> every column that a feature reads. tests/unit/databases/eicu/test_leakage.py holds it against what must not be read."""
 
 
 def known(context: BuildContext, table: str, at: str, entered: str | None = None) -> pl.LazyFrame:

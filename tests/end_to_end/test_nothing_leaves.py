@@ -1,0 +1,236 @@
+"""Records that can be told apart by sentence, id and date: nothing that a run uploads or shares has any of them."""
+
+import json
+import math
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from data_modules.simulate.config import SimulateConfig
+from data_modules.simulate.release import simulate
+from mmnar_lightning.config.compose import load
+from mmnar_lightning.report import figures
+from mmnar_lightning.runs import folders, single
+from tests.helpers.wandb_logs import OfflineRun
+
+SUBJECTS, MIN_COUNT = 300, 10
+DOCUMENTS = ("discharge", "radiology")
+IDS = ("subject_id", "hadm_id", "note_id")
+SENTENCE = "Quillfeather{number} met Doctor Ambergris in Zanzibar"
+TOLD = re.compile(rb"quillfeather|ambergris|zanzibar", re.IGNORECASE)
+DATES = re.compile(rb"(?<!\d)2[12]\d\d-\d\d-\d\d")
+"""Years of the simulated release, as of MIMIC-IV; the run itself is of another century."""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("private")
+
+
+@pytest.fixture(scope="module")
+def release(place: Path) -> Path:
+    """A release, each of whose documents has a sentence of its own."""
+    folder = place / "release"
+    simulate(SimulateConfig(databases=["mimic_iv"], subjects=SUBJECTS, images=False), folder, processes=1)
+    for name in DOCUMENTS:
+        (path,) = folder.rglob(f"{name}.csv.gz")
+        table = pl.read_csv(path, infer_schema=False)
+        told = pl.Series([f" {SENTENCE.format(number=number)}." for number in range(table.height)])
+        table.with_columns(pl.col("text") + told).write_csv(path, compression="gzip")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ids(release: Path) -> set[int]:
+    """Every number by which somebody, or a stay of theirs, could be found."""
+    found: set[int] = set()
+    for name in ("admissions", *DOCUMENTS):
+        (path,) = release.rglob(f"{name}.csv.gz")
+        table = pl.read_csv(path, infer_schema=False)
+        for column in set(IDS[:2]) & set(table.columns):
+            found |= set(map(int, table[column].drop_nulls()))
+    assert min(found) >= 10**7, "shorter ids would be found anywhere by chance"
+    return found
+
+
+@pytest.fixture(scope="module")
+def drawn() -> dict[str, list[str]]:
+    """Name of a figure -> what is written in it; filled by the run."""
+    return {}
+
+
+def written(figure: Figure) -> list[str]:
+    """Everything that a figure says in words."""
+    return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
+
+
+@pytest.fixture(scope="module")
+def run(place: Path, release: Path, drawn: dict[str, list[str]]) -> Path:
+    """The folder of a run that read the documents, logged to W&B offline and was tested."""
+    save = figures.save
+
+    def look_and_save(figure: Figure, path: Path) -> None:
+        save(figure, path)
+        drawn[path.name] = written(figure)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("WANDB_API_KEY", folders.RUN_ID_VARIABLE):
+            patch.delenv(name, raising=False)
+        patch.chdir(place)
+        patch.setattr(figures, "save", look_and_save)
+        words = [
+            "experiment=mimic",
+            f"paths.mimic_root={release}",
+            "cohort.modalities=[structured,discharge_note,radiology_report]",
+            "embed.text.encoder=hashed_ngrams",
+            "trainer.max_epochs=2",
+            "trainer.progress_bar=false",
+            "trainer.accelerator=cpu",
+            "rectifier.start_epoch=1",
+            "model.fusion.dim=16",
+            "model.fusion.num_heads=2",
+            "evaluation.num_replicates=100",
+            f"privacy.min_count={MIN_COUNT}",
+        ]
+        folder = place / single.train(load(words))
+        import wandb
+
+        wandb.finish()
+    read = json.loads((folder / folders.RESULTS).read_text())["modalities"]
+    assert {"discharge_note", "radiology_report"} < set(read), "the run did not read the documents"
+    return folder
+
+
+def shared(run: Path) -> Iterator[tuple[str, bytes]]:
+    """Everything of a run but the test rows themselves, archives opened."""
+    for path in sorted(path for path in run.rglob("*") if path.is_file() and path.name != folders.PREDICTIONS):
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                yield from ((f"{path}:{name}", archive.read(name)) for name in archive.namelist())
+        else:
+            yield str(path), path.read_bytes()
+    yield "what W&B would upload", "\n".join(OfflineRun(run).texts).encode()
+
+
+def test_the_search_finds_what_it_is_made_for(release: Path, ids: set[int]) -> None:
+    (path,) = release.rglob("discharge.csv.gz")
+    tables = pl.read_csv(path, infer_schema=False).write_csv().encode()
+    assert TOLD.search(tables)
+    assert DATES.search(tables)
+    assert numbers(tables) & ids
+
+
+def test_no_sentence_no_date_and_no_id_is_in_what_a_run_leaves(run: Path, ids: set[int]) -> None:
+    names = []
+    for name, content in shared(run):
+        names.append(name)
+        for pattern in (TOLD, DATES):
+            assert not pattern.search(content), (name, pattern.search(content))
+        assert not numbers(content) & ids, (name, numbers(content) & ids)
+    for kind in ("best.ckpt", "last.ckpt", ".wandb", "results.json", "metrics.csv", "config.yaml", ".png"):
+        assert [name for name in names if kind in name], f"no {kind} was searched"
+
+
+def numbers(content: bytes) -> set[int]:
+    """Whole numbers of eight digits, written out."""
+    return {int(found) for found in re.findall(rb"(?<![\d.])\d{8}(?!\d)", content)}
+
+
+@pytest.mark.parametrize("name", [folders.BEST, folders.LAST])
+def test_no_number_of_a_checkpoint_is_an_id(run: Path, ids: set[int], name: str) -> None:
+    searched = 0
+    for value in leaves(torch.load(run / name, weights_only=True)):
+        array = np.asarray(value.double() if isinstance(value, torch.Tensor) else value, dtype=np.float64)
+        assert not set(np.unique(array[np.isfinite(array)])) & ids
+        searched += array.size
+    assert searched > 10_000
+
+
+def leaves(content: object) -> Iterator[torch.Tensor | float]:
+    """Every number in nested plain values."""
+    if isinstance(content, dict):
+        for key, value in content.items():
+            yield from leaves(key)
+            yield from leaves(value)
+    elif isinstance(content, list | tuple):
+        for value in content:
+            yield from leaves(value)
+    elif isinstance(content, torch.Tensor | int | float):
+        yield content
+
+
+@pytest.mark.parametrize("name", [folders.BEST, folders.LAST])
+def test_no_checkpoint_says_where_its_run_lay(run: Path, place: Path, name: str) -> None:
+    (within,) = {content for kept, content in shared(run) if kept.startswith(f"{run / name}:") and "data.pkl" in kept}
+    assert Path(name).name.encode() in within, "the names of checkpoints are looked for in the wrong place"
+    for folder in {place, place.resolve(), place.parent, place.parent.resolve()}:
+        assert str(folder).encode() not in (run / name).read_bytes()
+        assert str(folder).encode() not in within
+
+
+def test_the_test_rows_are_never_uploaded(run: Path) -> None:
+    uploaded = OfflineRun(run)
+    assert (run / folders.PREDICTIONS).is_file()
+    assert not [text for text in uploaded.texts if folders.PREDICTIONS in text]
+    assert not list(uploaded.folder.rglob("*.parquet"))
+
+
+def test_small_cells_are_masked_in_all_but_the_local_results(run: Path) -> None:
+    results = json.loads((run / folders.RESULTS).read_text())
+    small = [
+        (task, pattern)
+        for task, told in results["tasks"].items()
+        for pattern, cell in told["patterns"].items()
+        if 0 < cell["count"] < MIN_COUNT
+    ]
+    assert small, "the release has no small cell, so this test could not fail"
+    logged = OfflineRun(run)
+    table = pl.read_csv(run / "metrics.csv", infer_schema=False)
+    for task, pattern in small:
+        values = [float(value) for value in logged.logged(f"test/count/{task}/{pattern}")]
+        assert values
+        assert all(map(math.isnan, values)), (task, pattern)
+    for step in logged.history:
+        for key, value in step.items():
+            if re.match(r"(val|test)/count/", key):
+                assert math.isnan(float(value)) or float(value) >= MIN_COUNT, key
+    for column in [column for column in table.columns if re.match(r"(val|test)/count/", column)]:
+        counts = [float(value) for value in table[column].drop_nulls() if value not in {"", "nan"}]
+        assert all(count >= MIN_COUNT for count in counts), column
+    for split in ("val", "test"):
+        counts = [float(row[2]) for row in logged.table(f"{split}/patterns")["data"]]
+        assert counts
+        assert all(math.isnan(count) or count >= MIN_COUNT for count in counts), split
+
+
+def test_small_cells_are_masked_in_figures(run: Path, drawn: dict[str, list[str]]) -> None:
+    results = json.loads((run / folders.RESULTS).read_text())
+    for key in ("tasks", "rectifier"):
+        cells = [cell for told in results[key].values() for cell in told["patterns"].values()]
+        assert any(0 < cell["count"] < MIN_COUNT for cell in cells), f"{key} has no small cell"
+    assert {"auroc.png", "rectifier.png", f"reliability_{next(iter(results['tasks']))}.png"} <= set(drawn)
+    assert set(drawn) == {path.name for path in (run / "figures").iterdir()}, "some figures were not looked at"
+    for name, texts in drawn.items():
+        counts = [int(found) for text in texts for found in re.findall(r"n=(\d+)", text)]
+        assert all(count >= MIN_COUNT for count in counts), (name, texts)
+        if not name.startswith("reliability"):
+            assert any("masked" in text for text in texts), name
+
+
+@pytest.mark.parametrize("name", [folders.BEST, folders.LAST])
+def test_no_checkpoint_counts_a_small_cell(run: Path, name: str) -> None:
+    table = json.loads((run / folders.RESULTS).read_text())["rectifier"]
+    counts = [cell["count"] for told in table.values() for cell in told["patterns"].values()]
+    assert any(0 < count < MIN_COUNT for count in counts), "the calibration rows have no small cell"
+    whole = (torch.int64, torch.int32, torch.int16, torch.uint8)
+    state = torch.load(run / name, weights_only=True)["state_dict"]
+    listed = {key: value for key, value in state.items() if value.dtype in whole and value.numel() > 1}
+    assert {key.rpartition(".")[2] for key in listed} == {"pattern"}, "what else does it count?"

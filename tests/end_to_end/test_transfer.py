@@ -1,0 +1,288 @@
+"""Trained on one cohort, tested on another: custom cohorts, simulated releases, and the open demos both ways."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from data_modules import patterns
+from data_modules.loading.alignment import TransferError, align
+from mmnar_lightning.config.compose import load
+from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
+from mmnar_lightning.runs import build, folders, single
+from mmnar_lightning.runs.transfer import target_config
+from tests.conftest import write_custom_cohort
+from tests.helpers.paths import ROOT
+
+QUICK = [
+    "trainer.max_epochs=2", "trainer.progress_bar=false", "trainer.accelerator=cpu", "wandb.enabled=false",
+    "evaluation.num_replicates=100",
+]  # fmt: skip
+SMALL = ["model.fusion.dim=16", "model.fusion.num_heads=2", "loader.batch_size=32"]
+Compose = Callable[..., ExperimentConfig]
+
+
+@pytest.fixture
+def settings(workplace: Path) -> Compose:
+    write_custom_cohort(workplace / "given", num_subjects=300)
+    write_custom_cohort(workplace / "other", num_subjects=400, seed=1)
+    target = f"dataset: custom\npaths: {{cohort: {workplace / 'other'}}}\ncohort: {{name: other}}\n"
+    (workplace / "elsewhere.yaml").write_text(target)
+
+    def compose(*words: str) -> ExperimentConfig:
+        os.environ.pop(folders.RUN_ID_VARIABLE, None)
+        given = ["dataset=custom", f"paths.cohort={workplace / 'given'}", "transfer.target=elsewhere.yaml"]
+        return load([*given, *QUICK, *SMALL, *words])
+
+    return compose
+
+
+def results_of(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "results.json").read_text())
+
+
+def change(workplace: Path, table: str, edit: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
+    path = workplace / "other" / table
+    edit(pl.read_parquet(path)).write_parquet(path)
+
+
+def opened(config: ExperimentConfig):
+    datamodule = build.build_datamodule(config)
+    datamodule.prepare_data()
+    datamodule.setup()
+    return datamodule.cohort
+
+
+def pair(workplace: Path, settings: Compose, *words: str):
+    """The source and the target, opened on their own."""
+    return opened(settings()), opened(load(["experiment=elsewhere.yaml", *words]))
+
+
+def test_the_source_is_scored_as_if_there_were_no_target(settings) -> None:
+    with_target, without = (
+        results_of(single.train(settings())),
+        results_of(single.train(settings("transfer.target=''"))),
+    )
+    assert without.pop("experiment") == with_target.pop("experiment")
+    assert with_target.pop("run_id") != without.pop("run_id")
+    assert with_target.pop("target")
+    assert with_target == without
+
+
+def test_the_target_is_scored_by_task_and_pattern_on_its_own_test_rows(settings, workplace) -> None:
+    folder = single.train(settings("trainer.max_epochs=25"))
+    target = results_of(folder)["target"]
+    cohort = opened(load(["experiment=elsewhere.yaml"])).table.filter(split="test")
+    predicted = pl.read_parquet(folder / "target" / "predictions.parquet")
+    assert predicted["row_id"].to_list() == cohort["row_id"].to_list()
+    assert predicted["subject_id"].to_list() == cohort["subject_id"].to_list()
+    assert target["split"]["rows"] == cohort.height
+    assert set(target["tasks"]) == {"first", "second"}
+    cells = target["tasks"]["first"]
+    assert sum(cell["count"] for cell in cells["patterns"].values()) == cells["all"]["count"]
+    assert cells["all"]["auroc"]["low"] < cells["all"]["auroc"]["value"]
+    assert cells["all"]["auroc"]["value"] > 0.65
+    assert (target["unseen_pattern_rows"], target["unseen_patterns"]) == (0, [])
+    assert (folder / "target" / "figures" / "auroc.png").is_file()
+    assert target["cohort"] != results_of(folder)["cohort"]
+
+
+def test_evaluated_later_the_target_is_the_same(settings) -> None:
+    whole = results_of(single.train(settings()))
+    folder = single.train(settings("evaluate=false"))
+    assert not (folder / "target").exists()
+    again = results_of(single.evaluate(settings(f"run={folder}")))
+    assert again["target"]["tasks"] == whole["target"]["tasks"]
+    assert again["target"]["rectified"] == whole["target"]["rectified"]
+
+
+def test_values_are_scaled_by_the_source_s_train_rows(settings, workplace) -> None:
+    source, target = pair(workplace, settings)
+    rows = target.rows("train")[:5]
+    stored = np.array(target.arrays.arrays["table"].values[rows.numpy()])
+    own = target.arrays.gather(rows).inputs["table"]
+    aligned = align(target, source)
+    scale = source.arrays.arrays["table"].statistics
+    expected = torch.from_numpy((stored - scale.mean) / scale.scale)
+    torch.testing.assert_close(aligned.arrays.gather(rows).inputs["table"], expected)
+    assert torch.equal(target.arrays.gather(rows).inputs["table"], own)
+    assert not torch.allclose(own, expected)
+
+
+def test_a_modality_that_the_target_lacks_is_absent_and_its_patterns_are_flagged(settings, workplace) -> None:
+    change(workplace, "cohort.parquet", lambda cohort: cohort.drop("present/table"))
+    target = results_of(single.train(settings()))["target"]
+    assert "table is absent from every row: the target does not have it" in target["dropped"]
+    assert set(target["tasks"]["first"]["patterns"]) == {"01", "00"}
+    assert target["unseen_patterns"] == ["00", "01"] or target["unseen_patterns"] == ["01", "00"]
+    assert target["unseen_pattern_rows"] == target["split"]["rows"]
+
+
+def test_a_modality_that_only_the_target_has_is_not_read(settings, workplace) -> None:
+    change(workplace, "cohort.parquet", lambda cohort: cohort.with_columns(pl.lit(True).alias("present/more")))
+    table = workplace / "other" / "modalities" / "table" / "table.parquet"
+    more = workplace / "other" / "modalities" / "more" / "table.parquet"
+    more.parent.mkdir()
+    pl.read_parquet(table).write_parquet(more)
+    target = results_of(single.train(settings()))["target"]
+    assert "more is not read: the source does not have it" in target["dropped"]
+    assert set(target["tasks"]["first"]["patterns"]) == {"10", "11"}
+
+
+def test_what_a_model_of_the_source_cannot_read_is_refused_before_training(settings, workplace) -> None:
+    table = "modalities/table/table.parquet"
+    usual = pl.read_parquet(workplace / "other" / table)
+    change(workplace, table, lambda frame: frame.rename({"c1": "d1"}))
+    with pytest.raises(TransferError, match="table: 1 of 5 columns differ, the first is c1 in the source and d1 in"):
+        single.train(settings())
+    change(workplace, table, lambda frame: frame.drop("d1"))
+    with pytest.raises(TransferError, match="table is table of width 5 in the source, but table of width 4"):
+        single.train(settings())
+    change(workplace, table, lambda _: usual)
+    change(workplace, "cohort.parquet", lambda cohort: cohort.rename({"label/second": "label/third"}))
+    with pytest.raises(TransferError, match="the target's tasks are first, third; it lacks second"):
+        single.train(settings())
+    assert not list(workplace.glob("runs/custom/*"))
+
+
+def flip_calibration(workplace: Path) -> None:
+    """Give every calibration row of the target the other label."""
+    split = opened(load(["experiment=elsewhere.yaml"])).table["split"]
+    other = pl.when(split == "calibration").then(~pl.col("label/first")).otherwise(pl.col("label/first"))
+    change(workplace, "cohort.parquet", lambda cohort: cohort.with_columns(other.alias("label/first")))
+
+
+@pytest.mark.parametrize("origin", ["target", "source"])
+def test_labels_of_the_target_s_calibration_rows_count_only_where_the_rectifier_is_fitted_there(
+    settings, workplace, origin
+) -> None:
+    words = [f"transfer.rectifier={origin}", "rectifier.gate=false", "rectifier.min_rows=1"]
+    before = results_of(single.train(settings(*words)))["target"]
+    flip_calibration(workplace)
+    after = results_of(single.train(settings(*words)))["target"]
+    assert before["checkpoint"] == {"rectifier": origin}
+    assert before["tasks"] == after["tasks"]
+    assert (before["rectified"] == after["rectified"]) is (origin == "source")
+    if origin == "source":
+        assert before["mean_risk"]["first"]["all"]["labelled"] == 0
+
+
+def test_a_carried_rectifier_adds_the_source_s_offsets(settings) -> None:
+    folder = single.train(settings("transfer.rectifier=source", "rectifier.gate=false", "rectifier.min_rows=1"))
+    content = results_of(folder)
+    source, target = content["rectifier"]["first"], content["target"]["rectifier"]["first"]
+    assert target["patterns"] == {name: source["patterns"][name] for name in target["patterns"]}
+    predicted = pl.read_parquet(folder / "target" / "predictions.parquet")
+    added = predicted.select("pattern", added=pl.col("rectified/first") - pl.col("logit/first"))
+    for pattern, group in added.group_by("pattern"):
+        np.testing.assert_allclose(group["added"], source["patterns"][pattern[0]]["tau"], atol=1e-9)
+
+
+def test_the_refitted_rectifier_knows_all_calibration_rows_of_the_target(settings) -> None:
+    target = results_of(single.train(settings()))["target"]
+    cohort = opened(load(["experiment=elsewhere.yaml"])).table.filter(split="calibration")
+    counts = [entry["count"] for entry in target["rectifier"]["first"]["patterns"].values()]
+    assert sum(counts) == len(cohort["label/first"].drop_nulls())
+
+
+def test_a_pattern_that_the_source_does_not_learn_is_nothing_to_the_target(settings) -> None:
+    held = settings("loader.held_pattern=[table]")
+    assert (held.loader.held_pattern, target_config(held).loader.held_pattern) == (["table"], None)
+    target = results_of(single.train(held))["target"]
+    cohort = opened(load(["experiment=elsewhere.yaml"])).table.filter(split="calibration")
+    counts = [entry["count"] for entry in target["rectifier"]["first"]["patterns"].values()]
+    assert sum(counts) == len(cohort["label/first"].drop_nulls())
+
+
+@pytest.mark.parametrize("baseline", ["boosted_trees", "mask_only"])
+def test_baselines_are_tested_on_the_target_too(settings, baseline) -> None:
+    epochs = [] if baseline == "boosted_trees" else ["trainer.max_epochs=2"]
+    given = [*QUICK[1:], *epochs]
+    config = settings()
+    words = ["transfer.target=elsewhere.yaml", f"paths.cohort={config.paths.cohort}", *given]
+    folder = single.train(load([f"experiment=custom,baselines/{baseline}", *words]))
+    target = results_of(folder)["target"]
+    assert target["checkpoint"] == {"rectifier": None}
+    assert 0.3 < target["tasks"]["first"]["all"]["auroc"]["value"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["experiment=transfer", "evaluation.protocol=kfold"], r"transfer\.target=transfer_back: every run's model"),
+        (["experiment=transfer", "rectifier.fit=crossfit"], r"transfer\.target=transfer_back: every run's model"),
+        (["transfer.rectifier=source"], r"transfer\.rectifier=source needs transfer\.target"),
+        (
+            ["experiment=transfer", "rectifier.fit=none", "transfer.rectifier=source"],
+            r"carries over a rectifier, but rectifier\.fit=none fits none",
+        ),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(words, told) -> None:
+    with pytest.raises(ConfigError, match=told):
+        load(words)
+
+
+def test_real_patients_are_not_compared_with_simulated_ones(workplace, mimic_demo) -> None:
+    with pytest.raises(ConfigError, match=r"paths\.eicu_root names no release, so patients of eicu would be simulated"):
+        single.train(load(["experiment=transfer", f"paths.mimic_root={mimic_demo}", *QUICK]))
+
+
+def transferred(experiment: str, *words: str) -> dict[str, Any]:
+    """results.json of a run that is tested on both databases."""
+    os.environ.pop(folders.RUN_ID_VARIABLE, None)
+    content = results_of(single.train(load([f"experiment={experiment}", *QUICK, *SMALL, *words])))
+    target, other = content["target"], {"transfer": "eicu", "transfer_back": "mimic"}[experiment]
+    assert {content["dataset"], target["dataset"]} == {"mimic", "eicu"}
+    assert target["dataset"] == other
+    assert target["modalities"] == content["modalities"]
+    assert target["groups"]["by"] == ("hospital" if other == "eicu" else "year group")
+    return content
+
+
+def mostly_tested(workplace: Path, experiment: str) -> Path:
+    """A shipped experiment whose rows are nearly all test or calibration, as suits a target."""
+    config = OmegaConf.load(ROOT / "experiments" / f"{experiment}.yaml")
+    config.cohort.split = {"train": 0.02, "calibration": 0.28, "val": 0.1, "test": 0.6}
+    config.pop("transfer")
+    OmegaConf.save(config, workplace / f"tested_{experiment}.yaml")
+    return workplace / f"tested_{experiment}.yaml"
+
+
+def test_simulated_releases_transfer_both_ways_better_than_chance(workplace) -> None:
+    enough = ["simulate.subjects=2500", "simulate.images=false", "trainer.max_epochs=6", "optim.lr=0.003"]
+    shares = {"train": 0.75, "calibration": 0.1, "test": 0.05}
+    split = [f"cohort.split.{name}={share}" for name, share in shares.items()]
+    # No simulated eICU has respiratoryCharting: inspired oxygen is no input there, and nobody's in the other one.
+    for experiment, other, width in (("transfer", "transfer_back", 9), ("transfer_back", "transfer", 8)):
+        words = [*enough, *split, f"transfer.target={mostly_tested(workplace, other)}", "rectifier.start_epoch=1"]
+        content = transferred(experiment, *words)
+        assert len(content["modalities"]) == width
+        target = content["target"]
+        assert sum(one["count"] for one in target["rectifier"]["in_hospital_mortality"]["patterns"].values()) > 200
+        for scored in (target["tasks"], target["rectified"]):
+            cell = scored["in_hospital_mortality"]["all"]
+            assert cell["count"] == target["split"]["rows"] > 400
+            assert 0.5 < cell["auroc"]["low"] < cell["auroc"]["value"] < cell["auroc"]["high"] < 0.9
+
+
+@pytest.mark.demo
+def test_the_open_demos_transfer_both_ways(workplace, mimic_demo_roots, eicu_demo_roots) -> None:
+    roots = [f"paths.mimic_root={mimic_demo_roots}", f"paths.eicu_root={eicu_demo_roots}"]
+    for experiment in ("transfer_back", "transfer"):
+        content = transferred(experiment, *roots)
+        assert len(content["modalities"]) == 9
+        assert content["target"]["tasks"]["in_hospital_mortality"]["all"]["count"] > 5
+    target = content["target"]
+    cohort = pl.concat(pl.read_parquet(path) for path in workplace.glob("data/cohorts/transfer_eicu-*/cohort.parquet"))
+    assert cohort.height == 1622
+    unseen = [patterns.parse(label) for label in target["unseen_patterns"]]
+    assert len(unseen) > 5
+    assert 0 < target["unseen_pattern_rows"] < target["split"]["rows"]

@@ -1,0 +1,74 @@
+"""Baselines of the registry, built and trained the same way whatever they are."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from data_modules import patterns
+from data_modules.batch import Batch
+from data_modules.vocabulary import Modality
+from mmnar_lightning.baselines.config import BaselineConfig, LateFusionConfig
+from mmnar_lightning.baselines.inputs import Problem, prior_logit
+from mmnar_lightning.baselines.registry import BASELINES, Network
+from mmnar_lightning.losses.config import ObjectiveConfig
+from mmnar_lightning.objective import Objective
+from tests.helpers.batches import make_batch, modalities, take
+
+TASKS = ["a", "b", "c"]
+COUNT = 3
+LABEL_FREE = {"reconstruction": 0.0, "contrast": 0.0, "assignment": 0.0}
+LEARNT = [name for name in BASELINES if name != "published_score"]
+"""What is fitted; tests/unit/databases/eicu/test_scores.py tells of the one that is only read."""
+CONFIGS = {name: BaselineConfig(name=name) for name in LEARNT} | {
+    "late_fusion_concatenation": BaselineConfig(
+        name="late_fusion", late_fusion=LateFusionConfig(version="concatenation", dim=16)
+    )
+}
+
+
+def telling_batch(rows: int, seed: int = 0) -> Batch:
+    """Every pattern; task a is told by what modality 0 says, b by what 1 says, c by presence of 2."""
+    generator = np.random.default_rng(seed)
+    present = patterns.decode(torch.from_numpy(generator.integers(2**COUNT, size=rows)), COUNT)
+    batch = make_batch(present, seed=seed)
+    said = [torch.where(present[:, m], batch.inputs[f"m{m}"][:, 0], 0.0) for m in range(2)]
+    logit = torch.stack([3 * said[0], 3 * said[1], 4 * present[:, 2].float() - 2], dim=1) - 0.5
+    drawn = torch.rand(rows, len(TASKS), generator=torch.Generator().manual_seed(seed)) < logit.sigmoid()
+    return replace(batch, label=drawn.float())
+
+
+def problem_of(batch: Batch, given: list[Modality] | None = None) -> Problem:
+    prior = prior_logit(batch.label, batch.label_mask)
+    return Problem(modalities=given or modalities(COUNT), tasks=TASKS, prior=prior)
+
+
+class Trained:
+    """A trained baseline: `predict` gives the probabilities of a batch."""
+
+    def __init__(self, config: BaselineConfig, train: Batch, val: Batch, *, steps: int = 150, seed: int = 0) -> None:
+        baseline = BASELINES[config.name]
+        torch.manual_seed(seed)
+        if isinstance(baseline, Network):
+            self.model = baseline.build(problem_of(train), config)
+            fit_network(self.model, train, steps)
+        else:
+            self.model = baseline.build(problem_of(train), config, seed)
+            self.model.fit(train, val)
+
+    @torch.no_grad()
+    def predict(self, batch: Batch) -> torch.Tensor:
+        if isinstance(self.model, torch.nn.Module):
+            return self.model.eval()(batch).logits.sigmoid()
+        return self.model.predict(batch)
+
+
+def fit_network(model: torch.nn.Module, train: Batch, steps: int, rate: float = 0.01) -> None:
+    objective = Objective(TASKS, ObjectiveConfig(**LABEL_FREE))
+    optimizer = torch.optim.Adam(model.parameters(), lr=rate)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(steps):
+        batch = take(train, torch.randint(len(train), (128,), generator=generator).tolist())
+        optimizer.zero_grad()
+        objective(objective.terms(model.train()(batch), batch)).backward()
+        optimizer.step()

@@ -1,0 +1,94 @@
+"""Named records of eICU: units, ranges, oxygen, and the hours of a summary."""
+
+import math
+
+import numpy as np
+import polars as pl
+import pytest
+
+from data_modules.databases.eicu.concepts import APERIODIC, LABS, PERIODIC, convert, within_range
+from tests.helpers.eicu import DAY, features_of, stay, write_release
+
+EVERY = (*LABS, *PERIODIC, *APERIODIC)
+PLAIN = [concept for concept in EVERY if not concept.fraction and concept.above is None]
+"""Concepts whose values are taken as they are."""
+
+
+def converted(label, value, unit=None, concepts=EVERY):
+    """Name and value of what is kept of one record; None where it is dropped."""
+    raw = pl.LazyFrame({"label": [label], "value": [value], "unit": [unit]}, schema_overrides={"unit": pl.String})
+    kept = within_range(convert(raw, concepts), concepts).collect()
+    return None if kept.is_empty() else (concepts[kept["concept"][0]].name, kept["value"][0])
+
+
+@pytest.mark.parametrize("concept", PLAIN, ids=lambda concept: concept.label)
+def test_both_ends_of_a_plausible_range_are_kept_and_nothing_beyond(concept):
+    label, low, high = concept.label, float(concept.low), float(concept.high)
+    assert converted(label, low) == (concept.name, low)
+    assert converted(label, high) == (concept.name, high)
+    assert converted(label, np.nextafter(low, -np.inf)) is None
+    assert converted(label, np.nextafter(high, np.inf)) is None
+
+
+@pytest.mark.parametrize(
+    ("label", "value", "unit", "name", "expected"),
+    [
+        ("FiO2", 0.4, None, "fio2", 40.0),
+        ("FiO2", 1.0, "%", "fio2", 100.0),
+        ("FiO2", 0.2, "", "fio2", 20.0),
+        ("FiO2", 21.0, "%", "fio2", 21.0),
+        ("FiO2", 100.0, "%", "fio2", 100.0),
+        ("creatinine", 88.4, "umol/L", "creatinine", 1.0),
+        ("creatinine", 1.2, "mg/dL", "creatinine", 1.2),
+        ("glucose", 10.0, " MMOL/L ", "glucose", 180.16),
+        ("ionized calcium", 2.5, "mg/dL", "ionized_calcium", 2.5),
+        ("ionized calcium", 4.008, "mmol/L", "ionized_calcium", 1.0),
+        ("temperature", 37.0, None, "temperature", 37.0),
+        ("temperature", 98.6, None, "temperature", 37.0),
+    ],
+)
+def test_a_value_is_converted_to_the_unit_of_its_concept(label, value, unit, name, expected):
+    assert converted(label, value, unit) == (name, pytest.approx(expected, abs=1e-3))
+
+
+@pytest.mark.parametrize(
+    ("label", "value", "unit"),
+    [
+        ("FiO2", 0.19, "%"),
+        ("FiO2", 1.01, "%"),
+        ("FiO2", 19.9, "%"),
+        ("FiO2", 100.1, "%"),
+        ("FiO2", 40.0, "lpm"),
+        ("FiO2", 40.0, " L/min "),
+        ("FiO2", 0.5, "mm Hg"),
+        ("ionized calcium", 0.1, "mmol/L"),
+        ("temperature", 21.1, None),
+        ("temperature", 121.0, None),
+        ("fio2", 40.0, "%"),
+        ("sodium", None, "mmol/L"),
+    ],
+)
+def test_an_implausible_value_a_refused_unit_and_an_unknown_label_are_dropped(label, value, unit):
+    assert converted(label, value, unit) is None
+
+
+def test_lags_and_slopes_of_a_summary_are_told_in_hours(tmp_path):
+    labs = [
+        {
+            "labid": number,
+            "patientunitstayid": 1,
+            "labname": "sodium",
+            "labresult": value,
+            "labresultoffset": DAY - before,
+            "labresultrevisedoffset": DAY - before,
+            "labmeasurenameinterface": "mmol/L",
+        }
+        for number, (before, value) in enumerate([(210, 135.0), (90, 141.0)])
+    ]
+    release = write_release(tmp_path / "release", [stay(1), stay(2)], lab=labs)
+    found = features_of(release, "labs", tmp_path, index="every")
+    assert found[2] is None
+    summary = {name: found[1][f"sodium/{name}"] for name in ("count", "first", "last", "slope", "hours_since_last")}
+    assert summary == {"count": 2, "first": 135, "last": 141, "slope": 3, "hours_since_last": 1.5}
+    assert found[1]["potassium/count"] == found[1]["potassium/observed"] == 0
+    assert math.isnan(found[1]["potassium/last"])

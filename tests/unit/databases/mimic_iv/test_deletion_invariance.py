@@ -1,0 +1,144 @@
+"""What became known after the landmark of a row changes not one bit of it (method.md 5)."""
+
+from datetime import timedelta
+
+import polars as pl
+import pytest
+
+from data_modules.databases.mimic_iv.cohort import build_rows
+from data_modules.databases.mimic_iv.config import MIMICCohortConfig
+from data_modules.databases.mimic_iv.tables import MIMIC_IV
+from data_modules.databases.registry import database
+from data_modules.raw.reader import Release
+from tests.helpers.mimic_iv import admission, moment, patient, stay, write_release
+from tests.helpers.mutilation import features, mutilate, sources_at
+
+TABLES = ["demographics", "labs", "vitals", "medications", "microbiology", "procedures"]
+HARMONISED = [
+    name for name, entry in database("mimic").modalities.items() if name.startswith("harmonised_") and entry.block
+]
+NOTHING = {("discharge_note", 0.0), ("present/discharge_note", 0.0)}
+"""Without a grace no summary of these releases is stored in time."""
+LANDMARKS = {"discharge": ["readmission_30d"], "icu_24h": ["in_hospital_mortality"]}
+
+
+def one_row_a_subject(rows, place):
+    """The first, middle or last row of every subject, renumbered."""
+    last = pl.len() - 1
+    wanted = {"first": pl.lit(0), "middle": pl.len() // 2, "last": last}[place]
+    chosen = rows.filter((pl.int_range(pl.len()) == wanted).over("subject_id"))
+    assert chosen["subject_id"].is_unique().all()
+    return chosen.drop("row_id").with_row_index("row_id")
+
+
+def before_and_after(release, rows, names, folder, *, cut=None):
+    """Features of rows from the whole release, and from what is left of it at `cut` (their landmarks)."""
+    folder.mkdir(exist_ok=True)
+    landmarks = rows.select("subject_id", landmark_at=rows["landmark_at"] if cut is None else cut)
+    mutilated, counts = mutilate(release, landmarks, folder / "release")
+    whole, vocabularies = features(sources_at(release, rows, folder / "a", {}), names, folder / "whole")
+    left, _ = features(sources_at(mutilated, rows, folder / "b", vocabularies), names, folder / "left")
+    return whole, left, counts
+
+
+@pytest.mark.demo
+@pytest.mark.parametrize("place", ["first", "middle"])
+@pytest.mark.parametrize("landmark", LANDMARKS)
+def test_a_row_of_the_demo_is_bit_identical_without_its_future(mimic_demo_roots, tmp_path, landmark, place):
+    release = Release.parse(MIMIC_IV, mimic_demo_roots)
+    config = MIMICCohortConfig(index="every", landmark=landmark, tasks=LANDMARKS[landmark])
+    rows = one_row_a_subject(build_rows(release, config).rows, place)
+    whole, left, counts = before_and_after(release, rows, [*TABLES, *HARMONISED], tmp_path)
+    assert rows.height >= 80
+    assert counts["labevents"] > 1_000
+    assert counts["admissions" if place == "first" else "labevents"] > 50
+    for name, content in whole.items():
+        assert left[name] == content, name
+
+
+@pytest.mark.demo
+def test_deleting_twelve_hours_more_than_the_future_is_noticed_in_every_table(mimic_demo_roots, tmp_path):
+    release = Release.parse(MIMIC_IV, mimic_demo_roots)
+    config = MIMICCohortConfig(index="every", landmark="icu_24h", tasks=["in_hospital_mortality"])
+    rows = one_row_a_subject(build_rows(release, config).rows, "first")
+    rows = rows.filter(pl.col("admittime") < pl.col("landmark_at") - timedelta(hours=12))
+    rows = rows.drop("row_id").with_row_index("row_id")
+    earlier = rows["landmark_at"] - timedelta(hours=12)
+    whole, left, _ = before_and_after(release, rows, TABLES[1:], tmp_path, cut=earlier)
+    for name in TABLES[1:]:
+        assert left[name] != whole[name], name
+
+
+def notes(subject, first, hadm, days, kind):
+    """Notes charted every quarter of a day, stored at once, later, or never."""
+    return [
+        {
+            "note_id": f"{subject}-{kind}-{first + number}",
+            "subject_id": subject,
+            "hadm_id": hadm if number % 3 else "",
+            "charttime": moment(day),
+            "storetime": [moment(day), moment(day + 0.4), ""][number % 3],
+            "text": f"note {number},\nof subject {subject}",
+        }
+        for number, day in enumerate(days)
+    ]
+
+
+def images(subject, days):
+    for number, day in enumerate(days):
+        taken = moment(day)
+        yield {
+            "dicom_id": f"{subject}-{number}",
+            "subject_id": subject,
+            "study_id": 100 * subject + number,
+            "ViewPosition": "AP",
+            "StudyDate": f"{taken:%Y%m%d}",
+            "StudyTime": f"{int(f'{taken:%H%M%S}')}.25",
+        }
+
+
+@pytest.fixture
+def hospital(tmp_path):
+    """Five subjects with three admissions each, with notes and images in and between them."""
+    quarters = [quarter / 4 for quarter in range(4 * 45)]
+    subjects = range(1, 6)
+    admissions, stays, summaries, reports, pictures = [], [], [], [], []
+    for subject in subjects:
+        for turn in range(3):
+            hadm, begin = 10 * subject + turn, 1 + 12 * turn + subject / 8
+            admissions.append(
+                admission(subject, hadm, moment(begin), moment(begin + 6 + turn), edregtime=moment(begin - 0.6))
+            )
+            stays.append(stay(subject, hadm, moment(begin + 1), moment(begin + 4)))
+            around = [begin + 5 + turn + step / 2 for step in range(12)]
+            summaries += notes(subject, 1000 * turn, hadm, [float(int(day)) for day in around], "DS")
+            reports += notes(subject, 1000 * turn, hadm, [begin + step / 3 for step in range(20)], "RR")
+        reports += notes(subject, 9000, "", quarters, "RR")
+        pictures += images(subject, quarters)
+    return write_release(
+        tmp_path / "hospital",
+        patients=[patient(subject) for subject in subjects],
+        admissions=admissions,
+        icustays=stays,
+        discharge_notes=summaries,
+        radiology_notes=reports,
+        cxr_metadata=pictures,
+    )
+
+
+@pytest.mark.parametrize("place", ["first", "middle", "last"])
+@pytest.mark.parametrize(("landmark", "grace"), [("discharge", 0.0), ("discharge", 72.0), ("icu_24h", 0.0)])
+def test_notes_and_images_of_a_row_are_identical_without_its_future(hospital, tmp_path, landmark, grace, place):
+    config = MIMICCohortConfig(index="every", landmark=landmark, tasks=LANDMARKS[landmark], note_grace_hours=grace)
+    rows = one_row_a_subject(build_rows(hospital, config).rows.filter(pl.col("subject_id") < 900), place)
+    at_landmark = ["demographics", "radiology_report", "cxr"]
+    parts = [(at_landmark, "landmark_at")]
+    if landmark == "discharge":
+        parts.append((["discharge_note"], "prediction_at"))
+    for names, time in parts:
+        folder = tmp_path / time
+        whole, left, counts = before_and_after(hospital, rows, names, folder, cut=rows[time])
+        assert min(counts["radiology_notes"], counts["discharge_notes"], counts["cxr_metadata"]) > 5
+        for name, content in whole.items():
+            assert left[name] == content, name
+            assert content or (name, grace) in NOTHING, name
