@@ -7,13 +7,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from data_modules.datamodule import CohortDataModule
 from data_modules.features.store import Statistics
 from data_modules.features.tokens import TokenWriter
-from data_modules.loading.alignment import TransferError, read_as
+from data_modules.loading.alignment import TransferError, align
 from data_modules.loading.arrays import CohortArrays, ModalityArray, Store
-from data_modules.loading.config import LoaderConfig
 from data_modules.loading.items import STORE, RowItems, TokenItems
+from data_modules.loading.opened import OpenedCohort
 from data_modules.vocabulary import Modality
 
 WIDTH = 4
@@ -37,32 +36,33 @@ def vectors(mean: float) -> ModalityArray:
     return ModalityArray(np.zeros((2, WIDTH), np.float32), scale)
 
 
-def opened(store: Store) -> CohortDataModule:
-    """A cohort of two rows with one modality, as if it had been opened."""
-    made = CohortDataModule(loader=LoaderConfig())
-    made.cohort = pl.DataFrame(
-        {"row_id": [0, 1], "subject": [0, 1], "label/death": [True, False], "present/note": True}
+def opened(store: Store) -> OpenedCohort:
+    """A cohort of two rows with one modality."""
+    table = pl.DataFrame({"row_id": [0, 1], "subject": [0, 1], "label/death": [True, False], "present/note": True})
+    return OpenedCohort(
+        folder=Path(),
+        manifest={},
+        table=table,
+        tasks=["death"],
+        modalities=[Modality(name="note", kind="documents", width=WIDTH)],
+        left_out=[],
+        arrays=CohortArrays(table, ["death"], {"note": store}),
     )
-    made.tasks, made.left_out = ["death"], []
-    made.modalities = [Modality(name="note", kind="documents", width=WIDTH)]
-    made.arrays = CohortArrays(made.cohort, made.tasks, {"note": store})
-    return made
 
 
 def test_tokens_are_refused_since_each_cohort_has_a_vocabulary_of_its_own(tmp_path: Path) -> None:
     source, target = (tokens(tmp_path / name, [3, 4], [5]) for name in ("source", "target"))
     with pytest.raises(TransferError, match="note: its documents are encoded with what was learnt from one cohort"):
-        read_as(opened(target), opened(source))
+        align(opened(target), opened(source))
 
 
 def test_tokens_and_vectors_of_one_width_are_refused(tmp_path: Path) -> None:
     words = tokens(tmp_path / "tokens", [3, 4], [5])
     for source, target in ((words, vectors(0)), (vectors(0), words)):
         with pytest.raises(TransferError, match="note: its documents are encoded"):
-            read_as(opened(target), opened(source))
+            align(opened(target), opened(source))
 
 
 def test_vectors_of_documents_are_read_in_the_scale_of_the_source() -> None:
-    target = opened(vectors(1))
-    read_as(target, opened(vectors(3)))
-    assert target.arrays.arrays["note"].statistics.mean.tolist() == [3.0] * WIDTH
+    aligned = align(opened(vectors(1)), opened(vectors(3)))
+    assert aligned.arrays.arrays["note"].statistics.mean.tolist() == [3.0] * WIDTH
