@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]  # its types are a package that nothing else needs
 
+from mmnar_lightning.config import keys
 from mmnar_lightning.config.experiment import (
     SIMULATED,
     ConfigError,
@@ -190,7 +191,7 @@ def _explain(error: OmegaConfBaseException, words: Sequence[str]) -> ConfigError
     if group and not key:
         return ConfigError(f"{group}: this is a group of settings; name one of them, for example {_example(group)}")
     if isinstance(error, ConfigKeyError):
-        known = [name for dataset in datasets() for name in _keys(_schema(dataset))]
+        known = [name for dataset in datasets() for name, *_ in keys.walk(_typed(dataset))]
         near = get_close_matches(key, known, n=1)
         roots = ", ".join(part.name for part in fields(ExperimentConfig))
         hint = f"; did you mean {near[0]}?" if near else f"; known keys begin with {roots}"
@@ -203,12 +204,13 @@ def _explain(error: OmegaConfBaseException, words: Sequence[str]) -> ConfigError
 def _names_group(word: str) -> bool:
     """Whether a word gives one value to a group of settings."""
     key = word.partition("=")[0]
-    return any(isinstance(OmegaConf.select(_schema(dataset), key), DictConfig) for dataset in datasets())
+    return any(key in keys.groups(_typed(dataset)) for dataset in datasets())
 
 
 def _example(word: str) -> str:
     key = word.partition("=")[0]
-    return next(name for dataset in datasets() for name in _keys(_schema(dataset)) if name.startswith(f"{key}."))
+    known = (name for dataset in datasets() for name in keys.settings(_typed(dataset)))
+    return next(name for name in known if name.startswith(f"{key}."))
 
 
 def _unreadable(words: Sequence[str]) -> str:
@@ -219,17 +221,6 @@ def _unreadable(words: Sequence[str]) -> str:
         except YAMLError:
             return word
     return " ".join(words)
-
-
-def _keys(node: DictConfig, prefix: str = "") -> list[str]:
-    keys = []
-    for name in map(str, node):
-        full = f"{prefix}{name}"
-        keys.append(full)
-        value = node._get_node(name)
-        if isinstance(value, DictConfig) and not value._is_none():
-            keys.extend(_keys(value, f"{full}."))
-    return keys
 
 
 def flatten(plain: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:

@@ -1,28 +1,100 @@
-"""What the command line does before a command."""
+"""The installed program as a process: start-up, errors, signals, threads."""
 
 import os
+import re
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
-PROBE = """
-import os, sys
-from mmnar_lightning import cli
-assert "torch" not in sys.modules  # libgomp reads the environment once, when torch loads it
-cli._guarded = lambda command, words: print(os.environ.get("GOMP_SPINCOUNT"), "torch" in sys.modules) or 0
-sys.exit(cli.main(["train"]))
-"""
+PROGRAM = str(Path(sys.executable).with_name("mmnar"))
+HEAVY = ("torch", "lightning", "polars", "numpy", "transformers", "wandb", "sklearn", "matplotlib")
+"""What no answer about arguments and settings may load."""
+PREEMPTED = 75
+
+
+def run(
+    *words: str, place: Path | None = None, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    own = {name: value for name, value in os.environ.items() if name not in {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}}
+    own |= environment or {}
+    return subprocess.run([PROGRAM, *words], cwd=place, env=own, capture_output=True, text=True, check=False)
+
+
+def loaded(words: Sequence[str], place: Path) -> set[str]:
+    """Top-level packages that a command loads, by the interpreter's own account."""
+    done = run(*words, place=place, environment={"PYTHONPROFILEIMPORTTIME": "1"})
+    return {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines() if "|" in line}
 
 
 @pytest.mark.parametrize(
-    ("given", "spins"),
-    [({}, "10000"), ({"GOMP_SPINCOUNT": "5"}, "5"), ({"OMP_WAIT_POLICY": "PASSIVE"}, "None")],
+    "words",
+    [["--help"], ["--version"], ["train", "--help"], ["trian"], ["train", "optim.lrr=1"], ["train", "optim.lr=-1"]],
+    ids=" ".join,
 )
-def test_threads_that_wait_sleep_soon_unless_the_environment_says_how(given, spins) -> None:
-    own = {name: value for name, value in os.environ.items() if name not in {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}}
-    run = subprocess.run([sys.executable, "-c", PROBE], env=own | given, capture_output=True, text=True, check=False)
-    assert (run.returncode, run.stdout.split()) == (0, [spins, "False"]), run.stderr
+def test_nothing_heavy_is_loaded_to_answer_about_arguments_and_settings(words: list[str], workplace: Path) -> None:
+    names = loaded(words, workplace)
+    assert "argparse" in names, "the interpreter lists what it imports"
+    assert not names & set(HEAVY)
+
+
+def test_help_version_and_an_unknown_command(workplace: Path) -> None:
+    shown = run("--help", place=workplace)
+    assert shown.returncode == 0
+    for command in ("cohort", "embed", "train", "evaluate", "sweep", "trial", "best", "simulate", "doctor"):
+        assert re.search(rf"^ +{command} ", shown.stdout, re.MULTILINE), command
+    assert re.fullmatch(r"mmnar-lightning \d+\.\d+\.\d+\S*\n", run("--version", place=workplace).stdout)
+    refused = run("evalaute", place=workplace)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "unknown command 'evalaute'; did you mean evaluate?" in refused.stderr
+
+
+def test_a_wrong_setting_is_one_line_without_a_traceback(workplace: Path) -> None:
+    refused = run("train", "optim.lrr=1", place=workplace)
+    assert refused.returncode == 1
+    assert "optim.lrr=1: unknown setting 'optim.lrr'; did you mean optim.lr?" in refused.stdout
+    assert "Traceback" not in refused.stdout + refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, "OMP_WAIT_POLICY = 'PASSIVE'"),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, "OMP_WAIT_POLICY = 'ACTIVE'"),
+        ({"GOMP_SPINCOUNT": "5"}, "GOMP_SPINCOUNT = '5'"),
+    ],
+)
+def test_libgomp_is_told_how_threads_wait_unless_the_environment_says_so(given, expected, workplace: Path) -> None:
+    words = ["train", "dataset=custom", "paths.cohort=nowhere"]
+    done = run(*words, place=workplace, environment={"OMP_DISPLAY_ENV": "VERBOSE", **given})
+    assert done.returncode == 1
+    assert "nowhere" in done.stdout
+    assert expected in done.stderr  # libgomp prints its settings when torch loads it
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1], ids=lambda number: number.name)
+@pytest.mark.parametrize("seconds", [0.3, 1.5, 4, 9])
+def test_a_signal_at_any_time_after_the_start_ends_in_75(number, seconds: float, workplace: Path) -> None:
+    words = ["train", "simulate.subjects=2000", "trainer.max_epochs=500", "trainer.patience=500"]
+    process = subprocess.Popen(
+        [PROGRAM, *words, "trainer.progress_bar=false", "wandb.enabled=false", "objective.anneal_epochs=1"],
+        cwd=workplace,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"MIMIC_ROOT": ""},
+    )
+    time.sleep(seconds)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == PREEMPTED, out + err
+    assert f"stopped by {number.name}" in out
+    assert "the same command resumes it" in out
+    assert "Traceback" not in out + err
 
 
 LEAVING = """

@@ -14,7 +14,7 @@ import torch
 
 from mmnar_lightning.encoders import vector_store
 from mmnar_lightning.encoders.config import EmbedConfig
-from mmnar_lightning.encoders.image import files, frozen
+from mmnar_lightning.encoders.image import frozen
 from mmnar_lightning.encoders.image.config import ImageConfig
 from mmnar_lightning.encoders.image.stage import ImageFolders
 from mmnar_lightning.encoders.stage import embed
@@ -96,7 +96,7 @@ if __name__ == "__main__":
         die_after(chosen.die_after)
     if chosen.die_joining:
         die_joining()
-    files.BATCHES = BATCHES
+    frozen.BATCHES = BATCHES
     units: list[int] = []
 
     def begin() -> None:

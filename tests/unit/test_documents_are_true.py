@@ -6,30 +6,29 @@ from dataclasses import is_dataclass
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
-from omegaconf import DictConfig
 
 from benchmarks.results import plan
 from mmnar_lightning.cli import COMMANDS
-from mmnar_lightning.config.compose import _keys, _schema, load
+from mmnar_lightning.config.compose import _typed, load
+from mmnar_lightning.config.keys import settings
 from tests.helpers.paths import ROOT
 
 LAYERS = {"base", "simulated", "tuned"}
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "experiments").glob("*.yaml") if path.stem not in LAYERS)
 
 
-def leaves(schema: DictConfig) -> set[str]:
-    keys = _keys(schema)
-    return {key for key in keys if not any(other.startswith(f"{key}.") for other in keys)}
+def leaves(dataset: str) -> set[str]:
+    return set(settings(_typed(dataset)))
 
 
 def test_every_setting_is_explained_and_every_explained_one_exists() -> None:
     text = (ROOT / "experiments" / "README.md").read_text()
     explained = set(re.findall(r"^\| `([a-z0-9_.]+)` \| `", text, re.MULTILINE))
-    assert explained == leaves(_schema("mimic")) | leaves(_schema("eicu"))
+    assert explained == leaves("mimic") | leaves("eicu")
     section = text[text.index("## cohort, dataset=eicu") : text.index("## cohort, dataset=custom")]
     own = set(re.findall(r"^\| `([a-z0-9_.]+)` \| `", section, re.MULTILINE))
     inherited = {"name", "modalities", "missing_tables", "min_vocabulary_subjects", "max_vocabulary", "split"}
-    expected = {key for key in leaves(_schema("eicu")) if key.startswith("cohort.")}
+    expected = {key for key in leaves("eicu") if key.startswith("cohort.")}
     assert own == {key for key in expected if key.split(".")[1] not in inherited}
 
 

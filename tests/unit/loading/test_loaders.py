@@ -7,7 +7,6 @@ from sklearn.decomposition import PCA
 from data_modules.features import store
 from data_modules.features.store import Statistics
 from data_modules.loading import arrays as loading_arrays
-from data_modules.loading import loaders as loader
 from data_modules.loading.arrays import CLIP, CohortArrays, ModalityArray
 from data_modules.loading.config import LoaderConfig
 from data_modules.loading.loaders import EvalLoader, TrainLoader
@@ -269,5 +268,5 @@ def test_principal_axes_are_those_of_scikit_learn_whatever_the_parts(tmp_path, m
     axes = loading_arrays.principal_axes(array, rows, 2)
     np.testing.assert_allclose(axes.abs().numpy(), np.abs(expected), rtol=1e-4, atol=1e-5)
     assert bool((axes.gather(0, axes.abs().argmax(0, keepdim=True)) > 0).all())
-    monkeypatch.setattr(loader, "PART_ROWS", 7)
+    monkeypatch.setattr(loading_arrays, "PART_ROWS", 7)
     torch.testing.assert_close(loading_arrays.principal_axes(array, rows, 2), axes)

@@ -1,0 +1,39 @@
+"""The keys of a configuration, walked over the dataclasses that declare them."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import Field, fields, is_dataclass
+from functools import cache
+from typing import Any, get_type_hints
+
+
+def walk(owner: type, prefix: str = "") -> Iterator[tuple[str, Field[Any], bool]]:
+    """Every key of a settings class, groups before their parts.
+
+    Args:
+        owner: a dataclass whose fields are settings or such dataclasses.
+        prefix: of every key, with its dot.
+
+    Yields:
+        The full key, its field, and whether it is a group of settings.
+    """
+    hints = _hints(owner)
+    for field in fields(owner):
+        is_group = is_dataclass(hints[field.name])
+        yield f"{prefix}{field.name}", field, is_group
+        if is_group:
+            yield from walk(hints[field.name], f"{prefix}{field.name}.")
+
+
+def settings(owner: type) -> dict[str, Field[Any]]:
+    """Key -> field of every setting of a settings class, groups left out."""
+    return {key: field for key, field, is_group in walk(owner) if not is_group}
+
+
+def groups(owner: type) -> list[str]:
+    """Keys of every group of settings of a settings class."""
+    return [key for key, _, is_group in walk(owner) if is_group]
+
+
+@cache
+def _hints(owner: type) -> Mapping[str, Any]:
+    return get_type_hints(owner)
