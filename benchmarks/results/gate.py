@@ -14,13 +14,13 @@ from mmnar_lightning.rectifier.estimate import Minimum, Rows, estimate
 Array = NDArray[np.float64]
 SHARE = np.array([0.02, 0.05, 0.08, 0.10, 0.15, 0.20, 0.30, 0.10])
 MODALITIES = np.array([1, 2, 2, 2, 3, 3, 3, 4])
-MINIMUM = Minimum(rows=20, positives=5, negatives=5)
+MINIMUM = Minimum(rows=20, class_rows=5)
 REPLICATES, ERRORS, JUDGED = 150, (1, 2), 2000
 
 
 def offsets(rows: Rows) -> Array:
     """Those that some rows give, by pattern."""
-    return estimate(rows, MODALITIES, 4, MINIMUM, "logit").pattern.offset
+    return estimate(rows, MODALITIES, 4, MINIMUM).pattern.offset
 
 
 def shift(fitted: Rows, shifted: Rows) -> Array:
@@ -35,7 +35,7 @@ def replicate(generator: np.random.Generator, size: int, rate: float, tau: float
     logit = rate + generator.standard_normal(size)
     label = (generator.random(size) < expit(logit + truth[pattern])).astype(float)
     rows = Rows.of(logit, label, np.arange(size), pattern)
-    best, gain, error = gate.recommended(rows, 5, shift)
+    best, gain, error = gate.recommended(rows, shift)
     judged = np.repeat(np.arange(len(SHARE)), JUDGED)
     logit = rate + generator.standard_normal(len(judged))
     risk, weight = expit(logit + truth[judged]), SHARE[judged] / JUDGED

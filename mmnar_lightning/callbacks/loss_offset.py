@@ -18,12 +18,11 @@ class LossOffsetFit(Callback):
     the offset that its scores were made with. A run resumed inside the epoch holds it already and does not fit again.
 
     Args:
-        config: when, and how often.
+        config: when.
         pretrain_epochs: first epochs, in which the heads saw no label; `start_epoch` counts from there.
     """
 
     def __init__(self, config: RectifierConfig, pretrain_epochs: int = 0) -> None:
-        self.config = config
         self.first_epoch = pretrain_epochs + config.start_epoch
         self.fitted_epoch = -1
 
@@ -42,9 +41,7 @@ class LossOffsetFit(Callback):
             self.fitted_epoch = trainer.current_epoch
 
     def _is_due(self, epoch: int) -> bool:
-        if epoch < self.first_epoch:
-            return False
-        return self.fitted_epoch < 0 or (self.config.refresh == "epoch" and self.fitted_epoch < epoch)
+        return epoch >= self.first_epoch and self.fitted_epoch < 0
 
     def _fit(self, trainer: Trainer, module: LightningModule) -> None:
         datamodule = trainer.datamodule  # type: ignore[attr-defined]  # set by fit, untyped

@@ -21,10 +21,8 @@ SWITCHES: tuple[tuple[str, Callable[[ExperimentConfig], bool], tuple[str, ...]],
     (
         "rectifier.loss_offset=false",
         lambda config: not config.rectifier.loss_offset,
-        ("rectifier.start_epoch", "rectifier.refresh", "rectifier.damping", "rectifier.max_offset"),
+        ("rectifier.start_epoch", "rectifier.max_offset"),
     ),
-    ("rectifier.refresh=never", lambda config: config.rectifier.refresh == "never", ("rectifier.damping",)),
-    ("rectifier.gate=false", lambda config: not config.rectifier.gate, ("rectifier.gate_folds",)),
     ("objective.contrast=0", lambda config: not config.objective.contrast, ("objective.temperature",)),
     (
         "no label-free term has a weight",

@@ -19,8 +19,7 @@ class Rectification:
     """The test rows after the rectifier.
 
     Attributes:
-        rows: as given, with `probability` rectified and, on the scale of probabilities, `ranking`, which is not cut at
-            0 and 1, (N, T) float64.
+        rows: as given, with `probability` rectified.
         table: task -> {`scale`, `strength`, `patterns`: label -> offset with interval, counts, where it comes from}.
         mean_risk: task -> {`all`, `patterns`} -> prediction-powered estimate of the mean risk.
     """
@@ -47,9 +46,8 @@ def rectify(
     subject = arrays.subject[rows["row_id"]]
     present = patterns.decode(rows["pattern"], num_modalities)
     found = rectifier.cpu().rectify(rows["probability"].logit(), present, subject, module.cohort)
-    uncut = {"ranking": found.ranking} if rectifier.scale == "probability" else {}
     return Rectification(
-        rows={**rows, "probability": found.probability, **uncut},
+        rows={**rows, "probability": found},
         table=dict(zip(cohort.tasks, rectifier.table(listed), strict=True)),
         mean_risk={
             task: _risks(column, rows, subject, calibration, listed, num_modalities, cohort.holds_out)

@@ -39,13 +39,11 @@ def predictions(
         tasks: T task names.
         num_modalities: M.
         seen: int64, ids of the patterns that some train row has.
-        rectified: `probability` (N, T) float64 after the rectifier and, where that was cut at 0 and 1, `ranking`, as it
-            was before; None where there is no rectifier.
+        rectified: `probability` (N, T) float64 after the rectifier; None where there is no rectifier.
 
     Returns:
         `row_id`, `subject_id`, `split`, `group` where the cohort has any, `pattern` (the label), `unseen_pattern`, and
-        per task `label/`, `logit/`, `probability/`, of a rectifier `rectified/`, the logit after it, and of one on the
-        scale of probabilities `ranking/`.
+        per task `label/`, `logit/`, `probability/` and, of a rectifier, `rectified/`, the logit after it.
     """
     labels = [patterns.label(int(code), num_modalities) for code in rows["pattern"]]
     frame = pl.DataFrame(
@@ -68,8 +66,6 @@ def predictions(
         if rectified is not None:
             after = rectified["probability"][:, column].logit()
             frame = frame.with_columns(pl.Series(f"rectified/{task}", after.numpy()))
-            if "ranking" in rectified:
-                frame = frame.with_columns(pl.Series(f"ranking/{task}", rectified["ranking"][:, column].numpy()))
     keys = cohort.select(pl.col("row_id").cast(pl.Int64), "subject_id", "split")
     groups = groups_of(cohort)
     keys = keys if groups is None else keys.with_columns(groups[1].alias(GROUP))
@@ -122,7 +118,6 @@ def score(
                 seed,
                 fold=None if fold is None else fold[member],
                 repeat=None if repeat is None else repeat[member],
-                ranking=rows["ranking"][member, column] if "ranking" in rows else None,
             )
             for name, member in {"all": known, **members}.items()
         }
@@ -170,7 +165,7 @@ def score_groups(
 
         def cell(member: Tensor, column: int = column) -> dict[str, Any]:
             chosen = (rows["probability"][member, column], rows["label"][member, column], subject[member])
-            return _cell(*chosen, num_replicates, seed, fold=None, repeat=None, ranking=None)
+            return _cell(*chosen, num_replicates, seed, fold=None, repeat=None)
 
         within = within_groups_auroc(
             rows["probability"][known, column],
@@ -204,7 +199,6 @@ def _cell(
     *,
     fold: Tensor | None,
     repeat: Tensor | None,
-    ranking: Tensor | None,
 ) -> dict[str, Any]:
     once = slice(None) if repeat is None or not len(repeat) else repeat == repeat.min()
     cell: dict[str, Any] = {
@@ -213,9 +207,7 @@ def _cell(
         "subjects": len(torch.unique(subject)),
     }
     columns = (probability, label, subject)
-    intervals = bootstrap_intervals(
-        *columns, ranking=ranking, fold=fold, repeat=repeat, num_replicates=num_replicates, seed=seed
-    )
+    intervals = bootstrap_intervals(*columns, fold=fold, repeat=repeat, num_replicates=num_replicates, seed=seed)
     for name in METRICS:
         cell[name] = {key: _number(value) for key, value in asdict(intervals[name]).items()}
     cell["reliability"] = _reliability(probability[once], label[once])
@@ -223,7 +215,7 @@ def _cell(
         for name in METRICS:
             del cell[name]["num_parts"]
         return cell
-    pooled = bootstrap_intervals(*columns, ranking=ranking, repeat=repeat, num_replicates=1)
+    pooled = bootstrap_intervals(*columns, repeat=repeat, num_replicates=1)
     for name in METRICS:
         cell[name]["pooled"] = _number(pooled[name].value)
     return cell

@@ -44,7 +44,6 @@ def bootstrap_intervals(
     label: Tensor,
     subject: Tensor,
     *,
-    ranking: Tensor | None = None,
     fold: Tensor | None = None,
     repeat: Tensor | None = None,
     num_replicates: int = 1000,
@@ -75,8 +74,6 @@ def bootstrap_intervals(
         probability: (N,) in [0, 1].
         label: (N,) 0 or 1.
         subject: (N,) int64; rows of one person share it.
-        ranking: (N,) float, what AUROC and average precision order the rows by, where the probability itself was
-            clipped and so lost their order; None is the probability.
         fold: (N,) int64, the part of the subjects that a row belongs to; None is one for all.
         repeat: (N,) int64, which of several predictions of the same subjects a row is; None is one for all.
         num_replicates: R, bootstrap replicates.
@@ -98,7 +95,7 @@ def bootstrap_intervals(
     >>> intervals["auroc"]
     Interval(value=nan, low=nan, high=nan, num_defined=0, num_parts=0)
     """
-    drawn = _draw(probability, ranking, label, subject, fold, repeat, num_replicates=num_replicates, seed=seed)
+    drawn = _draw(probability, label, subject, fold, repeat, num_replicates=num_replicates, seed=seed)
     drawn.replicates[:, ERROR].clamp_(0, 1)
     return drawn.intervals(level)
 
@@ -109,8 +106,6 @@ def paired_difference(
     label: Tensor,
     subject: Tensor,
     *,
-    first_ranking: Tensor | None = None,
-    second_ranking: Tensor | None = None,
     fold: Tensor | None = None,
     repeat: Tensor | None = None,
     num_replicates: int = 1000,
@@ -127,8 +122,6 @@ def paired_difference(
         second: (N,) in [0, 1], of the other.
         label: (N,) 0 or 1.
         subject: (N,) int64; rows of one person share it.
-        first_ranking: (N,) float, as `ranking` of `bootstrap_intervals`.
-        second_ranking: (N,) float, likewise.
         fold: (N,) int64, as there.
         repeat: (N,) int64, as there.
         num_replicates: R, bootstrap replicates.
@@ -150,8 +143,8 @@ def paired_difference(
     Interval(value=0.0, low=0.0, high=0.0, num_defined=1000, num_parts=1)
     """
     one, other = (
-        _draw(probability, ranking, label, subject, fold, repeat, num_replicates=num_replicates, seed=seed)
-        for probability, ranking in ((first, first_ranking), (second, second_ranking))
+        _draw(probability, label, subject, fold, repeat, num_replicates=num_replicates, seed=seed)
+        for probability in (first, second)
     )
     difference = _Drawn(
         values=one.values - other.values,
@@ -187,7 +180,6 @@ class _Drawn:
 
 def _draw(
     probability: Tensor,
-    ranking: Tensor | None,
     label: Tensor,
     subject: Tensor,
     fold: Tensor | None,
@@ -201,7 +193,7 @@ def _draw(
         raise ValueError(f"{num_replicates=} must be at least 1")
     scored = [
         _score(samples, num_replicates, np.random.default_rng(seed))
-        for samples in _parts(probability, probability if ranking is None else ranking, label, subject, fold, repeat)
+        for samples in _parts(probability, label, subject, fold, repeat)
     ]
     parts, drawn = (torch.cat(pieces) for pieces in zip(*scored, strict=True))
     values, replicates = parts.nanmean(0), drawn.nanmean(0)
@@ -213,15 +205,14 @@ def _draw(
 
 def _parts(
     probability: Tensor,
-    ranking: Tensor,
     label: Tensor,
     subject: Tensor,
     fold: Tensor | None,
     repeat: Tensor | None,
 ) -> list[list["_Sample"]]:
     """The rows as one list of folds for every repeat."""
-    columns = [subject if column is None else column for column in (subject, fold, repeat, ranking)]
-    for name, column in zip(("subject", "fold", "repeat", "ranking"), columns, strict=True):
+    columns = [subject if column is None else column for column in (subject, fold, repeat)]
+    for name, column in zip(("subject", "fold", "repeat"), columns, strict=True):
         if column.shape != label.shape:
             raise ValueError(f"{name} has the shape {tuple(column.shape)}, label {tuple(label.shape)}")
     nothing = torch.zeros_like(subject)
@@ -229,7 +220,7 @@ def _parts(
     samples: list[list[_Sample]] = []
     for number in torch.unique(repeat) if len(repeat) else [0]:
         again = [fold_rows & (repeat == number) for fold_rows in _members(fold)]
-        samples.append([_Sample.of(probability[rows], ranking[rows], label[rows], subject[rows]) for rows in again])
+        samples.append([_Sample.of(probability[rows], label[rows], subject[rows]) for rows in again])
     people = [[sample.names.tolist() for sample in folds] for folds in samples]
     if any(names != people[0] for names in people):
         raise ValueError("the repeats of a fold hold different subjects, so the same ones cannot be drawn in all")
@@ -253,11 +244,11 @@ def _score(folds: list["_Sample"], num_replicates: int, generator: np.random.Gen
 
 @dataclass(frozen=True, kw_only=True)
 class _Sample:
-    """The rows by falling rank, with all that does not change from replicate to replicate.
+    """The rows by falling probability, with all that does not change from replicate to replicate.
 
     Attributes:
         label: (N,) float64, 0 or 1.
-        ends: (G,) int64, the last row of every distinct rank.
+        ends: (G,) int64, the last row of every distinct probability.
         squared_error: (N,) float64.
         gap: (N, K) float64, probability - label in the column of the row's calibration bin, 0 elsewhere.
         subject: (N,) int64 in [0, S).
@@ -272,20 +263,17 @@ class _Sample:
     names: Tensor
 
     @classmethod
-    def of(cls, probability: Tensor, ranking: Tensor, label: Tensor, subject: Tensor) -> "_Sample":
-        """Check and sort the rows; rows alike in all four columns are interchangeable."""
+    def of(cls, probability: Tensor, label: Tensor, subject: Tensor) -> "_Sample":
+        """Check and sort the rows; rows alike in all three columns are interchangeable."""
         probability, label = functional.as_columns(probability, label)
-        ranking = ranking.detach().to("cpu", torch.float64)
-        if bool(ranking.isnan().any()):
-            raise ValueError(f"{int(ranking.isnan().sum())} of {len(ranking)} entries of ranking are NaN")
         names, dense = np.unique(subject.cpu().numpy(), return_inverse=True)
-        order = torch.from_numpy(np.lexsort((dense, label.numpy(), -probability.numpy(), -ranking.numpy())))
+        order = torch.from_numpy(np.lexsort((dense, label.numpy(), -probability.numpy())))
         probability, label = probability[order], label[order]
         residual = probability - label
         bins = functional.equal_mass_bins(probability, NUM_BINS)
         return cls(
             label=label,
-            ends=functional.threshold_ends(ranking[order]),
+            ends=functional.threshold_ends(probability),
             squared_error=residual.square(),
             gap=one_hot(bins, NUM_BINS) * residual.unsqueeze(-1),
             subject=torch.from_numpy(dense)[order],

@@ -11,36 +11,24 @@ class RectifierConfig:
 
     fit: Literal["none", "calibration", "crossfit"] = "calibration"
     """Subjects that give them: half of the calibration split, or every fold of train and calibration in turn."""
-    scale: Literal["logit", "probability"] = "logit"
-    """What τ is added to; the offset of the loss is always on the logit scale."""
     loss_offset: bool = True
     """Whether an offset τ⁰, from the other half of the calibration split, is part of the loss and the model."""
     start_epoch: int = 5
     """Epoch at whose start τ⁰ is fitted, counted from the first one with labels."""
-    refresh: Literal["never", "epoch"] = "never"
-    """Whether τ⁰ is fitted again at the start of every later epoch."""
-    damping: float = 0.5
-    """With refresh: how far τ⁰ moves towards its new estimate, in (0, 1]."""
     max_offset: float = 2.0
     """Largest absolute value of τ⁰."""
     min_rows: int = 20
     """Fewest rows of a pattern, or of a number of modalities, for an offset of its own."""
-    min_positives: int = 5
-    """Fewest positives among them."""
-    min_negatives: int = 5
-    """Fewest negatives among them."""
+    min_class_rows: int = 5
+    """Fewest positives, and fewest negatives, among them."""
     gate: bool = True
     """Scale τ by a strength in [0, 1] that cross-validation chooses; 0 unless it helps by a standard error."""
-    gate_folds: int = 5
-    """Subject-level folds of that cross-validation."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be fitted."""
-        lowest = {"start_epoch": 0, "min_rows": 1, "min_positives": 1, "min_negatives": 1, "gate_folds": 2}
+        lowest = {"start_epoch": 0, "min_rows": 1, "min_class_rows": 1}
         for key, least in lowest.items():
             if getattr(self, key) < least:
                 raise ValueError(f"rectifier.{key}={getattr(self, key)} must be at least {least}")
-        if not 0 < self.damping <= 1:
-            raise ValueError(f"rectifier.damping={self.damping} must be in (0, 1]")
         if not 0 < self.max_offset < math.inf:
             raise ValueError(f"rectifier.max_offset={self.max_offset} must be above 0 and finite")

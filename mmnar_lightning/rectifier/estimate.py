@@ -1,12 +1,10 @@
 """Offsets of the patterns for one task: a hierarchy global -> number of present modalities -> pattern.
 
-The offset of a node is added to that of its parent. On the logit scale it is the maximum a posteriori of a logistic
-regression on a constant, with the parent's logits as offset and prior N(0, s²); on the probability scale the mean
-residual, shrunk likewise. s² is estimated once a level (docs/method.md, section 3).
+The offset of a node is added to that of its parent: the maximum a posteriori of a logistic regression on a constant,
+with the parent's logits as offset and prior N(0, s²). s² is estimated once a level (docs/method.md, section 3).
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,23 +12,26 @@ from scipy.special import expit
 
 Array = NDArray[np.float64]
 Int = NDArray[np.int64]
-Scale = Literal["logit", "probability"]
 
 MIN_SUBJECTS = 2
 """Fewest subjects of a node: a variance between subjects needs two."""
 MAX_STEPS = 100
 TOLERANCE = 1e-12
 MAX_STEP = 2.0
-"""Longest Newton step on the logit scale."""
+"""Longest Newton step."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Minimum:
-    """What a node must hold to be estimated, each at least 1; otherwise it inherits."""
+    """What a node must hold to be estimated, each at least 1; otherwise it inherits.
+
+    Attributes:
+        rows: with a known label.
+        class_rows: positives, and negatives, among them.
+    """
 
     rows: int
-    positives: int
-    negatives: int
+    class_rows: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,7 @@ class Level:
     """Nodes of one level.
 
     Attributes:
-        offset: (J,) what is added to the logit, or to the probability, in all.
+        offset: (J,) what is added to the logit in all.
         variance: (J,) of the offset, clustered by subject.
         raw: (J,) the offset without prior and parents; NaN where it is not estimable.
         rows, positives, subjects: (J,) int64.
@@ -88,7 +89,7 @@ class Rows:
         return cls(logit[order], label[order], subject[order], pattern[order])
 
 
-def estimate(rows: Rows, modalities: Int, num_modalities: int, minimum: Minimum, scale: Scale) -> Offsets:
+def estimate(rows: Rows, modalities: Int, num_modalities: int, minimum: Minimum) -> Offsets:
     """Estimate the offsets of all patterns.
 
     Args:
@@ -96,18 +97,17 @@ def estimate(rows: Rows, modalities: Int, num_modalities: int, minimum: Minimum,
         modalities: (P,) int64, how many modalities each pattern has.
         num_modalities: M.
         minimum: of a node.
-        scale: what the offsets are added to.
 
     >>> alike = Rows.of(np.zeros(40), np.repeat([0.0, 1.0], [10, 30]), np.arange(40), np.zeros(40, dtype=np.int64))
-    >>> found = estimate(alike, np.array([1]), 1, Minimum(rows=1, positives=1, negatives=1), "probability")
-    >>> round(float(found.overall.offset[0]), 2)
-    0.25
+    >>> found = estimate(alike, np.array([1]), 1, Minimum(rows=1, class_rows=1))
+    >>> round(float(found.overall.raw[0]), 2)  # log(30 / 10)
+    1.1
     """
     count = modalities[rows.pattern]
     alone = np.isin(modalities, (0, num_modalities))  # the only pattern of its count: the level above has estimated it
-    overall = _level(rows, np.zeros_like(count), None, np.zeros(1, dtype=np.int64), minimum, scale)
-    by_count = _level(rows, count, overall, np.zeros(num_modalities + 1, dtype=np.int64), minimum, scale)
-    by_pattern = _level(rows, rows.pattern, by_count, modalities, minimum, scale, inherits=alone)
+    overall = _level(rows, np.zeros_like(count), None, np.zeros(1, dtype=np.int64), minimum)
+    by_count = _level(rows, count, overall, np.zeros(num_modalities + 1, dtype=np.int64), minimum)
+    by_pattern = _level(rows, rows.pattern, by_count, modalities, minimum, inherits=alone)
     return Offsets(overall, by_count, by_pattern)
 
 
@@ -117,7 +117,6 @@ def _level(
     above: Level | None,
     parent: Int,
     minimum: Minimum,
-    scale: Scale,
     inherits: NDArray[np.bool_] | None = None,
 ) -> Level:
     """One level, given the one above.
@@ -128,16 +127,15 @@ def _level(
         above: None for the root, whose prior is N(0, 1) about 0.
         parent: (J,) int64, the node of the level above that each node hangs on.
         minimum: of a node.
-        scale: what offsets are added to.
         inherits: (J,) bool, nodes that are not estimated.
     """
     size = len(parent)
     parent_offset = np.zeros(size) if above is None else above.offset[parent]
     parent_variance = np.zeros(size) if above is None else above.variance[parent]
-    nodes = _Nodes(rows, node, size, scale)
+    nodes = _Nodes(rows, node, size)
     counted, positives, subjects = nodes.tally()
-    enough = (counted >= minimum.rows) & (positives >= minimum.positives)
-    enough &= (counted - positives >= minimum.negatives) & (subjects >= MIN_SUBJECTS)
+    enough = (counted >= minimum.rows) & (positives >= minimum.class_rows)
+    enough &= (counted - positives >= minimum.class_rows) & (subjects >= MIN_SUBJECTS)
     estimated = enough if inherits is None else enough & ~inherits
     spread = 1.0 if above is None else _spread(nodes, parent_offset, parent, estimated)
     own = _fit(nodes, parent_offset, spread, estimated)
@@ -158,8 +156,8 @@ def _level(
 class _Nodes:
     """The rows of one level's nodes, and sums over them."""
 
-    def __init__(self, rows: Rows, node: Int, size: int, scale: Scale) -> None:
-        self.rows, self.node, self.size, self.scale = rows, node, size, scale
+    def __init__(self, rows: Rows, node: Int, size: int) -> None:
+        self.rows, self.node, self.size = rows, node, size
         self.pairs, pair = np.unique(np.stack([node, rows.subject]), axis=1, return_inverse=True)
         self.pair = pair.ravel()
 
@@ -171,8 +169,6 @@ class _Nodes:
 
     def residuals(self, offset: Array) -> tuple[Array, Array]:
         """Label - probability of every row at its node's offset, and what minus its derivative is, (N,) each."""
-        if self.scale == "probability":
-            return self.rows.label - expit(self.rows.logit) - offset[self.node], np.ones(len(self.node))
         probability = expit(self.rows.logit + offset[self.node])
         return self.rows.label - probability, probability * (1 - probability)
 
@@ -216,18 +212,11 @@ def _spread(nodes: _Nodes, offset: Array, parent: Int, estimated: NDArray[np.boo
 def _fit(nodes: _Nodes, start: Array, spread: float, free: NDArray[np.bool_]) -> Array:
     """What maximises each node's likelihood times its prior N(0, spread), (J,); 0 where it is not free.
 
-    On the probability scale the likelihood is normal, with the clustered variance of the mean residual. On the logit
-    scale all nodes take Newton's steps together; the posterior is concave, and a step is cut at `MAX_STEP`.
+    All nodes take Newton's steps together; the posterior is concave, and a step is cut at `MAX_STEP`.
     """
     own = np.zeros(nodes.size)
     if spread == 0:
         return own
-    if nodes.scale == "probability":
-        score, count = nodes.slope(start)
-        mean = np.divide(score, count, out=own.copy(), where=free)
-        precision = nodes.precision(start + mean)
-        share = 1.0 if np.isinf(spread) else spread * precision / (1.0 + spread * precision)
-        return np.where(free, mean * share, 0.0)
     for _ in range(MAX_STEPS):
         score, information = nodes.slope(start + own)
         step = np.divide(score - own / spread, information + 1.0 / spread, out=np.zeros_like(own), where=free)

@@ -7,30 +7,31 @@ import numpy as np
 from mmnar_lightning.rectifier.estimate import Array, Int, Rows
 
 STRENGTHS = np.linspace(0.0, 1.0, 11)
+NUM_FOLDS = 5
+"""Subject-level folds of the cross-validation."""
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
-def strength(rows: Rows, num_folds: int, shift: Callable[[Rows, Rows], Array]) -> float:
+def strength(rows: Rows, shift: Callable[[Rows, Rows], Array]) -> float:
     """The strength with the lowest cross-validated log-loss; 0 unless it helps by more than a standard error.
 
     Args:
         rows: known labels of one task.
-        num_folds: of the cross-validation.
         shift: (rows to fit on, rows to shift) -> (N, S) probabilities of the second at each of `STRENGTHS`.
     """
-    best, gain, error = recommended(rows, num_folds, shift)
+    best, gain, error = recommended(rows, shift)
     return best if gain > error else 0.0
 
 
-def recommended(rows: Rows, num_folds: int, shift: Callable[[Rows, Rows], Array]) -> tuple[float, float, float]:
+def recommended(rows: Rows, shift: Callable[[Rows, Rows], Array]) -> tuple[float, float, float]:
     """The strength with the lowest cross-validated log-loss, what it gains in all, and the standard error of that.
 
     Subjects are drawn into folds by a hash; the standard error is that of the paired differences, clustered by subject.
     Arguments are those of `strength`.
     """
-    fold = folds(rows.subject, num_folds)
+    fold = folds(rows.subject)
     loss = np.zeros((len(rows.label), len(STRENGTHS)))
-    for number in range(num_folds):
+    for number in range(NUM_FOLDS):
         out = fold == number
         if out.any() and not out.all():
             loss[out] = log_loss(shift(_take(rows, ~out), _take(rows, out)), rows.label[out])
@@ -42,14 +43,14 @@ def recommended(rows: Rows, num_folds: int, shift: Callable[[Rows, Rows], Array]
     return float(STRENGTHS[best]), float(by_subject.sum()), float(error)
 
 
-def folds(subject: Int, num_folds: int) -> Int:
+def folds(subject: Int) -> Int:
     """A fold of each row that depends on its subject alone.
 
-    >>> folds(np.array([4, 9, 4]), 5).tolist()[0] == folds(np.array([4]), 5).tolist()[0]
+    >>> folds(np.array([4, 9, 4])).tolist()[0] == folds(np.array([4])).tolist()[0]
     True
     """
     mixed = (subject.astype(np.uint64) + np.uint64(1)) * GOLDEN
-    return ((mixed // np.uint64(2**32)) % np.uint64(num_folds)).astype(np.int64)
+    return ((mixed // np.uint64(2**32)) % np.uint64(NUM_FOLDS)).astype(np.int64)
 
 
 def log_loss(probability: Array, label: Array) -> Array:

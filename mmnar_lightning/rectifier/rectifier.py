@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,22 +12,10 @@ from torch import Tensor, nn
 from data_modules import patterns as pattern_ids
 from mmnar_lightning.rectifier import gate
 from mmnar_lightning.rectifier.config import RectifierConfig
-from mmnar_lightning.rectifier.estimate import Array, Int, Minimum, Offsets, Rows, Scale, estimate
+from mmnar_lightning.rectifier.estimate import Array, Int, Minimum, Offsets, Rows, estimate
 
 Z = 1.959963984540054
 """Standard normal quantile of a 95 % interval."""
-
-
-class Rectified(NamedTuple):
-    """Predictions after the rectifier, each (B, T) float64.
-
-    Attributes:
-        probability: in [0, 1].
-        ranking: rises with the probability, but is not cut at 0 and 1.
-    """
-
-    probability: Tensor
-    ranking: Tensor
 
 
 class Rectifier(nn.Module):
@@ -41,7 +29,6 @@ class Rectifier(nn.Module):
         patterns: P pattern ids of the cohort; another one gets the offset of its number of modalities.
         num_subjects: of the cohort.
         config: how offsets are estimated.
-        scale: what they are added to.
     """
 
     offset: Tensor
@@ -61,10 +48,9 @@ class Rectifier(nn.Module):
         patterns: Sequence[int],
         num_subjects: int,
         config: RectifierConfig,
-        scale: Scale = "logit",
     ) -> None:
         super().__init__()
-        self.config, self.scale, self.num_modalities = config, scale, num_modalities
+        self.config, self.num_modalities = config, num_modalities
         size = 1 + num_modalities + 1 + len(patterns)
         self.register_buffer("pattern", torch.tensor(sorted(patterns), dtype=torch.int64))
         for name in ("offset", "variance", "raw"):  # estimated in float64, kept in float32, which every device has
@@ -104,23 +90,19 @@ class Rectifier(nn.Module):
             return
         for task in range(len(self.strength)):
             rows = self._rows(task, logits, label, label_mask, present, subject)
-            self.strength[task] = gate.strength(rows, self.config.gate_folds, self._shift)
+            self.strength[task] = gate.strength(rows, self._shift)
 
     def fit_centred(
         self, *, logits: Tensor, label: Tensor, label_mask: Tensor, present: Tensor, subject: Tensor, cohort: str
     ) -> None:
-        """Estimate τ⁰: as `fit`, but ungated, centred over these rows, and cut at `max_offset`.
-
-        Fitted before, it moves towards its new estimate by `damping`.
-        """
-        before, moved = self.offset.clone(), self.config.damping if self.is_fitted else 1.0
+        """Estimate τ⁰: as `fit`, but ungated, centred over these rows, and cut at `max_offset`."""
         self._fit(logits, label, label_mask, present, subject, cohort)
         self.strength.fill_(1.0)
         # By counts, so that the sum does not depend on the order of the rows.
         rows = torch.bincount(self._node(present.to(self.pattern.device)), minlength=self.offset.shape[1])
         centre = (self.offset * rows).sum(1, keepdim=True) / len(present)
         limit = self.config.max_offset
-        self.offset.copy_(torch.lerp(before, (self.offset - centre).clamp(-limit, limit), moved))
+        self.offset.copy_((self.offset - centre).clamp(-limit, limit))
 
     def recount(self, *, logits: Tensor, label: Tensor, label_mask: Tensor, present: Tensor, subject: Tensor) -> None:
         """Count the rows of the fit again, for `table`: no checkpoint holds the counts.
@@ -160,21 +142,15 @@ class Rectifier(nn.Module):
         Raises:
             ValueError: if a subject is one of those that it was fitted on.
         """
-        assert self.scale == "logit"
         return logits + self._shifts(present, subject, cohort).to(logits.dtype)
 
-    def rectify(self, logits: Tensor, present: Tensor, subject: Tensor, cohort: str) -> Rectified:
-        """Predictions of other subjects than those of the fit, on the scale of the offsets.
+    def rectify(self, logits: Tensor, present: Tensor, subject: Tensor, cohort: str) -> Tensor:
+        """Probabilities, (B, T) float64, of other subjects than those of the fit.
 
         Raises:
             ValueError: if a subject is one of those that it was fitted on.
         """
-        shifts = self._shifts(present, subject, cohort)
-        if self.scale == "logit":
-            ranking = logits.double() + shifts
-            return Rectified(torch.sigmoid(ranking), ranking)
-        ranking = torch.sigmoid(logits.double()) + shifts
-        return Rectified(ranking.clamp(0.0, 1.0), ranking)
+        return torch.sigmoid(logits.double() + self._shifts(present, subject, cohort))
 
     def unseen(self, present: Tensor) -> Tensor:
         """(B,) bool, rows with a pattern that the cohort did not have; they get the offset of their count."""
@@ -194,7 +170,7 @@ class Rectifier(nn.Module):
         num_tasks = len(self.strength)
         return [
             {
-                "scale": self.scale,
+                "scale": "logit",
                 "strength": float(self.strength[task]),
                 "patterns": {pattern_ids.label(code, self.num_modalities): self._entry(task, code) for code in labels},
             }
@@ -266,10 +242,8 @@ class Rectifier(nn.Module):
 
     def _estimate(self, rows: Rows) -> Offsets:
         modalities = pattern_ids.decode(self.pattern.cpu(), self.num_modalities).sum(1).numpy()
-        minimum = Minimum(
-            rows=self.config.min_rows, positives=self.config.min_positives, negatives=self.config.min_negatives
-        )
-        return estimate(rows, modalities, self.num_modalities, minimum, self.scale)
+        minimum = Minimum(rows=self.config.min_rows, class_rows=self.config.min_class_rows)
+        return estimate(rows, modalities, self.num_modalities, minimum)
 
     def _store(self, task: int, found: Offsets) -> None:
         levels = (found.overall, found.count, found.pattern)
@@ -290,9 +264,7 @@ class Rectifier(nn.Module):
         """Probabilities (N, S) of rows at each strength of the offsets that other rows give."""
         own: Int = shifted.pattern
         offset = self._estimate(fitted).pattern.offset[own, None] * gate.STRENGTHS
-        if self.scale == "logit":
-            return np.asarray(expit(shifted.logit[:, None] + offset))
-        return np.asarray(np.clip(expit(shifted.logit)[:, None] + offset, 0.0, 1.0))
+        return np.asarray(expit(shifted.logit[:, None] + offset))
 
 
 def _number(cohort: str) -> int:

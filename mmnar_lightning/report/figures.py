@@ -132,7 +132,7 @@ def offset_plot(offsets: Mapping[str, Any], title: str | None = None) -> Figure:
         axes.set_yticks(range(len(named)), [_with_count(name, entry) for name, entry in named.items()], fontsize=8)
         axes.set_ylim(len(named) - 0.5, -0.5)
         axes.set_title(f"{task} (strength {table['strength']:.2f})", fontsize=10)
-        axes.set_xlabel(f"offset τ on the {table['scale']} scale, 95 % interval")
+        axes.set_xlabel("offset τ on the logit scale, 95 % interval")
     return figure
 
 

@@ -30,7 +30,6 @@ from mmnar_lightning.module import MMNARModule
 from mmnar_lightning.nn.additive import AdditiveHead
 from mmnar_lightning.nn.encoders import ItemParts
 from mmnar_lightning.objective import Objective
-from mmnar_lightning.rectifier.estimate import Scale
 from mmnar_lightning.rectifier.rectifier import Rectifier
 
 TOLD = ("experiment", "seed", "model", "baseline", "objective", "rectifier", "optim", "loader", "embed")
@@ -139,18 +138,17 @@ def _build_rectifiers(
                 "cohort.split.calibration, or use rectifier.fit=none"
             )
     rectifier = build_rectifier(config, datamodule)
-    return build_rectifier(config, datamodule, "logit") if settings.loss_offset else None, rectifier
+    return build_rectifier(config, datamodule) if settings.loss_offset else None, rectifier
 
 
-def build_rectifier(config: ExperimentConfig, datamodule: CohortDataModule, scale: Scale | None = None) -> Rectifier:
-    """A rectifier of a cohort's tasks, patterns and subjects, not fitted yet; the scale is that of the settings."""
+def build_rectifier(config: ExperimentConfig, datamodule: CohortDataModule) -> Rectifier:
+    """A rectifier of a cohort's tasks, patterns and subjects, not fitted yet."""
     return Rectifier(
         len(datamodule.cohort.tasks),
         len(datamodule.cohort.modalities),
         datamodule.cohort.patterns,
         int(datamodule.cohort.arrays.subject.max()) + 1,
         config.rectifier,
-        scale or config.rectifier.scale,
     )
 
 

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from data_modules import patterns
 
-LABEL, LOGIT, PROBABILITY, RECTIFIED, RANKING = "label/", "logit/", "probability/", "rectified/", "ranking/"
-PREDICTED = (LOGIT, PROBABILITY, RECTIFIED, RANKING)
+LABEL, LOGIT, PROBABILITY, RECTIFIED = "label/", "logit/", "probability/", "rectified/"
+PREDICTED = (LOGIT, PROBABILITY, RECTIFIED)
 SCORES = {"tasks": LOGIT, "rectified": RECTIFIED}
 """Key of results.json -> the columns of logits that it scores: before, and after the rectifier."""
 RECTIFIED_PARTS = ("rectifier", "mean_risk")
@@ -60,15 +60,14 @@ def require_once(pooled: pl.DataFrame) -> None:
 
 
 def average_folds(pooled: pl.DataFrame) -> pl.DataFrame:
-    """The mean over folds of what the models of one seed say of the same test row, on the scale of their rectifier.
+    """The mean over folds of what the models of one seed say of the same test row, on the logit scale.
 
     Args:
         pooled: what `pool` gives; every fold holds the same rows.
 
     Returns:
-        The same columns without `fold`, one row for each seed and row. `probability/` is that of the mean of `logit/`;
-        where there is a `ranking/`, `rectified/` is the logit of its mean, cut at 0 and 1. A pattern is unseen if some
-        model has not seen it.
+        The same columns without `fold`, one row for each seed and row. `probability/` is that of the mean of `logit/`.
+        A pattern is unseen if some model has not seen it.
 
     Raises:
         PoolingError: if some fold lacks a row.
@@ -78,10 +77,8 @@ def average_folds(pooled: pl.DataFrame) -> pl.DataFrame:
     [{'seed': 0, 'row_id': 7, 'logit/death': -1.0, 'probability/death': 0.2689...}]
     """
     logits = [name for name in pooled.columns if name.startswith((LOGIT, RECTIFIED))]
-    rankings = [name for name in pooled.columns if name.startswith(RANKING)]
     kept = [name for name in pooled.columns if not name.startswith(PREDICTED)]
     means = [pl.col(name).clip(-MAX_LOGIT, MAX_LOGIT).mean() for name in logits]
-    means += [pl.col(name).mean() for name in rankings]
     same = [
         pl.col(name).any() if name == UNSEEN else pl.col(name).first()
         for name in kept
@@ -97,12 +94,7 @@ def average_folds(pooled: pl.DataFrame) -> pl.DataFrame:
         for name in logits
         if name.startswith(LOGIT)
     ]
-    cut = [_logit(pl.col(name).clip(0, 1)).alias(RECTIFIED + name.removeprefix(RANKING)) for name in rankings]
-    return mean.drop("folds").with_columns(*probabilities, *cut)
-
-
-def _logit(probability: pl.Expr) -> pl.Expr:
-    return (probability / (1 - probability)).log()
+    return mean.drop("folds").with_columns(*probabilities)
 
 
 def average_seeds(pooled: pl.DataFrame) -> pl.DataFrame:
@@ -127,8 +119,7 @@ def as_rows(frame: pl.DataFrame, tasks: Sequence[str], scores: str) -> dict[str,
         scores: beginning of the names of the columns with logits.
 
     Returns:
-        `row_id`, `pattern` (N,) int64, `probability`, `label` (N, T) float64, `label_mask` (N, T) bool and, of
-        rectified rows that have it, `ranking` (N, T) float64.
+        `row_id`, `pattern` (N,) int64, `probability`, `label` (N, T) float64, `label_mask` (N, T) bool.
 
     >>> frame = pl.DataFrame({"row_id": [3], "pattern": ["10"], "label/death": [None], "logit/death": [0.0]})
     >>> rows = as_rows(frame, ["death"], "logit/")
@@ -136,10 +127,7 @@ def as_rows(frame: pl.DataFrame, tasks: Sequence[str], scores: str) -> dict[str,
     ([1], [[0.5]], [[False]])
     """
     codes = {text: patterns.parse(text) for text in frame["pattern"].unique()}
-    has_ranking = scores == RECTIFIED and RANKING + tasks[0] in frame.columns
-    ranking = {"ranking": torch.stack([tensor(frame[RANKING + task]) for task in tasks], -1)} if has_ranking else {}
     return {
-        **ranking,
         "row_id": tensor(frame["row_id"]),
         "pattern": torch.tensor([codes[text] for text in frame["pattern"]], dtype=torch.int64),
         "probability": torch.stack([tensor(frame[scores + task].cast(pl.Float64)) for task in tasks], -1).sigmoid(),

@@ -15,7 +15,7 @@ RANKS = (1, 2, 3)
 SUPERVISED = "objective.reconstruction=0 objective.contrast=0 objective.assignment=0"
 VARIANTS = {
     # The weights stand still; only the offset of the loss moves, and so do the metrics, until patience ends.
-    "equal": "optim.lr=1e-14 trainer.max_epochs=6 trainer.patience=2 rectifier.start_epoch=1 rectifier.refresh=epoch",
+    "equal": "optim.lr=1e-14 trainer.max_epochs=6 trainer.patience=2 rectifier.start_epoch=1",
     "trained": "trainer.max_epochs=3",
     "supervised": f"trainer.max_epochs=1 evaluate=false {SUPERVISED}",
     "parts": f"trainer.max_epochs=1 evaluate=false {SUPERVISED} trainer.accumulate=3",

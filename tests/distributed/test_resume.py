@@ -25,7 +25,6 @@ WORDS = (
     f"trainer.max_epochs={EPOCHS}",
     "model.fusion.dropout=0.2",
     "rectifier.start_epoch=1",
-    "rectifier.refresh=epoch",
     "optim.lr=1e-3",
 )
 

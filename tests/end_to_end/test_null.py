@@ -13,7 +13,7 @@ from mmnar_lightning.rectifier.rectifier import Rectifier
 from mmnar_lightning.runs import gather
 
 REPLICATES, FITTED, SCORED, FOLDS, MODALITIES = 200, 240, 160, 4, 4
-SETTINGS = RectifierConfig(gate=False, min_rows=2, min_positives=1, min_negatives=1)
+SETTINGS = RectifierConfig(gate=False, min_rows=2, min_class_rows=1)
 
 
 def noise(seed: int, count: int = FITTED + SCORED):
@@ -45,7 +45,7 @@ class Fit:
     def apply(self, rectifier: Rectifier, logits: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         """Logits of some rows, shifted."""
         columns = (self.columns[name][rows] for name in ("present", "subject"))
-        return rectifier.rectify(logits[rows], *columns, "one").ranking
+        return rectifier.rectify(logits[rows], *columns, "one").logit()
 
 
 def on_one_split(seed: int) -> float:
@@ -80,8 +80,8 @@ def on_the_scored_rows(seed: int) -> float:
     logits, label, code = noise(seed, SCORED)
     columns = logits[:, 0].double().numpy(), label[:, 0].numpy(), np.arange(SCORED), code.numpy()
     modalities = patterns.decode(torch.arange(2**MODALITIES), MODALITIES).sum(1).numpy()
-    least = Minimum(rows=2, positives=1, negatives=1)
-    raw = np.nan_to_num(estimate(Rows.of(*columns), modalities, MODALITIES, least, "logit").pattern.raw)
+    least = Minimum(rows=2, class_rows=1)
+    raw = np.nan_to_num(estimate(Rows.of(*columns), modalities, MODALITIES, least).pattern.raw)
     return auroc(torch.from_numpy(columns[0] + raw[columns[3]]).sigmoid(), label[:, 0])
 
 

@@ -6,7 +6,7 @@ from scipy.special import expit
 from mmnar_lightning.rectifier.estimate import Minimum
 
 MODALITIES = np.array([bin(pattern).count("1") for pattern in range(8)])
-MINIMUM = Minimum(rows=20, positives=5, negatives=5)
+MINIMUM = Minimum(rows=20, class_rows=5)
 
 
 def drawn(seed, num_subjects=400, effect=0.7, share=None, max_rows=3):

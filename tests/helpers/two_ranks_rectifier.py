@@ -53,7 +53,7 @@ def batches(rows: Tensor) -> list[Batch]:
 
 def fitted(rows: PredictedRows) -> Rectifier:
     """Offsets that these rows give, and their strength."""
-    settings = RectifierConfig(min_rows=5, min_positives=2, min_negatives=2)
+    settings = RectifierConfig(min_rows=5, min_class_rows=2)
     rectifier = Rectifier(2, 3, range(8), NUM_ROWS, settings)
     rectifier.fit(**rows.labelled, cohort=COHORT)
     return rectifier

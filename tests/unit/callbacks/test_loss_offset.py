@@ -31,18 +31,16 @@ def run(callback: Recording, epochs) -> list[int]:
         ({"start_epoch": 2}, 0, [2]),
         ({"start_epoch": 0}, 0, [0]),
         ({"start_epoch": 2}, 3, [5]),
-        ({"start_epoch": 2, "refresh": "epoch"}, 0, [2, 3, 4, 5, 6]),
         ({"start_epoch": 50}, 0, []),
     ],
 )
-def test_it_is_fitted_at_its_epoch_and_again_only_if_that_is_asked_for(settings, pretrain, expected) -> None:
+def test_it_is_fitted_once_at_its_epoch(settings, pretrain, expected) -> None:
     assert run(Recording([], RectifierConfig(**settings), pretrain), range(7)) == expected
 
 
-@pytest.mark.parametrize("refresh", ["never", "epoch"])
 @pytest.mark.parametrize("stop", range(7))
-def test_a_resumed_run_fits_in_the_epochs_in_which_the_whole_one_did(refresh: str, stop: int) -> None:
-    config = RectifierConfig(start_epoch=2, refresh=refresh)
+def test_a_resumed_run_fits_in_the_epochs_in_which_the_whole_one_did(stop: int) -> None:
+    config = RectifierConfig(start_epoch=2)
     whole = run(Recording([], config), range(7))
     first = Recording([], config)
     run(first, range(stop))

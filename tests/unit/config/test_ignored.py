@@ -80,12 +80,12 @@ def test_every_baselines_layer_fits_every_experiment(name: str, experiment: str)
 
 
 def test_what_another_setting_switches_off_is_told() -> None:
-    words = ["rectifier.fit=none", "rectifier.scale=probability", "objective.temperature=0.5", "objective.contrast=0"]
+    words = ["rectifier.fit=none", "rectifier.min_rows=9", "objective.temperature=0.5", "objective.contrast=0"]
     assert switched_off(load(words)) == [
         "objective.temperature=0.5 is not read: objective.contrast=0",
-        "rectifier.scale=probability is not read: rectifier.fit=none",
+        "rectifier.min_rows=9 is not read: rectifier.fit=none",
     ]
-    assert switched_off(load(["rectifier.gate=false", "rectifier.gate_folds=3"])) == [
-        "rectifier.gate_folds=3 is not read: rectifier.gate=false"
+    assert switched_off(load(["rectifier.loss_offset=false", "rectifier.start_epoch=3"])) == [
+        "rectifier.start_epoch=3 is not read: rectifier.loss_offset=false"
     ]
-    assert switched_off(load(["rectifier.gate_folds=3", "objective.temperature=0.5"])) == []
+    assert switched_off(load(["rectifier.start_epoch=3", "objective.temperature=0.5"])) == []

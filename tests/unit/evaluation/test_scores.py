@@ -4,7 +4,6 @@ import math
 import polars as pl
 import pytest
 import torch
-from sklearn.metrics import average_precision_score, roc_auc_score
 
 from data_modules import patterns
 from mmnar_lightning.evaluation import scores
@@ -153,22 +152,6 @@ def test_the_scores_are_a_function_of_rows_and_seed(rows, scored):
     other = score(rows, seed=1)["death"]["all"]["auroc"]
     assert other["value"] == scored["death"]["all"]["auroc"]["value"]
     assert other["low"] != scored["death"]["all"]["auroc"]["low"]
-
-
-def test_discrimination_is_that_of_the_ranking_where_probabilities_were_cut(rows):
-    ranking = 4 * rows["probability"] - 1.5
-    cut = {**rows, "ranking": ranking, "probability": ranking.clamp(0.0, 1.0)}
-    scored = score(cut)["death"]
-    for name, member in (("all", torch.ones(NUM_ROWS, dtype=torch.bool)), ("11", rows["pattern"] == 3)):
-        known = rows["label_mask"][:, 0] & member
-        label, before, after = (column[known, 0] for column in (rows["label"], ranking, cut["probability"]))
-        assert before.min() < 0, "nothing was cut at 0"
-        assert before.max() > 1, "nothing was cut at 1"
-        assert roc_auc_score(label, before) != roc_auc_score(label, after)
-        cell = scored["all"] if name == "all" else scored["patterns"][name]
-        assert cell["auroc"]["value"] == pytest.approx(roc_auc_score(label, before))
-        assert cell["average_precision"]["value"] == pytest.approx(average_precision_score(label, before))
-        assert cell["brier"]["value"] == pytest.approx(functional.brier_score(after, label))
 
 
 def test_counts_and_reliability_are_those_of_one_repeat_and_subjects_are_counted_once(rows):

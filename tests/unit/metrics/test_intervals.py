@@ -93,9 +93,7 @@ def test_depends_on_rows_and_seed_only(monkeypatch, levels):
 
 def test_chunks_bound_the_memory():
     data = mixed(seed=4, levels=10)
-    largest = max(
-        weight.numel() for weight in intervals._Sample.of(data[0], *data).draw(20_000, np.random.default_rng(0))
-    )
+    largest = max(weight.numel() for weight in intervals._Sample.of(*data).draw(20_000, np.random.default_rng(0)))
     assert largest <= intervals.CHUNK_ELEMENTS
 
 
@@ -320,36 +318,7 @@ def test_a_paired_difference_turns_its_sign_with_the_order_and_draws_within_fold
         assert interval.num_parts == 3
 
 
-def test_a_ranking_orders_the_rows_and_leaves_brier_and_calibration_to_the_probability():
-    probability, label, subject = mixed(seed=10, levels=10**9)
-    ranking = 3 * probability - 1  # the same order, and most of it lost once clipped
-    clipped = ranking.clamp(0, 1)
-    ranked = bootstrap_intervals(clipped, label, subject, ranking=ranking, num_replicates=100)
-    whole = bootstrap_intervals(probability, label, subject, num_replicates=100)
-    lost = bootstrap_intervals(clipped, label, subject, num_replicates=100)
-    for name in ("auroc", "average_precision"):
-        assert vars(ranked[name]) == pytest.approx(vars(whole[name]), abs=1e-12)
-        assert ranked[name].value > lost[name].value
-    for name in ("brier", "calibration_error"):
-        assert vars(ranked[name]) == pytest.approx(vars(lost[name]), abs=1e-12)
-
-
-def test_a_paired_difference_ranks_each_method_by_its_own_ranking():
-    first, second, label, subject = baselines(11)
-    both = {"first_ranking": first, "second_ranking": second}
-    ours = paired_difference(first.round(), second.round(), label, subject, num_replicates=100, **both)
-    whole = paired_difference(first, second, label, subject, num_replicates=100)
-    assert vars(ours["auroc"]) == pytest.approx(vars(whole["auroc"]), abs=1e-12)
-    assert ours["brier"] != whole["brier"]
-
-
-def test_rankings_that_order_nothing_are_refused():
+def test_columns_of_another_shape_are_refused():
     probability, label, subject = mixed(seed=0, levels=5)
-    with pytest.raises(ValueError, match="ranking has the shape"):
-        bootstrap_intervals(probability, label, subject, ranking=probability[:3])
-    with pytest.raises(ValueError, match="1 of 150 entries of ranking are NaN"):
-        bootstrap_intervals(
-            probability, label, subject, ranking=probability.clone().index_fill(0, label[:1] * 0, torch.nan)
-        )
     with pytest.raises(ValueError, match="subject has the shape"):
         paired_difference(probability, probability, label, subject[:3])

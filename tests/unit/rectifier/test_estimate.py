@@ -20,13 +20,12 @@ SHARES = {
 }
 
 
-@pytest.mark.parametrize("scale", ["logit", "probability"])
 @pytest.mark.parametrize("share", SHARES)
 @pytest.mark.parametrize("effect", [0.0, 0.8])
-def test_equals_the_reference_node_by_node(scale: str, share: str, effect: float) -> None:
+def test_equals_the_reference_node_by_node(share: str, effect: float) -> None:
     columns = drawn(seed=3, effect=effect, share=SHARES[share])
-    found = estimate(Rows.of(*columns), MODALITIES, 3, MINIMUM, scale)
-    expected = hierarchy(as_dicts(*columns), MODALITIES, 3, MINIMUM, scale)
+    found = estimate(Rows.of(*columns), MODALITIES, 3, MINIMUM)
+    expected = hierarchy(as_dicts(*columns), MODALITIES, 3, MINIMUM)
     for name, (nodes, spread) in expected.items():
         level = getattr(found, name)
         assert level.spread == pytest.approx(spread, rel=1e-9, abs=1e-12)
@@ -39,9 +38,9 @@ def test_equals_the_reference_node_by_node(scale: str, share: str, effect: float
 
 
 def test_the_method_of_moments_finds_a_spread_where_there_is_one() -> None:
-    found = estimate(Rows.of(*drawn(seed=3, num_subjects=3000, effect=0.8)), MODALITIES, 3, MINIMUM, "logit")
+    found = estimate(Rows.of(*drawn(seed=3, num_subjects=3000, effect=0.8)), MODALITIES, 3, MINIMUM)
     assert found.pattern.spread > 0.05
-    nothing = estimate(Rows.of(*drawn(seed=3, num_subjects=3000, effect=0.0)), MODALITIES, 3, MINIMUM, "logit")
+    nothing = estimate(Rows.of(*drawn(seed=3, num_subjects=3000, effect=0.0)), MODALITIES, 3, MINIMUM)
     assert nothing.pattern.spread < 0.05
 
 
@@ -56,29 +55,27 @@ def of_one_pattern(positives: int, negatives: int, pattern: int = 1) -> tuple[np
 @pytest.mark.parametrize(
     ("minimum", "counts"),
     [
-        (Minimum(rows=31, positives=1, negatives=1), (20, 10)),
-        (Minimum(rows=1, positives=21, negatives=1), (20, 10)),
-        (Minimum(rows=1, positives=1, negatives=11), (20, 10)),
+        (Minimum(rows=31, class_rows=1), (20, 10)),
+        (Minimum(rows=1, class_rows=11), (10, 20)),
+        (Minimum(rows=1, class_rows=11), (20, 10)),
     ],
 )
 def test_a_pattern_that_misses_a_minimum_by_one_inherits_and_one_that_meets_it_does_not(minimum, counts) -> None:
-    met = Minimum(
-        rows=min(minimum.rows, 30), positives=min(minimum.positives, 20), negatives=min(minimum.negatives, 10)
-    )
+    met = Minimum(rows=min(minimum.rows, 30), class_rows=min(minimum.class_rows, 10))
     rows = Rows.of(*of_one_pattern(*counts))
-    missed, found = (estimate(rows, MODALITIES, 3, least, "logit") for least in (minimum, met))
+    missed, found = (estimate(rows, MODALITIES, 3, least) for least in (minimum, met))
     assert not missed.pattern.estimated[1]
     assert missed.pattern.offset[1] == missed.count.offset[1]
     assert missed.pattern.variance[1] == missed.count.variance[1]
     assert np.isnan(missed.pattern.raw[1])
     assert found.pattern.estimated[1]
-    assert found.pattern.raw[1] == pytest.approx(np.log(2))
+    assert found.pattern.raw[1] == pytest.approx(np.log(counts[0] / counts[1]))
 
 
 @pytest.mark.parametrize("pattern", [0, 7])
 def test_the_empty_and_the_full_pattern_are_the_level_of_their_count(pattern: int) -> None:
     rows = Rows.of(*of_one_pattern(60, 15, pattern))
-    found = estimate(rows, MODALITIES, 3, MINIMUM, "logit")
+    found = estimate(rows, MODALITIES, 3, MINIMUM)
     count = MODALITIES[pattern]
     assert found.count.estimated[count]
     assert found.count.offset[count] != found.overall.offset[0]
@@ -88,11 +85,10 @@ def test_the_empty_and_the_full_pattern_are_the_level_of_their_count(pattern: in
     assert found.pattern.raw[pattern] == pytest.approx(np.log(4))
 
 
-@pytest.mark.parametrize("scale", ["logit", "probability"])
-def test_a_level_without_spread_inherits_exactly(scale: str) -> None:
+def test_a_level_without_spread_inherits_exactly() -> None:
     size = 800  # every pattern has the same rows, so nothing differs but by the order of sums
     label, pattern = np.tile([1.0, 0.0, 0.0, 0.0], size), np.repeat(np.arange(8), size // 2)
-    found = estimate(Rows.of(np.zeros(4 * size), label, np.arange(4 * size), pattern), MODALITIES, 3, MINIMUM, scale)
+    found = estimate(Rows.of(np.zeros(4 * size), label, np.arange(4 * size), pattern), MODALITIES, 3, MINIMUM)
     assert found.count.spread == found.pattern.spread == 0
     assert found.pattern.estimated[[1, 2, 3, 4, 5, 6]].all()
     assert (found.pattern.offset == found.overall.offset[0]).all()
@@ -100,13 +96,11 @@ def test_a_level_without_spread_inherits_exactly(scale: str) -> None:
     assert (found.pattern.variance == found.overall.variance[0]).all()
 
 
-@pytest.mark.parametrize("scale", ["logit", "probability"])
-def test_the_order_of_the_rows_changes_no_bit(scale: str) -> None:
+def test_the_order_of_the_rows_changes_no_bit() -> None:
     columns = drawn(seed=3)
     order = np.random.default_rng(0).permutation(len(columns[0]))
     first, second = (
-        estimate(Rows.of(*given), MODALITIES, 3, MINIMUM, scale)
-        for given in (columns, [column[order] for column in columns])
+        estimate(Rows.of(*given), MODALITIES, 3, MINIMUM) for given in (columns, [column[order] for column in columns])
     )
     assert first.pattern.offset.tobytes() == second.pattern.offset.tobytes()
     assert first.pattern.variance.tobytes() == second.pattern.variance.tobytes()
@@ -115,7 +109,7 @@ def test_the_order_of_the_rows_changes_no_bit(scale: str) -> None:
 def test_without_a_known_label_everything_is_zero() -> None:
     nothing = np.zeros(0)
     rows = Rows.of(nothing, nothing, np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
-    found = estimate(rows, MODALITIES, 3, MINIMUM, "logit")
+    found = estimate(rows, MODALITIES, 3, MINIMUM)
     for level in (found.overall, found.count, found.pattern):
         assert not level.offset.any()
         assert not level.estimated.any()
@@ -123,10 +117,10 @@ def test_without_a_known_label_everything_is_zero() -> None:
 
 def test_rows_of_one_subject_count_as_less_than_rows_of_many() -> None:
     logit, label, subject, pattern = drawn(seed=5, num_subjects=600, effect=0.8)
-    many = estimate(Rows.of(logit, label, np.arange(len(label)), pattern), MODALITIES, 3, MINIMUM, "logit")
+    many = estimate(Rows.of(logit, label, np.arange(len(label)), pattern), MODALITIES, 3, MINIMUM)
     copies = [np.tile(column, 4) for column in (logit, label, subject, pattern)]
-    few = estimate(Rows.of(*copies), MODALITIES, 3, MINIMUM, "logit")
-    once = estimate(Rows.of(logit, label, subject, pattern), MODALITIES, 3, MINIMUM, "logit")
+    few = estimate(Rows.of(*copies), MODALITIES, 3, MINIMUM)
+    once = estimate(Rows.of(logit, label, subject, pattern), MODALITIES, 3, MINIMUM)
     # Four copies of a subject's rows say nothing new: moments and variances are those of one copy.
     assert few.count.spread == pytest.approx(once.count.spread, rel=0.1, abs=1e-3)
     assert few.pattern.variance == pytest.approx(once.pattern.variance, rel=0.25)
@@ -136,8 +130,8 @@ def test_rows_of_one_subject_count_as_less_than_rows_of_many() -> None:
 def test_far_logits_neither_overflow_nor_stop_the_search() -> None:
     logit, label, subject, pattern = drawn(seed=7)
     logit = np.where(np.arange(len(logit)) % 2, 30.0, -30.0)
-    found = estimate(Rows.of(logit, label, subject, pattern), MODALITIES, 3, MINIMUM, "logit")
-    expected = hierarchy(as_dicts(logit, label, subject, pattern), MODALITIES, 3, MINIMUM, "logit")
+    found = estimate(Rows.of(logit, label, subject, pattern), MODALITIES, 3, MINIMUM)
+    expected = hierarchy(as_dicts(logit, label, subject, pattern), MODALITIES, 3, MINIMUM)
     assert found.overall.offset[0] == pytest.approx(expected["overall"][0][0]["offset"], abs=1e-6)
 
 
@@ -155,7 +149,7 @@ def test_raw_offsets_are_the_truth_of_the_simulator_within_two_standard_errors(t
     truth, errors = world.pattern_effect[task], []
     for seed in range(8):
         rows = of_the_simulator(world, 20_000, task, np.random.default_rng(seed))
-        level = estimate(rows, MODALITIES, 3, MINIMUM, "logit").pattern
+        level = estimate(rows, MODALITIES, 3, MINIMUM).pattern
         probability = expit(rows.logit + truth[rows.pattern])
         information = np.bincount(rows.pattern, probability * (1 - probability), 8)
         errors.append(np.where(level.rows >= 200, (level.raw - truth) * np.sqrt(information), np.nan))
@@ -176,7 +170,7 @@ def squared_errors(worlds: Sequence[World], count: int) -> tuple[np.ndarray, np.
         generator = np.random.default_rng(seed)
         for task, truth in enumerate(world.pattern_effect):
             rows = of_the_simulator(world, count, task, generator)
-            level = estimate(rows, MODALITIES, 3, MINIMUM, "logit").pattern
+            level = estimate(rows, MODALITIES, 3, MINIMUM).pattern
             known = ~np.isnan(level.raw)
             raw[seed, task] = np.square(level.raw - truth)[known].mean()
             shrunk[seed, task] = np.square(level.offset - truth)[known].mean()
@@ -199,8 +193,7 @@ def test_shrunk_offsets_are_closer_than_raw_ones_where_rows_are_few(tau: float, 
     assert shrunk.mean() < share * raw.mean()
 
 
-@pytest.mark.parametrize("scale", ["logit", "probability"])
-def test_rows_of_one_subject_are_no_node(scale: str) -> None:
+def test_rows_of_one_subject_are_no_node() -> None:
     """Their residuals sum to zero at their own mean: no spread between subjects could be told of them."""
     label, subject = np.tile([1.0, 0.0], 200), np.arange(400)
     alone = Rows.of(
@@ -209,5 +202,5 @@ def test_rows_of_one_subject_are_no_node(scale: str) -> None:
         np.append(subject, np.full(40, 400)),
         np.append(np.tile([3, 5], 200), np.full(40, 6)),
     )
-    found = estimate(alone, MODALITIES, 3, MINIMUM, scale)
+    found = estimate(alone, MODALITIES, 3, MINIMUM)
     assert (found.pattern.estimated[6], found.pattern.offset[6]) == (False, found.count.offset[2])

@@ -17,7 +17,7 @@ def strength(seed: int, effect: float, num_subjects: int = 600) -> float:
     tau = effect * np.array([1, -1, 1, -1, -1, 1, 1, -1])
     label = (generator.random(len(subject)) < expit(logit + tau[pattern])).astype(float)
     rectifier = Rectifier(1, 3, range(8), num_subjects, RectifierConfig())
-    return gate.strength(Rows.of(logit, label, subject, pattern), 5, rectifier._shift)
+    return gate.strength(Rows.of(logit, label, subject, pattern), rectifier._shift)
 
 
 def test_it_is_shut_on_noise() -> None:
@@ -32,10 +32,10 @@ def test_it_is_open_for_a_large_effect() -> None:
 
 def test_folds_are_of_subjects_and_about_equal() -> None:
     subject = np.repeat(np.arange(2000), 3)
-    fold = gate.folds(subject, 5).reshape(-1, 3)
+    fold = gate.folds(subject).reshape(-1, 3)
     assert (fold == fold[:, :1]).all()
     assert np.bincount(fold[:, 0], minlength=5).min() > 350
-    assert (gate.folds(subject[::-1], 5)[::-1].reshape(-1, 3) == fold).all()
+    assert (gate.folds(subject[::-1])[::-1].reshape(-1, 3) == fold).all()
 
 
 def test_a_row_is_shifted_by_what_other_subjects_say() -> None:
@@ -47,7 +47,7 @@ def test_a_row_is_shifted_by_what_other_subjects_say() -> None:
         return np.full((len(shifted.label), len(gate.STRENGTHS)), 0.5)
 
     rows = Rows.of(np.zeros(60), np.tile([0.0, 1.0], 30), np.repeat(np.arange(20), 3), np.zeros(60, dtype=np.int64))
-    assert gate.strength(rows, 4, shift) == 0.0
+    assert gate.strength(rows, shift) == 0.0
     assert sorted(seen) == sorted(rows.subject)
 
 
@@ -61,7 +61,7 @@ def test_it_opens_by_more_than_a_standard_error_over_subjects_and_not_below() ->
 
         label = np.ones(300)
         rows = Rows.of(np.zeros(300), label, np.repeat(np.arange(100), 3), np.zeros(300, dtype=np.int64))
-        return gate.strength(rows, 5, shift)
+        return gate.strength(rows, shift)
 
     assert with_gains(70) == 1.0
     # 59 subjects gain 4.8 in sum, with a standard error of about 6; of 171 rows it would be about 3.5.

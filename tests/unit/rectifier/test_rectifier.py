@@ -34,12 +34,12 @@ def given(seed=0, num_subjects=500, num_tasks=2, first_subject=0):
     }
 
 
-def made(scale="logit", num_tasks=2, num_subjects=2000, **settings) -> Rectifier:
-    return Rectifier(num_tasks, 3, SEEN, num_subjects, RectifierConfig(**{"gate": False, **settings}), scale=scale)
+def made(num_tasks=2, num_subjects=2000, **settings) -> Rectifier:
+    return Rectifier(num_tasks, 3, SEEN, num_subjects, RectifierConfig(**{"gate": False, **settings}))
 
 
-def fitted(scale="logit", **settings) -> Rectifier:
-    rectifier = made(scale, **settings)
+def fitted(**settings) -> Rectifier:
+    rectifier = made(**settings)
     rectifier.fit(**given(), cohort=COHORT)
     return rectifier
 
@@ -51,20 +51,18 @@ def others(count=300, seed=50):
     return 3 * torch.randn(count, 2, generator=generator), present, torch.arange(count) + 1000
 
 
-@pytest.mark.parametrize("scale", ["logit", "probability"])
-def test_every_offset_is_that_of_the_estimate_of_its_task(scale: str) -> None:
-    rectifier, rows = fitted(scale), given()
+def test_every_offset_is_that_of_the_estimate_of_its_task() -> None:
+    rectifier, rows = fitted(), given()
     for task in range(2):
         known = rows["label_mask"][:, task]
         codes = [SEEN.index(code) for code in patterns.encode(rows["present"])[known].tolist()]
         columns = (rows["logits"][:, task], rows["label"][:, task], rows["subject"])
         table = Rows.of(*(column[known].double().numpy() for column in columns[:2]), rows["subject"][known].numpy(),
                         np.array(codes))  # fmt: skip
-        expected = estimate(table, MODALITIES[SEEN], 3, Minimum(rows=20, positives=5, negatives=5), scale)
+        expected = estimate(table, MODALITIES[SEEN], 3, Minimum(rows=20, class_rows=5))
         logits, present, subject = torch.zeros(7, 2), patterns.decode(torch.tensor(SEEN), 3), torch.arange(7) + 1000
-        found = rectifier.rectify(logits, present, subject, COHORT).ranking[:, task]
-        base = 0.0 if scale == "logit" else 0.5
-        np.testing.assert_allclose(found - base, expected.pattern.offset, atol=1e-6)
+        found = rectifier.rectify(logits, present, subject, COHORT).logit()[:, task]
+        np.testing.assert_allclose(found, expected.pattern.offset, atol=1e-6)
 
 
 def test_a_pattern_that_was_never_seen_gets_exactly_the_offset_of_its_count() -> None:
@@ -76,28 +74,15 @@ def test_a_pattern_that_was_never_seen_gets_exactly_the_offset_of_its_count() ->
     assert (shifted != 0).all()
 
 
-@pytest.mark.parametrize("scale", ["logit", "probability"])
-def test_the_ranking_inside_a_pattern_never_changes_and_that_across_patterns_does(scale: str) -> None:
-    rectifier = fitted(scale)
+def test_the_ranking_inside_a_pattern_never_changes_and_that_across_patterns_does() -> None:
+    rectifier = fitted()
     logits, present, subject = others()
-    ranking = rectifier.rectify(logits, present, subject, COHORT).ranking
+    probability = rectifier.rectify(logits, present, subject, COHORT)
     for code in range(8):
         rows = torch.arange(300) % 8 == code
-        assert torch.equal(ranking[rows].argsort(0), logits[rows].argsort(0))
-    assert not torch.equal(ranking.argsort(0), logits.argsort(0))
-    probability = rectifier.rectify(logits, present, subject, COHORT).probability
+        assert torch.equal(probability[rows].argsort(0), logits[rows].argsort(0))
+    assert not torch.equal(probability.argsort(0), logits.argsort(0))
     assert ((probability >= 0) & (probability <= 1)).all()
-
-
-def test_the_ranking_of_the_probability_scale_is_not_cut_where_the_probability_is() -> None:
-    rectifier = made("probability")
-    rows = given()
-    rows["logits"] = rows["logits"] + 3  # far too sure: offsets of the probability far below 0
-    rectifier.fit(**rows, cohort=COHORT)
-    logits = torch.tensor([[-6.0, -6.0], [-5.0, -5.0]])
-    both = rectifier.rectify(logits, torch.ones(2, 3, dtype=torch.bool), torch.tensor([1000, 1001]), COHORT)
-    assert (both.probability == 0).all()
-    assert (both.ranking[0] < both.ranking[1]).all()
 
 
 @pytest.mark.parametrize("name", ["forward", "rectify"])
@@ -125,7 +110,7 @@ def test_unfitted_it_changes_nothing_and_refuses_nobody() -> None:
     logits, present, subject = others()
     assert not rectifier.is_fitted
     assert torch.equal(rectifier(logits, present, subject, COHORT), logits)
-    assert torch.equal(rectifier.rectify(logits, present, subject, COHORT).ranking, logits.double())
+    assert torch.equal(rectifier.rectify(logits, present, subject, COHORT), logits.double().sigmoid())
 
 
 def test_a_checkpoint_holds_all_of_it_bit_for_bit_but_counts(tmp_path) -> None:
@@ -134,7 +119,7 @@ def test_a_checkpoint_holds_all_of_it_bit_for_bit_but_counts(tmp_path) -> None:
     again = made(gate=True)
     again.load_state_dict(torch.load(tmp_path / "saved.pt", weights_only=True))
     given_rows = others()
-    assert torch.equal(again.rectify(*given_rows, COHORT).ranking, rectifier.rectify(*given_rows, COHORT).ranking)
+    assert torch.equal(again.rectify(*given_rows, COHORT), rectifier.rectify(*given_rows, COHORT))
     with pytest.raises(ValueError, match="holds no counts"):
         again.table(SEEN)
     assert not [name for name in again.state_dict() if "tally" in name]
@@ -156,7 +141,7 @@ def test_the_order_of_the_rows_changes_no_bit(fit: str) -> None:
 def test_logits_keep_their_dtype() -> None:
     logits, present, subject = others()
     assert fitted()(logits.bfloat16(), present, subject, COHORT).dtype == torch.bfloat16
-    assert fitted().rectify(logits.bfloat16(), present, subject, COHORT).probability.dtype == torch.float64
+    assert fitted().rectify(logits.bfloat16(), present, subject, COHORT).dtype == torch.float64
     held = {value.dtype for value in fitted().state_dict().values()}
     assert torch.float64 not in held, "mps has no float64"
 
@@ -208,12 +193,10 @@ def test_what_cannot_be_fitted_is_refused_and_nothing_is_kept_of_it(said: str, f
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"min_positives": 0}, r"rectifier\.min_positives=0 must be at least 1"),
+        ({"min_class_rows": 0}, r"rectifier\.min_class_rows=0 must be at least 1"),
         ({"min_rows": 0}, r"rectifier\.min_rows=0 must be at least 1"),
         ({"start_epoch": -1}, r"rectifier\.start_epoch=-1 must be at least 0"),
-        ({"damping": 0.0}, r"rectifier\.damping=0\.0 must be in"),
         ({"max_offset": float("nan")}, r"rectifier\.max_offset=nan must be above 0"),
-        ({"gate_folds": 1}, r"rectifier\.gate_folds=1 must be at least 2"),
     ],
 )
 def test_settings_without_a_meaning_are_refused(settings, said: str) -> None:
@@ -236,16 +219,6 @@ def test_the_offset_of_the_loss_is_never_larger_than_its_limit() -> None:
     rectifier.fit_centred(**given(), cohort=COHORT)
     assert rectifier.offset.abs().max() == 0.25
     assert (rectifier.strength == 1).all()
-
-
-def test_fitted_again_it_moves_by_the_damping() -> None:
-    rectifier, first, second = made(damping=0.3), made(), made()
-    first.fit_centred(**given(), cohort=COHORT)
-    second.fit_centred(**given(seed=9), cohort=COHORT)
-    rectifier.fit_centred(**given(), cohort=COHORT)
-    assert torch.equal(rectifier.offset, first.offset), "the first fit is not damped"
-    rectifier.fit_centred(**given(seed=9), cohort=COHORT)
-    torch.testing.assert_close(rectifier.offset, 0.7 * first.offset + 0.3 * second.offset)
 
 
 def test_a_node_of_a_level_without_spread_is_told_as_inherited_and_one_of_nothing_as_unknown() -> None:

@@ -89,10 +89,10 @@ def test_a_reliability_plot_compares_before_and_after_in_every_pattern_that_is_n
 
 def test_an_offset_plot_draws_each_pattern_and_leaves_masked_ones_empty():
     entry = {"tau": 0.4, "low": 0.1, "high": 0.7, "count": 40}
-    table = {"death": {"scale": "probability", "strength": 0.5, "patterns": {"11": entry, "10": dict.fromkeys(entry)}}}
+    table = {"death": {"scale": "logit", "strength": 0.5, "patterns": {"11": entry, "10": dict.fromkeys(entry)}}}
     axes = figures.offset_plot(table).axes[0]
     assert axes.get_title() == "death (strength 0.50)"
-    assert axes.get_xlabel() == "offset τ on the probability scale, 95 % interval"
+    assert axes.get_xlabel() == "offset τ on the logit scale, 95 % interval"
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["11 (n=40)", "10 (masked)"]
     points = [tuple(line.get_xdata()) for line in axes.get_lines()]
     assert (0.1, 0.7) in points

@@ -123,27 +123,6 @@ def test_an_estimate_is_averaged_over_the_runs_that_have_it_and_says_how_many_th
     assert mean["patterns"]["10"] == {**risk(None, 2), "runs": 0}
 
 
-def uncut(shift: float) -> pl.DataFrame:
-    """Predictions after a rectifier on the scale of probabilities, whose sums leave [0, 1]."""
-    frame = predictions(range(6), -1.0)
-    ranking = frame["probability/death"] + shift
-    cut = ranking.clip(0, 1)
-    return frame.with_columns(**{"ranking/death": ranking, "rectified/death": (cut / (1 - cut)).log()})
-
-
-def test_rectified_probabilities_are_ordered_as_before_the_cut_and_averaged_as_probabilities() -> None:
-    low = uncut(-0.5)
-    assert (low["rectified/death"] == -math.inf).all(), "the cut has taken all order"
-    rows = gather.as_rows(low, ["death"], "rectified/")
-    assert rows["probability"].tolist() == [[0.0]] * 6
-    assert rows["ranking"].flatten().tolist() == low["ranking/death"].to_list()
-    assert "ranking" not in gather.as_rows(low, ["death"], "logit/")
-    mean = gather.average_folds(gather.pool(children((0, 0), (0, 1)), [low, uncut(0.5)]))
-    assert mean["ranking/death"].to_list() == pytest.approx(low["probability/death"].to_list())
-    told = gather.as_rows(mean, ["death"], "rectified/")["probability"].flatten().tolist()
-    assert told == pytest.approx(low["probability/death"].to_list())
-
-
 def test_a_pattern_is_unseen_if_one_of_the_averaged_models_has_not_seen_it() -> None:
     frames = [predictions(range(4), 0.0).with_columns(unseen_pattern=pl.lit(unseen)) for unseen in (False, True)]
     assert gather.average_folds(gather.pool(children((0, 0), (0, 1)), frames))["unseen_pattern"].all()
