@@ -18,8 +18,8 @@ Array = NDArray[np.float64]
 HEALTH = ("severity", "structured", "note", "image")
 """Dimensions of latent health h, each standard normal: one that everything shows, and one for each kind of reading."""
 
-# Readings are loadings · h + noise. Two of the three structured ones and the second ones of note and image see severity;
-# the first ones of note and image see what little else shows. The report describes the image, with error.
+# Readings are loadings · h + noise. Two of the three structured ones and the second ones of note and image see
+# severity; the first ones of note and image see what little else shows. The report describes the image, with error.
 READINGS = ("structured/0", "structured/1", "structured/2", "note/0", "note/1", "image/0", "image/1", "report/0")
 LOADINGS = np.array(
     [
@@ -40,6 +40,15 @@ ORDER_SEVERITY = np.array([0.8, -0.5, 0.7])
 ORDER_WORRY = np.array([0.8, -0.6, 0.6])
 ORDER_SEEN = np.array([[0.6, 0.2, 0.2], [-0.3, 0.4, 0.0], [0.5, 0.3, 0.1]])
 
+READMISSION_RATE, ICU_RATE, MORTALITY_RATE = 0.20, 0.12, 0.15
+"""MIMIC-IV: shares readmitted within 30 days, admitted to an ICU within 90 days, dead within 180 days."""
+HOSPITAL_EFFECT = 0.5
+"""eICU: standard deviation of the effect of the hospital on ordering, on the logit scale."""
+DIAGNOSES_RATE, TEXT_RATE, TREATMENTS_RATE = 0.70, 0.80, 0.75
+"""eICU: shares of first unit stays with diagnoses, structured notes and examinations, treatments within a day."""
+HOSPITAL_MORTALITY_RATE, UNIT_READMISSION_RATE = 0.10, 0.08
+"""eICU: shares that die in hospital, and that are drawn to return to the unit; those who die there do not return."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
@@ -50,9 +59,9 @@ class Setting:
             structured record is always there.
         tasks: outcomes.
         groups: years or hospitals, whose effect on ordering is drawn.
-        group_knob: the knob with the standard deviation of that effect.
-        order_rates: knobs with the rate of each modality.
-        outcome_rates: knobs with the rate of each outcome.
+        group_effect: standard deviation of that effect, or the setting that holds it.
+        order_rates: rate of each modality, or the setting that holds it.
+        outcome_rates: rate of each outcome.
         outcome_health: (T, 4) what drives an outcome: health.
         outcome_worry: (T,) and worry.
         excluded: intercept and slope on the first structured reading of never reaching the landmark.
@@ -61,9 +70,9 @@ class Setting:
     modalities: tuple[str, ...]
     tasks: tuple[str, ...]
     groups: tuple[str, ...]
-    group_knob: str
-    order_rates: tuple[str, ...]
-    outcome_rates: tuple[str, ...]
+    group_effect: float | str
+    order_rates: tuple[float | str, ...]
+    outcome_rates: tuple[float, ...]
     outcome_health: Array
     outcome_worry: Array
     excluded: tuple[float, float]
@@ -78,9 +87,9 @@ MIMIC = Setting(
     modalities=("cxr", "discharge_note", "radiology_report"),
     tasks=("readmission_30d", "icu_90d", "mortality_180d"),
     groups=("2008 - 2010", "2011 - 2013", "2014 - 2016", "2017 - 2019"),
-    group_knob="calendar",
+    group_effect="calendar",
     order_rates=("image_rate", "note_rate", "report_rate"),
-    outcome_rates=("readmission_rate", "icu_rate", "mortality_rate"),
+    outcome_rates=(READMISSION_RATE, ICU_RATE, MORTALITY_RATE),
     outcome_health=np.array([[0.5, 0.5, 1.0, 0.8], [0.7, 0.4, 0.5, 1.2], [0.9, 0.5, 0.9, 0.9]]),
     outcome_worry=np.array([0.6, 0.5, 0.6]),
     excluded=(-3.2, 0.8),
@@ -91,9 +100,9 @@ EICU = Setting(
     modalities=("diagnoses", "text", "treatments"),
     tasks=("in_hospital_mortality", "icu_readmission"),
     groups=tuple(f"hospital {number}" for number in range(40)),
-    group_knob="site",
-    order_rates=("diagnoses_rate", "text_rate", "treatments_rate"),
-    outcome_rates=("hospital_mortality_rate", "unit_readmission_rate"),
+    group_effect=HOSPITAL_EFFECT,
+    order_rates=(DIAGNOSES_RATE, TEXT_RATE, TREATMENTS_RATE),
+    outcome_rates=(HOSPITAL_MORTALITY_RATE, UNIT_READMISSION_RATE),
     outcome_health=np.array([[0.9, 0.5, 0.9, 0.9], [0.5, 0.4, 0.6, 0.6]]),
     outcome_worry=np.array([0.6, 0.5]),
     excluded=(-1.0, -0.6),
@@ -202,7 +211,7 @@ def solve(config: SimulateConfig, setting: Setting = MIMIC) -> World:
     effects *= config.tau / effects.std(1, keepdims=True)
     groups = generator.standard_normal((num_groups, num_modalities))
     groups -= groups.mean(0)
-    groups *= getattr(config, setting.group_knob) / groups.std(0)
+    groups *= value_of(config, setting.group_effect) / groups.std(0)
     unsolved = World(config, setting, np.zeros(num_modalities), groups, np.zeros(num_tasks), effects)
     health = generator.standard_normal((SOLVE_DRAWS, len(HEALTH)))
     worry = generator.standard_normal(SOLVE_DRAWS)
@@ -211,17 +220,19 @@ def solve(config: SimulateConfig, setting: Setting = MIMIC) -> World:
     reaches = 1 - exclusion(setting, readings)
     logits = unsolved.order_logit(health[:, 0], worry, readings[:, :3], group)
     order = np.array(
-        [_intercept(logits[:, m], reaches, getattr(config, rate)) for m, rate in enumerate(setting.order_rates)]
+        [_intercept(logits[:, m], reaches, value_of(config, rate)) for m, rate in enumerate(setting.order_rates)]
     )
     present = generator.random(logits.shape) < expit(order + logits)
     outcome_logits = unsolved.outcome_logit(health, worry, encode(present))
     outcome = np.array(
-        [
-            _intercept(outcome_logits[:, t], reaches, getattr(config, rate))
-            for t, rate in enumerate(setting.outcome_rates)
-        ]
+        [_intercept(outcome_logits[:, t], reaches, rate) for t, rate in enumerate(setting.outcome_rates)]
     )
     return World(config, setting, order, groups, outcome, effects)
+
+
+def value_of(config: SimulateConfig, given: float | str) -> float:
+    """A number, or that of the setting with this name."""
+    return float(getattr(config, given)) if isinstance(given, str) else given
 
 
 def _intercept(logit: Array, weight: Array, rate: float) -> float:

@@ -199,7 +199,7 @@ def test_a_simulation_that_is_killed_leaves_nothing_that_looks_finished(
 
 
 KNOBS = ("rho", "gamma", "tau", "calendar")
-RATES = ("note_rate", "image_rate", "report_rate", "readmission_rate", "icu_rate", "mortality_rate")
+RATES = ("note_rate", "image_rate", "report_rate")
 
 
 @pytest.mark.parametrize(

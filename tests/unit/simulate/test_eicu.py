@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -73,19 +74,18 @@ def test_outcomes_and_orders_are_found_again_id_by_id(eicu_release: Release, tmp
 
 @pytest.mark.parametrize("rho", [0.0, 1.0, 2.0])
 def test_rates_are_those_asked_for_among_those_who_stay_a_day(rho: float) -> None:
-    config = SimulateConfig(rho=rho)
-    people = latent.draw(latent.solve(config, latent.EICU), 60_000, np.random.default_rng(5))
+    people = latent.draw(latent.solve(SimulateConfig(rho=rho), latent.EICU), 60_000, np.random.default_rng(5))
     stays = ~people.excluded
-    asked = [config.diagnoses_rate, config.text_rate, config.treatments_rate]
+    asked = latent.EICU.order_rates
     error = 3 * np.sqrt(np.array(asked) * (1 - np.array(asked)) / stays.sum()) + 0.003
     assert (abs(people.present[stays].mean(0) - asked) < error).all()
-    rates = np.array([config.hospital_mortality_rate, config.unit_readmission_rate])
+    rates = np.array(latent.EICU.outcome_rates)
     assert (abs(people.outcome[stays].mean(0) - rates) < 3 * np.sqrt(rates / stays.sum()) + 0.003).all()
 
 
 def test_a_hospital_has_orders_of_its_own() -> None:
-    def spread(site: float) -> float:
-        world = latent.solve(SimulateConfig(site=site, rho=0, gamma=0), latent.EICU)
+    def spread(effect: float) -> float:
+        world = latent.solve(SimulateConfig(rho=0, gamma=0), replace(latent.EICU, group_effect=effect))
         people = latent.draw(world, 60_000, np.random.default_rng(5))
         return float(np.std([people.present[people.group == g, 1].mean() for g in range(len(world.setting.groups))]))
 

@@ -1,6 +1,7 @@
 """What a reader of the files finds is what was drawn."""
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -49,18 +50,26 @@ def test_the_pattern_of_the_truth_is_the_one_of_the_cohort(survivors: pl.DataFra
     assert survivors["pattern"].to_list() == bits.to_list()  # type: ignore[union-attr]
 
 
-ASKED = {"note_rate": 0.5, "image_rate": 0.6, "report_rate": 0.1, "readmission_rate": 0.4, "mortality_rate": 0.05}
+ASKED = {"note_rate": 0.5, "image_rate": 0.6, "report_rate": 0.1}
+OTHER_OUTCOMES = replace(latent.MIMIC, outcome_rates=(0.4, 0.12, 0.05))
 
 
 @pytest.mark.parametrize(
-    "knobs", [{"rho": 0.0}, {"rho": 1.0}, {"rho": 2.0}, {"gamma": 2.0, "tau": 1.5, "calendar": 1.0}, ASKED]
+    ("knobs", "setting"),
+    [
+        ({"rho": 0.0}, latent.MIMIC),
+        ({"rho": 1.0}, latent.MIMIC),
+        ({"rho": 2.0}, latent.MIMIC),
+        ({"gamma": 2.0, "tau": 1.5, "calendar": 1.0}, latent.MIMIC),
+        (ASKED, OTHER_OUTCOMES),
+    ],
 )
-def test_rates_are_the_asked_ones_whatever_the_knobs(knobs: dict[str, float]) -> None:
+def test_rates_are_the_asked_ones_whatever_the_knobs(knobs: dict[str, float], setting: latent.Setting) -> None:
     config = SimulateConfig(**knobs)
-    patients = latent.draw(latent.solve(config), 50_000, np.random.default_rng(11))
+    patients = latent.draw(latent.solve(config, setting), 50_000, np.random.default_rng(11))
     reach = ~patients.excluded
     found = np.concatenate([patients.present[reach].mean(0), patients.outcome[reach].mean(0)])
-    asked = np.array([getattr(config, name) for name in (*latent.MIMIC.order_rates, *latent.MIMIC.outcome_rates)])
+    asked = np.array([*(latent.value_of(config, rate) for rate in setting.order_rates), *setting.outcome_rates])
     error = np.sqrt(asked * (1 - asked) * (1 / reach.sum() + 1 / latent.SOLVE_DRAWS))
     assert np.abs((found - asked) / error).max() < 3
 
