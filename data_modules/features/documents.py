@@ -1,18 +1,56 @@
-"""Discharge summaries and radiology reports of a row, as texts; encoders read them later."""
+"""Documents of a row as texts; encoders read them later."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
 
 DOCUMENTS = "documents.parquet"
 ORDER = ("row_id", "hours", "document_id")
-"""Columns that order the documents of a cohort, as far as they are there."""
+"""Columns that order the documents of a cohort, where it has them."""
 ROW_GROUP = 256
-"""Documents that are written, and so read, together: memory must not hold many long notes."""
+"""Documents per row group: they are written and read together, and memory must not hold many long notes."""
+SORTED_AT_ONCE = 4096
+"""Documents sorted together in memory, about 40 MB of discharge summaries."""
 
 
 def write(documents: pl.LazyFrame, folder: Path) -> pl.Series:
-    """Stream documents into a folder and return the row ids that have any."""
+    """Stream documents into a folder, sorted by `ORDER` and text, so that the same documents give the same file.
+
+    Texts do not fit into memory together, so the documents are first written in the order in which they come, and then
+    sorted a range of rows at a time.
+
+    Args:
+        documents: `row_id`, `document_id`, `hours`, `text`, in any order.
+        folder: created; receives `documents.parquet`.
+
+    Returns:
+        The row ids that have a document, each once, rising.
+    """
     folder.mkdir(parents=True)
-    documents.sink_parquet(folder / DOCUMENTS, row_group_size=ROW_GROUP)
-    return pl.scan_parquet(folder / DOCUMENTS).select("row_id").unique().sort("row_id").collect()["row_id"]
+    unsorted = folder / ".unsorted.parquet"
+    documents.sink_parquet(unsorted, compression="lz4", row_group_size=ROW_GROUP)
+    scanned = pl.scan_parquet(unsorted)
+    counts = scanned.group_by("row_id").len("documents").sort("row_id").collect(engine="streaming")
+    parts = []
+    for first, last in _ranges(counts):
+        part = scanned.filter(pl.col("row_id").is_between(first, last)).collect(engine="streaming")
+        parts.append(folder / f".sorted-{len(parts)}.parquet")
+        part.sort(*ORDER, "text").write_parquet(parts[-1], compression="lz4", row_group_size=ROW_GROUP)
+    pl.scan_parquet(parts or unsorted).sink_parquet(folder / DOCUMENTS, row_group_size=ROW_GROUP)
+    for path in (unsorted, *parts):
+        path.unlink()
+    return counts["row_id"]
+
+
+def _ranges(counts: pl.DataFrame) -> Iterator[tuple[int, int]]:
+    """First and last row id of ranges with about `SORTED_AT_ONCE` documents each.
+
+    Args:
+        counts: `row_id`, rising, and `documents`, how many the row has.
+    """
+    number = (pl.col("documents").cum_sum() - 1) // SORTED_AT_ONCE
+    ranges = counts.group_by(number.alias("range"), maintain_order=True).agg(
+        first=pl.col("row_id").first(), last=pl.col("row_id").last()
+    )
+    yield from ranges.select("first", "last").iter_rows()
