@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from data_modules.errors import UserError
+
 MAX_MODALITIES = 62
 """Pattern ids are int64; one bit is the sign and one is kept free."""
 
@@ -23,7 +25,7 @@ def encode(present: Tensor) -> Tensor:
         (B,) int64 pattern ids.
 
     Raises:
-        ValueError: with more modalities than an int64 holds.
+        UserError: with more modalities than an int64 holds.
 
     >>> encode(torch.tensor([[True, False, True], [False, False, False]])).tolist()
     [5, 0]
@@ -46,7 +48,7 @@ def decode(pattern: Tensor, num_modalities: int) -> Tensor:
         (..., M) bool.
 
     Raises:
-        ValueError: with more modalities than an int64 holds.
+        UserError: with more modalities than an int64 holds.
 
     >>> decode(torch.tensor([5, 0]), 3).tolist()
     [[True, False, True], [False, False, False]]
@@ -72,11 +74,11 @@ def parse(text: str) -> int:
     5
 
     Raises:
-        ValueError: for any character but 0 and 1, or more of them than an int64 holds.
+        UserError: for any character but 0 and 1, or more of them than an int64 holds.
     """
     _require_fit(len(text))
     if set(text) - {"0", "1"}:
-        raise ValueError(f"pattern label {text!r} must consist of 0 and 1, one character a modality")
+        raise UserError(f"pattern label {text!r} must consist of 0 and 1, one character a modality")
     return sum(1 << bit for bit, character in enumerate(text) if character == "1")
 
 
@@ -92,4 +94,4 @@ def describe(pattern: int, modalities: Sequence[str]) -> str:
 
 def _require_fit(num_modalities: int) -> None:
     if num_modalities > MAX_MODALITIES:
-        raise ValueError(f"{num_modalities} modalities do not fit a pattern id; at most {MAX_MODALITIES} do")
+        raise UserError(f"{num_modalities} modalities do not fit a pattern id; at most {MAX_MODALITIES} do")

@@ -6,6 +6,8 @@ Nothing in the project knows how many modalities there are, or their names: a co
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from data_modules.errors import UserError
+
 Kind = Literal["table", "vectors", "documents", "images"]
 """How a modality is stored: a numeric table (NaN = not measured), precomputed vectors, texts, or pictures."""
 
@@ -33,12 +35,12 @@ class Modality:
     def __post_init__(self) -> None:
         """Refuse what could not be stored or addressed."""
         if not self.name.isidentifier():
-            raise ValueError(
+            raise UserError(
                 f"modality name {self.name!r} must be a word of letters, digits and underscores, "
                 "because it names a folder and a column"
             )
         if self.kind not in get_args(Kind):
-            raise ValueError(f"modality {self.name}: kind {self.kind!r} is not one of {get_args(Kind)}")
+            raise UserError(f"modality {self.name}: kind {self.kind!r} is not one of {get_args(Kind)}")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for manifests and checkpoints."""

@@ -15,6 +15,7 @@ from data_modules.cohorts import columns, presence, splits
 from data_modules.cohorts.config import ReleaseCohortConfig
 from data_modules.cohorts.rows import CohortRows
 from data_modules.cohorts.spec import DatabaseSpec
+from data_modules.errors import UserError
 from data_modules.features import store
 from data_modules.features.modality import BuildContext, ColumnBlock, ModalitySpec
 from data_modules.raw.reader import Release
@@ -47,7 +48,7 @@ def plan(spec: DatabaseSpec, release: Release, config: ReleaseCohortConfig) -> P
     """Compare the modalities that are asked for with the tables that are there.
 
     Raises:
-        ValueError: for a modality that the source does not offer, or when none is left.
+        UserError: for a modality that the database does not offer, or when none is left.
         SourceError: for a missing core table, or any missing table under `cohort.missing_tables=error`.
     """
     release.require(release.schema.core_tables)
@@ -57,7 +58,7 @@ def plan(spec: DatabaseSpec, release: Release, config: ReleaseCohortConfig) -> P
     for name in config.modalities:
         if name not in offered:
             known = ", ".join(offered)
-            raise ValueError(f"cohort.modalities: unknown modality {name!r}; {release.schema.name} offers {known}")
+            raise UserError(f"cohort.modalities: unknown modality {name!r}; {release.schema.name} offers {known}")
         kept = []
         for part in offered[name].parts or (name,):
             missing = release.missing(offered[part].tables)
@@ -76,7 +77,7 @@ def plan(spec: DatabaseSpec, release: Release, config: ReleaseCohortConfig) -> P
         paths = ", ".join(f"{release.schema.tables[table].path}.csv.gz" for table in unscored)
         dropped.append(f"predictions of others (baselines/published_score) are dropped: {paths} is missing")
     if not parts:
-        raise ValueError(f"cohort.modalities={config.modalities}: none is left ({'; '.join(dropped) or 'none asked'})")
+        raise UserError(f"cohort.modalities={config.modalities}: none is left ({'; '.join(dropped) or 'none listed'})")
     read = {table for kept in parts.values() for part in kept for table in offered[part].tables}
     return Plan(parts, dropped, read)
 

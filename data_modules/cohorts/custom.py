@@ -13,6 +13,7 @@ from data_modules.cohorts import columns, config, presence, splits
 from data_modules.cohorts.build import ATTRITION, COHORT, MODALITIES
 from data_modules.cohorts.columns import PRESENT, ContractError
 from data_modules.cohorts.config import CustomCohortConfig
+from data_modules.errors import UserError
 from data_modules.features import documents, store
 from data_modules.raw.errors import SourceError
 from data_modules.raw.fingerprint import fingerprint
@@ -76,7 +77,7 @@ def _read_parquet(path: Path) -> pl.DataFrame:
 def _choose(there: list[str], asked: list[str], key: str, source: Path) -> list[str]:
     unknown = [name for name in asked if name not in there]
     if unknown:
-        raise ValueError(f"cohort.{key}: {', '.join(unknown)} is not in {source}; it has {', '.join(there)}")
+        raise UserError(f"cohort.{key}: {', '.join(unknown)} is not in {source}; it has {', '.join(there)}")
     return asked or there
 
 

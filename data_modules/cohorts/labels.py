@@ -6,6 +6,7 @@ A task's name carries its window: `readmission_30d`, `icu_90d`, `mortality_180d`
 import warnings
 from collections.abc import Mapping
 
+from data_modules.errors import UserError
 from data_modules.vocabulary import SPLITS
 
 
@@ -20,14 +21,14 @@ def check_classes(prevalence: Mapping[str, Mapping[str, Mapping[str, int]]]) -> 
         prevalence: task -> split -> `known` rows and `positive` among them, as a manifest holds it.
 
     Raises:
-        ValueError: if no task has both classes in train, or none in val, on which training is monitored.
+        UserError: if no task has both classes in train, or none in val, on which training is monitored.
 
     Warns:
         OneClassWarning: for every other task and split with one class.
     """
     for split, why in (("train", "nothing can be learnt"), ("val", "the monitored metric val/auroc is undefined")):
         if not any(has_both_classes(splits.get(split)) for splits in prevalence.values()):
-            raise ValueError(
+            raise UserError(
                 f"no task has both classes in the {split} split, so {why}; use a larger cohort, other cohort.tasks, "
                 "or another cohort.split.salt or other fractions"
             )

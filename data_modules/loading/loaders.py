@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from data_modules.batch import Batch
+from data_modules.errors import UserError
 from data_modules.loading.arrays import CohortArrays
 
 
@@ -29,7 +30,7 @@ class TrainLoader:
         world_size: number of processes.
 
     Raises:
-        ValueError: without a row, or with a batch smaller than the number of processes.
+        UserError: without a row, or with a batch smaller than the number of processes.
     """
 
     def __init__(
@@ -44,10 +45,10 @@ class TrainLoader:
         world_size: int = 1,
     ) -> None:
         if not len(rows):
-            raise ValueError("the train split has no row; raise cohort.split.train, or use a larger cohort")
+            raise UserError("the train split has no row; raise cohort.split.train, or use a larger cohort")
         if batch_size < world_size * accumulate:
             parts = f" in {accumulate} parts (trainer.accumulate)" if accumulate > 1 else ""
-            raise ValueError(
+            raise UserError(
                 f"loader.batch_size={batch_size} is for all devices{parts}, so it must be at least "
                 f"{world_size * accumulate}"
             )
@@ -78,11 +79,11 @@ class TrainLoader:
         """Go on after that many batches.
 
         Raises:
-            ValueError: inside of an epoch whose batches came in another number of parts.
+            UserError: inside of an epoch whose batches came in another number of parts.
         """
         then = state["accumulate"]
         if state["num_served"] and then != self.accumulate:
-            raise ValueError(
+            raise UserError(
                 f"trainer.accumulate: {then} then, {self.accumulate} now, but the run stopped inside an epoch; go on "
                 f"with trainer.accumulate={then} (and resume_with=[trainer.accumulate]) to its end, and change it there"
             )
@@ -132,7 +133,7 @@ class EvalLoader:
     ) -> None:
         self.arrays = arrays
         if not len(rows):
-            raise ValueError("this split has no row to evaluate; raise its fraction under cohort.split")
+            raise UserError("this split has no row to evaluate; raise its fraction under cohort.split")
         own = rows[rank::world_size]
         self.rows = own if len(own) else rows[:1]
         self.batch_size = batch_size

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from data_modules import patterns
+from data_modules.errors import UserError
 from tests.helpers.paths import ROOT
 
 SEEDS = {Path("data_modules/loading/loaders.py"), Path("mmnar_lightning/callbacks/step_seed.py")}
@@ -61,13 +62,13 @@ def test_an_empty_batch_has_no_patterns():
     ids=["encode", "decode", "parse"],
 )
 def test_sixty_three_modalities_are_refused(call):
-    with pytest.raises(ValueError, match="63 modalities do not fit a pattern id; at most 62 do"):
+    with pytest.raises(UserError, match="63 modalities do not fit a pattern id; at most 62 do"):
         call()
 
 
 @pytest.mark.parametrize("text", ["1x0", "10 ", "2"])
 def test_a_label_of_other_characters_is_refused(text):
-    with pytest.raises(ValueError, match="must consist of 0 and 1"):
+    with pytest.raises(UserError, match="must consist of 0 and 1"):
         patterns.parse(text)
 
 

@@ -3,6 +3,8 @@
 import re
 from dataclasses import dataclass
 
+from data_modules.errors import UserError
+
 MAX_WINDOW_DAYS = 365
 """Deaths after discharge are recorded for one year (MIMIC-IV documentation of `dod`)."""
 
@@ -27,7 +29,7 @@ def parse_task(name: str) -> Task:
     """Read a task's name.
 
     Raises:
-        ValueError: for an unknown name or a window that the data cannot show.
+        UserError: for an unknown name or a window that the data cannot show.
 
     >>> parse_task("icu_90d").window_days
     90
@@ -36,13 +38,13 @@ def parse_task(name: str) -> Task:
         return Task(name=name, kind=name)
     match = _WINDOWED.fullmatch(name)
     if match is None:
-        raise ValueError(
+        raise UserError(
             f"cohort.tasks: unknown task {name!r}; known are readmission_<days>d, icu_<days>d, "
             "mortality_<days>d and in_hospital_mortality"
         )
     days = int(match[2])
     if days > MAX_WINDOW_DAYS:
-        raise ValueError(
+        raise UserError(
             f"cohort.tasks: {name!r} looks {days} days ahead, but nothing is known beyond {MAX_WINDOW_DAYS} days"
         )
     return Task(name=name, kind=match[1], window_days=days)

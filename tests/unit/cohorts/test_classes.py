@@ -5,6 +5,7 @@ import warnings
 import pytest
 
 from data_modules.cohorts.labels import OneClassWarning, check_classes
+from data_modules.errors import UserError
 
 BOTH = {"known": 9, "positive": 4}
 NEGATIVE, POSITIVE = {"known": 9, "positive": 0}, {"known": 9, "positive": 9}
@@ -42,7 +43,7 @@ def test_every_split_that_lacks_a_class_is_named():
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_a_cohort_without_any_task_to_learn_or_to_choose_by_is_refused(split):
     lacking = {"death": {**EVERYWHERE, split: NEGATIVE}, "stay": {**EVERYWHERE, split: POSITIVE}}
-    with pytest.raises(ValueError, match=f"no task has both classes in the {split} split"):
+    with pytest.raises(UserError, match=f"no task has both classes in the {split} split"):
         check_classes(lacking)
 
 
