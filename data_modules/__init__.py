@@ -1,3 +1,3 @@
-"""Raw clinical releases become cohorts, and cohorts become batches."""
+"""From raw clinical releases to cohorts, and from cohorts to batches."""
 
 __version__ = "0.1.0"

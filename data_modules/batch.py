@@ -1,6 +1,6 @@
-"""The batch: what a model receives, whichever database it came from.
+"""The batch: the input of every model, from any database.
 
-Letters of every shape in the project: B rows, M modalities, D width of the representation, T tasks,
+Letters of all shapes in the project: B rows, M modalities, D width of the representation, T tasks,
 P patterns, K folds, R bootstrap replicates.
 """
 
@@ -13,17 +13,17 @@ from torch import Tensor
 
 from data_modules import patterns
 
-Change = Callable[[Tensor], Tensor]
+TensorFunction = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Items:
-    """What a modality holds for some rows of a batch, any number of items a row: documents, images, or their vectors.
+    """Items of one modality in a batch: documents, images or their vectors, any number per row.
 
     Attributes:
-        row: (n,) int64, the position in the batch of the row that an item belongs to, rising.
-        values: name -> tensor; its first dimension counts items, or parts of items (the windows of a document) that
-            name their item in a tensor of their own.
+        row: (n,) int64, ascending: the batch position of the row of each item.
+        values: name -> tensor over items, or over parts of items (windows of a document); a further tensor then holds
+            the item of each part.
     """
 
     row: Tensor
@@ -36,14 +36,14 @@ class Batch:
 
     Attributes:
         row_id: (B,) int64, the cohort's row ids.
-        subject: (B,) int64, dense subject index; rows of one person share it.
-        present: (B, M) bool, True = observed, in the cohort's order of modalities.
-        inputs: modality name -> (B, width) float32, or items that only present rows have; what stands in the
-            rows of an absent modality is undefined and may be NaN.
-        label: (B, T) float32, 0 or 1; undefined where unknown.
+        subject: (B,) int64, dense subject index, shared by the rows of one subject.
+        present: (B, M) bool, True = observed, modalities in the order of the cohort.
+        inputs: modality -> (B, width) float32, or items of the present rows; values of rows without the modality are
+            undefined and may be NaN.
+        label: (B, T) float32, 0 or 1; undefined where the label is unknown.
         label_mask: (B, T) bool, True = the label is known.
-        label_share: (T,) float, where a step is taken in several parts: the known labels of this part on all ranks, as
-            a multiple of the mean part's, so that the mean over parts is the mean over the step; None = 1.
+        label_share: (T,) float under gradient accumulation: known labels of this part on all ranks, divided by
+            their mean over the parts of the step, so that the mean over parts is the mean over the step; None = 1.
     """
 
     row_id: Tensor
@@ -67,19 +67,19 @@ class Batch:
         return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> "Batch":
-        """The same batch in page-locked memory, for asynchronous copies to a GPU."""
+        """The same batch in pinned memory, for asynchronous copies to a GPU."""
         return self._map(lambda tensor: tensor.pin_memory())
 
-    def _map(self, change: Change) -> "Batch":
-        return Batch(**{field.name: _changed(getattr(self, field.name), change) for field in fields(self)})
+    def _map(self, function: TensorFunction) -> "Batch":
+        return Batch(**{field.name: _apply(getattr(self, field.name), function) for field in fields(self)})
 
 
-def _changed(value: Any, change: Change) -> Any:
-    """Apply a change to every tensor of a value."""
+def _apply(value: Any, function: TensorFunction) -> Any:
+    """Apply a function to every tensor of a value."""
     if value is None:
         return None
     if isinstance(value, Tensor):
-        return change(value)
+        return function(value)
     if isinstance(value, Items):
-        return Items(row=change(value.row), values=_changed(value.values, change))
-    return {name: _changed(entry, change) for name, entry in value.items()}
+        return Items(row=function(value.row), values=_apply(value.values, function))
+    return {name: _apply(entry, function) for name, entry in value.items()}

@@ -1,4 +1,4 @@
-"""LightningDataModules: a cohort folder as loaders of its four subject-level splits."""
+"""LightningDataModules: loaders of the splits of a cohort folder."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,24 +17,24 @@ from data_modules.loading.opened import OpenedCohort, open_cohort
 from data_modules.raw.reader import Release
 
 Encode = Callable[[Path], Mapping[str, Path]]
-"""A cohort's folder -> modality -> folder with arrays or items, of documents and images."""
+"""Cohort folder -> modality of documents or images -> folder with its arrays or items."""
 
 
 def encode_nothing(folder: Path) -> Mapping[str, Path]:
-    """Leave documents and images out."""
+    """Encode no documents or images; models do not read them."""
     return {}
 
 
 class CohortDataModule(LightningDataModule):
-    """A finished cohort folder, whichever database it came from.
+    """A finished cohort folder from any database.
 
-    `setup` opens it; afterwards `cohort` is there.
+    `cohort` is available after `setup`.
 
     Args:
-        loader: how rows become batches.
-        seed: of the training order.
-        accumulate: parts that a training batch is taken in.
-        encode: gives folders with arrays of modalities that have none of their own (documents, images).
+        loader: settings of the loaders.
+        seed: seed of the training order.
+        accumulate: number of parts of a training batch.
+        encode: returns the folders with arrays or items of documents and images.
     """
 
     def __init__(
@@ -50,25 +50,29 @@ class CohortDataModule(LightningDataModule):
     @property
     def cohort(self) -> OpenedCohort:
         """The opened cohort."""
-        assert self._cohort is not None, "setup opens the cohort"
+        assert self._cohort is not None, "setup() opens the cohort"
         return self._cohort
 
     def build(self) -> Path:
-        """Build the cohort unless it is there; returns its folder."""
-        raise TypeError(f"{type(self).__name__} does not say how its cohort is built")
+        """Build the cohort unless it exists, and return its folder.
+
+        Raises:
+            TypeError: in a subclass that does not override it.
+        """
+        raise TypeError(f"{type(self).__name__} does not override build()")
 
     def prepare_data(self) -> None:
-        """Build the cohort and its vectors, on one process of each node."""
+        """Build the cohort and its encodings, in one process per node."""
         self.encode(self.build())
 
     def setup(self, stage: str | None = None) -> None:
-        """Open the cohort folder; safe to call again."""
+        """Open the cohort folder, once."""
         if self._cohort is None:
             folder = self.build()
             self.use(open_cohort(folder, self.encode(folder), self.loader.held_pattern))
 
     def use(self, cohort: OpenedCohort) -> None:
-        """Serve the rows of a cohort that is already open, for example one aligned to another."""
+        """Use an opened cohort, for example one aligned to another."""
         self._cohort = cohort
 
     def _ranks(self) -> dict[str, int]:
@@ -89,11 +93,11 @@ class CohortDataModule(LightningDataModule):
         )
 
     def eval_dataloader(self, split: str) -> EvalLoader:
-        """Batches of a split in order."""
+        """Batches of a split, in row order."""
         return self.rows_dataloader(self.cohort.rows(split))
 
     def rows_dataloader(self, rows: Tensor) -> EvalLoader:
-        """Batches of any rows, (N,) int64, in order."""
+        """Batches of the given row ids, (N,) int64, in order."""
         return EvalLoader(self.cohort.arrays, rows, batch_size=self.loader.eval_batch_size, **self._ranks())
 
     def val_dataloader(self) -> EvalLoader:
@@ -101,19 +105,19 @@ class CohortDataModule(LightningDataModule):
         return self.eval_dataloader("val")
 
     def test_dataloader(self) -> EvalLoader:
-        """Batches of the test split; only `evaluate` asks for them."""
+        """Batches of the test split; only `evaluate` reads them."""
         return self.eval_dataloader("test")
 
 
 class ReleaseDataModule(CohortDataModule):
-    """A cohort that is built from the raw tables of a release on first use.
+    """A cohort built from the raw tables of a release on first use.
 
     Args:
         dataset: name of the database in the registry.
         roots: `:`-separated folders of the release.
-        config: which rows, outcomes and modalities.
+        config: rows, outcomes and modalities of the cohort.
         data: `paths.data`.
-        **settings: as `CohortDataModule` takes them.
+        **settings: arguments of `CohortDataModule`.
     """
 
     def __init__(
@@ -132,7 +136,7 @@ class ReleaseDataModule(CohortDataModule):
         self.data = data
 
     def build(self) -> Path:
-        """Build the cohort unless it is there; returns its folder."""
+        """Build the cohort unless it exists, and return its folder."""
         release = Release.parse(self.database.schema, self.roots)
         return build_cohort(self.database, release, self.config, self.data)
 
@@ -152,13 +156,13 @@ class EICUDataModule(ReleaseDataModule):
 
 
 class CustomDataModule(CohortDataModule):
-    """A cohort that someone else wrote, obeying docs/cohort.md.
+    """A custom cohort that follows the contract of docs/cohort.md.
 
     Args:
-        source: the folder that they wrote; it is only read.
-        config: which of its tasks and modalities to use.
+        source: folder of the custom cohort, only read.
+        config: the tasks and modalities to use.
         data: `paths.data`.
-        **settings: as `CohortDataModule` takes them.
+        **settings: arguments of `CohortDataModule`.
     """
 
     def __init__(self, *, source: Path, config: CustomCohortConfig, data: Path, **settings: Any) -> None:
@@ -168,5 +172,5 @@ class CustomDataModule(CohortDataModule):
         self.data = data
 
     def build(self) -> Path:
-        """Check and import the cohort unless that was done; returns the imported folder."""
+        """Validate and import the cohort unless it is imported, and return the imported folder."""
         return build_custom(self.source, self.config, self.data)

@@ -1,9 +1,9 @@
-"""The errors that a user can fix."""
+"""The base class of all errors that a user can fix."""
 
 
 class UserError(ValueError):
-    """Something that the user can fix: the message says what was given, what was expected and how to fix it.
+    """An error that the user can fix: the message states what was found, what was expected and the remedy.
 
-    Only this error and its subclasses become a line on the screen. Any other exception is a defect of the program and
-    keeps its traceback. A message never holds a cell of a record.
+    The command line prints only the message of this error and its subclasses. Any other exception is a defect of the
+    program and keeps its traceback. A message never contains a cell of a record.
     """

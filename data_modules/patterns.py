@@ -1,7 +1,7 @@
 """Missingness patterns: presence <-> pattern id <-> pattern label.
 
-The only place that knows the bit order. Presence is True where a modality was observed; modality m is
-bit m of the pattern id (the first modality is bit 0) and character m of the label, counted from the left.
+The bit order is defined only here. Presence is True where a modality was observed; modality m is bit m of the pattern
+id (the first modality is bit 0) and character m of the pattern label, counted from the left.
 """
 
 from collections.abc import Sequence
@@ -12,20 +12,17 @@ from torch import Tensor
 from data_modules.errors import UserError
 
 MAX_MODALITIES = 62
-"""Pattern ids are int64; one bit is the sign and one is kept free."""
+"""Pattern ids are int64: one bit is the sign and one stays free."""
 
 
 def encode(present: Tensor) -> Tensor:
-    """Turn presence into pattern ids.
+    """Turn presence into pattern ids; more than `MAX_MODALITIES` modalities are a `UserError`.
 
     Args:
         present: (B, M) bool, True = observed.
 
     Returns:
         (B,) int64 pattern ids.
-
-    Raises:
-        UserError: with more modalities than an int64 holds.
 
     >>> encode(torch.tensor([[True, False, True], [False, False, False]])).tolist()
     [5, 0]
@@ -38,7 +35,7 @@ def encode(present: Tensor) -> Tensor:
 
 
 def decode(pattern: Tensor, num_modalities: int) -> Tensor:
-    """Turn pattern ids back into presence.
+    """Turn pattern ids into presence; more than `MAX_MODALITIES` modalities are a `UserError`.
 
     Args:
         pattern: (...,) int64 pattern ids.
@@ -46,9 +43,6 @@ def decode(pattern: Tensor, num_modalities: int) -> Tensor:
 
     Returns:
         (..., M) bool.
-
-    Raises:
-        UserError: with more modalities than an int64 holds.
 
     >>> decode(torch.tensor([5, 0]), 3).tolist()
     [[True, False, True], [False, False, False]]
@@ -59,7 +53,7 @@ def decode(pattern: Tensor, num_modalities: int) -> Tensor:
 
 
 def label(pattern: int, num_modalities: int) -> str:
-    """The text of a pattern id; the first character is the first modality.
+    """Return the label of a pattern id; the first character is the first modality.
 
     >>> label(5, 4)
     '1010'
@@ -68,22 +62,22 @@ def label(pattern: int, num_modalities: int) -> str:
 
 
 def parse(text: str) -> int:
-    """The pattern id of a label.
+    """Return the pattern id of a label.
+
+    Raises:
+        UserError: for characters other than 0 and 1, or more of them than `MAX_MODALITIES`.
 
     >>> parse("1010")
     5
-
-    Raises:
-        UserError: for any character but 0 and 1, or more of them than an int64 holds.
     """
     _require_fit(len(text))
     if set(text) - {"0", "1"}:
-        raise UserError(f"pattern label {text!r} must consist of 0 and 1, one character a modality")
+        raise UserError(f"pattern label {text!r} must consist of 0 and 1, one character per modality")
     return sum(1 << bit for bit, character in enumerate(text) if character == "1")
 
 
 def describe(pattern: int, modalities: Sequence[str]) -> str:
-    """The present modalities of a pattern, by name.
+    """Return the names of the present modalities of a pattern.
 
     >>> describe(5, ["labs", "vitals", "notes"])
     'labs + notes'

@@ -1,4 +1,4 @@
-"""A stage writes one folder: once, whole or not at all, whoever else is writing it."""
+"""A stage writes one folder atomically and once, also with concurrent processes."""
 
 import hashlib
 import json
@@ -17,11 +17,11 @@ MANIFEST = "manifest.json"
 
 
 class StageError(UserError):
-    """A stage could not write its folder."""
+    """The folder of a stage cannot be written."""
 
 
 def digest(content: Any) -> str:
-    """A short fingerprint of plain values, 12 hexadecimal digits.
+    """Return a fingerprint of plain values, 12 hexadecimal digits.
 
     >>> digest({"b": 1, "a": 2}) == digest({"a": 2, "b": 1})
     True
@@ -31,25 +31,25 @@ def digest(content: Any) -> str:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write plain values as indented JSON, whole or not at all: a file that is there is taken for finished."""
+    """Write plain values as indented JSON, atomically: an existing file counts as finished."""
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     partial.replace(path)
 
 
 def read_json(path: Path) -> Any:
-    """Read what `write_json` wrote."""
+    """Read a JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))
 
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock between processes, saying so before waiting for another."""
+    """Hold a lock between processes; log a warning before waiting."""
     lock = FileLock(path)
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        logging.getLogger(__name__).warning("waiting for another process that builds %s", path.parent)
+        logging.getLogger(__name__).warning("waiting for another process to build %s", path.parent)
         lock.acquire()
     try:
         yield
@@ -58,22 +58,22 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def run_stage(target: Path, write: Callable[[Path], None], setting: str) -> bool:
-    """Write a folder unless it is there.
+    """Write a folder unless it exists.
 
-    The work happens in a hidden folder beside the target, which is renamed at the end, so a build that is killed
-    leaves nothing that looks finished; the next one removes what it left. A second process waits for the first
-    and then finds its result.
+    The files are written to a hidden folder beside the target, which is renamed at the end: a killed build leaves no
+    folder that looks finished, and the next build removes its remains. A second process waits for the first and uses
+    its result.
 
     Args:
-        target: the folder to be.
+        target: the folder to write.
         write: fills an empty folder.
-        setting: the configuration key of the parent folder, for the error.
+        setting: configuration key of the parent folder, for the error message.
 
     Returns:
-        True when it was written now, False when it was there.
+        True if this call wrote the folder, False if it existed.
 
     Raises:
-        StageError: when the disk refuses.
+        StageError: if the folder cannot be written.
     """
     partial = target.with_name(f".{target.name}.partial")
     try:
@@ -92,7 +92,7 @@ def run_stage(target: Path, write: Callable[[Path], None], setting: str) -> bool
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         raise StageError(
-            f"{target}: cannot be written ({error.strerror or error}{where}). Free space or permission is needed "
-            f"there, or set {setting} to another folder."
+            f"{target}: cannot be written ({error.strerror or error}{where}). Free disk space or grant write "
+            f"permission, or set {setting} to another folder."
         ) from error
     return True

@@ -1,1 +1,1 @@
-"""From a cohort's folder to batches."""
+"""From a cohort folder to batches."""

@@ -1,4 +1,4 @@
-"""One cohort aligned to another, so that a model of the source can be tested on a target."""
+"""Aligns a target cohort to a source cohort, so that a model trained on the source can be evaluated on the target."""
 
 from copy import copy
 from dataclasses import replace
@@ -17,21 +17,24 @@ from data_modules.vocabulary import Modality
 
 
 class TransferError(UserError):
-    """The model of one cohort cannot read another: which task, modality or column."""
+    """A model of the source cannot read the target; names the task, modality or column."""
 
 
 def align(target: OpenedCohort, source: OpenedCohort) -> OpenedCohort:
-    """An opened cohort with the tasks, modalities and scales of another, whose model is then to read it.
+    """Give a target cohort the tasks, modalities and scales of a source cohort, for models of the source.
 
-    Values are scaled by the statistics of the source's train rows. A modality that the target does not have is absent
-    from all its rows; one that only the target has is not read. `left_out` says so.
+    Values are scaled by the statistics of the source's train rows. A modality that the target lacks is absent from all
+    rows; one that only the target has is not read. `left_out` lists both.
 
     Args:
-        target: whose rows are kept.
-        source: whose tasks, modalities and scales replace those of the target.
+        target: its rows are kept.
+        source: its tasks, modalities and scales replace those of the target.
+
+    Returns:
+        The aligned target.
 
     Raises:
-        TransferError: when the target lacks a task, or a modality of one name holds something else in both.
+        TransferError: if the target lacks a task, or the cohorts store a modality differently.
     """
     lacking = [task for task in source.tasks if LABEL + task not in target.table.columns]
     if lacking:
@@ -39,8 +42,8 @@ def align(target: OpenedCohort, source: OpenedCohort) -> OpenedCohort:
     own = {modality.name: modality for modality in target.modalities}
     stores = {entry.name: _store(entry, own.get(entry.name), target, source) for entry in source.modalities}
     absent = [name for name in stores if name not in own]
-    left_out = [f"{name} is absent from every row: the target does not have it" for name in absent]
-    left_out += [f"{name} is not read: the source does not have it" for name in own if name not in stores]
+    left_out = [f"{name} is absent from every row: the target lacks it" for name in absent]
+    left_out += [f"{name} is not read: the source lacks it" for name in own if name not in stores]
     table = target.table.with_columns(pl.lit(value=False).alias(PRESENT + name) for name in absent)
     return replace(
         target,
@@ -53,27 +56,27 @@ def align(target: OpenedCohort, source: OpenedCohort) -> OpenedCohort:
 
 
 def _store(entry: Modality, found: Modality | None, target: OpenedCohort, source: OpenedCohort) -> Store:
-    """A modality of the target, in the scale of the source."""
+    """A modality of the target in the scale of the source."""
     theirs = source.arrays.arrays[entry.name]
     if found is None:
         if not isinstance(theirs, ModalityArray):
-            raise TransferError(f"{entry.name}: the target has none, and {entry.kind} of no row cannot be read")
+            raise TransferError(f"{entry.name}: the target lacks it, and {entry.kind} cannot be absent from every row")
         return ModalityArray(np.zeros((target.table.height, entry.width), np.float32), theirs.statistics)
     own = target.arrays.arrays[entry.name]
     if (found.kind, found.width) != (entry.kind, entry.width):
         raise TransferError(
             f"{entry.name} is {entry.kind} of width {entry.width} in the source, but {found.kind} of width "
-            f"{found.width} in the target; name modalities that both hold alike, such as harmonised_vitals"
+            f"{found.width} in the target; use modalities with the same columns in both, such as harmonised_vitals"
         )
     if type(own) is not type(theirs) or isinstance(own, TokenItems):
-        raise TransferError(f"{entry.name}: its {entry.kind} are encoded with what was learnt from one cohort alone")
+        raise TransferError(f"{entry.name}: its {entry.kind} are encoded with parameters fitted on one cohort only")
     if entry.kind == "table":
         _check_columns(entry.name, target, source)
     return _rescaled(own, theirs)
 
 
 def _rescaled(own: Store, theirs: Store) -> Store:
-    """The same values in the scale of other train rows; pixels have none."""
+    """The values in the scale of other train rows; pixels are not scaled."""
     if isinstance(own, ModalityArray) and isinstance(theirs, ModalityArray):
         return replace(own, statistics=theirs.statistics)
     if isinstance(own, VectorItems) and isinstance(theirs, VectorItems):
@@ -89,7 +92,7 @@ def _check_columns(name: str, target: OpenedCohort, source: OpenedCohort) -> Non
         first, other = differing[0]
         raise TransferError(
             f"{name}: {len(differing)} of {len(own)} columns differ, the first is {first} in the source and "
-            f"{other} in the target; vocabularies are of one cohort, use modalities that both hold alike"
+            f"{other} in the target; vocabularies are fitted per cohort, use modalities with the same columns in both"
         )
 
 

@@ -1,4 +1,4 @@
-"""A cohort's arrays: memory-mapped inputs, labels and presence, gathered by row."""
+"""Arrays of a cohort: memory-mapped inputs, labels and presence, gathered by row."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -17,29 +17,29 @@ from data_modules.cohorts.columns import LABEL, PRESENT
 from data_modules.features.store import BoolArray, FloatArray, Statistics, open_present, open_values
 
 CLIP = 10.0
-"""Standardised values are cut at so many standard deviations; one wild value must not own a batch."""
+"""Standardised values are clipped at this many standard deviations, so that no outlier dominates a batch."""
 
 PART_ROWS = 4096
-"""Rows that are read at once where all are needed."""
+"""Rows read at once when all are needed."""
 
 TINY = 1e-12
-"""A variance below it is none."""
+"""Smallest variance."""
 
 
 def standardise(values: FloatArray, statistics: Statistics) -> Tensor:
-    """Values (n, width) float32, which are overwritten, in standard deviations from the train mean; NaN becomes 0."""
+    """Standardise (n, width) float32 values in place, in standard deviations from the train mean; NaN becomes 0."""
     mean, scale = torch.from_numpy(statistics.mean), torch.from_numpy(statistics.scale)
     return torch.from_numpy(values).sub_(mean).div_(scale).clamp_(-CLIP, CLIP).nan_to_num_(0.0)
 
 
 @dataclass(frozen=True)
 class ModalityArray:
-    """Values of a modality and how they are scaled.
+    """Values of a modality and their scale.
 
     Attributes:
-        values: (N, width) float32, mapped from disk.
-        statistics: of the train rows.
-        present: (N,) bool, the rows that have a vector; None where the cohort's own presence tells.
+        values: (N, width) float32, memory-mapped.
+        statistics: mean and scale over the train rows.
+        present: (N,) bool, True = the row has a vector; None if the presence of the cohort holds.
     """
 
     values: FloatArray
@@ -48,44 +48,44 @@ class ModalityArray:
 
     @classmethod
     def open(cls, folder: Path) -> "ModalityArray":
-        """Map the array of a modality's folder."""
+        """Map the array in a modality's folder."""
         return cls(open_values(folder), Statistics.load(folder), open_present(folder))
 
     @property
     def width(self) -> int:
-        """Floats a row."""
+        """Floats per row."""
         return int(self.values.shape[1])
 
     def gather(self, rows: NDArray[np.int64]) -> Tensor:
-        """Standardised values of rows, (B, width) float32; what was not measured is 0, the train mean."""
+        """Standardised values of rows, (B, width) float32; values not measured are 0, the train mean."""
         return standardise(self.values[rows], self.statistics)
 
 
 class Store(Protocol):
-    """What a modality is read from: arrays, or items of rows."""
+    """The stored inputs of a modality: an array, or items of rows."""
 
     @property
     def width(self) -> int:
-        """Floats a row, or an item, once it is a vector."""
+        """Width of the vector of a row or an item."""
 
     @property
     def present(self) -> BoolArray | None:
-        """(N,) bool, the rows that have something; None where the cohort's own presence tells."""
+        """(N,) bool, True = the row has data; None if the presence of the cohort holds."""
 
     def gather(self, rows: NDArray[np.int64]) -> Tensor | Items:
-        """The values of rows."""
+        """The inputs of rows."""
 
 
 def principal_axes(array: Store, rows: NDArray[np.int64], count: int) -> Tensor:
-    """The axes along which some rows of a modality vary most (Pearson, 1901), the widest with a spread of one.
+    """Compute the leading principal axes of a modality (Pearson, 1901), scaled to unit standard deviation on the first.
 
     Args:
-        array: of the modality.
-        rows: (N,) row ids that have it; read in parts, so that memory does not grow with them.
-        count: K, axes to keep.
+        array: the modality.
+        rows: (N,) row ids with the modality, read in parts of bounded memory.
+        count: K, number of axes.
 
     Returns:
-        (width, K) float32; the sign of each axis is that of its largest entry.
+        (width, K) float32; the entry of largest magnitude of each axis is positive.
     """
     total = torch.zeros(array.width, dtype=torch.float64)
     square = torch.zeros(array.width, array.width, dtype=torch.float64)
@@ -103,7 +103,7 @@ def principal_axes(array: Store, rows: NDArray[np.int64], count: int) -> Tensor:
 
 
 class CohortArrays:
-    """A cohort as arrays, read by row ids.
+    """A cohort as arrays, read by row id.
 
     Args:
         cohort: the rows of `cohort.parquet`, sorted by `row_id`.
@@ -121,7 +121,7 @@ class CohortArrays:
         self.label_mask = torch.from_numpy(labels.select(pl.all().is_not_null()).to_numpy(writable=True))
 
     def gather(self, rows: Tensor) -> Batch:
-        """The batch of rows, (B,) int64."""
+        """The batch of row ids, (B,) int64."""
         index = rows.numpy()
         return Batch(
             row_id=rows,

@@ -1,20 +1,19 @@
-"""Settings of the loader."""
+"""Settings of the loaders."""
 
 from dataclasses import dataclass
 
 
 @dataclass(kw_only=True)
 class LoaderConfig:
-    """How rows become batches."""
+    """Batch sizes and the held-out pattern."""
 
     batch_size: int = 128
-    """Rows of a training step over all devices."""
+    """Rows per training step over all devices."""
     eval_batch_size: int = 1024
-    """Rows of an evaluation step on each device."""
+    """Rows per evaluation step on each device."""
     held_pattern: list[str] | None = None
-    """Rows with exactly these modalities are left out of train, calibration and val, so that the model meets their
-    pattern at test for the first time; null leaves none out. `evaluation.protocol=leave_pattern_out` takes each in
-    turn."""
+    """Rows with exactly these modalities are excluded from train, calibration and val, so that their pattern is unseen
+    before test; null excludes none. `evaluation.protocol=leave_pattern_out` holds out each pattern in turn."""
 
     def __post_init__(self) -> None:
         """Refuse sizes below one."""

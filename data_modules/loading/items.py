@@ -1,4 +1,4 @@
-"""Modalities that are several items a row: documents as tokens, images as pixels, or items that are vectors already."""
+"""Modalities with several items per row: documents as tokens, images as pixels, or precomputed vectors."""
 
 import json
 from pathlib import Path
@@ -16,11 +16,11 @@ ROWS, ITEMS, STORE, PIXELS = "rows.npy", "items.npy", "store.json", "pixels.npy"
 
 
 class RowItems:
-    """Which items each row has.
+    """The items of each row.
 
     Attributes:
-        row: (N + 1,) int64, where the items of each row begin.
-        item: (n,) int64, the items of the rows, one row after the other.
+        row: (N + 1,) int64, offsets of the items of each row in `item`.
+        item: (n,) int64, item numbers, row by row.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -29,26 +29,26 @@ class RowItems:
 
     @staticmethod
     def save(folder: Path, num_rows: int, row: NDArray[np.int64], item: NDArray[np.int64]) -> None:
-        """Write them; `row` rises, and the items of a row are in their order."""
+        """Write the items of `num_rows` rows; `row` is ascending, and the items of a row are in order."""
         np.save(folder / ROWS, np.searchsorted(row, np.arange(num_rows + 1)))
         np.save(folder / ITEMS, item)
 
     @property
     def present(self) -> BoolArray:
-        """(N,) bool, the rows that have any."""
+        """(N,) bool, True = the row has an item."""
         return np.diff(self.row) > 0
 
     def of(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The items of rows, and the place among `rows` that each belongs to, rising."""
+        """The items of rows, and the ascending position in `rows` of each; both (n,)."""
         place, owner = ranges(self.row[rows], self.row[rows + 1])
         return self.item[place], owner
 
 
 class TokenItems:
-    """Documents as token ids, for an encoder that sits in the model.
+    """Documents as token ids, for an encoder in the model.
 
     Args:
-        folder: a token table, the items of rows, and the width of a document's vector.
+        folder: token table, items of rows, and width of a document's representation.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -57,7 +57,7 @@ class TokenItems:
 
     @property
     def present(self) -> BoolArray:
-        """(N,) bool, the rows that have any document."""
+        """(N,) bool, True = the row has a document."""
         return self.items.present
 
     def gather(self, rows: NDArray[np.int64]) -> Items:
@@ -72,10 +72,10 @@ class TokenItems:
 
 
 class VectorItems:
-    """Items that are vectors already, standardised with the statistics of the train rows.
+    """Items that are precomputed vectors, standardised by the statistics of the train rows.
 
     Args:
-        folder: an array of one row an item, its statistics and the items of rows.
+        folder: array with one row per item, its statistics, and the items of rows.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -83,12 +83,12 @@ class VectorItems:
 
     @property
     def width(self) -> int:
-        """Floats of an item."""
+        """Floats per item."""
         return int(self.values.shape[1])
 
     @property
     def present(self) -> BoolArray:
-        """(N,) bool, the rows that have any item."""
+        """(N,) bool, True = the row has an item."""
         return self.items.present
 
     def gather(self, rows: NDArray[np.int64]) -> Items:
@@ -99,10 +99,10 @@ class VectorItems:
 
 
 class PixelItems:
-    """Images as pixels, for a network that sits in the model.
+    """Images as pixels, for an encoder in the model.
 
     Args:
-        folder: pixels of one image an entry, the items of rows, and the width of a image's vector.
+        folder: pixels of each image, items of rows, and width of an image's representation.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -112,7 +112,7 @@ class PixelItems:
 
     @property
     def present(self) -> BoolArray:
-        """(N,) bool, the rows that have any image."""
+        """(N,) bool, True = the row has an image."""
         return self.items.present
 
     def gather(self, rows: NDArray[np.int64]) -> Items:
@@ -122,7 +122,7 @@ class PixelItems:
 
 
 def open_store(folder: Path) -> Store:
-    """What a modality's folder holds: pixels, tokens, items that are vectors, or one vector a row."""
+    """Open the folder of a modality: pixels, tokens, vectors of items, or one vector per row."""
     if (folder / PIXELS).is_file():
         return PixelItems(folder)
     if (folder / STORE).is_file():

@@ -1,4 +1,4 @@
-"""Batches from memory-mapped arrays: a batch is one indexed read per modality, never a loop over rows."""
+"""Batches from memory-mapped arrays: one indexed read per modality, no loop over rows."""
 
 import math
 from collections.abc import Iterator
@@ -14,23 +14,23 @@ from data_modules.loading.arrays import CohortArrays
 
 
 class TrainLoader:
-    """Shuffled batches of a split; the order is a function of (seed, epoch) and the state is one integer.
+    """Shuffled batches of a split; the order is a function of (seed, epoch).
 
-    Every rank walks through the same global batches and takes every world_size-th row of each, so that the ranks
-    together see what one process would. With `accumulate` a global batch comes in so many parts, one after the other.
-    In a last batch with fewer rows than ranks, some ranks have no row; one with fewer rows than parts is left out.
+    All ranks iterate over the same global batches, and each takes every world_size-th row, so that together they see
+    the batches of a single process. `accumulate` splits a global batch into consecutive parts. If the last batch has
+    fewer rows than ranks, some ranks have no row; if it has fewer rows than parts, it is dropped.
 
     Args:
         arrays: the cohort.
         rows: (N,) int64 row ids of the split.
         batch_size: rows of a global batch.
-        seed: of the order.
+        seed: seed of the order.
         accumulate: parts of a global batch.
-        rank: of this process.
+        rank: rank of this process.
         world_size: number of processes.
 
     Raises:
-        UserError: without a row, or with a batch smaller than the number of processes.
+        UserError: if the split has no rows, or a part of a global batch has fewer rows than there are processes.
     """
 
     def __init__(
@@ -45,11 +45,11 @@ class TrainLoader:
         world_size: int = 1,
     ) -> None:
         if not len(rows):
-            raise UserError("the train split has no row; raise cohort.split.train, or use a larger cohort")
+            raise UserError("the train split has no rows; raise cohort.split.train, or use a larger cohort")
         if batch_size < world_size * accumulate:
             parts = f" in {accumulate} parts (trainer.accumulate)" if accumulate > 1 else ""
             raise UserError(
-                f"loader.batch_size={batch_size} is for all devices{parts}, so it must be at least "
+                f"loader.batch_size={batch_size} counts the rows of all devices{parts}, so it must be at least "
                 f"{world_size * accumulate}"
             )
         self.arrays = arrays
@@ -64,28 +64,29 @@ class TrainLoader:
 
     @property
     def sampler(self) -> "TrainLoader":
-        """Where Lightning looks for `set_epoch`."""
+        """This loader: Lightning calls `set_epoch` on the sampler."""
         return self
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the order of an epoch."""
+        """Set the epoch, which determines the order."""
         self.epoch = epoch
 
     def state_dict(self) -> dict[str, int]:
-        """How many batches of the epoch were served, and how many parts each global batch came in."""
+        """The batches served in this epoch, and the parts per global batch."""
         return {"num_served": self.num_served % len(self), "accumulate": self.accumulate}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on after that many batches.
+        """Resume after the served batches.
 
         Raises:
-            UserError: inside of an epoch whose batches came in another number of parts.
+            UserError: within an epoch whose batches had another number of parts.
         """
-        then = state["accumulate"]
-        if state["num_served"] and then != self.accumulate:
+        previous = state["accumulate"]
+        if state["num_served"] and previous != self.accumulate:
             raise UserError(
-                f"trainer.accumulate: {then} then, {self.accumulate} now, but the run stopped inside an epoch; go on "
-                f"with trainer.accumulate={then} (and resume_with=[trainer.accumulate]) to its end, and change it there"
+                f"trainer.accumulate was {previous} and is {self.accumulate}, but the run stopped within an epoch; "
+                f"resume with trainer.accumulate={previous} (and resume_with=[trainer.accumulate]) and change it after "
+                "that epoch"
             )
         self.num_served = state["num_served"]
 
@@ -115,17 +116,20 @@ class TrainLoader:
 
 
 class EvalLoader:
-    """Batches of a split in order, each row on one rank; no padding.
+    """Batches of a split in row order; each row is on one rank, without padding.
 
-    A rank that would have no row repeats the first one (collectives need every rank); metrics drop the repetition
-    by its row id.
+    A rank without rows repeats the first row, because collectives need every rank; metrics drop the duplicate by its
+    row id.
 
     Args:
         arrays: the cohort.
         rows: (N,) int64 row ids of the split.
         batch_size: rows of a batch on this rank.
-        rank: of this process.
+        rank: rank of this process.
         world_size: number of processes.
+
+    Raises:
+        UserError: if the split has no rows.
     """
 
     def __init__(
@@ -133,7 +137,7 @@ class EvalLoader:
     ) -> None:
         self.arrays = arrays
         if not len(rows):
-            raise UserError("this split has no row to evaluate; raise its fraction under cohort.split")
+            raise UserError("this split has no rows to evaluate; raise its fraction under cohort.split")
         own = rows[rank::world_size]
         self.rows = own if len(own) else rows[:1]
         self.batch_size = batch_size

@@ -1,4 +1,4 @@
-"""A finished cohort folder, opened: its rows, labels, presence and arrays as one value."""
+"""An opened cohort folder: rows, labels, presence and arrays."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,18 +24,18 @@ from data_modules.vocabulary import ARRAY_KINDS, Kind, Modality
 
 @dataclass(frozen=True, eq=False)
 class OpenedCohort:
-    """Everything that a model, a loader or an evaluation may read of a cohort.
+    """The parts of a cohort that models, loaders and evaluations read.
 
     Attributes:
-        folder: of the cohort.
-        manifest: what the cohort stage wrote of it.
+        folder: folder of the cohort.
+        manifest: manifest of the cohort stage.
         table: the rows of `cohort.parquet`, sorted by `row_id`.
         tasks: T tasks, in the order of the logits.
-        modalities: M modalities that a model can read, in the order of the pattern's bits: they have one float vector a
-            row, or items.
-        left_out: lines for the user on what a model cannot read.
+        modalities: M modalities that a model can read, in the order of the pattern's bits: one float vector per row, or
+            items.
+        left_out: lines for the user on data that the model does not read.
         arrays: inputs, labels and presence by row.
-        holds_out: whether a pattern is in the test split alone.
+        holds_out: whether a pattern is only in the test split.
     """
 
     folder: Path
@@ -49,7 +49,7 @@ class OpenedCohort:
 
     @property
     def fingerprint(self) -> str:
-        """Of the settings and the raw files that the cohort was built from."""
+        """Fingerprint of the settings and raw files of the cohort."""
         return str(self.manifest["fingerprint"])
 
     @property
@@ -59,29 +59,29 @@ class OpenedCohort:
 
     @cached_property
     def patterns(self) -> list[int]:
-        """Pattern ids over the modalities, the most frequent first."""
+        """Pattern ids over the modalities, most frequent first."""
         return [int(entry["pattern"]) for entry in count_patterns(self.table, self.names)]
 
     @property
     def train_patterns(self) -> Tensor:
-        """Ids of the patterns that some train row has, int64."""
+        """(P,) int64, ids of the patterns of the train rows."""
         seen: Tensor = torch.unique(encode(self.arrays.present[self.rows("train")]))
         return seen
 
     @property
     def item_modalities(self) -> list[Modality]:
-        """Modalities that are several items a row rather than one vector."""
+        """Modalities with items instead of one vector per row."""
         return [modality for modality in self.modalities if modality.kind not in ARRAY_KINDS]
 
     @property
     def varying(self) -> Tensor:
-        """(M,) bool, modalities that some train rows have and others lack."""
+        """(M,) bool, True = present in some but not all train rows."""
         present = self.arrays.present[self.rows("train")]
         return present.any(0) & ~present.all(0)
 
     @property
     def scores(self) -> dict[str, Tensor]:
-        """Score -> (N, T) float64, published predictions for the rows, NaN where there is none; never an input."""
+        """Score -> (N, T) float64, published predictions, NaN where there is none; never an input."""
         path = self.folder / SCORES
         if not path.is_file():
             return {}
@@ -90,7 +90,7 @@ class OpenedCohort:
         return {name: torch.stack([_score(table, f"{name}/{task}") for task in self.tasks], -1) for name in names}
 
     def axes(self, count: int) -> dict[str, Tensor]:
-        """Modality -> (width, count) float, the principal axes of its train rows; none for one that is not wider."""
+        """Modality -> (width, count) float, principal axes of its train rows, for arrays wider than `count`."""
         train = self.rows("train")
         return {
             modality.name: principal_axes(
@@ -106,11 +106,14 @@ class OpenedCohort:
         return torch.from_numpy(chosen.cast(pl.Int64).to_numpy(writable=True))
 
     def calibration_half(self, half: splits.Half) -> Tensor:
-        """(N,) int64 row ids of a half of the calibration split; no subject is in both halves.
+        """Row ids of one half of the calibration split; the halves share no subject.
 
         Args:
-            half: A gives the rectifier of the training loss, B the one of the output. Under
-                `cohort.split.crossfit_fold=k`, B is fold k and A the next one; otherwise a hash of the subject decides.
+            half: A fits the rectifier of the training loss, B that of the output. Under `cohort.split.crossfit_fold=k`,
+                B is fold k and A the next fold; otherwise a hash of the subject decides.
+
+        Returns:
+            (N,) int64.
         """
         drawn = self.manifest["config"]["split"]
         rows = splits.calibration_half(self.table, half, drawn["salt"], drawn["crossfit_fold"])
@@ -120,14 +123,18 @@ class OpenedCohort:
 def open_cohort(folder: Path, encoded: Mapping[str, Path], held_pattern: Sequence[str] | None = None) -> OpenedCohort:
     """Open a finished cohort folder.
 
+    Rows that violate the cohort contract are a `ContractError`.
+
     Args:
-        folder: of the cohort.
-        encoded: modality -> folder with arrays or items, of modalities that have none in the cohort.
-        held_pattern: present modalities of the rows that are in no split but test; None holds out nothing.
+        folder: folder of the cohort.
+        encoded: modality -> folder with the arrays or items of documents and images.
+        held_pattern: the present modalities of the rows to keep only in test; None holds out nothing.
+
+    Returns:
+        The opened cohort.
 
     Raises:
-        UserError: when a model can read no modality, and for a pattern that cannot be held out.
-        ContractError: when the rows break the cohort contract.
+        UserError: if a model can read no modality, or the pattern cannot be held out.
     """
     manifest: dict[str, Any] = stage.read_json(folder / stage.MANIFEST)
     table = pl.read_parquet(folder / COHORT)
@@ -142,7 +149,7 @@ def open_cohort(folder: Path, encoded: Mapping[str, Path], held_pattern: Sequenc
         if entry.name in stores
     ]
     left_out = [
-        f"{entry.name} is left out of the model: its {entry.kind} have no vectors"
+        f"{entry.name} is not read by the model: its {entry.kind} are not encoded"
         for entry in declared
         if entry.name not in stores
     ]
@@ -151,23 +158,25 @@ def open_cohort(folder: Path, encoded: Mapping[str, Path], held_pattern: Sequenc
     table, lines = _without_lost_rows(table, stores)
     left_out += lines
     if not modalities:
-        raise UserError(f"{folder}: no modality has vectors ({'; '.join(left_out)}); choose an encoder under embed.")
+        raise UserError(
+            f"{folder}: the model can read no modality ({'; '.join(left_out)}); choose an encoder under embed."
+        )
     if held_pattern is not None:
         table = _hold_out(table, modalities, held_pattern)
         named = ", ".join(sorted(held_pattern)) or "nothing"
-        left_out.append(f"rows with exactly {named} are in no split but test")
+        left_out.append(f"rows with exactly {named} are only in the test split")
     tasks = list(manifest["tasks"])
     arrays = CohortArrays(table, tasks, stores)
     return OpenedCohort(folder, manifest, table, tasks, modalities, left_out, arrays, held_pattern is not None)
 
 
 def _kind(entry: Modality, array: Store) -> Kind:
-    """How a modality reaches the model: documents and images that are one vector a row are vectors."""
+    """The kind that reaches the model: documents and images with one vector per row are vectors."""
     return "vectors" if isinstance(array, ModalityArray) and entry.kind not in ARRAY_KINDS else entry.kind
 
 
 def _without_lost_rows(table: pl.DataFrame, stores: Mapping[str, Store]) -> tuple[pl.DataFrame, list[str]]:
-    """Count a modality as absent where its documents or images gave no vector, with a line on how often."""
+    """Mark a modality as absent from rows whose documents or images have no vector; returns a line for each share."""
     lines = []
     for name, array in stores.items():
         if array.present is None:
@@ -176,25 +185,28 @@ def _without_lost_rows(table: pl.DataFrame, stores: Mapping[str, Store]) -> tupl
         lost = before & ~pl.Series(array.present)
         if lost.any():
             share = len(lost.arg_true()) / len(lost)
-            lines.append(f"{name} counts as absent in the {share:.1%} of rows that have no vector")
+            lines.append(f"{name} counts as absent from the {share:.1%} of rows without a vector")
         table = table.with_columns((before & ~lost).alias(PRESENT + name))
     return table, lines
 
 
 def _hold_out(table: pl.DataFrame, modalities: Sequence[Modality], held_pattern: Sequence[str]) -> pl.DataFrame:
-    """Leave the rows of a pattern in no split but test; the cohort's scales and vocabularies have seen them.
+    """Remove the rows of a pattern from all splits but test; scales and vocabularies were still fitted on them.
+
+    Returns:
+        The table, `split` null in the removed rows.
 
     Raises:
-        UserError: when there is no such row, or no other.
+        UserError: if no row outside test has the pattern, or every train row has it.
     """
-    given, names = set(held_pattern), [modality.name for modality in modalities]
-    held = pl.all_horizontal(pl.col(PRESENT + name) == (name in given) for name in names)
+    held_names, names = set(held_pattern), [modality.name for modality in modalities]
+    held = pl.all_horizontal(pl.col(PRESENT + name) == (name in held_names) for name in names)
     count = table.filter(held & (pl.col("split") != "test")).height
     left = table.filter(~held & (pl.col("split") == "train")).height
-    if given - set(names) or not count or not left:
+    if held_names - set(names) or not count or not left:
         raise UserError(
-            f"loader.held_pattern={list(held_pattern)}: {count} rows outside of test have exactly these "
-            f"of the modalities {names}, and {left} train rows have others; both are needed"
+            f"loader.held_pattern={list(held_pattern)}: of the modalities {names}, {count} rows outside the test split "
+            f"have exactly these, and {left} train rows have another pattern; both must be above 0"
         )
     kept = pl.when(~held | (pl.col("split") == "test")).then("split")
     return table.with_columns(split=kept)

@@ -1,1 +1,1 @@
-"""Declared tables, and the one reader of raw files."""
+"""Raw tables: declarations, file lookup and the reader."""

@@ -1,4 +1,4 @@
-"""The one error of raw files: which file, what is wrong, how to mend it."""
+"""The error of raw files: file, problem and remedy."""
 
 from pathlib import Path
 
@@ -6,12 +6,12 @@ from data_modules.errors import UserError
 
 
 class SourceError(UserError):
-    """A raw file cannot be used as it is.
+    """A raw file is missing, unreadable or malformed.
 
     Args:
         place: the file or folder, or the setting that names it.
-        problem: what was found, and what was expected.
-        remedy: what the reader can do about it.
+        problem: what was found and what was expected.
+        remedy: how the user can fix it.
     """
 
     def __init__(self, place: Path | str, problem: str, remedy: str) -> None:

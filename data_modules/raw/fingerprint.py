@@ -1,4 +1,4 @@
-"""Fingerprints of raw files, so that a cohort names the bytes it was made from."""
+"""Fingerprints of raw files: a cohort records the bytes it was built from."""
 
 import hashlib
 from pathlib import Path
@@ -9,14 +9,13 @@ EDGE_BYTES = 1 << 20
 
 
 def fingerprint(file: Path) -> str:
-    """A fingerprint of a file's content, 16 hexadecimal digits.
+    """Return a fingerprint of a file's content, 16 hexadecimal digits.
 
-    A gzip file ends with the CRC-32 and the length of what it holds, so its size, first and last mebibyte
-    stand for the whole of it, and a release of hundreds of gigabytes is fingerprinted in milliseconds. A
-    plain file is read whole.
+    A gzip file ends with the CRC-32 and the length of its content, so its size, first and last mebibyte identify it,
+    and a release of hundreds of gigabytes is fingerprinted in milliseconds. Any other file is read completely.
 
     Raises:
-        SourceError: when the file cannot be read.
+        SourceError: if the file cannot be read.
     """
     try:
         return _digest(file)

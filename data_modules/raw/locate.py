@@ -1,4 +1,4 @@
-"""Where the files of a release lie under one or several roots."""
+"""Finds the files of a release under one or several roots."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +12,7 @@ _VERSION = re.compile(r"\d+(\.\d+)*")
 
 
 def _listed(folder: Path) -> list[Path]:
-    """Everything in a folder; empty where it is not a folder."""
+    """Sorted entries of a folder; empty if it is none."""
     try:
         return sorted(folder.iterdir())
     except (NotADirectoryError, FileNotFoundError):
@@ -26,15 +26,18 @@ def _listed(folder: Path) -> list[Path]:
 
 
 def _entries(folder: Path) -> dict[str, Path]:
-    """Lower-case name -> path of everything in a folder."""
+    """Lower-case name -> path of the entries of a folder."""
     return {path.name.lower(): path for path in _listed(folder)}
 
 
 def descend(folder: Path, parts: Sequence[str]) -> Path | None:
-    """Follow path parts below a folder without regard to case.
+    """Follow path parts below a folder, ignoring case.
+
+    Returns:
+        The path, or None if a part does not exist.
 
     Raises:
-        SourceError: where two entries of a folder differ in nothing else.
+        SourceError: if two entries of a folder differ only in case.
     """
     for part in parts:
         found = [path for path in _listed(folder) if path.name.lower() == part.lower()]
@@ -43,7 +46,7 @@ def descend(folder: Path, parts: Sequence[str]) -> Path | None:
         if len(found) > 1:
             raise SourceError(
                 folder,
-                f"{' and '.join(path.name for path in found)} differ in upper and lower case alone",
+                f"{' and '.join(path.name for path in found)} differ only in upper and lower case",
                 "keep the one that belongs to the release",
             )
         folder = found[0]
@@ -57,10 +60,10 @@ def _versions(folder: Path) -> list[Path]:
 
 
 def project_folders(root: Path, project: str) -> Iterator[Path]:
-    """Folders of a root that may hold a project, the most explicit first.
+    """Yield the folders of a root that may hold a project, most specific first.
 
     `root/physionet.org/files/<project>/<version>`, `root/<project>/<version>`, `root/<project>`,
-    `root/<version>` and `root` itself: the layouts that PhysioNet's downloads leave, and a bare one.
+    `root/<version>` and `root` itself: the layouts of PhysioNet downloads, and a flat one.
     """
     for parts in (("physionet.org", "files", project), ("files", project), (project,), ()):
         folder = descend(root, parts)
@@ -70,9 +73,12 @@ def project_folders(root: Path, project: str) -> Iterator[Path]:
 
 
 def find_files(roots: Sequence[Path], tables: Mapping[str, Table]) -> dict[str, Path]:
-    """Table -> file, for the tables that are there: the first root that holds one wins; .csv.gz before .csv.
+    """Find the files of tables; the first root with a table wins, and .csv.gz precedes .csv.
 
-    Inside a root, all tables of a project come from one folder, so that two versions are never mixed.
+    Within a root, all tables of a project come from one folder, so that versions are never mixed.
+
+    Returns:
+        Table name -> file, for the tables that exist.
     """
     found: dict[str, Path] = {}
     for root in roots:
@@ -83,7 +89,7 @@ def find_files(roots: Sequence[Path], tables: Mapping[str, Table]) -> dict[str, 
 
 
 def _in_first_folder(root: Path, project: str, paths: Mapping[str, str]) -> dict[str, Path]:
-    """Table -> file in the first of a project's folders that holds any of its tables."""
+    """Table name -> file in the first folder of a project that holds any of its tables."""
     for folder in project_folders(root, project):
         files = {name: _find(folder, path) for name, path in paths.items()}
         if any(files.values()):
@@ -98,7 +104,7 @@ def _find(folder: Path, path: str) -> Path | None:
 
 
 def version_of(file: Path, path: str) -> str | None:
-    """The version that the folders above a file, or a README beside the release, tell."""
+    """The version of a release by its folder name or its README; None if unknown."""
     release = file.parents[path.count("/")]
     if _VERSION.fullmatch(release.name):
         return release.name
@@ -112,7 +118,7 @@ def version_of(file: Path, path: str) -> str | None:
 
 
 def find_folder(roots: Sequence[Path], project: str, name: str) -> Path | None:
-    """The folder of a project that holds a folder of this name: the first root that has one wins."""
+    """The project folder that contains a folder of this name, in the first root that has one; else None."""
     for root in roots:
         for folder in project_folders(root, project):
             if descend(folder, [name]) is not None:

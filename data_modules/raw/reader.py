@@ -1,4 +1,4 @@
-"""The one reader of raw files: lazy scans with declared dtypes, and one clear error for what is wrong."""
+"""The reader of raw files: lazy scans with declared dtypes, and errors that name file, column and remedy."""
 
 import csv
 import gzip
@@ -25,21 +25,21 @@ _TEMPORAL = {pl.Datetime: "%Y-%m-%d %H:%M:%S%.f", pl.Date: "%Y-%m-%d"}
 
 
 class Release:
-    """The tables of a source under one or several roots.
+    """The tables of a database under one or several roots.
 
     Args:
-        schema: the declarations.
-        roots: folders, searched in order; the first that holds a table wins.
+        schema: declarations of the tables.
+        roots: folders, searched in order; the first with a table wins.
 
     Raises:
-        SourceError: when no root is given, or one does not exist or cannot be read.
+        SourceError: if there is no root, or one does not exist or cannot be read.
     """
 
     def __init__(self, schema: ReleaseSchema, roots: Sequence[Path]) -> None:
         self.schema = schema
         if not roots:
             setting = " or ".join(schema.root_setting)
-            raise SourceError(setting, "no folder is given", f"set {setting} to the folder of the release")
+            raise SourceError(setting, "no folder is set", f"set {setting} to the folder of the release")
         self.roots = [_readable(root, schema) for root in roots]
         self.files = locate.find_files(self.roots, schema.tables)
         self._scanned: dict[str, set[str]] = {}
@@ -50,56 +50,61 @@ class Release:
         return cls(schema, [Path(part).expanduser() for part in text.split(":") if part])
 
     def has(self, name: str) -> bool:
-        """Whether a table is there."""
+        """Whether a table exists."""
         return name in self.files
 
     def missing(self, names: Sequence[str]) -> list[str]:
-        """Those of the tables that are not there."""
+        """The tables that do not exist."""
         return [name for name in names if name not in self.files]
 
     def require(self, names: Sequence[str]) -> None:
-        """Refuse to go on without these tables."""
+        """Require tables.
+
+        Raises:
+            SourceError: if a table is missing.
+        """
         for name in self.missing(names):
             table = self.schema.tables[name]
             searched = ", ".join(str(root) for root in self.roots)
             raise SourceError(
                 f"{table.path}.csv.gz",
-                f"this table of {table.project} is missing; looked in {searched}",
+                f"this table of {table.project} is missing; searched {searched}",
                 f"download it from PhysioNet, or set {' or '.join(self.schema.root_setting)} to the folder "
                 "that holds it (several folders are separated by ':')",
             )
 
     @property
     def simulated(self) -> bool:
-        """Whether the release says of itself that it was simulated."""
-        return any(_says_simulated(root / "manifest.json") for root in self.roots)
+        """Whether the manifest of a root marks the release as simulated."""
+        return any(_is_simulated(root / "manifest.json") for root in self.roots)
 
     def versions(self) -> dict[str, str]:
-        """Project -> version (all of them where roots differ), `unknown` where neither folders nor README tell it."""
+        """Project -> version (several if roots differ), or `unknown` if neither folder nor README states one."""
         versions: dict[str, set[str]] = {}
         for name, file in self.files.items():
             table = self.schema.tables[name]
             versions.setdefault(table.project, set()).update(filter(None, [locate.version_of(file, table.path)]))
-        return {project: ", ".join(sorted(told)) or "unknown" for project, told in versions.items()}
+        return {project: ", ".join(sorted(found)) or "unknown" for project, found in versions.items()}
 
     def fingerprints(self, names: Sequence[str]) -> dict[str, str]:
-        """Path inside the release -> fingerprint of the file, for the tables that are there."""
+        """Path within the release -> fingerprint of the file, for the tables that exist."""
         return {
             self.schema.tables[name].path: fingerprint(self.files[name]) for name in sorted(names) if name in self.files
         }
 
     def scan(self, name: str, columns: Sequence[str]) -> pl.LazyFrame:
-        """Read columns of a table lazily, with their declared dtypes.
+        """Scan columns of a table lazily with their declared dtypes.
 
-        Times are parsed after whatever filter on other columns the caller adds (the optimiser moves it
-        below the parsing), which is several times faster than parsing them in the CSV reader.
+        Times are parsed after the caller's filters on other columns, which the optimiser pushes below the parsing; this
+        is several times faster than parsing in the CSV reader. A table that is missing, is not CSV, lacks a column or
+        has no rows is a `SourceError`.
 
         Args:
             name: the table.
-            columns: declared columns; empty text becomes null.
+            columns: declared columns.
 
-        Raises:
-            SourceError: when the table is missing, is no CSV, lacks a column or holds no row.
+        Returns:
+            The columns under their declared names; empty text is null.
         """
         self.require([name])
         table, file = self.schema.tables[name], self.files[name]
@@ -112,40 +117,41 @@ class Release:
 
     @contextmanager
     def explained(self) -> Iterator[None]:
-        """Turn what polars says of a broken file into an error that names file, column and remedy.
+        """Replace errors of polars on a malformed file by one that names file, column and remedy.
 
-        Polars quotes cells, which are patient data, so nothing that it says of them is passed on or chained.
+        Messages of polars may quote cells, which are patient data, so they are neither repeated nor chained.
 
         Raises:
-            SourceError: when a table that was scanned is to blame.
-            OSError: when something could not be written.
+            SourceError: if a scanned table is malformed.
+            OSError: if a file could not be written.
+            PolarsError: if no scanned table explains the error.
         """
         try:
             yield
         except (pl.exceptions.PolarsError, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:
-                raise  # Python's own: tables are read by polars, so this was written
-            told = _PARQUET_REFUSED.search(str(error))
-            if told:
-                code = int(told.group(1) or told.group(2))
+                raise  # of Python: polars reads the tables, so a file was being written
+            match = _PARQUET_REFUSED.search(str(error))
+            if match:
+                code = int(match.group(1) or match.group(2))
                 raise OSError(code, os.strerror(code)) from None
             for name, columns in self._scanned.items():
-                _blame(self.schema.tables[name], self.files[name], sorted(columns))
+                _raise_cause(self.schema.tables[name], self.files[name], sorted(columns))
             if isinstance(error, _QUOTING):
                 raise SourceError(
                     ", ".join(str(self.files[name]) for name in self._scanned),
-                    f"polars stopped with {type(error).__name__} (its words are withheld: they may quote cells)",
+                    f"polars raised {type(error).__name__} (its message is withheld: it may quote cells)",
                     DOWNLOAD_AGAIN,
                 ) from None
             raise
 
 
-def _says_simulated(manifest: Path) -> bool:
+def _is_simulated(manifest: Path) -> bool:
     try:
-        told = json.loads(manifest.read_text(encoding="utf-8"))
+        content = json.loads(manifest.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return isinstance(told, dict) and told.get("simulated") is True
+    return isinstance(content, dict) and content.get("simulated") is True
 
 
 def _typed(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
@@ -175,10 +181,10 @@ def _readable(root: Path, schema: ReleaseSchema) -> Path:
 
 
 def read_header(file: Path) -> list[str]:
-    """The column names of a CSV file.
+    """Return the column names of a CSV file.
 
     Raises:
-        SourceError: when the file is empty, is not gzip though its name says so, or is not text.
+        SourceError: if the file is unreadable, damaged, not gzip despite its suffix, not text, or has no rows.
     """
     opener = gzip.open if file.suffix.lower() == ".gz" else open
     try:
@@ -186,7 +192,7 @@ def read_header(file: Path) -> list[str]:
             line = handle.readline(100_000)
             second = handle.read(100).strip()
     except gzip.BadGzipFile as error:
-        raise SourceError(file, "this file is not gzip, though its name says so", DOWNLOAD_AGAIN) from error
+        raise SourceError(file, "this file is not gzip, although its name ends in .gz", DOWNLOAD_AGAIN) from error
     except (EOFError, zlib.error) as error:
         raise SourceError(file, "the gzip stream is truncated or damaged", DOWNLOAD_AGAIN) from error
     except UnicodeDecodeError:
@@ -195,26 +201,26 @@ def read_header(file: Path) -> list[str]:
         problem = f"this file cannot be read ({error.strerror or error})"
         raise SourceError(file, problem, "give yourself read permission on it") from error
     if not line.strip():
-        raise SourceError(file, "this file is empty, not even a header", DOWNLOAD_AGAIN)
+        raise SourceError(file, "this file is empty and has no header", DOWNLOAD_AGAIN)
     if not second:
-        raise SourceError(file, "this table holds a header and no row", DOWNLOAD_AGAIN)
+        raise SourceError(file, "this table has a header but no rows", DOWNLOAD_AGAIN)
     return next(csv.reader([line]))
 
 
 def _actual_names(table: Table, file: Path, columns: Sequence[str]) -> dict[str, str]:
-    """Declared name -> name in the file, matched without regard to case."""
+    """Declared name -> name in the file, matched ignoring case."""
     header = read_header(file)
     by_lower = {name.strip().lower(): name for name in header}
     if not any(name.lower() in by_lower for name in table.columns):
         raise SourceError(
             file,
-            f"this file is not a CSV of {table.path}: its first line names no column of it",
+            f"this file is not a CSV of {table.path}: its first line names none of the columns",
             DOWNLOAD_AGAIN,
         )
     for column in columns:
         if column.lower() not in by_lower:
             near = get_close_matches(column.lower(), by_lower, n=1)
-            found = f"; the nearest name in it is {by_lower[near[0]]!r}" if near else ""
+            found = f"; the closest name in the file is {by_lower[near[0]]!r}" if near else ""
             raise SourceError(
                 file,
                 f"column {column!r} is missing{found}",
@@ -223,8 +229,8 @@ def _actual_names(table: Table, file: Path, columns: Sequence[str]) -> dict[str,
     return {column: by_lower[column.lower()] for column in columns}
 
 
-def _blame(table: Table, file: Path, columns: Sequence[str]) -> None:
-    """Raise what is wrong with a file, without the values that polars would quote."""
+def _raise_cause(table: Table, file: Path, columns: Sequence[str]) -> None:
+    """Raise the defect of a file, without the cells that polars would quote."""
     try:
         _examine(table, file, columns)
     except SourceError as error:
@@ -232,7 +238,7 @@ def _blame(table: Table, file: Path, columns: Sequence[str]) -> None:
 
 
 def _examine(table: Table, file: Path, columns: Sequence[str]) -> None:
-    """Look for what a failed scan of some columns of a file may have met, and say it."""
+    """Raise the defect that may have failed a scan of some columns of a file; return if there is none."""
     actual = _actual_names(table, file, columns)
     text = pl.scan_csv(file, infer_schema=False)
     bad = [
@@ -243,7 +249,7 @@ def _examine(table: Table, file: Path, columns: Sequence[str]) -> None:
     try:
         counts = text.select(*bad, pl.len().alias("rows of the table")).collect(engine="streaming").row(0, named=True)
     except OSError as error:
-        raise SourceError(file, f"the file cannot be read to its end ({error})", DOWNLOAD_AGAIN) from error
+        raise SourceError(file, f"this file cannot be read to the end ({error})", DOWNLOAD_AGAIN) from error
     except pl.exceptions.PolarsError as error:
         raise SourceError(file, "this file is not a well-formed CSV", DOWNLOAD_AGAIN) from error
     num_rows = counts.pop("rows of the table")
@@ -252,7 +258,7 @@ def _examine(table: Table, file: Path, columns: Sequence[str]) -> None:
             raise SourceError(
                 file,
                 f"column {column!r} holds {count} of {num_rows} values that are not {table.columns[column]}",
-                "mend these cells, or leave them empty where the value is unknown",
+                "fix these cells, or empty those whose value is unknown",
             )
 
 

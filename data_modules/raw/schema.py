@@ -1,4 +1,4 @@
-"""What a raw table is: declared once, in columns, dtypes, units, keys and times."""
+"""Declarations of raw tables: columns, dtypes, units, keys and times."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ DTYPES: Mapping[str, pl.DataType] = {
 
 
 def parse_columns(text: str) -> dict[str, pl.DataType]:
-    """Read a declaration of columns: names in file order, each with its dtype after a colon.
+    """Return the columns of a declaration: `name:dtype` pairs in file order.
 
     >>> parse_columns("subject_id:int dod:date")
     {'subject_id': Int64, 'dod': Date}
@@ -29,15 +29,15 @@ class Table:
     """A raw table of a release.
 
     Attributes:
-        name: the word by which the code asks for it, for example `labevents`.
+        name: the name used in the code, for example `labevents`.
         project: the PhysioNet project that publishes it.
-        path: folder and file inside the release, without .csv or .csv.gz.
+        path: folder and file within the release, without .csv or .csv.gz.
         columns: name -> dtype, in file order.
-        key: columns that identify a row; empty where the publisher names none.
-        event_at: column that says when the event happened, if there is one.
-        available_at: column that says when it entered the record, if there is one.
-        units: column -> unit, or the name of the column that carries the unit of each row.
-        core: True where no cohort can be built without it.
+        key: columns that identify a row; empty if the publisher states none.
+        event_at: column with the time of the event, if any.
+        available_at: column with the time of entry into the record, if any.
+        units: column -> unit, or the name of the column with the unit of each row.
+        core: True if every cohort needs it.
     """
 
     name: str
@@ -62,7 +62,7 @@ class ReleaseSchema:
 
     Attributes:
         name: `mimic_iv` or `eicu`.
-        root_setting: the configuration key and the environment variable that say where it lies.
+        root_setting: configuration key and environment variable of its folder.
         tables: table name -> declaration.
     """
 
@@ -72,12 +72,12 @@ class ReleaseSchema:
 
     @property
     def core_tables(self) -> list[str]:
-        """Names of the tables without which there is no cohort."""
+        """Names of the tables that every cohort needs."""
         return [name for name, table in self.tables.items() if table.core]
 
 
 def declare(*tables: Table) -> dict[str, Table]:
-    """Index declarations by name, refusing a name twice."""
+    """Index declarations by name; names are unique."""
     indexed = {table.name: table for table in tables}
     assert len(indexed) == len(tables), "a table is declared twice"
     return indexed

@@ -119,7 +119,7 @@ def test_values_are_scaled_by_the_source_s_train_rows(settings, workplace) -> No
 def test_a_modality_that_the_target_lacks_is_absent_and_its_patterns_are_flagged(settings, workplace) -> None:
     change(workplace, "cohort.parquet", lambda cohort: cohort.drop("present/table"))
     target = results_of(single.train(settings()))["target"]
-    assert "table is absent from every row: the target does not have it" in target["dropped"]
+    assert "table is absent from every row: the target lacks it" in target["dropped"]
     assert set(target["tasks"]["first"]["patterns"]) == {"01", "00"}
     assert target["unseen_patterns"] == ["00", "01"] or target["unseen_patterns"] == ["01", "00"]
     assert target["unseen_pattern_rows"] == target["split"]["rows"]
@@ -132,7 +132,7 @@ def test_a_modality_that_only_the_target_has_is_not_read(settings, workplace) ->
     more.parent.mkdir()
     pl.read_parquet(table).write_parquet(more)
     target = results_of(single.train(settings()))["target"]
-    assert "more is not read: the source does not have it" in target["dropped"]
+    assert "more is not read: the source lacks it" in target["dropped"]
     assert set(target["tasks"]["first"]["patterns"]) == {"10", "11"}
 
 

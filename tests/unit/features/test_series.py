@@ -278,8 +278,8 @@ from data_modules.raw.reader import Release
 roots, scratch, series.ROWS_AT_ONCE = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 release = Release.parse(MIMIC_IV, roots)
 rows = build_rows(release, MIMICCohortConfig(index="every")).rows
-sources = BuildContext(release=release, rows=rows, tables={}, train=rows.select("row_id", "subject_id"), scratch=scratch,
-                  min_vocabulary_subjects=1, max_vocabulary=9)
+sources = BuildContext(release=release, rows=rows, tables={}, train=rows.select("row_id", "subject_id"),
+                       scratch=scratch, min_vocabulary_subjects=1, max_vocabulary=9)
 for name in ("labs", "vitals"):
     block = database("mimic").modalities[name].block(sources)
     out = np.zeros((rows.height, len(block.columns)), np.float32)

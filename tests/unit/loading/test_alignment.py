@@ -52,7 +52,7 @@ def opened(store: Store) -> OpenedCohort:
 
 def test_tokens_are_refused_since_each_cohort_has_a_vocabulary_of_its_own(tmp_path: Path) -> None:
     source, target = (tokens(tmp_path / name, [3, 4], [5]) for name in ("source", "target"))
-    with pytest.raises(TransferError, match="note: its documents are encoded with what was learnt from one cohort"):
+    with pytest.raises(TransferError, match="note: its documents are encoded with parameters fitted on one cohort"):
         align(opened(target), opened(source))
 
 

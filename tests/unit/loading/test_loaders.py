@@ -131,7 +131,7 @@ def test_inside_of_an_epoch_the_parts_of_a_batch_stay_as_many(arrays):
     list(loader)
     make(arrays, accumulate=5).load_state_dict(loader.state_dict())
     next(iter(loader))
-    with pytest.raises(UserError, match=r"trainer\.accumulate: 2 then, 5 now, but the run stopped inside an epoch"):
+    with pytest.raises(UserError, match=r"trainer\.accumulate was 2 and is 5, but the run stopped within an epoch"):
         make(arrays, accumulate=5).load_state_dict(loader.state_dict())
 
 
@@ -183,7 +183,7 @@ def test_a_rank_without_rows_repeats_the_first_one(arrays):
 
 
 def test_a_split_without_rows_is_refused(arrays):
-    with pytest.raises(UserError, match="no row to evaluate"):
+    with pytest.raises(UserError, match="no rows to evaluate"):
         EvalLoader(arrays, ROWS[:0], batch_size=4)
     with pytest.raises(UserError, match=r"raise cohort\.split\.train"):
         TrainLoader(arrays, ROWS[:0], batch_size=4, seed=0)

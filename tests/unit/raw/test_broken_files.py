@@ -36,7 +36,9 @@ def test_a_renamed_column_is_named_with_the_nearest(synthetic, refused, name, co
     header[header.index(column)] = written
     synthetic.write(name)
     message = refused(synthetic)
-    assert f"{synthetic.path(name)}: column {column!r} is missing; the nearest name in it is {written!r}" in message
+    assert (
+        f"{synthetic.path(name)}: column {column!r} is missing; the closest name in the file is {written!r}" in message
+    )
     assert "estore the header of the release" in message
 
 
@@ -60,7 +62,7 @@ def test_cells_of_the_wrong_type_are_counted_and_never_shown(synthetic, refused,
     message = refused(synthetic, hides="SECRET")
     assert f"{synthetic.path(name)}: column {column!r} holds 3 of {len(synthetic.rows[name])} values" in message
     assert f"not {dtype}" in message
-    assert "Mend these cells" in message
+    assert "Fix these cells" in message
 
 
 def test_a_bad_cell_in_a_column_that_is_not_read_blames_nobody(synthetic, build):
@@ -141,7 +143,7 @@ def test_a_csv_that_breaks_half_way_is_told_as_such(synthetic, refused, name, ta
     synthetic.write_bytes(name, synthetic.text(name).encode() + cells + tail)
     message = refused(synthetic, hides="SECRET")
     assert str(synthetic.path(name)) in message
-    assert "download it again" in message or "Mend these cells" in message
+    assert "download it again" in message or "Fix these cells" in message
 
 
 @pytest.mark.parametrize("name", [*CORE, *EVENTS])
@@ -149,7 +151,7 @@ def test_a_table_without_rows_is_refused(synthetic, refused, name):
     synthetic.rows[name].clear()
     synthetic.write_bytes(name, synthetic.text(name).encode() + b"\n\n")
     message = refused(synthetic)
-    assert f"{synthetic.path(name)}: this table holds a header and no row" in message
+    assert f"{synthetic.path(name)}: this table has a header but no rows" in message
 
 
 def test_a_file_that_cannot_be_read_is_no_write_problem(synthetic, refused, monkeypatch):

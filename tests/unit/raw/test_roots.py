@@ -71,9 +71,7 @@ def test_names_of_folders_files_and_columns_may_have_any_case(tmp_path, path, te
 def test_two_spellings_of_one_file_are_refused(tmp_path):
     put(tmp_path, "patients").joinpath("hosp/Patients.csv").write_text("subject_id,gender\n8,F\n")
     tmp_path.joinpath("hosp/patients.csv").write_text("subject_id,gender\n7,F\n")
-    with pytest.raises(
-        SourceError, match=r"hosp: Patients\.csv and patients\.csv differ in upper and lower case alone"
-    ):
+    with pytest.raises(SourceError, match=r"hosp: Patients\.csv and patients\.csv differ only in upper and lower case"):
         opened(tmp_path)
 
 
@@ -142,7 +140,7 @@ def test_a_root_that_is_a_file_is_told_as_such(tmp_path):
 
 @pytest.mark.parametrize("text", ["", ":"])
 def test_no_root_at_all_names_the_setting(text):
-    with pytest.raises(SourceError, match=r"MIMIC_ROOT: no folder is given\. Set"):
+    with pytest.raises(SourceError, match=r"MIMIC_ROOT: no folder is set\. Set"):
         Release.parse(MIMIC_IV, text)
 
 
