@@ -58,7 +58,7 @@ class MMNARModel(nn.Module):
         self.additive = None
         if config.additive.inverse_penalty > 0:
             self.additive = AdditiveHead(modalities, patterns, num_tasks, axes or {})
-            self.heads.silence()
+            self.heads.zero_init()
         self.decoders = Decoders(count, dim, dropout) if {"reconstruction", "contrast"} & set(auxiliary) else None
         self.contrast = projection(dim, dim, dropout) if "contrast" in auxiliary else None
         self.assignment = AssignmentHead(count, dim, dropout) if "assignment" in auxiliary else None

@@ -49,7 +49,7 @@ class LogisticRegression:
             head = AdditiveHead(self.problem.modalities, listed, len(self.problem.tasks), self.problem.axes)
             with torch.no_grad():
                 head.linear.bias.copy_(self.problem.prior)
-            head.start(head.features(train), train.label, train.label_mask, inverse_penalty)
+            head.fit(head.features(train), train.label, train.label_mask, inverse_penalty)
             self.heads.append(head)
         losses = np.stack([_losses(head, val) for head in self.heads])
         for column, task in enumerate(self.problem.tasks):

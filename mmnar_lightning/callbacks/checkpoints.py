@@ -55,8 +55,16 @@ def _flush(path: Path) -> None:
         os.close(handle)
 
 
-class Movable(ModelCheckpoint):
-    """Keeps the names of its files, not where they lie: the folder of a run may be moved, and is nobody's business."""
+class RelocatableCheckpoint(ModelCheckpoint):
+    """Stores file names instead of paths, so that the folder of a run can be moved and its path stays private."""
+
+    saved_as = "Movable"
+    """Name that keys the state in a checkpoint; older checkpoints hold it."""
+
+    @property
+    def state_key(self) -> str:
+        """As of `ModelCheckpoint`, with `saved_as` for the name of the class."""
+        return self.saved_as + super().state_key.removeprefix(type(self).__qualname__)
 
     def state_dict(self) -> dict[str, Any]:
         """As of `ModelCheckpoint`, without the folder."""
@@ -76,13 +84,15 @@ def _renamed(state: dict[str, Any], change: Callable[[str], str]) -> dict[str, A
     return {**state, **changed, "best_k_models": best}
 
 
-class Best(Movable):
-    """The checkpoint with the best metric, of epochs that saw labels.
+class BestCheckpoint(RelocatableCheckpoint):
+    """The checkpoint with the best metric among the epochs trained with labels.
 
     Args:
-        pretrain_epochs: first epochs, which did not.
+        pretrain_epochs: first epochs, trained without labels.
         settings: as of `ModelCheckpoint`.
     """
+
+    saved_as = "Best"
 
     def __init__(self, pretrain_epochs: int, **settings: Any) -> None:
         super().__init__(**settings)
@@ -104,17 +114,22 @@ class Best(Movable):
             logger.save()
 
 
-class Patience(EarlyStopping):
-    """Early stopping that does not count epochs without labels.
+class PretrainAwareEarlyStopping(EarlyStopping):
+    """Early stopping that does not count epochs trained without labels.
 
     Args:
-        pretrain_epochs: first epochs, which saw none.
+        pretrain_epochs: first epochs, trained without labels.
         settings: as of `EarlyStopping`.
     """
 
     def __init__(self, pretrain_epochs: int, **settings: Any) -> None:
         super().__init__(**settings)
         self.pretrain_epochs = pretrain_epochs
+
+    @property
+    def state_key(self) -> str:
+        """As of `EarlyStopping`, under the class name that older checkpoints hold."""
+        return "Patience" + super().state_key.removeprefix(type(self).__qualname__)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from there, with the patience of now."""
@@ -137,7 +152,7 @@ def checkpoint_callbacks(folder: Path, patience: int, pretrain_epochs: int = 0) 
     `last` has no monitor and is saved at the very end of an epoch: Lightning's own `save_last` is only written
     together with a new best.
     """
-    best = Best(
+    best = BestCheckpoint(
         pretrain_epochs,
         dirpath=folder,
         filename="best",
@@ -147,10 +162,10 @@ def checkpoint_callbacks(folder: Path, patience: int, pretrain_epochs: int = 0) 
         enable_version_counter=False,
         save_on_train_epoch_end=True,
     )
-    last = Movable(
+    last = RelocatableCheckpoint(
         folder, "last", auto_insert_metric_name=False, enable_version_counter=False, save_on_train_epoch_end=True
     )
-    stop = Patience(
+    stop = PretrainAwareEarlyStopping(
         pretrain_epochs,
         monitor=MONITOR,
         mode="max",

@@ -47,7 +47,7 @@ class Preemption(Callback):
         signals.raise_preempted(f" after step {trainer.global_step}; {self.path} is saved")
 
 
-class NoSignals(_SignalConnector):
+class DisabledSignalConnector(_SignalConnector):
     """Lightning's place for handlers, without any: those of the command stay in every stage.
 
     Its own broadcast between ranks inside the handler of SIGTERM, where a rank may be in the middle of anything.

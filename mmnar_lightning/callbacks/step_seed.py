@@ -7,10 +7,10 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 
 
-def mix(*numbers: int) -> int:
+def derive_seed(*numbers: int) -> int:
     """One 32-bit seed that depends on all the numbers; of a longer one, torch's CPU generator reads 32 bits only.
 
-    >>> mix(0, 1) != mix(1, 0)
+    >>> derive_seed(0, 1) != derive_seed(1, 0)
     True
     """
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
@@ -30,7 +30,7 @@ class StepSeed(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Seed the generators of all devices."""
-        seed = mix(self.seed, trainer.fit_loop.total_batch_idx, trainer.global_rank)
+        seed = derive_seed(self.seed, trainer.fit_loop.total_batch_idx, trainer.global_rank)
         # torch.manual_seed does the same for every kind of device, at more than a millisecond a step.
         torch.default_generator.manual_seed(seed)
         if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]

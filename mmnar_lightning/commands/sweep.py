@@ -16,7 +16,7 @@ from mmnar_lightning.sweeps import figures, online
 from mmnar_lightning.sweeps.search import Search, num_trials_of
 from mmnar_lightning.sweeps.space import SWEEP_FILE, Sweep, read
 from mmnar_lightning.sweeps.table import TABLE, build_table
-from mmnar_lightning.sweeps.workers import Crew, trial_folder
+from mmnar_lightning.sweeps.workers import WorkerPool, trial_folder
 
 OF_A_RUN = ("evaluate", "resume", "run", "out")
 """Settings that the sweep gives its trials itself."""
@@ -62,7 +62,7 @@ def _offline(config: ExperimentConfig, found: Sweep, shared: Sequence[str]) -> P
         _write_file(folder, found.plain)
         say(f"sweep: {folder}")
         try:
-            Crew(search, folder, shared, config.sweep.processes).work()
+            WorkerPool(search, folder, shared, config.sweep.processes).work()
         finally:
             _report(folder, found, search)
     return folder

@@ -58,7 +58,7 @@ class AdditiveHead(nn.Module):
         return logits
 
     @torch.no_grad()
-    def start(self, features: Tensor, label: Tensor, label_mask: Tensor, inverse_penalty: float) -> None:
+    def fit(self, features: Tensor, label: Tensor, label_mask: Tensor, inverse_penalty: float) -> None:
         """Take the weights of a logistic regression of each task; a task with one class alone stays at zero.
 
         Args:

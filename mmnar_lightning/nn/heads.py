@@ -23,7 +23,7 @@ class TaskHeads(nn.Module):
         )
 
     @torch.no_grad()
-    def silence(self) -> None:
+    def zero_init(self) -> None:
         """Start from a logit of zero for every row."""
         for head in self.heads:
             *_, last = head.children()

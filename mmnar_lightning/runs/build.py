@@ -177,7 +177,7 @@ def _start(head: AdditiveHead, datamodule: CohortDataModule, inverse_penalty: fl
     """Fit the additive head on the train rows, whose projected inputs are held at once."""
     train, arrays = datamodule.cohort.rows("train"), datamodule.cohort.arrays
     features = torch.cat([head.features(arrays.gather(rows)) for rows in torch.split(train, PART_ROWS)])
-    head.start(features, arrays.label[train], arrays.label_mask[train], inverse_penalty)
+    head.fit(features, arrays.label[train], arrays.label_mask[train], inverse_penalty)
 
 
 def build_estimator(config: ExperimentConfig, datamodule: CohortDataModule) -> Estimator:

@@ -9,7 +9,7 @@ from lightning import Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
 from data_modules.errors import UserError
-from mmnar_lightning.callbacks.run_identity import Identity
+from mmnar_lightning.callbacks.run_identity import IDENTITY_KEY
 from mmnar_lightning.config.experiment import ConfigError
 from mmnar_lightning.console import say, warn
 from mmnar_lightning.runs.folders import LAST, PREVIOUS
@@ -104,7 +104,7 @@ def read_checkpoint(path: Path, cohort: str) -> dict[str, Any]:
 
 def identity(checkpoint: dict[str, Any]) -> dict[str, Any]:
     """`run_id` and `world_size` of a checkpoint."""
-    return dict(checkpoint["callbacks"][Identity.__name__])
+    return dict(checkpoint["callbacks"][IDENTITY_KEY])
 
 
 def say_ranks(trainer: Trainer, batch_size: int, start: Start | None) -> None:

@@ -14,8 +14,8 @@ from data_modules.datamodule import CohortDataModule
 from mmnar_lightning.callbacks.checkpoints import AtomicCheckpointIO, checkpoint_callbacks
 from mmnar_lightning.callbacks.loss_offset import LossOffsetFit
 from mmnar_lightning.callbacks.pattern_metrics import PatternMetrics
-from mmnar_lightning.callbacks.preemption import NoSignals, Preemption
-from mmnar_lightning.callbacks.run_identity import Identity
+from mmnar_lightning.callbacks.preemption import DisabledSignalConnector, Preemption
+from mmnar_lightning.callbacks.run_identity import RunIdentity
 from mmnar_lightning.callbacks.step_seed import StepSeed
 from mmnar_lightning.config.compose import loggable
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
@@ -84,7 +84,7 @@ def build_trainer(
     loggers = build_loggers(config, folder, part, known_id)
     callbacks: list[Callback] = [
         Preemption(str(folder / LAST), settings.checkpoint_every_steps),
-        Identity(known_id or run_id(folder)),
+        RunIdentity(known_id or run_id(folder)),
         StepSeed(config.seed),
         metrics,
         LearningRateMonitor("step"),
@@ -139,5 +139,5 @@ def _trainer(
         use_distributed_sampler=False,
         default_root_dir=folder,
     )
-    trainer._signal_connector = NoSignals(trainer)
+    trainer._signal_connector = DisabledSignalConnector(trainer)
     return trainer

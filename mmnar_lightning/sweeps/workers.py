@@ -92,7 +92,7 @@ def path_with_commands() -> str:
     return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 
 
-class Crew:
+class WorkerPool:
     """All trials of a search, so many at a time.
 
     Args:

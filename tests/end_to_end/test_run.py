@@ -12,7 +12,7 @@ import torch
 from lightning import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from mmnar_lightning.callbacks.checkpoints import Best
+from mmnar_lightning.callbacks.checkpoints import BestCheckpoint
 from mmnar_lightning.cli import main
 from mmnar_lightning.config.compose import load
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
@@ -172,7 +172,9 @@ def test_best_and_last_are_two_checkpoints(settings) -> None:
     last = torch.load(folder / folders.LAST, weights_only=True)
     assert last["epoch"] == EPOCHS - 1
     saved = [
-        state for key, state in best["callbacks"].items() if key.startswith((Best.__name__, ModelCheckpoint.__name__))
+        state
+        for key, state in best["callbacks"].items()
+        if key.startswith((BestCheckpoint.saved_as, ModelCheckpoint.__name__))
     ]
     scores = pl.read_csv(folder / "metrics.csv", infer_schema_length=None)["val/auroc"].drop_nulls()
     assert best["epoch"] == scores.arg_max()

@@ -4,6 +4,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from mmnar_lightning.callbacks.checkpoints import MONITOR, AtomicCheckpointIO, CheckpointError, checkpoint_callbacks
+from mmnar_lightning.callbacks.run_identity import RunIdentity
 
 OLD, NEW = {"weights": torch.zeros(3)}, {"weights": torch.ones(3)}
 
@@ -76,3 +77,12 @@ def test_what_a_checkpoint_keeps_of_its_callbacks_names_files_and_not_their_fold
         assert (callback.best_model_path, callback.last_model_path) == tuple(names)
         assert list(callback.best_k_models) == names[:1]
         assert str(callback.dirpath) == str(tmp_path)
+
+
+def test_states_of_callbacks_keep_the_keys_that_older_checkpoints_hold(tmp_path):
+    stopping, best, last = checkpoint_callbacks(tmp_path, patience=4)
+    assert stopping.state_key == "Patience{'monitor': 'val/auroc', 'mode': 'max'}"
+    intervals = "'every_n_train_steps': 0, 'every_n_epochs': 1, 'train_time_interval': None"
+    assert best.state_key == f"Best{{'monitor': 'val/auroc', 'mode': 'max', {intervals}}}"
+    assert last.state_key == f"Movable{{'monitor': None, 'mode': 'min', {intervals}}}"
+    assert RunIdentity("run").state_key == "Identity"

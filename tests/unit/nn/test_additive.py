@@ -20,7 +20,7 @@ def test_it_starts_from_the_logistic_regression_of_each_task():
     batch = make_batch(every_pattern(2, repeats=40))
     axes = {"m1": torch.linalg.qr(torch.randn(4, 2, generator=torch.Generator().manual_seed(0))).Q}
     started = head(axes)
-    started.start(started.features(batch), batch.label, batch.label_mask, 0.5)
+    started.fit(started.features(batch), batch.label, batch.label_mask, 0.5)
     shown = [batch.inputs[f"m{m}"] * batch.present[:, m, None] for m in range(2)]
     own = (patterns.encode(batch.present)[:, None] == torch.tensor(sorted(PATTERNS))).float()
     columns = torch.cat([shown[0], shown[1] @ axes["m1"], own], dim=1).double().numpy()
@@ -45,7 +45,7 @@ def test_a_task_with_one_class_stays_at_zero():
     batch = make_batch(every_pattern(2, repeats=5))
     batch.label[:, 0] = 1.0
     started = head()
-    started.start(started.features(batch), batch.label, batch.label_mask, 1.0)
+    started.fit(started.features(batch), batch.label, batch.label_mask, 1.0)
     assert bool((started.linear.weight[0] == 0).all())
     assert bool((started.linear.weight[1] != 0).any())
 
