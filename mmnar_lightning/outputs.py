@@ -1,8 +1,11 @@
-"""What a model gives back for a batch."""
+"""Outputs of a model for a batch, and the predictions of rows that are scored."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from torch import Tensor
+
+from data_modules import patterns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,3 +61,62 @@ class ModelOutputs:
     leave_one_out: LeaveOneOut | None = None
     side: SideHeads | None = None
     terms: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ScoredRows:
+    """Rows of a cohort with their labels and predictions, each row once.
+
+    Attributes:
+        row_id: (N,) int64.
+        subject: (N,) int64, dense index.
+        present: (N, M) bool.
+        logits: (N, T) float64; infinite where a probability is 0 or 1.
+        label: (N, T) float64; 0 where unknown.
+        label_mask: (N, T) bool.
+    """
+
+    row_id: Tensor
+    subject: Tensor
+    present: Tensor
+    logits: Tensor
+    label: Tensor
+    label_mask: Tensor
+
+    def __len__(self) -> int:
+        """N."""
+        return len(self.row_id)
+
+    @cached_property
+    def probability(self) -> Tensor:
+        """(N, T) float64 in [0, 1]."""
+        return self.logits.sigmoid()
+
+    @cached_property
+    def pattern(self) -> Tensor:
+        """(N,) int64, pattern ids."""
+        return patterns.encode(self.present)
+
+    @property
+    def labelled(self) -> dict[str, Tensor]:
+        """What a rectifier is fitted on."""
+        names = ("logits", "label", "label_mask", "present", "subject")
+        return {name: getattr(self, name) for name in names}
+
+    def with_logits(self, logits: Tensor) -> "ScoredRows":
+        """The same rows with other predictions."""
+        return replace(self, logits=logits)
+
+    def select(self, chosen: Tensor) -> "ScoredRows":
+        """Some of the rows.
+
+        Args:
+            chosen: (N,) bool, or (K,) int64 positions.
+        """
+        return ScoredRows(**{name: column[chosen] for name, column in self.columns.items()})
+
+    @property
+    def columns(self) -> dict[str, Tensor]:
+        """The attributes by name."""
+        names = ("row_id", "subject", "present", "logits", "label", "label_mask")
+        return {name: getattr(self, name) for name in names}

@@ -32,7 +32,7 @@ def write(documents: pl.LazyFrame, folder: Path) -> pl.Series:
     documents.sink_parquet(unsorted, compression="lz4", row_group_size=ROW_GROUP)
     scanned = pl.scan_parquet(unsorted)
     counts = scanned.group_by("row_id").len("documents").sort("row_id").collect(engine="streaming")
-    parts = []
+    parts: list[Path] = []
     for first, last in _ranges(counts):
         part = scanned.filter(pl.col("row_id").is_between(first, last)).collect(engine="streaming")
         parts.append(folder / f".sorted-{len(parts)}.parquet")

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from data_modules.batch import Batch
 from mmnar_lightning.metrics.pattern import PatternMetric, mask_small_cells
+from mmnar_lightning.outputs import ScoredRows
 from mmnar_lightning.report.figures import heat_map
 
 
@@ -32,7 +33,7 @@ class PatternMetrics(Callback):
         self.metrics = {split: PatternMetric(tasks, modalities, patterns) for split in ("val", "test")}
         self.min_count = min_count
         self.latest: dict[str, float] = {}
-        self.rows: dict[str, Tensor] = {}
+        self.rows: ScoredRows | None = None
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *_: Any
@@ -98,13 +99,14 @@ class PatternMetrics(Callback):
 
 
 def _update(metric: PatternMetric, logits: Tensor, batch: Batch) -> None:
-    """Add a batch; probabilities are float64, so that large logits keep their order."""
+    """Add a batch; logits are float64, so that the probabilities of large ones keep their order."""
     device = torch.device("cpu") if logits.device.type == "mps" else logits.device  # mps has no float64
     metric.to(device)
     metric.update(
         row_id=batch.row_id.to(device),
+        subject=batch.subject.to(device),
         present=batch.present.to(device),
-        probability=torch.sigmoid(logits.to(device).double()),
+        logits=logits.to(device).double(),
         label=batch.label.to(device),
         label_mask=batch.label_mask.to(device),
     )

@@ -12,9 +12,11 @@ from data_modules import patterns
 from data_modules.batch import Batch
 from data_modules.loading.opened import OpenedCohort
 from mmnar_lightning.evaluation.predict import propensities
+from mmnar_lightning.evaluation.scores import Scoring
 from mmnar_lightning.metrics import diagnostics
 from mmnar_lightning.model import MMNARModel
 from mmnar_lightning.module import MMNARModule
+from mmnar_lightning.outputs import ScoredRows
 
 
 def diagnose(
@@ -23,8 +25,7 @@ def diagnose(
     batches: Iterable[Batch],
     context: Callable[[], AbstractContextManager[None]] = nullcontext,
     *,
-    num_replicates: int,
-    seed: int,
+    scoring: Scoring,
 ) -> dict[str, Any]:
     """`diagnostics` of results.json; every rank must call it.
 
@@ -33,8 +34,7 @@ def diagnose(
         cohort: of the test rows.
         batches: the test rows of this rank.
         context: what the forward pass runs in, for example mixed precision.
-        num_replicates: bootstrap replicates of the intervals.
-        seed: of their draws.
+        scoring: replicates of the intervals, and the seed of their draws.
 
     Returns:
         Of a model with an assignment head `assignment`: each modality that some train rows have and others lack -> how
@@ -48,7 +48,11 @@ def diagnose(
     found = {
         modality.name: _plain(
             diagnostics.assignment(
-                propensity[:, place], present[:, place], subject, num_replicates=num_replicates, seed=seed
+                propensity[:, place],
+                present[:, place],
+                subject,
+                num_replicates=scoring.num_replicates,
+                seed=scoring.seed,
             )
         )
         for place, modality in enumerate(cohort.modalities)
@@ -58,23 +62,25 @@ def diagnose(
 
 
 def decision_tipping_points(
-    logits: Tensor, pattern: Tensor, tasks: Sequence[str], pattern_ids: Sequence[int], num_modalities: int
-) -> dict[str, Any]:
+    rows: ScoredRows, tasks: Sequence[str], pattern_ids: Sequence[int]
+) -> dict[str, dict[str, float | None]]:
     """How wrong the offset of a pattern must be for the order of its risk and that of all other rows to flip.
 
     Args:
-        logits: (N, T) in the end, after the rectifier where there is one.
-        pattern: (N,) int64.
+        rows: as they are in the end, after the rectifier where there is one.
         tasks: T names.
         pattern_ids: of the cohort.
-        num_modalities: M.
 
     Returns:
         task -> pattern label -> the shift of its logits at which its mean risk is that of the other rows; None where
         there are no such rows, or none does.
     """
+    num_modalities = rows.present.shape[1]
     return {
-        task: {patterns.label(code, num_modalities): _flip(logits[:, column], pattern == code) for code in pattern_ids}
+        task: {
+            patterns.label(code, num_modalities): _flip(rows.logits[:, column], rows.pattern == code)
+            for code in pattern_ids
+        }
         for column, task in enumerate(tasks)
     }
 

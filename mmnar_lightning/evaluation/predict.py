@@ -1,8 +1,7 @@
-"""What a model says of some rows, gathered from all ranks."""
+"""Predicts rows and gathers them over ranks."""
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,33 +10,7 @@ from torch import Tensor, nn
 from data_modules.batch import Batch
 from mmnar_lightning.distributed.collectives import all_gather_counts, all_gather_rows
 from mmnar_lightning.model import MMNARModel
-
-
-@dataclass(frozen=True, kw_only=True)
-class PredictedRows:
-    """Rows with their predictions, by row id, the same on every rank.
-
-    Attributes:
-        row_id: (N,) int64.
-        subject: (N,) int64, dense index.
-        present: (N, M) bool.
-        label: (N, T) float64; undefined where unknown.
-        label_mask: (N, T) bool.
-        logits: (N, T) float64.
-    """
-
-    row_id: Tensor
-    subject: Tensor
-    present: Tensor
-    label: Tensor
-    label_mask: Tensor
-    logits: Tensor
-
-    @property
-    def labelled(self) -> dict[str, Tensor]:
-        """What a rectifier is fitted on."""
-        names = ("logits", "label", "label_mask", "present", "subject")
-        return {name: getattr(self, name) for name in names}
+from mmnar_lightning.outputs import ScoredRows
 
 
 @torch.no_grad()
@@ -46,7 +19,7 @@ def predict(
     batches: Iterable[Batch],
     device: torch.device,
     context: Callable[[], AbstractContextManager[None]] = nullcontext,
-) -> PredictedRows:
+) -> ScoredRows:
     """Predict rows that all ranks share; every rank must call it.
 
     Args:
@@ -60,11 +33,11 @@ def predict(
         return [batch.subject[:, None], batch.present, batch.label, batch.label_mask, module(batch).logits]
 
     row_id, (subject, present, label, label_mask, logits) = _gather(module, batches, device, context, columns)
-    return PredictedRows(
+    return ScoredRows(
         row_id=row_id,
         subject=subject.squeeze(1).long(),
         present=present.bool(),
-        label=label,
+        label=label.where(label_mask.bool(), 0.0),
         label_mask=label_mask.bool(),
         logits=logits,
     )
@@ -77,7 +50,7 @@ def propensities(
     device: torch.device,
     context: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> tuple[Tensor, Tensor]:
-    """What a model with an assignment head says of presence; every rank must call it.
+    """Predict presence with a model that has an assignment head; every rank must call it.
 
     Args:
         model: with an assignment head.

@@ -1,9 +1,8 @@
-"""What an evaluation leaves in the run: predictions.parquet and results.json."""
+"""Scores test rows: predictions.parquet, and the cells of results.json."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import polars as pl
 import torch
@@ -11,9 +10,11 @@ from torch import Tensor
 
 from data_modules import patterns
 from data_modules.cohorts.columns import groups_of
+from mmnar_lightning.evaluation.results import Cell, GroupScores, Reliability, Score, TaskScores, Within
 from mmnar_lightning.metrics.functional import reliability_curve
 from mmnar_lightning.metrics.groups import within_groups_auroc
 from mmnar_lightning.metrics.intervals import METRICS, Interval, bootstrap_intervals
+from mmnar_lightning.outputs import ScoredRows
 
 GROUP = "group"
 """Column of predictions.parquet."""
@@ -23,49 +24,56 @@ BIN_ROWS = 10
 MAX_BINS = 10
 
 
+@dataclass(frozen=True, kw_only=True)
+class Scoring:
+    """How rows are scored.
+
+    Attributes:
+        num_replicates: of the bootstrap.
+        seed: of the bootstrap.
+        min_count: smaller groups are pooled, and smaller cells masked where they are shown.
+    """
+
+    num_replicates: int
+    seed: int
+    min_count: int
+
+
 def predictions(
-    rows: Mapping[str, Tensor],
-    cohort: pl.DataFrame,
-    tasks: Sequence[str],
-    num_modalities: int,
-    seen: Tensor,
-    rectified: Mapping[str, Tensor] | None = None,
+    rows: ScoredRows, cohort: pl.DataFrame, tasks: Sequence[str], seen: Tensor, rectified: ScoredRows | None = None
 ) -> pl.DataFrame:
     """One row per test row.
 
     Args:
-        rows: what `PatternMetric.rows` gives: `row_id`, `pattern` (N,), `probability`, `label`, `label_mask` (N, T).
+        rows: N test rows.
         cohort: the rows of cohort.parquet.
         tasks: T task names.
-        num_modalities: M.
         seen: int64, ids of the patterns that some train row has.
-        rectified: `probability` (N, T) float64 after the rectifier; None where there is no rectifier.
+        rectified: the same rows after the rectifier; None where there is none.
 
     Returns:
         `row_id`, `subject_id`, `split`, `group` where the cohort has any, `pattern` (the label), `unseen_pattern`, and
         per task `label/`, `logit/`, `probability/` and, of a rectifier, `rectified/`, the logit after it.
     """
-    labels = [patterns.label(int(code), num_modalities) for code in rows["pattern"]]
+    num_modalities = rows.present.shape[1]
     frame = pl.DataFrame(
         {
-            "row_id": rows["row_id"].numpy(),
-            "pattern": labels,
-            "unseen_pattern": (~torch.isin(rows["pattern"], seen)).numpy(),
+            "row_id": rows.row_id.numpy(),
+            "pattern": [patterns.label(int(code), num_modalities) for code in rows.pattern],
+            "unseen_pattern": (~torch.isin(rows.pattern, seen)).numpy(),
         },
         schema_overrides={"pattern": pl.String},
     )
     for column, task in enumerate(tasks):
-        probability = rows["probability"][:, column]
-        known = pl.Series(rows["label_mask"][:, column].numpy())
-        label = pl.Series(rows["label"][:, column].numpy().astype(bool))
+        known = pl.Series(rows.label_mask[:, column].numpy())
+        label = pl.Series(rows.label[:, column].numpy().astype(bool))
         frame = frame.with_columns(
             pl.when(known).then(label).alias(f"label/{task}"),
-            pl.Series(f"logit/{task}", probability.logit().numpy()),
-            pl.Series(f"probability/{task}", probability.numpy()),
+            pl.Series(f"logit/{task}", rows.logits[:, column].numpy()),
+            pl.Series(f"probability/{task}", rows.probability[:, column].numpy()),
         )
         if rectified is not None:
-            after = rectified["probability"][:, column].logit()
-            frame = frame.with_columns(pl.Series(f"rectified/{task}", after.numpy()))
+            frame = frame.with_columns(pl.Series(f"rectified/{task}", rectified.logits[:, column].numpy()))
     keys = cohort.select(pl.col("row_id").cast(pl.Int64), "subject_id", "split")
     groups = groups_of(cohort)
     keys = keys if groups is None else keys.with_columns(groups[1].alias(GROUP))
@@ -74,158 +82,137 @@ def predictions(
 
 
 def score(
-    rows: Mapping[str, Tensor],
-    subject: Tensor,
+    rows: ScoredRows,
     tasks: Sequence[str],
     pattern_ids: Sequence[int],
-    num_modalities: int,
+    scoring: Scoring,
     *,
-    num_replicates: int,
-    seed: int,
     fold: Tensor | None = None,
     repeat: Tensor | None = None,
-) -> dict[str, Any]:
+) -> dict[str, TaskScores]:
     """Every task, over all test rows and per pattern, with 95 % subject-clustered bootstrap intervals.
 
     Args:
-        rows: as for `predictions`.
-        subject: (N,) int64, dense subject index of the rows.
+        rows: N test rows; of repeats, each row as often as it was predicted.
         tasks: T task names.
         pattern_ids: the cohort's patterns, the most frequent first.
-        num_modalities: M.
-        num_replicates: of the bootstrap.
-        seed: of the bootstrap.
+        scoring: replicates and seed.
         fold: (N,) int64, the fold in which a row was tested; metrics are those of a fold, averaged.
         repeat: (N,) int64, which of several predictions of the same test rows a row is; metrics are averaged.
 
     Returns:
-        task -> {`all`: cell, `patterns`: pattern label -> cell}; a cell holds `count`, `positives`, `subjects` and
-        the metrics as {`value`, `low`, `high`, `num_defined`}, None where undefined, and `reliability`, the bins of
-        the calibration curve as {`mean_probability`, `observed_rate`, `count`}. With folds or repeats, the
-        metrics also hold `num_parts`, in how many repeats of folds they are defined, and `pooled`, the metric over
-        the rows of all folds together; counts and `reliability` are those of one repeat.
+        task -> scores. With folds or repeats, metrics hold in how many of them they are defined and the metric over
+        the rows of all folds together; counts and reliability are those of one repeat.
     """
-    results: dict[str, Any] = {}
+    num_modalities = rows.present.shape[1]
+    found = {}
     for column, task in enumerate(tasks):
-        known = rows["label_mask"][:, column]
-        members = {patterns.label(code, num_modalities): known & (rows["pattern"] == code) for code in pattern_ids}
+        known = rows.label_mask[:, column]
+        members = {patterns.label(code, num_modalities): known & (rows.pattern == code) for code in pattern_ids}
         cells = {
-            name: _cell(
-                rows["probability"][member, column],
-                rows["label"][member, column],
-                subject[member],
-                num_replicates,
-                seed,
-                fold=None if fold is None else fold[member],
-                repeat=None if repeat is None else repeat[member],
-            )
+            name: _cell(_of_task(rows, column, member), scoring, _at(fold, member), _at(repeat, member))
             for name, member in {"all": known, **members}.items()
         }
-        results[task] = {"all": cells.pop("all"), "patterns": cells}
-    return results
+        found[task] = TaskScores(all=cells.pop("all"), patterns=cells)
+    return found
 
 
-def score_groups(
-    rows: Mapping[str, Tensor],
-    subject: Tensor,
-    group: pl.Series,
-    tasks: Sequence[str],
-    *,
-    min_rows: int,
-    num_replicates: int,
-    seed: int,
-) -> dict[str, Any]:
+def score_groups(rows: ScoredRows, group: pl.Series, tasks: Sequence[str], scoring: Scoring) -> dict[str, GroupScores]:
     """Every task by group of rows: hospital, year group.
 
     Args:
-        rows: as for `predictions`.
-        subject: (N,) int64, dense subject index of the rows.
+        rows: N test rows.
         group: (N,) text; null is a group of its own, `unknown`.
         tasks: T task names.
-        min_rows: groups with fewer rows whose label is known are scored together.
-        num_replicates: of the bootstrap.
-        seed: of the bootstrap.
+        scoring: replicates, seed, and the fewest rows with a known label of a group that is not pooled.
 
     Returns:
-        task -> {`groups`: name -> cell, the largest first, `pooled`: cell of all smaller ones with `groups`, their
-        number, and `within`: AUROC over the pairs of one group alone, with `groups`, the number of those that have
-        both classes, and `count`, their rows}.
+        task -> scores, the largest group first.
     """
     named = group.fill_null("unknown")
     names = named.unique().sort()
     number = torch.from_numpy(
         named.replace_strict(names, range(len(names)), return_dtype=pl.Int64).to_numpy(writable=True)
     )
-    found = {}
-    for column, task in enumerate(tasks):
-        known = rows["label_mask"][:, column]
-        count = torch.bincount(number[known], minlength=len(names))
-        large = [place for place in count.argsort(descending=True, stable=True).tolist() if count[place] >= min_rows]
-        small = known & (count < max(min_rows, 1))[number]
-
-        def cell(member: Tensor, column: int = column) -> dict[str, Any]:
-            chosen = (rows["probability"][member, column], rows["label"][member, column], subject[member])
-            return _cell(*chosen, num_replicates, seed, fold=None, repeat=None)
-
-        within = within_groups_auroc(
-            rows["probability"][known, column],
-            rows["label"][known, column],
-            subject[known],
-            number[known],
-            num_replicates=num_replicates,
-            seed=seed,
-        )
-        pooled = int(((count > 0) & (count < min_rows)).sum())
-        positives = torch.bincount(number[known & (rows["label"][:, column] > 0)], minlength=len(names))
-        compared = int(count[(positives > 0) & (positives < count)].sum())
-        found[task] = {
-            "groups": {names[place]: cell(known & (number == place)) for place in large if count[place]},
-            "pooled": {"groups": pooled, **cell(small)} if pooled else None,
-            "within": {"groups": within.num_parts, "count": compared, "auroc": _plain(within)},
-        }
-    return found
+    return {task: _by_group(rows, column, number, names, scoring) for column, task in enumerate(tasks)}
 
 
-def _plain(interval: Interval) -> dict[str, float | None]:
-    return {key: _number(getattr(interval, key)) for key in ("value", "low", "high", "num_defined")}
+def _by_group(rows: ScoredRows, column: int, number: Tensor, names: pl.Series, scoring: Scoring) -> GroupScores:
+    min_rows, known = scoring.min_count, rows.label_mask[:, column]
+    count = torch.bincount(number[known], minlength=len(names))
+    large = [place for place in count.argsort(descending=True, stable=True).tolist() if count[place] >= min_rows]
+    small = known & (count < max(min_rows, 1))[number]
+    num_pooled = int(((count > 0) & (count < min_rows)).sum())
+    positives = torch.bincount(number[known & (rows.label[:, column] > 0)], minlength=len(names))
+    within = within_groups_auroc(
+        *_of_task(rows, column, known), number[known], num_replicates=scoring.num_replicates, seed=scoring.seed
+    )
+    return GroupScores(
+        groups={
+            names[place]: _cell(_of_task(rows, column, known & (number == place)), scoring)
+            for place in large
+            if count[place]
+        },
+        pooled=replace(_cell(_of_task(rows, column, small), scoring), groups=num_pooled) if num_pooled else None,
+        within=Within(
+            groups=within.num_parts,
+            count=int(count[(positives > 0) & (positives < count)].sum()),
+            auroc=_plain(within),
+        ),
+    )
 
 
-def _cell(
-    probability: Tensor,
-    label: Tensor,
-    subject: Tensor,
-    num_replicates: int,
-    seed: int,
-    *,
-    fold: Tensor | None,
-    repeat: Tensor | None,
-) -> dict[str, Any]:
+Columns = tuple[Tensor, Tensor, Tensor]
+"""Probability, label and subject of the rows of a cell, each (n,)."""
+
+
+def _of_task(rows: ScoredRows, column: int, member: Tensor) -> Columns:
+    return rows.probability[member, column], rows.label[member, column], rows.subject[member]
+
+
+def _at(column: Tensor | None, member: Tensor) -> Tensor | None:
+    return None if column is None else column[member]
+
+
+def _plain(interval: Interval) -> Score:
+    """The score of one test set."""
+    return replace(_averaged(interval), num_parts=None)
+
+
+def _averaged(interval: Interval) -> Score:
+    ends = {name: _number(getattr(interval, name)) for name in ("value", "low", "high")}
+    return Score(**ends, num_defined=interval.num_defined, num_parts=interval.num_parts)
+
+
+def _cell(columns: Columns, scoring: Scoring, fold: Tensor | None = None, repeat: Tensor | None = None) -> Cell:
+    probability, label, subject = columns
     once = slice(None) if repeat is None or not len(repeat) else repeat == repeat.min()
-    cell: dict[str, Any] = {
-        "count": len(label[once]),
-        "positives": int(label[once].sum()),
-        "subjects": len(torch.unique(subject)),
-    }
-    columns = (probability, label, subject)
-    intervals = bootstrap_intervals(*columns, fold=fold, repeat=repeat, num_replicates=num_replicates, seed=seed)
-    for name in METRICS:
-        cell[name] = {key: _number(value) for key, value in asdict(intervals[name]).items()}
-    cell["reliability"] = _reliability(probability[once], label[once])
+    intervals = bootstrap_intervals(
+        *columns, fold=fold, repeat=repeat, num_replicates=scoring.num_replicates, seed=scoring.seed
+    )
     if fold is None and repeat is None:
-        for name in METRICS:
-            del cell[name]["num_parts"]
-        return cell
-    pooled = bootstrap_intervals(*columns, repeat=repeat, num_replicates=1)
-    for name in METRICS:
-        cell[name]["pooled"] = _number(pooled[name].value)
-    return cell
+        scores = {name: _plain(intervals[name]) for name in METRICS}
+    else:
+        pooled = bootstrap_intervals(*columns, repeat=repeat, num_replicates=1)
+        scores = {name: replace(_averaged(intervals[name]), pooled=_number(pooled[name].value)) for name in METRICS}
+    return Cell(
+        count=len(label[once]),
+        positives=int(label[once].sum()),
+        subjects=len(torch.unique(subject)),
+        reliability=_reliability(probability[once], label[once]),
+        auroc=scores["auroc"],
+        average_precision=scores["average_precision"],
+        brier=scores["brier"],
+        calibration_error=scores["calibration_error"],
+    )
 
 
-def _reliability(probability: Tensor, label: Tensor) -> dict[str, list[float]]:
+def _reliability(probability: Tensor, label: Tensor) -> Reliability:
     num_bins = min(MAX_BINS, max(1, len(label) // BIN_ROWS))
-    curve = reliability_curve(probability, label, num_bins=num_bins)
-    names = ("mean_probability", "observed_rate", "count")
-    return {name: column.tolist() for name, column in zip(names, curve, strict=True)}
+    mean_probability, observed_rate, count = reliability_curve(probability, label, num_bins=num_bins)
+    return Reliability(
+        mean_probability=mean_probability.tolist(), observed_rate=observed_rate.tolist(), count=count.tolist()
+    )
 
 
 def _number(value: float) -> float | None:

@@ -11,6 +11,7 @@ from torchmetrics.utilities.data import dim_zero_cat
 
 from data_modules import patterns as pattern_ids
 from mmnar_lightning.metrics import functional
+from mmnar_lightning.outputs import ScoredRows
 
 MAX_ROW_ID = 2**53
 """Row ids are kept as float64, which holds every whole number below this one."""
@@ -19,7 +20,7 @@ MAX_ROW_ID = 2**53
 class PatternMetric(Metric):
     """Gathers the rows of an evaluation and scores each task, over all rows and per pattern.
 
-    It only keeps state: one row of probabilities and labels per example, every state 1-D and float64 on
+    It only keeps state: one row of logits and labels per example, every state 1-D and float64 on
     every rank, so that a rank without rows, or without rows of some pattern, takes part in the gather. A
     row that comes twice (a rank may repeat rows to keep step with the others) counts once.
 
@@ -38,8 +39,9 @@ class PatternMetric(Metric):
     >>> metric = PatternMetric(["death"], ["labs", "notes"], patterns=[1, 3])
     >>> metric.update(
     ...     row_id=torch.tensor([0, 1, 2]),
+    ...     subject=torch.tensor([0, 1, 2]),
     ...     present=torch.tensor([[True, False], [True, True], [True, True]]),
-    ...     probability=torch.tensor([[0.5], [0.25], [0.75]]),
+    ...     logits=torch.tensor([[0.0], [-1.0], [1.0]]),
     ...     label=torch.tensor([[1.0], [0.0], [1.0]]),
     ...     label_mask=torch.tensor([[True], [True], [True]]),
     ... )
@@ -53,8 +55,9 @@ class PatternMetric(Metric):
     is_differentiable = False
 
     row_id: list[Tensor]
+    subject: list[Tensor]
     present: list[Tensor]
-    probability: list[Tensor]
+    logits: list[Tensor]
     label: list[Tensor]
     label_mask: list[Tensor]
 
@@ -69,8 +72,9 @@ class PatternMetric(Metric):
         self.labels = {pattern_ids.label(pattern, len(modalities)): pattern for pattern in patterns}
         self._widths = {
             "row_id": 1,
+            "subject": 1,
             "present": len(modalities),
-            "probability": len(tasks),
+            "logits": len(tasks),
             "label": len(tasks),
             "label_mask": len(tasks),
         }
@@ -78,14 +82,22 @@ class PatternMetric(Metric):
             self.add_state(name, default=[], dist_reduce_fx="cat")
 
     def update(
-        self, *, row_id: Tensor, present: Tensor, probability: Tensor, label: Tensor, label_mask: Tensor
+        self,
+        *,
+        row_id: Tensor,
+        subject: Tensor,
+        present: Tensor,
+        logits: Tensor,
+        label: Tensor,
+        label_mask: Tensor,
     ) -> None:
         """Add rows; B may be 0.
 
         Args:
             row_id: (B,) int64, below 2**53.
+            subject: (B,) int64, dense index, below 2**53.
             present: (B, M) bool, True = observed.
-            probability: (B, T) float in [0, 1].
+            logits: (B, T) float, never NaN.
             label: (B, T) float, 0 or 1; undefined where unknown.
             label_mask: (B, T) bool, True = the label is known.
 
@@ -96,8 +108,9 @@ class PatternMetric(Metric):
             raise ValueError(f"row_id has the dtype {row_id.dtype}; it must be torch.int64")
         given = {
             "row_id": row_id.unsqueeze(-1),
+            "subject": subject.unsqueeze(-1),
             "present": present,
-            "probability": probability,
+            "logits": logits,
             "label": label,
             "label_mask": label_mask,
         }
@@ -129,24 +142,20 @@ class PatternMetric(Metric):
             pattern. The keys never depend on the rows; what is undefined is NaN.
 
         Raises:
-            ValueError: as `rows`, or for a probability that is not in [0, 1].
+            ValueError: as `rows`, or for a logit that is NaN.
         """
         rows = self._unique_rows()
         values: dict[str, float] = {}
         for column, task in enumerate(self.tasks):
-            known = rows["label_mask"][:, column]
-            cells = {f"/{text}": known & (rows["pattern"] == code) for text, code in self.labels.items()}
+            known = rows.label_mask[:, column]
+            cells = {f"/{text}": known & (rows.pattern == code) for text, code in self.labels.items()}
             for suffix, member in {"": known, **cells}.items():
-                scores = _scores(rows["probability"][member, column], rows["label"][member, column])
+                scores = _scores(rows.probability[member, column], rows.label[member, column])
                 values |= {f"{name}/{task}{suffix}": score for name, score in scores.items()}
         return {"auroc": _mean_defined([values[f"auroc/{task}"] for task in self.tasks]), **values}
 
-    def rows(self) -> dict[str, Tensor]:
+    def rows(self) -> ScoredRows:
         """All ranks' rows on the CPU, each once, sorted by row id.
-
-        Returns:
-            `row_id` (N,) int64, `pattern` (N,) int64, `probability` (N, T) float64, `label` (N, T) float64,
-            0 where unknown, and `label_mask` (N, T) bool.
 
         Raises:
             ValueError: if two entries of one row id have different labels, or a row id is not below 2**53.
@@ -156,7 +165,7 @@ class PatternMetric(Metric):
         ):
             return self._unique_rows()
 
-    def _unique_rows(self) -> dict[str, Tensor]:
+    def _unique_rows(self) -> ScoredRows:
         """The rows of the states as they are: of all ranks inside `compute`, of this one elsewhere."""
         rows = {name: self._table(name) for name in self._widths}
         row_id = rows["row_id"].squeeze(-1)
@@ -165,13 +174,14 @@ class PatternMetric(Metric):
         known = rows["label_mask"].bool()
         label = rows["label"].where(known, 0.0)
         first = _first_of_each(row_id, torch.cat([label, rows["label_mask"]], dim=-1))
-        return {
-            "row_id": row_id[first].long(),
-            "pattern": pattern_ids.encode(rows["present"][first].bool()),
-            "probability": rows["probability"][first],
-            "label": label[first],
-            "label_mask": known[first],
-        }
+        return ScoredRows(
+            row_id=row_id[first].long(),
+            subject=rows["subject"][first].squeeze(-1).long(),
+            present=rows["present"][first].bool(),
+            logits=rows["logits"][first],
+            label=label[first],
+            label_mask=known[first],
+        )
 
     def _table(self, name: str) -> Tensor:
         """A state, which is a list before the gather and one tensor after, as (N, width) on the CPU."""

@@ -9,6 +9,12 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from mmnar_lightning.evaluation.results import OffsetTable, Results, TaskScores
+from mmnar_lightning.metrics.intervals import METRICS
+from mmnar_lightning.report import masking
+
+SCORED = {"tasks": "before the rectifier", "rectified": "after the rectifier"}
+"""Field of the results -> what its scores are of."""
 MAX_PATTERNS = 16
 """Most patterns in a figure; the others are in results.json."""
 MAX_CURVES = 6
@@ -52,21 +58,23 @@ def _cell(values: Mapping[str, float], key: str) -> str:
     return number if math.isnan(auroc) else f"{auroc:.2f}\n{number}"
 
 
-def interval_plot(results: Mapping[str, Any], metric: str, title: str | None = None) -> Figure:
+def interval_plot(scores: Mapping[str, TaskScores], metric: str, title: str | None = None) -> Figure:
     """A metric with its interval for every task, overall and by pattern.
 
     Args:
-        results: `tasks` of results.json: task -> {`all`, `patterns`} -> cells.
+        scores: by task, masked.
         metric: name of the metric.
-        title: what stands above the whole figure.
+        title: above the whole figure.
     """
-    figure = new_figure(4.5 * len(results), 3.8)
+    figure = new_figure(4.5 * len(scores), 3.8)
     figure.suptitle(title or "")
-    for axes, (task, cells) in zip(np.atleast_1d(figure.subplots(1, len(results))), results.items(), strict=True):
-        named = {"all rows": cells["all"], **dict(list(cells["patterns"].items())[:MAX_PATTERNS])}
+    for axes, (task, found) in zip(np.atleast_1d(figure.subplots(1, len(scores))), scores.items(), strict=True):
+        named = {"all rows": found.all, **dict(list(found.patterns.items())[:MAX_PATTERNS])}
         for place, cell in enumerate(named.values()):
-            _interval(axes, place, cell.get(metric))
-        axes.set_yticks(range(len(named)), [_with_count(name, cell) for name, cell in named.items()], fontsize=8)
+            score = cell.score(metric)
+            if score is not None:
+                _interval(axes, place, score.value, score.low, score.high)
+        axes.set_yticks(range(len(named)), [_with_count(name, cell.count) for name, cell in named.items()], fontsize=8)
         axes.set_ylim(len(named) - 0.5, -0.5)
         axes.set_title(task, fontsize=10)
         axes.set_xlabel(f"{metric.replace('_', ' ')}, 95 % interval")
@@ -76,64 +84,84 @@ def interval_plot(results: Mapping[str, Any], metric: str, title: str | None = N
     return figure
 
 
-def _with_count(name: str, cell: Mapping[str, Any]) -> str:
-    count = cell["count"]
+def _with_count(name: str, count: int | None) -> str:
     return f"{name} ({'masked' if count is None else f'n={count}'})"
 
 
-def _interval(axes: Any, place: int, score: Mapping[str, Any] | None) -> None:
-    if not score or score["value"] is None:
+def _interval(axes: Any, place: int, value: float | None, low: float | None, high: float | None) -> None:
+    if value is None:
         return
-    axes.plot(score["value"], place, "o", color="tab:blue")
-    if score["low"] is not None:
-        axes.plot([score["low"], score["high"]], [place, place], color="tab:blue")
+    axes.plot(value, place, "o", color="tab:blue")
+    if low is not None:
+        axes.plot([low, high], [place, place], color="tab:blue")
 
 
-def reliability_plot(scores: Mapping[str, Mapping[str, Any]], task: str, title: str | None = None) -> Figure:
+def reliability_plot(scores: Mapping[str, Mapping[str, TaskScores]], task: str, title: str | None = None) -> Figure:
     """Observed rate against mean probability, over all rows and for the most frequent patterns.
 
     Args:
-        scores: what is compared, for example `before` and `after` the rectifier -> task -> {`all`, `patterns`}, masked.
+        scores: what is compared, for example `before` and `after` the rectifier -> scores by task, masked.
         task: the one to draw.
-        title: what stands above the whole figure.
+        title: above the whole figure.
     """
-    first = next(iter(scores.values()))[task]
-    names = [name for name, cell in {"all": first["all"], **first["patterns"]}.items() if cell["count"]][:MAX_CURVES]
+    cells = next(iter(scores.values()))[task].cells
+    names = [name for name, cell in cells.items() if cell.count][:MAX_CURVES]
     figure = new_figure(2.6 * max(1, len(names)), 3.1)
     figure.suptitle(": ".join(part for part in (title, task) if part), fontsize=10)
     for axes, name in zip(np.atleast_1d(figure.subplots(1, max(1, len(names)))), names, strict=False):
         axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
         for label, tasks in scores.items():
-            cell = tasks[task]["all"] if name == "all" else tasks[task]["patterns"][name]
-            curve = cell["reliability"]
-            axes.plot(curve["mean_probability"], curve["observed_rate"], "o-", markersize=3, linewidth=1, label=label)
+            cell = tasks[task].cells[name]
+            curve = cell.reliability
+            assert curve is not None, "only cells that are not masked are drawn"
+            axes.plot(curve.mean_probability, curve.observed_rate, "o-", markersize=3, linewidth=1, label=label)
         axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="mean probability")
-        axes.set_title(_with_count("all rows" if name == "all" else name, cell), fontsize=8)
+        axes.set_title(_with_count("all rows" if name == "all" else name, cell.count), fontsize=8)
     figure.axes[0].set_ylabel("observed rate")
     if len(scores) > 1 and names:
-        figure.axes[0].legend(fontsize=7)
+        figure.axes[0].legend(fontsize=7, loc="upper left")  # `best` tries every place, for seconds on a busy machine
     return figure
 
 
-def offset_plot(offsets: Mapping[str, Any], title: str | None = None) -> Figure:
-    """What the rectifier adds to the logits, or probabilities, of each pattern, with its 95 % interval.
+def offset_plot(offsets: Mapping[str, OffsetTable], title: str | None = None) -> Figure:
+    """What the rectifier adds to the logits of each pattern, with its 95 % interval.
 
     Args:
-        offsets: task -> {`scale`, `strength`, `patterns`: pattern label -> {`tau`, `low`, `high`, `count`}}, masked.
-        title: what stands above the whole figure.
+        offsets: by task, masked.
+        title: above the whole figure.
     """
     figure = new_figure(4.5 * len(offsets), 3.8)
     figure.suptitle(title or "")
     for axes, (task, table) in zip(np.atleast_1d(figure.subplots(1, len(offsets))), offsets.items(), strict=True):
-        named = dict(list(table["patterns"].items())[:MAX_PATTERNS])
+        named = dict(list(table.patterns.items())[:MAX_PATTERNS])
         for place, entry in enumerate(named.values()):
-            _interval(axes, place, {"value": entry["tau"], "low": entry["low"], "high": entry["high"]})
+            _interval(axes, place, entry.tau, entry.low, entry.high)
         axes.axvline(0, color="0.7", linewidth=1)
-        axes.set_yticks(range(len(named)), [_with_count(name, entry) for name, entry in named.items()], fontsize=8)
+        counts = [_with_count(name, entry.count) for name, entry in named.items()]
+        axes.set_yticks(range(len(named)), counts, fontsize=8)
         axes.set_ylim(len(named) - 0.5, -0.5)
-        axes.set_title(f"{task} (strength {table['strength']:.2f})", fontsize=10)
-        axes.set_xlabel("offset τ on the logit scale, 95 % interval")
+        axes.set_title(f"{task} (strength {table.strength:.2f})", fontsize=10)
+        axes.set_xlabel(f"offset τ on the {table.scale} scale, 95 % interval")
     return figure
+
+
+def draw_results(results: Results, folder: Path, min_count: int) -> None:
+    """Draw every metric with its intervals, reliability curves, and what the rectifier adds.
+
+    Args:
+        results: of a run.
+        folder: to write the figures into.
+        min_count: `privacy.min_count`; smaller cells are masked.
+    """
+    masked = {name: masking.mask_cells(scores, min_count) for name, scores in results.scores.items()}
+    named = {SCORED[name]: scores for name, scores in masked.items()}
+    title = "simulated data" if results.simulated else None
+    for metric in METRICS:
+        save(interval_plot(masked["tasks"], metric, title), folder / f"{metric}.png")
+    for task in masked["tasks"]:
+        save(reliability_plot(named, task, title), folder / f"reliability_{task}.png")
+    if results.rectifier is not None:
+        save(offset_plot(masking.mask_offsets(results.rectifier, min_count), title), folder / "rectifier.png")
 
 
 def save(figure: Figure, path: Path, dpi: int = 120) -> None:

@@ -1,51 +1,58 @@
-"""Small cells are masked before a table, figure or log shows them."""
+"""Masks small cells before a table, figure or log shows them."""
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import fields, replace
 
+from mmnar_lightning.evaluation.results import MASKED, Cell, Offset, OffsetTable, Score, TaskScores
 from mmnar_lightning.metrics.intervals import METRICS
 
+MASKED_OFFSET = Offset(**dict.fromkeys((entry.name for entry in fields(Offset)), None))
+"""An offset of too few rows to be shown."""
 
-def mask_cells(results: Mapping[str, Any], min_count: int) -> dict[str, Any]:
-    """The same results with cells of fewer rows emptied, for everything that is shown or shared."""
 
-    def mask(cell: Mapping[str, Any]) -> dict[str, Any]:
-        return dict(cell) if cell["count"] >= min_count else dict.fromkeys(cell)
+def mask_cells(scores: Mapping[str, TaskScores], min_count: int) -> dict[str, TaskScores]:
+    """The same scores with the cells of fewer rows emptied, for everything that is shown or shared."""
+
+    def mask(cell: Cell) -> Cell:
+        return cell if cell.count is not None and cell.count >= min_count else MASKED
 
     return {
-        task: {"all": mask(cells["all"]), "patterns": {name: mask(cell) for name, cell in cells["patterns"].items()}}
-        for task, cells in results.items()
+        task: TaskScores(all=mask(found.all), patterns={name: mask(cell) for name, cell in found.patterns.items()})
+        for task, found in scores.items()
     }
 
 
-def mask_offsets(offsets: Mapping[str, Any], min_count: int) -> dict[str, Any]:
+def mask_offsets(offsets: Mapping[str, OffsetTable], min_count: int) -> dict[str, OffsetTable]:
     """The rectifier's table with the patterns of fewer calibration rows emptied."""
 
-    def mask(entry: Mapping[str, Any]) -> dict[str, Any]:
-        return dict(entry) if entry["count"] >= min_count else dict.fromkeys(entry)
+    def mask(entry: Offset) -> Offset:
+        return entry if entry.count is not None and entry.count >= min_count else MASKED_OFFSET
 
     return {
-        task: {**table, "patterns": {name: mask(entry) for name, entry in table["patterns"].items()}}
+        task: replace(table, patterns={name: mask(entry) for name, entry in table.patterns.items()})
         for task, table in offsets.items()
     }
 
 
-def table_rows(cells: Mapping[str, Any]) -> list[list[str]]:
-    """Rows of one task for a person: pattern, count (positives), and each metric with its interval.
+def table_rows(scores: TaskScores) -> list[list[str]]:
+    """Rows of one task for the screen: pattern, count (positives), and each metric with its interval.
 
     Args:
-        cells: {`all`, `patterns`} of a task; masked cells are left out.
+        scores: of a task; masked cells are left out.
+
+    Returns:
+        One list of texts a row.
     """
     return [
-        [name, f"{cell['count']} ({cell['positives']})", *(score_text(cell[metric]) for metric in METRICS)]
-        for name, cell in {"all": cells["all"], **cells["patterns"]}.items()
-        if cell["count"] is not None
+        [name, f"{cell.count} ({cell.positives})", *(score_text(cell.score(metric)) for metric in METRICS)]
+        for name, cell in scores.cells.items()
+        if cell.count is not None
     ]
 
 
-def score_text(score: Mapping[str, Any]) -> str:
-    """A metric and its interval, for people."""
-    if score["value"] is None:
+def score_text(score: Score | None) -> str:
+    """A metric and its interval as text."""
+    if score is None or score.value is None:
         return "undefined"
-    ends = "" if score["low"] is None else f" ({score['low']:.2f} to {score['high']:.2f})"
-    return f"{score['value']:.2f}{ends}"
+    ends = "" if score.low is None else f" ({score.low:.2f} to {score.high:.2f})"
+    return f"{score.value:.2f}{ends}"

@@ -1,9 +1,10 @@
-"""The tables on screen: what a cohort holds, and how its test rows were predicted."""
+"""Tables on the screen: the rows of a cohort, and the scores of a run."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from mmnar_lightning.console import say, show
+from mmnar_lightning.console import say, show, warn
+from mmnar_lightning.evaluation.results import Cell, Groups, Results, Risk, TaskScores
 from mmnar_lightning.metrics.intervals import METRICS
 from mmnar_lightning.report import masking
 from mmnar_lightning.report.figures import MAX_PATTERNS
@@ -57,97 +58,117 @@ def show_presence(counts: Mapping[str, Any], min_count: int) -> None:
     show(title, ["modality", "hospitals that have it", *header], rows)
 
 
-def show_results(scored: Mapping[str, Any], min_count: int, simulated: bool) -> None:
+def print_results(results: Results, min_count: int) -> None:
+    """Print the scores of a run, and what the rectifier does to them.
+
+    Args:
+        results: of a run.
+        min_count: `privacy.min_count`; smaller cells are masked.
+    """
+    show_scores(results.tasks, min_count, results.simulated)
+    show_rectifier(results, min_count)
+    if results.groups is not None:
+        show_groups(results.groups, min_count)
+    target = results.target
+    if target is not None:
+        say(f"target: {target.dataset}, cohort {target.cohort}")
+        print_results(target, min_count)
+        if target.unseen_pattern_rows and target.unseen_patterns is not None:
+            unseen, patterns = target.unseen_pattern_rows, len(target.unseen_patterns)
+            warn(f"target: {unseen} of {target.split.rows} rows have one of {patterns} patterns never trained on")
+
+
+def show_scores(scores: Mapping[str, TaskScores], min_count: int, simulated: bool) -> None:
     """One table a task: every pattern with its metrics and intervals.
 
     Args:
-        scored: what `results.score` gives.
+        scores: by task.
         min_count: `privacy.min_count`; smaller cells are masked.
         simulated: whether to say so in the title.
     """
     header = ["pattern", "rows (positive)", *(name.replace("_", " ") for name in METRICS)]
-    for task, cells in masking.mask_cells(scored, min_count).items():
-        rows = masking.table_rows(cells)
-        hidden = 1 + len(cells["patterns"]) - len(rows)
+    for task, found in masking.mask_cells(scores, min_count).items():
+        rows = masking.table_rows(found)
+        hidden = len(found.cells) - len(rows)
         data = ", simulated data" if simulated else ""
         show(f"{task}, test split{data}, 95 % intervals clustered by subject", header, rows)
         if hidden:
             say(f"patterns with fewer than {min_count} rows, masked here but not in results.json: {hidden}")
 
 
-def show_rectifier(content: Mapping[str, Any], min_count: int) -> None:
+def show_rectifier(results: Results, min_count: int) -> None:
     """One table a task: what the rectifier adds to each pattern, and the calibration error before and after.
 
     Args:
-        content: of results.json.
+        results: nothing is shown of those without a rectifier.
         min_count: `privacy.min_count`; smaller cells are masked.
     """
-    offsets = masking.mask_offsets(content["rectifier"], min_count)
-    before, after = (masking.mask_cells(content[name], min_count) for name in ("tasks", "rectified"))
-    for task, table in offsets.items():
-        rows = [["all", "", "", *_errors(before[task]["all"], after[task]["all"], content["mean_risk"][task]["all"])]]
-        for name, entry in table["patterns"].items():
-            if entry["count"] is not None and before[task]["patterns"][name]["count"] is not None:
-                tau = f"{entry['tau']:.2f} ({entry['low']:.2f} to {entry['high']:.2f})"
-                cells = (before[task]["patterns"][name], after[task]["patterns"][name])
-                risk = content["mean_risk"][task]["patterns"][name]
-                rows.append([name, f"{entry['count']} ({entry['positives']})", tau, *_errors(*cells, risk)])
+    if results.rectifier is None or results.rectified is None or results.mean_risk is None:
+        return
+    before, after = (masking.mask_cells(scores, min_count) for scores in (results.tasks, results.rectified))
+    for task, table in masking.mask_offsets(results.rectifier, min_count).items():
+        risks = results.mean_risk[task]
+        rows = [["all", "", "", *_errors(before[task].all, after[task].all, risks.all)]]
+        for name, entry in table.patterns.items():
+            cells = before[task].patterns[name], after[task].patterns[name]
+            if entry.count is not None and cells[0].count is not None:
+                tau = f"{entry.tau:.2f} ({entry.low:.2f} to {entry.high:.2f})"
+                counts = f"{entry.count} ({entry.positives})"
+                rows.append([name, counts, tau, *_errors(*cells, risks.patterns[name])])
         header = ["pattern", "calibration rows (positive)", "τ", "calibration error before", "after", "mean risk"]
-        show(f"{task}, rectifier of strength {table['strength']:.1f}, 95 % intervals", header, rows)
+        show(f"{task}, rectifier of strength {table.strength:.1f}, 95 % intervals", header, rows)
 
 
-def show_groups(groups: Mapping[str, Any], min_count: int) -> None:
-    """One table a task: AUROC of the largest groups, of the small ones together, and within groups.
+def show_groups(groups: Groups, min_count: int) -> None:
+    """One table a task: AUROC of the largest groups, of the small ones pooled, and within groups.
 
     Args:
-        groups: `groups` of results.json.
+        groups: scores by group.
         min_count: `privacy.min_count`; smaller groups are left out. Hospitals are numbered, their ids are not shown.
     """
-    kind = groups["by"]
-    for task, found in groups["tasks"].items():
-        named = enumerate(found["groups"].items(), start=1)
+    kind = groups.by
+    for task, found in groups.tasks.items():
+        named = enumerate(found.groups.items(), start=1)
         cells = [(name if kind == "year group" else f"{kind} {number}", cell) for number, (name, cell) in named]
-        if found["pooled"] is not None:
-            cells = [*cells[:MAX_GROUPS], (f"{found['pooled']['groups']} smaller ones together", found["pooled"])]
+        if found.pooled is not None:
+            cells = [*cells[:MAX_GROUPS], (f"{found.pooled.groups} smaller ones pooled", found.pooled)]
         rows = [
-            [name, f"{cell['count']} ({cell['positives']})", masking.score_text(cell["auroc"])]
+            [name, f"{cell.count} ({cell.positives})", masking.score_text(cell.auroc)]
             for name, cell in cells[: MAX_GROUPS + 1]
-            if cell["count"] >= min_count
+            if cell.count is not None and cell.count >= min_count
         ]
-        within = found["within"]
-        rows.append([f"pairs of one {kind}, {within['groups']} of them", "", masking.score_text(within["auroc"])])
+        within = found.within
+        rows.append([f"pairs of one {kind}, {within.groups} of them", "", masking.score_text(within.auroc)])
         show(f"{task} by {kind}, 95 % intervals clustered by subject", [kind, "rows (positive)", "auroc"], rows)
 
 
-def _errors(before: Mapping[str, Any], after: Mapping[str, Any], risk: Mapping[str, Any]) -> list[str]:
-    errors = [cell["calibration_error"] for cell in (before, after)]
-    shown = ["" if error is None or error["value"] is None else f"{error['value']:.3f}" for error in errors]
-    if risk["value"] is None:
+def _errors(before: Cell, after: Cell, risk: Risk) -> list[str]:
+    errors = [cell.calibration_error for cell in (before, after)]
+    shown = ["" if error is None or error.value is None else f"{error.value:.3f}" for error in errors]
+    if risk.value is None:
         return [*shown, "too few rows"]
-    return [*shown, f"{risk['value']:.3f} ({risk['low']:.3f} to {risk['high']:.3f})"]
+    return [*shown, f"{risk.value:.3f} ({risk.low:.3f} to {risk.high:.3f})"]
 
 
-def show_parts(scored: Mapping[str, Any], min_count: int, num_parts: int) -> None:
-    """What stands beside metrics that were averaged: those over all folds together, and where they were undefined.
+def show_parts(scores: Mapping[str, TaskScores], min_count: int, num_parts: int) -> None:
+    """Print the pooled metrics beside the means over test sets, and in how many of these a metric was undefined.
 
     Args:
-        scored: what `results.score` gives with folds or repeats.
+        scores: with folds or repeats.
         min_count: `privacy.min_count`; smaller cells are masked.
         num_parts: how many repeats of folds there are.
     """
-    for task, cells in masking.mask_cells(scored, min_count).items():
-        if cells["all"]["count"] is None:
+    for task, found in masking.mask_cells(scores, min_count).items():
+        if found.all.count is None:
             continue
-        metrics = {name.replace("_", " "): cells["all"][name] for name in METRICS}
-        pooled = [f"{name} {cell['pooled']:.2f}" for name, cell in metrics.items() if cell["pooled"] is not None]
-        lacking = [
-            f"{name} in {num_parts - cell['num_parts']}"
-            for name, cell in metrics.items()
-            if cell["num_parts"] < num_parts
-        ]
+        metrics = {name.replace("_", " "): found.all.score(name) for name in METRICS}
+        known = {name: score for name, score in metrics.items() if score is not None}
+        pooled = [f"{name} {score.pooled:.2f}" for name, score in known.items() if score.pooled is not None]
+        lacking = {name: num_parts - (score.num_parts or 0) for name, score in known.items()}
+        undefined = [f"{name} in {count}" for name, count in lacking.items() if count]
         say(f"{task}: means over {num_parts} test sets; pooled {', '.join(pooled)}")
-        if lacking:
-            say(f"{task}: undefined, and left out of the mean: {', '.join(lacking)} of {num_parts}")
+        if undefined:
+            say(f"{task}: undefined, and left out of the mean: {', '.join(undefined)} of {num_parts}")
 
 
 def _share(count: int, total: int, min_count: int) -> str:

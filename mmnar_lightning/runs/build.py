@@ -14,6 +14,7 @@ from data_modules.cohorts.spec import DatabaseSpec
 from data_modules.databases.registry import database
 from data_modules.datamodule import CohortDataModule, CustomDataModule, ReleaseDataModule
 from data_modules.loading.arrays import PART_ROWS
+from data_modules.loading.opened import OpenedCohort
 from data_modules.raw.locate import find_folder
 from data_modules.simulate.release import release_folder, simulate
 from mmnar_lightning.baselines.inputs import Problem, prior_logit
@@ -92,7 +93,7 @@ def release_roots(config: ExperimentConfig) -> str:
     return str(target)
 
 
-def is_fitted_at_once(config: ExperimentConfig) -> bool:
+def is_estimator(config: ExperimentConfig) -> bool:
     """Whether what is trained is an estimator, which needs no Trainer."""
     return isinstance(BASELINES.get(config.baseline.name), Fitted)
 
@@ -103,7 +104,7 @@ def reads_raw_tables(config: ExperimentConfig) -> bool:
     return isinstance(baseline, Fitted) and baseline.raw_tables
 
 
-def build_module(config: ExperimentConfig, datamodule: CohortDataModule) -> MMNARModule:
+def build_module(config: ExperimentConfig, cohort: OpenedCohort) -> MMNARModule:
     """The LightningModule for an opened cohort, with freshly drawn weights.
 
     Raises:
@@ -114,73 +115,71 @@ def build_module(config: ExperimentConfig, datamodule: CohortDataModule) -> MMNA
     plain = loggable(config)
     hyperparameters = {
         **{key: plain[key] for key in TOLD},
-        "cohort_fingerprint": datamodule.cohort.fingerprint,
-        "modalities": [modality.to_dict() for modality in datamodule.cohort.modalities],
-        "tasks": datamodule.cohort.tasks,
+        "cohort_fingerprint": cohort.fingerprint,
+        "modalities": [modality.to_dict() for modality in cohort.modalities],
+        "tasks": cohort.tasks,
     }
-    model = _build_model(config, datamodule)
-    loss_offset, rectifier = _build_rectifiers(config, datamodule)
-    objective = Objective(datamodule.cohort.tasks, config.objective)
+    model = _build_model(config, cohort)
+    loss_offset, rectifier = _build_rectifiers(config, cohort)
+    objective = Objective(cohort.tasks, config.objective)
     return MMNARModule(model, objective, config.optim, hyperparameters, loss_offset, rectifier)
 
 
-def _build_rectifiers(
-    config: ExperimentConfig, datamodule: CohortDataModule
-) -> tuple[Rectifier | None, Rectifier | None]:
+def _build_rectifiers(config: ExperimentConfig, cohort: OpenedCohort) -> tuple[Rectifier | None, Rectifier | None]:
     """The offset of the loss and the rectifier of the output, neither fitted yet; None where there is none."""
     settings = config.rectifier
     if settings.fit == "none":
         return None, None
     for half in ("A", "B") if settings.loss_offset else ("B",):
-        if not len(datamodule.cohort.calibration_half(half)):
+        if not len(cohort.calibration_half(half)):
             raise ConfigError(
                 f"rectifier.fit={settings.fit}: half {half} of the calibration split has no row; raise "
                 "cohort.split.calibration, or use rectifier.fit=none"
             )
-    rectifier = build_rectifier(config, datamodule)
-    return build_rectifier(config, datamodule) if settings.loss_offset else None, rectifier
+    rectifier = build_rectifier(config, cohort)
+    return build_rectifier(config, cohort) if settings.loss_offset else None, rectifier
 
 
-def build_rectifier(config: ExperimentConfig, datamodule: CohortDataModule) -> Rectifier:
+def build_rectifier(config: ExperimentConfig, cohort: OpenedCohort) -> Rectifier:
     """A rectifier of a cohort's tasks, patterns and subjects, not fitted yet."""
     return Rectifier(
-        len(datamodule.cohort.tasks),
-        len(datamodule.cohort.modalities),
-        datamodule.cohort.patterns,
-        int(datamodule.cohort.arrays.subject.max()) + 1,
+        len(cohort.tasks),
+        len(cohort.modalities),
+        cohort.patterns,
+        int(cohort.arrays.subject.max()) + 1,
         config.rectifier,
     )
 
 
-def _build_model(config: ExperimentConfig, datamodule: CohortDataModule) -> nn.Module:
+def _build_model(config: ExperimentConfig, cohort: OpenedCohort) -> nn.Module:
     """The paper's model, or the baseline in its place."""
     baseline = BASELINES.get(config.baseline.name)
     if baseline is None:
         model = MMNARModel(
-            datamodule.cohort.modalities,
-            len(datamodule.cohort.tasks),
+            cohort.modalities,
+            len(cohort.tasks),
             config.model,
             auxiliary=config.objective.auxiliary,
-            assignable=datamodule.cohort.varying,
-            axes=datamodule.cohort.axes(config.model.encoder.components),
-            items=_item_parts(config, datamodule),
-            patterns=datamodule.cohort.patterns,
+            assignable=cohort.varying,
+            axes=cohort.axes(config.model.encoder.components),
+            items=_item_parts(config, cohort),
+            patterns=cohort.patterns,
         )
         if model.additive is not None:
-            _start(model.additive, datamodule, config.model.additive.inverse_penalty)
+            _fit_additive_head(model.additive, cohort, config.model.additive.inverse_penalty)
         return model
     assert isinstance(baseline, Network)
-    return baseline.build(_problem(config, datamodule), config.baseline)
+    return baseline.build(_problem(config, cohort), config.baseline)
 
 
-def _start(head: AdditiveHead, datamodule: CohortDataModule, inverse_penalty: float) -> None:
+def _fit_additive_head(head: AdditiveHead, cohort: OpenedCohort, inverse_penalty: float) -> None:
     """Fit the additive head on the train rows, whose projected inputs are held at once."""
-    train, arrays = datamodule.cohort.rows("train"), datamodule.cohort.arrays
+    train, arrays = cohort.rows("train"), cohort.arrays
     features = torch.cat([head.features(arrays.gather(rows)) for rows in torch.split(train, PART_ROWS)])
     head.fit(features, arrays.label[train], arrays.label_mask[train], inverse_penalty)
 
 
-def build_estimator(config: ExperimentConfig, datamodule: CohortDataModule) -> Estimator:
+def build_estimator(config: ExperimentConfig, cohort: OpenedCohort) -> Estimator:
     """The unfitted estimator of an opened cohort.
 
     Raises:
@@ -189,21 +188,21 @@ def build_estimator(config: ExperimentConfig, datamodule: CohortDataModule) -> E
     refuse_unread(config)
     baseline = BASELINES[config.baseline.name]
     assert isinstance(baseline, Fitted)
-    return baseline.build(_problem(config, datamodule), config.baseline, config.seed)
+    return baseline.build(_problem(config, cohort), config.baseline, config.seed)
 
 
-def _problem(config: ExperimentConfig, datamodule: CohortDataModule) -> Problem:
-    train, arrays = datamodule.cohort.rows("train"), datamodule.cohort.arrays
+def _problem(config: ExperimentConfig, cohort: OpenedCohort) -> Problem:
+    train, arrays = cohort.rows("train"), cohort.arrays
     prior = prior_logit(arrays.label[train], arrays.label_mask[train])
     return Problem(
-        modalities=datamodule.cohort.modalities,
-        tasks=datamodule.cohort.tasks,
+        modalities=cohort.modalities,
+        tasks=cohort.tasks,
         prior=prior,
-        axes=datamodule.cohort.axes(config.model.encoder.components),
-        items=_item_parts(config, datamodule),
-        scores=datamodule.cohort.scores,
+        axes=cohort.axes(config.model.encoder.components),
+        items=_item_parts(config, cohort),
+        scores=cohort.scores,
     )
 
 
-def _item_parts(config: ExperimentConfig, datamodule: CohortDataModule) -> dict[str, ItemParts]:
-    return {entry.name: item_parts(entry, config.embed) for entry in datamodule.cohort.item_modalities}
+def _item_parts(config: ExperimentConfig, cohort: OpenedCohort) -> dict[str, ItemParts]:
+    return {entry.name: item_parts(entry, config.embed) for entry in cohort.item_modalities}

@@ -1,6 +1,5 @@
-"""Runs of estimators that are fitted at once, without Lightning; they leave the files of every other run."""
+"""Runs of estimators, which are fitted without Lightning; they leave the files of every other run."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,89 +9,93 @@ from torch import Tensor
 
 from data_modules import stage
 from data_modules.batch import Batch
-from data_modules.datamodule import CohortDataModule
 from data_modules.loading.arrays import ModalityArray
+from data_modules.loading.opened import OpenedCohort
 from mmnar_lightning.baselines.registry import Estimator
-from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
-from mmnar_lightning.console import warn
+from mmnar_lightning.config.experiment import ConfigError
+from mmnar_lightning.console import say, warn
 from mmnar_lightning.metrics.pattern import PatternMetric, mask_small_cells
-from mmnar_lightning.runs import build, folders, results
+from mmnar_lightning.outputs import ScoredRows
+from mmnar_lightning.runs import build, folders, results, transfer
+from mmnar_lightning.runs.run import Run
 from mmnar_lightning.runs.trainer import build_loggers
 
 
-def fit(config: ExperimentConfig, datamodule: CohortDataModule, folder: Path) -> Estimator:
+def train(run: Run) -> None:
+    """Fit an estimator, and evaluate it if that is asked for; a resumed run is fitted again unless it was evaluated."""
+    say(f"run: {run.folder}")
+    estimator = fit(run)
+    if run.config.evaluate:
+        evaluate(run, estimator)
+
+
+def fit(run: Run) -> Estimator:
     """Fit on train, choose the number of iterations on val, and log both.
 
-    The estimator itself is not stored: fitting again gives the same one, which is how `evaluate` comes by it.
+    The estimator itself is not stored: fitting again gives the same one, which is how `evaluate` gets it.
     `fit.json` holds what it must agree with.
 
     Raises:
         ConfigError: when the run was fitted before, on another cohort or to another number of iterations.
     """
-    estimator = build.build_estimator(config, datamodule)
-    raw = build.reads_raw_tables(config)
-    val = batch_of(datamodule, "val", raw_tables=raw)
-    estimator.fit(batch_of(datamodule, "train", raw_tables=raw), val)
+    estimator = build.build_estimator(run.config, run.cohort)
+    raw = build.reads_raw_tables(run.config)
+    val = batch_of(run.cohort, "val", raw_tables=raw)
+    estimator.fit(batch_of(run.cohort, "train", raw_tables=raw), val)
     for line in estimator.remarks:
         warn(line)
-    content = {"cohort_fingerprint": datamodule.cohort.fingerprint, "iterations": estimator.iterations}
-    path = folder / folders.FIT
+    content = {"cohort_fingerprint": run.cohort.fingerprint, "iterations": estimator.iterations}
+    path = run.folder / folders.FIT
     if path.is_file():
         _check_again(path, content)
     else:
-        _log(config, datamodule, folder, estimator, val)
+        _log(run, estimator, val)
         stage.write_json(path, content)
     return estimator
 
 
-def evaluate(
-    config: ExperimentConfig,
-    datamodule: CohortDataModule,
-    folder: Path,
-    estimator: Estimator,
-    target: Mapping[str, Any] | None = None,
-) -> None:
-    """Predict the test rows and write what an evaluation leaves, and what was found on a target."""
-    rows = test_rows(config, datamodule, estimator)
-    without = len(datamodule.cohort.rows("test")) - len(rows["row_id"])
+def evaluate(run: Run, estimator: Estimator) -> None:
+    """Predict and score the test rows, and those of the target where there is one."""
+    target = transfer.score_estimator(run, estimator)
+    rows = test_rows(run.cohort, estimator, raw_tables=build.reads_raw_tables(run.config))
+    without = len(run.cohort.rows("test")) - len(rows)
     if without:
-        warn(f"{without} test rows have no prediction and are not scored; {len(rows['row_id'])} are")
+        warn(f"{without} test rows have no prediction and are not scored; {len(rows)} are")
     fitted = {"iterations": estimator.iterations, "rows_without_prediction": without}
-    results.write(config, datamodule, folder, rows, fitted, target=target)
+    results.save_results(run, results.compute_results(run, rows, fitted, target=target))
 
 
-def test_rows(config: ExperimentConfig, datamodule: CohortDataModule, estimator: Estimator) -> dict[str, Tensor]:
-    """The test rows of a cohort with their predictions, as `PatternMetric.rows` gives them."""
-    batch = batch_of(datamodule, "test", raw_tables=build.reads_raw_tables(config))
-    return score(datamodule, estimator, batch).rows()
+def test_rows(cohort: OpenedCohort, estimator: Estimator, *, raw_tables: bool) -> ScoredRows:
+    """The test rows of a cohort with their predictions."""
+    return score(cohort, estimator, batch_of(cohort, "test", raw_tables=raw_tables)).rows()
 
 
-def score(datamodule: CohortDataModule, estimator: Estimator, batch: Batch) -> PatternMetric:
+def score(cohort: OpenedCohort, estimator: Estimator, batch: Batch) -> PatternMetric:
     """The metric of a run, holding a batch and its predictions; rows without a prediction are left out."""
-    names = [modality.name for modality in datamodule.cohort.modalities]
-    metric = PatternMetric(datamodule.cohort.tasks, names, datamodule.cohort.patterns)
+    metric = PatternMetric(cohort.tasks, cohort.names, cohort.patterns)
     probability: Tensor = estimator.predict(batch)
     made = probability.isfinite().all(1)
     metric.update(
         row_id=batch.row_id[made],
+        subject=batch.subject[made],
         present=batch.present[made],
-        probability=probability[made],
+        logits=probability[made].double().logit(),
         label=batch.label[made],
         label_mask=batch.label_mask[made],
     )
     return metric
 
 
-def batch_of(datamodule: CohortDataModule, split: str, *, raw_tables: bool) -> Batch:
+def batch_of(cohort: OpenedCohort, split: str, *, raw_tables: bool) -> Batch:
     """All rows of a split; raw tables are as they were stored, NaN where a value was not measured."""
-    rows = datamodule.cohort.rows(split)
-    batch = datamodule.cohort.arrays.gather(rows)
+    rows = cohort.rows(split)
+    batch = cohort.arrays.gather(rows)
     if not raw_tables:
         return batch
-    arrays = datamodule.cohort.arrays.arrays
+    arrays = cohort.arrays.arrays
     tables: dict[str, Any] = {
         modality.name: torch.from_numpy(array.values[rows.numpy()])
-        for modality in datamodule.cohort.modalities
+        for modality in cohort.modalities
         if modality.kind == "table" and isinstance(array := arrays[modality.name], ModalityArray)
     }
     return replace(batch, inputs=batch.inputs | tables)
@@ -108,13 +111,11 @@ def _check_again(path: Path, content: dict[str, Any]) -> None:
         )
 
 
-def _log(
-    config: ExperimentConfig, datamodule: CohortDataModule, folder: Path, estimator: Estimator, val: Batch
-) -> None:
-    """Validation losses by iteration, and at the end the metrics of every task and pattern, to all loggers."""
-    values = mask_small_cells(score(datamodule, estimator, val).compute(), config.privacy.min_count)
+def _log(run: Run, estimator: Estimator, val: Batch) -> None:
+    """Log validation losses by iteration, and at the end the metrics of every task and pattern, to all loggers."""
+    values = mask_small_cells(score(run.cohort, estimator, val).compute(), run.config.privacy.min_count)
     last = max(map(len, estimator.losses.values()))
-    for logger in build_loggers(config, folder, 0):
+    for logger in build_loggers(run, 0):
         for step in range(last):
             losses = {f"val/loss/{task}": curve[step] for task, curve in estimator.losses.items() if step < len(curve)}
             logger.log_metrics(losses, step=step + 1)

@@ -1,6 +1,7 @@
 """Test rows of several runs as one table: those of all folds together, or the models of all folds averaged."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -8,40 +9,40 @@ import torch
 from torch import Tensor
 
 from data_modules import patterns
+from data_modules.errors import UserError
+from mmnar_lightning.evaluation.results import OffsetTable, Results, TaskRisks, from_json, to_json
+from mmnar_lightning.outputs import ScoredRows
+from mmnar_lightning.runs.plan import Child
 
 LABEL, LOGIT, PROBABILITY, RECTIFIED = "label/", "logit/", "probability/", "rectified/"
 PREDICTED = (LOGIT, PROBABILITY, RECTIFIED)
 SCORES = {"tasks": LOGIT, "rectified": RECTIFIED}
 """Key of results.json -> the columns of logits that it scores: before, and after the rectifier."""
-RECTIFIED_PARTS = ("rectifier", "mean_risk")
-"""Keys of results.json of a run with a rectifier."""
 UNSEEN = "unseen_pattern"
 MAX_LOGIT = 40.0
 """A probability that float64 rounds to 1 has an infinite logit, whose mean would say nothing of the others."""
 
 
-class PoolingError(ValueError):
+class PoolingError(UserError):
     """The runs do not belong together: which rows, and what was expected."""
 
 
-def pool(children: Sequence[Mapping[str, Any]], predictions: Sequence[pl.DataFrame]) -> pl.DataFrame:
+def pool(children: Sequence[Child], predictions: Sequence[pl.DataFrame]) -> pl.DataFrame:
     """The rows of all runs under each other.
 
     Args:
-        children: `seed` and `fold` of every run, `fold` None where there are no folds.
+        children: the runs.
         predictions: their predictions.parquet, in the same order.
 
     Returns:
         `seed`, `fold`, and the columns of the predictions, by seed, fold and row.
 
-    >>> runs = [{"seed": 0, "fold": 1}, {"seed": 0, "fold": 0}]
+    >>> runs = [Child("seed0-fold1", seed=0, fold=1), Child("seed0-fold0", seed=0, fold=0)]
     >>> pool(runs, [pl.DataFrame({"row_id": [5, 3]}), pl.DataFrame({"row_id": [4]})]).rows()
     [(0, 0, 4), (0, 1, 3), (0, 1, 5)]
     """
     named = [
-        frame.select(
-            pl.lit(child["seed"], pl.Int64).alias("seed"), pl.lit(child["fold"], pl.Int64).alias("fold"), pl.all()
-        )
+        frame.select(pl.lit(child.seed, pl.Int64).alias("seed"), pl.lit(child.fold, pl.Int64).alias("fold"), pl.all())
         for child, frame in zip(children, predictions, strict=True)
     ]
     return pl.concat(named).sort("seed", "fold", "row_id")
@@ -110,68 +111,69 @@ def average_seeds(pooled: pl.DataFrame) -> pl.DataFrame:
     return pooled.sort("row_id", "seed").group_by("row_id", maintain_order=True).agg(*same, *means)
 
 
-def as_rows(frame: pl.DataFrame, tasks: Sequence[str], scores: str) -> dict[str, Tensor]:
-    """Predictions as the tensors that `results.score` takes.
+def as_rows(frame: pl.DataFrame, tasks: Sequence[str], scores: str) -> ScoredRows:
+    """Predictions as scored rows.
 
     Args:
         frame: N rows of predictions.
         tasks: T task names.
         scores: beginning of the names of the columns with logits.
 
-    Returns:
-        `row_id`, `pattern` (N,) int64, `probability`, `label` (N, T) float64, `label_mask` (N, T) bool.
-
-    >>> frame = pl.DataFrame({"row_id": [3], "pattern": ["10"], "label/death": [None], "logit/death": [0.0]})
-    >>> rows = as_rows(frame, ["death"], "logit/")
-    >>> rows["pattern"].tolist(), rows["probability"].tolist(), rows["label_mask"].tolist()
-    ([1], [[0.5]], [[False]])
+    >>> columns = {"row_id": [3], "subject_id": ["s"], "pattern": ["10"], "label/death": [None], "logit/death": [0.0]}
+    >>> rows = as_rows(pl.DataFrame(columns), ["death"], "logit/")
+    >>> rows.present.tolist(), rows.probability.tolist(), rows.label_mask.tolist()
+    ([[True, False]], [[0.5]], [[False]])
     """
+    num_modalities = len(frame["pattern"][0]) if frame.height else 0
     codes = {text: patterns.parse(text) for text in frame["pattern"].unique()}
-    return {
-        "row_id": tensor(frame["row_id"]),
-        "pattern": torch.tensor([codes[text] for text in frame["pattern"]], dtype=torch.int64),
-        "probability": torch.stack([tensor(frame[scores + task].cast(pl.Float64)) for task in tasks], -1).sigmoid(),
-        "label": torch.stack([tensor(frame[LABEL + task].fill_null(False).cast(pl.Float64)) for task in tasks], -1),
-        "label_mask": torch.stack([tensor(frame[LABEL + task].is_not_null().cast(pl.Int64)) for task in tasks], -1) > 0,
-    }
+    pattern = torch.tensor([codes[text] for text in frame["pattern"]], dtype=torch.int64)
+    return ScoredRows(
+        row_id=tensor(frame["row_id"]),
+        subject=tensor(frame["subject_id"].rank("dense").cast(pl.Int64)),
+        present=patterns.decode(pattern, num_modalities),
+        logits=torch.stack([tensor(frame[scores + task].cast(pl.Float64)) for task in tasks], -1),
+        label=torch.stack([tensor(frame[LABEL + task].fill_null(False).cast(pl.Float64)) for task in tasks], -1),
+        label_mask=torch.stack([tensor(frame[LABEL + task].is_not_null().cast(pl.Int64)) for task in tasks], -1) > 0,
+    )
 
 
-def average_rectifiers(left: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """`rectifier` and `mean_risk` of several runs: means over the runs, of the ends of intervals and of counts too.
+Rectifiers = tuple[dict[str, OffsetTable], dict[str, TaskRisks]]
+"""`rectifier` and `mean_risk` of results."""
+
+
+def average_rectifiers(results: Sequence[Results]) -> Rectifiers:
+    """Offsets and mean risks of several runs: means over the runs, of the ends of intervals and of counts too.
 
     The runs share subjects, so that a mean of them is hardly surer than one: its interval is as wide as theirs. A run
     that has no value for a number is left out of its mean.
 
     Args:
-        left: results.json of every run, with the same tasks and patterns.
-
-    >>> table = {"death": {"scale": "logit", "patterns": {"10": {"tau": 1.0, "raw": None, "inherited": True}}}}
-    >>> other = {"death": {"scale": "logit", "patterns": {"10": {"tau": 2.0, "raw": 2.5, "inherited": False}}}}
-    >>> average_rectifiers([{"rectifier": table, "mean_risk": {}}, {"rectifier": other, "mean_risk": {}}])["rectifier"]
-    {'death': {'scale': 'logit', 'patterns': {'10': {'tau': 1.5, 'raw': 2.5, 'inherited': False}}}}
+        results: of every run, with a rectifier, with the same tasks and patterns.
     """
-    return {key: _mean([found[key] for found in left]) for key in RECTIFIED_PARTS}
+    tables, risks = (_mean([to_json(getattr(found, name)) for found in results]) for name in ("rectifier", "mean_risk"))
+    return (
+        {task: from_json(OffsetTable, table) for task, table in tables.items()},
+        {task: from_json(TaskRisks, risk) for task, risk in risks.items()},
+    )
 
 
-def rectifiers_of_left_out(children: Sequence[Mapping[str, Any]], left: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """As `average_rectifiers`, where each pattern is told by the runs that did not learn from it.
+def rectifiers_of_left_out(held: Sequence[str], results: Sequence[Results]) -> Rectifiers:
+    """As `average_rectifiers`, each pattern by the runs that did not learn from it.
 
     Args:
-        children: runs, each with the `pattern` that it left out.
-        left: results.json of every run.
+        held: of every run, the label of the pattern that it left out.
+        results: of every run.
     """
-    own: dict[str, list[Mapping[str, Any]]] = {}
-    for child, found in zip(children, left, strict=True):
-        own.setdefault(child["pattern"], []).append(found)
-    told = {pattern: average_rectifiers(found) for pattern, found in own.items()}
-    averaged = average_rectifiers(left)
-    for key, tasks in averaged.items():
-        for task, table in tasks.items():
-            for pattern, found in told.items():
-                table["patterns"][pattern] = found[key][task]["patterns"][pattern]
-                if key == "rectifier":  # each run has a strength of its own
-                    table["patterns"][pattern]["strength"] = found[key][task]["strength"]
-    return averaged
+    own: dict[str, list[Results]] = {}
+    for pattern, found in zip(held, results, strict=True):
+        own.setdefault(pattern, []).append(found)
+    tables, risks = average_rectifiers(results)
+    for pattern, of_pattern in own.items():
+        its_tables, its_risks = average_rectifiers(of_pattern)
+        for task, table in its_tables.items():  # each run has a strength of its own
+            tables[task].patterns[pattern] = replace(table.patterns[pattern], strength=table.strength)
+            risks[task].patterns[pattern] = its_risks[task].patterns[pattern]
+    return tables, risks
 
 
 def _mean(values: Sequence[Any]) -> Any:

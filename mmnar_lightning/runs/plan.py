@@ -1,7 +1,6 @@
 """The runs that a protocol consists of: which they are, and the settings of each (docs/protocols.md)."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from data_modules import patterns
@@ -11,9 +10,29 @@ from mmnar_lightning.runs.build import build_datamodule
 LEAVE_PATTERN_OUT = "leave_pattern_out"
 FOLDED = ("kfold", LEAVE_PATTERN_OUT)
 """Protocols whose runs test different rows each."""
-Child = dict[str, Any]
-"""`name`, `seed` and `fold`, which is None where there are no folds; of a pattern that is held out, its label as
-`pattern` and the names of its modalities as `present`."""
+
+
+@dataclass(frozen=True)
+class Child:
+    """One run of a protocol.
+
+    Attributes:
+        name: of its folder.
+        seed: of the run.
+        fold: that it holds out; None where there are no folds.
+        pattern: label of the pattern that it holds out; None where it holds out none.
+        present: names of that pattern's modalities.
+    """
+
+    name: str
+    seed: int
+    fold: int | None
+    pattern: str | None = None
+    present: list[str] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, without the pattern where none is held out."""
+        return {name: value for name, value in asdict(self).items() if name == "fold" or value is not None}
 
 
 def protocol_of(config: ExperimentConfig) -> str | None:
@@ -27,18 +46,24 @@ def protocol_of(config: ExperimentConfig) -> str | None:
 
 def plan(config: ExperimentConfig, protocol: str) -> list[Child]:
     """The runs of a protocol, seed by seed."""
-    parts: Sequence[dict[str, Any]]
+    parts: list[dict[str, Any]]
     if protocol == LEAVE_PATTERN_OUT:
         parts = [
-            {"name": f"-without-{label}", "fold": fold, "pattern": label, "present": present}
+            {"suffix": f"-without-{label}", "fold": fold, "pattern": label, "present": present}
             for fold, (label, present) in enumerate(_held_patterns(config).items())
         ]
     elif protocol == "seeds":
-        parts = [{"name": "", "fold": None}]
+        parts = [{"suffix": "", "fold": None}]
     else:
-        parts = [{"name": f"-fold{fold}", "fold": fold} for fold in range(config.cohort.split.num_folds)]
+        parts = [{"suffix": f"-fold{fold}", "fold": fold} for fold in range(config.cohort.split.num_folds)]
     return [
-        {**part, "name": f"seed{seed}{part['name']}", "seed": seed}
+        Child(
+            name=f"seed{seed}{part['suffix']}",
+            seed=seed,
+            fold=part["fold"],
+            pattern=part.get("pattern"),
+            present=part.get("present"),
+        )
         for seed in range(config.seed, config.seed + config.evaluation.num_seeds)
         for part in parts
     ]
@@ -71,16 +96,19 @@ def _held_patterns(config: ExperimentConfig) -> dict[str, list[str]]:
 
 def child_config(config: ExperimentConfig, protocol: str, child: Child) -> ExperimentConfig:
     """The settings of one run: an ordinary one, which can be run alone and anywhere."""
-    held = {"kfold": {"test_fold": child["fold"]}, "crossfit": {"crossfit_fold": child["fold"]}}.get(protocol, {})
-    loader = config.loader
+    split, loader = config.cohort.split, config.loader
+    if protocol == "kfold":
+        split = replace(split, test_fold=child.fold)
+    if protocol == "crossfit":
+        split = replace(split, crossfit_fold=child.fold)
     if protocol == LEAVE_PATTERN_OUT:
-        loader = replace(loader, held_pattern=child["present"])
+        loader = replace(loader, held_pattern=child.present)
     return replace(
         config,
-        seed=child["seed"],
+        seed=child.seed,
         resume="",
         loader=loader,
-        cohort=replace(config.cohort, split=replace(config.cohort.split, **held)),
+        cohort=replace(config.cohort, split=split),
         evaluation=of_one_run(config),
     )
 

@@ -1,4 +1,4 @@
-"""What the scored test rows of a run become: predictions.parquet, results.json, figures, tables on screen."""
+"""The results of a run: computed from its scored rows, saved in its folder, printed."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,19 +10,23 @@ from torch import Tensor
 
 from data_modules import stage
 from data_modules.cohorts.columns import groups_of
-from data_modules.datamodule import CohortDataModule
-from mmnar_lightning.config.experiment import ExperimentConfig
-from mmnar_lightning.console import say, warn
-from mmnar_lightning.evaluation import scores as results
+from mmnar_lightning.console import say
 from mmnar_lightning.evaluation.diagnose import decision_tipping_points
 from mmnar_lightning.evaluation.rectify import Rectification
-from mmnar_lightning.metrics.intervals import METRICS
-from mmnar_lightning.report import figures, masking
-from mmnar_lightning.report.tables import show_groups, show_rectifier, show_results
+from mmnar_lightning.evaluation.results import (
+    Groups,
+    Intervals,
+    Results,
+    SplitCounts,
+    from_json,
+    to_json,
+)
+from mmnar_lightning.evaluation.scores import GROUP, Scoring, predictions, score, score_groups
+from mmnar_lightning.outputs import ScoredRows
+from mmnar_lightning.report import figures
+from mmnar_lightning.report.tables import print_results
 from mmnar_lightning.runs import folders
-
-SCORED = {"tasks": "before the rectifier", "rectified": "after the rectifier"}
-"""Key of results.json -> what its scores are of."""
+from mmnar_lightning.runs.run import Run
 
 
 def is_done(folder: Path) -> bool:
@@ -30,179 +34,89 @@ def is_done(folder: Path) -> bool:
     return (folder / folders.RESULTS).is_file()
 
 
-def show_again(folder: Path, config: ExperimentConfig) -> None:
-    """Show the results of a run that was evaluated before."""
+def read(folder: Path) -> Results:
+    """The results in a run's folder."""
+    return from_json(Results, stage.read_json(folder / folders.RESULTS))
+
+
+def print_saved_results(folder: Path, min_count: int) -> None:
+    """Print the results of a run that was evaluated before."""
     say(f"{folder} was evaluated before; the test split is read once")
-    show(stage.read_json(folder / folders.RESULTS), config)
+    print_results(read(folder), min_count)
 
 
-def write(
-    config: ExperimentConfig,
-    datamodule: CohortDataModule,
-    folder: Path,
-    rows: Mapping[str, Tensor],
+def save_results(run: Run, results: Results) -> None:
+    """Write results.json and print it."""
+    stage.write_json(run.folder / folders.RESULTS, to_json(results))
+    print_results(results, run.config.privacy.min_count)
+
+
+def compute_results(
+    run: Run,
+    rows: ScoredRows,
     fitted: Mapping[str, Any],
+    *,
     rectified: Rectification | None = None,
     diagnostics: Mapping[str, Any] | None = None,
-    target: Mapping[str, Any] | None = None,
-) -> None:
-    """Score the test rows, whoever predicted them, and write and show what comes of it.
-
-    Args:
-        config: of the run.
-        datamodule: opened.
-        folder: of the run.
-        rows: see `leave`.
-        fitted: see `leave`.
-        rectified: see `leave`.
-        diagnostics: what else is known of the test rows.
-        target: what was found on the test rows of another cohort; None without.
-    """
-    content = leave(config, datamodule, folder, rows, fitted, rectified)
-    content["diagnostics"] |= diagnostics or {}
-    if target is not None:
-        content["target"] = dict(target)
-    stage.write_json(folder / folders.RESULTS, content)
-    show(content, config)
-
-
-def leave(
-    config: ExperimentConfig,
-    datamodule: CohortDataModule,
-    folder: Path,
-    rows: Mapping[str, Tensor],
-    fitted: Mapping[str, Any],
-    rectified: Rectification | None = None,
     seen: Tensor | None = None,
-) -> dict[str, Any]:
-    """Score test rows, write predictions and figures, and give what results.json is to say.
+    target: Results | None = None,
+) -> Results:
+    """Score test rows, and write predictions and figures into the run's folder.
 
     Args:
-        config: of the run.
-        datamodule: opened.
-        folder: of the run.
-        rows: what `PatternMetric.rows` gives: `row_id`, `pattern` (N,), `probability`, `label`, `label_mask` (N, T).
+        run: whose cohort the rows are of.
+        rows: N test rows.
         fitted: what made the predictions, for example the epoch and step of a checkpoint.
         rectified: the same rows after the rectifier; None where there is none.
-        seen: ids of the patterns that some train row has; None looks them up in the datamodule.
+        diagnostics: of the model.
+        seen: ids of the patterns that some train row has; None looks them up in the cohort.
+        target: results on the test rows of another cohort; None without.
+
+    Returns:
+        What results.json is to hold.
     """
-    tasks, num_modalities = datamodule.cohort.tasks, len(datamodule.cohort.modalities)
-    subject = datamodule.cohort.arrays.subject[rows["row_id"]]
-    known = datamodule.cohort.train_patterns if seen is None else seen
+    cohort, scoring = run.cohort, run.scoring
     after = rectified.rows if rectified else None
-    table = results.predictions(rows, datamodule.cohort.table, tasks, num_modalities, known, after)
-    table.write_parquet(folder / folders.PREDICTIONS)
+    table = predictions(rows, cohort.table, cohort.tasks, cohort.train_patterns if seen is None else seen, after)
+    table.write_parquet(run.folder / folders.PREDICTIONS)
     unseen = table.filter("unseen_pattern")["pattern"]
-    scores = {
-        name: results.score(
-            scored,
-            subject,
-            tasks,
-            datamodule.cohort.patterns,
-            num_modalities,
-            num_replicates=config.evaluation.num_replicates,
-            seed=config.seed,
-        )
-        for name, scored in {"tasks": rows, **({"rectified": rectified.rows} if rectified else {})}.items()
-    }
-    content = {
-        **_about(config, datamodule, folder, fitted),
-        "split": {"name": "test", "rows": len(subject), "subjects": len(torch.unique(subject))},
-        "unseen_pattern_rows": len(unseen),
-        "unseen_patterns": sorted(unseen.unique()),
-        "diagnostics": {
-            "decision_tipping_point": decision_tipping_points(
-                (after or rows)["probability"].logit(),
-                rows["pattern"],
-                tasks,
-                datamodule.cohort.patterns,
-                num_modalities,
-            )
-        },
-        **scores,
-    }
-    groups = groups_of(datamodule.cohort.table)
-    if groups is not None:
-        content["groups"] = {"by": groups[0], **by_group(config, rows, subject, table[results.GROUP], tasks)}
-    if rectified:
-        content |= {"rectifier": rectified.table, "mean_risk": rectified.mean_risk}
-    draw(config, scores, folder / "figures", rectified.table if rectified else None)
-    return content
-
-
-def _about(
-    config: ExperimentConfig, datamodule: CohortDataModule, folder: Path, fitted: Mapping[str, Any]
-) -> dict[str, Any]:
-    """What results.json says of the run itself."""
-    manifest = datamodule.cohort.manifest
-    return {
-        "experiment": config.experiment,
-        "run_id": folders.run_id(folder),
-        "seed": config.seed,
-        "dataset": config.dataset,
-        "simulated": manifest["simulated"],
-        "cohort": manifest["fingerprint"],
-        "versions": manifest["versions"],
-        "modalities": [modality.name for modality in datamodule.cohort.modalities],
-        "dropped": [*manifest["dropped"], *datamodule.cohort.left_out],
-        "checkpoint": dict(fitted),
-        "intervals": {"level": 0.95, "num_replicates": config.evaluation.num_replicates, "clusters": "subjects"},
-    }
-
-
-def by_group(
-    config: ExperimentConfig, rows: Mapping[str, Tensor], subject: Tensor, group: pl.Series, tasks: list[str]
-) -> dict[str, Any]:
-    """What `groups` of results.json says of the predictions before the rectifier.
-
-    Groups with fewer rows than `privacy.min_count` are told together.
-    """
-    min_rows, num_replicates = config.privacy.min_count, config.evaluation.num_replicates
-    found = results.score_groups(
-        rows, subject, group, tasks, min_rows=min_rows, num_replicates=num_replicates, seed=config.seed
+    tipping = decision_tipping_points(after or rows, cohort.tasks, cohort.patterns)
+    results = Results(
+        experiment=run.config.experiment,
+        run_id=folders.run_id(run.folder),
+        seed=run.config.seed,
+        dataset=run.config.dataset,
+        simulated=cohort.manifest["simulated"],
+        cohort=cohort.fingerprint,
+        versions=cohort.manifest["versions"],
+        modalities=cohort.names,
+        dropped=[*cohort.manifest["dropped"], *cohort.left_out],
+        checkpoint=dict(fitted),
+        intervals=intervals_of(scoring),
+        split=SplitCounts(name="test", rows=len(rows), subjects=len(torch.unique(rows.subject))),
+        unseen_pattern_rows=len(unseen),
+        unseen_patterns=sorted(unseen.unique()),
+        diagnostics={"decision_tipping_point": tipping, **(diagnostics or {})},
+        tasks=score(rows, cohort.tasks, cohort.patterns, scoring),
+        rectified=score(after, cohort.tasks, cohort.patterns, scoring) if after else None,
+        groups=_groups(run, rows, table),
+        rectifier=rectified.table if rectified else None,
+        mean_risk=rectified.mean_risk if rectified else None,
+        target=target,
     )
-    return {"min_rows": min_rows, "tasks": found}
+    figures.draw_results(results, run.folder / "figures", scoring.min_count)
+    return results
 
 
-def show(content: Mapping[str, Any], config: ExperimentConfig) -> None:
-    """Show the scores of a run, and what the rectifier does to them.
-
-    Args:
-        content: of results.json.
-        config: of the run.
-    """
-    show_results(content["tasks"], config.privacy.min_count, config.simulated)
-    if "rectifier" in content:
-        show_rectifier(content, config.privacy.min_count)
-    if "groups" in content:
-        show_groups(content["groups"], config.privacy.min_count)
-    if "target" in content:
-        target = content["target"]
-        say(f"target: {target['dataset']}, cohort {target['cohort']}")
-        show(target, config)
-        unseen, patterns = target["unseen_pattern_rows"], len(target["unseen_patterns"])
-        if unseen:
-            warn(f"target: {unseen} of {target['split']['rows']} rows have one of {patterns} patterns never trained on")
+def intervals_of(scoring: Scoring) -> Intervals:
+    """How the intervals of results are made."""
+    return Intervals(level=0.95, num_replicates=scoring.num_replicates, clusters="subjects")
 
 
-def draw(
-    config: ExperimentConfig, scores: Mapping[str, Any], folder: Path, offsets: Mapping[str, Any] | None = None
-) -> None:
-    """Draw every metric with its intervals, reliability curves, and what the rectifier adds.
-
-    Args:
-        config: of the run.
-        scores: `tasks` and, where there is a rectifier, `rectified` of results.json.
-        folder: to write the figures into.
-        offsets: `rectifier` of results.json; None draws none.
-    """
-    masked = {name: masking.mask_cells(cells, config.privacy.min_count) for name, cells in scores.items()}
-    named = {SCORED[name]: cells for name, cells in masked.items()}
-    title = "simulated data" if config.simulated else None
-    for metric in METRICS:
-        figures.save(figures.interval_plot(masked["tasks"], metric, title), folder / f"{metric}.png")
-    for task in masked["tasks"]:
-        figures.save(figures.reliability_plot(named, task, title), folder / f"reliability_{task}.png")
-    if offsets is not None:
-        shown = masking.mask_offsets(offsets, config.privacy.min_count)
-        figures.save(figures.offset_plot(shown, title), folder / "rectifier.png")
+def _groups(run: Run, rows: ScoredRows, table: pl.DataFrame) -> Groups | None:
+    """Scores of the predictions before the rectifier by hospital or year group, where the cohort has either."""
+    groups = groups_of(run.cohort.table)
+    if groups is None:
+        return None
+    found = score_groups(rows, table[GROUP], run.cohort.tasks, run.scoring)
+    return Groups(by=groups[0], min_rows=run.scoring.min_count, tasks=found)

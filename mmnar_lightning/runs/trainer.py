@@ -10,7 +10,6 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import LearningRateMonitor, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 
-from data_modules.datamodule import CohortDataModule
 from mmnar_lightning.callbacks.checkpoints import AtomicCheckpointIO, checkpoint_callbacks
 from mmnar_lightning.callbacks.loss_offset import LossOffsetFit
 from mmnar_lightning.callbacks.pattern_metrics import PatternMetrics
@@ -22,29 +21,26 @@ from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.distributed import signals
 from mmnar_lightning.distributed.launch import Launch, detect_launch
 from mmnar_lightning.runs.folders import LAST, run_id
+from mmnar_lightning.runs.run import Run
 
 LOG_EVERY_STEPS = 50
 
 
-def build_pattern_metrics(config: ExperimentConfig, datamodule: CohortDataModule) -> PatternMetrics:
+def build_pattern_metrics(run: Run) -> PatternMetrics:
     """The callback that scores every task and pattern."""
-    return PatternMetrics(
-        datamodule.cohort.tasks,
-        [modality.name for modality in datamodule.cohort.modalities],
-        datamodule.cohort.patterns,
-        config.privacy.min_count,
-    )
+    cohort = run.cohort
+    return PatternMetrics(cohort.tasks, cohort.names, cohort.patterns, run.config.privacy.min_count)
 
 
-def build_loggers(config: ExperimentConfig, folder: Path, part: int, known_id: str | None = None) -> list[Logger]:
+def build_loggers(run: Run, part: int, known_id: str | None = None) -> list[Logger]:
     """The CSV logger, and W&B (offline unless WANDB_API_KEY is set, or its agent started this trial).
 
     Args:
-        config: the whole configuration.
-        folder: of the run.
+        run: to log.
         part: how often the run was started before; each start writes a CSV file of its own.
         known_id: of a run that is resumed, from its checkpoint.
     """
+    config, folder = run.config, run.folder
     loggers: list[Logger] = [CSVLogger(folder, name="logs", version=str(part))]
     if config.wandb.enabled:
         import wandb
@@ -69,19 +65,17 @@ def build_loggers(config: ExperimentConfig, folder: Path, part: int, known_id: s
     return loggers
 
 
-def build_trainer(
-    config: ExperimentConfig,
-    datamodule: CohortDataModule,
-    folder: Path,
-    metrics: PatternMetrics,
-    part: int,
-    known_id: str | None = None,
-) -> Trainer:
-    """The Trainer of a run; `part` and `known_id` are as `build_loggers` takes them."""
+def build_trainer(run: Run, metrics: PatternMetrics, part: int, known_id: str | None = None) -> Trainer:
+    """The Trainer of a run; `part` and `known_id` are as `build_loggers` takes them.
+
+    Raises:
+        ConfigError: for devices that this machine does not have.
+    """
+    config, folder = run.config, run.folder
     settings = config.trainer
     if settings.strategy == "fsdp" and not torch.cuda.is_available():
         raise ConfigError("trainer.strategy=fsdp shards over GPUs, and there is no CUDA device; use ddp")
-    loggers = build_loggers(config, folder, part, known_id)
+    loggers = build_loggers(run, part, known_id)
     callbacks: list[Callback] = [
         Preemption(str(folder / LAST), settings.checkpoint_every_steps),
         RunIdentity(known_id or run_id(folder)),
@@ -93,7 +87,7 @@ def build_trainer(
         callbacks.append(LossOffsetFit(config.rectifier, config.objective.pretrain_epochs))
     if settings.progress_bar:
         callbacks.append(RichProgressBar(refresh_rate=10))
-    num_batches = len(datamodule.train_dataloader())
+    num_batches = len(run.datamodule.train_dataloader())
     try:
         return _trainer(config, folder, loggers, callbacks, num_batches)
     except MisconfigurationException as error:

@@ -2,15 +2,13 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
-from pathlib import Path
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from lightning import Trainer
 from torch import Tensor
 
-from data_modules import patterns
 from data_modules.datamodule import CohortDataModule
 from data_modules.loading.alignment import align
 from data_modules.loading.opened import OpenedCohort
@@ -19,17 +17,21 @@ from mmnar_lightning.config.compose import load
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.console import say, warn
 from mmnar_lightning.evaluation import rectify
-from mmnar_lightning.evaluation.predict import PredictedRows, predict
+from mmnar_lightning.evaluation.predict import predict
+from mmnar_lightning.evaluation.results import Results
 from mmnar_lightning.module import MMNARModule
+from mmnar_lightning.outputs import ScoredRows
 from mmnar_lightning.report.tables import show_cohort
 from mmnar_lightning.runs import build, results
-from mmnar_lightning.runs import estimator as fitting
+from mmnar_lightning.runs import estimator as runs_estimator
+from mmnar_lightning.runs.run import Run
 
 FOLDER = "target"
 """Of the run: predictions.parquet and figures of the target's test rows."""
 
 
-class Target(NamedTuple):
+@dataclass(frozen=True)
+class Target:
     """A cohort that is read with the tasks, modalities and scales of the source.
 
     Attributes:
@@ -41,6 +43,11 @@ class Target(NamedTuple):
     config: ExperimentConfig
     datamodule: CohortDataModule
     seen: Tensor
+
+    @property
+    def cohort(self) -> OpenedCohort:
+        """The opened cohort."""
+        return self.datamodule.cohort
 
 
 def open_target(config: ExperimentConfig, source: OpenedCohort) -> Target | None:
@@ -89,96 +96,82 @@ def check(config: ExperimentConfig, source: OpenedCohort) -> None:
     if target is None:
         return
     say(f"target: {config.transfer.target}")
-    show_cohort(target.datamodule.cohort.manifest, config.privacy.min_count)
-    for line in (*target.datamodule.cohort.manifest["dropped"], *target.datamodule.cohort.left_out):
+    show_cohort(target.cohort.manifest, config.privacy.min_count)
+    for line in (*target.cohort.manifest["dropped"], *target.cohort.left_out):
         warn(f"target: {line}")
 
 
-def score(
-    config: ExperimentConfig, source: OpenedCohort, module: MMNARModule, folder: Path, trainer: Trainer
-) -> dict[str, Any] | None:
-    """Predict and score the target's test rows; all ranks must call it, the first one writes.
+def score(run: Run, module: MMNARModule, trainer: Trainer) -> Results | None:
+    """Predict and score the target's test rows; all ranks must call it, rank zero writes.
 
     The module belongs to the target afterwards.
 
     Args:
-        config: of the source.
-        source: opened.
+        run: of the source.
         module: trained, with a fitted rectifier if it has one.
-        folder: of the run.
         trainer: of the run.
 
     Returns:
-        What results.json says of the target; None where there is none, and on all ranks but the first.
+        Results of the target; None where there is none, and on all ranks but rank zero.
     """
-    target = open_target(config, source)
+    target = open_target(run.config, run.cohort)
     if target is None:
         return None
     target.datamodule.trainer = trainer
-    module.cohort = target.datamodule.cohort.fingerprint
+    module.cohort = target.cohort.fingerprint
     tested = _predict(target, module, "test", trainer)
-    calibration = _rectifier_of(target, config, module, tested, trainer)
+    calibration = _calibration_of(target, run.config, module, tested, trainer)
     if not trainer.is_global_zero:
         return None
-    rows = {
-        "row_id": tested.row_id,
-        "pattern": patterns.encode(tested.present),
-        "probability": torch.sigmoid(tested.logits),
-        "label": tested.label.where(tested.label_mask, 0.0),
-        "label_mask": tested.label_mask,
-    }
-    after = rectify.rectify(module, rows, calibration, target.datamodule.cohort) if calibration else None
-    fitted = {"rectifier": config.transfer.rectifier if after else None}
-    return _told(target, folder, rows, fitted, after)
+    rectified = rectify.rectify(module, tested, calibration, target.cohort) if calibration is not None else None
+    fitted = {"rectifier": run.config.transfer.rectifier if rectified else None}
+    return _results(run, target, tested, fitted, rectified)
 
 
-def score_at_once(
-    config: ExperimentConfig, source: OpenedCohort, estimator: Estimator, folder: Path
-) -> dict[str, Any] | None:
+def score_estimator(run: Run, estimator: Estimator) -> Results | None:
     """As `score`, of an estimator, which has no rectifier."""
-    target = open_target(config, source)
+    target = open_target(run.config, run.cohort)
     if target is None:
         return None
-    rows = fitting.test_rows(config, target.datamodule, estimator)
-    return _told(target, folder, rows, {"rectifier": None}, None)
+    rows = runs_estimator.test_rows(target.cohort, estimator, raw_tables=build.reads_raw_tables(run.config))
+    return _results(run, target, rows, {"rectifier": None}, None)
 
 
 def _is_refitted(config: ExperimentConfig) -> bool:
-    has_rectifier = config.rectifier.fit != "none" and not build.is_fitted_at_once(config)
+    has_rectifier = config.rectifier.fit != "none" and not build.is_estimator(config)
     return has_rectifier and config.transfer.rectifier == "target"
 
 
-def _predict(target: Target, module: MMNARModule, split: str, trainer: Trainer) -> PredictedRows:
+def _predict(target: Target, module: MMNARModule, split: str, trainer: Trainer) -> ScoredRows:
     device = trainer.strategy.root_device
     loader = target.datamodule.eval_dataloader(split)
     return predict(module.to(device), loader, device, trainer.precision_plugin.forward_context)
 
 
-def _rectifier_of(
-    target: Target, config: ExperimentConfig, module: MMNARModule, tested: PredictedRows, trainer: Trainer
-) -> PredictedRows | None:
-    """Fit the rectifier again on the target's calibration rows, or carry it over; gives the rows that it may know.
+def _calibration_of(
+    target: Target, config: ExperimentConfig, module: MMNARModule, tested: ScoredRows, trainer: Trainer
+) -> ScoredRows | None:
+    """Fit the rectifier again on the target's calibration rows, or carry it over.
 
-    Carried over, no label of the target is used: the rows are none.
+    Returns:
+        The rows that it was fitted on; none of them when it is carried over, as no label of the target is used then.
     """
     if module.rectifier is None:
         return None
     if config.transfer.rectifier == "source":
-        return PredictedRows(**{name: column[:0] for name, column in vars(tested).items()})
+        return tested.select(torch.zeros(0, dtype=torch.int64))
     calibration = _predict(target, module, "calibration", trainer)
-    module.rectifier = build.build_rectifier(config, target.datamodule)
+    module.rectifier = build.build_rectifier(config, target.cohort)
     module.rectifier.fit(**calibration.labelled, cohort=module.cohort)
     return calibration
 
 
-def _told(
-    target: Target,
-    folder: Path,
-    rows: Mapping[str, Tensor],
-    fitted: Mapping[str, Any],
-    after: rectify.Rectification | None,
-) -> dict[str, Any]:
-    """Write what the test rows leave; patterns are unseen that no train row of the source has."""
-    (folder / FOLDER).mkdir(exist_ok=True)
-    content = results.leave(target.config, target.datamodule, folder / FOLDER, rows, fitted, after, target.seen)
-    return {**content, "run_id": folder.name}
+def _results(
+    run: Run, target: Target, rows: ScoredRows, fitted: Mapping[str, Any], rectified: rectify.Rectification | None
+) -> Results:
+    """Score the target's test rows; patterns are unseen that no train row of the source has."""
+    folder = run.folder / FOLDER
+    folder.mkdir(exist_ok=True)
+    own = Run(target.config, target.datamodule, folder)
+    found = results.compute_results(own, rows, fitted, rectified=rectified, seen=target.seen)
+    return replace(found, run_id=run.folder.name)

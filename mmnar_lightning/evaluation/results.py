@@ -1,0 +1,342 @@
+"""What results.json holds, as values; `to_json` and `from_json` are the only way in and out of the file."""
+
+from collections.abc import Mapping
+from dataclasses import Field, dataclass, field, fields, is_dataclass
+from types import NoneType, UnionType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+from data_modules.errors import UserError
+from mmnar_lightning.metrics.intervals import METRICS
+
+SCHEMA_VERSION = 1
+"""Raised whenever a reader of older files would misunderstand a newer one."""
+
+T = TypeVar("T")
+
+OPTIONAL = {"optional": True}
+"""Metadata of a field that is left out of the file where it is None; `beside` names the field that decides instead."""
+
+
+class ResultsError(UserError):
+    """A results.json of another schema, or damaged."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """A metric with its 95 % interval.
+
+    Attributes:
+        value: None where undefined.
+        low: lower end; None where undefined.
+        high: upper end, likewise.
+        num_defined: bootstrap replicates in which it is defined.
+        num_parts: folds and repeats in which it is defined, of a mean over them; None of a single test set.
+        pooled: over the rows of all folds together; None of a single test set, and where undefined.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    num_defined: int
+    num_parts: int | None = field(default=None, metadata=OPTIONAL)
+    pooled: float | None = field(default=None, metadata={"beside": "num_parts"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reliability:
+    """Bins of a calibration curve."""
+
+    mean_probability: list[float]
+    observed_rate: list[float]
+    count: list[float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """The test rows of a task and pattern whose label is known, and their scores; all None where it is masked.
+
+    Attributes:
+        count: rows, of one repeat.
+        positives: of these.
+        subjects: of all repeats.
+        auroc: area under the receiver operating characteristic.
+        average_precision: area under the precision-recall curve, as steps.
+        brier: Brier score.
+        calibration_error: expected calibration error over bins of equal mass.
+        reliability: the bins of the calibration curve, of one repeat.
+        groups: hospitals or year groups that were pooled into the cell; None elsewhere.
+    """
+
+    count: int | None
+    positives: int | None
+    subjects: int | None
+    auroc: Score | None
+    average_precision: Score | None
+    brier: Score | None
+    calibration_error: Score | None
+    reliability: Reliability | None
+    groups: int | None = field(default=None, metadata=OPTIONAL)
+
+    def score(self, metric: str) -> Score | None:
+        """The score of a metric, by its name in `METRICS`."""
+        assert metric in METRICS, metric
+        found: Score | None = getattr(self, metric)
+        return found
+
+
+MASKED = Cell(**dict.fromkeys((entry.name for entry in fields(Cell)), None))
+"""A cell with too few rows to be shown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskScores:
+    """A task over all test rows and by pattern label, the most frequent first."""
+
+    all: Cell
+    patterns: dict[str, Cell]
+
+    @property
+    def cells(self) -> dict[str, Cell]:
+        """`all`, then the patterns."""
+        return {"all": self.all, **self.patterns}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offset:
+    """What the rectifier adds to the logits of a pattern; all None where it is masked.
+
+    Attributes:
+        tau: the offset.
+        low: lower end of its 95 % interval.
+        high: upper end.
+        raw: before shrinkage; None where the pattern has too few rows of its own.
+        inherited: whether it is that of a parent of the pattern.
+        count: calibration rows.
+        positives: of these.
+        subjects: of these rows.
+        strength: of the runs that left the pattern out; None elsewhere.
+    """
+
+    tau: float | None
+    low: float | None
+    high: float | None
+    raw: float | None
+    inherited: bool | None
+    count: int | None
+    positives: int | None
+    subjects: int | None
+    strength: float | None = field(default=None, metadata=OPTIONAL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OffsetTable:
+    """The rectifier of a task: the scale and strength of its offsets, and the offset of every pattern."""
+
+    scale: str
+    strength: float
+    patterns: dict[str, Offset]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Risk:
+    """A prediction-powered mean risk with its 95 % interval, None with too few labelled rows.
+
+    Attributes:
+        value: the mean risk.
+        low: lower end.
+        high: upper end.
+        count: rows whose labels are not used.
+        labelled: rows whose labels correct the predictions.
+        runs: runs of a protocol that have an estimate; None of one run.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    count: int
+    labelled: int
+    runs: int | None = field(default=None, metadata=OPTIONAL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskRisks:
+    """Mean risks of a task over all test rows and by pattern label."""
+
+    all: Risk
+    patterns: dict[str, Risk]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Within:
+    """AUROC over the pairs of rows of one group alone.
+
+    Attributes:
+        groups: groups that have both classes.
+        count: their rows.
+        auroc: over their pairs.
+    """
+
+    groups: int
+    count: int
+    auroc: Score
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupScores:
+    """A task by group of rows: the large groups, the small ones pooled into one cell, and within groups."""
+
+    groups: dict[str, Cell]
+    pooled: Cell | None
+    within: Within
+
+
+@dataclass(frozen=True, kw_only=True)
+class Groups:
+    """Scores by group.
+
+    Attributes:
+        by: `hospital` or `year group`.
+        min_rows: groups with fewer rows are pooled.
+        tasks: task -> scores.
+    """
+
+    by: str
+    min_rows: int
+    tasks: dict[str, GroupScores]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Intervals:
+    """How the intervals were made."""
+
+    level: float
+    num_replicates: int
+    clusters: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitCounts:
+    """The split that was scored, its rows and subjects."""
+
+    name: str
+    rows: int
+    subjects: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """results.json of a run, of a transfer target, or of all runs of a protocol together.
+
+    Attributes:
+        schema_version: `SCHEMA_VERSION` of the program that wrote it.
+        experiment: name of the experiment.
+        run_id: name of the run's folder.
+        seed: of the run, or the first of several.
+        protocol: of several runs; None of one.
+        dataset: where the cohort comes from.
+        simulated: whether its patients are drawn.
+        cohort: fingerprint; None of several runs.
+        versions: project -> version of the raw release.
+        modalities: names, in the order of the pattern's bits.
+        dropped: lines for the user on what is missing.
+        checkpoint: what made the predictions; None of several runs.
+        children: of several runs; None of one.
+        intervals: how they were made.
+        split: the scored rows.
+        unseen_pattern_rows: rows with a pattern of no train row; None of several runs.
+        unseen_patterns: labels of these patterns; None of several runs.
+        diagnostics: tipping points and, of a model with an assignment head, how well presence is predicted.
+        tasks: scores before the rectifier.
+        rectified: scores after it; None without one.
+        groups: scores by hospital or year group; None where the cohort has neither.
+        rectifier: its offsets; None without one.
+        mean_risk: prediction-powered mean risks; None without a rectifier.
+        target: results on the cohort of transfer.target; None without one.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    experiment: str
+    run_id: str
+    seed: int
+    protocol: str | None = field(default=None, metadata=OPTIONAL)
+    dataset: str
+    simulated: bool
+    cohort: str | None = field(default=None, metadata=OPTIONAL)
+    versions: dict[str, str]
+    modalities: list[str]
+    dropped: list[str]
+    checkpoint: dict[str, Any] | None = field(default=None, metadata=OPTIONAL)
+    children: list[dict[str, Any]] | None = field(default=None, metadata=OPTIONAL)
+    intervals: Intervals
+    split: SplitCounts
+    unseen_pattern_rows: int | None = field(default=None, metadata=OPTIONAL)
+    unseen_patterns: list[str] | None = field(default=None, metadata=OPTIONAL)
+    diagnostics: dict[str, Any] | None = field(default=None, metadata=OPTIONAL)
+    tasks: dict[str, TaskScores]
+    rectified: dict[str, TaskScores] | None = field(default=None, metadata=OPTIONAL)
+    groups: Groups | None = field(default=None, metadata=OPTIONAL)
+    rectifier: dict[str, OffsetTable] | None = field(default=None, metadata=OPTIONAL)
+    mean_risk: dict[str, TaskRisks] | None = field(default=None, metadata=OPTIONAL)
+    target: "Results | None" = field(default=None, metadata=OPTIONAL)
+
+    @property
+    def scores(self) -> dict[str, dict[str, TaskScores]]:
+        """`tasks` and, where there is a rectifier, `rectified`."""
+        return {"tasks": self.tasks, **({"rectified": self.rectified} if self.rectified is not None else {})}
+
+
+def to_json(value: Any) -> Any:
+    """A value as plain nested values; optional fields that are None are left out.
+
+    >>> to_json(Intervals(level=0.95, num_replicates=100, clusters="subjects"))
+    {'level': 0.95, 'num_replicates': 100, 'clusters': 'subjects'}
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        return {entry.name: to_json(getattr(value, entry.name)) for entry in fields(value) if _is_written(value, entry)}
+    if isinstance(value, Mapping):
+        return {name: to_json(part) for name, part in value.items()}
+    return [to_json(part) for part in value] if isinstance(value, list | tuple) else value
+
+
+def _is_written(value: Any, entry: Field[Any]) -> bool:
+    deciding = entry.name if entry.metadata.get("optional") else entry.metadata.get("beside")
+    return deciding is None or getattr(value, deciding) is not None
+
+
+def from_json(kind: type[T], content: Mapping[str, Any]) -> T:
+    """A value from plain nested values.
+
+    Args:
+        kind: one of the dataclasses above.
+        content: what `to_json` gave, or the file holds.
+
+    Raises:
+        ResultsError: for a file of another schema, and for one that lacks a field or has one too many.
+
+    >>> from_json(Intervals, {"level": 0.95, "num_replicates": 100, "clusters": "subjects"}).level
+    0.95
+    """
+    if kind is Results and content.get("schema_version") != SCHEMA_VERSION:
+        raise ResultsError(
+            f"results.json has schema_version={content.get('schema_version')}, but this program reads "
+            f"{SCHEMA_VERSION}; evaluate the run again with the version of mmnar-lightning that wrote it"
+        )
+    hints = get_type_hints(kind)
+    try:
+        return kind(**{name: _read(hints[name], part) for name, part in content.items()})
+    except (KeyError, TypeError) as error:
+        raise ResultsError(f"results.json is damaged: {kind.__name__} cannot be read ({error})") from error
+
+
+def _read(hint: Any, content: Any) -> Any:
+    if get_origin(hint) is UnionType or NoneType in get_args(hint):
+        if content is None:
+            return None
+        (hint,) = (part for part in get_args(hint) if part is not NoneType)
+    if is_dataclass(hint) and isinstance(hint, type):
+        return from_json(hint, content)
+    if get_origin(hint) is dict:
+        return {name: _read(get_args(hint)[1], part) for name, part in content.items()}
+    if get_origin(hint) is list:
+        return [_read(get_args(hint)[0], part) for part in content]
+    return content

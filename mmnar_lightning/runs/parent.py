@@ -1,0 +1,199 @@
+"""The folder of several runs of one protocol: opened, shared between jobs, and finished by gathering its runs."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from filelock import FileLock
+from lightning.pytorch.utilities import rank_zero_only
+
+from data_modules import patterns, stage
+from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
+from mmnar_lightning.console import say
+from mmnar_lightning.distributed.collectives import rank
+from mmnar_lightning.evaluation.results import Groups, Results, SplitCounts, TaskScores, to_json
+from mmnar_lightning.evaluation.scores import GROUP, Scoring, score, score_groups
+from mmnar_lightning.report.figures import SCORED, draw_results
+from mmnar_lightning.report.tables import show_groups, show_parts, show_rectifier, show_scores
+from mmnar_lightning.runs import folders, gather, results, single
+from mmnar_lightning.runs.plan import FOLDED, Child
+from mmnar_lightning.runs.run import scoring_of
+
+CHILD_KEYS = ("cohort", "checkpoint", "unseen_pattern_rows", "rectifier", "mean_risk", "diagnostics")
+"""What the parent's results.json holds of each run."""
+
+
+def open_parent(config: ExperimentConfig, protocol: str, children: Sequence[Child]) -> Path:
+    launched = folders.parent_of_launched()
+    if launched is not None:
+        return launched
+    if config.evaluation.part is not None:
+        return _shared_parent(config, protocol, children)
+    with folders.opened(config, folders.CHILDREN) as parent:
+        if rank() == 0:
+            stage.write_json(parent / folders.CHILDREN, _plan_of(protocol, children))
+    return parent
+
+
+def _shared_parent(config: ExperimentConfig, protocol: str, children: Sequence[Child]) -> Path:
+    """The parent's folder, which several jobs open under one name."""
+    part = config.evaluation.part
+    assert part is not None
+    if part >= len(children):
+        raise ConfigError(f"evaluation.part={part}: there are {len(children)} runs, counted from 0")
+    if folders.RUN_ID_VARIABLE not in os.environ:
+        raise ConfigError(
+            f"evaluation.part={part}: all parts work in one folder of runs/{config.experiment}/; name it by "
+            f"{folders.RUN_ID_VARIABLE} in the environment, as experiments/slurm/train.sbatch does"
+        )
+    parent = folders.named_run(replace(config, evaluation=replace(config.evaluation, part=None)))
+    folders.forget_run()
+    with FileLock(parent / folders.OPENING):
+        if not (parent / folders.CHILDREN).is_file():
+            stage.write_json(parent / folders.CHILDREN, _plan_of(protocol, children))
+        _, begun = read_children(parent)
+    if begun != list(children):
+        raise ConfigError(
+            f"{parent} consists of {len(begun)} runs, but these settings ask for {len(children)}; give those of the "
+            "first job, or name another folder"
+        )
+    return parent
+
+
+def finish_if_last(parent: Path, config: ExperimentConfig, protocol: str, children: Sequence[Child]) -> None:
+    """Gather in the job that finds all other jobs' runs finished."""
+    with FileLock(parent / ".gather.lock"):
+        left = [child.name for child in children if not single.is_finished(parent / child.name, config)]
+        if left:
+            say(f"{', '.join(left)} are not finished; the job that finishes last gathers them")
+        elif not (parent / folders.DONE).is_file():
+            finish(parent, config, protocol, children)
+
+
+def _plan_of(protocol: str, children: Sequence[Child]) -> dict[str, Any]:
+    return {"protocol": protocol, "children": [child.to_json() for child in children]}
+
+
+def read_children(parent: Path) -> tuple[str, list[Child]]:
+    """The protocol and the runs of a parent's folder."""
+    planned = stage.read_json(parent / folders.CHILDREN)
+    return planned["protocol"], [Child(**child) for child in planned["children"]]
+
+
+@rank_zero_only
+def finish(parent: Path, config: ExperimentConfig, protocol: str, children: Sequence[Child]) -> None:
+    """Gather the runs unless their test rows are not to be read, and mark the parent as done."""
+    if config.evaluate:
+        gather_runs(parent, config, protocol, children)
+    else:
+        say(f"test rows are not read; `mmnar evaluate run={parent}` reads and gathers them")
+    (parent / folders.DONE).touch()
+    say(f"run: {parent}")
+
+
+def gather_runs(parent: Path, config: ExperimentConfig, protocol: str, children: Sequence[Child]) -> None:
+    """Write predictions.parquet, results.json and figures of all runs together, and print the results."""
+    found = [results.read(parent / child.name) for child in children]
+    pooled = gather.pool(children, [_tested(parent / child.name, child) for child in children])
+    if protocol == "crossfit":
+        pooled = gather.average_folds(pooled)
+    gather.require_once(pooled)
+    pooled.write_parquet(parent / folders.PREDICTIONS)
+    whole = _gathered(parent, config, protocol, children, found, pooled)
+    draw_results(whole, parent / "figures", config.privacy.min_count)
+    stage.write_json(parent / folders.RESULTS, to_json(whole))
+    parts = pooled.select("seed", "fold") if protocol in FOLDED else pooled.select("seed")
+    _print(whole, config, protocol, len(children), parts.n_unique())
+
+
+def _gathered(
+    parent: Path,
+    config: ExperimentConfig,
+    protocol: str,
+    children: Sequence[Child],
+    found: Sequence[Results],
+    pooled: pl.DataFrame,
+) -> Results:
+    """The results of all runs together."""
+    first, scoring = found[0], scoring_of(config)
+    once = pooled.filter(pl.col("seed") == children[0].seed)  # each row once, so that counts are of rows
+    scores = _scores(pooled, scoring, protocol, first.tasks)
+    rectifier, mean_risk = _rectifiers(children, found) if first.rectifier is not None else (None, None)
+    return Results(
+        experiment=first.experiment,
+        run_id=parent.name,
+        seed=config.seed,
+        protocol=protocol,
+        dataset=first.dataset,
+        simulated=first.simulated,
+        versions=first.versions,
+        modalities=first.modalities,
+        dropped=sorted({line for one in found for line in one.dropped}),
+        children=[{**child.to_json(), **_of_child(one)} for child, one in zip(children, found, strict=True)],
+        intervals=results.intervals_of(scoring),
+        split=SplitCounts(name="test", rows=once.height, subjects=once["subject_id"].n_unique()),
+        tasks=scores["tasks"],
+        rectified=scores.get("rectified"),
+        groups=_groups(pooled, scoring, first),
+        rectifier=rectifier,
+        mean_risk=mean_risk,
+    )
+
+
+def _of_child(found: Results) -> dict[str, Any]:
+    content = to_json(found)
+    return {key: content[key] for key in CHILD_KEYS if key in content}
+
+
+def _rectifiers(children: Sequence[Child], found: Sequence[Results]) -> gather.Rectifiers:
+    held = [child.pattern for child in children if child.pattern is not None]
+    return gather.rectifiers_of_left_out(held, found) if held else gather.average_rectifiers(found)
+
+
+def _tested(folder: Path, child: Child) -> pl.DataFrame:
+    """The test rows that a run is scored on: all, or those of the pattern that it has not seen."""
+    predicted = pl.read_parquet(folder / folders.PREDICTIONS)
+    return predicted if child.pattern is None else predicted.filter(pl.col("pattern") == child.pattern)
+
+
+def _scores(
+    pooled: pl.DataFrame, scoring: Scoring, protocol: str, listed: dict[str, TaskScores]
+) -> dict[str, dict[str, TaskScores]]:
+    """Score the logits before and, where they are, after the rectifier."""
+    tasks = list(listed)
+    labels = list(listed[tasks[0]].patterns)
+    there = {name: prefix for name, prefix in gather.SCORES.items() if prefix + tasks[0] in pooled.columns}
+    return {
+        name: score(
+            gather.as_rows(pooled, tasks, prefix),
+            tasks,
+            [patterns.parse(label) for label in labels],
+            scoring,
+            fold=gather.tensor(pooled["fold"]) if protocol in FOLDED else None,
+            repeat=gather.tensor(pooled["seed"]),
+        )
+        for name, prefix in there.items()
+    }
+
+
+def _groups(pooled: pl.DataFrame, scoring: Scoring, first: Results) -> Groups | None:
+    """Scores by group: each row once, with the mean logits of the seeds' models."""
+    if first.groups is None:
+        return None
+    tasks, rows = list(first.tasks), gather.average_seeds(pooled)
+    found = score_groups(gather.as_rows(rows, tasks, gather.LOGIT), rows[GROUP], tasks, scoring)
+    return Groups(by=first.groups.by, min_rows=scoring.min_count, tasks=found)
+
+
+def _print(whole: Results, config: ExperimentConfig, protocol: str, num_runs: int, num_parts: int) -> None:
+    min_count = config.privacy.min_count
+    for name, scores in whole.scores.items():
+        say(f"{num_runs} runs ({protocol}), {SCORED[name]}")
+        show_scores(scores, min_count, config.simulated)
+        show_parts(scores, min_count, num_parts)
+    show_rectifier(whole, min_count)
+    if whole.groups is not None:
+        show_groups(whole.groups, min_count)

@@ -1,0 +1,45 @@
+"""A run: its configuration, its opened cohort and its folder, as one value."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from data_modules.datamodule import CohortDataModule
+from data_modules.loading.opened import OpenedCohort
+from mmnar_lightning.config.experiment import ExperimentConfig
+from mmnar_lightning.evaluation.scores import Scoring
+
+
+@dataclass(frozen=True)
+class Run:
+    """What training, evaluation and report of a run share.
+
+    Attributes:
+        config: the whole configuration.
+        datamodule: opened.
+        folder: of the run.
+    """
+
+    config: ExperimentConfig
+    datamodule: CohortDataModule
+    folder: Path
+
+    @property
+    def cohort(self) -> OpenedCohort:
+        """The opened cohort."""
+        return self.datamodule.cohort
+
+    @property
+    def scoring(self) -> Scoring:
+        """How its test rows are scored."""
+        return scoring_of(self.config)
+
+    def of(self, config: ExperimentConfig) -> "Run":
+        """The same run under other settings."""
+        return replace(self, config=config)
+
+
+def scoring_of(config: ExperimentConfig) -> Scoring:
+    """How the settings ask for rows to be scored."""
+    return Scoring(
+        num_replicates=config.evaluation.num_replicates, seed=config.seed, min_count=config.privacy.min_count
+    )
