@@ -27,6 +27,7 @@ from mmnar_lightning.config.experiment import ExperimentConfig
 from mmnar_lightning.module import MMNARModule
 from mmnar_lightning.optim import build_optimizer
 from mmnar_lightning.runs import build
+from mmnar_lightning.runs.run import Run
 from mmnar_lightning.runs.trainer import build_pattern_metrics, build_trainer
 
 WIDTHS = {
@@ -149,9 +150,9 @@ def bare_loop(module: MMNARModule, batches: list[Batch], num_steps: int) -> floa
 
 def trained(settings: ExperimentConfig, datamodule: CohortDataModule, folder: Path) -> StepClock:
     """Train as `mmnar train` does, with a clock."""
-    module = build.build_module(settings, datamodule)
-    metrics = build_pattern_metrics(settings, datamodule)
-    trainer: Any = build_trainer(settings, datamodule, folder, metrics, part=0)
+    module = build.build_module(settings, datamodule.cohort)
+    run = Run(settings, datamodule, folder)
+    trainer: Any = build_trainer(run, build_pattern_metrics(run), part=0)
     clock = StepClock()
     trainer.callbacks.append(clock)
     trainer.fit(module, datamodule=datamodule)
@@ -186,7 +187,7 @@ def measure(folder: Path, num_rows: int, epochs: int, repeats: int, words: Seque
     clocks, bare, alone = [], [], []
     for repeat in range(repeats):
         clocks.append(trained(settings, datamodule, folder / f"run-{repeat}"))
-        module = build.build_module(settings, datamodule)
+        module = build.build_module(settings, datamodule.cohort)
         bare.append(bare_loop(module, batches, clocks[-1].steps))
         alone.append(_timed(lambda: list(loader)))
     report(clocks, bare, alone, num_rows=num_rows, epochs=epochs)

@@ -26,6 +26,7 @@ from mmnar_lightning.callbacks.loss_offset import LossOffsetFit
 from mmnar_lightning.config import compose
 from mmnar_lightning.runs import build
 from mmnar_lightning.runs import trainer as training
+from mmnar_lightning.runs.run import Run
 from mmnar_lightning.runs.trainer import build_pattern_metrics, build_trainer
 
 MAX_SHARE = 3.0
@@ -96,9 +97,9 @@ def measure_callbacks(folder: Path, epochs: int) -> None:
     settings = compose.load(words_of(folder, epochs + 1))
     datamodule = build.build_datamodule(settings)
     datamodule.setup()
-    module = build.build_module(settings, datamodule)
-    metrics = build_pattern_metrics(settings, datamodule)
-    trainer: Any = build_trainer(settings, datamodule, folder / "timed", metrics, part=0)
+    module = build.build_module(settings, datamodule.cohort)
+    run = Run(settings, datamodule, folder / "timed")
+    trainer: Any = build_trainer(run, build_pattern_metrics(run), part=0)
     hooks, saves, fits, epoch = Clock(), Clock(), Clock(), Epochs()
     for callback in trainer.callbacks:
         for name in HOOKS:

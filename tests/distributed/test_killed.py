@@ -32,6 +32,6 @@ def test_a_log_that_was_cut_off_keeps_its_whole_lines_and_the_run_is_finished(wo
     for number, text in enumerate((left, "epoch,step,a\n2,3,0.7\n")):
         (workplace / f"logs/{number}").mkdir(parents=True)
         (workplace / f"logs/{number}/metrics.csv").write_text(text)
-    single._finish(workplace)
+    single.finish(workplace)
     assert (workplace / folders.DONE).is_file()
     assert pl.read_csv(workplace / "metrics.csv")["a"].to_list() == ([0.5, 0.7] if "0.5" in left else [0.7])

@@ -67,7 +67,7 @@ def begun(config: ExperimentConfig) -> dict[str, torch.Tensor]:
     """The weights that a run began with."""
     datamodule = build.build_datamodule(config)
     datamodule.setup()
-    return build.build_module(config, datamodule).state_dict()
+    return build.build_module(config, datamodule.cohort).state_dict()
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from mmnar_lightning.rectifier.config import RectifierConfig
 from mmnar_lightning.rectifier.estimate import Minimum, Rows, estimate
 from mmnar_lightning.rectifier.rectifier import Rectifier
 from mmnar_lightning.runs import gather
+from mmnar_lightning.runs.plan import Child
 
 REPLICATES, FITTED, SCORED, FOLDS, MODALITIES = 200, 240, 160, 4, 4
 SETTINGS = RectifierConfig(gate=False, min_rows=2, min_class_rows=1)
@@ -70,7 +71,7 @@ def cross_fitted(seed: int) -> float:
         found = made.apply(made.of("fit", shifted, half_b), shifted, scored)
         columns = {"logit/x": shifted[scored, 0].numpy(), "rectified/x": found[:, 0].numpy()}
         frames.append(pl.DataFrame({"row_id": scored.numpy(), **columns}))
-    children = [{"seed": 0, "fold": fold} for fold in range(FOLDS)]
+    children = [Child("", seed=0, fold=fold) for fold in range(FOLDS)]
     mean = gather.average_folds(gather.pool(children, frames))["rectified/x"]
     return auroc(torch.from_numpy(mean.to_numpy(writable=True)).sigmoid(), label[scored, 0])
 

@@ -132,7 +132,7 @@ def _check_tipping_points(told: dict[str, Any], predictions: pl.DataFrame) -> No
 
 def _check_mean_risk(told, config, datamodule, weights, predictions) -> None:
     """Made again from f on test, without its labels, and from half B, pattern by pattern."""
-    module = build.build_module(config, datamodule)
+    module = build.build_module(config, datamodule.cohort)
     module.load_state_dict(weights)
     half = predict(module, datamodule.rows_dataloader(datamodule.cohort.calibration_half("B")), torch.device("cpu"))
     codes = patterns.encode(half.present)
@@ -154,7 +154,7 @@ def _check_mean_risk(told, config, datamodule, weights, predictions) -> None:
 
 def _check_that_logits_hold_the_offset_of_the_loss(config, datamodule, weights, predictions) -> None:
     """The logits before the rectifier are g + τ⁰, which half A gave."""
-    module = build.build_module(config, datamodule)
+    module = build.build_module(config, datamodule.cohort)
     module.load_state_dict(weights)
     device = torch.device("cpu")
     bare = predict(module.model, datamodule.test_dataloader(), device)

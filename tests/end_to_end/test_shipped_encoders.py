@@ -62,7 +62,7 @@ def drawn(run: Path) -> dict[str, torch.Tensor]:
     config = load([f"experiment={run / folders.CONFIG}"])
     datamodule = build.build_datamodule(config)
     datamodule.setup()
-    return build.build_module(config, datamodule).state_dict()
+    return build.build_module(config, datamodule.cohort).state_dict()
 
 
 @pytest.mark.parametrize("experiment", BACKBONES)

@@ -1,12 +1,18 @@
 """Scores made again from the predictions that a run leaves, whole subjects drawn by their ids."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
 import pytest
+from torch import Tensor
 
+from data_modules import patterns
+from mmnar_lightning.evaluation.results import MASKED, Cell, Intervals, Offset, Results, SplitCounts, from_json, to_json
 from mmnar_lightning.metrics.intervals import METRICS, bootstrap_intervals
+from mmnar_lightning.outputs import ScoredRows
+from mmnar_lightning.report.masking import MASKED_OFFSET
 from mmnar_lightning.runs import gather
 
 
@@ -35,3 +41,43 @@ def check_clusters(
     for name in METRICS:
         told = {key: cell[name][key] for key in ("value", "low", "high", "num_defined")}
         assert told == pytest.approx({key: getattr(found[name], key) for key in told}, nan_ok=True), name
+
+
+def scored_rows(rows: Mapping[str, Tensor], subject: Tensor, num_modalities: int = 2) -> ScoredRows:
+    """Rows by pattern and probability as a metric gives them."""
+    return ScoredRows(
+        row_id=rows["row_id"],
+        subject=subject,
+        present=patterns.decode(rows["pattern"], num_modalities),
+        logits=rows["probability"].logit(),
+        label=rows["label"],
+        label_mask=rows["label_mask"],
+    )
+
+
+def cell_of(content: Mapping[str, Any]) -> Cell:
+    """A cell with some of its fields; the others are those of a masked one."""
+    return from_json(Cell, {**to_json(MASKED), **content})
+
+
+def offset_of(**content: Any) -> Offset:
+    """An offset with some of its fields; the others are those of a masked one."""
+    return replace(MASKED_OFFSET, **content)
+
+
+def results_of(**content: Any) -> Results:
+    """Results of nothing, with some of their fields."""
+    empty: dict[str, Any] = {
+        "experiment": "e",
+        "run_id": "r",
+        "seed": 0,
+        "dataset": "custom",
+        "simulated": False,
+        "versions": {},
+        "modalities": ["a", "b"],
+        "dropped": [],
+        "intervals": Intervals(level=0.95, num_replicates=100, clusters="subjects"),
+        "split": SplitCounts(name="test", rows=0, subjects=0),
+        "tasks": {},
+    }
+    return Results(**empty | content)

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from data_modules import patterns
 from data_modules.batch import Batch
-from mmnar_lightning.evaluation.predict import PredictedRows, predict
+from mmnar_lightning.evaluation.predict import predict
+from mmnar_lightning.outputs import ScoredRows
 from mmnar_lightning.rectifier.config import RectifierConfig
 from mmnar_lightning.rectifier.rectifier import Rectifier
 
@@ -51,7 +52,7 @@ def batches(rows: Tensor) -> list[Batch]:
     return [batch_of(part) for part in torch.split(rows.flip(0), 64)]
 
 
-def fitted(rows: PredictedRows) -> Rectifier:
+def fitted(rows: ScoredRows) -> Rectifier:
     """Offsets that these rows give, and their strength."""
     settings = RectifierConfig(min_rows=5, min_class_rows=2)
     rectifier = Rectifier(2, 3, range(8), NUM_ROWS, settings)
@@ -59,7 +60,7 @@ def fitted(rows: PredictedRows) -> Rectifier:
     return rectifier
 
 
-def outcome(rows: PredictedRows) -> dict[str, Tensor]:
+def outcome(rows: ScoredRows) -> dict[str, Tensor]:
     """All columns, and all buffers of the rectifier."""
     return {**vars(rows), **{f"rectifier/{name}": value for name, value in fitted(rows).state_dict().items()}}
 

@@ -169,8 +169,9 @@ def test_an_undefined_metric_is_nan_with_its_count(tmp_path):
 def test_a_test_run_keeps_its_rows_for_the_writers_and_logs_under_test(tmp_path):
     callback, _, logged = run(BATCH, [30, 30], tmp_path, split="test")
     assert set(logged) == {f"test/{key}" for key in KEYS}
-    assert callback.rows["row_id"].tolist() == list(range(NUM_ROWS))
-    torch.testing.assert_close(callback.rows["probability"], logits(BATCH).double().sigmoid(), atol=1e-6, rtol=0)
+    assert callback.rows.row_id.tolist() == list(range(NUM_ROWS))
+    torch.testing.assert_close(callback.rows.logits, logits(BATCH).double(), atol=1e-6, rtol=0)
+    assert callback.rows.subject.tolist() == BATCH.subject.tolist()
 
 
 def test_rows_that_came_twice_count_once(tmp_path, whole):
@@ -193,12 +194,12 @@ def test_a_second_evaluation_starts_afresh(whole):
     found = {f"val/{key}": value for key, value in callback.latest.items()}
     assert {key: value for key, value in found.items() if key in logged} == pytest.approx(logged, nan_ok=True)
     assert set(logged) <= set(found)
-    assert callback.metrics["val"].rows()["row_id"].tolist() == []
+    assert callback.metrics["val"].rows().row_id.tolist() == []
 
 
 def test_confident_predictions_keep_their_order_and_a_finite_logit(monkeypatch, tmp_path):
     monkeypatch.setattr(f"{__name__}.logits", lambda batch: 18.0 + batch.row_id[:, None].expand(-1, 2) / 10)
     callback, _, _ = run(BATCH, [60], tmp_path, split="test")
-    logit = callback.rows["probability"][:, 0].logit()
+    logit = callback.rows.logits[:, 0]
     assert bool(logit.isfinite().all())
     assert bool((logit.diff() > 0).all())

@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 
 import polars as pl
 import pytest
@@ -7,9 +8,11 @@ import torch
 
 from data_modules import patterns
 from mmnar_lightning.evaluation import scores
+from mmnar_lightning.evaluation.results import OffsetTable, TaskScores, from_json, to_json
 from mmnar_lightning.metrics import functional
 from mmnar_lightning.metrics.intervals import METRICS
 from mmnar_lightning.report import masking
+from tests.helpers.results import offset_of, scored_rows
 
 TASKS = ["death", "stay"]
 NUM_ROWS = 60
@@ -37,9 +40,20 @@ def scored(rows):
     return score(rows)
 
 
+SUBJECT = torch.arange(NUM_ROWS) // 2
+
+
+def scoring(seed: int = 0, min_count: int = 10) -> scores.Scoring:
+    return scores.Scoring(num_replicates=100, seed=seed, min_count=min_count)
+
+
 def score(rows, seed: int = 0):
-    subject = torch.arange(NUM_ROWS) // 2
-    return scores.score(rows, subject, TASKS, PATTERNS, 2, num_replicates=100, seed=seed)
+    """As results.json holds them."""
+    return to_json(scores.score(scored_rows(rows, SUBJECT), TASKS, PATTERNS, scoring(seed)))
+
+
+def typed(scored):
+    return {task: from_json(TaskScores, found) for task, found in scored.items()}
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +66,7 @@ def predicted(rows) -> pl.DataFrame:
             "split": ["test" if number % 2 == 0 else "train" for number in numbers],
         }
     )
-    return scores.predictions(rows, cohort, TASKS, 2, torch.tensor(PATTERNS[:1]))
+    return scores.predictions(scored_rows(rows, SUBJECT), cohort, TASKS, torch.tensor(PATTERNS[:1]))
 
 
 def test_rows_of_a_pattern_that_train_lacks_are_flagged(predicted) -> None:
@@ -103,7 +117,8 @@ def test_a_cohort_read_without_any_test_row_gives_empty_predictions():
         "label_mask": torch.zeros(0, 2, dtype=torch.bool),
     }
     cohort = pl.DataFrame({"row_id": [0], "subject_id": ["a"], "split": ["train"]})
-    assert scores.predictions(none, cohort, TASKS, 2, torch.tensor(PATTERNS)).shape == (0, 11)
+    empty = scored_rows(none, torch.zeros(0, dtype=torch.int64))
+    assert scores.predictions(empty, cohort, TASKS, torch.tensor(PATTERNS)).shape == (0, 11)
 
 
 def test_every_task_and_pattern_is_scored_with_its_counts(rows, scored):
@@ -157,8 +172,7 @@ def test_the_scores_are_a_function_of_rows_and_seed(rows, scored):
 def test_counts_and_reliability_are_those_of_one_repeat_and_subjects_are_counted_once(rows):
     again = {name: torch.cat([column, column]) for name, column in rows.items()}
     subject, repeat = torch.arange(NUM_ROWS).repeat(2) // 2, torch.arange(2).repeat_interleave(NUM_ROWS)
-    settings = {"num_replicates": 100, "seed": 0}
-    twice = scores.score(again, subject, TASKS, PATTERNS, 2, repeat=repeat, **settings)
+    twice = to_json(scores.score(scored_rows(again, subject), TASKS, PATTERNS, scoring(), repeat=repeat))
     once = score(rows)
     for task in TASKS:
         cells = {"all": twice[task]["all"], **twice[task]["patterns"]}
@@ -170,7 +184,7 @@ def test_counts_and_reliability_are_those_of_one_repeat_and_subjects_are_counted
 
 
 def test_cells_of_few_rows_are_emptied_whole_and_the_others_stay(scored):
-    masked = masking.mask_cells(scored, 10)
+    masked = to_json(masking.mask_cells(typed(scored), 10))
     small = scored["death"]["patterns"]["10"]
     assert 0 < small["count"] < 10
     assert masked["death"]["patterns"]["10"] == dict.fromkeys(small)
@@ -182,31 +196,28 @@ def test_cells_of_few_rows_are_emptied_whole_and_the_others_stay(scored):
 
 def test_a_cell_of_exactly_the_smallest_count_is_shown(scored):
     count = scored["death"]["patterns"]["10"]["count"]
-    assert masking.mask_cells(scored, count)["death"]["patterns"]["10"]["count"] == count
-    assert masking.mask_cells(scored, count + 1)["death"]["patterns"]["10"]["count"] is None
+    assert masking.mask_cells(typed(scored), count)["death"].patterns["10"].count == count
+    assert masking.mask_cells(typed(scored), count + 1)["death"].patterns["10"].count is None
 
 
 def test_offsets_of_few_rows_are_emptied_whole_and_the_others_stay():
-    many, enough, few = ({"tau": 0.3, "low": None, "count": count, "positives": 1} for count in (90, 10, 9))
-    table = {"scale": "logit", "strength": 0.5}
-    offsets = {
-        "death": {**table, "patterns": {"11": many, "10": enough, "01": few}},
-        "stay": {**table, "patterns": {"11": few}},
-    }
-    assert masking.mask_offsets(offsets, 10) == {
-        "death": {**table, "patterns": {"11": many, "10": enough, "01": dict.fromkeys(few)}},
-        "stay": {**table, "patterns": {"11": dict.fromkeys(few)}},
-    }
-    assert few["count"] == 9, "the table that was given was changed"
+    many, enough, few = (offset_of(tau=0.3, count=count, positives=1) for count in (90, 10, 9))
+    table = OffsetTable(scale="logit", strength=0.5, patterns={"11": many, "10": enough, "01": few})
+    masked = masking.mask_offsets({"death": table, "stay": replace(table, patterns={"11": few})}, 10)
+    empty = masking.MASKED_OFFSET
+    assert set(vars(empty).values()) == {None}
+    assert masked["death"] == replace(table, patterns={"11": many, "10": enough, "01": empty})
+    assert masked["stay"] == replace(table, patterns={"11": empty})
+    assert table.patterns["01"] == few, "the table that was given was changed"
 
 
 def test_the_printed_table_leaves_masked_cells_out_and_says_what_is_undefined(scored):
-    table = masking.table_rows(masking.mask_cells(scored, 10)["death"])
+    table = masking.table_rows(masking.mask_cells(typed(scored), 10)["death"])
     assert [row[0] for row in table] == ["all", "11"]
     assert len(table[0]) == 2 + len(METRICS)
     value = scored["death"]["all"]["auroc"]
     assert table[0][2] == f"{value['value']:.2f} ({value['low']:.2f} to {value['high']:.2f})"
-    assert masking.table_rows(scored["stay"])[0][2] == "undefined"
+    assert masking.table_rows(typed(scored)["stay"])[0][2] == "undefined"
     metrics = [scored["death"]["all"][name] for name in METRICS]
     assert not any(math.isnan(score["value"] or 0.0) for score in metrics)
 
@@ -215,9 +226,7 @@ GROUPS = pl.Series(["7"] * 30 + ["a"] * 20 + ["b"] * 4 + ["c"] * 3 + [None] * (N
 
 
 def grouped(rows, **settings):
-    subject = torch.arange(NUM_ROWS) // 2
-    usual = {"min_rows": 10, "num_replicates": 100, "seed": 0}
-    return scores.score_groups(rows, subject, GROUPS, TASKS, **usual | settings)
+    return to_json(scores.score_groups(scored_rows(rows, SUBJECT), GROUPS, TASKS, scoring(**settings)))
 
 
 def test_every_known_row_is_in_one_group_and_small_groups_are_told_together(rows) -> None:
@@ -251,7 +260,7 @@ def test_within_groups_is_undefined_where_a_task_has_one_class(rows) -> None:
 
 
 def test_no_group_is_pooled_where_every_size_is_large_enough(rows) -> None:
-    found = grouped(rows, min_rows=1)[TASKS[0]]
+    found = grouped(rows, min_count=1)[TASKS[0]]
     assert found["pooled"] is None
     assert set(found["groups"]) == {"7", "a", "b", "c", "unknown"}
 
@@ -259,5 +268,5 @@ def test_no_group_is_pooled_where_every_size_is_large_enough(rows) -> None:
 def test_predictions_bear_the_group_where_the_cohort_has_any(rows) -> None:
     numbers = range(2 * NUM_ROWS)
     cohort = pl.DataFrame({"row_id": numbers, "subject_id": "s", "split": "test", "hospital_id": [None, *numbers[1:]]})
-    predicted = scores.predictions(rows, cohort, TASKS, 2, torch.tensor(PATTERNS))
+    predicted = scores.predictions(scored_rows(rows, SUBJECT), cohort, TASKS, torch.tensor(PATTERNS))
     assert predicted["group"].to_list() == [None, *(str(number) for number in numbers[2::2])]

@@ -33,8 +33,9 @@ def cohort():
     known[::3, 1] = False
     return {
         "row_id": BIG + torch.randperm(NUM_ROWS, generator=generator),
+        "subject": torch.arange(NUM_ROWS) // 3,
         "present": patterns.decode(torch.tensor([0, 1, 3, 7])[torch.arange(NUM_ROWS) % 4], 3),
-        "probability": (0.2 * label + 0.7 * torch.rand(NUM_ROWS, 2, generator=generator)).mul(20).round() / 20,
+        "logits": (label + 4 * torch.rand(NUM_ROWS, 2, generator=generator)).mul(5).round() / 5 - 2,
         "label": label.where(known, torch.nan),
         "label_mask": known,
     }
@@ -51,7 +52,7 @@ def of_one_process():
 
 
 def plain(rows):
-    return {name: column.tolist() for name, column in rows.items()}
+    return {name: column.tolist() for name, column in rows.columns.items()}
 
 
 def shards(scenario, rank):
@@ -150,7 +151,7 @@ def test_values_are_the_functions_of_the_known_rows():
         for suffix, code in {"": None, "/100": 1, "/110": 3, "/111": 7}.items():
             pattern = patterns.encode(rows["present"])
             member = rows["label_mask"][:, column] & (torch.tensor(True) if code is None else pattern == code)
-            probability, label = rows["probability"][member, column], rows["label"][member, column]
+            probability, label = rows["logits"][member, column].double().sigmoid(), rows["label"][member, column]
             expected = {
                 "auroc": functional.auroc(probability, label),
                 "average_precision": functional.average_precision(probability, label),
@@ -190,7 +191,7 @@ def test_mean_auroc_leaves_undefined_tasks_out():
 def test_repeated_rows_count_once_and_the_first_is_kept():
     metric, repeated = make(), part(torch.arange(40))
     metric.update(**cohort())
-    metric.update(**{**repeated, "probability": 1 - repeated["probability"]})
+    metric.update(**{**repeated, "logits": -repeated["logits"]})
     assert metric.compute() == pytest.approx(of_one_process(), nan_ok=True)
 
 
@@ -210,11 +211,12 @@ def test_rows_are_sorted_and_exact():
     for index in torch.arange(NUM_ROWS).split(33):
         metric.update(**part(index))
     order, seen = rows["row_id"].argsort(), metric.rows()
-    assert seen["row_id"].equal(rows["row_id"][order])
-    assert seen["pattern"].equal(patterns.encode(rows["present"])[order])
-    assert seen["probability"].equal(rows["probability"][order].double())
-    assert seen["label_mask"].equal(rows["label_mask"][order])
-    assert seen["label"].equal(rows["label"].nan_to_num()[order].double())
+    assert seen.row_id.equal(rows["row_id"][order])
+    assert seen.subject.equal(rows["subject"][order])
+    assert seen.pattern.equal(patterns.encode(rows["present"])[order])
+    assert seen.logits.equal(rows["logits"][order].double())
+    assert seen.label_mask.equal(rows["label_mask"][order])
+    assert seen.label.equal(rows["label"].nan_to_num()[order].double())
 
 
 def test_forward_scores_the_batch_and_keeps_the_rows():
@@ -227,7 +229,7 @@ def test_forward_scores_the_batch_and_keeps_the_rows():
 
 def test_states_are_flat_float64_and_hold_no_graph():
     metric, rows = make(), cohort()
-    metric.update(**{**rows, "probability": rows["probability"].requires_grad_()})
+    metric.update(**{**rows, "logits": rows["logits"].requires_grad_()})
     for name in metric._defaults:
         (state,) = getattr(metric, name)
         assert (state.ndim, state.dtype, state.requires_grad) == (1, torch.float64, False)
@@ -239,7 +241,7 @@ def test_states_are_flat_float64_and_hold_no_graph():
         ("row_id", torch.zeros(3), "must be torch.int64"),
         ("present", torch.ones(3, 2, dtype=torch.bool), r"present has the shape \(3, 2\), expected \(3, 3\)"),
         ("label", torch.ones(2, 2), r"label has the shape \(2, 2\)"),
-        ("probability", torch.ones(6), "probability has the shape"),
+        ("logits", torch.ones(6), "logits has the shape"),
     ],
 )
 def test_update_refuses_other_shapes(column, value, message):
@@ -254,7 +256,7 @@ def test_compute_refuses_what_is_no_row():
     with pytest.raises(ValueError, match="too large"):
         metric.rows()
     metric = make()
-    metric.update(**{**cohort(), "probability": torch.full((NUM_ROWS, 2), math.nan)})
+    metric.update(**{**cohort(), "logits": torch.full((NUM_ROWS, 2), math.nan)})
     with pytest.raises(ValueError, match="probabilities are NaN"):
         metric.compute()
 

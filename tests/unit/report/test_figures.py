@@ -1,8 +1,12 @@
 import math
+from dataclasses import replace
 
 import pytest
 
+from mmnar_lightning.evaluation.results import MASKED, Cell, OffsetTable, Reliability, Score, TaskScores
 from mmnar_lightning.report import figures
+from mmnar_lightning.report.masking import MASKED_OFFSET
+from tests.helpers.results import offset_of
 
 TASKS = ["death", "stay"]
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -15,18 +19,17 @@ def values(patterns: list[str]) -> dict[str, float]:
     return found
 
 
-def score(value: float | None, low: float | None = None, high: float | None = None) -> dict[str, float | None]:
-    return {"value": value, "low": low, "high": high}
+def score(value: float | None, low: float | None = None, high: float | None = None) -> Score:
+    return Score(value=value, low=low, high=high, num_defined=100)
 
 
-def cells() -> dict[str, dict]:
-    masked = {"count": None, "auroc": None}
+def cells() -> dict[str, TaskScores]:
+    def cell(count: int, auroc: Score) -> Cell:
+        return replace(MASKED, count=count, auroc=auroc, brier=auroc)
+
     return {
-        "death": {
-            "all": {"count": 90, "auroc": score(0.7, 0.6, 0.8)},
-            "patterns": {"11": {"count": 70, "auroc": score(0.75)}, "10": masked},
-        },
-        "stay": {"all": {"count": 12, "auroc": score(None)}, "patterns": {"11": {"count": 12, "auroc": score(None)}}},
+        "death": TaskScores(all=cell(90, score(0.7, 0.6, 0.8)), patterns={"11": cell(70, score(0.75)), "10": MASKED}),
+        "stay": TaskScores(all=cell(12, score(None)), patterns={"11": cell(12, score(None))}),
     }
 
 
@@ -72,14 +75,16 @@ def test_an_interval_plot_of_one_task_renders(tmp_path):
     assert (tmp_path / "brier.png").read_bytes().startswith(PNG)
 
 
-def with_curve(count: int | None, rate: float) -> dict:
-    curve = {"mean_probability": [0.2, 0.7], "observed_rate": [0.1, rate], "count": [4, 6]}
-    return {"count": count, "reliability": curve if count else None}
+def with_curves(whole: float, pattern: float) -> dict[str, TaskScores]:
+    def cell(rate: float) -> Cell:
+        curve = Reliability(mean_probability=[0.2, 0.7], observed_rate=[0.1, rate], count=[4, 6])
+        return replace(MASKED, count=10, reliability=curve)
+
+    return {"death": TaskScores(all=cell(whole), patterns={"11": cell(pattern), "10": MASKED})}
 
 
 def test_a_reliability_plot_compares_before_and_after_in_every_pattern_that_is_not_masked():
-    before = {"death": {"all": with_curve(10, 0.8), "patterns": {"11": with_curve(10, 0.9), "10": with_curve(None, 0)}}}
-    after = {"death": {"all": with_curve(10, 0.6), "patterns": {"11": with_curve(10, 0.5), "10": with_curve(None, 0)}}}
+    before, after = with_curves(0.8, 0.9), with_curves(0.6, 0.5)
     figure = figures.reliability_plot({"before": before, "after": after}, "death")
     assert [axes.get_title() for axes in figure.axes] == ["all rows (n=10)", "11 (n=10)"]
     drawn = [line.get_ydata()[-1] for line in figure.axes[1].get_lines()]
@@ -88,9 +93,9 @@ def test_a_reliability_plot_compares_before_and_after_in_every_pattern_that_is_n
 
 
 def test_an_offset_plot_draws_each_pattern_and_leaves_masked_ones_empty():
-    entry = {"tau": 0.4, "low": 0.1, "high": 0.7, "count": 40}
-    table = {"death": {"scale": "logit", "strength": 0.5, "patterns": {"11": entry, "10": dict.fromkeys(entry)}}}
-    axes = figures.offset_plot(table).axes[0]
+    entry = offset_of(tau=0.4, low=0.1, high=0.7, count=40)
+    table = OffsetTable(scale="logit", strength=0.5, patterns={"11": entry, "10": MASKED_OFFSET})
+    axes = figures.offset_plot({"death": table}).axes[0]
     assert axes.get_title() == "death (strength 0.50)"
     assert axes.get_xlabel() == "offset τ on the logit scale, 95 % interval"
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["11 (n=40)", "10 (masked)"]

@@ -6,11 +6,11 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from mmnar_lightning.config.compose import load
-from mmnar_lightning.evaluation import scores as results
+from mmnar_lightning.evaluation.results import OffsetTable
+from mmnar_lightning.evaluation.scores import Scoring, score
 from mmnar_lightning.metrics.intervals import METRICS
 from mmnar_lightning.report import figures
-from mmnar_lightning.runs import results as evaluation
+from tests.helpers.results import offset_of, results_of, scored_rows
 
 TASKS, MIN_COUNT = ["death", "stay"], 10
 COUNTS = {"11": 40, "10": MIN_COUNT, "01": MIN_COUNT - 3}
@@ -30,13 +30,16 @@ def scored(shift: float):
         "label": (torch.arange(2 * rows).view(rows, 2) % 3 == 0).double(),
         "label_mask": torch.ones(rows, 2, dtype=torch.bool),
     }
-    settings = {"num_replicates": 50, "seed": 0}
-    return results.score(tested, torch.arange(rows), TASKS, list(PATTERNS.values()), 2, **settings)
+    scoring = Scoring(num_replicates=50, seed=0, min_count=MIN_COUNT)
+    return score(scored_rows(tested, torch.arange(rows)), TASKS, list(PATTERNS.values()), scoring)
 
 
-SCORES = {"tasks": scored(0.0), "rectified": scored(0.3)}
-ENTRIES = {name: {"tau": 0.1, "low": -0.2, "high": 0.4, "count": count} for name, count in COUNTS.items()}
-OFFSETS = {task: {"scale": "logit", "strength": 1.0, "patterns": ENTRIES} for task in TASKS}
+OFFSETS = {name: offset_of(tau=0.1, low=-0.2, high=0.4, count=count) for name, count in COUNTS.items()}
+RESULTS = results_of(
+    tasks=scored(0.0),
+    rectified=scored(0.3),
+    rectifier={task: OffsetTable(scale="logit", strength=1.0, patterns=OFFSETS) for task in TASKS},
+)
 
 
 @pytest.fixture
@@ -44,8 +47,7 @@ def drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Figure]:
     """Name of a file -> the figure that would be written into it."""
     found: dict[str, Figure] = {}
     monkeypatch.setattr(figures, "save", lambda figure, path: found.setdefault(path.name, figure))
-    config = load(["dataset=custom", "paths.cohort=anywhere", f"privacy.min_count={MIN_COUNT}"])
-    evaluation.draw(config, SCORES, tmp_path, OFFSETS)
+    figures.draw_results(RESULTS, tmp_path, MIN_COUNT)
     return found
 
 
@@ -55,9 +57,9 @@ def placed(axes, place: int) -> list:
 
 
 def test_the_cell_that_is_hidden_has_values_to_hide() -> None:
-    for cells in (scores[task]["patterns"]["01"] for scores in SCORES.values() for task in TASKS):
-        assert cells["count"] == COUNTS["01"] < MIN_COUNT
-        assert all(cells[name]["value"] is not None for name in METRICS)
+    for cell in (scores[task].patterns["01"] for scores in RESULTS.scores.values() for task in TASKS):
+        assert cell.count == COUNTS["01"] < MIN_COUNT
+        assert all(cell.score(name).value is not None for name in METRICS)
 
 
 @pytest.mark.parametrize("metric", METRICS)

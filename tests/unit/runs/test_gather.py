@@ -7,8 +7,11 @@ import pytest
 import torch
 
 from mmnar_lightning.evaluation import scores
+from mmnar_lightning.evaluation.results import TaskRisks, from_json, to_json
 from mmnar_lightning.runs import gather
 from mmnar_lightning.runs.gather import PoolingError
+from mmnar_lightning.runs.plan import Child
+from tests.helpers.results import results_of
 
 
 def predictions(rows: range, shift: float, rectified: bool = False) -> pl.DataFrame:
@@ -27,8 +30,8 @@ def predictions(rows: range, shift: float, rectified: bool = False) -> pl.DataFr
     return frame.with_columns(pl.col("logit/death").alias("rectified/death") + 1) if rectified else frame
 
 
-def children(*numbers: tuple[int, int | None]) -> list[dict]:
-    return [{"name": "", "seed": seed, "fold": fold} for seed, fold in numbers]
+def children(*numbers: tuple[int, int | None]) -> list[Child]:
+    return [Child("", seed=seed, fold=fold) for seed, fold in numbers]
 
 
 def test_averaged_folds_are_means_of_logits_row_by_row_before_and_after_the_rectifier() -> None:
@@ -81,21 +84,21 @@ def test_predictions_read_back_are_the_rows_that_were_scored() -> None:
     frame = predictions(range(8), -0.5)
     rows = gather.as_rows(frame, ["death"], "logit/")
     cohort = frame.select("row_id", "subject_id", "split")
-    again = scores.predictions(rows, cohort, ["death"], 2, torch.tensor([1, 3])).drop("unseen_pattern")
+    again = scores.predictions(rows, cohort, ["death"], torch.tensor([1, 3])).drop("unseen_pattern")
     assert again.drop("probability/death", "logit/death").equals(
         frame.select(again.columns).drop("probability/death", "logit/death")
     )
     assert again["logit/death"].to_list() == pytest.approx(frame["logit/death"].to_list())
-    assert rows["label_mask"][:, 0].tolist() == [row != 3 for row in range(8)]
+    assert rows.label_mask[:, 0].tolist() == [row != 3 for row in range(8)]
 
 
 def test_counts_are_of_rows_and_not_of_repeats_of_them() -> None:
     frames = [predictions(range(8), shift) for shift in (0.0, 1.0, 2.0)]
     pooled = gather.pool(children((0, None), (1, None), (2, None)), frames)
-    subject = gather.tensor(pooled["subject_id"].rank("dense").cast(pl.Int64))
     repeat = gather.tensor(pooled["seed"])
     rows = gather.as_rows(pooled, ["death"], "logit/")
-    scored = scores.score(rows, subject, ["death"], [3, 1, 2], 2, num_replicates=100, seed=0, repeat=repeat)["death"]
+    scoring = scores.Scoring(num_replicates=100, seed=0, min_count=10)
+    scored = to_json(scores.score(rows, ["death"], [3, 1, 2], scoring, repeat=repeat))["death"]
     assert (scored["all"]["count"], scored["all"]["positives"], scored["all"]["subjects"]) == (7, 2, 4)
     assert scored["patterns"]["10"]["count"] == 3
     assert scored["patterns"]["01"]["count"] == 0
@@ -114,8 +117,9 @@ def test_an_estimate_is_averaged_over_the_runs_that_have_it_and_says_how_many_th
         {"all": risk(0.4, 120), "patterns": {"11": risk(None, 4), "10": risk(None, 2)}},
         {"all": risk(0.6, 110), "patterns": {"11": risk(0.3, 80), "10": risk(None, 4)}},
     ]
-    found = gather.average_rectifiers([{"rectifier": {}, "mean_risk": {"death": one}} for one in told])
-    mean = found["mean_risk"]["death"]
+    risks = [{"death": from_json(TaskRisks, one)} for one in told]
+    _, found = gather.average_rectifiers([results_of(rectifier={}, mean_risk=one) for one in risks])
+    mean = to_json(found["death"])
     expected = {"value": 0.4, "low": 0.3, "high": 0.6, "count": 110, "labelled": 55, "runs": 3}
     assert mean["all"] == pytest.approx(expected)
     some = {"value": 0.2, "low": 0.1, "high": 0.4, "count": 70, "labelled": 35, "runs": 2}
