@@ -162,10 +162,6 @@ class WandbConfig:
     """Whether to log to W&B at all; the CSV logger is always on."""
     project: str = "mmnar"
     """Project of the runs."""
-    entity: str | None = None
-    """Team or user; null is the key's own."""
-    tags: list[str] = field(default_factory=list)
-    """Tags of the run."""
 
 
 @dataclass(kw_only=True)

@@ -35,6 +35,8 @@ def build_pattern_metrics(run: Run) -> PatternMetrics:
 def build_loggers(run: Run, part: int, known_id: str | None = None) -> list[Logger]:
     """The CSV logger, and W&B (offline unless WANDB_API_KEY is set, or its agent started this trial).
 
+    W&B reads WANDB_ENTITY itself; it would replace the tags of WANDB_TAGS by those given here, so they are added.
+
     Args:
         run: to log.
         part: how often the run was started before; each start writes a CSV file of its own.
@@ -49,9 +51,8 @@ def build_loggers(run: Run, part: int, known_id: str | None = None) -> list[Logg
             name=f"{config.experiment}/{known_id or run_id(folder)}",
             id=known_id or run_id(folder),
             project=config.wandb.project,
-            entity=config.wandb.entity,
             group=config.experiment,
-            tags=[*config.wandb.tags, config.dataset, *(["simulated"] if config.simulated else [])],
+            tags=[*wandb.env.get_tags(), config.dataset, *(["simulated"] if config.simulated else [])],
             save_dir=folder.absolute(),  # the client writes from a process with a folder of its own
             offline=not (os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_SWEEP_ID")),
             config=loggable(config),

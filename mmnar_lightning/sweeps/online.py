@@ -46,12 +46,11 @@ def create(plain: Mapping[str, Any], config: ExperimentConfig) -> str:
     Raises:
         ConfigError: with what W&B said, when it refuses.
     """
-    owner = ["--entity", config.wandb.entity] if config.wandb.entity else []
     with tempfile.TemporaryDirectory() as place:
         path = Path(place) / "sweep.yaml"
         path.write_text(yaml.safe_dump(dict(plain), sort_keys=False), encoding="utf-8")
         told = subprocess.run(
-            [*WANDB, "sweep", "--project", config.wandb.project, *owner, str(path)],
+            [*WANDB, "sweep", "--project", config.wandb.project, str(path)],
             env={name: value for name, value in os.environ.items() if name != "WANDB_SILENT"},
             capture_output=True,
             text=True,

@@ -26,6 +26,8 @@ def run(place: Path):
     with pytest.MonkeyPatch.context() as patch:
         for name in ("WANDB_API_KEY", folders.RUN_ID_VARIABLE, "MIMIC_ROOT", "COHORT"):
             patch.delenv(name, raising=False)
+        patch.setenv("WANDB_ENTITY", "a-team")
+        patch.setenv("WANDB_TAGS", "pilot,second try")
         patch.chdir(place)
         given = write_custom_cohort(place / "given", num_subjects=100)
         words = [
@@ -107,4 +109,5 @@ def test_no_record_of_the_file_names_a_path_of_this_machine(run, place):
 def test_the_run_is_offline_and_grouped_by_its_experiment(run):
     assert "offline-run" in run.folder.name
     assert run.run.run_group == "custom"
-    assert list(run.run.tags) == ["custom"]
+    assert sorted(run.run.tags) == ["custom", "pilot", "second try"], "those of WANDB_TAGS among them"
+    assert run.run.entity == "a-team", "W&B reads WANDB_ENTITY"
