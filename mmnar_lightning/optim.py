@@ -10,6 +10,11 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
     from torch.optim.lr_scheduler import LambdaLR
 
+WARMUP_FRACTION = 0.05
+"""Share of all steps over which the rate rises from zero."""
+FINAL_FRACTION = 0.05
+"""Rate at the last step, as a share of the peak."""
+
 
 @dataclass(kw_only=True)
 class OptimConfig:
@@ -19,10 +24,6 @@ class OptimConfig:
     """Peak learning rate."""
     weight_decay: float = 1e-4
     """Decoupled weight decay."""
-    warmup_fraction: float = 0.05
-    """Share of all steps over which the rate rises from zero."""
-    final_fraction: float = 0.05
-    """Rate at the last step, as a share of the peak."""
     gradient_clip: float = 1.0
     """Largest norm of the gradient; 0 = no clipping."""
 
@@ -30,25 +31,22 @@ class OptimConfig:
         """Refuse what cannot train."""
         if not 0 < self.lr < math.inf:
             raise ValueError(f"optim.lr={self.lr} must be above 0 and finite")
-        for key in ("warmup_fraction", "final_fraction"):
-            if not 0 <= getattr(self, key) < 1:
-                raise ValueError(f"optim.{key}={getattr(self, key)} must be in [0, 1)")
         for key in ("weight_decay", "gradient_clip"):
             if not 0 <= getattr(self, key) < math.inf:
                 raise ValueError(f"optim.{key}={getattr(self, key)} must be at least 0 and finite")
 
 
-def rate_factor(step: int, num_steps: int, config: OptimConfig) -> float:
+def rate_factor(step: int, num_steps: int) -> float:
     """Learning rate at a step as a share of the peak.
 
-    >>> [round(rate_factor(step, 100, OptimConfig()), 2) for step in (0, 4, 5, 100)]
+    >>> [round(rate_factor(step, 100), 2) for step in (0, 4, 5, 100)]
     [0.2, 1.0, 1.0, 0.05]
     """
-    warmup = math.ceil(num_steps * config.warmup_fraction)
+    warmup = math.ceil(num_steps * WARMUP_FRACTION)
     if step < warmup:
         return (step + 1) / warmup
     progress = min(1.0, (step - warmup) / max(1, num_steps - warmup))
-    return config.final_fraction + (1 - config.final_fraction) * (1 + math.cos(math.pi * progress)) / 2
+    return FINAL_FRACTION + (1 - FINAL_FRACTION) * (1 + math.cos(math.pi * progress)) / 2
 
 
 def build_optimizer(
@@ -63,7 +61,7 @@ def build_optimizer(
         groups.setdefault(getattr(parameter, "lr_scale", 1.0), []).append(parameter)
     scaled = [{"params": group, "lr": config.lr * scale} for scale, group in groups.items()]
     optimizer = AdamW(scaled, lr=config.lr, weight_decay=config.weight_decay, fused=True)
-    return optimizer, LambdaLR(optimizer, lambda step: rate_factor(step, num_steps, config))
+    return optimizer, LambdaLR(optimizer, lambda step: rate_factor(step, num_steps))
 
 
 def restore_settings(optimizer: "Optimizer", schedule: "LambdaLR", config: OptimConfig) -> None:

@@ -193,12 +193,20 @@ def _explain(error: OmegaConfBaseException, words: Sequence[str]) -> ConfigError
     if isinstance(error, ConfigKeyError):
         known = [name for dataset in datasets() for name, *_ in keys.walk(_typed(dataset))]
         near = get_close_matches(key, known, n=1)
-        roots = ", ".join(part.name for part in fields(ExperimentConfig))
-        hint = f"; did you mean {near[0]}?" if near else f"; known keys begin with {roots}"
-        return ConfigError(f"{given}: unknown setting {key!r}{hint}")
+        hint = f"did you mean {near[0]}?" if near else _neighbours(key, known)
+        return ConfigError(f"{given}: unknown setting {key!r}; {hint}")
     if "ListConfig" in str(error):
         return ConfigError(f"{given}: expected a list, for example {key}=[{given.partition('=')[2] or 'a,b'}]")
     return ConfigError(f"{given or 'a YAML file'}: {str(error).splitlines()[0]}")
+
+
+def _neighbours(key: str, known: Sequence[str]) -> str:
+    """The settings of a key's group, or all groups where there is no such group."""
+    group = key.rpartition(".")[0]
+    beside = [name for name in dict.fromkeys(known) if group and name.rpartition(".")[0] == group]
+    if beside:
+        return f"known settings of {group} are {', '.join(name.rpartition('.')[2] for name in beside)}"
+    return f"known keys begin with {', '.join(part.name for part in fields(ExperimentConfig))}"
 
 
 def _names_group(word: str) -> bool:

@@ -27,7 +27,7 @@ SWITCHES: tuple[tuple[str, Callable[[ExperimentConfig], bool], tuple[str, ...]],
     (
         "no label-free term has a weight",
         lambda config: not config.objective.auxiliary,
-        ("model.loo.sampled", "objective.anneal_epochs", "objective.auxiliary_floor"),
+        ("model.loo.sampled", "objective.anneal_epochs"),
     ),
 )
 """What switches a part off, whether it does, and the settings of that part."""

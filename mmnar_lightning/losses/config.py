@@ -6,6 +6,8 @@ from typing import Literal
 
 AUXILIARY = ("reconstruction", "contrast", "assignment")
 """Terms that need no label."""
+AUXILIARY_FLOOR = 0.1
+"""Where their common weight ends."""
 
 
 @dataclass(kw_only=True)
@@ -29,9 +31,7 @@ class ObjectiveConfig:
     pretrain_epochs: int = 0
     """First epochs, with the label-free terms alone."""
     anneal_epochs: int = 20
-    """Epochs after these over which the weight of the label-free terms falls from 1 to `auxiliary_floor`."""
-    auxiliary_floor: float = 0.1
-    """Where that weight ends."""
+    """Epochs after these over which the weight of the label-free terms falls from 1 to 0.1."""
 
     def __post_init__(self) -> None:
         """Refuse weights that are negative or no number."""
@@ -45,8 +45,6 @@ class ObjectiveConfig:
             raise ValueError(f"objective.temperature={self.temperature} must be above 0 and finite")
         if self.anneal_epochs < 1:
             raise ValueError(f"objective.anneal_epochs={self.anneal_epochs} must be at least 1")
-        if not 0 <= self.auxiliary_floor <= 1:
-            raise ValueError(f"objective.auxiliary_floor={self.auxiliary_floor} must be in [0, 1]")
         if self.pretrain_epochs and not self.auxiliary:
             raise ValueError(
                 f"objective.pretrain_epochs={self.pretrain_epochs}: there is nothing to train without labels; give "
@@ -61,9 +59,9 @@ class ObjectiveConfig:
     def auxiliary_weight(self, epoch: int) -> float:
         """a(epoch), the common weight of the label-free terms.
 
-        >>> config = ObjectiveConfig(pretrain_epochs=2, anneal_epochs=10, auxiliary_floor=0.2)
+        >>> config = ObjectiveConfig(pretrain_epochs=2, anneal_epochs=10)
         >>> [round(config.auxiliary_weight(epoch), 2) for epoch in (0, 2, 7, 12, 50)]
-        [1.0, 1.0, 0.6, 0.2, 0.2]
+        [1.0, 1.0, 0.55, 0.1, 0.1]
         """
         share = (epoch - self.pretrain_epochs) / self.anneal_epochs
-        return 1.0 - (1.0 - self.auxiliary_floor) * min(max(share, 0.0), 1.0)
+        return 1.0 - (1.0 - AUXILIARY_FLOOR) * min(max(share, 0.0), 1.0)

@@ -246,7 +246,7 @@ def test_a_parent_holds_the_means_of_what_its_runs_found(settings) -> None:
 
 
 def test_the_loss_of_a_run_fades_epoch_by_epoch(settings) -> None:
-    words = ("objective.pretrain_epochs=1", "objective.anneal_epochs=2", "objective.auxiliary_floor=0.1")
+    words = ("objective.pretrain_epochs=1", "objective.anneal_epochs=2")
     folder = single.train(settings("rectifier.fit=none", "evaluate=false", "trainer.max_epochs=4", *words))
     logged = pl.read_csv(folder / "metrics.csv", infer_schema_length=None).drop_nulls("train/loss")
     assert logged["epoch"].to_list() == [0, 1, 2, 3]

@@ -66,9 +66,9 @@ def with_label_free_terms(weight: float) -> dict[str, torch.Tensor]:
 
 
 def test_label_free_terms_fade_from_their_full_weight_to_the_floor():
-    objective = Objective(["death"], ObjectiveConfig(anneal_epochs=10, auxiliary_floor=0.2))
+    objective = Objective(["death"], ObjectiveConfig(anneal_epochs=10))
     losses = [objective(with_label_free_terms(2.0), epoch).item() for epoch in (0, 5, 10, 40)]
-    assert losses == pytest.approx([1 + 3.0, 1 + 0.6 * 3.0, 1 + 0.2 * 3.0, 1 + 0.2 * 3.0])
+    assert losses == pytest.approx([1 + 3.0, 1 + 0.55 * 3.0, 1 + 0.1 * 3.0, 1 + 0.1 * 3.0])
 
 
 def test_pre_training_looks_at_no_label():
@@ -118,7 +118,6 @@ def test_the_focal_loss_has_a_finite_slope_everywhere(gamma):
         ({"temperature": 0.0}, r"objective\.temperature=0\.0 must be above 0"),
         ({"contrast": -1.0}, r"objective\.contrast=-1\.0 must be at least 0"),
         ({"anneal_epochs": 0}, r"objective\.anneal_epochs=0 must be at least 1"),
-        ({"auxiliary_floor": 1.5}, r"objective\.auxiliary_floor=1\.5 must be in \[0, 1\]"),
         (
             {"pretrain_epochs": 3, "reconstruction": 0.0, "contrast": 0.0, "assignment": 0.0},
             r"objective\.pretrain_epochs=3: there is nothing to train without labels",

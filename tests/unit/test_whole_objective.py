@@ -16,7 +16,7 @@ GAMMA, TEMPERATURE = 2.0, 0.3
 WEIGHTS = {"reconstruction": 0.7, "contrast": 0.4, "assignment": 0.2}
 CONFIG = ObjectiveConfig(
     **WEIGHTS, task_weights={TASKS[1]: 0.5}, focal_gamma=GAMMA, temperature=TEMPERATURE, pretrain_epochs=1,
-    anneal_epochs=4, auxiliary_floor=0.2,
+    anneal_epochs=4,
 )  # fmt: skip
 
 
@@ -68,7 +68,7 @@ def test_every_term_is_that_of_a_plain_loop(batch, outputs) -> None:
     assert {name: term.item() for name, term in terms.items()} == pytest.approx(expected, rel=1e-6)
 
 
-@pytest.mark.parametrize(("epoch", "labelled", "fading"), [(0, 0, 1), (1, 1, 1), (3, 1, 0.6), (9, 1, 0.2)])
+@pytest.mark.parametrize(("epoch", "labelled", "fading"), [(0, 0, 1), (1, 1, 1), (3, 1, 0.55), (9, 1, 0.1)])
 def test_the_sum_has_the_weights_of_the_settings_and_the_epoch(batch, outputs, epoch, labelled, fading) -> None:
     objective = Objective(TASKS, CONFIG)
     losses = [focal_loop(batch, outputs.logits, task) for task in range(len(TASKS))]

@@ -38,8 +38,7 @@ BAD = {
     "objective.task_weights.death=-1": ["objective.task_weights.death=-1.0", "at least 0"],
     "optim.lr=0": ["optim.lr=0.0", "above 0"],
     "optim.lr=nan": ["optim.lr=nan", "above 0"],
-    "optim.warmup_fraction=1": ["optim.warmup_fraction=1.0", "[0, 1)"],
-    "optim.final_fraction=-1": ["optim.final_fraction=-1.0", "[0, 1)"],
+    "optim.gradient_clip=-1": ["optim.gradient_clip=-1.0", "at least 0"],
     "optim.weight_decay=-1": ["optim.weight_decay=-1.0", "at least 0"],
     "optim.gradient_clip=-1": ["optim.gradient_clip=-1.0", "at least 0"],
     "cohort.name=a/b": ["cohort.name='a/b'", "letters"],
@@ -70,7 +69,6 @@ def test_a_bad_setting_is_refused_with_its_full_key_what_was_given_and_what_was_
     [
         ("trainer.max_epoch=3", "trainer.max_epochs"),
         ("model.fusion.num_head=3", "model.fusion.num_heads"),
-        ("optim.learning_rate=3", "optim."),
         ("sede=3", "seed"),
         ("cohort.indx=first", "cohort.index"),
         ("paths.mimic_rot=x", "paths.mimic_root"),
@@ -80,6 +78,11 @@ def test_an_unknown_key_is_refused_and_the_nearest_one_is_named(word, meant):
     with pytest.raises(ConfigError, match=re.escape(word)) as caught:
         load([word])
     assert f"did you mean {meant}" in str(caught.value)
+
+
+def test_a_key_like_no_other_is_refused_with_the_settings_of_its_group():
+    with pytest.raises(ConfigError, match=r"known settings of optim are lr, weight_decay, gradient_clip$"):
+        load(["optim.learning_rate=3"])
 
 
 def test_a_key_like_no_other_is_refused_with_the_groups_that_there_are():
@@ -106,7 +109,7 @@ def test_words_are_laid_over_the_experiment_over_base_over_the_defaults(own):
     assert composed.trainer.max_epochs == 9
     assert composed.trainer.patience == 2
     assert composed.optim.weight_decay == base.optim.weight_decay
-    assert composed.optim.warmup_fraction == experiment.OptimConfig().warmup_fraction
+    assert composed.optim.gradient_clip == experiment.OptimConfig().gradient_clip
 
 
 def test_the_base_file_is_laid_over_the_defaults(tmp_path, monkeypatch):
@@ -134,7 +137,7 @@ def test_every_shipped_experiment_loads_and_its_datamodule_builds(name, tmp_path
 @pytest.mark.parametrize("name", SHIPPED)
 def test_the_resolved_configuration_of_a_run_loads_to_an_equal_one(name, tmp_path, monkeypatch):
     monkeypatch.setenv("MIMIC_ROOT", "/then")
-    words = ["seed=5", "trainer.max_epochs=3", "wandb.tags=[a, 'b: c']", "objective.task_weights.x=0.5"]
+    words = ["seed=5", "trainer.max_epochs=3", "embed.image.views=[a, 'b: c']", "objective.task_weights.x=0.5"]
     composed = load([f"experiment={name}", *words])
     save(composed, tmp_path / "config.yaml")
     monkeypatch.setenv("MIMIC_ROOT", "/now")
@@ -252,7 +255,7 @@ def test_layers_that_do_not_fit_are_refused(words, message):
 def test_what_every_experiment_begins_with_is_base_over_the_defaults():
     shared = compose.shared_settings("eicu")
     assert shared["optim"]["lr"] == OmegaConf.load(EXPERIMENTS / "base.yaml").optim.lr
-    assert shared["optim"]["warmup_fraction"] == experiment.OptimConfig().warmup_fraction
+    assert shared["optim"]["gradient_clip"] == experiment.OptimConfig().gradient_clip
 
 
 def test_an_experiment_keeps_its_own_encoders_on_simulated_data() -> None:

@@ -89,7 +89,7 @@ def test_every_parameter_has_a_gradient_when_no_row_of_the_batch_has_a_document(
 
 def test_the_backbone_learns_at_its_own_rate_and_the_rest_at_the_models():
     network = encoders(lr_scale=0.1)
-    optimizer, _ = build_optimizer(network.parameters(), 10, OptimConfig(lr=1e-3, warmup_fraction=0.0))
+    optimizer, _ = build_optimizer(network.parameters(), 10, OptimConfig(lr=1e-3))
     rates = {id(parameter): group["lr"] for group in optimizer.param_groups for parameter in group["params"]}
     for name, parameter in network.named_parameters():
         expected = 1e-4 if ".backbone." in name else 1e-3
