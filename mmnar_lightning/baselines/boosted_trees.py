@@ -15,6 +15,17 @@ from mmnar_lightning.baselines.inputs import EMBED_FIRST, Problem, prior_logit
 
 Columns = NDArray[np.float32]
 
+MAX_ITERATIONS = 1000
+"""Most trees of a task."""
+MIN_LEAF_ROWS = 20
+"""Fewest train rows of a leaf."""
+LEAF_PENALTY = 1.0
+"""L2 penalty of leaf values."""
+MAX_FEATURES = 0.5
+"""Share of the columns, drawn at random, that a split may choose from."""
+WIDE = 64
+"""Widest vectors that are read as they are."""
+
 
 class BoostedTrees:
     """scikit-learn's HistGradientBoostingClassifier for every task.
@@ -79,11 +90,11 @@ class BoostedTrees:
         self.measured[task] = measured
         trees = HistGradientBoostingClassifier(
             learning_rate=config.learning_rate,
-            max_iter=config.max_iterations,
+            max_iter=MAX_ITERATIONS,
             max_leaf_nodes=config.max_leaf_nodes,
-            min_samples_leaf=config.min_leaf_rows,
-            l2_regularization=config.leaf_penalty,
-            max_features=config.max_features,
+            min_samples_leaf=MIN_LEAF_ROWS,
+            l2_regularization=LEAF_PENALTY,
+            max_features=MAX_FEATURES,
             early_stopping=True,
             scoring="loss",
             n_iter_no_change=config.patience,
@@ -107,7 +118,7 @@ class BoostedTrees:
 
     def _reduce(self, modality: Modality, values: Columns, present: NDArray[np.bool_]) -> None:
         """Fit the principal components of a wide modality."""
-        if modality.kind == "table" or modality.width <= self.config.wide:
+        if modality.kind == "table" or modality.width <= WIDE:
             return
         from sklearn.decomposition import PCA
 

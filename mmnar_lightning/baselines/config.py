@@ -50,60 +50,22 @@ class LogisticRegressionConfig:
 class BoostedTreesConfig:
     """Gradient-boosted trees, one ensemble a task."""
 
-    max_iterations: int = 1000
-    """Most trees of a task."""
     patience: int = 50
     """Trees without a smaller validation log-loss before a task's fit stops; the best number of trees is kept."""
     learning_rate: float = 0.05
     """Shrinkage of every tree."""
     max_leaf_nodes: int = 15
     """Most leaves of a tree."""
-    min_leaf_rows: int = 20
-    """Fewest train rows of a leaf."""
-    leaf_penalty: float = 1.0
-    """L2 penalty of leaf values."""
-    max_features: float = 0.5
-    """Share of the columns, drawn at random, that a split may choose from."""
     num_components: int = 32
-    """Principal components of vectors of more than `wide` floats; tables are never reduced."""
-    wide: int = 64
-    """Widest vectors that are read as they are."""
+    """Principal components of vectors of more than 64 floats; tables are never reduced."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be fitted."""
-        for key, least in (
-            ("max_iterations", 1),
-            ("patience", 1),
-            ("max_leaf_nodes", 2),
-            ("min_leaf_rows", 1),
-            ("num_components", 1),
-            ("wide", 1),
-        ):
+        for key, least in (("patience", 1), ("max_leaf_nodes", 2), ("num_components", 1)):
             if getattr(self, key) < least:
                 raise ValueError(f"baseline.boosted_trees.{key}={getattr(self, key)} must be at least {least}")
-        if not 0 < self.max_features <= 1:
-            raise ValueError(f"baseline.boosted_trees.max_features={self.max_features} must be in (0, 1]")
         if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"baseline.boosted_trees.learning_rate={self.learning_rate} must be above 0 and finite")
-        if not 0 <= self.leaf_penalty < math.inf:
-            raise ValueError(f"baseline.boosted_trees.leaf_penalty={self.leaf_penalty} must be at least 0 and finite")
-
-
-@dataclass(kw_only=True)
-class MaskOnlyConfig:
-    """A network on presence alone."""
-
-    dim: int = 32
-    """Width of its hidden layers."""
-    dropout: float = 0.1
-    """Probability of dropping a hidden unit."""
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be built."""
-        if self.dim < 1:
-            raise ValueError(f"baseline.mask_only.dim={self.dim} must be at least 1")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"baseline.mask_only.dropout={self.dropout} must be in [0, 1)")
 
 
 @dataclass(kw_only=True)
@@ -116,8 +78,6 @@ class BaselineConfig:
     """What is trained in the place of the model; `none` is the model itself."""
     late_fusion: LateFusionConfig = field(default_factory=LateFusionConfig)
     """Late fusion."""
-    mask_only: MaskOnlyConfig = field(default_factory=MaskOnlyConfig)
-    """Presence alone."""
     boosted_trees: BoostedTreesConfig = field(default_factory=BoostedTreesConfig)
     """Gradient-boosted trees."""
     logistic_regression: LogisticRegressionConfig = field(default_factory=LogisticRegressionConfig)

@@ -3,10 +3,14 @@
 from torch import nn
 
 from data_modules.batch import Batch
-from mmnar_lightning.baselines.config import MaskOnlyConfig
 from mmnar_lightning.baselines.inputs import Problem, prior_head
 from mmnar_lightning.nn.mlp import projection
 from mmnar_lightning.outputs import ModelOutputs
+
+DIM = 32
+"""Width of the hidden layer."""
+DROPOUT = 0.1
+"""Probability of dropping a hidden unit."""
 
 
 class MaskOnly(nn.Module):
@@ -14,13 +18,12 @@ class MaskOnly(nn.Module):
 
     Args:
         problem: modalities, prior.
-        config: sizes.
     """
 
-    def __init__(self, problem: Problem, config: MaskOnlyConfig) -> None:
+    def __init__(self, problem: Problem) -> None:
         super().__init__()
-        self.hidden = nn.Sequential(projection(len(problem.modalities), config.dim, config.dropout), nn.GELU())
-        self.head = prior_head(config.dim, problem.prior)
+        self.hidden = nn.Sequential(projection(len(problem.modalities), DIM, DROPOUT), nn.GELU())
+        self.head = prior_head(DIM, problem.prior)
 
     def forward(self, batch: Batch) -> ModelOutputs:
         """Predict a batch; the encoding of a modality is its presence."""

@@ -36,12 +36,7 @@ class Network:
 
     build: Callable[[Problem, BaselineConfig], nn.Module]
     read: tuple[str, ...] = ()
-    unread: tuple[str, ...] = (
-        "model.",
-        "objective.temperature",
-        "objective.anneal_epochs",
-        "objective.auxiliary_floor",
-    )
+    unread: tuple[str, ...] = ("model.", "objective.temperature", "objective.anneal_epochs")
     off: Mapping[str, object] = field(default_factory=lambda: NO_TERMS)
 
 
@@ -104,7 +99,7 @@ BASELINES: Mapping[str, Network | Fitted] = {
     "late_fusion": Network(
         build=lambda problem, config: late_fusion(problem, config.late_fusion), read=("model.encoder.",)
     ),
-    "mask_only": Network(build=lambda problem, config: MaskOnly(problem, config.mask_only)),
+    "mask_only": Network(build=lambda problem, config: MaskOnly(problem)),
     "boosted_trees": Fitted(
         build=lambda problem, config, seed: BoostedTrees(problem, config.boosted_trees, seed), raw_tables=True
     ),

@@ -8,13 +8,14 @@ from sklearn.metrics import log_loss
 
 from data_modules.batch import Items
 from data_modules.vocabulary import Modality
+from mmnar_lightning.baselines import boosted_trees
 from mmnar_lightning.baselines.boosted_trees import BoostedTrees
 from mmnar_lightning.baselines.config import BoostedTreesConfig
 from tests.helpers.baselines import TASKS, problem_of, telling_batch
 from tests.helpers.batches import take
 
 TRAIN, VAL, TEST = telling_batch(800), telling_batch(300, seed=1), telling_batch(100, seed=2)
-SMALL = BoostedTreesConfig(max_iterations=60, patience=20, learning_rate=0.2)
+SMALL = BoostedTreesConfig(patience=20, learning_rate=0.2)
 
 
 def fitted(train=TRAIN, val=VAL, config=SMALL, given=None) -> BoostedTrees:
@@ -54,7 +55,7 @@ def test_the_number_of_trees_is_the_best_on_val_and_val_grows_no_tree() -> None:
     for column, task in enumerate(TASKS):
         losses = trees.losses[task]
         assert trees.iterations[task] == int(np.argmin(losses)) + 1
-        assert 1 < trees.iterations[task] < SMALL.max_iterations
+        assert 1 < trees.iterations[task] < boosted_trees.MAX_ITERATIONS
         known = VAL.label_mask[:, column]
         loss = log_loss(VAL.label[known, column], trees.predict(VAL)[known, column])
         assert loss == pytest.approx(losses[trees.iterations[task] - 1])
@@ -66,13 +67,13 @@ def test_the_number_of_trees_is_the_best_on_val_and_val_grows_no_tree() -> None:
 
 
 def test_a_fit_stops_when_val_has_not_improved_for_so_many_trees() -> None:
-    trees = fitted(config=BoostedTreesConfig(max_iterations=500, patience=5, learning_rate=0.3))
+    trees = fitted(config=BoostedTreesConfig(patience=5, learning_rate=0.3))
     assert all(len(losses) < 100 for losses in trees.losses.values())
 
 
 def test_components_are_those_of_the_train_rows_that_have_the_modality() -> None:
     (train, given), (val, _) = with_wide(TRAIN), with_wide(VAL)
-    trees = fitted(train, val, BoostedTreesConfig(num_components=4, max_iterations=20), given)
+    trees = fitted(train, val, BoostedTreesConfig(num_components=4, learning_rate=0.2), given)
     seen = train.inputs["m0"][train.present[:, 0]].double().numpy()
     np.testing.assert_allclose(trees.reducers["m0"].mean_, seen.mean(0), atol=1e-6)
     expected = PCA(4, svd_solver="full").fit(seen).components_
@@ -152,15 +153,10 @@ def test_items_are_refused() -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        {"max_iterations": 0},
         {"patience": 0},
         {"max_leaf_nodes": 1},
-        {"min_leaf_rows": 0},
         {"num_components": 0},
-        {"wide": 0},
         {"learning_rate": 0.0},
-        {"max_features": 1.5},
-        {"leaf_penalty": -1.0},
     ],
 )
 def test_nonsense_is_refused_by_its_full_key(settings) -> None:

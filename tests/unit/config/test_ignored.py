@@ -33,7 +33,7 @@ REFUSED = {
     ("baselines/boosted_trees", "rectifier.gate=false"): r"rectifier\.gate=False",
     ("baselines/boosted_trees", "transfer={target: transfer, rectifier: source}"): r"transfer\.rectifier=source",
     ("transfer,baselines/published_score", "seed=1"): r"transfer\.target=transfer_back: the baseline published_score",
-    ("mimic", "baseline.mask_only.dim=64"): r"baseline\.mask_only\.dim=64: the model \(baseline\.name=none\)",
+    ("mimic", "baseline.late_fusion.dim=64"): r"baseline\.late_fusion\.dim=64: the model \(baseline\.name=none\)",
     ("mimic", "baseline.name=mask_only"): r"objective\.reconstruction=1\.0.*experiment=\.\.\.,baselines/mask_only",
 }
 READ = {
@@ -43,7 +43,7 @@ READ = {
     ("baselines/late_fusion", "model.encoder.components=16"),
     ("baselines/mask_only", "optim.lr=0.1"),
     ("baselines/late_fusion", "rectifier.fit=calibration"),
-    ("baselines/boosted_trees", "baseline.boosted_trees.leaf_penalty=3"),
+    ("baselines/boosted_trees", "baseline.boosted_trees.patience=3"),
     ("baselines/boosted_trees", "trainer.accelerator=cpu"),
     ("baselines/boosted_trees", "seed=3"),
     ("mimic", "model.fusion.dim=64"),
