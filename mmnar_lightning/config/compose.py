@@ -19,6 +19,7 @@ from mmnar_lightning.config.experiment import (
     cohort_config,
     datasets,
 )
+from mmnar_lightning.config.renamed import explain_all, explain_experiment
 
 
 def load(words: Sequence[str]) -> ExperimentConfig:
@@ -30,13 +31,14 @@ def load(words: Sequence[str]) -> ExperimentConfig:
             later files over earlier ones; without an experiment among them, the dataset's own lies beneath.
 
     Raises:
-        ConfigError: naming the full key, what was given and what was expected.
+        ConfigError: naming the full key, what was given and what was expected, or what the key is called now.
     """
     for word in words:
         if "=" not in word or word.startswith("="):
             raise ConfigError(f"{word!r} is not a setting; settings are key=value, for example trainer.max_epochs=20")
     try:
         asked = OmegaConf.from_dotlist(list(words))
+        _refuse_renamed_words(words)
         _check_dataset(asked.get("dataset", "mimic"))
         layers = _files(asked)
         dataset = next((layer.dataset for layer in (asked, *reversed(layers)) if "dataset" in layer), "mimic")
@@ -153,6 +155,8 @@ def _named(name: str, folder: Path) -> Path:
     """The YAML file of a name in experiments/, or of a path."""
     own = Path(name) if name.endswith((".yaml", ".yml")) else folder / f"{name}.yaml"
     if not own.is_file():
+        if sentence := explain_experiment(name):
+            raise ConfigError(f"experiment={name}: {sentence}")
         there = sorted(str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml"))
         raise ConfigError(f"experiment={name}: there is no {own}; known are {', '.join(there)}")
     return own
@@ -180,7 +184,29 @@ def _read(path: Path) -> DictConfig:
         raise ConfigError(f"{path}: this file is not readable YAML ({' '.join(str(error).split())})") from error
     if not isinstance(loaded, DictConfig):
         raise ConfigError(f"{path}: expected keys and values")
+    refuse_renamed(loaded, str(path))
     return loaded
+
+
+def refuse_renamed(settings: DictConfig, source: str) -> None:
+    """Refuse settings under names that they no longer have.
+
+    Args:
+        settings: as they were read, before they are merged.
+        source: file or word that they come from.
+
+    Raises:
+        ConfigError: naming the source, the old keys and what to do.
+    """
+    plain = OmegaConf.to_container(settings)
+    assert isinstance(plain, dict)
+    if sentence := explain_all(plain):
+        raise ConfigError(f"{source}: {sentence}")
+
+
+def _refuse_renamed_words(words: Sequence[str]) -> None:
+    for word in words:
+        refuse_renamed(OmegaConf.from_dotlist([word]), word)
 
 
 def _explain(error: OmegaConfBaseException, words: Sequence[str]) -> ConfigError:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from data_modules.stage import digest
-from mmnar_lightning.config.compose import flatten, load, save, to_plain
+from mmnar_lightning.config.compose import flatten, load, refuse_renamed, save, to_plain
 from mmnar_lightning.config.experiment import REPLACEABLE, ConfigError, ExperimentConfig, PathsConfig
 from mmnar_lightning.console import say
 from mmnar_lightning.distributed.collectives import broadcast_from_rank_zero, rank
@@ -251,7 +251,8 @@ def run_to_resume(config: ExperimentConfig, *needed: str) -> Path:
 
 
 def _accept(folder: Path, config: ExperimentConfig) -> None:
-    """Let a run that was begun go on with the settings of now, or refuse those that differ."""
+    """Let a run that was begun go on with the settings of now, or refuse those that differ or were renamed."""
+    refuse_renamed(_saved(folder), str(folder / CONFIG))
     changed = _differing(folder, config)
     refused = [line for key, line in changed.items() if not key.startswith(tuple(config.resume_with))]
     if refused:
@@ -268,7 +269,7 @@ def _accept(folder: Path, config: ExperimentConfig) -> None:
 
 def _differing(folder: Path, config: ExperimentConfig) -> dict[str, str]:
     """Keys of settings that a run was made with otherwise -> what they were and are."""
-    then = OmegaConf.to_container(OmegaConf.load(folder / CONFIG))
+    then = OmegaConf.to_container(_saved(folder))
     assert isinstance(then, dict)
     before, now = flatten(_fixed(then)), flatten(_fixed(to_plain(config)))
     return {
@@ -276,6 +277,13 @@ def _differing(folder: Path, config: ExperimentConfig) -> dict[str, str]:
         for key in sorted({*before, *now})
         if before.get(key) != now.get(key)
     }
+
+
+def _saved(folder: Path) -> DictConfig:
+    """The settings that a run was begun with, as they stand in its folder."""
+    saved = OmegaConf.load(folder / CONFIG)
+    assert isinstance(saved, DictConfig)
+    return saved
 
 
 def _fixed(plain: Mapping[Any, Any]) -> dict[str, Any]:

@@ -40,7 +40,6 @@ BAD = {
     "optim.lr=nan": ["optim.lr=nan", "above 0"],
     "optim.gradient_clip=-1": ["optim.gradient_clip=-1.0", "at least 0"],
     "optim.weight_decay=-1": ["optim.weight_decay=-1.0", "at least 0"],
-    "optim.gradient_clip=-1": ["optim.gradient_clip=-1.0", "at least 0"],
     "cohort.name=a/b": ["cohort.name='a/b'", "letters"],
     "cohort.modalities=[labs,labs]": ["cohort.modalities", "labs", "twice"],
     "cohort.index=second": ["cohort.index=second", "first", "last", "every"],

@@ -1,0 +1,120 @@
+"""Settings and experiments that were renamed or removed, so that each is refused with what to do instead."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+EXPERIMENT = "experiment="
+"""Begins the entries of names that `experiment=` picks; one that ends with `/` stands for all names below it."""
+
+RENAMED: Mapping[str, str] = {
+    "rival": "baseline",
+    "embed.film.max_films": "embed.image.max_images",
+    "embed.film": "embed.image",
+    "embed.modalities.*.max_films": "embed.modalities.*.max_images",
+    "simulate.films": "simulate.images",
+    "simulate.film_rate": "simulate.image_rate",
+    "simulate.sources": "simulate.databases",
+    "simulate.readmission_rate": "was removed: always 0.2",
+    "simulate.icu_rate": "was removed: always 0.12",
+    "simulate.mortality_rate": "was removed: always 0.15",
+    "simulate.site": "was removed: always 0.5",
+    "simulate.diagnoses_rate": "was removed: always 0.7",
+    "simulate.text_rate": "was removed: always 0.8",
+    "simulate.treatments_rate": "was removed: always 0.75",
+    "simulate.hospital_mortality_rate": "was removed: always 0.1",
+    "simulate.unit_readmission_rate": "was removed: always 0.08",
+    "rectifier.scale": "was removed: always logit",
+    "rectifier.refresh": "was removed: the offset of the loss is fitted once",
+    "rectifier.damping": "was removed: the offset of the loss is fitted once",
+    "rectifier.gate_folds": "was removed: always 5",
+    "rectifier.min_positives": "rectifier.min_class_rows",
+    "rectifier.min_negatives": "rectifier.min_class_rows",
+    "objective.auxiliary_floor": "was removed: always 0.1",
+    "optim.warmup_fraction": "was removed: always 0.05",
+    "optim.final_fraction": "was removed: always 0.05",
+    "baseline.mask_only": "was removed: always a width of 32 and a dropout of 0.1",
+    "baseline.boosted_trees.max_iterations": "was removed: always 1000",
+    "baseline.boosted_trees.min_leaf_rows": "was removed: always 20",
+    "baseline.boosted_trees.leaf_penalty": "was removed: always 1",
+    "baseline.boosted_trees.max_features": "was removed: always 0.5",
+    "baseline.boosted_trees.wide": "was removed: always 64",
+    "wandb.entity": "was removed: set the environment variable WANDB_ENTITY",
+    "wandb.tags": "was removed: set the environment variable WANDB_TAGS, tags separated by commas",
+    "experiment=rivals/": "experiment=baselines/",
+    "experiment=films_frozen": "experiment=images_frozen",
+    "experiment=films_timm": "experiment=images_timm",
+    "experiment=films_trained": "experiment=images_trained",
+}
+"""Old key -> new key, or a sentence that follows the key. A group stands for all its keys, `*` for one part of a key;
+of several entries that match, the first holds."""
+
+MOST_TOLD = 5
+"""Keys that one message names; the resolved configuration of an older run may hold many."""
+
+
+def explain(key: str) -> str | None:
+    """A sentence about a key that was renamed or removed; None for any other.
+
+    >>> explain("rival.name"), explain("rectifier.scale"), explain("baseline.name")
+    ('rival.name is called baseline.name now', 'rectifier.scale was removed: always logit', None)
+    >>> explain("rival.boosted_trees.wide")
+    'rival.boosted_trees.wide was removed: always 64'
+    """
+    became = _successor(key)
+    if became is None:
+        return None
+    return f"{key} {became}" if " " in became else f"{key} is called {became} now"
+
+
+def explain_experiment(name: str) -> str | None:
+    """A sentence about an experiment that was renamed; None for any other.
+
+    >>> explain_experiment("rivals/late_fusion")
+    'it is called baselines/late_fusion now'
+    """
+    for old, new in RENAMED.items():
+        given = f"{EXPERIMENT}{name}"
+        if given == old or (old.startswith(EXPERIMENT) and old.endswith("/") and given.startswith(old)):
+            return f"it is called {new.removeprefix(EXPERIMENT)}{given.removeprefix(old)} now"
+    return None
+
+
+def explain_all(plain: Mapping[Any, Any]) -> str | None:
+    """A sentence about the renamed and removed keys among nested values, in their order; None where there is none.
+
+    >>> explain_all({"seed": 1, "rectifier": {"min_positives": 3, "gate": True}})
+    'rectifier.min_positives is called rectifier.min_class_rows now'
+    """
+    found = [sentence for key in _keys(plain) if (sentence := explain(key))]
+    if not found:
+        return None
+    more = f"; and {len(found) - MOST_TOLD} more" if len(found) > MOST_TOLD else ""
+    return "; ".join(found[:MOST_TOLD]) + more
+
+
+def _successor(key: str) -> str | None:
+    """The new key, or the sentence about a removed one; a renamed key may have been removed since."""
+    parts = key.split(".")
+    for old, new in RENAMED.items():
+        pattern = old.split(".")
+        matched, rest = parts[: len(pattern)], parts[len(pattern) :]
+        if len(matched) < len(pattern) or not all(
+            wanted in ("*", part) for wanted, part in zip(pattern, matched, strict=True)
+        ):
+            continue
+        if " " in new:
+            return new
+        star = next((part for wanted, part in zip(pattern, matched, strict=True) if wanted == "*"), "*")
+        renamed = ".".join([new.replace("*", star), *rest])
+        return _successor(renamed) or renamed
+    return None
+
+
+def _keys(plain: Mapping[Any, Any], prefix: str = "") -> Iterator[str]:
+    """Full keys of nested values, those of empty groups too."""
+    for name, value in plain.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, Mapping) and value:
+            yield from _keys(value, f"{key}.")
+        else:
+            yield key

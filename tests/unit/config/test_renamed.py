@@ -1,0 +1,105 @@
+"""Every renamed or removed setting is refused with what to do, wherever it is given."""
+
+import re
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from mmnar_lightning.config.compose import _keys, _schema, experiments_folder, load, save
+from mmnar_lightning.config.experiment import ConfigError, datasets
+from mmnar_lightning.config.renamed import EXPERIMENT, MOST_TOLD, RENAMED, explain, explain_all, explain_experiment
+from mmnar_lightning.runs import folders, single
+
+KEYS = {old: new for old, new in RENAMED.items() if not old.startswith(EXPERIMENT)}
+EXPERIMENTS = {old: new for old, new in RENAMED.items() if old.startswith(EXPERIMENT)}
+KNOWN = {key for dataset in datasets() for key in _keys(_schema(dataset))}
+
+
+def sentence_of(old: str, new: str) -> str:
+    """What a message says of an entry, whose `*` is a modality."""
+    old, new = old.replace("*", "cxr"), new.replace("*", "cxr")
+    return f"{old} {new}" if " " in new else f"{old} is called {new} now"
+
+
+@pytest.mark.parametrize(("old", "new"), KEYS.items())
+def test_an_old_key_is_no_setting_and_a_new_one_is(old: str, new: str) -> None:
+    assert old not in KNOWN
+    if " " in new:
+        assert new.startswith("was removed: ")
+    elif "*" not in new:
+        assert new in KNOWN
+    else:
+        name = f"embed.modalities.cxr.{new.rpartition('.')[2]}"
+        assert load([f"{name}=2"]).embed.modalities["cxr"] == {new.rpartition(".")[2]: 2}
+
+
+@pytest.mark.parametrize(("old", "new"), KEYS.items())
+def test_a_word_with_an_old_key_is_refused_with_what_to_do(old: str, new: str) -> None:
+    word = f"{old.replace('*', 'cxr')}=3"
+    with pytest.raises(ConfigError) as caught:
+        load([word])
+    assert str(caught.value) == f"{word}: {sentence_of(old, new)}"
+
+
+@pytest.mark.parametrize(("old", "new"), KEYS.items())
+def test_a_file_with_an_old_key_is_refused_by_its_name(old: str, new: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    OmegaConf.save(OmegaConf.from_dotlist([f"{old.replace('*', 'cxr')}=3"]), path)
+    with pytest.raises(ConfigError) as caught:
+        load([f"experiment=mimic,{path}"])
+    assert str(caught.value) == f"{path}: {sentence_of(old, new)}"
+
+
+@pytest.mark.parametrize(("old", "new"), KEYS.items())
+def test_a_run_of_an_older_version_is_refused_by_name(old: str, new: str, tmp_path: Path) -> None:
+    folder = tmp_path / "older"
+    folder.mkdir()
+    (folder / "checkpoints").mkdir()
+    config = load([f"paths.runs={tmp_path}"])
+    save(config, folder / folders.CONFIG)
+    for name in (folders.BEST, folders.LAST):
+        (folder / name).touch()
+    saved = OmegaConf.load(folder / folders.CONFIG)
+    OmegaConf.update(saved, old.replace("*", "cxr"), 3)
+    OmegaConf.save(saved, folder / folders.CONFIG)
+    expected = f"^{re.escape(f'{folder / folders.CONFIG}: {sentence_of(old, new)}')}$"
+    with pytest.raises(ConfigError, match=expected):
+        folders.settings_of(folder, config)
+    with pytest.raises(ConfigError, match=expected):
+        single.evaluate(load([f"paths.runs={tmp_path}", f"run={folder}"]))
+    with pytest.raises(ConfigError, match=expected):
+        folders.run_to_resume(load([f"paths.runs={tmp_path}", f"resume={folder}"]), folders.LAST)
+
+
+@pytest.mark.parametrize(("old", "new"), EXPERIMENTS.items())
+def test_an_old_experiment_is_refused_with_its_new_name(old: str, new: str) -> None:
+    below = "late_fusion" if old.endswith("/") else ""
+    name, now = (f"{entry.removeprefix(EXPERIMENT)}{below}" for entry in (old, new))
+    assert (experiments_folder() / f"{now}.yaml").is_file()
+    for given in (name, f"mimic,{name}"):
+        with pytest.raises(ConfigError, match=rf"^experiment={name}: it is called {now} now$"):
+            load([f"experiment={given}"])
+
+
+def test_keys_below_a_renamed_group_keep_their_end_and_may_have_been_removed_since() -> None:
+    assert explain("rival.late_fusion.dim") == "rival.late_fusion.dim is called baseline.late_fusion.dim now"
+    assert explain("embed.film.colour") == "embed.film.colour is called embed.image.colour now"
+    assert explain("rival.mask_only.dim") == f"rival.mask_only.dim {RENAMED['baseline.mask_only']}"
+    with pytest.raises(ConfigError, match=r"^rival=\{name: mask_only\}: rival\.name is called baseline\.name now$"):
+        load(["rival={name: mask_only}"])
+
+
+def test_no_current_setting_and_no_shipped_experiment_is_taken_for_an_old_one() -> None:
+    assert not [key for key in KNOWN if explain(key)]
+    folder = experiments_folder()
+    names = [str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml")]
+    assert not [name for name in names if explain_experiment(name)]
+
+
+def test_a_file_with_many_old_keys_names_the_first_and_counts_the_others() -> None:
+    told = explain_all({"rectifier": dict.fromkeys(("scale", "refresh", "damping"), 1), "rival": dict.fromkeys("abcd")})
+    assert told is not None
+    assert told.startswith("rectifier.scale was removed: always logit; rectifier.refresh was")
+    assert told.endswith("; and 2 more")
+    assert told.count("; ") == MOST_TOLD
