@@ -1,1 +1,1 @@
-"""The rectifier: what is left of a missingness pattern's effect, estimated on subjects that trained nothing."""
+"""The rectifier: the residual effect of each missingness pattern, estimated on subjects outside of training."""

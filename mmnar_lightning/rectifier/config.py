@@ -7,25 +7,25 @@ from typing import Literal
 
 @dataclass(kw_only=True)
 class RectifierConfig:
-    """How the offsets of the patterns are estimated and used."""
+    """Estimation and use of the pattern offsets."""
 
     fit: Literal["none", "calibration", "crossfit"] = "calibration"
-    """Subjects that give them: half of the calibration split, or every fold of train and calibration in turn."""
+    """Subjects for the estimate: half of the calibration split, or every fold of train and calibration in turn."""
     loss_offset: bool = True
-    """Whether an offset τ⁰, from the other half of the calibration split, is part of the loss and the model."""
+    """Whether loss and model include an offset τ⁰, fitted on the other half of the calibration split."""
     start_epoch: int = 5
-    """Epoch at whose start τ⁰ is fitted, counted from the first one with labels."""
+    """τ⁰ is fitted at the start of this epoch, counted from the first epoch with labels."""
     max_offset: float = 2.0
     """Largest absolute value of τ⁰."""
     min_rows: int = 20
-    """Fewest rows of a pattern, or of a number of modalities, for an offset of its own."""
+    """Fewest rows of a pattern, or of a number of modalities, that get their own offset."""
     min_class_rows: int = 5
     """Fewest positives, and fewest negatives, among them."""
     gate: bool = True
     """Scale τ by a strength in [0, 1] that cross-validation chooses; 0 unless it helps by a standard error."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be fitted."""
+        """Check the ranges."""
         lowest = {"start_epoch": 0, "min_rows": 1, "min_class_rows": 1}
         for key, least in lowest.items():
             if getattr(self, key) < least:

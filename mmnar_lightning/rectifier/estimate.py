@@ -1,7 +1,8 @@
 """Offsets of the patterns for one task: a hierarchy global -> number of present modalities -> pattern.
 
-The offset of a node is added to that of its parent: the maximum a posteriori of a logistic regression on a constant,
-with the parent's logits as offset and prior N(0, s²). s² is estimated once a level (docs/method.md, section 3).
+The offset of a node is added to that of its parent. It is the maximum a posteriori of an intercept-only logistic
+regression with the parent's logits as offset and prior N(0, s²). Each level has one estimate of s² (docs/method.md,
+section 3).
 """
 
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ Array = NDArray[np.float64]
 Int = NDArray[np.int64]
 
 MIN_SUBJECTS = 2
-"""Fewest subjects of a node: a variance between subjects needs two."""
+"""Fewest subjects of a node: the variance between subjects needs two."""
 MAX_STEPS = 100
 TOLERANCE = 1e-12
 MAX_STEP = 2.0
@@ -23,7 +24,7 @@ MAX_STEP = 2.0
 
 @dataclass(frozen=True, kw_only=True)
 class Minimum:
-    """What a node must hold to be estimated, each at least 1; otherwise it inherits.
+    """Least data of an estimated node, each at least 1; a node with less inherits.
 
     Attributes:
         rows: with a known label.
@@ -36,10 +37,10 @@ class Minimum:
 
 @dataclass(frozen=True, kw_only=True)
 class Level:
-    """Nodes of one level.
+    """The J nodes of one level.
 
     Attributes:
-        offset: (J,) what is added to the logit in all.
+        offset: (J,) total addition to the logit, those of the parents included.
         variance: (J,) of the offset, clustered by subject.
         raw: (J,) the offset without prior and parents; NaN where it is not estimable.
         rows, positives, subjects: (J,) int64.
@@ -59,7 +60,7 @@ class Level:
 
 @dataclass(frozen=True)
 class Offsets:
-    """The three levels: one node, one a number of modalities (M + 1), one a pattern (P)."""
+    """The three levels, with one node, one node per number of modalities (M + 1) and one node per pattern (P)."""
 
     overall: Level
     count: Level
@@ -68,7 +69,7 @@ class Offsets:
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows in an order of their own, so that sums do not depend on the order in which they came.
+    """Rows in a canonical order, so that sums do not depend on the order of the input.
 
     Attributes:
         logit: (N,).
@@ -84,7 +85,7 @@ class Rows:
 
     @classmethod
     def of(cls, logit: Array, label: Array, subject: Int, pattern: Int) -> "Rows":
-        """Sort rows; those that are alike in all columns are interchangeable."""
+        """Sort rows; rows that are equal in all columns are interchangeable."""
         order = np.lexsort((label, logit, subject, pattern))
         return cls(logit[order], label[order], subject[order], pattern[order])
 
@@ -94,9 +95,12 @@ def estimate(rows: Rows, modalities: Int, num_modalities: int, minimum: Minimum)
 
     Args:
         rows: known labels of one task.
-        modalities: (P,) int64, how many modalities each pattern has.
+        modalities: (P,) int64, number of present modalities of each pattern.
         num_modalities: M.
         minimum: of a node.
+
+    Returns:
+        The offsets of all nodes.
 
     >>> alike = Rows.of(np.zeros(40), np.repeat([0.0, 1.0], [10, 30]), np.arange(40), np.zeros(40, dtype=np.int64))
     >>> found = estimate(alike, np.array([1]), 1, Minimum(rows=1, class_rows=1))
@@ -104,7 +108,7 @@ def estimate(rows: Rows, modalities: Int, num_modalities: int, minimum: Minimum)
     1.1
     """
     count = modalities[rows.pattern]
-    alone = np.isin(modalities, (0, num_modalities))  # the only pattern of its count: the level above has estimated it
+    alone = np.isin(modalities, (0, num_modalities))  # the only pattern with this number: estimated one level above
     overall = _level(rows, np.zeros_like(count), None, np.zeros(1, dtype=np.int64), minimum)
     by_count = _level(rows, count, overall, np.zeros(num_modalities + 1, dtype=np.int64), minimum)
     by_pattern = _level(rows, rows.pattern, by_count, modalities, minimum, inherits=alone)
@@ -119,15 +123,18 @@ def _level(
     minimum: Minimum,
     inherits: NDArray[np.bool_] | None = None,
 ) -> Level:
-    """One level, given the one above.
+    """Estimate one level, given the level above.
 
     Args:
         rows: N rows.
         node: (N,) int64, the node of each row.
-        above: None for the root, whose prior is N(0, 1) about 0.
-        parent: (J,) int64, the node of the level above that each node hangs on.
+        above: None for the root, whose prior is N(0, 1).
+        parent: (J,) int64, the parent of each node in the level above.
         minimum: of a node.
-        inherits: (J,) bool, nodes that are not estimated.
+        inherits: (J,) bool, nodes that are never estimated.
+
+    Returns:
+        The level.
     """
     size = len(parent)
     parent_offset = np.zeros(size) if above is None else above.offset[parent]
@@ -139,8 +146,8 @@ def _level(
     estimated = enough if inherits is None else enough & ~inherits
     spread = 1.0 if above is None else _spread(nodes, parent_offset, parent, estimated)
     own = _fit(nodes, parent_offset, spread, estimated)
-    kept = 1.0 / (1.0 + spread * nodes.precision(parent_offset + own))  # how much of a node is its parent
-    unknown = np.full(size, spread) if above is None else parent_variance  # what a node that inherits is left with
+    kept = 1.0 / (1.0 + spread * nodes.precision(parent_offset + own))  # weight of the parent in a node
+    unknown = np.full(size, spread) if above is None else parent_variance  # of a node that inherits
     return Level(
         offset=parent_offset + own,
         variance=np.where(estimated, spread * kept + kept**2 * parent_variance, unknown),
@@ -154,7 +161,7 @@ def _level(
 
 
 class _Nodes:
-    """The rows of one level's nodes, and sums over them."""
+    """Sums over the rows of each node of one level."""
 
     def __init__(self, rows: Rows, node: Int, size: int) -> None:
         self.rows, self.node, self.size = rows, node, size
@@ -162,23 +169,23 @@ class _Nodes:
         self.pair = pair.ravel()
 
     def tally(self) -> tuple[Int, Int, Int]:
-        """Rows, positives and subjects of each node, (J,) int64."""
+        """Count rows, positives and subjects of each node, (J,) int64."""
         positives = np.bincount(self.node, self.rows.label, self.size).astype(np.int64)
         subjects = np.bincount(self.pairs[0], minlength=self.size)
         return np.bincount(self.node, minlength=self.size), positives, subjects
 
     def residuals(self, offset: Array) -> tuple[Array, Array]:
-        """Label - probability of every row at its node's offset, and what minus its derivative is, (N,) each."""
+        """Residual (label - probability) of each row at its node's offset, and its negative derivative, (N,) each."""
         probability = expit(self.rows.logit + offset[self.node])
         return self.rows.label - probability, probability * (1 - probability)
 
     def slope(self, offset: Array) -> tuple[Array, Array]:
-        """Score and information of each node, (J,)."""
+        """Sum score and information of each node, (J,)."""
         residual, weight = self.residuals(offset)
         return _sums(self.node, residual, self.size), _sums(self.node, weight, self.size)
 
     def precision(self, offset: Array) -> Array:
-        """1 / variance of each node's estimate, clustered by subject, (J,); 0 where nothing is known."""
+        """1 / variance of each node's estimate, clustered by subject, (J,); 0 without information."""
         residual, weight = self.residuals(offset)
         by_subject = _sums(self.pair, residual, self.pairs.shape[1])
         noise = _sums(self.pairs[0], by_subject**2, self.size)
@@ -191,11 +198,21 @@ def _sums(node: Int, values: Array, size: int) -> Array:
 
 
 def _spread(nodes: _Nodes, offset: Array, parent: Int, estimated: NDArray[np.bool_]) -> float:
-    """s² of a level by moments of Newton's first steps θ from 0, each node counting alike (Hedges, 1983).
+    """Estimate s² of a level by moments of Newton's first steps θ from 0, unweighted (Hedges, 1983).
 
-    In a family of J nodes with variances v, E Σ θ² is about (J − 1) · (s² + mean v): a parent's offset is about a mean
-    of its nodes, so it takes a degree of freedom. Weighted by precision, as in meta-analysis, the largest node, which
-    has made its parent's offset and lies near 0, would speak for all, and rare patterns would be pulled too far.
+    In a family of J nodes with variances v, E Σ θ² is about (J − 1) · (s² + mean v): the parent's offset is close to
+    the mean of its nodes, which costs one degree of freedom. Weights by precision, as in meta-analysis, would let the
+    largest node dominate. That node determines its parent's offset and lies near 0, so rare patterns would shrink too
+    far.
+
+    Args:
+        nodes: of the level.
+        offset: (J,) offset of each node's parent.
+        parent: (J,) int64.
+        estimated: (J,) bool.
+
+    Returns:
+        s², at least 0; 0 where no family has two estimated nodes.
     """
     precision = nodes.precision(offset)
     known = estimated & (precision > 0)
@@ -210,9 +227,18 @@ def _spread(nodes: _Nodes, offset: Array, parent: Int, estimated: NDArray[np.boo
 
 
 def _fit(nodes: _Nodes, start: Array, spread: float, free: NDArray[np.bool_]) -> Array:
-    """What maximises each node's likelihood times its prior N(0, spread), (J,); 0 where it is not free.
+    """Maximise each node's likelihood times its prior N(0, spread) by Newton's method, all nodes in parallel.
 
-    All nodes take Newton's steps together; the posterior is concave, and a step is cut at `MAX_STEP`.
+    The posterior is concave; a step is cut at `MAX_STEP`.
+
+    Args:
+        nodes: of the level.
+        start: (J,) offset of each node's parent.
+        spread: variance of the prior; infinite for none.
+        free: (J,) bool, nodes to fit.
+
+    Returns:
+        (J,) offset beyond the parent's; 0 where a node is not free.
     """
     own = np.zeros(nodes.size)
     if spread == 0:

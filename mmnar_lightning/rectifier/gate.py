@@ -1,4 +1,4 @@
-"""The gate: how much of the offsets cross-validation recommends."""
+"""The gate: a strength of the offsets, chosen by cross-validation."""
 
 from collections.abc import Callable
 
@@ -13,21 +13,30 @@ GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 def strength(rows: Rows, shift: Callable[[Rows, Rows], Array]) -> float:
-    """The strength with the lowest cross-validated log-loss; 0 unless it helps by more than a standard error.
+    """Choose the strength with the lowest cross-validated log-loss; 0 unless its gain exceeds one standard error.
 
     Args:
         rows: known labels of one task.
         shift: (rows to fit on, rows to shift) -> (N, S) probabilities of the second at each of `STRENGTHS`.
+
+    Returns:
+        One of `STRENGTHS`.
     """
     best, gain, error = recommended(rows, shift)
     return best if gain > error else 0.0
 
 
 def recommended(rows: Rows, shift: Callable[[Rows, Rows], Array]) -> tuple[float, float, float]:
-    """The strength with the lowest cross-validated log-loss, what it gains in all, and the standard error of that.
+    """Find the strength with the lowest cross-validated log-loss, its total gain and the standard error of the gain.
 
-    Subjects are drawn into folds by a hash; the standard error is that of the paired differences, clustered by subject.
-    Arguments are those of `strength`.
+    A hash assigns subjects to folds. The standard error is that of the paired differences, clustered by subject.
+
+    Args:
+        rows: as for `strength`.
+        shift: as for `strength`.
+
+    Returns:
+        Strength, gain in log-loss over all rows, standard error.
     """
     fold = folds(rows.subject)
     loss = np.zeros((len(rows.label), len(STRENGTHS)))
@@ -44,7 +53,13 @@ def recommended(rows: Rows, shift: Callable[[Rows, Rows], Array]) -> tuple[float
 
 
 def folds(subject: Int) -> Int:
-    """A fold of each row that depends on its subject alone.
+    """Assign each row a fold that depends on its subject alone.
+
+    Args:
+        subject: (N,) int64.
+
+    Returns:
+        (N,) int64 in [0, NUM_FOLDS).
 
     >>> folds(np.array([4, 9, 4])).tolist()[0] == folds(np.array([4])).tolist()[0]
     True
@@ -54,7 +69,7 @@ def folds(subject: Int) -> Int:
 
 
 def log_loss(probability: Array, label: Array) -> Array:
-    """Log-loss of each row, (N, S), of probabilities (N, S)."""
+    """Compute the log-loss of each row, (N, S), of probabilities (N, S)."""
     tiny = np.finfo(np.float64).tiny
     truth = np.where(label[:, None] > 0, probability, 1.0 - probability)
     return np.asarray(-np.log(np.maximum(truth, tiny)))

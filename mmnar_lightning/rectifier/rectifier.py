@@ -1,4 +1,4 @@
-"""The rectifier as a module: everything that was fitted is a buffer, so it travels in every checkpoint."""
+"""The rectifier as a module: all fitted values are buffers, so every checkpoint holds them."""
 
 import hashlib
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ from scipy.special import expit
 from torch import Tensor, nn
 
 from data_modules import patterns as pattern_ids
+from data_modules.errors import UserError
 from mmnar_lightning.rectifier import gate
 from mmnar_lightning.rectifier.config import RectifierConfig
 from mmnar_lightning.rectifier.estimate import Array, Int, Minimum, Offsets, Rows, estimate
@@ -19,16 +20,16 @@ Z = 1.959963984540054
 
 
 class Rectifier(nn.Module):
-    """An offset of each task and pattern, estimated on some subjects and applied to others.
+    """An offset per task and pattern, estimated on some subjects and applied to others.
 
-    **The guard**: fitting and applying compare subjects, and raise if one is in both. Nothing turns it off.
+    **The guard**: applying raises an error where a row belongs to a subject of the fit. It cannot be turned off.
 
     Args:
         num_tasks: T.
         num_modalities: M.
-        patterns: P pattern ids of the cohort; another one gets the offset of its number of modalities.
+        patterns: P pattern ids of the cohort; any other pattern gets the offset of its number of modalities.
         num_subjects: of the cohort.
-        config: how offsets are estimated.
+        config: of the estimate.
     """
 
     offset: Tensor
@@ -53,9 +54,13 @@ class Rectifier(nn.Module):
         self.config, self.num_modalities = config, num_modalities
         size = 1 + num_modalities + 1 + len(patterns)
         self.register_buffer("pattern", torch.tensor(sorted(patterns), dtype=torch.int64))
-        for name in ("offset", "variance", "raw"):  # estimated in float64, kept in float32, which every device has
+        for name in (
+            "offset",
+            "variance",
+            "raw",
+        ):  # estimated in float64, kept in float32: not every device has float64
             self.register_buffer(name, torch.zeros(num_tasks, size))
-        # Counts of small cells are in no checkpoint, which may be shared; see recount.
+        # Checkpoints may be shared, so they hold no counts of small cells; see recount.
         self.register_buffer("tally", torch.zeros(3, num_tasks, size, dtype=torch.int64), persistent=False)
         self.register_buffer("estimated", torch.zeros(num_tasks, size, dtype=torch.bool))
         self.register_buffer("strength", torch.zeros(num_tasks))
@@ -64,25 +69,24 @@ class Rectifier(nn.Module):
 
     @property
     def is_fitted(self) -> bool:
-        """Whether it was fitted."""
+        """Whether offsets were fitted."""
         return bool(self.fitted_subjects.any())
 
     def fit(
         self, *, logits: Tensor, label: Tensor, label_mask: Tensor, present: Tensor, subject: Tensor, cohort: str
     ) -> None:
-        """Estimate all offsets, and their strengths if there is a gate.
+        """Estimate all offsets and, with a gate, their strengths.
+
+        `_check` refuses bad input before anything changes: no row, shapes that do not agree, patterns or subjects
+        outside of the cohort, logits that are NaN or infinite, labels other than 0 and 1.
 
         Args:
-            logits: (N, T) float, of subjects whose labels did not train them.
+            logits: (N, T) float, of subjects whose labels the model was not trained on.
             label: (N, T), 0 or 1; undefined where unknown.
             label_mask: (N, T) bool.
             present: (N, M) bool.
             subject: (N,) int64 dense index.
             cohort: fingerprint of the cohort.
-
-        Raises:
-            ValueError: for no row, shapes that do not agree, patterns or subjects that the cohort does not have,
-                logits that are no numbers, or labels that are neither 0 nor 1.
         """
         self._fit(logits, label, label_mask, present, subject, cohort)
         if not self.config.gate:
@@ -95,24 +99,24 @@ class Rectifier(nn.Module):
     def fit_centred(
         self, *, logits: Tensor, label: Tensor, label_mask: Tensor, present: Tensor, subject: Tensor, cohort: str
     ) -> None:
-        """Estimate τ⁰: as `fit`, but ungated, centred over these rows, and cut at `max_offset`."""
+        """Estimate τ⁰: as `fit`, but ungated, centred over these rows and clipped to ±`max_offset`."""
         self._fit(logits, label, label_mask, present, subject, cohort)
         self.strength.fill_(1.0)
-        # By counts, so that the sum does not depend on the order of the rows.
+        # Weighted by counts, so that the sum does not depend on the order of the rows.
         rows = torch.bincount(self._node(present.to(self.pattern.device)), minlength=self.offset.shape[1])
         centre = (self.offset * rows).sum(1, keepdim=True) / len(present)
         limit = self.config.max_offset
         self.offset.copy_((self.offset - centre).clamp(-limit, limit))
 
     def recount(self, *, logits: Tensor, label: Tensor, label_mask: Tensor, present: Tensor, subject: Tensor) -> None:
-        """Count the rows of the fit again, for `table`: no checkpoint holds the counts.
+        """Count the rows of the fit again for `table`: checkpoints hold no counts.
 
         Args:
-            logits: as of `fit`, with the others.
-            label: as of `fit`.
-            label_mask: as of `fit`.
-            present: as of `fit`.
-            subject: as of `fit`.
+            logits: as in `fit`.
+            label: as in `fit`.
+            label_mask: as in `fit`.
+            present: as in `fit`.
+            subject: as in `fit`.
         """
         for task in range(len(self.strength)):
             self._count(task, self._estimate(self._rows(task, logits, label, label_mask, present, subject)))
@@ -130,43 +134,39 @@ class Rectifier(nn.Module):
     def _rows(
         self, task: int, logits: Tensor, label: Tensor, label_mask: Tensor, present: Tensor, subject: Tensor
     ) -> Rows:
-        """The known rows of a task."""
+        """Select the rows of a task with a known label."""
         known = label_mask[:, task]
         place = self._position(present.to(self.pattern.device)).to(known.device)
         columns = (logits[:, task].double(), label[:, task].double(), subject, place)
         return Rows.of(*(column[known].cpu().numpy() for column in columns))
 
     def forward(self, logits: Tensor, present: Tensor, subject: Tensor, cohort: str) -> Tensor:
-        """Shifted logits, (B, T), of other subjects than those of the fit; the same logits until it is fitted.
-
-        Raises:
-            ValueError: if a subject is one of those that it was fitted on.
-        """
+        """Shift the logits, (B, T), of subjects outside of the fit; before a fit, return them as they are."""
         return logits + self._shifts(present, subject, cohort).to(logits.dtype)
 
     def rectify(self, logits: Tensor, present: Tensor, subject: Tensor, cohort: str) -> Tensor:
-        """Probabilities, (B, T) float64, of other subjects than those of the fit.
-
-        Raises:
-            ValueError: if a subject is one of those that it was fitted on.
-        """
+        """Compute rectified probabilities, (B, T) float64, of subjects outside of the fit."""
         return torch.sigmoid(logits.double() + self._shifts(present, subject, cohort))
 
     def unseen(self, present: Tensor) -> Tensor:
-        """(B,) bool, rows with a pattern that the cohort did not have; they get the offset of their count."""
+        """(B,) bool, rows with a pattern outside of the cohort; they get the offset of their number of modalities."""
         return self._position(present) < 0
 
     def table(self, labels: Sequence[int]) -> list[dict[str, Any]]:
-        """Of each task: `scale`, `strength`, and by pattern the offset with its interval, counts, where it comes from.
+        """Tabulate the fitted offsets.
 
         Args:
             labels: pattern ids, in the order of the table.
 
+        Returns:
+            Per task: `scale`, `strength` and `patterns`: pattern label -> offset, 95 % interval, counts, whether the
+            offset is inherited.
+
         Raises:
-            ValueError: when it was read from a checkpoint and not counted since.
+            ValueError: for a rectifier from a checkpoint without a call of `recount`.
         """
         if self.is_fitted and not bool(self.tally.any()):
-            raise ValueError("a checkpoint holds no counts; recount the rows of the fit before asking for the table")
+            raise ValueError("a checkpoint holds no counts; call recount with the rows of the fit before table")
         num_tasks = len(self.strength)
         return [
             {
@@ -194,7 +194,7 @@ class Rectifier(nn.Module):
         }
 
     def _shifts(self, present: Tensor, subject: Tensor, cohort: str) -> Tensor:
-        """(B, T) float32, strength · offset."""
+        """(B, T) float32, strength · offset of each row."""
         self._guard(subject, cohort)
         shifts: Tensor = (self.strength[:, None] * self.offset)[:, self._node(present)].T
         return shifts
@@ -205,8 +205,8 @@ class Rectifier(nn.Module):
         shared = int(self.fitted_subjects[subject].sum())
         if shared:
             raise ValueError(
-                f"{shared} of {len(subject)} rows belong to subjects that the rectifier was fitted on; it may only be "
-                "applied to others"
+                f"{shared} of {len(subject)} rows belong to subjects that the rectifier was fitted on; apply it to "
+                "other subjects only"
             )
 
     def _check(self, logits: Tensor, label: Tensor, label_mask: Tensor, present: Tensor, subject: Tensor) -> None:
@@ -216,27 +216,27 @@ class Rectifier(nn.Module):
         if given != expected:
             raise ValueError(f"logits, label, label_mask, present, subject have shapes {given}, expected {expected}")
         if not len(subject):
-            raise ValueError("the rectifier was given no row")
+            raise ValueError("the rectifier needs at least one row")
         if not bool(logits[label_mask].isfinite().all()):
-            raise ValueError("the rectifier was given logits that are NaN or infinite")
+            raise UserError("the model's logits are NaN or infinite, so no rectifier can be fitted; lower optim.lr")
         if not bool(((label == 0) | (label == 1))[label_mask].all()):
-            raise ValueError("the rectifier was given labels that are neither 0 nor 1")
+            raise ValueError("the rectifier needs labels that are 0 or 1; some are neither 0 nor 1")
         if int(subject.min()) < 0 or int(subject.max()) >= len(self.fitted_subjects):
             raise ValueError(
-                f"the rectifier was given subjects {int(subject.min())} to {int(subject.max())}; the cohort has "
-                f"{len(self.fitted_subjects)}"
+                f"the rectifier needs subjects below {len(self.fitted_subjects)}, the number in the cohort, and was "
+                f"given subjects {int(subject.min())} to {int(subject.max())}"
             )
         if bool(self.unseen(present.to(self.pattern.device)).any()):
             raise ValueError("the rectifier was given rows with patterns that the cohort does not have")
 
     def _position(self, present: Tensor) -> Tensor:
-        """(B,) int64, the position of each row's pattern among those of the cohort; -1 for another."""
+        """(B,) int64, the position of each row's pattern among those of the cohort; -1 for any other."""
         code = pattern_ids.encode(present)
         place = torch.searchsorted(self.pattern, code).clamp(max=len(self.pattern) - 1)
         return torch.where(self.pattern[place] == code, place, -1)
 
     def _node(self, present: Tensor) -> Tensor:
-        """(B,) int64, the column of each row's pattern, or that of its number of modalities."""
+        """(B,) int64, the column of each row's pattern; of its number of modalities where the pattern is unseen."""
         place, count = self._position(present), present.sum(1)
         return torch.where(place >= 0, 1 + self.num_modalities + 1 + place, 1 + count)
 
@@ -250,7 +250,7 @@ class Rectifier(nn.Module):
         for name in ("offset", "variance", "raw"):
             joined = np.concatenate([getattr(level, name) for level in levels])
             getattr(self, name)[task] = torch.from_numpy(joined).to(getattr(self, name).dtype)
-        # Where a level's spread is 0, each node is its parent, however many rows it has.
+        # At spread 0 every node equals its parent, whatever its number of rows.
         own = np.concatenate([level.estimated & (level.spread > 0) for level in levels])
         self.estimated[task] = torch.from_numpy(own)
         self._count(task, found)
@@ -261,12 +261,12 @@ class Rectifier(nn.Module):
             self.tally[place, task] = torch.from_numpy(joined)
 
     def _shift(self, fitted: Rows, shifted: Rows) -> Array:
-        """Probabilities (N, S) of rows at each strength of the offsets that other rows give."""
+        """Probabilities (N, S) of rows at each strength of the offsets estimated from other rows."""
         own: Int = shifted.pattern
         offset = self._estimate(fitted).pattern.offset[own, None] * gate.STRENGTHS
         return np.asarray(expit(shifted.logit[:, None] + offset))
 
 
 def _number(cohort: str) -> int:
-    """A fingerprint as a number that fits a buffer."""
+    """Hash a fingerprint to an integer that fits a buffer."""
     return int.from_bytes(hashlib.blake2b(cohort.encode(), digest_size=7).digest(), "big")

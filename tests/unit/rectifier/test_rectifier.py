@@ -175,7 +175,7 @@ BAD = {
     "patterns that the cohort does not have": changed(
         present=lambda column: column.index_put((torch.tensor([3]),), torch.tensor([True, False, True]))
     ),
-    "no row": lambda rows: {name: column[:0] for name, column in rows.items()},
+    "at least one row": lambda rows: {name: column[:0] for name, column in rows.items()},
 }
 
 
