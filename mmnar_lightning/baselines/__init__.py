@@ -1,1 +1,1 @@
-"""Other methods in the same harness: same splits, inputs, objective, metrics and report (docs/baselines.md)."""
+"""Other methods in the same harness: equal splits, inputs, objective, metrics and report (docs/baselines.md)."""

@@ -1,4 +1,4 @@
-"""Gradient-boosted trees on all inputs side by side: absent is NaN, which a tree routes, and presence is appended."""
+"""Gradient-boosted trees on the concatenated inputs, NaN where absent, and presence."""
 
 from itertools import islice
 from typing import Any
@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from data_modules.batch import Batch
+from data_modules.errors import UserError
 from data_modules.vocabulary import Modality
 from mmnar_lightning.baselines.config import BoostedTreesConfig
-from mmnar_lightning.baselines.inputs import EMBED_FIRST, Problem, prior_logit
+from mmnar_lightning.baselines.inputs import EMBED_FIRST, BaselineInputs, prior_logit
 
 Columns = NDArray[np.float32]
 
@@ -22,25 +23,25 @@ MIN_LEAF_ROWS = 20
 LEAF_PENALTY = 1.0
 """L2 penalty of leaf values."""
 MAX_FEATURES = 0.5
-"""Share of the columns, drawn at random, that a split may choose from."""
+"""Share of the columns, sampled at random, that each split considers."""
 WIDE = 64
-"""Widest vectors that are read as they are."""
+"""Widest vectors that are used without principal components."""
 
 
 class BoostedTrees:
-    """scikit-learn's HistGradientBoostingClassifier for every task.
+    """One HistGradientBoostingClassifier of scikit-learn per task.
 
-    Trees are grown on train rows with a known label; val rows choose how many are kept. Of vectors that are wide,
-    principal components are taken, fitted on the train rows that have the modality.
+    Trees are grown on train rows with a known label; val rows choose their number. Wide vectors are reduced to
+    principal components, which are fitted on the train rows that have the modality.
 
     Args:
-        problem: modalities, tasks.
+        inputs: modalities, tasks.
         config: sizes.
-        seed: of the columns that splits may choose from.
+        seed: of the columns that splits consider.
     """
 
-    def __init__(self, problem: Problem, config: BoostedTreesConfig, seed: int) -> None:
-        self.problem = problem
+    def __init__(self, inputs: BaselineInputs, config: BoostedTreesConfig, seed: int) -> None:
+        self.inputs = inputs
         self.config = config
         self.seed = seed
         self.reducers: dict[str, Any] = {}
@@ -55,17 +56,14 @@ class BoostedTrees:
         """Fit every task.
 
         Args:
-            train: all its rows; tables may hold NaN where a value was not measured.
+            train: all its rows; tables may hold NaN for values that were not measured.
             val: likewise.
-
-        Raises:
-            ValueError: when a task has no known label in val, or a modality is no vector a row.
         """
-        for position, modality in enumerate(self.problem.modalities):
+        for position, modality in enumerate(self.inputs.modalities):
             self._reduce(modality, _values(train, modality), train.present[:, position].numpy())
         seen, held_out = self._columns(train), self._columns(val)
         prior = prior_logit(train.label, train.label_mask).sigmoid()
-        for column, task in enumerate(self.problem.tasks):
+        for column, task in enumerate(self.inputs.tasks):
             known, checked = train.label_mask[:, column].numpy(), val.label_mask[:, column].numpy()
             labels, checks = train.label[:, column].numpy()[known], val.label[:, column].numpy()[checked]
             self.prior[task] = float(prior[column])
@@ -75,17 +73,19 @@ class BoostedTrees:
         if len(np.unique(label)) < 2:
             what = "negative" if len(label) and not label.any() else "positive" if len(label) else "unknown"
             self.remarks.append(
-                f"{task}: all {len(label) or ''} labels of train are {what}, so boosted_trees gives every row the "
-                f"probability {self.prior[task]:.3g}"
+                f"{task}: all {len(label) or ''} labels of train are {what}, so boosted_trees predicts "
+                f"{self.prior[task]:.3g} for every row"
             )
             self.iterations[task], self.losses[task] = 0, []
             return
         if not len(check):
-            raise ValueError(f"{task} has no known label in val, which chooses the number of trees; leave the task out")
+            raise UserError(
+                f"{task} has no known label in val, which chooses the number of trees; leave it out of cohort.tasks"
+            )
         from sklearn.ensemble import HistGradientBoostingClassifier
 
         config = self.config
-        # A column that no train row measured cannot be binned.
+        # A column without a measured train value cannot be binned.
         measured: NDArray[np.bool_] = np.asarray(np.isfinite(seen).any(axis=0))
         self.measured[task] = measured
         trees = HistGradientBoostingClassifier(
@@ -101,15 +101,15 @@ class BoostedTrees:
             random_state=self.seed,
         ).fit(seen[:, measured], label, X_val=held_out[:, measured], y_val=check)
         self.trees[task] = trees
-        # The first score is that of no tree at all.
+        # The first score is that of zero trees.
         self.losses[task] = (-trees.validation_score_[1:]).tolist()
         self.iterations[task] = int(np.argmin(self.losses[task])) + 1
 
     def predict(self, batch: Batch) -> Tensor:
-        """Probabilities of a batch, (B, T) float64; a row's are the same alone and in any batch."""
+        """Predict probabilities, (B, T) float64; those of a row do not depend on the rest of the batch."""
         columns = self._columns(batch)
-        probability = np.empty((len(batch), len(self.problem.tasks)))
-        for column, task in enumerate(self.problem.tasks):
+        probability = np.empty((len(batch), len(self.inputs.tasks)))
+        for column, task in enumerate(self.inputs.tasks):
             probability[:, column] = self.prior[task]
             if task in self.trees and len(batch):
                 stages = self.trees[task].staged_predict_proba(columns[:, self.measured[task]])
@@ -125,16 +125,18 @@ class BoostedTrees:
         seen = values[present].astype(np.float64)
         num_components = min(self.config.num_components, modality.width, len(seen) - 1)
         if num_components < 1:
-            self.remarks.append(f"{modality.name}: too few train rows have it for components; its presence is read")
+            self.remarks.append(
+                f"{modality.name}: too few train rows have it for principal components; only its presence is used"
+            )
             self.reducers[modality.name] = None
             return
         reducer = PCA(num_components, svd_solver="covariance_eigh", random_state=self.seed)
         self.reducers[modality.name] = reducer.fit(seen)
 
     def _columns(self, batch: Batch) -> Columns:
-        """(B, C) float32: the values of every modality, NaN where it is absent, and presence."""
+        """Concatenate the values of all modalities, NaN where absent, and presence, (B, C) float32."""
         parts = []
-        for position, modality in enumerate(self.problem.modalities):
+        for position, modality in enumerate(self.inputs.modalities):
             present, values = batch.present[:, position].numpy(), _values(batch, modality)
             if modality.name in self.reducers:
                 values = _components(self.reducers[modality.name], values, present)
@@ -145,18 +147,18 @@ class BoostedTrees:
 def _values(batch: Batch, modality: Modality) -> Columns:
     values = batch.inputs[modality.name]
     if not isinstance(values, Tensor):
-        raise ValueError(
-            f"boosted_trees reads one vector a row, but {modality.name} comes as {modality.kind}; {EMBED_FIRST}"
+        raise UserError(
+            f"boosted_trees needs one vector per row, but {modality.name} has {modality.kind}; {EMBED_FIRST}"
         )
     array: Columns = values.numpy()
     return array
 
 
 def _components(reducer: Any, values: Columns, present: NDArray[np.bool_]) -> Columns:
-    """Principal components of the present rows, (B, C); the others are NaN."""
+    """Project the present rows on the principal components, (B, C); the others are NaN."""
     if reducer is None:
         return np.empty((len(values), 0), np.float32)
-    # In float64 and then rounded: the last bits of a product depend on how many rows are multiplied at once.
+    # In float64, then rounded: the last bits of a matrix product depend on the number of rows.
     reduced = np.full((len(values), reducer.n_components_), np.nan, np.float32)
     if present.any():
         reduced[present] = reducer.transform(values[present].astype(np.float64))

@@ -1,4 +1,4 @@
-"""Which baseline is trained in the place of the model, and the settings of each."""
+"""Settings of the baselines."""
 
 import math
 from dataclasses import dataclass, field
@@ -7,10 +7,10 @@ from typing import Literal
 
 @dataclass(kw_only=True)
 class PublishedScoreConfig:
-    """Predictions that the cohort holds beside its rows."""
+    """Published predictions of the cohort's rows."""
 
     name: str = "apache_iva"
-    """Which of the predictions that the cohort holds beside its rows."""
+    """Name of one of the published predictions that the cohort holds."""
 
 
 @dataclass(kw_only=True)
@@ -18,14 +18,14 @@ class LateFusionConfig:
     """Late fusion of modalities."""
 
     version: Literal["weighted", "concatenation"] = "weighted"
-    """`weighted`: mean of the logits of present modalities; `concatenation`: of encodings, zeros for the absent."""
+    """`weighted`: mean of the logits of present modalities; `concatenation`: of encodings, zeros where absent."""
     dim: int = 128
     """Width of a modality's encoding."""
     dropout: float = 0.1
     """Probability of dropping a hidden unit."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be built."""
+        """Check the ranges."""
         if self.dim < 1:
             raise ValueError(f"baseline.late_fusion.dim={self.dim} must be at least 1")
         if not 0 <= self.dropout < 1:
@@ -37,10 +37,10 @@ class LogisticRegressionConfig:
     """Logistic regression."""
 
     inverse_penalties: list[float] = field(default_factory=lambda: [0.003, 0.01, 0.03, 0.1, 0.3])
-    """Values of C; the validation log-loss chooses one for each task."""
+    """Values of C; val chooses one per task by log-loss."""
 
     def __post_init__(self) -> None:
-        """Refuse what is no penalty."""
+        """Check the range."""
         if not self.inverse_penalties or min(self.inverse_penalties) <= 0:
             given = self.inverse_penalties
             raise ValueError(f"baseline.logistic_regression.inverse_penalties={given} must be numbers above 0")
@@ -48,10 +48,10 @@ class LogisticRegressionConfig:
 
 @dataclass(kw_only=True)
 class BoostedTreesConfig:
-    """Gradient-boosted trees, one ensemble a task."""
+    """Gradient-boosted trees, one ensemble per task."""
 
     patience: int = 50
-    """Trees without a smaller validation log-loss before a task's fit stops; the best number of trees is kept."""
+    """Trees without a lower validation log-loss before a task's fit stops; the best number of trees is kept."""
     learning_rate: float = 0.05
     """Shrinkage of every tree."""
     max_leaf_nodes: int = 15
@@ -60,7 +60,7 @@ class BoostedTreesConfig:
     """Principal components of vectors of more than 64 floats; tables are never reduced."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be fitted."""
+        """Check the ranges."""
         for key, least in (("patience", 1), ("max_leaf_nodes", 2), ("num_components", 1)):
             if getattr(self, key) < least:
                 raise ValueError(f"baseline.boosted_trees.{key}={getattr(self, key)} must be at least {least}")
@@ -70,12 +70,12 @@ class BoostedTreesConfig:
 
 @dataclass(kw_only=True)
 class BaselineConfig:
-    """A baseline; settings of another one than the chosen are refused."""
+    """The chosen baseline and the settings of each; settings of one that is not chosen are refused."""
 
     name: Literal["none", "late_fusion", "mask_only", "boosted_trees", "logistic_regression", "published_score"] = (
         "none"
     )
-    """What is trained in the place of the model; `none` is the model itself."""
+    """Baseline to train in place of the model; `none` is the model itself."""
     late_fusion: LateFusionConfig = field(default_factory=LateFusionConfig)
     """Late fusion."""
     boosted_trees: BoostedTreesConfig = field(default_factory=BoostedTreesConfig)
@@ -83,4 +83,4 @@ class BaselineConfig:
     logistic_regression: LogisticRegressionConfig = field(default_factory=LogisticRegressionConfig)
     """Logistic regression."""
     published_score: PublishedScoreConfig = field(default_factory=PublishedScoreConfig)
-    """Someone else's predictions."""
+    """Published predictions."""

@@ -1,4 +1,4 @@
-"""What a baseline is built for."""
+"""Inputs that every baseline is built from."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,21 +9,21 @@ from torch import Tensor, nn
 from data_modules.vocabulary import Modality
 from mmnar_lightning.nn.encoders import ItemParts
 
-EMBED_FIRST = "use an encoder that is frozen, for example embed.text.encoder=hashed_ngrams, embed.image.encoder=release"
-"""What to do where an estimator is given texts or images."""
+EMBED_FIRST = "use a frozen encoder, for example embed.text.encoder=hashed_ngrams, embed.image.encoder=release"
+"""How to give an estimator texts or images."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Problem:
-    """A cohort, as far as a baseline may know it before it is trained.
+class BaselineInputs:
+    """Properties of a cohort that a baseline may use before training.
 
     Attributes:
         modalities: M modalities, in the order of the pattern's bits.
         tasks: T task names, in the order of the logits.
         prior: (T,) float, the logit of each task's share of positives among the known labels of train.
         axes: modality -> (width, K) float, the principal axes that its vectors are projected on first.
-        items: modality -> what reads its items; the others are arrays.
-        scores: name -> (N, T) float64, predictions that others made of the cohort's rows, NaN where there is none.
+        items: modality -> the parts that read its items; all others are arrays.
+        scores: name -> (N, T) float64, published predictions of the cohort's rows, NaN where missing.
     """
 
     modalities: Sequence[Modality]
@@ -35,7 +35,7 @@ class Problem:
 
 
 def prior_logit(label: Tensor, label_mask: Tensor) -> Tensor:
-    """The logit of each task's share of positives; half a row of each class is added, so that it is finite.
+    """Compute the logit of each task's share of positives; half a row is added to each class to keep it finite.
 
     Args:
         label: (N, T) float, 0 or 1; undefined where unknown.
@@ -53,9 +53,16 @@ def prior_logit(label: Tensor, label_mask: Tensor) -> Tensor:
 
 
 def prior_head(width: int, prior: Tensor) -> nn.Linear:
-    """A linear head, (B, width) -> (B, T), that starts around the prior.
+    """Build a linear head, (B, width) -> (B, T), whose bias starts at the prior.
 
-    The best epoch is chosen by rank alone and may come early; the level of the probabilities must not suffer.
+    The best epoch is chosen by a rank metric and may be an early one; the prior keeps its probabilities calibrated.
+
+    Args:
+        width: of the input.
+        prior: (T,) logit of each task's share of positives.
+
+    Returns:
+        The head.
     """
     head = nn.Linear(width, len(prior))
     with torch.no_grad():

@@ -1,33 +1,33 @@
-"""Late fusion: every modality is encoded on its own, and what they say is put together at the end."""
+"""Late fusion: each modality is encoded separately, and the results are combined at the end."""
 
 import torch
 from torch import Tensor, nn
 
 from data_modules.batch import Batch
 from mmnar_lightning.baselines.config import LateFusionConfig
-from mmnar_lightning.baselines.inputs import Problem, prior_head
+from mmnar_lightning.baselines.inputs import BaselineInputs, prior_head
 from mmnar_lightning.nn.encoders import Encoders
 from mmnar_lightning.outputs import ModelOutputs, SideHeads
 
 
 class WeightedLateFusion(nn.Module):
-    """Σ_m present_m w_m l_m / Σ_m present_m w_m, with w a softmax of learnt scalars and l_m a linear head on e_m.
+    """Σ_m present_m w_m l_m / Σ_m present_m w_m, with w a softmax of learned scalars and l_m a linear head on e_m.
 
-    Every head also learns on its own from the rows that have its modality. A row with nothing present gets a learnt
-    constant, which starts at the logit of the training prior and learns from all rows, so that it stays there.
+    Each head has a loss of its own, over the rows that have its modality. A row without any modality gets a learned
+    constant. It starts at the logit of the training prior and is trained on all rows, so that it stays there.
 
     Args:
-        problem: modalities, prior.
+        inputs: modalities, prior.
         config: sizes.
     """
 
-    def __init__(self, problem: Problem, config: LateFusionConfig) -> None:
+    def __init__(self, inputs: BaselineInputs, config: LateFusionConfig) -> None:
         super().__init__()
-        count = len(problem.modalities)
-        self.encoders = Encoders(problem.modalities, config.dim, config.dropout, problem.axes, problem.items)
-        self.heads = nn.ModuleList(prior_head(config.dim, problem.prior) for _ in range(count))
+        count = len(inputs.modalities)
+        self.encoders = Encoders(inputs.modalities, config.dim, config.dropout, inputs.axes, inputs.items)
+        self.heads = nn.ModuleList(prior_head(config.dim, inputs.prior) for _ in range(count))
         self.score = nn.Parameter(torch.zeros(count))
-        self.empty = nn.Parameter(problem.prior.clone())
+        self.empty = nn.Parameter(inputs.prior.clone())
 
     def forward(self, batch: Batch) -> ModelOutputs:
         """Predict a batch."""
@@ -44,7 +44,7 @@ class WeightedLateFusion(nn.Module):
         )
 
     def _weight(self, present: Tensor) -> Tensor:
-        """(B, M, 1) float, a softmax over the present modalities; over all in a row that has none."""
+        """(B, M, 1) float, a softmax over the present modalities; over all of them in a row without any."""
         hidden = ~present & present.any(1, keepdim=True)
         return self.score.expand(present.shape).masked_fill(hidden, -torch.inf).softmax(1).unsqueeze(-1)
 
@@ -53,16 +53,16 @@ class ConcatenationLateFusion(nn.Module):
     """MLP([present_1 e_1, ..., present_M e_M, present]): a hidden layer over all encodings at once.
 
     Args:
-        problem: modalities, prior.
+        inputs: modalities, prior.
         config: sizes.
     """
 
-    def __init__(self, problem: Problem, config: LateFusionConfig) -> None:
+    def __init__(self, inputs: BaselineInputs, config: LateFusionConfig) -> None:
         super().__init__()
-        width = len(problem.modalities) * (config.dim + 1)
-        self.encoders = Encoders(problem.modalities, config.dim, config.dropout, problem.axes, problem.items)
+        width = len(inputs.modalities) * (config.dim + 1)
+        self.encoders = Encoders(inputs.modalities, config.dim, config.dropout, inputs.axes, inputs.items)
         self.hidden = nn.Sequential(nn.Linear(width, config.dim), nn.GELU(), nn.Dropout(config.dropout))
-        self.head = prior_head(config.dim, problem.prior)
+        self.head = prior_head(config.dim, inputs.prior)
 
     def forward(self, batch: Batch) -> ModelOutputs:
         """Predict a batch."""
@@ -74,6 +74,6 @@ class ConcatenationLateFusion(nn.Module):
 VERSIONS: dict[str, type[nn.Module]] = {"weighted": WeightedLateFusion, "concatenation": ConcatenationLateFusion}
 
 
-def late_fusion(problem: Problem, config: LateFusionConfig) -> nn.Module:
-    """The version that is asked for."""
-    return VERSIONS[config.version](problem, config)
+def late_fusion(inputs: BaselineInputs, config: LateFusionConfig) -> nn.Module:
+    """Build the version that the settings name."""
+    return VERSIONS[config.version](inputs, config)

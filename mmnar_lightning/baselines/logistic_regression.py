@@ -1,4 +1,4 @@
-"""Penalised logistic regression on the inputs of all modalities side by side, and the pattern."""
+"""Penalised logistic regression on the concatenated inputs of all modalities and the pattern."""
 
 import numpy as np
 import torch
@@ -6,22 +6,23 @@ from torch import Tensor
 
 from data_modules import patterns
 from data_modules.batch import Batch
+from data_modules.errors import UserError
 from data_modules.vocabulary import ARRAY_KINDS
 from mmnar_lightning.baselines.config import LogisticRegressionConfig
-from mmnar_lightning.baselines.inputs import EMBED_FIRST, Problem
+from mmnar_lightning.baselines.inputs import EMBED_FIRST, BaselineInputs
 from mmnar_lightning.nn.additive import AdditiveHead
 
 
 class LogisticRegression:
-    """What the additive head of the model starts from, with a penalty that val chooses.
+    """The initial fit of the model's additive head, with a penalty that val chooses.
 
     Args:
-        problem: modalities, tasks, prior, axes.
+        inputs: modalities, tasks, prior, axes.
         config: penalties.
     """
 
-    def __init__(self, problem: Problem, config: LogisticRegressionConfig) -> None:
-        self.problem = problem
+    def __init__(self, inputs: BaselineInputs, config: LogisticRegressionConfig) -> None:
+        self.inputs = inputs
         self.config = config
         self.heads: list[AdditiveHead] = []
         self.iterations: dict[str, int] = {}
@@ -36,37 +37,37 @@ class LogisticRegression:
             val: likewise.
 
         Raises:
-            ValueError: when a modality is no vector a row.
+            UserError: for a modality without one vector per row.
         """
-        for modality in self.problem.modalities:
+        for modality in self.inputs.modalities:
             if modality.kind not in ARRAY_KINDS:
-                raise ValueError(
-                    f"logistic_regression reads one vector a row, but {modality.name} comes as {modality.kind}; "
+                raise UserError(
+                    f"logistic_regression needs one vector per row, but {modality.name} has {modality.kind}; "
                     f"{EMBED_FIRST}"
                 )
         listed = torch.unique(patterns.encode(train.present)).tolist()
         for inverse_penalty in self.config.inverse_penalties:
-            head = AdditiveHead(self.problem.modalities, listed, len(self.problem.tasks), self.problem.axes)
+            head = AdditiveHead(self.inputs.modalities, listed, len(self.inputs.tasks), self.inputs.axes)
             with torch.no_grad():
-                head.linear.bias.copy_(self.problem.prior)
+                head.linear.bias.copy_(self.inputs.prior)
             head.fit(head.features(train), train.label, train.label_mask, inverse_penalty)
             self.heads.append(head)
         losses = np.stack([_losses(head, val) for head in self.heads])
-        for column, task in enumerate(self.problem.tasks):
+        for column, task in enumerate(self.inputs.tasks):
             self.losses[task] = losses[:, column].tolist()
             self.iterations[task] = int(losses[:, column].argmin()) + 1
 
     @torch.no_grad()
     def predict(self, batch: Batch) -> Tensor:
-        """Probabilities of a batch, (B, T) float64."""
+        """Predict probabilities, (B, T) float64."""
         logits = torch.stack([head.double()(_doubled(batch)) for head in self.heads])
-        chosen = torch.tensor([self.iterations[task] - 1 for task in self.problem.tasks])
+        chosen = torch.tensor([self.iterations[task] - 1 for task in self.inputs.tasks])
         return torch.sigmoid(logits[chosen, :, torch.arange(len(chosen))].T)
 
 
 @torch.no_grad()
 def _losses(head: AdditiveHead, val: Batch) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
-    """Log-loss of each task over its known labels, (T,)."""
+    """Compute the log-loss of each task over its known labels, (T,)."""
     each = torch.nn.functional.binary_cross_entropy_with_logits(
         head(val).double(), torch.where(val.label_mask, val.label, 0.0).double(), reduction="none"
     )
@@ -75,6 +76,6 @@ def _losses(head: AdditiveHead, val: Batch) -> "np.ndarray[tuple[int], np.dtype[
 
 
 def _doubled(batch: Batch) -> Batch:
-    """Inputs in float64: the last bits of a product depend on how many rows are multiplied at once."""
+    """Convert inputs to float64: the last bits of a matrix product depend on the number of rows."""
     inputs = {name: values.double() for name, values in batch.inputs.items() if isinstance(values, Tensor)}
     return Batch(**{**vars(batch), "inputs": inputs})

@@ -1,9 +1,9 @@
-"""Presence alone: how much of an outcome is told by what was recorded, whatever was written in it."""
+"""Presence alone: the share of an outcome that presence predicts, whatever the content of the record."""
 
 from torch import nn
 
 from data_modules.batch import Batch
-from mmnar_lightning.baselines.inputs import Problem, prior_head
+from mmnar_lightning.baselines.inputs import BaselineInputs, prior_head
 from mmnar_lightning.nn.mlp import projection
 from mmnar_lightning.outputs import ModelOutputs
 
@@ -17,13 +17,13 @@ class MaskOnly(nn.Module):
     """MLP(present); the inputs are never read.
 
     Args:
-        problem: modalities, prior.
+        inputs: modalities, prior.
     """
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, inputs: BaselineInputs) -> None:
         super().__init__()
-        self.hidden = nn.Sequential(projection(len(problem.modalities), DIM, DROPOUT), nn.GELU())
-        self.head = prior_head(DIM, problem.prior)
+        self.hidden = nn.Sequential(projection(len(inputs.modalities), DIM, DROPOUT), nn.GELU())
+        self.head = prior_head(DIM, inputs.prior)
 
     def forward(self, batch: Batch) -> ModelOutputs:
         """Predict a batch; the encoding of a modality is its presence."""

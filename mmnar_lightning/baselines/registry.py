@@ -1,4 +1,4 @@
-"""The table of baselines: a name, how it is built, and which settings it does not read."""
+"""The table of baselines: name, builder, and the settings that each does not read."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from data_modules.batch import Batch
 from mmnar_lightning.baselines.boosted_trees import BoostedTrees
 from mmnar_lightning.baselines.config import BaselineConfig
-from mmnar_lightning.baselines.inputs import Problem
+from mmnar_lightning.baselines.inputs import BaselineInputs
 from mmnar_lightning.baselines.late_fusion import late_fusion
 from mmnar_lightning.baselines.logistic_regression import LogisticRegression
 from mmnar_lightning.baselines.mask_only import MaskOnly
@@ -20,33 +20,33 @@ NO_TERMS: Mapping[str, object] = {
     "objective.contrast": 0.0,
     "objective.assignment": 0.0,
 }
-"""Weights of terms that a baseline does not have."""
+"""Weights of the terms that baselines do not have."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Network:
+class NetworkBaseline:
     """A module `Batch -> ModelOutputs`, trained as the model is.
 
     Attributes:
-        build: gives it with freshly drawn weights.
-        read: beginnings of the keys that it reads although they begin as one of `unread`.
-        unread: beginnings of the keys that it does not read.
-        off: what it does not have, and the values that say so; the layers of experiments/baselines/ set them.
+        build: builds it with new random weights.
+        read: prefixes of keys that it reads although a prefix in `unread` covers them.
+        unread: prefixes of keys that it does not read.
+        off: keys of parts that it lacks -> the values that switch them off, as experiments/baselines/ sets them.
     """
 
-    build: Callable[[Problem, BaselineConfig], nn.Module]
+    build: Callable[[BaselineInputs, BaselineConfig], nn.Module]
     read: tuple[str, ...] = ()
     unread: tuple[str, ...] = ("model.", "objective.temperature", "objective.anneal_epochs")
     off: Mapping[str, object] = field(default_factory=lambda: NO_TERMS)
 
 
 class Estimator(Protocol):
-    """What is fitted at once, on all rows of a split.
+    """A model that is fitted in one call, on all rows of a split.
 
     Attributes:
-        iterations: of every task, once it is fitted.
+        iterations: of every task, after the fit.
         losses: of every task, the validation loss after each iteration.
-        remarks: lines for people.
+        remarks: lines to show to the user.
     """
 
     iterations: dict[str, int]
@@ -54,10 +54,10 @@ class Estimator(Protocol):
     remarks: list[str]
 
     def fit(self, train: Batch, val: Batch) -> None:
-        """Fit on train; val chooses how long."""
+        """Fit on train; val chooses the number of iterations."""
 
     def predict(self, batch: Batch) -> Tensor:
-        """Probabilities, (B, T) float64."""
+        """Predict probabilities, (B, T) float64."""
 
 
 ESTIMATOR_UNREAD = (
@@ -73,42 +73,42 @@ ESTIMATOR_UNREAD = (
     "trainer.precision",
     "transfer.rectifier",
 )
-"""Settings of networks and of how they are trained."""
+"""Settings of networks and their training."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fitted:
+class EstimatorBaseline:
     """An estimator that is fitted without Lightning, in one process.
 
     Attributes:
-        build: gives it, unfitted, for a seed.
+        build: builds it, unfitted, with a seed.
         read: as for a network.
         unread: as for a network.
         off: as for a network.
-        raw_tables: whether tables come as they were stored, NaN where a value was not measured.
+        raw_tables: whether it reads tables as stored, NaN for values that were not measured.
     """
 
-    build: Callable[[Problem, BaselineConfig, int], Estimator]
+    build: Callable[[BaselineInputs, BaselineConfig, int], Estimator]
     raw_tables: bool = False
     read: tuple[str, ...] = ()
     unread: tuple[str, ...] = ESTIMATOR_UNREAD
     off: Mapping[str, object] = field(default_factory=lambda: {**NO_TERMS, "rectifier.fit": "none"})
 
 
-BASELINES: Mapping[str, Network | Fitted] = {
-    "late_fusion": Network(
-        build=lambda problem, config: late_fusion(problem, config.late_fusion), read=("model.encoder.",)
+BASELINES: Mapping[str, NetworkBaseline | EstimatorBaseline] = {
+    "late_fusion": NetworkBaseline(
+        build=lambda inputs, config: late_fusion(inputs, config.late_fusion), read=("model.encoder.",)
     ),
-    "mask_only": Network(build=lambda problem, config: MaskOnly(problem)),
-    "boosted_trees": Fitted(
-        build=lambda problem, config, seed: BoostedTrees(problem, config.boosted_trees, seed), raw_tables=True
+    "mask_only": NetworkBaseline(build=lambda inputs, config: MaskOnly(inputs)),
+    "boosted_trees": EstimatorBaseline(
+        build=lambda inputs, config, seed: BoostedTrees(inputs, config.boosted_trees, seed), raw_tables=True
     ),
-    "logistic_regression": Fitted(
-        build=lambda problem, config, seed: LogisticRegression(problem, config.logistic_regression),
+    "logistic_regression": EstimatorBaseline(
+        build=lambda inputs, config, seed: LogisticRegression(inputs, config.logistic_regression),
         read=("model.encoder.",),
     ),
-    "published_score": Fitted(
-        build=lambda problem, config, seed: PublishedScore(problem, config.published_score),
+    "published_score": EstimatorBaseline(
+        build=lambda inputs, config, seed: PublishedScore(inputs, config.published_score),
         unread=(*ESTIMATOR_UNREAD, "transfer."),
     ),
 }

@@ -6,7 +6,7 @@ Those that another setting switches off are told.
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 
-from mmnar_lightning.baselines.registry import BASELINES, Fitted
+from mmnar_lightning.baselines.registry import BASELINES, EstimatorBaseline
 from mmnar_lightning.config.compose import flatten, shared_settings, to_plain
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.distributed.launch import detect_launch
@@ -53,7 +53,7 @@ def refuse_unread(config: ExperimentConfig) -> None:
     """
     name = config.baseline.name
     baseline = BASELINES.get(name)
-    if isinstance(baseline, Fitted):
+    if isinstance(baseline, EstimatorBaseline):
         _refuse_devices(config)
     given = list(_unread(config))
     if given:

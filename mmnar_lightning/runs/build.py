@@ -17,8 +17,8 @@ from data_modules.loading.arrays import PART_ROWS
 from data_modules.loading.opened import OpenedCohort
 from data_modules.raw.locate import find_folder
 from data_modules.simulate.release import release_folder, simulate
-from mmnar_lightning.baselines.inputs import Problem, prior_logit
-from mmnar_lightning.baselines.registry import BASELINES, Estimator, Fitted, Network
+from mmnar_lightning.baselines.inputs import BaselineInputs, prior_logit
+from mmnar_lightning.baselines.registry import BASELINES, Estimator, EstimatorBaseline, NetworkBaseline
 from mmnar_lightning.config.compose import loggable
 from mmnar_lightning.config.experiment import SIMULATED, ConfigError, ExperimentConfig
 from mmnar_lightning.config.ignored import refuse_unread
@@ -95,13 +95,13 @@ def release_roots(config: ExperimentConfig) -> str:
 
 def is_estimator(config: ExperimentConfig) -> bool:
     """Whether what is trained is an estimator, which needs no Trainer."""
-    return isinstance(BASELINES.get(config.baseline.name), Fitted)
+    return isinstance(BASELINES.get(config.baseline.name), EstimatorBaseline)
 
 
 def reads_raw_tables(config: ExperimentConfig) -> bool:
     """Whether the estimator wants tables as they were stored."""
     baseline = BASELINES.get(config.baseline.name)
-    return isinstance(baseline, Fitted) and baseline.raw_tables
+    return isinstance(baseline, EstimatorBaseline) and baseline.raw_tables
 
 
 def build_module(config: ExperimentConfig, cohort: OpenedCohort) -> MMNARModule:
@@ -168,8 +168,8 @@ def _build_model(config: ExperimentConfig, cohort: OpenedCohort) -> nn.Module:
         if model.additive is not None:
             _fit_additive_head(model.additive, cohort, config.model.additive.inverse_penalty)
         return model
-    assert isinstance(baseline, Network)
-    return baseline.build(_problem(config, cohort), config.baseline)
+    assert isinstance(baseline, NetworkBaseline)
+    return baseline.build(_baseline_inputs(config, cohort), config.baseline)
 
 
 def _fit_additive_head(head: AdditiveHead, cohort: OpenedCohort, inverse_penalty: float) -> None:
@@ -187,14 +187,14 @@ def build_estimator(config: ExperimentConfig, cohort: OpenedCohort) -> Estimator
     """
     refuse_unread(config)
     baseline = BASELINES[config.baseline.name]
-    assert isinstance(baseline, Fitted)
-    return baseline.build(_problem(config, cohort), config.baseline, config.seed)
+    assert isinstance(baseline, EstimatorBaseline)
+    return baseline.build(_baseline_inputs(config, cohort), config.baseline, config.seed)
 
 
-def _problem(config: ExperimentConfig, cohort: OpenedCohort) -> Problem:
+def _baseline_inputs(config: ExperimentConfig, cohort: OpenedCohort) -> BaselineInputs:
     train, arrays = cohort.rows("train"), cohort.arrays
     prior = prior_logit(arrays.label[train], arrays.label_mask[train])
-    return Problem(
+    return BaselineInputs(
         modalities=cohort.modalities,
         tasks=cohort.tasks,
         prior=prior,

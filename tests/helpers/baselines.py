@@ -9,8 +9,8 @@ from data_modules import patterns
 from data_modules.batch import Batch
 from data_modules.vocabulary import Modality
 from mmnar_lightning.baselines.config import BaselineConfig, LateFusionConfig
-from mmnar_lightning.baselines.inputs import Problem, prior_logit
-from mmnar_lightning.baselines.registry import BASELINES, Network
+from mmnar_lightning.baselines.inputs import BaselineInputs, prior_logit
+from mmnar_lightning.baselines.registry import BASELINES, NetworkBaseline
 from mmnar_lightning.losses.config import ObjectiveConfig
 from mmnar_lightning.objective import Objective
 from tests.helpers.batches import make_batch, modalities, take
@@ -38,9 +38,9 @@ def telling_batch(rows: int, seed: int = 0) -> Batch:
     return replace(batch, label=drawn.float())
 
 
-def problem_of(batch: Batch, given: list[Modality] | None = None) -> Problem:
+def inputs_of(batch: Batch, given: list[Modality] | None = None) -> BaselineInputs:
     prior = prior_logit(batch.label, batch.label_mask)
-    return Problem(modalities=given or modalities(COUNT), tasks=TASKS, prior=prior)
+    return BaselineInputs(modalities=given or modalities(COUNT), tasks=TASKS, prior=prior)
 
 
 class Trained:
@@ -49,11 +49,11 @@ class Trained:
     def __init__(self, config: BaselineConfig, train: Batch, val: Batch, *, steps: int = 150, seed: int = 0) -> None:
         baseline = BASELINES[config.name]
         torch.manual_seed(seed)
-        if isinstance(baseline, Network):
-            self.model = baseline.build(problem_of(train), config)
+        if isinstance(baseline, NetworkBaseline):
+            self.model = baseline.build(inputs_of(train), config)
             fit_network(self.model, train, steps)
         else:
-            self.model = baseline.build(problem_of(train), config, seed)
+            self.model = baseline.build(inputs_of(train), config, seed)
             self.model.fit(train, val)
 
     @torch.no_grad()

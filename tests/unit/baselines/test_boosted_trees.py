@@ -7,11 +7,12 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import log_loss
 
 from data_modules.batch import Items
+from data_modules.errors import UserError
 from data_modules.vocabulary import Modality
 from mmnar_lightning.baselines import boosted_trees
 from mmnar_lightning.baselines.boosted_trees import BoostedTrees
 from mmnar_lightning.baselines.config import BoostedTreesConfig
-from tests.helpers.baselines import TASKS, problem_of, telling_batch
+from tests.helpers.baselines import TASKS, inputs_of, telling_batch
 from tests.helpers.batches import take
 
 TRAIN, VAL, TEST = telling_batch(800), telling_batch(300, seed=1), telling_batch(100, seed=2)
@@ -19,7 +20,7 @@ SMALL = BoostedTreesConfig(patience=20, learning_rate=0.2)
 
 
 def fitted(train=TRAIN, val=VAL, config=SMALL, given=None) -> BoostedTrees:
-    trees = BoostedTrees(problem_of(train, given), config, seed=0)
+    trees = BoostedTrees(inputs_of(train, given), config, seed=0)
     trees.fit(train, val)
     return trees
 
@@ -30,7 +31,7 @@ def with_wide(batch, kind: str = "vectors", width: int = 80):
     said = torch.cat([batch.inputs["m0"], torch.zeros(len(batch), width - 3)], dim=1)
     mixed = 5 * said @ torch.linalg.qr(torch.randn(width, width, generator=torch.Generator().manual_seed(0)))[0]
     noise = 0.1 * torch.randn(len(batch), width, generator=generator)
-    given = [Modality(name="m0", kind=kind, width=width), *problem_of(TRAIN).modalities[1:]]
+    given = [Modality(name="m0", kind=kind, width=width), *inputs_of(TRAIN).modalities[1:]]
     return replace(batch, inputs=batch.inputs | {"m0": mixed + noise}), given
 
 
@@ -140,13 +141,13 @@ def test_val_with_one_class_still_chooses() -> None:
 
 def test_a_task_without_a_known_label_in_val_is_refused() -> None:
     val = replace(VAL, label_mask=VAL.label_mask & torch.tensor([True, False, True]))
-    with pytest.raises(ValueError, match="b has no known label in val"):
+    with pytest.raises(UserError, match="b has no known label in val"):
         fitted(val=val)
 
 
 def test_items_are_refused() -> None:
     items = Items(row=torch.arange(800), values={"windows": torch.zeros(800, 3)})
-    with pytest.raises(ValueError, match="reads one vector a row, but m0 comes as vectors"):
+    with pytest.raises(UserError, match="needs one vector per row, but m0 has vectors; use a frozen encoder"):
         fitted(replace(TRAIN, inputs=TRAIN.inputs | {"m0": items}))
 
 

@@ -9,7 +9,7 @@ from mmnar_lightning.baselines.config import LateFusionConfig
 from mmnar_lightning.baselines.late_fusion import late_fusion
 from mmnar_lightning.losses.config import ObjectiveConfig
 from mmnar_lightning.objective import Objective
-from tests.helpers.baselines import COUNT, LABEL_FREE, TASKS, fit_network, problem_of, telling_batch
+from tests.helpers.baselines import COUNT, LABEL_FREE, TASKS, fit_network, inputs_of, telling_batch
 from tests.helpers.batches import fill_absent
 
 BATCH = telling_batch(200)
@@ -17,7 +17,7 @@ BATCH = telling_batch(200)
 
 def model(version: str, seed: int = 0) -> torch.nn.Module:
     torch.manual_seed(seed)
-    made = late_fusion(problem_of(BATCH), LateFusionConfig(version=version, dim=16, dropout=0.0))
+    made = late_fusion(inputs_of(BATCH), LateFusionConfig(version=version, dim=16, dropout=0.0))
     with torch.no_grad():
         for parameter in made.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
@@ -74,7 +74,7 @@ def test_a_row_with_nothing_present_gets_the_prior_even_where_no_train_row_is_em
     train = telling_batch(1500, seed=5)
     train.present[:, 0] = True
     torch.manual_seed(0)
-    made = late_fusion(problem_of(train), LateFusionConfig(dim=16))
+    made = late_fusion(inputs_of(train), LateFusionConfig(dim=16))
     with torch.no_grad():
         made.empty.add_(2.0)
     fit_network(made, train, steps=400, rate=0.02)
