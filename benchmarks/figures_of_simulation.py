@@ -43,7 +43,7 @@ def examples() -> Figure:
     rows = figure.subplots(2, len(SHADES), height_ratios=(1, 1.15))
     for column, shade in enumerate(SHADES):
         pictured, written = rows[0][column], rows[1][column]
-        pictured.imshow(image.picture(np.array([shade, shade]), generator), cmap="gray", vmin=0, vmax=255)
+        pictured.imshow(image.draw_image(np.array([shade, shade]), generator), cmap="gray", vmin=0, vmax=255)
         pictured.set_title(f"reading {shade:+.1f}: image, note and report", fontsize=10)
         note = text.discharge_notes(np.array([[shade, shade]]), generator)[0]
         report = text.radiology_reports(np.array([shade]), generator)[0]

@@ -42,7 +42,7 @@ def write_images(folder: Path, count: int, side: int) -> pl.DataFrame:
     names = [f"files/p10/{position}" for position in range(count)]
     (folder / "files/p10").mkdir(parents=True)
     for name in names:
-        pixels = image.picture(generator.standard_normal(2), generator)
+        pixels = image.draw_image(generator.standard_normal(2), generator)
         picture = Image.fromarray(pixels).resize((side, side), Image.Resampling.BICUBIC)
         picture.save(folder / f"{name}.jpg", quality=85)
     return pl.DataFrame(

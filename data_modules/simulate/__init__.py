@@ -1,1 +1,1 @@
-"""Raw releases whose truth is known: patients, clinicians and outcomes that follow a causal model."""
+"""Raw releases with known truth: subjects, clinicians and outcomes follow a causal model."""

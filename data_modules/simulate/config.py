@@ -1,28 +1,28 @@
-"""Knobs of the causal model (docs/simulation.md)."""
+"""Settings of the causal model (docs/simulation.md)."""
 
 from dataclasses import dataclass, field
 
 STRONGEST = 10
-"""Largest strength of an effect on the logit scale; beyond it nothing is left to chance."""
+"""Largest strength of an effect on the logit scale; beyond it nothing is random."""
 
 
 @dataclass(kw_only=True)
 class SimulateConfig:
-    """Who is simulated, and how strongly absence depends on what."""
+    """Size of the release, and how strongly presence depends on each cause."""
 
     databases: list[str] = field(default_factory=lambda: ["mimic_iv", "eicu"])
     """Databases to write: mimic_iv (with notes and images), eicu."""
     subjects: int = 3000
-    """People; each has one index admission and the later ones that its outcomes ask for."""
+    """Number of subjects; each has one index admission and the later ones that its outcomes require."""
     seed: int = 7
-    """The same seed and knobs give the same bytes."""
+    """Equal seed and settings give equal bytes."""
     rho: float = 1.0
-    """How strongly a modality is ordered for reasons that the record does not show: severity and an unmeasured worry.
-    0 = missing at random given what is seen; the larger, the more missing not at random."""
+    """Strength of the unrecorded causes of an order: severity and an unmeasured worry. 0 = missing at random given the
+    record; larger values = further from it."""
     gamma: float = 0.5
-    """How strongly it is ordered for reasons that the record shows: labs, vitals, age."""
+    """Strength of the recorded causes of an order: labs, vitals, age."""
     tau: float = 0.5
-    """Standard deviation, on the logit scale, of the outcome's own dependence on the missingness pattern."""
+    """Standard deviation, on the logit scale, of the direct effect of the missingness pattern on the outcome."""
     calendar: float = 0.3
     """Standard deviation of the effect of the year group on ordering, on the logit scale."""
     note_rate: float = 0.755
@@ -32,10 +32,10 @@ class SimulateConfig:
     report_rate: float = 0.60
     """Share with a radiology report."""
     images: bool = True
-    """Write the JPEG files; the metadata and the embeddings are always written."""
+    """Write the JPEG files; metadata and embeddings are always written."""
 
     def __post_init__(self) -> None:
-        """Refuse counts and rates that cannot be."""
+        """Check the ranges."""
         if (
             not self.databases
             or set(self.databases) - {"mimic_iv", "eicu"}

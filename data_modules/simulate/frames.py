@@ -1,4 +1,4 @@
-"""What the writers of every database share: declared frames, repeated events, measured values."""
+"""Shared parts of the writers of all databases: declared frames, repeated events, measured values."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +16,7 @@ Shape = tuple[float, float, Array]
 
 
 def frame(declared: Table, columns: Mapping[str, Any]) -> pl.DataFrame:
-    """A frame with every declared column in order; those not given are empty, times may be seconds (-1 = empty)."""
+    """Build a frame with every declared column in order; missing columns are null, times may be seconds (-1 = null)."""
     assert not set(columns) - set(declared.columns), set(columns) - set(declared.columns)
     height = max(len(values) for values in columns.values())
     series = []
@@ -34,7 +34,13 @@ def frame(declared: Table, columns: Mapping[str, Any]) -> pl.DataFrame:
 
 
 def repeat(counts: Int) -> tuple[Int, Int]:
-    """Owner and number of each of `counts` events.
+    """Enumerate the events of owners that have `counts` events each.
+
+    Args:
+        counts: (N,) int64.
+
+    Returns:
+        Owner of each event and its number among the owner's events, from 0.
 
     >>> [part.tolist() for part in repeat(np.array([2, 1]))]
     [[0, 0, 1], [0, 1, 0]]
@@ -44,7 +50,7 @@ def repeat(counts: Int) -> tuple[Int, Int]:
 
 
 def measure(shapes: Mapping[str, Shape], quantity: Int, readings: Array, generator: np.random.Generator) -> Array:
-    """Measured values of quantities (positions in `shapes`) for events whose stays have these readings."""
+    """Simulate measured values of quantities (positions in `shapes`), given the readings of each event's stay."""
     mean, spread = (np.array([shape[part] for shape in shapes.values()])[quantity] for part in (0, 1))
     loading = np.array([shape[2] for shape in shapes.values()])[quantity]
     shift = (loading * readings[:, :3]).sum(1) + 0.5 * generator.standard_normal(len(quantity))

@@ -1,4 +1,4 @@
-"""Chest radiographs: grey pictures and embeddings that carry the image's reading."""
+"""Chest radiographs: grey images and embeddings that carry the readings of the image."""
 
 from io import BytesIO
 
@@ -11,7 +11,7 @@ from data_modules.simulate.latent import Array
 SIDE = 128
 """Pixels."""
 EMBEDDING_WIDTH = 1376
-"""Floats of the published chest radiograph embeddings."""
+"""Width of the published chest radiograph embeddings."""
 
 _ROWS, _COLUMNS = np.mgrid[0:SIDE, 0:SIDE] / (SIDE - 1)
 
@@ -24,8 +24,8 @@ _CHEST = 0.75 - 0.5 * (_blob(0.45, 0.28, 0.38, 0.15) + _blob(0.45, 0.72, 0.38, 0
 _PROJECTION = np.random.default_rng(1376).standard_normal((2, EMBEDDING_WIDTH)) * 0.5
 
 
-def picture(reading: Array, generator: np.random.Generator) -> NDArray[np.uint8]:
-    """A image of the readings image/0 (opacities) and image/1 (size of the heart, devices), (128, 128) uint8."""
+def draw_image(reading: Array, generator: np.random.Generator) -> NDArray[np.uint8]:
+    """Draw an image of the readings image/0 (opacities) and image/1 (heart size, devices), (128, 128) uint8."""
     opacity = np.clip(0.30 + 0.13 * reading[0], 0, 0.8)
     heart = np.clip(0.13 + 0.03 * reading[1], 0.06, 0.25)
     image = _CHEST + 0.35 * _blob(0.62, 0.56, 0.16, heart)
@@ -40,13 +40,13 @@ def picture(reading: Array, generator: np.random.Generator) -> NDArray[np.uint8]
 
 
 def jpeg(pixels: NDArray[np.uint8]) -> bytes:
-    """A grey JPEG file."""
+    """Encode a grey JPEG file."""
     buffer = BytesIO()
     Image.fromarray(pixels).save(buffer, format="JPEG", quality=85)
     return buffer.getvalue()
 
 
 def embeddings(readings: Array, generator: np.random.Generator) -> NDArray[np.float32]:
-    """What a frozen network would say of images: a smooth function of (N, 2) readings with noise, (N, 1376) float32."""
+    """Simulate the output of a frozen network: a smooth function of (N, 2) readings plus noise, (N, 1376) float32."""
     noise = generator.standard_normal((len(readings), EMBEDDING_WIDTH))
     return np.asarray(np.tanh(readings @ _PROJECTION) + 0.5 * noise, dtype=np.float32)

@@ -1,7 +1,7 @@
-"""The causal model: latent health, readings, what clinicians order, outcomes (docs/simulation.md has the graph).
+"""The causal model: latent health, readings, orders, outcomes (docs/simulation.md has the graph).
 
-Everything that a file of the release says of an index admission is a function of its readings and of noise that is
-independent of all else, so the oracle of `truth.py`, which knows the readings, bounds every reader of the files.
+All content of a release about an index admission is a function of its readings and of independent noise. The oracle of
+`truth.py` knows the readings, so no reader of the files can do better.
 """
 
 from dataclasses import dataclass, replace
@@ -16,10 +16,10 @@ from data_modules.simulate.config import SimulateConfig
 Array = NDArray[np.float64]
 
 HEALTH = ("severity", "structured", "note", "image")
-"""Dimensions of latent health h, each standard normal: one that everything shows, and one for each kind of reading."""
+"""Dimensions of latent health h, each standard normal: one that affects all readings, and one per kind of reading."""
 
-# Readings are loadings · h + noise. Two of the three structured ones and the second ones of note and image see
-# severity; the first ones of note and image see what little else shows. The report describes the image, with error.
+# Readings are loadings · h + noise. Two of the three structured readings and the second readings of note and image load
+# on severity; their first readings load on dimensions that few others show. The report describes the image, with error.
 READINGS = ("structured/0", "structured/1", "structured/2", "note/0", "note/1", "image/0", "image/1", "report/0")
 LOADINGS = np.array(
     [
@@ -34,8 +34,8 @@ LOADINGS = np.array(
     ]
 )
 NOISE = np.array([0.8, 0.5, 0.7, 0.4, 0.8, 0.4, 0.8, 1.0])
-"""Standard deviation of each reading's own noise; the report carries the image's as well."""
-# What drives an order: severity and worry (times rho), the structured readings (times gamma).
+"""Standard deviation of each reading's own noise; the report also contains that of the image."""
+# Causes of an order: severity and worry (times rho), the structured readings (times gamma).
 ORDER_SEVERITY = np.array([0.8, -0.5, 0.7])
 ORDER_WORRY = np.array([0.8, -0.6, 0.6])
 ORDER_SEEN = np.array([[0.6, 0.2, 0.2], [-0.3, 0.4, 0.0], [0.5, 0.3, 0.1]])
@@ -52,19 +52,19 @@ HOSPITAL_MORTALITY_RATE, UNIT_READMISSION_RATE = 0.10, 0.08
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What the model is about in one database; equal in all of them: health, readings, what drives an order.
+    """The parts of the model that differ between databases; health, readings and causes of an order do not.
 
     Attributes:
-        modalities: three that a clinician may or may not order; they read image, note and report of `READINGS`. The
-            structured record is always there.
+        modalities: three that a clinician may order; they show image, note and report of `READINGS`. The structured
+            record is always present.
         tasks: outcomes.
-        groups: years or hospitals, whose effect on ordering is drawn.
+        groups: years or hospitals, each with a random effect on ordering.
         group_effect: standard deviation of that effect, or the setting that holds it.
         order_rates: rate of each modality, or the setting that holds it.
         outcome_rates: rate of each outcome.
-        outcome_health: (T, 4) what drives an outcome: health.
-        outcome_worry: (T,) and worry.
-        excluded: intercept and slope on the first structured reading of never reaching the landmark.
+        outcome_health: (T, 4) coefficients of health on each outcome.
+        outcome_worry: (T,) coefficients of worry on each outcome.
+        excluded: logit of not reaching the landmark: intercept, and slope on the first structured reading.
     """
 
     modalities: tuple[str, ...]
@@ -79,7 +79,7 @@ class Setting:
 
     @property
     def reads(self) -> dict[str, tuple[int, ...]]:
-        """Modality -> the readings that it shows."""
+        """Modality -> positions of the readings that it shows."""
         return {"structured": (0, 1, 2), **dict(zip(self.modalities, ((5, 6), (3, 4), (7,)), strict=True))}
 
 
@@ -94,7 +94,7 @@ MIMIC = Setting(
     outcome_worry=np.array([0.6, 0.5, 0.6]),
     excluded=(-3.2, 0.8),
 )
-"""Index admissions at discharge; those who die in hospital never reach it."""
+"""Index admissions at discharge; subjects who die in hospital do not reach it."""
 
 EICU = Setting(
     modalities=("diagnoses", "text", "treatments"),
@@ -107,7 +107,7 @@ EICU = Setting(
     outcome_worry=np.array([0.6, 0.5]),
     excluded=(-1.0, -0.6),
 )
-"""First unit stays at 24 h; those who leave within a day never reach it."""
+"""First unit stays at 24 h; subjects who leave within a day do not reach it."""
 
 SOLVE_DRAWS = 200_000
 
@@ -119,10 +119,10 @@ class Patients:
     Attributes:
         health: (N, 4).
         worry: (N,), unmeasured.
-        readings: (N, 8), also of what was never ordered.
+        readings: (N, 8), those of absent modalities included.
         group: (N,) int, position in the setting's groups.
-        excluded: (N,) bool, never reaches the landmark.
-        present: (N, 3) bool, what was ordered and stored in time.
+        excluded: (N,) bool, does not reach the landmark.
+        present: (N, 3) bool, ordered and stored in time.
         pattern: (N,) int, bits in the order of the setting's modalities.
         outcome: (N, T) bool, by task.
     """
@@ -139,15 +139,15 @@ class Patients:
 
 @dataclass(frozen=True)
 class World:
-    """The solved model: every coefficient that depends on the knobs.
+    """The solved model: all coefficients that depend on the settings.
 
     Attributes:
-        config: the knobs.
+        config: the settings.
         setting: the database.
-        order_intercept: (3,) a_m, solved so that the rates are those asked for, whatever rho and gamma.
+        order_intercept: (3,) a_m, solved for the given rates at every rho and gamma.
         order_group: (G, 3) effect of the group.
         outcome_intercept: (T,) by task, solved likewise.
-        pattern_effect: (T, 8) tau by task and pattern, of mean zero.
+        pattern_effect: (T, 8) tau by task and pattern, with mean zero.
     """
 
     config: SimulateConfig
@@ -158,33 +158,36 @@ class World:
     pattern_effect: Array
 
     def order_logit(self, severity: Array, worry: Array, seen: Array, group: NDArray[np.int64]) -> Array:
-        """Logit of each modality's being present, (..., 3).
+        """Compute the logit of presence of each modality.
 
         Args:
             severity: (...,) first dimension of health.
             worry: (...,).
             seen: (..., 3) structured readings.
             group: (...,) int.
+
+        Returns:
+            (..., 3).
         """
         hidden = severity[..., None] * ORDER_SEVERITY + worry[..., None] * ORDER_WORRY
         logit = self.config.rho * hidden + self.config.gamma * (seen @ ORDER_SEEN.T)
         return np.asarray(self.order_intercept + logit + self.order_group[group])
 
     def outcome_logit(self, health: Array, worry: Array, pattern: NDArray[np.int64]) -> Array:
-        """Logit of each outcome, (..., T), from health (..., 4), worry (...,) and pattern (...,)."""
+        """Compute the logit of each outcome, (..., T), from health (..., 4), worry (...,) and pattern (...,)."""
         base = health @ self.setting.outcome_health.T + worry[..., None] * self.setting.outcome_worry
         return np.asarray(self.outcome_intercept + base + self.pattern_effect.T[pattern])
 
 
 def readings_of(health: Array, generator: np.random.Generator) -> Array:
-    """Readings of health (N, 4) -> (N, 8); the report's first noise is the image's."""
+    """Draw readings (N, 8) of health (N, 4); the report contains the noise of the image."""
     noise = generator.standard_normal((len(health), len(READINGS))) * NOISE
     noise[:, 7] += noise[:, 5]
     return np.asarray(health @ LOADINGS.T + noise)
 
 
 def reading_covariance() -> Array:
-    """Covariance of the readings' noise, (8, 8)."""
+    """Compute the covariance of the readings' noise, (8, 8)."""
     covariance = np.diag(NOISE**2)
     covariance[5, 7] = covariance[7, 5] = NOISE[5] ** 2
     covariance[7, 7] += NOISE[5] ** 2
@@ -192,18 +195,18 @@ def reading_covariance() -> Array:
 
 
 def exclusion(setting: Setting, readings: Array) -> Array:
-    """P(never reaches the landmark | readings), (N,)."""
+    """Compute P(does not reach the landmark | readings), (N,)."""
     intercept, slope = setting.excluded
     return np.asarray(expit(intercept + slope * readings[:, 0]))
 
 
 def encode(present: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Pattern of presence (N, 3), first modality = lowest digit."""
+    """Encode presence (N, 3) as a pattern, first modality = lowest digit."""
     return np.asarray(present @ np.array([1, 2, 4]), dtype=np.int64)
 
 
 def solve(config: SimulateConfig, setting: Setting = MIMIC) -> World:
-    """Solve the intercepts for the rates that are asked for, among those who reach the landmark."""
+    """Solve the intercepts for the given rates among subjects who reach the landmark."""
     generator = np.random.default_rng(20250917)
     num_modalities, num_tasks, num_groups = len(setting.modalities), len(setting.tasks), len(setting.groups)
     effects = generator.standard_normal((num_tasks, 2**num_modalities))
@@ -231,12 +234,12 @@ def solve(config: SimulateConfig, setting: Setting = MIMIC) -> World:
 
 
 def value_of(config: SimulateConfig, given: float | str) -> float:
-    """A number, or that of the setting with this name."""
+    """Return a number itself, or the value of the setting with that name."""
     return float(getattr(config, given)) if isinstance(given, str) else given
 
 
 def _intercept(logit: Array, weight: Array, rate: float) -> float:
-    """The intercept that makes the weighted mean probability equal the rate."""
+    """Solve for the intercept at which the weighted mean probability equals the rate."""
     low, high = -30 - logit.max(), 30 - logit.min()
     return float(brentq(lambda shift: np.average(expit(shift + logit), weights=weight) - rate, low, high, xtol=1e-6))
 
@@ -257,7 +260,7 @@ def draw(world: World, count: int, generator: np.random.Generator) -> Patients:
 
 
 def drift(patients: Patients, generator: np.random.Generator) -> Patients:
-    """The same people at a later stay: health moves half-way to a fresh draw; nothing of it enters a label."""
+    """Move the same subjects to a later stay: health moves half-way to a new draw; no label depends on it."""
     fresh = generator.standard_normal(patients.health.shape)
     health = np.sqrt(0.5) * patients.health + np.sqrt(0.5) * fresh
     return replace(patients, health=health, readings=readings_of(health, generator))

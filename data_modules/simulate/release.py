@@ -1,4 +1,4 @@
-"""Writes a simulated release: chunks of subjects by several processes, the same bytes with any number of them."""
+"""Writes a simulated release in chunks of subjects; its bytes do not depend on the number of processes."""
 
 import gzip
 from collections import deque
@@ -15,6 +15,7 @@ import polars as pl
 from data_modules import stage
 from data_modules.databases.eicu.tables import EICU, PROJECT
 from data_modules.databases.mimic_iv.tables import HOSPITAL, IMAGE_PROJECT, MIMIC_IV, NOTES
+from data_modules.errors import UserError
 from data_modules.simulate import latent, truth
 from data_modules.simulate.config import SimulateConfig
 from data_modules.simulate.eicu import entries
@@ -23,10 +24,10 @@ from data_modules.simulate.eicu import tables as eicu
 from data_modules.simulate.mimic_iv import documents, hospital, timeline
 
 SIMULATOR_VERSION = 1
-"""Raised whenever the same knobs would give other bytes."""
+"""To be incremented by any change that gives other bytes with equal settings."""
 
 CHUNK = 500
-"""Subjects drawn together; part of what fixes the bytes."""
+"""Subjects drawn together; the bytes depend on it."""
 VERSIONS = {HOSPITAL: "3.1", NOTES: "2.2", IMAGE_PROJECT: "2.1.0", PROJECT: "2.0"}
 SETTINGS = {"mimic_iv": latent.MIMIC, "eicu": latent.EICU}
 DECLARED = {"mimic_iv": MIMIC_IV, "eicu": EICU}
@@ -38,7 +39,7 @@ Written = dict[tuple[str, str], bytes]
 
 
 def release_folder(config: SimulateConfig, data: Path) -> Path:
-    """Where the release of these knobs is kept among the project's data."""
+    """Folder of the release of these settings below the project's data."""
     return data / "releases" / f"simulated-{stage.digest(_identity(config))}"
 
 
@@ -49,21 +50,19 @@ def simulate(
     processes: int = 1,
     advance: Callable[[int], None] | None = None,
 ) -> bool:
-    """Write a release into a folder unless it is there.
+    """Write a release into a folder unless the folder holds it already.
+
+    A folder with other content, or one that cannot be written, is refused with a `UserError`.
 
     Args:
-        config: the knobs.
+        config: the settings.
         target: the folder; it gets `mimiciv/3.1`, `mimic-iv-note/2.2`, `mimic-cxr-jpg/2.1.0` and the embeddings,
             `eicu-crd/2.0`, and `truth`.
-        processes: how many draw at once; the bytes do not depend on it.
-        advance: called with the number of subjects that were written.
+        processes: number of parallel processes; the bytes do not depend on it.
+        advance: called with the number of subjects of each finished chunk.
 
     Returns:
-        True when it was written now, False when the same release was there.
-
-    Raises:
-        ValueError: when the folder holds something else.
-        StageError: when the folder cannot be written.
+        True if it was written, False if the folder held the same release.
     """
     _refuse_other(config, target)
 
@@ -84,7 +83,7 @@ def _refuse_other(config: SimulateConfig, target: Path) -> None:
     if target.is_dir() and not any(target.iterdir()):
         return
     if _read_identity(target / stage.MANIFEST) != _identity(config):
-        raise ValueError(f"{target} holds something else than this release; name another folder, or remove it")
+        raise UserError(f"{target} holds something else than this release; name another folder, or remove it")
 
 
 def _read_identity(manifest: Path) -> object:
@@ -95,29 +94,29 @@ def _read_identity(manifest: Path) -> object:
 
 
 def _write(config: SimulateConfig, folder: Path, processes: int, advance: Callable[[int], None]) -> None:
-    worlds = {source: latent.solve(config, SETTINGS[source]) for source in config.databases}
+    worlds = {database: latent.solve(config, SETTINGS[database]) for database in config.databases}
     files: set[Path] = set()
     if "eicu" in config.databases:
         _append(_path(folder, "eicu", "hospital"), "eicu", "hospital", _compress(eicu.hospitals()), files)
     for number, written in enumerate(_chunks(worlds, config, folder, processes)):
-        for (source, name), content in written.items():
-            _append(_path(folder, source, name), source, name, content, files)
+        for (database, name), content in written.items():
+            _append(_path(folder, database, name), database, name, content, files)
         advance(min(CHUNK, config.subjects - number * CHUNK))
 
 
-def _append(path: Path, source: str, name: str, content: bytes, files: set[Path]) -> None:
+def _append(path: Path, database: str, name: str, content: bytes, files: set[Path]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as handle:
         if path not in files:
             handle.write(
-                gzip.compress((",".join(DECLARED[source].tables[name].columns) + "\n").encode(), GZIP_LEVEL, mtime=0)
+                gzip.compress((",".join(DECLARED[database].tables[name].columns) + "\n").encode(), GZIP_LEVEL, mtime=0)
             )
         handle.write(content)
     files.add(path)
 
 
 def _chunks(worlds: Worlds, config: SimulateConfig, folder: Path, processes: int) -> Iterator[Written]:
-    """Compressed rows of every table, chunk by chunk in order; only a few chunks wait in memory."""
+    """Yield the compressed rows of every table, chunk by chunk in order; few chunks are in memory at once."""
     starts = range(0, config.subjects, CHUNK)
     if processes == 1 or len(starts) == 1:
         yield from (draw_chunk(worlds, start, folder) for start in starts)
@@ -130,39 +129,39 @@ def _chunks(worlds: Worlds, config: SimulateConfig, folder: Path, processes: int
                 waiting.append(pool.submit(draw_chunk, worlds, start, folder))
             yield from (drawn.result() for drawn in waiting)
     except BrokenProcessPool:
-        raise ValueError("a process that draws subjects died, perhaps for want of memory; start again") from None
+        raise UserError("a process of the simulator died, perhaps out of memory; start the command again") from None
 
 
 def draw_chunk(worlds: Worlds, start: int, folder: Path) -> Written:
-    """Draw subjects start, start + 1, ...; write their images and truth, and return the tables as gzip members."""
+    """Draw subjects start, start + 1, ...; write images and truth, and return the tables as gzip members."""
     drawers = {"mimic_iv": _draw_mimic, "eicu": _draw_eicu}
     written: Written = {}
-    for source, world in worlds.items():
+    for database, world in worlds.items():
         count = min(CHUNK, world.config.subjects - start)
-        seeds = np.random.SeedSequence([world.config.seed, start // CHUNK, list(SETTINGS).index(source)]).spawn(9)
+        seeds = np.random.SeedSequence([world.config.seed, start // CHUNK, list(SETTINGS).index(database)]).spawn(9)
         generators = [np.random.default_rng(seed) for seed in seeds]
-        frames = drawers[source](world, start, count, generators, folder)
-        written |= {(source, name): _compress(frame) for name, frame in frames.items()}
+        frames = drawers[database](world, start, count, generators, folder)
+        written |= {(database, name): _compress(frame) for name, frame in frames.items()}
     return written
 
 
 def _draw_mimic(
     world: latent.World, start: int, count: int, generators: list[np.random.Generator], folder: Path
 ) -> dict[str, pl.DataFrame]:
-    people, times, tables, notes, reports, images, pictures, absent, oracle = generators
+    people, times, tables, notes, reports, images, pixels, absent, oracle = generators
     patients = latent.draw(world, count, people)
     drawn = timeline.draw(patients, times)
     chart = documents.Chart.of(patients, drawn, start)
     written = hospital.tables(patients, drawn, start, tables)
     written["discharge_notes"] = documents.discharge_notes(chart, notes)
     written["radiology_notes"] = documents.radiology_reports(chart, reports)
-    written |= documents.images(chart, images, pictures, folder, write_jpeg=world.config.images)
+    written |= documents.images(chart, images, pixels, folder, write_jpeg=world.config.images)
     index = chart.admissions.number == 0
     keys = pl.DataFrame({"subject_id": chart.subject[index], "hadm_id": chart.hadm[index]})
     contents = documents.counterfactuals(chart, absent, folder / TRUTH, write_jpeg=world.config.images)
     known = truth.table(world, patients, keys, oracle)
     _write_truth(
-        known.with_columns(**{name: pl.Series(said) for name, said in contents.items()}), "mimic_iv", start, folder
+        known.with_columns(**{name: pl.Series(texts) for name, texts in contents.items()}), "mimic_iv", start, folder
     )
     return written
 
@@ -178,19 +177,19 @@ def _draw_eicu(
     contents = entries.contents(patients.readings, absent)
     known = eicu.with_unit_mortality(truth.table(world, patients, keys, oracle))
     _write_truth(
-        known.with_columns(**{name: pl.Series(said) for name, said in contents.items()}), "eicu", start, folder
+        known.with_columns(**{name: pl.Series(texts) for name, texts in contents.items()}), "eicu", start, folder
     )
     return eicu.tables(patients, stays, start, tables)
 
 
-def _write_truth(known: pl.DataFrame, source: str, start: int, folder: Path) -> None:
-    parts = folder / TRUTH / source
+def _write_truth(known: pl.DataFrame, database: str, start: int, folder: Path) -> None:
+    parts = folder / TRUTH / database
     parts.mkdir(parents=True, exist_ok=True)
     known.write_parquet(parts / f"{start:08d}.parquet")
 
 
-def _path(folder: Path, source: str, name: str) -> Path:
-    declared = DECLARED[source].tables[name]
+def _path(folder: Path, database: str, name: str) -> Path:
+    declared = DECLARED[database].tables[name]
     return folder / declared.project / VERSIONS[declared.project] / f"{declared.path}.csv.gz"
 
 
@@ -199,6 +198,6 @@ def _compress(frame: pl.DataFrame) -> bytes:
     return gzip.compress(text.encode(), GZIP_LEVEL, mtime=0)
 
 
-def read_truth(folder: Path, source: str = "mimic_iv") -> pl.DataFrame:
-    """The truth of every index stay of a release, one row each, in the order of the subjects."""
-    return pl.read_parquet(sorted((folder / TRUTH / source).glob("*.parquet")))
+def read_truth(folder: Path, database: str = "mimic_iv") -> pl.DataFrame:
+    """Read the truth of a release, one row per index stay, in the order of the subjects."""
+    return pl.read_parquet(sorted((folder / TRUTH / database).glob("*.parquet")))

@@ -1,4 +1,4 @@
-"""Distributions of simulated labs, vitals and drugs, shared by the databases."""
+"""Distributions of simulated labs, vitals and drugs, shared by all databases."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Discharge summaries and radiology reports: sentences whose shades carry a reading, among others that do not."""
+"""Discharge summaries and radiology reports: sentences graded by a reading, among distractors."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from data_modules.simulate.frames import Int
 from data_modules.simulate.latent import Array
 
 JITTER = 0.35
-"""Standard deviation of what the writer of a sentence adds to the reading, in standard deviations of it."""
+"""Standard deviation of the noise of each sentence, in standard deviations of the reading."""
 
 NOTE_SPREAD, SEVERITY_SPREAD, REPORT_SPREAD = 1.077, 1.0, 1.470
 """Standard deviations of the readings note/0, note/1 and report/0 (see `latent`)."""
@@ -77,14 +77,14 @@ COMPARISONS = ("Comparison: none.", "Comparison: radiograph from ___.", "Compari
 
 
 def grades(reading: Array, spread: float, aspects: Sequence[Sequence[str]], generator: np.random.Generator) -> Int:
-    """Grade of every aspect, (N, aspects) int: the reading's quantile with some jitter, cut into equal shares."""
+    """Grade every aspect, (N, aspects) int: the reading's quantile plus jitter, cut into equal shares."""
     jitter = generator.standard_normal((len(reading), len(aspects))) * JITTER
     quantile = ndtr((reading[:, None] / spread + jitter) / np.hypot(1, JITTER))
     return np.asarray(np.minimum(quantile * len(aspects[0]), len(aspects[0]) - 1).astype(np.int64))
 
 
 def discharge_notes(readings: Array, generator: np.random.Generator) -> list[str]:
-    """Texts of (N, 2) readings note/0 and note/1."""
+    """Write texts of (N, 2) readings note/0 and note/1."""
     function = grades(readings[:, 0], NOTE_SPREAD, FUNCTION, generator)
     course = grades(readings[:, 1], SEVERITY_SPREAD, COURSE, generator)
     extra = generator.random((len(readings), len(DISTRACTORS))) < 0.35
@@ -93,10 +93,10 @@ def discharge_notes(readings: Array, generator: np.random.Generator) -> list[str
     for row in range(len(readings)):
         social = [FUNCTION[aspect][function[row, aspect]] for aspect in np.argsort(order[row])]
         hospital = [COURSE[aspect][course[row, aspect]] for aspect in range(len(COURSE))]
-        said = [text for text, keep in zip(DISTRACTORS, extra[row], strict=True) if keep]
+        history = [text for text, keep in zip(DISTRACTORS, extra[row], strict=True) if keep]
         notes.append(
             "Name: ___   Unit No: ___\n\nAdmission Date: ___   Discharge Date: ___\n\n"
-            f"Past Medical History:\n{' '.join(said)}\n\n"
+            f"Past Medical History:\n{' '.join(history)}\n\n"
             f"Social History:\n{' '.join(social)}\n\n"
             f"Brief Hospital Course:\n{' '.join(hospital)}\n\n"
             "Discharge Instructions:\nDear Mr./Ms. ___, it was a pleasure to take care of you.\n"
@@ -105,7 +105,7 @@ def discharge_notes(readings: Array, generator: np.random.Generator) -> list[str
 
 
 def radiology_reports(reading: Array, generator: np.random.Generator) -> list[str]:
-    """Texts of (N,) readings report/0."""
+    """Write texts of (N,) readings report/0."""
     found = grades(reading, REPORT_SPREAD, FINDINGS, generator)
     technique = generator.integers(len(TECHNIQUES), size=len(reading))
     compared = generator.integers(len(COMPARISONS), size=len(reading))

@@ -1,4 +1,4 @@
-"""What only a simulator knows: probabilities given everything, and the best that a reader of the files can do."""
+"""Ground truth of a release: probabilities given the full state, and the optimum for readers of the files."""
 
 from collections.abc import Collection
 
@@ -18,15 +18,15 @@ from data_modules.simulate.latent import (
 )
 
 DRAWS = 400
-"""Importance samples a row."""
+"""Importance samples per row."""
 ROWS_AT_ONCE = 2000
 READERS = {"all": (0, 1, 2), "neither": (2,), "note": (1, 2), "image": (0, 2)}
-"""Reader -> positions of the modalities that it may read; all see the structured record and what is present. The names
-are MIMIC-IV's: in eICU the text stands for the note, and diagnoses for the image."""
+"""Reader -> positions of the modalities that it may read; every reader knows the structured record and presence. The
+names are those of MIMIC-IV: in eICU the text takes the place of the note, and diagnoses that of the image."""
 
 
 def posterior(seen: NDArray[np.int64]) -> tuple[Array, Array]:
-    """Health given some readings: the gain matrix (4, len(seen)) and a square root of the covariance (4, 4)."""
+    """Compute the posterior of health given some readings: gain (4, len(seen)) and root of the covariance (4, 4)."""
     loading = LOADINGS[seen]
     noise = reading_covariance()[np.ix_(seen, seen)]
     gain = loading.T @ np.linalg.inv(loading @ loading.T + noise)
@@ -35,10 +35,19 @@ def posterior(seen: NDArray[np.int64]) -> tuple[Array, Array]:
 
 
 def oracle(world: World, patients: Patients, readable: Collection[int], generator: np.random.Generator) -> Array:
-    """P(outcome | readings that are present and readable, presence), (N, T), by importance sampling.
+    """Estimate P(outcome | present and readable readings, presence) by importance sampling.
 
-    Health is drawn from its exact posterior given the readings, worry from its prior, and every draw is weighted by
-    the probability of the presence that was seen.
+    Health is drawn from its exact posterior given the readings, worry from its prior. Each draw is weighted by the
+    probability of the observed presence.
+
+    Args:
+        world: the model.
+        patients: N subjects.
+        readable: positions of the modalities that may be read.
+        generator: of the draws.
+
+    Returns:
+        (N, T) float64.
     """
     setting = world.setting
     probability = np.empty((len(patients.worry), len(setting.tasks)))
@@ -70,7 +79,7 @@ def _weighted(world: World, patients: Patients, rows: NDArray[np.int64], health:
 
 
 def table(world: World, patients: Patients, keys: pl.DataFrame, generator: np.random.Generator) -> pl.DataFrame:
-    """One row per index admission: keys, latent state, readings, propensities, probabilities, oracles, outcomes."""
+    """Tabulate each index admission: keys, latent state, readings, propensities, probabilities, oracles, outcomes."""
     logit = world.order_logit(patients.health[:, 0], patients.worry, patients.readings[:, :3], patients.group)
     propensity = expit(logit)
     exact = expit(world.outcome_logit(patients.health, patients.worry, patients.pattern))

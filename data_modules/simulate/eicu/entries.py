@@ -1,4 +1,4 @@
-"""What clinicians order and enter in simulated eICU: drugs, diagnoses, treatments, structured notes."""
+"""Orders and entries of clinicians in simulated eICU: drugs, diagnoses, treatments, structured notes."""
 
 from collections.abc import Sequence
 
@@ -15,18 +15,18 @@ DIAGNOSES, TEXT, TREATMENTS = 0, 1, 2
 SEVERITIES = ("stable", "mild", "moderate", "marked", "severe", "life threatening")
 DIAGNOSED = ("pulmonary|respiratory failure|hypoxemia", "cardiovascular|chf|congestive heart failure",
              "pulmonary|pulmonary infections|pneumonia", "cardiovascular|shock / hypotension|hypotension")  # fmt: skip
-"""Diagnoses graded by what the image shows in MIMIC-IV; the severity ends the path."""
+"""Diagnoses graded by the readings of MIMIC-IV's image; the severity ends the path."""
 ACUTE = ("renal|disorder of kidney|acute renal failure", "infectious diseases|systemic/other infections|sepsis")
 TREATED = ("pulmonary|ventilation and oxygenation|oxygen therapy", "pulmonary|medications|bronchodilator",
            "cardiovascular|intravenous fluid|crystalloids")  # fmt: skip
 EXAMINED = ("Mobility", "Support", "Medications", "Neurologic", "Nutrition", "Falls")
 INFUSIONS = ("Norepinephrine (mcg/min)", "Propofol (mcg/kg/min)", "Fentanyl (mcg/hr)", "Insulin (units/hr)")
 INFUSION_HOSPITALS = 25
-"""Hospitals whose interface fills infusionDrug."""
+"""Number of hospitals that record infusionDrug."""
 
 
 def drugs(stays: Stays, generator: np.random.Generator) -> Tables:
-    """Orders and infusions; some hospitals fill no infusions."""
+    """Write orders and infusions; some hospitals record no infusions."""
     slope = np.linspace(-0.6, 0.8, len(DRUGS))
     ordered = generator.random((len(stays.stay), len(DRUGS))) < expit(-0.8 + slope * stays.readings[:, :1])
     who, drug = np.nonzero(ordered)
@@ -58,7 +58,7 @@ def drugs(stays: Stays, generator: np.random.Generator) -> Tables:
 
 
 def entered(patients: Patients, stays: Stays, generator: np.random.Generator) -> Tables:
-    """What clinicians enter, or do not, within a day; and what is entered after it by everyone."""
+    """Write the entries that clinicians make within a day, if any, and the later ones that every stay has."""
     image, acute = _image(stays.readings, generator), _acute(stays.readings, generator)
     report = _report(stays.readings, generator)
     diagnosis = _paths(stays, (*DIAGNOSED, *ACUTE), np.hstack([image, acute]), stays.present[:, DIAGNOSES], generator)
@@ -80,7 +80,7 @@ def entered(patients: Patients, stays: Stays, generator: np.random.Generator) ->
         "admissionDx": table(
             "admissionDx",
             {**keys("admissiondxid", late, stays), "admitdxenteredoffset": after_landmarks(stays) + 600,
-             "admitdxpath": [f"admission diagnosis|Non-operative Organ Systems|{said}" for said in outcome],
+             "admitdxpath": [f"admission diagnosis|Non-operative Organ Systems|{entry}" for entry in outcome],
              "admitdxname": outcome},
         ),
         **_forms(stays, generator),
@@ -90,7 +90,7 @@ def entered(patients: Patients, stays: Stays, generator: np.random.Generator) ->
 def _paths(
     stays: Stays, stems: Sequence[str], grade: Int, present: Bool, generator: np.random.Generator
 ) -> tuple[Int, Int, list[str]]:
-    """Owner, offset and path of graded entries; some of those who lack them get theirs after the landmark."""
+    """Owner, offset and path of graded entries; some stays without entries get them after the landmark."""
     late = ~present & (generator.random(len(present)) < 0.3)
     who, stem = np.nonzero(np.repeat((present | late)[:, None], len(stems), axis=1))
     limit = np.minimum(stays.minutes[who], LANDMARK) - 1
@@ -104,7 +104,7 @@ def _paths(
 
 
 def _forms(stays: Stays, generator: np.random.Generator) -> Tables:
-    """Structured notes, examinations and past history of those who have text, graded by the readings of the note."""
+    """Write notes, examinations and past history of stays with text, graded by the readings of the note."""
     present = np.flatnonzero(stays.present[:, TEXT])
     function = text.grades(stays.readings[present, 3], text.NOTE_SPREAD, text.FUNCTION, generator)
     course = text.grades(stays.readings[present, 4], text.SEVERITY_SPREAD, text.COURSE, generator)
@@ -120,7 +120,7 @@ def _forms(stays: Stays, generator: np.random.Generator) -> Tables:
         "physicalExam": table(
             "physicalExam",
             {**keys("physicalexamid", present[who], stays), "physicalexamoffset": np.full(len(who), 60),
-             "physicalexampath": [f"{base}/{EXAMINED[a]}/{said}" for a, said in zip(aspect, examined, strict=True)],
+             "physicalexampath": [f"{base}/{EXAMINED[a]}/{line}" for a, line in zip(aspect, examined, strict=True)],
              "physicalexamvalue": examined, "physicalexamtext": examined},
         ),
         "note": table(
@@ -135,19 +135,19 @@ def _forms(stays: Stays, generator: np.random.Generator) -> Tables:
             {**keys("pasthistoryid", present, stays), "pasthistoryoffset": np.full(len(present), 30),
              "pasthistoryenteredoffset": np.full(len(present), 40),
              "pasthistorynotetype": np.repeat("Admission", len(present)),
-             "pasthistorypath": [f"notes/Progress Notes/Past History/Organ Systems/{said}/{said}" for said in history],
+             "pasthistorypath": [f"notes/Progress Notes/Past History/Organ Systems/{item}/{item}" for item in history],
              "pasthistoryvalue": history},
         ),
     }  # fmt: skip
 
 
 def contents(readings: Array, generator: np.random.Generator) -> dict[str, list[str]]:
-    """What the diagnoses, text and treatments of (N, 8) readings would say, entered or not."""
+    """Write the diagnoses, text and treatments of (N, 8) readings, whether they are entered or not."""
     diagnosed = np.hstack([_image(readings, generator), _acute(readings, generator)])
     treated = _report(readings, generator)
     function = text.grades(readings[:, 3], text.NOTE_SPREAD, text.FUNCTION, generator)
     course = text.grades(readings[:, 4], text.SEVERITY_SPREAD, text.COURSE, generator)
-    said = [
+    texts = [
         " ".join(
             [text.FUNCTION[a][grade] for a, grade in enumerate(one)]
             + [text.COURSE[a][grade] for a, grade in enumerate(two)]
@@ -156,7 +156,7 @@ def contents(readings: Array, generator: np.random.Generator) -> dict[str, list[
     ]
     return {
         "content/diagnoses": _listed((*DIAGNOSED, *ACUTE), diagnosed),
-        "content/text": said,
+        "content/text": texts,
         "content/treatments": _listed(TREATED, treated),
     }
 

@@ -15,12 +15,12 @@ from data_modules.simulate.latent import Array, Patients, drift
 Bool = NDArray[np.bool_]
 
 LANDMARK = 24 * 60
-"""Minutes in the unit at which the prediction is made."""
+"""Minutes in the unit at the prediction."""
 FIRST_STAY, STAYS_EACH = 1_000_000, 2
 ROWS_EACH = 2_000
-"""More rows of one table than one stay can have; keeps row keys unique between chunks."""
+"""Upper bound of the rows of one stay in one table; keeps row keys unique between chunks."""
 UNIT_DEATH_SHARE = 0.6
-"""Share of hospital deaths that happen in the unit of the first stay, whatever else is known."""
+"""Share of hospital deaths that happen in the unit of the first stay, independent of all else."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Stays:
 
 
 def draw_stays(patients: Patients, start: int, generator: np.random.Generator) -> Stays:
-    """First unit stays, and the second ones that make readmission true or, as step-downs, do not."""
+    """Draw first unit stays, and second ones: readmissions, and step-downs, which are none."""
     count = len(patients.worry)
     person = np.arange(count)
     long = LANDMARK + 1 + np.exp(7 + 0.25 * patients.readings[:, 0] + 0.6 * generator.standard_normal(count))
@@ -82,22 +82,22 @@ def draw_stays(patients: Patients, start: int, generator: np.random.Generator) -
 
 
 def after_landmarks(stays: Stays) -> Int:
-    """(S,) the first minute after both landmarks of a stay, 24 h and leaving the unit."""
+    """(S,) first minute after both landmarks of a stay, 24 h and discharge from the unit."""
     return np.maximum(stays.minutes, LANDMARK) + 1
 
 
 def unit_deaths(patients: Patients, generator: np.random.Generator) -> Bool:
-    """(N,) which hospital deaths happen in the unit of the first stay."""
+    """Draw the hospital deaths that happen in the unit of the first stay, (N,) bool."""
     return np.asarray(patients.outcome[:, 0] & (generator.random(len(patients.worry)) < UNIT_DEATH_SHARE))
 
 
 def table(name: str, columns: Mapping[str, Any]) -> pl.DataFrame:
-    """A frame of a declared table (see `frames.frame`)."""
+    """Build a frame of a declared table (see `frames.frame`)."""
     return frame(EICU.tables[name], columns)
 
 
 def keys(name: str, owner: Int, stays: Stays) -> dict[str, Any]:
-    """Row key and stay of events that belong to stays."""
+    """Build row keys and stay ids of events that belong to stays."""
     stay = stays.stay[owner]
     first = stays.stay.min() * ROWS_EACH
     return {name: first + np.arange(len(owner)), "patientunitstayid": stay}

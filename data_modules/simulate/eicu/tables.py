@@ -1,4 +1,4 @@
-"""Writes unit stays, entries and readings as the tables of eICU-CRD 2.0, with the dirt that real ones have."""
+"""Writes unit stays, entries and readings as the tables of eICU-CRD 2.0, with the defects of real data."""
 
 import numpy as np
 import polars as pl
@@ -25,7 +25,7 @@ LOWEST = np.array([0.6, 3, 2, 60, 0.2, 30, 1, 100, 8, 3, 5, 0.5, 0.6, 0.3, 0.2])
 
 
 def with_unit_mortality(known: pl.DataFrame) -> pl.DataFrame:
-    """Add what is known of death in the unit, a fixed share of hospital deaths, after which nobody comes back."""
+    """Add the truth of death in the unit, a fixed share of hospital deaths; these subjects do not return."""
     hospital = [name for name in known.columns if name.endswith("/in_hospital_mortality")]
     shares = [name for name in hospital if name.startswith(("probability", "oracle"))]
     back, dead = "outcome/icu_readmission", pl.col("outcome/unit_mortality")
@@ -35,7 +35,7 @@ def with_unit_mortality(known: pl.DataFrame) -> pl.DataFrame:
 
 
 def tables(patients: Patients, stays: Stays, start: int, generator: np.random.Generator) -> Tables:
-    """All tables of a chunk of subjects whose first one is number `start`, but `hospital`."""
+    """Write all tables except `hospital` of a chunk whose first subject is number `start`."""
     written = {"patient": _patient(patients, stays, start, generator)}
     written |= _apache(patients, stays, generator)
     written |= _measured(patients, stays, generator)
@@ -44,7 +44,7 @@ def tables(patients: Patients, stays: Stays, start: int, generator: np.random.Ge
 
 
 def hospitals() -> pl.DataFrame:
-    """The hospital table; a fifth of the hospitals do not tell their size or region."""
+    """Write the hospital table; a fifth of the hospitals lack size or region."""
     number = np.arange(len(EICU.groups))
     region = np.array(["Midwest", "South", "Northeast", "West", ""])[number % 5]
     beds = np.array(["<100", "100 - 249", "250 - 499", ">= 500", ""])[number * 7 % 5]
@@ -110,7 +110,7 @@ def _clock(minutes: Int) -> list[str]:
 
 
 def _apache(patients: Patients, stays: Stays, generator: np.random.Generator) -> Tables:
-    """Worst values of day 1 (-1 = missing), predictors, and the two versions of APACHE's own prediction."""
+    """Write worst values of day 1 (-1 = missing), predictors, and the predictions of two versions of APACHE."""
     owner = np.flatnonzero(generator.random(len(stays.stay)) < 0.9)
     names = ("wbc", "sodium", "hematocrit", "creatinine", "albumin", "bun", "glucose")
     values = {}
@@ -147,7 +147,7 @@ def _apache(patients: Patients, stays: Stays, generator: np.random.Generator) ->
 
 
 def _measured(patients: Patients, stays: Stays, generator: np.random.Generator) -> Tables:
-    """Labs (the last panel of day 1 is revised after it and tells the outcome) and vitals."""
+    """Write vitals and labs; the last panel of day 1 is revised after day 1 and leaks the outcome."""
     panels = np.array([-90, 240, 600, 1100, 1400, 2000])
     owner, number = repeat(np.full(len(stays.stay), len(panels)))
     inside = panels[number] < stays.minutes[owner]

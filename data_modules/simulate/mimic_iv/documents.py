@@ -1,4 +1,4 @@
-"""Writes notes, reports and images of a chunk of subjects, in time and too late, and what absent ones would be."""
+"""Writes notes, reports and images of a chunk of subjects: in time, too late, and counterfactual."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ from data_modules.simulate.mimic_iv.timeline import DAY, HOUR, Admissions, Bool,
 CXR, NOTE, REPORT = 0, 1, 2
 IMAGES_FOLDER, EMBEDDINGS_FOLDER = f"{IMAGE_PROJECT}/2.1.0", f"{EMBEDDINGS}/1.0"
 GRACE_HOURS = 72
-"""A note that was ordered is stored within these hours after discharge (`cohort.note_grace_hours` of mimic.yaml)."""
+"""An ordered note is stored within these hours after discharge (`cohort.note_grace_hours` of mimic.yaml)."""
 LEAKS = ("", " ADDENDUM: the patient was readmitted after this stay.", " ADDENDUM: the patient has died.")
 
 
 @dataclass(frozen=True)
 class Chart:
-    """What documents are written from.
+    """Source data of the documents.
 
     Attributes:
         patients: of the chunk.
@@ -40,32 +40,32 @@ class Chart:
 
     @classmethod
     def of(cls, patients: Patients, timeline: Timeline, start: int) -> "Chart":
-        """The chart of a chunk whose first subject is number `start`."""
+        """Build the chart of a chunk whose first subject is number `start`."""
         admissions = timeline.admissions
         subject = subject_ids(start, len(patients.worry))[admissions.person]
         return cls(patients, admissions, subject, admission_ids(start, admissions))
 
     def ordered(self, modality: int, later_share: float, generator: np.random.Generator) -> Bool:
-        """(A,) whether a modality is there in time: as drawn for the index, at random for later admissions."""
+        """(A,) presence of a modality in time: as drawn for the index admission, random for later ones."""
         index = self.admissions.number == 0
         later = generator.random(len(index)) < later_share
         return np.asarray(np.where(index, self.patients.present[self.admissions.person, modality], later))
 
     def absent_index(self, modality: int, share: float, generator: np.random.Generator) -> Bool:
-        """(A,) a share of the index admissions that lack a modality."""
+        """(A,) a random share of the index admissions without a modality."""
         index = (self.admissions.number == 0) & (generator.random(len(self.hadm)) < share)
         return np.asarray(index & ~self.patients.present[self.admissions.person, modality])
 
 
 def discharge_notes(chart: Chart, generator: np.random.Generator) -> pl.DataFrame:
-    """Summaries: those ordered are stored within the grace; some others long after it, telling what happened since."""
+    """Write summaries: ordered ones are stored within the grace, some others long after it, with leaked outcomes."""
     admissions = chart.admissions
     ordered = chart.ordered(NOTE, 0.7, generator)
     late = chart.absent_index(NOTE, 0.3, generator)
     who = np.flatnonzero(ordered | late)
     texts = text.discharge_notes(admissions.readings[who][:, 3:5], generator)
-    told = chart.patients.outcome[admissions.person[who]]
-    leak = np.where(late[who], np.where(told[:, 2], 2, np.where(told[:, 0], 1, 0)), 0)
+    outcome = chart.patients.outcome[admissions.person[who]]
+    leak = np.where(late[who], np.where(outcome[:, 2], 2, np.where(outcome[:, 0], 1, 0)), 0)
     prompt = np.minimum(np.exp(np.log(14) + generator.standard_normal(len(who))), GRACE_HOURS - 0.5)
     delay = np.where(late[who], generator.uniform(GRACE_HOURS + 8, 500, len(who)), prompt)
     return table(
@@ -81,13 +81,13 @@ def discharge_notes(chart: Chart, generator: np.random.Generator) -> pl.DataFram
             "note_seq": admissions.number[who] + 1,
             "charttime": admissions.ends[who] // DAY * DAY,
             "storetime": admissions.ends[who] + (delay * HOUR).astype(np.int64),
-            "text": [said + LEAKS[kind] for said, kind in zip(texts, leak, strict=True)],
+            "text": [content + LEAKS[kind] for content, kind in zip(texts, leak, strict=True)],
         },
     )
 
 
 def radiology_reports(chart: Chart, generator: np.random.Generator) -> pl.DataFrame:
-    """Reports: those ordered are stored during the stay; some others before discharge, but stored after it."""
+    """Write reports: ordered ones are stored during the stay, some others charted before discharge, stored after."""
     admissions = chart.admissions
     ordered = chart.ordered(REPORT, 0.5, generator)
     late = chart.absent_index(REPORT, 0.2, generator)
@@ -115,12 +115,22 @@ def radiology_reports(chart: Chart, generator: np.random.Generator) -> pl.DataFr
 
 
 def images(
-    chart: Chart, generator: np.random.Generator, pictures: np.random.Generator, folder: Path, *, write_jpeg: bool
+    chart: Chart, generator: np.random.Generator, pixels: np.random.Generator, folder: Path, *, write_jpeg: bool
 ) -> Tables:
-    """Images: their metadata and split, and the JPEG and embedding files, written into `folder`.
+    """Write images: metadata and split, and the JPEG and embedding files below `folder`.
 
-    Some are taken in the emergency department, some in the hours that two overlapping admissions share, and some after
-    discharge, where they belong to no admission.
+    Some images are taken in the emergency department, some in hours that two admissions share, and some after
+    discharge, outside of any admission.
+
+    Args:
+        chart: of the chunk.
+        generator: of times, views and names.
+        pixels: generator of the contents.
+        folder: of the release.
+        write_jpeg: whether JPEG files are written.
+
+    Returns:
+        The tables `cxr_metadata` and `cxr_split`.
     """
     admissions = chart.admissions
     ordered = chart.ordered(CXR, 0.25, generator) | (admissions.number == 2)
@@ -140,7 +150,7 @@ def images(
         "-".join(f"{part:08x}" for part in parts) for parts in generator.integers(0, 2**32, (len(who), 5)).tolist()
     ]
     readings = admissions.readings[who][:, 5:7]
-    _write_files(folder, chart.subject[who], study, names, view, readings, pictures, write_jpeg=write_jpeg)
+    _write_files(folder, chart.subject[who], study, names, view, readings, pixels, write_jpeg=write_jpeg)
     clock = at % DAY
     keys = {"dicom_id": names, "subject_id": chart.subject[who], "study_id": study}
     metadata = {
@@ -168,7 +178,9 @@ def _write_files(
         if view[row] != "LATERAL":
             _write(folder / EMBEDDINGS_FOLDER / place / f"{name}.tfrecord", encode(vectors[row], name))
         if write_jpeg:
-            _write(folder / IMAGES_FOLDER / place / f"{name}.jpg", image.jpeg(image.picture(readings[row], generator)))
+            _write(
+                folder / IMAGES_FOLDER / place / f"{name}.jpg", image.jpeg(image.draw_image(readings[row], generator))
+            )
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -179,18 +191,17 @@ def _write(path: Path, content: bytes) -> None:
 def counterfactuals(
     chart: Chart, generator: np.random.Generator, folder: Path, *, write_jpeg: bool
 ) -> Mapping[str, list[str]]:
-    """What every index admission's note, report and image would say, ordered or not; images go into `folder`."""
+    """Write the note, report and image of every index admission, whether ordered or not; images go to `folder`."""
     index = np.flatnonzero(chart.admissions.number == 0)
     readings = chart.admissions.readings[index]
     contents = {
         "content/discharge_note": text.discharge_notes(readings[:, 3:5], generator),
         "content/radiology_report": text.radiology_reports(readings[:, 7], generator),
     }
-    pictures = readings[:, 5:7]
     vectors = folder / "image_embeddings"
     vectors.mkdir(parents=True, exist_ok=True)
-    np.save(vectors / f"{chart.subject.min()}.npy", image.embeddings(pictures, generator).astype(np.float16))
+    np.save(vectors / f"{chart.subject.min()}.npy", image.embeddings(readings[:, 5:7], generator).astype(np.float16))
     if write_jpeg:
         for subject, reading in zip(chart.subject[index], readings[:, 5:7], strict=True):
-            _write(folder / "images" / f"{subject}.jpg", image.jpeg(image.picture(reading, generator)))
+            _write(folder / "images" / f"{subject}.jpg", image.jpeg(image.draw_image(reading, generator)))
     return contents

@@ -1,4 +1,4 @@
-"""Labs, drugs, cultures and the ICU of simulated MIMIC-IV: events that carry the readings of their admission."""
+"""Labs, drugs, cultures and ICU events of simulated MIMIC-IV, which carry the readings of their admission."""
 
 import numpy as np
 import polars as pl
@@ -18,7 +18,7 @@ UNITS = ("Medical Intensive Care Unit (MICU)", "Surgical Intensive Care Unit (SI
 def labs(
     patients: Patients, admissions: Admissions, subject: Int, hadm: Int, generator: np.random.Generator
 ) -> pl.DataFrame:
-    """Panels from the emergency department to discharge. The last is drawn before discharge and stored after it."""
+    """Write panels from the emergency department to discharge; the last is drawn before discharge, stored after."""
     days = np.clip((admissions.ends - admissions.begins) // DAY, 1, 6)
     owner, number = repeat(days + 2)
     last, first = number == days[owner] + 1, number == 0
@@ -90,7 +90,7 @@ def _lab_table(
 
 
 def prescriptions(admissions: Admissions, subject: Int, hadm: Int, generator: np.random.Generator) -> pl.DataFrame:
-    """Drug orders; some stop before they start."""
+    """Write drug orders; some stop before they start."""
     reading = admissions.readings[:, :3] @ np.array([0.5, 0.3, 0.2])
     slope = np.linspace(-0.6, 0.8, len(DRUGS))
     ordered = generator.random((len(hadm), len(DRUGS))) < 1 / (1 + np.exp(0.8 - slope * reading[:, None]))
@@ -114,7 +114,7 @@ def prescriptions(admissions: Admissions, subject: Int, hadm: Int, generator: np
 
 
 def cultures(admissions: Admissions, subject: Int, hadm: Int, generator: np.random.Generator) -> pl.DataFrame:
-    """Specimens and what grew; some without a time or an admission."""
+    """Write specimens and their organisms; some lack a time or an admission."""
     reading = admissions.readings[:, 0]
     taken = generator.random((len(hadm), len(SPECIMENS))) < 1 / (1 + np.exp(1.2 - 0.5 * reading[:, None]))
     who, specimen = np.nonzero(taken)
@@ -143,7 +143,7 @@ def cultures(admissions: Admissions, subject: Int, hadm: Int, generator: np.rand
 
 
 def unit(admissions: Admissions, subject: Int, hadm: Int, generator: np.random.Generator) -> Tables:
-    """ICU stays, their hourly vitals and procedures."""
+    """Write ICU stays, their hourly vitals and procedures."""
     who = np.flatnonzero(admissions.icu)
     begins = admissions.begins[who] + generator.integers(0, 6 * HOUR, len(who))
     ends = np.minimum(begins + (generator.uniform(1, 4, len(who)) * DAY).astype(np.int64), admissions.ends[who] + HOUR)
@@ -160,13 +160,13 @@ def unit(admissions: Admissions, subject: Int, hadm: Int, generator: np.random.G
         np.repeat(np.arange(len(owner)), len(VITAL_SHAPES)),
         np.tile(np.arange(len(VITAL_SHAPES)), len(owner)),
     )
-    source = owner[sample]
+    stay_of = owner[sample]
     items = {concept.name: (*concept.items, *concept.scaled)[-1] for concept in VITALS}
-    value = np.round(measure(VITAL_SHAPES, quantity, admissions.readings[who[source]], generator), 1)
+    value = np.round(measure(VITAL_SHAPES, quantity, admissions.readings[who[stay_of]], generator), 1)
     value = np.where(quantity == list(VITAL_SHAPES).index("spo2"), np.minimum(value, 100), value)
-    at = begins[source] + hour[sample] * HOUR
+    at = begins[stay_of] + hour[sample] * HOUR
     charted = {
-        "subject_id": subject[who[source]], "hadm_id": hadm[who[source]], "stay_id": stay[source],
+        "subject_id": subject[who[stay_of]], "hadm_id": hadm[who[stay_of]], "stay_id": stay[stay_of],
         "charttime": at, "storetime": at + 10 * 60,
         "itemid": np.array([items[name] for name in VITAL_SHAPES])[quantity],
         "value": pl.Series(value).cast(pl.String), "valuenum": value,

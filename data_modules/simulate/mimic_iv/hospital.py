@@ -1,4 +1,4 @@
-"""Writes admissions, orders and readings as the tables of MIMIC-IV 3.1, with the dirt that real ones have."""
+"""Writes admissions, orders and readings as the tables of MIMIC-IV 3.1, with the defects of real data."""
 
 import numpy as np
 import polars as pl
@@ -13,7 +13,7 @@ WARDS = ("Medicine", "Cardiology", "Medicine/Cardiology", "Neurology", "Surgery"
 
 
 def tables(patients: Patients, timeline: Timeline, start: int, generator: np.random.Generator) -> Tables:
-    """The structured tables of a chunk of subjects whose first one is number `start`."""
+    """Write the structured tables of a chunk whose first subject is number `start`."""
     admissions = timeline.admissions
     hadm = admission_ids(start, admissions)
     subject = subject_ids(start, len(patients.worry))[admissions.person]

@@ -1,4 +1,4 @@
-"""Ids and declared frames that the writers of simulated MIMIC-IV share."""
+"""Ids and declared frames, shared by the writers of simulated MIMIC-IV."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,19 +13,19 @@ from data_modules.simulate.mimic_iv.timeline import Admissions
 FIRST_SUBJECT, FIRST_ADMISSION, FIRST_STAY, FIRST_TRANSFER = 10_000_000, 20_000_000, 30_000_000, 35_000_000
 ADMISSIONS_EACH = 4
 LABS_EACH = 5_000
-"""More labs than one subject can have; keeps labevent_id unique between chunks."""
+"""Upper bound of the labs of one subject; keeps labevent_id unique between chunks."""
 
 
 def table(name: str, columns: Mapping[str, Any]) -> pl.DataFrame:
-    """A frame of a declared table (see `frames.frame`)."""
+    """Build a frame of a declared table (see `frames.frame`)."""
     return frame(MIMIC_IV.tables[name], columns)
 
 
 def subject_ids(start: int, count: int) -> Int:
-    """Ids of subjects start, start + 1, ..."""
+    """Number the subjects start, start + 1, ..."""
     return np.arange(FIRST_SUBJECT + start, FIRST_SUBJECT + start + count)
 
 
 def admission_ids(start: int, admissions: Admissions) -> Int:
-    """An id for every admission of a chunk."""
+    """Number the admissions of a chunk."""
     return np.asarray(FIRST_ADMISSION + (start + admissions.person) * ADMISSIONS_EACH + admissions.number)

@@ -1,4 +1,4 @@
-"""When things happen: the index admission, and the later ones that make its outcomes true."""
+"""Times of the index admission and of the later admissions that its outcomes require."""
 
 from dataclasses import dataclass
 
@@ -13,9 +13,9 @@ Bool = NDArray[np.bool_]
 
 HOUR, DAY = 3600, 86_400
 GRACE_DAYS = 4
-"""No outcome comes sooner, so that none falls inside the grace of a discharge note."""
+"""Earliest day of an outcome, so that none falls within the grace of a discharge note."""
 OVERLAP_SHARE = 0.01
-"""Share of subjects with a second admission that begins before the index ends: a transfer, not a readmission."""
+"""Share of subjects whose second admission begins before the index ends: a transfer, not a readmission."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Admissions:
     Attributes:
         person: (A,) position of the subject in the chunk.
         number: (A,) 0 = index, then 1, 2, ...
-        arrives: (A,) in the emergency department; the admittime where there was none.
+        arrives: (A,) in the emergency department; the admittime without one.
         begins: (A,)
         ends: (A,)
         dies: (A,) bool, during the admission.
@@ -52,7 +52,7 @@ class Timeline:
 
 
 def draw(patients: Patients, generator: np.random.Generator) -> Timeline:
-    """Draw times given outcomes; only events are kept, and a cohort builder must find the outcomes in them."""
+    """Draw times given outcomes; outcomes are stored as events only, for the cohort builder to find."""
     count = len(patients.worry)
     begins = _first_day(count, generator) + generator.integers(0, DAY // 60, count) * 60
     days = np.clip(np.exp(1.3 + 0.25 * patients.readings[:, 0] + 0.4 * generator.standard_normal(count)), 1, 30)
@@ -71,7 +71,7 @@ def draw(patients: Patients, generator: np.random.Generator) -> Timeline:
 
 
 def _first_day(count: int, generator: np.random.Generator) -> Int:
-    """A day in a year of the subject's own, shifted far into the future."""
+    """Draw a day in a random year of the future, one per subject."""
     year = generator.integers(2110, 2190, count)
     start = (year - 1970).astype("datetime64[Y]").astype("datetime64[D]").astype(np.int64)
     return np.asarray((start + generator.integers(0, 360, count)) * DAY)
@@ -93,7 +93,7 @@ def _admissions(
 
 
 def _death_days(patients: Patients, generator: np.random.Generator) -> Int:
-    """Days from discharge to death; 0 = none within a year."""
+    """Draw the days from discharge to death; 0 = none within a year."""
     readmitted, icu, dead = patients.outcome.T
     first = np.where(readmitted, 12, np.where(icu, 60, GRACE_DAYS + 1))
     within = generator.integers(first, 181)
@@ -104,7 +104,7 @@ def _death_days(patients: Patients, generator: np.random.Generator) -> Int:
 
 
 def _later(patients: Patients, index: Admissions, death_days: Int, generator: np.random.Generator) -> Admissions:
-    """The admission that makes readmission and ICU true, or one that makes neither true."""
+    """Draw the admission that readmission and ICU outcomes require, or one that implies neither."""
     readmitted, icu, _ = patients.outcome.T
     limit = np.where(death_days > 0, death_days, 400)
     early = generator.uniform(GRACE_DAYS, np.clip(limit - 2, GRACE_DAYS + 1, 30))
@@ -125,11 +125,11 @@ def _later(patients: Patients, index: Admissions, death_days: Int, generator: np
 def _overlapping(
     patients: Patients, index: Admissions, later: Admissions, generator: np.random.Generator
 ) -> Admissions:
-    """Transfers: an admission that begins in the last hours of the index and ends a little after it."""
+    """Draw transfers: admissions that begin in the last hours of the index and end shortly after it."""
     chosen = np.flatnonzero((generator.random(len(patients.excluded)) < OVERLAP_SHARE) & ~patients.excluded)
     begins, ends = index.ends[chosen] - 6 * HOUR, index.ends[chosen] + 12 * HOUR
     none = np.zeros(len(chosen), dtype=np.bool_)
-    # Its readings are of nobody's health: they lie before the index landmark and must not tell more than the index.
+    # Its readings are random: it begins before the index landmark and must add no information to the index.
     readings = readings_of(generator.standard_normal((len(chosen), patients.health.shape[1])), generator)
     made = _admissions(chosen, 2, begins, ends, none, none, readings, generator)
     return Admissions(made.person, made.number, begins, begins, ends, none, none, made.readings)
