@@ -1,1 +1,1 @@
-"""From tables to one row per unit of analysis, with labels, presence and splits."""
+"""From raw tables to one row per unit of analysis, with labels, presence and splits."""

@@ -1,4 +1,4 @@
-"""Inclusion rules, applied in order, and the rows and subjects left after each."""
+"""Applies inclusion rules in order and counts the rows and subjects left after each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ class Rule:
     """One inclusion rule.
 
     Attributes:
-        name: what remains, in words.
-        keep: True where the row stays; null counts as False.
+        name: description of the rows that remain.
+        keep: True = keep the row; null counts as False.
     """
 
     name: str
@@ -25,7 +25,7 @@ def apply_rules(candidates: pl.DataFrame, rules: Sequence[Rule], start: str) -> 
     Args:
         candidates: one row per unit, with `subject_id`.
         rules: the rules, first to last.
-        start: the name of what is there before any rule.
+        start: description of the candidates.
 
     Returns:
         The rows that pass all rules, and the attrition table (`rule`, `rows`, `subjects`).

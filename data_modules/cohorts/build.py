@@ -1,4 +1,4 @@
-"""The cohort stage: a raw release becomes a folder with rows, labels, presence, splits and inputs."""
+"""The cohort stage: builds a folder with rows, labels, presence, splits and inputs from a raw release."""
 
 import shutil
 from collections.abc import Sequence
@@ -22,21 +22,21 @@ from data_modules.raw.reader import Release
 from data_modules.vocabulary import Modality
 
 BUILDER_VERSION = 5
-"""Raised whenever the same settings and files would give another cohort."""
+"""Increased when the same settings and files give another cohort."""
 
 COHORT, ATTRITION, MODALITIES = "cohort.parquet", "attrition.csv", "modalities"
 SCORES = "scores.parquet"
-"""Predictions of others for the rows of the cohort; no model reads them."""
+"""Published predictions for the rows of the cohort; never an input."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Which modalities can be built, and which parts are dropped because a table is missing.
+    """The modalities that can be built, and the parts dropped because a table is missing.
 
     Attributes:
-        parts: modality -> names of the definitions whose columns it joins.
-        dropped: lines for people: what is dropped, for want of which table.
-        tables: every raw table that will be read, beside the core ones.
+        parts: modality -> names of the modalities whose columns it joins.
+        dropped: lines for the user: a dropped part and the missing table.
+        tables: raw tables to read, besides the core tables.
     """
 
     parts: dict[str, list[str]]
@@ -45,11 +45,15 @@ class Plan:
 
 
 def plan(spec: DatabaseSpec, release: Release, config: ReleaseCohortConfig) -> Plan:
-    """Compare the modalities that are asked for with the tables that are there.
+    """Match the configured modalities with the tables of a release.
+
+    A missing core table, or any missing table under `cohort.missing_tables=error`, is a `SourceError`.
+
+    Returns:
+        The plan of the build.
 
     Raises:
-        UserError: for a modality that the database does not offer, or when none is left.
-        SourceError: for a missing core table, or any missing table under `cohort.missing_tables=error`.
+        UserError: if the database does not offer a modality, or none is left.
     """
     release.require(release.schema.core_tables)
     offered = spec.modalities
@@ -67,15 +71,15 @@ def plan(spec: DatabaseSpec, release: Release, config: ReleaseCohortConfig) -> P
                 continue
             if config.missing_tables == "error":
                 release.require(missing)
-            what = name if part == name else f"{name}/{part}"
+            label = name if part == name else f"{name}/{part}"
             paths = ", ".join(f"{release.schema.tables[table].path}.csv.gz" for table in missing)
-            dropped.append(f"{what} is dropped: {paths} is missing")
+            dropped.append(f"{label} is dropped: {paths} is missing")
         if kept:
             parts[name] = kept
     unscored = release.missing(spec.score_tables)
     if unscored:
         paths = ", ".join(f"{release.schema.tables[table].path}.csv.gz" for table in unscored)
-        dropped.append(f"predictions of others (baselines/published_score) are dropped: {paths} is missing")
+        dropped.append(f"published predictions (baselines/published_score) are dropped: {paths} is missing")
     if not parts:
         raise UserError(f"cohort.modalities={config.modalities}: none is left ({'; '.join(dropped) or 'none listed'})")
     read = {table for kept in parts.values() for part in kept for table in offered[part].tables}
@@ -87,20 +91,18 @@ def _folder(config: ReleaseCohortConfig, identity: dict[str, Any], data: Path) -
 
 
 def build_cohort(spec: DatabaseSpec, release: Release, config: ReleaseCohortConfig, data: Path) -> Path:
-    """Build a cohort unless it is there.
+    """Build a cohort unless it exists.
+
+    A missing or malformed raw file is a `SourceError`, a folder that cannot be written a `StageError`.
 
     Args:
         spec: the database.
         release: its raw tables.
-        config: which rows, outcomes and modalities.
+        config: rows, outcomes and modalities of the cohort.
         data: `paths.data`.
 
     Returns:
-        The cohort's folder.
-
-    Raises:
-        SourceError: when a raw file is missing or broken: which file and column, and how to mend it.
-        StageError: when the folder cannot be written.
+        The cohort folder.
     """
     planned = plan(spec, release, config)
     identity = _identity(spec, release, config)
@@ -125,7 +127,7 @@ def _identity(spec: DatabaseSpec, release: Release, config: ReleaseCohortConfig)
 
 
 def _score_tables(spec: DatabaseSpec, release: Release) -> tuple[str, ...]:
-    """The tables of the scores; none where one of them is missing."""
+    """The tables of the published predictions; none if one of them is missing."""
     tables = spec.score_tables
     return () if release.missing(tables) else tables
 
@@ -139,9 +141,9 @@ def _write(
     identity: dict[str, Any],
 ) -> None:
     built = spec.build_rows(release, config)
-    together = "split_key" if "split_key" in built.rows.columns else "subject_key"
-    drawn = splits.draw(built.rows[together], config.split)
-    rows = built.rows.join(drawn, left_on=together, right_on="subject_id", maintain_order="left")
+    split_unit = "split_key" if "split_key" in built.rows.columns else "subject_key"
+    drawn = splits.draw(built.rows[split_unit], config.split)
+    rows = built.rows.join(drawn, left_on=split_unit, right_on="subject_id", maintain_order="left")
     scratch = folder / ".scratch"
     scratch.mkdir()
     context = BuildContext(
@@ -173,7 +175,7 @@ def _write(
 def _write_modality(
     folder: Path, name: str, definitions: Sequence[ModalitySpec], context: BuildContext
 ) -> tuple[Modality, store.BoolArray]:
-    """Write what a modality needs into its folder; returns it with (N,) presence."""
+    """Write the files of a modality; returns the modality and its (N,) presence."""
     num_rows = context.rows.height
     kind, files = definitions[0].kind, definitions[0].files
     if files is not None:
@@ -209,7 +211,7 @@ def _manifest(
     cohort: pl.DataFrame,
     modalities: list[Modality],
 ) -> dict[str, Any]:
-    """What a reader must know of a cohort; plain values."""
+    """The manifest of a cohort, as plain values."""
     names = [modality.name for modality in modalities]
     declared = {name: spec.modalities[name].declares for name in names if spec.modalities[name].declares}
     return {

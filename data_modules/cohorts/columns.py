@@ -1,6 +1,6 @@
-"""The cohort contract: the columns of `cohort.parquet`, and the rules that every cohort obeys.
+"""The cohort contract: columns of `cohort.parquet`, and the rules that every cohort follows.
 
-Our own builders and anyone else's cohort pass the same check (docs/cohort.md tells it to people).
+Built and custom cohorts pass the same validation (documented in docs/cohort.md).
 """
 
 from collections.abc import Sequence
@@ -23,30 +23,38 @@ KEY_COLUMNS: dict[str, pl.DataType] = {
 }
 OPTIONAL_COLUMNS = ("prediction_at", "prediction_offset_minutes", "year_group")
 GROUPS = {"hospital_id": "hospital", "year_group": "year group"}
-"""Columns that evaluation tells groups of rows by, and what they are called; the first one that a cohort has counts."""
+"""Column -> name of the groups of rows in the evaluation; the first column that a cohort has is used."""
 SPLIT_COLUMNS: dict[str, pl.DataType] = {"split": pl.String(), "fold": pl.Int8()}
 
 
 class ContractError(UserError):
-    """A cohort breaks the contract: which column, how many rows, which rule."""
+    """A cohort violates the contract; names the column, the number of rows and the rule."""
 
     def __init__(self, place: Path | str, column: str, num_rows: int, rule: str) -> None:
         rows = "" if num_rows == 0 else f" ({num_rows} rows)"
-        super().__init__(f"{place}: column {column!r}{rows}: {rule}. docs/cohort.md tells the contract.")
+        super().__init__(f"{place}: column {column!r}{rows}: {rule}. docs/cohort.md documents the contract.")
 
 
 def tasks_of(frame: pl.DataFrame) -> list[str]:
-    """The tasks of a cohort, in column order."""
+    """Return the tasks of a cohort, in column order.
+
+    >>> tasks_of(pl.DataFrame({"row_id": [0], "label/mortality_180d": [True]}))
+    ['mortality_180d']
+    """
     return [name.removeprefix(LABEL) for name in frame.columns if name.startswith(LABEL)]
 
 
 def modalities_of(frame: pl.DataFrame) -> list[str]:
-    """The modalities of a cohort, in column order, which is the order of the pattern's bits."""
+    """Return the modalities of a cohort, in column order, which is the order of the pattern's bits.
+
+    >>> modalities_of(pl.DataFrame({"present/labs": [True], "present/cxr": [False]}))
+    ['labs', 'cxr']
+    """
     return [name.removeprefix(PRESENT) for name in frame.columns if name.startswith(PRESENT)]
 
 
 def groups_of(frame: pl.DataFrame) -> tuple[str, pl.Series] | None:
-    """What the rows of a cohort are grouped by, and the group of every row, a text or null; None without groups.
+    """Return the name of the groups and the group of each row, String or null; None without groups.
 
     >>> groups_of(pl.DataFrame({"hospital_id": [7, None]}))[1].to_list()
     ['7', None]
@@ -58,17 +66,29 @@ def groups_of(frame: pl.DataFrame) -> tuple[str, pl.Series] | None:
 
 
 def dense_index(subject_id: pl.Expr) -> pl.Expr:
-    """0-based dense index of subjects, in the order of their ids."""
+    """Return the 0-based dense index of subjects in the order of their ids, UInt32.
+
+    >>> pl.DataFrame({"subject_id": ["b", "a", "b"]}).select(dense_index(pl.col("subject_id"))).to_series().to_list()
+    [1, 0, 1]
+    """
     return (subject_id.rank("dense") - 1).cast(pl.UInt32)
 
 
 def arrange(frame: pl.DataFrame, tasks: Sequence[str], modalities: Sequence[str]) -> pl.DataFrame:
-    """Put the contract's columns into the contract's order and dtypes; absent optional ids become null.
+    """Select the columns of the contract in its order and dtypes; missing optional ids become null.
 
     Args:
         frame: rows with `row_id`, `subject_id`, labels, presence, splits and one prediction time column.
         tasks: task names.
         modalities: modality names.
+
+    Returns:
+        The rows, sorted by `row_id`.
+
+    >>> rows = {"row_id": [1, 0], "subject_id": ["b", "a"], "split": ["train", "val"], "fold": [0, 1],
+    ...         "label/death": [True, None], "present/labs": [True, False]}
+    >>> arrange(pl.DataFrame(rows), ["death"], ["labs"]).select("row_id", "subject", "stay_id", "label/death").rows()
+    [(0, 0, None, None), (1, 1, None, True)]
     """
     keys = [
         (pl.col(name) if name in frame.columns else pl.lit(None)).cast(dtype).alias(name)
@@ -90,10 +110,15 @@ def arrange(frame: pl.DataFrame, tasks: Sequence[str], modalities: Sequence[str]
 
 
 def validate(frame: pl.DataFrame, place: Path | str) -> None:
-    """Check what every cohort promises.
+    """Validate a cohort against the contract.
 
     Raises:
-        ContractError: naming the column, the number of offending rows and the rule.
+        ContractError: naming the column, the number of violating rows and the rule.
+
+    >>> frame = pl.DataFrame({"row_id": [0], "subject_id": ["a"], "label/death": [True], "present/labs": [None]})
+    >>> validate(frame.with_columns(pl.col("present/labs").cast(pl.Boolean)), "mine")
+    Traceback (most recent call last):
+    data_modules.cohorts.columns.ContractError: mine: column 'present/labs' (1 rows): must be True or False, never ...
     """
     _require_columns(frame, place)
     row_id = frame["row_id"]
@@ -108,7 +133,7 @@ def validate(frame: pl.DataFrame, place: Path | str) -> None:
         _refuse(place, "fold", frame.filter(~pl.col("fold").is_between(0, 127)).height, "must lie in 0 to 127")
     for name in frame.columns:
         if name.startswith(LABEL) and "/" in name.removeprefix(LABEL):
-            raise ContractError(place, name, 0, "the name of a task holds no slash")
+            raise ContractError(place, name, 0, "the name of a task must not contain a slash")
     _refuse(place, "subject_id", frame["subject_id"].null_count(), "must name a subject in every row")
     for name in frame.columns:
         if name.startswith((LABEL, PRESENT)) and frame[name].dtype != pl.Boolean:
@@ -133,7 +158,7 @@ def _require_columns(frame: pl.DataFrame, place: Path | str) -> None:
     if not modalities_of(frame):
         raise ContractError(place, PRESENT + "<modality>", 0, "there is no presence column")
     if frame.is_empty():
-        raise ContractError(place, "row_id", 0, "the cohort holds no row")
+        raise ContractError(place, "row_id", 0, "the cohort has no rows")
 
 
 def _refuse(place: Path | str, column: str, count: int, rule: str, what: str = "rows") -> None:

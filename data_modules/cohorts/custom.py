@@ -1,4 +1,4 @@
-"""Anyone's cohort: a folder that obeys the contract of docs/cohort.md, checked and imported."""
+"""Custom cohorts: validates and imports a folder that follows the contract of docs/cohort.md."""
 
 from dataclasses import asdict
 from importlib.metadata import version
@@ -24,19 +24,17 @@ TABLE, VECTORS = "table.parquet", "vectors.npy"
 
 
 def build_custom(source: Path, config: CustomCohortConfig, data: Path) -> Path:
-    """Check and import a cohort unless that was done; the source folder is only read.
+    """Validate and import a custom cohort unless it is imported.
+
+    A violation of the contract is a `ContractError`, a missing or unreadable file a `SourceError`.
 
     Args:
-        source: the folder that someone wrote.
-        config: which tasks and modalities.
+        source: folder of the custom cohort, only read.
+        config: the tasks and modalities to use.
         data: `paths.data`.
 
     Returns:
-        The imported folder, laid out like every other cohort.
-
-    Raises:
-        ContractError: naming the column, the number of rows and the rule.
-        SourceError: when a file is missing or cannot be read.
+        The imported folder, with the layout of a built cohort.
     """
     frame = _read_parquet(source / COHORT)
     columns.validate(frame, source / COHORT)
@@ -71,54 +69,54 @@ def _read_parquet(path: Path) -> pl.DataFrame:
     try:
         return pl.read_parquet(path)
     except pl.exceptions.PolarsError as error:
-        raise SourceError(path, "this file is not readable parquet", "write it again") from error
+        raise SourceError(path, "this file is not readable as parquet", "write it again") from error
 
 
-def _choose(there: list[str], asked: list[str], key: str, source: Path) -> list[str]:
-    unknown = [name for name in asked if name not in there]
+def _choose(available: list[str], requested: list[str], key: str, source: Path) -> list[str]:
+    unknown = [name for name in requested if name not in available]
     if unknown:
-        raise UserError(f"cohort.{key}: {', '.join(unknown)} is not in {source}; it has {', '.join(there)}")
-    return asked or there
+        raise UserError(f"cohort.{key}: {', '.join(unknown)} is not in {source}, which has {', '.join(available)}")
+    return requested or available
 
 
 def _check_folds(frame: pl.DataFrame, config: config.SplitConfig, place: Path) -> None:
-    """Refuse to hold out a fold of a cohort whose own splits or folds say otherwise."""
+    """Refuse to hold out a fold that contradicts the splits or folds of the cohort."""
     held = {key: getattr(config, key) for key in ("test_fold", "crossfit_fold") if getattr(config, key) is not None}
     for key, fold in held.items():
-        asked = f"cohort.split.{key}={fold}"
+        setting = f"cohort.split.{key}={fold}"
         if key == "test_fold" and "split" in frame.columns:
-            raise ContractError(place, "split", 0, f"is given, but {asked} draws the splits; leave the column out")
+            raise ContractError(place, "split", 0, f"exists, but {setting} draws the splits; remove the column")
         if key == "crossfit_fold" and "split" in frame.columns and "fold" not in frame.columns:
-            raise ContractError(place, "fold", 0, f"is missing, and must be given beside split for {asked}")
+            raise ContractError(place, "fold", 0, f"is missing, but {setting} needs it beside the column split")
         if "fold" in frame.columns:
-            strange = frame.filter(~pl.col("fold").is_between(0, config.num_folds - 1).fill_null(False)).height
-            if strange:
-                rule = f"must lie in 0 to {config.num_folds - 1} for {asked}, as cohort.split.num_folds says"
-                raise ContractError(place, "fold", strange, rule)
+            invalid = frame.filter(~pl.col("fold").is_between(0, config.num_folds - 1).fill_null(False)).height
+            if invalid:
+                rule = f"must lie in 0 to {config.num_folds - 1} (cohort.split.num_folds) for {setting}"
+                raise ContractError(place, "fold", invalid, rule)
 
 
 def _file_of(source: Path, modality: str) -> Path:
-    """The one file that holds a modality."""
+    """The file of a modality."""
     folder = source / MODALITIES / modality
     found = [folder / name for name in (TABLE, VECTORS, documents.DOCUMENTS) if (folder / name).is_file()]
     if len(found) != 1:
-        problem = "holds more than one of" if found else "holds none of"
+        problem = "has more than one of" if found else "has none of"
         names = f"{TABLE}, {VECTORS}, {documents.DOCUMENTS}"
         raise SourceError(folder, f"this folder {problem} {names}", "write exactly one of them")
     return found[0]
 
 
 def _complete(frame: pl.DataFrame, tasks: list[str], modalities: list[str], config: CustomCohortConfig) -> pl.DataFrame:
-    """Add splits and folds where they were not given, hold out the fold that is asked, and arrange the columns."""
+    """Draw missing splits and folds, hold out the configured fold, and arrange the columns."""
     keyed = frame.with_columns(pl.col("subject_id").cast(pl.String))
-    given = [name for name in columns.SPLIT_COLUMNS if name in frame.columns]
-    drawn = splits.draw(keyed["subject_id"], config.split, keyed.select("subject_id", *given) if given else None)
-    keyed = keyed.drop(given).join(drawn, on="subject_id", maintain_order="left")
+    provided = [name for name in columns.SPLIT_COLUMNS if name in frame.columns]
+    drawn = splits.draw(keyed["subject_id"], config.split, keyed.select("subject_id", *provided) if provided else None)
+    keyed = keyed.drop(provided).join(drawn, on="subject_id", maintain_order="left")
     return columns.arrange(keyed, tasks, modalities)
 
 
 def _import(path: Path, name: str, cohort: pl.DataFrame, folder: Path) -> Modality:
-    """Bring one modality into the store; rows that are absent are never written."""
+    """Import a modality; data of rows without the modality are never written."""
     target = folder / MODALITIES / name
     present = cohort[PRESENT + name].to_numpy()
     if path.name == documents.DOCUMENTS:
@@ -129,10 +127,10 @@ def _import(path: Path, name: str, cohort: pl.DataFrame, folder: Path) -> Modali
         raise ContractError(path, "row_id", 0, f"must lie in 0 to {cohort.height - 1}, the rows of {COHORT}")
     counts = np.bincount(position, minlength=cohort.height)
     if (counts > 1).any():
-        raise ContractError(path, "row_id", int((counts > 1).sum()), "a row must be there once")
+        raise ContractError(path, "row_id", int((counts > 1).sum()), "each row must occur once")
     if (present & (counts == 0)).any():
         missing = int((present & (counts == 0)).sum())
-        raise ContractError(path, PRESENT + name, missing, "is True, but the file has no such row")
+        raise ContractError(path, PRESENT + name, missing, "is True, but the file lacks the row")
     out = store.create(target, cohort.height, names)
     for block in store.blocks(len(position)):
         kept = present[position[block]]
@@ -146,19 +144,19 @@ def _read_table(path: Path) -> tuple[list[str], Any, Any]:
     """Column names, (n,) row ids and (n, width) float32 values of a numeric table."""
     table = _read_parquet(path)
     if "row_id" not in table.columns or not table["row_id"].dtype.is_integer() or table["row_id"].null_count():
-        raise ContractError(path, "row_id", 0, "must be there, integer and never null")
+        raise ContractError(path, "row_id", 0, "must exist, be integer and never null")
     values = table.drop("row_id")
     for name, dtype in values.schema.items():
         if not dtype.is_numeric() and dtype != pl.Boolean:
             raise ContractError(path, name, 0, f"must be numeric, but is {dtype}")
     if not values.width:
-        raise ContractError(path, "<any>", 0, "there is no column beside row_id")
+        raise ContractError(path, "<any>", 0, "there is no column besides row_id")
     array = values.select(pl.all().cast(pl.Float32).fill_null(float("nan"))).to_numpy()
     return values.columns, table["row_id"].cast(pl.Int64).to_numpy(), array
 
 
 def _read_vectors(path: Path, num_rows: int) -> tuple[list[str], Any, Any]:
-    """Names, row ids and values of precomputed vectors: (N, width), row i belongs to row_id i."""
+    """Column names, (N,) row ids and (N, width) values of precomputed vectors; row i belongs to row_id i."""
     try:
         values = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
@@ -166,9 +164,9 @@ def _read_vectors(path: Path, num_rows: int) -> tuple[list[str], Any, Any]:
     if values.ndim != 2 or values.shape[0] != num_rows or not np.issubdtype(values.dtype, np.floating):
         raise SourceError(
             path,
-            f"holds {values.dtype} of shape {values.shape}; expected floats of shape ({num_rows}, width), "
+            f"has {values.dtype} of shape {values.shape}; expected floats of shape ({num_rows}, width), "
             "row i for row_id i",
-            "write it again; the rows of an absent modality may hold anything",
+            "write it again; rows without the modality may hold any values",
         )
     return [str(column) for column in range(values.shape[1])], np.arange(num_rows), values
 
@@ -179,7 +177,7 @@ def _import_documents(path: Path, name: str, present: store.BoolArray, target: P
         if column not in texts.columns:
             raise ContractError(path, column, 0, "is missing")
     if not texts["row_id"].dtype.is_integer() or texts["text"].dtype != pl.String:
-        raise ContractError(path, "row_id, text", 0, "row_id must be integer and text must be text")
+        raise ContractError(path, "row_id, text", 0, "row_id must be integer and text must be String")
     texts = texts.filter(pl.col("text").is_not_null())
     known = np.isin(np.flatnonzero(present), texts["row_id"].to_numpy())
     if not known.all():

@@ -1,7 +1,4 @@
-"""Outcomes of a row, as columns: `label/<task>` (null = unknown) and when the event was.
-
-A task's name carries its window: `readmission_30d`, `icu_90d`, `mortality_180d`.
-"""
+"""Checks that the labels of a cohort have both classes in every split."""
 
 import warnings
 from collections.abc import Mapping
@@ -11,40 +8,44 @@ from data_modules.vocabulary import SPLITS
 
 
 class OneClassWarning(UserWarning):
-    """A split holds one class only of a task: its discrimination is undefined there."""
+    """A split has only one class of a task, so discrimination is undefined in it."""
 
 
 def check_classes(prevalence: Mapping[str, Mapping[str, Mapping[str, int]]]) -> None:
-    """Refuse a cohort that nothing can be learnt or chosen on; warn of splits with one class.
+    """Refuse a cohort without both classes for training or monitoring; warn of other splits with one class.
 
     Args:
-        prevalence: task -> split -> `known` rows and `positive` among them, as a manifest holds it.
+        prevalence: task -> split -> counts of `known` labels and `positive` ones, as in the manifest.
 
     Raises:
-        UserError: if no task has both classes in train, or none in val, on which training is monitored.
+        UserError: if no task has both classes in train, or none in val, where training is monitored.
 
     Warns:
         OneClassWarning: for every other task and split with one class.
+
+    >>> check_classes({"death": {"train": {"known": 9, "positive": 0}}})
+    Traceback (most recent call last):
+    data_modules.errors.UserError: no task has both classes in the train split, so no model can be trained; ...
     """
-    for split, why in (("train", "nothing can be learnt"), ("val", "the monitored metric val/auroc is undefined")):
+    for split, why in (("train", "no model can be trained"), ("val", "the monitored metric val/auroc is undefined")):
         if not any(has_both_classes(splits.get(split)) for splits in prevalence.values()):
             raise UserError(
                 f"no task has both classes in the {split} split, so {why}; use a larger cohort, other cohort.tasks, "
-                "or another cohort.split.salt or other fractions"
+                "another cohort.split.salt or other fractions"
             )
     for task, splits in prevalence.items():
         lacking = [split for split in SPLITS if not has_both_classes(splits.get(split))]
         if lacking:
             places = ", ".join(lacking)
             warnings.warn(
-                f"{task} has one class only in {places}: its AUROC and average precision are NaN there",
+                f"{task} has only one class in {places}: its AUROC and average precision are NaN there",
                 OneClassWarning,
                 stacklevel=2,
             )
 
 
 def has_both_classes(counts: Mapping[str, int] | None) -> bool:
-    """Whether `known` rows hold positives and negatives; None, of a split without rows, holds none.
+    """Return whether the known labels have both classes; None is a split without rows.
 
     >>> has_both_classes({"known": 3, "positive": 1}), has_both_classes({"known": 3, "positive": 3})
     (True, False)

@@ -1,4 +1,4 @@
-"""Presence of modalities by row, and what a manifest says of it."""
+"""Presence of modalities per row, and its summary in the manifest."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,18 +11,32 @@ from data_modules.cohorts.columns import LABEL, PRESENT
 
 
 def add_presence(rows: pl.DataFrame, present: Mapping[str, pl.Series]) -> pl.DataFrame:
-    """Add `present/<modality>` columns from Boolean series in row order."""
+    """Return the rows with `present/<modality>` columns from Boolean series in row order.
+
+    >>> add_presence(pl.DataFrame({"row_id": [0, 1]}), {"labs": pl.Series([True, False])}).rows()
+    [(0, True), (1, False)]
+    """
     return rows.with_columns(series.alias(PRESENT + name) for name, series in present.items())
 
 
 def pattern_ids(rows: pl.DataFrame, modalities: Sequence[str]) -> pl.Series:
-    """Pattern id of every row, Int64."""
+    """Return the pattern id of each row, Int64.
+
+    >>> rows = pl.DataFrame({"present/labs": [True, True], "present/cxr": [False, True]})
+    >>> pattern_ids(rows, ["labs", "cxr"]).to_list()
+    [1, 3]
+    """
     present = torch.from_numpy(rows.select(PRESENT + name for name in modalities).to_numpy(writable=True))
     return pl.Series("pattern", patterns.encode(present).numpy())
 
 
 def count_patterns(rows: pl.DataFrame, modalities: Sequence[str]) -> list[dict[str, Any]]:
-    """Every pattern of a cohort with its rows, over all splits and in train, the most frequent first."""
+    """Return the patterns of a cohort with their number of rows and of train rows, most frequent first.
+
+    >>> rows = pl.DataFrame({"split": ["train", "test"], "present/labs": [True, True]})
+    >>> count_patterns(rows, ["labs"])
+    [{'pattern': 1, 'label': '1', 'present': 'labs', 'rows': 2, 'train_rows': 1}]
+    """
     counted = (
         rows.with_columns(pattern_ids(rows, modalities))
         .group_by("pattern")
@@ -42,7 +56,11 @@ def count_patterns(rows: pl.DataFrame, modalities: Sequence[str]) -> list[dict[s
 
 
 def prevalence(rows: pl.DataFrame, tasks: Sequence[str]) -> dict[str, dict[str, dict[str, int]]]:
-    """Task -> split -> rows with a known label, and positives among them."""
+    """Return task -> split -> numbers of known labels and of positive ones.
+
+    >>> prevalence(pl.DataFrame({"split": ["train"] * 3, "label/death": [True, False, None]}), ["death"])
+    {'death': {'train': {'known': 2, 'positive': 1}}}
+    """
     table: dict[str, dict[str, dict[str, int]]] = {}
     for task in tasks:
         label = pl.col(LABEL + task)

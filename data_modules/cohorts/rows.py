@@ -1,4 +1,4 @@
-"""What every source's cohort builder gives: rows with labels, before presence, splits and features."""
+"""The result of the cohort builder of a database."""
 
 from dataclasses import dataclass
 
@@ -7,14 +7,14 @@ import polars as pl
 
 @dataclass(frozen=True)
 class CohortRows:
-    """Rows of a cohort before presence, splits and features.
+    """Rows of a cohort with labels, before presence, splits and features.
 
     Attributes:
         rows: one row per unit, sorted by key: `row_id`, `subject_key` (text), `admission_id`, one prediction time,
-            `label/<task>`, where there are any `stay_id` and `hospital_id`, and whatever the source's features need;
-            `split_key` (text) where something larger than a subject is drawn into splits and folds as a whole.
+            `label/<task>`, `stay_id` and `hospital_id` if the database has them, and columns that its modalities
+            read; `split_key` (text) if splits and folds are drawn by a larger unit than the subject.
         attrition: `rule`, `rows`, `subjects`.
-        notes: counts worth a line in the manifest.
+        notes: counts for the manifest.
     """
 
     rows: pl.DataFrame

@@ -1,4 +1,4 @@
-"""What a database must say of itself for cohorts to be built from it."""
+"""The interface between a database and the cohort stage."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,29 +13,29 @@ from data_modules.raw.schema import ReleaseSchema
 
 
 def no_tables(release: Release) -> dict[str, pl.DataFrame]:
-    """Keep no core table in memory."""
+    """Read no core tables into memory."""
     return {}
 
 
 def no_counts(context: BuildContext, modalities: Sequence[str], cohort: pl.DataFrame) -> dict[str, Any]:
-    """Add no count to the manifest."""
+    """Add no counts to the manifest."""
     return {}
 
 
 @dataclass(frozen=True, kw_only=True)
 class DatabaseSpec:
-    """How cohorts of one database are built.
+    """A database from which cohorts are built.
 
     Attributes:
         schema: its raw tables.
-        modalities: name -> modality that it offers.
-        build_rows: rows with labels, from the raw tables and the cohort's settings.
-        read_tables: core tables that modalities read, in memory, by name.
-        count: counts for the manifest, of the modalities of a finished cohort.
-        scores: published predictions for the rows: `row_id`, `<score>/<task>`; None where there are none.
+        modalities: name -> modality.
+        build_rows: raw tables and cohort settings -> rows with labels.
+        read_tables: core tables that modalities read, by name, in memory.
+        count: counts for the manifest, from the modalities and the finished cohort.
+        scores: published predictions for the rows: `row_id`, `<score>/<task>`; None without any.
         score_tables: the raw tables that `scores` reads.
-        image_files: project of the image files, None where the database has none.
-        image_embeddings: project of published image embeddings, None where the database has none.
+        image_files: PhysioNet project of the image files; None without any.
+        image_embeddings: PhysioNet project of published image embeddings; None without any.
     """
 
     schema: ReleaseSchema

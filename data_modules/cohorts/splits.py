@@ -1,4 +1,4 @@
-"""Subject-level splits and folds by salted hash: no person is in two of them, whatever the cohort holds."""
+"""Subject-level splits and folds by salted hash, so that every subject is in one split and one fold."""
 
 import hashlib
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ Half = Literal["A", "B"]
 
 
 def unit_interval(subject_id: str, salt: str) -> float:
-    """A number in [0, 1) that depends on the subject and the salt alone.
+    """Return a number in [0, 1) that depends only on subject and salt.
 
     >>> 0 <= unit_interval("10000032", "mmnar") < 1
     True
@@ -27,13 +27,13 @@ def draw(subject_ids: pl.Series, config: SplitConfig, given: pl.DataFrame | None
     """Draw a split and a fold for every subject.
 
     Args:
-        subject_ids: text, any number of times each.
-        config: fractions, salt, number of folds, and the fold that is held out.
-        given: `subject_id` and what was drawn elsewhere and takes the place of the draw: `split`, `fold` or both.
+        subject_ids: String, with repeats.
+        config: fractions, salt, number of folds, and the held-out fold.
+        given: `subject_id` with a predefined `split`, `fold` or both, used instead of the draw.
 
     Returns:
-        One row a subject: `subject_id`, `split`, `fold`. Python hashes each subject once, so that the draw
-        does not depend on the version of any library.
+        One row per subject: `subject_id`, `split`, `fold` (Int8). The standard library computes the hash, so the draw
+        does not depend on library versions.
 
     >>> draw(pl.Series(["a", "b", "a"]), SplitConfig()).columns
     ['subject_id', 'split', 'fold']
@@ -58,7 +58,7 @@ def _positions(subjects: pl.Series, salt: str) -> pl.Series:
 
 
 def _by_fraction(subjects: pl.Series, fractions: Mapping[str, float], salt: str) -> pl.Series:
-    """Hash distinct subjects into splits in the proportions of their fractions, which need not add up to one."""
+    """Hash distinct subjects into splits in the proportions of the fractions, which need not sum to 1."""
     position = _positions(subjects, salt) * sum(fractions.values())
     *bounds, _ = accumulate(fractions.values())
     number = sum(((position >= bound).cast(pl.Int8) for bound in bounds), pl.zeros(len(subjects), pl.Int8, eager=True))
@@ -66,7 +66,7 @@ def _by_fraction(subjects: pl.Series, fractions: Mapping[str, float], salt: str)
 
 
 def _hold_out(drawn: pl.DataFrame, config: SplitConfig) -> pl.DataFrame:
-    """Make a fold the test split, or two folds of train and calibration the calibration split."""
+    """Make one fold the test split, or two folds of train and calibration the calibration split."""
     fold, split = pl.col("fold"), pl.col("split")
     if config.test_fold is not None:
         rest = {name: fraction for name, fraction in config.fractions.items() if name != "test"}
@@ -80,14 +80,17 @@ def _hold_out(drawn: pl.DataFrame, config: SplitConfig) -> pl.DataFrame:
 
 
 def calibration_half(cohort: pl.DataFrame, half: Half, salt: str, crossfit_fold: int | None) -> pl.Series:
-    """Row ids of one half of the calibration split: no subject is in both.
+    """Select one half of the calibration split; the halves share no subject.
 
     Args:
         cohort: `row_id`, `subject_id`, `split`, `fold`.
-        half: A gives the rectifier of the training loss, B the one of the output.
+        half: A fits the rectifier of the training loss, B that of the output.
         salt: `cohort.split.salt`.
-        crossfit_fold: `cohort.split.crossfit_fold`: that fold is half B and the other one half A; None halves by a
-            hash of the subject, which knows neither the order of the rows nor who else is there.
+        crossfit_fold: `cohort.split.crossfit_fold`: this fold is half B, the other calibration fold half A; None halves
+            by a hash of the subject, independent of other rows and their order.
+
+    Returns:
+        Row ids, ascending.
 
     >>> rows = {"row_id": [0, 1, 2], "subject_id": ["a", "a", "b"], "split": ["calibration"] * 3, "fold": [1, 1, 2]}
     >>> calibration_half(pl.DataFrame(rows), "B", "mmnar", crossfit_fold=1).to_list()

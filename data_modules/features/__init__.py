@@ -1,1 +1,1 @@
-"""From linked events to arrays, documents and image indexes."""
+"""From linked events to arrays, documents and image indexes on disk."""

@@ -1,4 +1,4 @@
-"""Words of a row (drugs, organisms, procedures, codes) as columns of a vocabulary fitted on train rows."""
+"""Words of a row (drugs, organisms, procedures, codes) as indicators of a vocabulary fitted on train rows."""
 
 import polars as pl
 
@@ -7,16 +7,16 @@ from data_modules.features.store import BoolArray, FloatArray
 
 
 def fit_vocabulary(words: pl.DataFrame, train: pl.DataFrame, *, min_subjects: int, max_words: int) -> list[str]:
-    """The words that become columns.
+    """Select the words that become columns.
 
     Args:
-        words: `row_id`, `word`, each pair once.
+        words: `row_id`, `word`, unique pairs.
         train: `row_id`, `subject_id` of the train rows.
-        min_subjects: fewest train subjects with a word.
-        max_words: most words kept, those of most subjects first.
+        min_subjects: minimum number of train subjects with a word.
+        max_words: maximum number of words, those of most subjects first.
 
     Returns:
-        The words, most frequent first, ties in alphabetical order.
+        The words by descending number of subjects, ties in alphabetical order.
 
     >>> words = pl.DataFrame({"row_id": [0, 1, 1], "word": ["aspirin", "aspirin", "senna"]})
     >>> fit_vocabulary(words, pl.DataFrame({"row_id": [0, 1], "subject_id": [7, 8]}), min_subjects=2, max_words=9)
@@ -29,15 +29,21 @@ def fit_vocabulary(words: pl.DataFrame, train: pl.DataFrame, *, min_subjects: in
 
 
 def write(words: pl.DataFrame, vocabulary: list[str], out: FloatArray) -> BoolArray:
-    """Write 1 where a row has a word of the vocabulary, 0 elsewhere; the last column counts distinct words.
+    """Write 1 where a row has a word of the vocabulary and 0 elsewhere; the last column counts distinct words.
 
     Args:
-        words: `row_id`, `word`, each pair once.
-        vocabulary: the columns.
-        out: (N, len(vocabulary) + 1) array to write into.
+        words: `row_id`, `word`, unique pairs.
+        vocabulary: words of the columns.
+        out: (N, len(vocabulary) + 1) float32, overwritten.
 
     Returns:
-        (N,) bool, True where the row has any word, in the vocabulary or not.
+        (N,) bool, True = the row has a word, in the vocabulary or not.
+
+    >>> import numpy as np
+    >>> out = np.zeros((3, 2), np.float32)
+    >>> words = pl.DataFrame({"row_id": [0, 0, 2], "word": ["aspirin", "senna", "senna"]})
+    >>> write(words, ["aspirin"], out).tolist(), out.tolist()
+    ([True, False, True], [[1.0, 2.0], [0.0, 0.0], [0.0, 1.0]])
     """
     out[:] = 0.0
     columns = pl.DataFrame({"word": vocabulary, "column": range(len(vocabulary))}, schema_overrides={"word": pl.String})
@@ -50,12 +56,15 @@ def write(words: pl.DataFrame, vocabulary: list[str], out: FloatArray) -> BoolAr
 
 
 def block(context: BuildContext, words: pl.LazyFrame, prefix: str) -> ColumnBlock:
-    """A block of indicators for the words of each row, the vocabulary given or fitted on train rows.
+    """Prepare indicators for the words of each row; the vocabulary is provided or fitted on train rows.
 
     Args:
-        context: the rows, which of them are train, and vocabularies fitted before.
-        words: `row_id`, `word`, any number of times each; null words are left out.
-        prefix: names the columns, `<prefix>/<word>`, and the vocabulary.
+        context: rows, train rows and fitted vocabularies.
+        words: `row_id`, `word`, with repeats; null words are dropped.
+        prefix: prefix of the columns, `<prefix>/<word>`, and name of the vocabulary.
+
+    Returns:
+        One column per word of the vocabulary, and `<prefix>/distinct`.
     """
     pairs = words.filter(pl.col("word").is_not_null()).unique().collect(engine="streaming").sort("row_id", "word")
     vocabulary = context.vocabularies.get(prefix)

@@ -1,9 +1,4 @@
-"""Named clinical concepts of MIMIC-IV: item ids, units, plausible ranges and conversions.
-
-Item ids and limits follow the concepts of MIT-LCP/mimic-code (vitalsign, chemistry, complete_blood_count,
-coagulation, enzyme, blood_differential, bg); where it gives no upper limit, the limit is one that no living
-patient exceeds. A value outside its range is an error of the record and is dropped.
-"""
+"""Clinical concepts: names, units, plausible ranges and conversions, shared by all databases."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,17 +6,17 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, kw_only=True)
 class Concept:
-    """A quantity that clinicians name.
+    """A clinical quantity in one unit.
 
     Attributes:
-        name: snake case.
-        unit: the unit after conversion.
+        name: in snake case.
+        unit: unit after conversion.
         low: smallest plausible value, inclusive.
         high: largest plausible value, inclusive.
-        items: item ids that record it in `unit`.
-        scaled: item id -> (factor, offset) for items recorded otherwise: value · factor + offset.
-        unit_factors: recorded unit (lower case) -> factor, where units vary from row to row.
-        fraction: True where values up to 1 are fractions of 100.
+        items: item ids of records in `unit`.
+        scaled: item id -> (factor, offset) for items in another unit: value · factor + offset.
+        unit_factors: recorded unit (lower case) -> factor, if units differ between records.
+        fraction: True = values up to 1 are fractions and are multiplied by 100.
     """
 
     name: str
@@ -35,7 +30,8 @@ class Concept:
 
 
 MICROMOLAR = ("umol/l", "mcmol/l", "\u00b5mol/l", "\u03bcmol/l")
-"""How µmol/L is spelt; two letters look like µ."""
+MICROMOLAR = ("umol/l", "mcmol/l", "\u00b5mol/l", "\u03bcmol/l")
+"""Spellings of micromol/L; two Unicode characters look like the micro sign."""
 
 UNIT_FACTORS: Mapping[str, Mapping[str, float]] = {
     "albumin": {"g/l": 0.1},
@@ -50,4 +46,4 @@ UNIT_FACTORS: Mapping[str, Mapping[str, float]] = {
     "magnesium": {"mmol/l": 2.431, "meq/l": 1.215},
     "total_protein": {"g/l": 0.1},
 }
-"""Concept -> recorded unit (lower case) -> factor to the concept's own unit, whichever database recorded it."""
+"""Concept -> recorded unit (lower case) -> factor to the unit of the concept, in all databases."""

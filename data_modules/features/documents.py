@@ -1,4 +1,4 @@
-"""Documents of a row as texts; encoders read them later."""
+"""Documents of a row as texts, which encoders read later."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,9 +7,9 @@ import polars as pl
 
 DOCUMENTS = "documents.parquet"
 ORDER = ("row_id", "hours", "document_id")
-"""Columns that order the documents of a cohort, where it has them."""
+"""Columns that order the documents of a cohort; custom cohorts may lack the last two."""
 ROW_GROUP = 256
-"""Documents per row group: they are written and read together, and memory must not hold many long notes."""
+"""Documents per row group, which are read together; small, because notes are long."""
 SORTED_AT_ONCE = 4096
 """Documents sorted together in memory, about 40 MB of discharge summaries."""
 
@@ -17,15 +17,14 @@ SORTED_AT_ONCE = 4096
 def write(documents: pl.LazyFrame, folder: Path) -> pl.Series:
     """Stream documents into a folder, sorted by `ORDER` and text, so that the same documents give the same file.
 
-    Texts do not fit into memory together, so the documents are first written in the order in which they come, and then
-    sorted a range of rows at a time.
+    Memory does not hold all texts, so the documents are first written unsorted and then sorted by ranges of rows.
 
     Args:
         documents: `row_id`, `document_id`, `hours`, `text`, in any order.
         folder: created; receives `documents.parquet`.
 
     Returns:
-        The row ids that have a document, each once, rising.
+        The row ids with a document, ascending.
     """
     folder.mkdir(parents=True)
     unsorted = folder / ".unsorted.parquet"
@@ -44,10 +43,10 @@ def write(documents: pl.LazyFrame, folder: Path) -> pl.Series:
 
 
 def _ranges(counts: pl.DataFrame) -> Iterator[tuple[int, int]]:
-    """First and last row id of ranges with about `SORTED_AT_ONCE` documents each.
+    """Yield first and last row id of ranges with about `SORTED_AT_ONCE` documents each.
 
     Args:
-        counts: `row_id`, rising, and `documents`, how many the row has.
+        counts: `row_id`, ascending, and `documents`, the number of documents of the row.
     """
     number = (pl.col("documents").cum_sum() - 1) // SORTED_AT_ONCE
     ranges = counts.group_by(number.alias("range"), maintain_order=True).agg(

@@ -1,4 +1,4 @@
-"""Chest radiographs of a row, as an index of files; encoders read the pictures later."""
+"""Images of a row as an index of files, which encoders read later."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ IMAGES = "images.parquet"
 
 
 def write(index: pl.LazyFrame, folder: Path) -> pl.Series:
-    """Write the index into a folder and return the row ids that have any image."""
+    """Write the image index into a folder; returns the row ids with an image, ascending."""
     folder.mkdir(parents=True)
     table = index.sort("row_id", "hours", "dicom_id").collect(engine="streaming")
     table.write_parquet(folder / IMAGES)

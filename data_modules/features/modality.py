@@ -1,4 +1,4 @@
-"""What a modality of a source is made of, and what writing one needs to know."""
+"""The interface of a modality: its declaration, and the context of its build."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,18 +13,18 @@ from data_modules.vocabulary import Kind
 
 @dataclass(frozen=True, kw_only=True)
 class BuildContext:
-    """Everything that the writing of a modality may look at.
+    """The inputs for writing a modality.
 
     Attributes:
         release: the raw tables.
         rows: one row per unit: `row_id`, `subject_id`, `hadm_id`, times, `interval_start`, `interval_end`,
             `landmark_at`, `prediction_at`.
-        tables: core tables already in memory, by name.
-        train: `row_id`, `subject_id` of the train rows, for what is fitted.
-        scratch: a folder for temporary files, removed once all modalities are written.
-        min_vocabulary_subjects: see the cohort's settings.
-        max_vocabulary: see the cohort's settings.
-        vocabularies: prefix (`drug`, `culture`, ...) -> words fitted before, used instead of fitting them.
+        tables: core tables in memory, by name.
+        train: `row_id`, `subject_id` of the train rows, to fit on.
+        scratch: folder for temporary files, removed after all modalities are written.
+        min_vocabulary_subjects: see `ReleaseCohortConfig`.
+        max_vocabulary: see `ReleaseCohortConfig`.
+        vocabularies: prefix (`drug`, `culture`, ...) -> words to use instead of fitting them.
     """
 
     release: Release
@@ -39,7 +39,7 @@ class BuildContext:
 
 @dataclass(frozen=True)
 class ColumnBlock:
-    """Columns of an array, and the function that writes them and returns where the block is present."""
+    """Column names, and a function that writes their values and returns (N,) presence."""
 
     columns: list[str]
     write: Callable[[FloatArray], BoolArray]
@@ -47,15 +47,15 @@ class ColumnBlock:
 
 @dataclass(frozen=True, kw_only=True)
 class ModalitySpec:
-    """A modality that a source offers.
+    """A modality that a database offers.
 
     Attributes:
         kind: how it is stored.
-        tables: raw tables without which it does not exist.
-        block: prepares its columns (table kinds).
-        parts: other definitions that it joins side by side (a table made of tables).
-        files: writes documents or an image index into a folder; returns the row ids that have any.
-        declares: what a reader of the manifest must know about when it becomes available.
+        tables: raw tables that it needs.
+        block: prepares its columns, for a table.
+        parts: modalities whose columns it concatenates, for a table of tables.
+        files: writes documents or an image index into a folder; returns the row ids with data.
+        declares: note in the manifest on when it becomes available.
     """
 
     kind: Kind

@@ -1,4 +1,4 @@
-"""Labs and vitals: repeated measurements of named concepts, summarised up to the landmark."""
+"""Labs and vitals: repeated measurements of concepts, summarised up to the landmark."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,13 +10,13 @@ from data_modules.features.concepts import Concept
 from data_modules.features.store import BoolArray, FloatArray, blocks
 
 SUMMARIES = ("count", "first", "last", "min", "max", "mean", "slope", "hours_since_last")
-"""`slope` is per hour, by least squares; NaN with fewer than two times."""
+"""`slope` is per hour, by least squares; NaN for fewer than two times."""
 
 ROWS_AT_ONCE = 4096
 
 
 def column_names(concepts: Sequence[Concept]) -> list[str]:
-    """Names of the columns: for every concept its summaries, then `observed`.
+    """Return the column names: for each concept its summaries, then `observed`.
 
     >>> heart_rate = Concept(name="heart_rate", unit="1/min", low=1, high=299, items=())
     >>> column_names([heart_rate])[:2], len(column_names([heart_rate, heart_rate]))
@@ -26,16 +26,16 @@ def column_names(concepts: Sequence[Concept]) -> list[str]:
 
 
 def summarise(events: pl.DataFrame) -> pl.DataFrame:
-    """Summarise the measurements of every row and concept.
+    """Summarise the measurements of each row and concept.
+
+    Repeats within a specimen count once, as their maximum; values at the same time are averaged. Events are sorted
+    before grouping, so that sums do not depend on the number of threads.
 
     Args:
-        events: `row_id`, `concept`, `hours` (to the landmark, at most 0), `value`, `specimen` (null = none).
+        events: `row_id`, `concept`, `hours` (relative to the landmark, at most 0), `value`, `specimen` (null = none).
 
     Returns:
-        One row per `row_id` and `concept` with the columns of `SUMMARIES`. Repeats within a specimen count
-        once, as their maximum; several values of one time are averaged.
-
-    Sorted before it is grouped, so that sums do not depend on the number of threads.
+        One row per `row_id` and `concept` with the columns of `SUMMARIES`.
 
     >>> frame = pl.DataFrame({"row_id": [0, 0], "concept": [1, 1], "hours": [-2.0, -1.0],
     ...                       "value": [4.0, 6.0], "specimen": [None, None]})
@@ -73,7 +73,7 @@ def summarise(events: pl.DataFrame) -> pl.DataFrame:
 
 
 def _runs(*names: str) -> pl.Expr:
-    """Numbers of the runs of equal rows; rows that are grouped by them are slices and need no hashing."""
+    """Ids of runs of equal rows; grouping by them slices sorted rows and needs no hashing."""
     return pl.struct(names).rle_id().set_sorted().alias("run")
 
 
@@ -84,17 +84,17 @@ def write(
     out: FloatArray,
     known: Callable[[pl.LazyFrame, pl.DataFrame], pl.LazyFrame],
 ) -> BoolArray:
-    """Link events to rows and write their summaries, a block of rows at a time.
+    """Link events to rows and write their summaries, by blocks of rows.
 
     Args:
-        events: parquet file, in whatever columns `known` reads.
-        windows: one row per unit, sorted by `row_id`, in whatever columns `known` reads.
-        num_concepts: how many concepts there are.
-        out: (N, num_concepts · 9) array to write into; NaN = not measured.
-        known: events and a block of `windows` -> what was known there, as `summarise` takes it.
+        events: parquet file with the columns that `known` reads.
+        windows: one row per unit, sorted by `row_id`, with the columns that `known` reads.
+        num_concepts: number of concepts.
+        out: (N, num_concepts · 9) float32, overwritten; NaN = not measured.
+        known: (events, block of `windows`) -> events known at the landmarks, as input of `summarise`.
 
     Returns:
-        (N,) bool, True where anything was measured.
+        (N,) bool, True = the row has a measurement.
     """
     present = np.zeros(windows.height, dtype=np.bool_)
     scanned = pl.scan_parquet(events)

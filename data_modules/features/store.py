@@ -1,4 +1,4 @@
-"""Arrays on disk: one float32 row per row of the cohort, memory-mapped, with statistics of the train rows."""
+"""Memory-mapped arrays on disk: one float32 row per row of the cohort, with statistics of the train rows."""
 
 import json
 import os
@@ -20,28 +20,28 @@ MIN_SCALE = 1e-6
 
 @dataclass(frozen=True)
 class Statistics:
-    """Mean and scale of every column over the train rows where it is measured; both (width,) float32."""
+    """Mean and scale of each column over the train rows where it is measured; both (width,) float32."""
 
     mean: FloatArray
     scale: FloatArray
 
     def save(self, folder: Path) -> None:
-        """Write them as text beside the array."""
+        """Write the statistics as JSON beside the array."""
         text = json.dumps({"mean": self.mean.tolist(), "scale": self.scale.tolist()})
         (folder / STATISTICS).write_text(text, encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> "Statistics":
-        """Read them back."""
+        """Read the statistics of a folder."""
         content = json.loads((folder / STATISTICS).read_text(encoding="utf-8"))
         return cls(np.asarray(content["mean"], np.float32), np.asarray(content["scale"], np.float32))
 
 
 def create(folder: Path, num_rows: int, columns: list[str]) -> FloatArray:
-    """Make the array of a modality on disk, all zero.
+    """Create the array of a modality on disk, as `create_file` does, and record its columns.
 
-    Raises:
-        OSError: when the disk has no room for it.
+    Returns:
+        (num_rows, len(columns)) float32 zeros, memory-mapped for writing.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / COLUMNS).write_text(json.dumps(columns, indent=0), encoding="utf-8")
@@ -49,11 +49,13 @@ def create(folder: Path, num_rows: int, columns: list[str]) -> FloatArray:
 
 
 def create_file(path: Path, shape: tuple[int, ...], dtype: type[np.generic] = np.float32) -> NDArray[Any]:
-    """Make an array on disk, all zero.
+    """Create an array on disk and allocate its blocks.
 
-    Raises:
-        OSError: when the disk has no room for it. The room is taken now: writing into a mapped file that has none
-            would end the process without a word.
+    A full disk is an `OSError` here; without the allocation, a later write to the memory map would kill the process
+    with SIGBUS.
+
+    Returns:
+        Zeros, memory-mapped for writing.
     """
     array: NDArray[Any] = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
     if hasattr(os, "posix_fallocate"):
@@ -63,25 +65,25 @@ def create_file(path: Path, shape: tuple[int, ...], dtype: type[np.generic] = np
 
 
 def read_columns(folder: Path) -> list[str]:
-    """Names of the columns of an array."""
+    """Read the column names of an array."""
     columns: list[str] = json.loads((folder / COLUMNS).read_text(encoding="utf-8"))
     return columns
 
 
 def open_values(folder: Path) -> FloatArray:
-    """Map an array into memory, read-only."""
+    """Memory-map an array, read-only."""
     values: FloatArray = np.load(folder / VALUES, mmap_mode="r", allow_pickle=False)
     return values
 
 
 def open_present(folder: Path) -> BoolArray | None:
-    """The rows that have a vector, (N,) bool; None where the array does not say."""
+    """Read which rows have a vector, (N,) bool; None if the folder does not record it."""
     path = folder / PRESENT
     return np.load(path, allow_pickle=False) if path.is_file() else None
 
 
 def blocks(num_rows: int, size: int = BLOCK_ROWS) -> Iterator[slice]:
-    """Cut rows into blocks, so that memory does not grow with the cohort.
+    """Yield slices that cut rows into blocks, so that memory does not grow with the cohort.
 
     >>> list(blocks(5, 2))
     [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
@@ -91,14 +93,19 @@ def blocks(num_rows: int, size: int = BLOCK_ROWS) -> Iterator[slice]:
 
 
 def fit_statistics(values: FloatArray, rows: BoolArray) -> Statistics:
-    """Mean and standard deviation of each column over the chosen rows, ignoring NaN, in two passes.
+    """Compute mean and standard deviation of each column over some rows, ignoring NaN, in two passes.
 
     Args:
         values: (N, width) float32, NaN = not measured.
-        rows: (N,) bool, the train rows in which the modality is present.
+        rows: (N,) bool, True = train row in which the modality is present.
 
     Returns:
-        A column that is never measured has mean 0 and scale 1; a constant one has scale 1.
+        The statistics; a column that is never measured has mean 0 and scale 1, a constant column scale 1.
+
+    >>> values = np.array([[1, 5, np.nan], [3, 5, np.nan], [9, 9, 9]], np.float32)
+    >>> statistics = fit_statistics(values, np.array([True, True, False]))
+    >>> statistics.mean.tolist(), statistics.scale.tolist()
+    ([2.0, 5.0, 0.0], [1.0, 1.0, 1.0])
     """
     count, mean = _mean(values, rows, np.zeros(values.shape[1]), power=1)
     _, variance = _mean(values, rows, mean, power=2)
@@ -110,7 +117,7 @@ def fit_statistics(values: FloatArray, rows: BoolArray) -> Statistics:
 def _mean(
     values: FloatArray, rows: BoolArray, center: NDArray[np.float64], power: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Count and mean of (value − center)^power by column."""
+    """Count and mean of (value − center)^power per column."""
     count, total = np.zeros(values.shape[1]), np.zeros(values.shape[1])
     for block in blocks(values.shape[0]):
         chosen = values[block][rows[block]].astype(np.float64)

@@ -1,4 +1,4 @@
-"""Texts as numbers on disk: the tokens of every window of every document, memory-mapped."""
+"""Memory-mapped token ids on disk: windows of documents."""
 
 from array import array
 from collections.abc import Iterable, Sequence
@@ -14,10 +14,10 @@ TOKENS, WINDOWS, DOCUMENTS = "tokens.bin", "windows.npy", "documents.npy"
 
 
 class TokenWriter:
-    """Writes documents one after the other; only their lengths are kept in memory.
+    """Appends documents to a token table; only lengths are kept in memory.
 
     Args:
-        folder: where the table goes; it exists.
+        folder: an existing folder.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -29,7 +29,7 @@ class TokenWriter:
         return self
 
     def add(self, windows: Iterable[Sequence[int]]) -> None:
-        """Append a document: the token ids of its windows."""
+        """Append a document, given as token ids of its windows."""
         for window in windows:
             self.handle.write(np.asarray(window, dtype=np.int32).tobytes())
             self.windows.append(self.windows[-1] + len(window))
@@ -44,10 +44,10 @@ class TokenWriter:
 
 
 class TokenTable:
-    """The tokens of documents.
+    """The token ids of documents.
 
     Args:
-        folder: as `TokenWriter` left it.
+        folder: written by `TokenWriter`.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -58,11 +58,11 @@ class TokenTable:
         self.tokens = np.zeros(0, np.int32) if empty else np.memmap(path, dtype=np.int32, mode="r")
 
     def lengths(self) -> Int:
-        """Tokens of every window, (W,)."""
+        """Number of tokens of each window, (W,) int64."""
         return np.diff(self.start)
 
     def gather(self, windows: Int) -> tuple[NDArray[np.int32], Int]:
-        """Token ids of windows, (n, longest) int32, zero behind the end of each; and their lengths, (n,)."""
+        """Token ids of windows, (n, longest) int32 padded with 0, and their lengths, (n,) int64."""
         start, length = self.start[windows], self.start[windows + 1] - self.start[windows]
         column = np.arange(int(length.max(initial=0)))
         inside = column < length[:, None]
@@ -71,7 +71,7 @@ class TokenTable:
 
 
 def ranges(start: Int, end: Int) -> tuple[Int, Int]:
-    """All numbers of several ranges, and which range each is of.
+    """Return the concatenated numbers of several ranges, and the position of the range of each.
 
     >>> numbers, owner = ranges(np.array([5, 9]), np.array([7, 10]))
     >>> numbers.tolist(), owner.tolist()

@@ -136,14 +136,14 @@ def test_a_breach_names_the_column_the_count_and_the_rule(custom_cohort: Path, c
 def test_a_present_row_without_data_is_refused_with_the_count(custom_cohort: Path) -> None:
     path = custom_cohort / "modalities" / "table" / "table.parquet"
     pl.read_parquet(path).head(-3).write_parquet(path)
-    assert "'present/table' (3 rows): is True, but the file has no such row" in refused(custom_cohort)
+    assert "'present/table' (3 rows): is True, but the file lacks the row" in refused(custom_cohort)
 
 
 def test_a_row_twice_or_of_another_cohort_is_refused(custom_cohort: Path) -> None:
     path = custom_cohort / "modalities" / "table" / "table.parquet"
     table = pl.read_parquet(path)
     pl.concat([table, table.head(2)]).write_parquet(path)
-    assert "'row_id' (2 rows): a row must be there once" in refused(custom_cohort)
+    assert "'row_id' (2 rows): each row must occur once" in refused(custom_cohort)
     for step in (1, -1):
         table.with_columns(pl.col("row_id") + step).write_parquet(path)
         assert f"'row_id': must lie in 0 to {table.height - 1}" in refused(custom_cohort)
@@ -163,9 +163,9 @@ def test_text_in_a_table_and_vectors_of_another_length_are_refused(custom_cohort
 def test_missing_files_unknown_names_and_broken_parquet_are_refused(custom_cohort: Path) -> None:
     assert "no_such is not in" in refused(custom_cohort, ValueError, tasks=["no_such"])
     (custom_cohort / "modalities" / "vectors" / "vectors.npy").unlink()
-    assert "holds none of table.parquet, vectors.npy, documents.parquet" in refused(custom_cohort, SourceError)
+    assert "has none of table.parquet, vectors.npy, documents.parquet" in refused(custom_cohort, SourceError)
     (custom_cohort / COHORT).write_bytes(b"not parquet")
-    assert "not readable parquet" in refused(custom_cohort, SourceError)
+    assert "not readable as parquet" in refused(custom_cohort, SourceError)
     (custom_cohort / COHORT).unlink()
     assert "is missing" in refused(custom_cohort, SourceError)
 
@@ -223,13 +223,14 @@ def test_holding_a_fold_out_against_splits_or_folds_that_were_given_is_refused(c
     changed(custom_cohort, fold=fold + 3)
     rows = len(fold.filter(fold == 2))
     said = refused(custom_cohort, split=SplitConfig(test_fold=1))
-    assert re.search(rf"'fold' \({rows} rows\): must lie in 0 to 4 for cohort\.split\.test_fold=1", said)
+    rule = "must lie in 0 to 4 (cohort.split.num_folds) for cohort.split.test_fold=1"
+    assert f"'fold' ({rows} rows): {rule}" in said
     changed(custom_cohort, fold=fold, split=pl.lit("train"))
-    assert "leave the column out" in refused(custom_cohort, split=SplitConfig(num_folds=3, test_fold=1))
+    assert "remove the column" in refused(custom_cohort, split=SplitConfig(num_folds=3, test_fold=1))
     path = custom_cohort / COHORT
     pl.read_parquet(path).drop("fold").write_parquet(path)
     said = refused(custom_cohort, split=SplitConfig(num_folds=3, crossfit_fold=1))
-    assert "'fold': is missing, and must be given beside split" in said
+    assert "'fold': is missing, but cohort.split.crossfit_fold=1 needs it" in said
 
 
 def test_the_halves_of_calibration_follow_the_fold_that_is_held_out(custom_cohort: Path) -> None:

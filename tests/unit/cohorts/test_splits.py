@@ -66,11 +66,11 @@ def test_a_split_of_size_zero_gets_nobody():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"train": 0.7}, "add up to 1"),
+        ({"train": 0.7}, "sum to 1"),
         ({"train": 0.9, "calibration": -0.15}, "must be at least 0"),
         ({"train": 0.0, "test": 0.75}, "cohort.split.train must be above 0"),
         ({"num_folds": 1}, "cohort.split.num_folds=1"),
-        ({"test_fold": 5}, "cohort.split.test_fold=5 is no fold: .* 0 to 4"),
+        ({"test_fold": 5}, "cohort.split.test_fold=5 is not a fold: .* 0 to 4"),
         ({"test_fold": -1}, "cohort.split.test_fold=-1"),
         ({"crossfit_fold": 3, "num_folds": 3}, "cohort.split.crossfit_fold=3"),
         ({"crossfit_fold": 0, "num_folds": 2}, "cohort.split.num_folds=2 must be at least 3"),

@@ -41,7 +41,7 @@ BAD = {
     "optim.gradient_clip=-1": ["optim.gradient_clip=-1.0", "at least 0"],
     "optim.weight_decay=-1": ["optim.weight_decay=-1.0", "at least 0"],
     "cohort.name=a/b": ["cohort.name='a/b'", "letters"],
-    "cohort.modalities=[labs,labs]": ["cohort.modalities", "labs", "twice"],
+    "cohort.modalities=[labs,labs]": ["cohort.modalities", "labs", "duplicates"],
     "cohort.index=second": ["cohort.index=second", "first", "last", "every"],
     "cohort.landmark=birth": ["cohort.landmark=birth", "discharge", "icu_24h"],
     "cohort.missing_tables=cry": ["cohort.missing_tables=cry", "drop", "error"],

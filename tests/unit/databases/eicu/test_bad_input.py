@@ -121,7 +121,7 @@ def test_a_missing_table_drops_its_modality_or_its_half_and_says_so(tmp_path):
     assert manifest["dropped"] == [
         "labs is dropped: lab.csv.gz is missing",
         "vitals/vitals_periodic is dropped: vitalPeriodic.csv.gz is missing",
-        "predictions of others (baselines/published_score) are dropped: apachePatientResult.csv.gz is missing",
+        "published predictions (baselines/published_score) are dropped: apachePatientResult.csv.gz is missing",
     ]
     assert [entry["name"] for entry in manifest["modalities"]] == ["demographics", "vitals"]
     with pytest.raises(SourceError, match=r"lab\.csv\.gz: this table of eicu-crd is missing"):

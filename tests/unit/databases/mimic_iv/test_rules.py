@@ -432,7 +432,7 @@ def test_outcomes_inside_the_grace_are_counted_whether_they_are_kept_or_not(tmp_
         ({"in_unit": True}, "needs cohort.landmark=icu_24h"),
         ({**ICU, "note_grace_hours": 24}, "cohort.note_grace_hours=24"),
         ({"note_grace_hours": -1}, "cohort.note_grace_hours=-1"),
-        ({"tasks": ["icu_90d", "icu_90d"]}, "names something twice"),
+        ({"tasks": ["icu_90d", "icu_90d"]}, "has duplicates"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused_by_name(settings, message):
