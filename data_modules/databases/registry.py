@@ -1,8 +1,8 @@
-"""The databases that cohorts can be built from: the only list of them.
+"""The registry of the databases from which cohorts are built.
 
-A database is a package with two modules: `config`, whose `CohortConfig` holds the settings of its cohorts and which
-imports nothing heavy, and `spec`, whose `SPEC` says how cohorts are built. One outside of this project is found by an
-entry point of the group `mmnar.databases`: `<dataset> = "<package>"`.
+A database is a package with two modules: `config`, whose `CohortConfig` has the settings of its cohorts and which
+imports no heavy library, and `spec`, whose `SPEC` defines how cohorts are built. Other packages register a database by
+an entry point of the group `mmnar.databases`: `<dataset> = "<package>"`.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ if TYPE_CHECKING:
     from data_modules.cohorts.spec import DatabaseSpec
 
 OWN = {"mimic": "data_modules.databases.mimic_iv", "eicu": "data_modules.databases.eicu"}
-"""Dataset -> package, of the databases of this project."""
+"""Dataset -> package of the databases of this project."""
 HARMONISED = {"mimic": "data_modules.databases.harmonised.mimic_iv", "eicu": "data_modules.databases.harmonised.eicu"}
-"""Dataset -> module whose `MODALITIES` are recorded alike by several databases."""
+"""Dataset -> module with its `MODALITIES` that have the same columns in several databases."""
 GROUP = "mmnar.databases"
-"""Entry points that name the packages of other databases."""
+"""Group of the entry points of other databases."""
 
 
 def packages() -> dict[str, str]:
-    """Dataset -> package, of every database that is installed."""
+    """Dataset -> package of all installed databases."""
     return {**{entry.name: entry.value for entry in entry_points(group=GROUP)}, **OWN}
 
 
 def cohort_config(dataset: str) -> type[ReleaseCohortConfig]:
-    """The class of the settings of a dataset's cohorts."""
+    """The settings class of the cohorts of a dataset."""
     found: type[ReleaseCohortConfig] = import_module(f"{packages()[dataset]}.config").CohortConfig
     return found
 
 
 def database(dataset: str) -> DatabaseSpec:
-    """How the cohorts of a dataset are built.
+    """Return the specification of a dataset, with its harmonised modalities.
 
     >>> sorted(database("eicu").modalities)[:3]
     ['admission_diagnosis', 'apache', 'apache_conditions']

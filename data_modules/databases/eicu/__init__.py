@@ -1,1 +1,1 @@
-"""eICU-CRD 2.0."""
+"""The eICU Collaborative Research Database (eICU-CRD) 2.0."""

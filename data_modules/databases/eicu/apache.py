@@ -1,7 +1,7 @@
-"""APACHE's own predictions of eICU's unit stays: what a model is compared with, and never reads.
+"""APACHE predictions for the unit stays of eICU, a baseline and never an input.
 
-They are kept beside the cohort, apart from every modality. They read the admission diagnosis and day 1, so they are
-known for rows whose landmark lies no earlier than 24 h into the unit.
+They are stored beside the cohort, outside of every modality. APACHE reads the admission diagnosis and day 1, so its
+predictions are known for rows whose landmark is at least 24 h into the unit stay.
 """
 
 import polars as pl
@@ -12,23 +12,23 @@ TABLE, KEY, STAY = "apachePatientResult", "apachepatientresultsid", "patientunit
 VERSION = "IVa"
 DAY_ONE_MINUTES = 24 * 60
 PREDICTED = {"in_hospital_mortality": "predictedhospitalmortality", "unit_mortality": "predictedicumortality"}
-"""Task -> the column that predicts it."""
+"""Task -> column of its predicted probability."""
 
 
 def predicted_mortality(release: Release, rows: pl.DataFrame) -> pl.DataFrame:
-    """APACHE IVa's probabilities.
+    """Read the probabilities of APACHE IVa.
 
     Args:
-        release: the raw tables, with apachePatientResult.
-        rows: of the cohort: `row_id`, `stay_id`, `prediction_offset_minutes`.
+        release: raw tables with apachePatientResult.
+        rows: rows of the cohort: `row_id`, `stay_id`, `prediction_offset_minutes`.
 
     Returns:
-        Every row in order: `row_id`, and `apache_iva/<task>`, Float64, null where APACHE made none (−1 in the table),
-        or none that is a probability.
+        One row per row of the cohort, in order: `row_id` and `apache_iva/<task>`, Float64; null without a prediction
+        (−1 in the table) or if the value is not a probability.
     """
     columns = [STAY, KEY, "apacheversion", *PREDICTED.values()]
     results = release.scan(TABLE, columns).filter(pl.col("apacheversion").str.strip_chars() == VERSION).collect()
-    # A stay has one row of each version; were there several, the one entered first counts.
+    # A stay has one row per version; of several, the first entered counts.
     once = results.sort(STAY, KEY).unique(STAY, keep="first", maintain_order=True)
     known = pl.col("prediction_offset_minutes") >= DAY_ONE_MINUTES
     joined = rows.join(once, left_on="stay_id", right_on=STAY, how="left").sort("row_id")

@@ -1,7 +1,7 @@
-"""The eICU cohort: pick the unit stays, apply the rules, find the outcomes.
+"""The eICU cohort: selects unit stays, applies the inclusion rules and derives the outcomes.
 
-All times are minutes from the admission to the unit of a row. The output of `build_rows` is one row per unit
-stay: `rows.py` tells which columns later stages need, and `columns.py` what the cohort file keeps of them.
+All times are minutes since the unit admission of the row. `build_rows` returns one row per unit stay; `cohorts/rows.py`
+documents the columns that later stages read, and `cohorts/columns.py` those that the cohort file keeps.
 """
 
 import polars as pl
@@ -21,25 +21,28 @@ COLUMNS = (
     "hospitaldischargeyear", "hospitaldischargestatus", "unitvisitnumber", "unitstaytype", "unitdischargeoffset",
     "unitdischargestatus",
 )  # fmt: skip
-"""What the rules and the outcomes read of `patient`; features read a list of their own."""
+"""Columns of `patient` for rules and outcomes; features have their own list."""
 WITHIN_ADMISSION = ("start", "unitvisitnumber", "stay_id")
-"""What orders the unit stays of a hospital stay."""
+"""Order of the unit stays of a hospital stay."""
 ROW_COLUMNS = (
     "subject_id", "subject_key", "split_key", "admission_id", "stay_id", "hospital_id", "prediction_offset_minutes",
 )  # fmt: skip
 
 
 def build_rows(release: Release, config: EICUCohortConfig) -> CohortRows:
-    """Pick the unit stays, apply the rules and find the outcomes.
+    """Select unit stays, apply the inclusion rules and derive the outcomes.
+
+    Returns:
+        One row per unit stay with labels, the attrition and counts for the manifest.
 
     Raises:
-        SourceError: for duplicate keys, ages or states that mean nothing, or an empty cohort.
+        SourceError: for duplicate keys, invalid ages or discharge states, or an empty cohort.
     """
     stays = read_stays(release)
     placed = stays.filter(pl.col("admission_id").is_not_null())
     is_known = pl.col("subject_id").is_not_null()
     known = placed.filter(is_known)
-    # Whose next unit stay has no subject came back all the same.
+    # Before the filter: a next unit stay without a subject is still a readmission.
     outcomes = _with_outcomes(placed, config).filter(is_known).with_columns(prediction_offset_minutes=_landmark(config))
     outcomes = outcomes.join(home_hospitals(known), on="subject_id", maintain_order="left")
     rows, attrition = apply_rules(_pick(outcomes, config.index), _rules(config), f"{config.index} index")
@@ -48,8 +51,8 @@ def build_rows(release: Release, config: EICUCohortConfig) -> CohortRows:
         emptied = attrition.filter(pl.col("rows") == 0)["rule"][0]
         raise SourceError(
             release.files["patient"],
-            f"no row is left after the rule {emptied!r}",
-            "loosen the rules under cohort. (index, landmark, min_age)",
+            f"no rows are left after the rule {emptied!r}",
+            "relax the rules under cohort. (index, landmark, min_age)",
         )
     split_key = pl.col("subject_id") if config.fold_by == "subject" else split_keys("hospital_id")
     keyed = rows.sort("stay_id").with_columns(subject_key="subject_id", split_key=split_key)
@@ -58,15 +61,12 @@ def build_rows(release: Release, config: EICUCohortConfig) -> CohortRows:
 
 
 def read_stays(release: Release) -> pl.DataFrame:
-    """All unit stays.
+    """Read all unit stays; duplicate keys and invalid ages or discharge states are a `SourceError`.
 
     Returns:
-        One row a stay: `stay_id`, `admission_id`, `subject_id`, `hospital_id`, `age` (years, null = unknown),
+        One row per stay: `stay_id`, `admission_id`, `subject_id`, `hospital_id`, `age` (years, null = unknown),
         `start` and `end` (minutes since admission to the hospital), `unitdischargeoffset`, `unitvisitnumber`,
         `unitstaytype`, `year`, `died_in_unit`, `died_in_hospital` (null = unknown).
-
-    Raises:
-        SourceError: for duplicate keys, and for ages or states that mean nothing.
     """
     raw = release.scan("patient", COLUMNS).filter(pl.col("patientunitstayid").is_not_null()).collect()
     refuse_repeats(release, "patient", raw, "patientunitstayid")
@@ -92,7 +92,7 @@ def read_stays(release: Release) -> pl.DataFrame:
 
 
 def age_in_years() -> pl.Expr:
-    """Age from its text, Int64; null where it is empty or unreadable.
+    """Return the age in years, Int64; null if empty or unreadable.
 
     >>> pl.DataFrame({"age": ["17", "> 89", None, "-1"]}).select(age_in_years()).to_series().to_list()
     [17, 90, None, None]
@@ -102,7 +102,7 @@ def age_in_years() -> pl.Expr:
 
 
 def refuse_repeats(release: Release, table: str, frame: pl.DataFrame, key: str) -> None:
-    """Refuse a table in which a key that later joins rely on is there twice.
+    """Refuse a table with repeats of a key that later joins rely on.
 
     Raises:
         SourceError: naming the key and the number of repeated rows.
@@ -112,7 +112,7 @@ def refuse_repeats(release: Release, table: str, frame: pl.DataFrame, key: str) 
         raise SourceError(
             release.files[table],
             f"key {key!r} repeats in {repeated} of {frame.height} rows",
-            "every key must be there once; remove the repeated rows",
+            "every key must be unique; remove the repeated rows",
         )
 
 
@@ -127,7 +127,7 @@ def _refuse_unread(release: Release, raw: pl.DataFrame, column: str, read: pl.Ex
         raise SourceError(
             release.files["patient"],
             f"column {column!r} holds {unread} of {raw.height} values that are not {expected}",
-            "mend these cells, or leave them empty where the value is unknown",
+            "fix these cells, or empty those whose value is unknown",
         )
 
 
@@ -136,9 +136,9 @@ def _landmark(config: EICUCohortConfig) -> pl.Expr:
 
 
 def _pick(stays: pl.DataFrame, index: str) -> pl.DataFrame:
-    """All stays, or a subject's first as far as the data tell it.
+    """Return all stays, or the first of each subject.
 
-    Hospital stays are ordered by the year of discharge; within a year nothing orders them, so their ids do.
+    Hospital stays are ordered by year of discharge; within a year their order is unknown, so their ids order them.
     """
     if index == "every":
         return stays
@@ -161,14 +161,14 @@ def _rules(config: EICUCohortConfig) -> list[Rule]:
             Rule(name="not expired in the unit", keep=alive),
         ]
     if config.fold_by == "hospital":
-        # Elsewhere a subject's rows would stand in another split than the hospital, or the subject in two.
+        # In another hospital, rows of a subject would be in another split than their hospital, or in two splits.
         at_home = pl.col("hospital_id").eq_missing(pl.col("home"))
         rules += [Rule(name="in the subject's hospital of the lowest id", keep=at_home)]
     return rules
 
 
 def _with_outcomes(stays: pl.DataFrame, config: EICUCohortConfig) -> pl.DataFrame:
-    """Add `label/<task>` and `gap`, the minutes from the end of a unit stay to the next of its hospital stay."""
+    """Add `label/<task>` and `gap`, minutes from the end of a unit stay to the next one of its hospital stay."""
     has_next = pl.int_range(pl.len()).over("admission_id") < pl.len().over("admission_id") - 1
     following = pl.col("start", "unitstaytype").shift(-1).over("admission_id").name.prefix("next_")
     gap = pl.col("next_start") - pl.col("end")
@@ -177,7 +177,7 @@ def _with_outcomes(stays: pl.DataFrame, config: EICUCohortConfig) -> pl.DataFram
     else:
         again = (pl.col("gap") > 0) & pl.col("next_unitstaytype").ne_missing(STEP_DOWN)
     alone = pl.len().over("admission_id") == 1
-    # A stay without a start may be the one that follows any other of its hospital stay.
+    # A stay without a start may follow any other stay of its hospital stay.
     ordered = alone | pl.col("start").is_not_null().all().over("admission_id")
     outcomes = {
         "in_hospital_mortality": pl.col("died_in_hospital"),
@@ -193,7 +193,7 @@ def _with_outcomes(stays: pl.DataFrame, config: EICUCohortConfig) -> pl.DataFram
 
 
 def _before_index(stays: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
-    """What was left out before the index was picked, in the form of an attrition table."""
+    """The attrition table of the steps before the index is selected."""
     frames = {"unit stays": stays, "of a known subject and hospital stay": known}
     return pl.DataFrame(
         {
@@ -205,7 +205,7 @@ def _before_index(stays: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
 
 
 def _counts(stays: pl.DataFrame) -> dict[str, int]:
-    """What a reader should know of the whole release."""
+    """Counts over the whole release, for the manifest."""
     by_subject = stays.group_by("subject_id").agg(
         pl.col("hospital_id").n_unique(), pl.struct("admission_id", "year").unique().struct.field("year")
     )

@@ -1,8 +1,9 @@
-"""Named clinical concepts of eICU: labels, units, plausible ranges and conversions.
+"""Clinical concepts of eICU: labels, units, plausible ranges and conversions.
 
-Labs: names are free text and case-sensitive. Ranges follow eicu-code's pivoted-lab, widened where ricu's dictionary is
-wider; where neither gives a limit it is that of `concepts.py`. Concepts that MIMIC-IV has too bear its names and units.
-The unit of a lab is labmeasurenameinterface: labmeasurenamesystem names the unit that should have been used.
+Lab names are free text and case-sensitive. Ranges follow pivoted-lab of eicu-code, widened where the dictionary of ricu
+is wider; a limit that neither gives is that of MIMIC-IV (mimic_iv/concepts.py). Concepts that MIMIC-IV also records
+have the same names and units. The unit of a lab is labmeasurenameinterface; labmeasurenamesystem is the unit that
+should have been used.
 """
 
 from collections.abc import Sequence
@@ -27,7 +28,7 @@ FLOWS = (
     "litres/min",
 )
 PRESSURES = ("mm(hg)", "mmhg", "mm hg", "torr")
-"""Units of oxygen that tell no share of it, in lower case."""
+"""Units of oxygen (lower case) other than a fraction: flows and pressures."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +36,11 @@ class NamedConcept(Concept):
     """A quantity that eICU records under a name.
 
     Attributes:
-        label: the labname, or the column of a table of vitals.
-        also: other labnames of the same quantity.
-        refused: units (lower case) that tell another quantity under the same label; such records are dropped.
-        above: (threshold, factor, offset): a value above the threshold was recorded in another unit, whatever the
-            record says, and becomes value · factor + offset.
+        label: labname, or column of a table of vitals.
+        also: further labnames of the same quantity.
+        refused: units (lower case) of other quantities under the same label; such records are dropped.
+        above: (threshold, factor, offset): a value above the threshold is in another unit than recorded and becomes
+            value · factor + offset.
     """
 
     label: str
@@ -138,7 +139,7 @@ PERIODIC: tuple[NamedConcept, ...] = (
     _vital("pamean", "pulmonary_mean", "mmHg", 1, 150),
     _vital("icp", "intracranial_pressure", "mmHg", -10, 120),
 )
-"""Recorded by the monitor; the systemic pressures are those of an arterial line."""
+"""Recorded by the bedside monitor; systemic pressures come from an arterial line."""
 
 APERIODIC: tuple[NamedConcept, ...] = (
     _vital("noninvasivesystolic", "noninvasive_sbp", "mmHg", 1, 399),
@@ -152,7 +153,11 @@ APERIODIC: tuple[NamedConcept, ...] = (
 
 
 def label_table(concepts: Sequence[NamedConcept]) -> pl.DataFrame:
-    """One row a label: `label`, `source` (which of its concept's), `concept` (position), and how it is converted."""
+    """Return one row per label: `label`, `source` (position in its concept), `concept` (position), and its conversion.
+
+    >>> label_table(PERIODIC[:1]).select("label", "source", "concept", "low", "high").rows()
+    [('heartrate', 0, 0, 1.0, 299.0)]
+    """
     schema = {
         "label": pl.String,
         "source": pl.UInt8,
@@ -173,7 +178,11 @@ def label_table(concepts: Sequence[NamedConcept]) -> pl.DataFrame:
 
 
 def unit_table(concepts: Sequence[NamedConcept]) -> pl.DataFrame:
-    """One row per label and recorded unit that differs: `label`, `unit` (lower case), `unit_factor`."""
+    """Return one row per label and other recorded unit: `label`, `unit` (lower case), `unit_factor`.
+
+    >>> unit_table([concept for concept in LABS if concept.name == "crp"]).rows()
+    [('CRP', 'mg/dl', 10.0)]
+    """
     rows = [
         (label, unit, factor)
         for one in concepts
@@ -185,22 +194,27 @@ def unit_table(concepts: Sequence[NamedConcept]) -> pl.DataFrame:
 
 
 def refused_table(concepts: Sequence[NamedConcept]) -> pl.DataFrame:
-    """One row per label and unit whose records are dropped: `label`, `unit` (lower case)."""
+    """Return one row per label and unit whose records are dropped: `label`, `unit` (lower case).
+
+    >>> refused_table([concept for concept in LABS if concept.name == "fio2"]).row(0)
+    ('FiO2', 'lpm')
+    """
     rows = [(label, unit) for one in concepts for label in (one.label, *one.also) for unit in one.refused]
     return pl.DataFrame(rows, schema={"label": pl.String, "unit": pl.String}, orient="row")
 
 
 def convert(events: pl.LazyFrame, concepts: Sequence[NamedConcept]) -> pl.LazyFrame:
-    """Turn named records into concepts in one unit; implausible values stay, `within_range` drops them.
+    """Convert named records to concepts in one unit; `within_range` drops implausible values afterwards.
+
+    A unit without a known conversion counts as the unit of the concept, because hospitals spell units in many ways.
 
     Args:
-        events: `label`, `value`, `unit` and whatever else is wanted.
+        events: `label`, `value`, `unit` and any other columns.
         concepts: the concepts to keep.
 
     Returns:
-        The events with `concept` (UInt16 position) and `source` (which of its labels) in place of `label` and `unit`,
+        The events with `concept` (UInt16 position) and `source` (position of the label) instead of `label` and `unit`,
         `value` converted, nulls and refused units dropped.
-        A unit that no conversion is known for is taken as the concept's own: hospitals spell units in many ways.
 
     >>> raw = pl.LazyFrame({"label": ["temperature", "x"], "value": [98.6, 5.0], "unit": ["", ""]})
     >>> convert(raw, PERIODIC).select(pl.col("value").round(3)).collect().to_series().to_list()
@@ -220,6 +234,11 @@ def convert(events: pl.LazyFrame, concepts: Sequence[NamedConcept]) -> pl.LazyFr
 
 
 def within_range(events: pl.LazyFrame, concepts: Sequence[NamedConcept]) -> pl.LazyFrame:
-    """Drop values outside the plausible range of their `concept`: errors of the record."""
+    """Return the events within the plausible range of their `concept`; other values are recording errors.
+
+    >>> schema = {"concept": pl.UInt16, "value": pl.Float64}
+    >>> within_range(pl.LazyFrame([(0, 80.0), (0, 999.0)], schema, orient="row"), PERIODIC).collect().rows()
+    [(0, 80.0)]
+    """
     ranges = label_table(concepts).lazy().filter(pl.col("source") == 0).select("concept", "low", "high")
     return events.join(ranges, on="concept").filter(pl.col("value").is_between("low", "high")).drop("low", "high")

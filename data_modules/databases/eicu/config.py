@@ -6,30 +6,30 @@ from typing import Literal
 from data_modules.cohorts.config import ReleaseCohortConfig
 
 OLDEST = 90
-"""Years that stand for the age `> 89`."""
+"""Age in years that replaces `> 89`."""
 TASKS = {
     "unit_24h": ("in_hospital_mortality", "unit_mortality"),
     "unit_discharge": ("icu_readmission", "in_hospital_mortality"),
 }
-"""Landmark -> the outcomes that can be predicted there."""
+"""Landmark -> outcomes that can be predicted at it."""
 
 
 @dataclass(kw_only=True)
 class EICUCohortConfig(ReleaseCohortConfig):
-    """Which unit stays of eICU, seen from when, with which outcomes."""
+    """Index, landmark, rules and outcomes of an eICU cohort."""
 
     index: Literal["first", "every"] = "first"
-    """Which unit stay of a subject is the unit. It is picked first and then the rules apply."""
+    """The unit stay of each subject to use, selected before the rules apply."""
     landmark: Literal["unit_24h", "unit_discharge"] = "unit_24h"
-    """When the prediction is made: 24 h into the unit stay, or when the subject leaves the unit."""
+    """Time of the prediction: 24 h into the unit stay, or at unit discharge."""
     min_age: int = 18
-    """Years at admission; `> 89` counts as 90."""
+    """Minimum age in years at admission; `> 89` counts as 90."""
     readmission: Literal["gap", "muse"] = "gap"
-    """`gap`: the next unit stay begins after this one ends and is no step-down; `muse`: it begins within 15 days."""
+    """`gap`: the next unit stay begins after this one ends and is not step-down; `muse`: it begins within 15 days."""
     fold_by: Literal["subject", "hospital"] = "subject"
-    """What is drawn into splits and folds as a whole: subjects, or hospitals, of which each subject keeps one."""
+    """Unit of splits and folds: subjects, or hospitals, with one hospital per subject."""
     tasks: list[str] = field(default_factory=list)
-    """Outcomes; empty means those of the landmark in `TASKS`."""
+    """Outcomes; empty uses those of the landmark in `TASKS`."""
 
     def __post_init__(self) -> None:
         """Refuse settings that contradict each other."""
@@ -39,7 +39,7 @@ class EICUCohortConfig(ReleaseCohortConfig):
         for task in self.tasks:
             if task not in {name for names in TASKS.values() for name in names}:
                 known = ", ".join(sorted({name for names in TASKS.values() for name in names}))
-                raise ValueError(f"cohort.tasks: unknown task {task!r}; known are {known}")
+                raise ValueError(f"cohort.tasks: unknown task {task!r}; known tasks are {known}")
             if task not in offered:
                 raise ValueError(
                     f"cohort.tasks: {task} does not fit cohort.landmark={self.landmark}, which has {', '.join(offered)}"
@@ -49,4 +49,4 @@ class EICUCohortConfig(ReleaseCohortConfig):
 
 
 CohortConfig = EICUCohortConfig
-"""The name by which the registry finds the settings of a database."""
+"""The name that the registry reads."""

@@ -1,4 +1,4 @@
-"""Who the subject is, the way into the unit and the kind of hospital, as known when the stay begins."""
+"""Demographics, admission source and hospital characteristics, as known at unit admission."""
 
 import polars as pl
 
@@ -26,48 +26,60 @@ CATEGORIES: dict[str, tuple[str, ...]] = {
     "numbedscategory": ("<100", "100 - 249", "250 - 499", ">= 500"),
     "region": ("Midwest", "Northeast", "South", "West"),
 }  # fmt: skip
-"""Column -> its values, compared without regard to case."""
+"""Column -> its categories, compared ignoring case."""
 UNKNOWN = "unknown"
 
 BODY = (
     NamedConcept(name="height", label="admissionheight", unit="cm", low=100, high=250),
     NamedConcept(name="weight", label="admissionweight", unit="kg", low=20, high=400),
 )
-"""Outside its plausible range a value is an error of the record."""
+"""A value outside its plausible range is a recording error."""
 
 
 def indicators() -> list[pl.Expr]:
-    """1 where a category stands, 0 where another one does, null where the cell is empty or says `Unknown`."""
+    """Return indicators of categories: 1 = this category, 0 = another, null = empty or `Unknown`.
+
+    >>> frame = pl.DataFrame({column: ["Unknown", None, "Male"] for column in CATEGORIES})
+    >>> frame.select(indicators())["gender/Male"].to_list()
+    [None, None, 1.0]
+    """
     return [
-        (_told(column) == value.lower()).cast(pl.Float64).alias(f"{column}/{value}")
+        (_category(column) == value.lower()).cast(pl.Float64).alias(f"{column}/{value}")
         for column, values in CATEGORIES.items()
         for value in values
     ]
 
 
-def _told(column: str) -> pl.Expr:
+def _category(column: str) -> pl.Expr:
     text = pl.col(column).str.strip_chars().str.to_lowercase()
     return pl.when(text != UNKNOWN).then(text)
 
 
 def plausible(concept: NamedConcept) -> pl.Expr:
-    """The column of a concept, null outside its range."""
+    """Return the column of a concept, null outside its plausible range.
+
+    >>> pl.DataFrame({"admissionheight": [172.0, 1.72]}).select(plausible(BODY[0])).to_series().to_list()
+    [172.0, None]
+    """
     value = pl.col(concept.label)
     return pl.when(value.is_between(concept.low, concept.high)).then(value)
 
 
 def demographics(rows: pl.DataFrame, patients: pl.DataFrame, hospitals: pl.DataFrame) -> pl.DataFrame:
-    """All columns of the demographics modality, Float64, one row per `row_id` in order; null is unknown.
+    """Derive the columns of the demographics modality.
 
     Args:
         rows: `row_id`, `stay_id`, `prediction_offset_minutes`.
         patients: `PATIENT_COLUMNS`, age in years.
         hospitals: `HOSPITAL_COLUMNS`.
+
+    Returns:
+        One row per `row_id`, in order, Float64; null = unknown.
     """
     keyed = rows.select("row_id", "prediction_offset_minutes", patientunitstayid="stay_id")
     joined = keyed.join(patients, on="patientunitstayid", how="left").join(hospitals, on="hospitalid", how="left")
     sizes = [plausible(one).alias(f"{one.name}_{one.unit}") for one in BODY]
-    # A few stays enter the unit "before" the hospital: an error, and by how much is a fact of the future.
+    # A few stays enter the unit before the hospital: an error whose size is known only after the landmark.
     before = -pl.col("hospitaladmitoffset")
     return joined.sort("row_id").select(
         pl.col("age").cast(pl.Float64),

@@ -1,7 +1,7 @@
-"""What eICU recorded, as features read it: events that were known at the landmark, and their summaries.
+"""Events of eICU that were known at the landmark, and their summaries.
 
-An event belongs to the unit stay whose patientunitstayid it bears. It counts if it happened and was entered at or
-before the landmark; where no time of entry is told, it was entered when it happened.
+An event belongs to the unit stay of its patientunitstayid. It is known if it happened and was entered at or before the
+landmark; without a time of entry, it was entered when it happened.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -29,7 +29,7 @@ CONDITIONS = (
     "electivesurgery", "readmit", "ima", "midur", "thrombolytics", "activetx", "ventday1", "oobventday1",
     "oobintubday1",
 )  # fmt: skip
-"""Chronic conditions, the way in and treatment on day 1 (apachePredVar); never how the stay ended."""
+"""Chronic conditions, admission source and treatment on day 1 (apachePredVar); no outcomes of the stay."""
 
 READ: Mapping[str, tuple[str, ...]] = {
     "patient": PATIENT_COLUMNS,
@@ -49,17 +49,20 @@ READ: Mapping[str, tuple[str, ...]] = {
     "note": (STAY, "noteoffset", "noteenteredoffset", "notepath", "notetext"),
     "physicalExam": (STAY, "physicalexamoffset", "physicalexampath", "physicalexamtext"),
 }
-"""Table -> every column that a feature reads. tests/unit/databases/eicu/test_leakage.py holds it against what must not be read."""
+"""Table -> all columns that features read; test_leakage.py checks them against those that must not be read."""
 
 
 def known(context: BuildContext, table: str, at: str, entered: str | None = None) -> pl.LazyFrame:
-    """Rows of a table that had happened and been entered at the landmark of their stay, with its `row_id`.
+    """Select the events of a table that happened and were entered by the landmark of their stay.
 
     Args:
-        context: the release and the rows.
-        table: whose columns in `READ` are read.
-        at: offset at which something happened; rows without it are dropped.
-        entered: offset at which it entered the record; null or None means at once.
+        context: release and rows.
+        table: the table; its columns in `READ` are read.
+        at: offset of the event; rows without it are dropped.
+        entered: offset of its entry into the record; null or None = entered when it happened.
+
+    Returns:
+        The columns of `READ`, `row_id` and the landmark.
     """
     windows = context.rows.lazy().select("row_id", LANDMARK, pl.col("stay_id").alias(STAY))
     linked = context.release.scan(table, READ[table]).join(windows, on=STAY)
@@ -68,7 +71,7 @@ def known(context: BuildContext, table: str, at: str, entered: str | None = None
 
 
 def always(frame: pl.DataFrame) -> ColumnBlock:
-    """Columns that every row has; null is not measured."""
+    """A block of columns that is present in every row; null = not measured."""
 
     def write(out: FloatArray) -> BoolArray:
         out[:] = frame.cast(pl.Float32).fill_null(float("nan")).to_numpy()
@@ -78,7 +81,7 @@ def always(frame: pl.DataFrame) -> ColumnBlock:
 
 
 def results(context: BuildContext) -> pl.LazyFrame:
-    """Labs that were drawn and entered by the landmark, as `convert` takes them."""
+    """Labs that were drawn and entered by the landmark, as input of `convert`."""
     drawn = known(context, "lab", "labresultoffset", "labresultrevisedoffset")
     return drawn.select(
         "row_id",
@@ -91,19 +94,29 @@ def results(context: BuildContext) -> pl.LazyFrame:
 
 
 def last_revisions(events: pl.LazyFrame, concepts: Sequence[NamedConcept]) -> pl.LazyFrame:
-    """Of several results of one lab and time the plausible one revised last; those that contradict each other go.
+    """Keep the last plausible revision of each lab and time; contradicting results are dropped.
+
+    Results under two labels of a concept do not contradict each other.
 
     Args:
-        events: known labs: `row_id`, `concept`, `source`, `event_at`, `available_at`, `value`. Results under two names
-            of a concept do not contradict each other.
-        concepts: what `concept` counts.
+        events: known labs: `row_id`, `concept`, `source`, `event_at`, `available_at`, `value`.
+        concepts: the concepts that `concept` numbers.
+
+    Returns:
+        One row per `row_id`, `concept`, `source` and `event_at`, with `value`:
 
     | event_at | available_at | value | |
     |---|---|---|---|
     | 60 | 90 | 4.0 | superseded |
     | 60 | 95 | 4.2 | kept |
     | 70 | 80 | 3.0 | dropped |
-    | 70 | 80 | 9.0 | dropped: which of the two holds is unknown |
+    | 70 | 80 | 9.0 | dropped, because it is unknown which of the two is right |
+
+    >>> rows = [(0, 1, 0, 60, 90, 40.0), (0, 1, 0, 60, 95, 42.0), (0, 1, 0, 70, 80, 30.0), (0, 1, 0, 70, 80, 90.0)]
+    >>> schema = {"row_id": pl.UInt32, "concept": pl.UInt16, "source": pl.UInt8, "event_at": pl.Int64,
+    ...           "available_at": pl.Int64, "value": pl.Float64}
+    >>> last_revisions(pl.LazyFrame(rows, schema, orient="row"), PERIODIC).collect().rows()
+    [(0, 1, 0, 60, 42.0)]
     """
     key = ["row_id", "concept", "source", "event_at"]
     agreed = events.group_by(*key, "available_at").agg(pl.col("value").first(), versions=pl.col("value").n_unique())
@@ -112,7 +125,7 @@ def last_revisions(events: pl.LazyFrame, concepts: Sequence[NamedConcept]) -> pl
 
 
 def monitored(context: BuildContext, table: str, columns: Mapping[str, str]) -> pl.LazyFrame:
-    """Values of a table of vitals that were known at the landmark, its columns under other names."""
+    """Values of a table of vitals that were known at the landmark; `columns` maps new to old names."""
     named = [pl.col(column).cast(pl.Float64).alias(name) for name, column in columns.items()]
     return known(context, table, "observationoffset").select("row_id", *named, event_at="observationoffset")
 
@@ -122,16 +135,19 @@ def vitals(
     wide: pl.LazyFrame,
     path: Path,
     concepts: Sequence[NamedConcept],
-    then: Callable[[pl.LazyFrame], pl.LazyFrame] = lambda events: events,
+    transform: Callable[[pl.LazyFrame], pl.LazyFrame] = lambda events: events,
 ) -> ColumnBlock:
     """Summarise a table of vitals.
 
     Args:
-        context: the rows.
-        wide: as `monitored` gives it, one column a concept, under its label.
-        path: of a scratch file.
-        concepts: which columns.
-        then: see `summaries`.
+        context: rows of the cohort.
+        wide: output of `monitored`, one column per concept, named by its label.
+        path: scratch file to write.
+        concepts: the concepts to summarise.
+        transform: see `summaries`.
+
+    Returns:
+        A block with the columns of `series.column_names`.
     """
     labels = [concept.label for concept in concepts]
     wide.sink_parquet(path, compression="lz4")
@@ -140,7 +156,7 @@ def vitals(
         named = events.unpivot(labels, index=["row_id", "event_at"], variable_name="label", value_name="value")
         return within_range(convert(named.with_columns(unit=pl.lit(None, pl.String)), concepts), concepts)
 
-    return summaries(context, path, concepts, long, then)
+    return summaries(context, path, concepts, long, transform)
 
 
 def summaries(
@@ -148,19 +164,22 @@ def summaries(
     path: Path,
     concepts: Sequence[NamedConcept],
     clean: Callable[[pl.LazyFrame], pl.LazyFrame],
-    then: Callable[[pl.LazyFrame], pl.LazyFrame] = lambda events: events,
+    transform: Callable[[pl.LazyFrame], pl.LazyFrame] = lambda events: events,
     *,
     shared: bool = False,
 ) -> ColumnBlock:
-    """Clean and summarise the events of a scratch file, a block of rows at a time.
+    """Clean and summarise the events of a scratch file, by blocks of rows.
 
     Args:
-        context: the rows.
-        path: of the scratch file.
-        concepts: what `concept` counts, once the events are clean.
+        context: rows of the cohort.
+        path: the scratch file.
+        concepts: the concepts that `concept` numbers after `clean`.
         clean: events of the file -> `row_id`, `concept`, `event_at`, `value`.
-        then: what is done to them once their time is told in hours to the landmark.
-        shared: whether other modalities read the file as well; otherwise it goes once it was read.
+        transform: applied to the input of `series.summarise`.
+        shared: whether other modalities read the file too; otherwise it is deleted after reading.
+
+    Returns:
+        A block with the columns of `series.column_names`.
     """
 
     def known(scanned: pl.LazyFrame, windows: pl.DataFrame) -> pl.LazyFrame:
@@ -168,7 +187,7 @@ def summaries(
         near = scanned.filter(pl.col("row_id").is_between(rows.min(), rows.max()))
         hours = (pl.col("event_at") - pl.col(LANDMARK)) / 60
         joined = clean(near).join(windows.lazy(), on="row_id")
-        return then(joined.select("row_id", "concept", "value", hours=hours, specimen=pl.lit(None, pl.Int64)))
+        return transform(joined.select("row_id", "concept", "value", hours=hours, specimen=pl.lit(None, pl.Int64)))
 
     def write(out: FloatArray) -> BoolArray:
         present = series.write(path, context.rows.select("row_id", LANDMARK), len(concepts), out, known)

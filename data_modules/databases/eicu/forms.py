@@ -1,6 +1,6 @@
-"""The structured forms of eICU as sentences, one document a row, for a text encoder.
+"""The structured forms of eICU as sentences, one document per row of the cohort, for text encoders.
 
-eICU has no free text. Its notes are rows of a path and a value, such as
+eICU has no free text. Its notes are rows with a path and a value, such as
 `notes/Progress Notes/Physical Exam/Physical Exam/Constitutional/…/HR/HR Current` with `92`, which becomes
 "Physical Exam, Constitutional, HR Current: 92."
 """
@@ -15,29 +15,29 @@ TABLES: Mapping[str, tuple[str, str, str | None, str]] = {
     "physicalExam": ("Physical exam", "physicalexampath", "physicalexamtext", "/"),
     "note": ("Note", "notepath", "notetext", "/"),
 }
-"""Table -> heading, column of the path, column of the value, separator; in the order of the document."""
+"""Table -> heading, path column, value column, separator; in the order of the document."""
 
 FORMS = (
     "admission diagnosis", "notes", "Progress Notes", "Procedure Notes", "Shared", "All Diagnosis", "Diagnosis",
     "Past History", "Organ Systems", "Physical Exam", "Vital Sign and Physiological Data", "Admission Page One",
     "Social History / Family History", "Review Of Systems",
 )  # fmt: skip
-"""Parts of paths that name the form and not the finding."""
+"""Parts of paths that name the form instead of the finding."""
 NAVIGATION = r"View and Save|View Options|Skip Screen|Include Rx|Obtain Options/Performed|Time-Out|Billing"
-"""Paths that tell how the form was used."""
+"""Paths about the use of the form."""
 MAX_SENTENCES = 400
-"""Most sentences of a table in a document."""
+"""Maximum number of sentences per table in a document."""
 
 
 def verbalise(tables: Mapping[str, pl.LazyFrame], rows: pl.DataFrame) -> pl.LazyFrame:
-    """Join what was known of each row into one document.
+    """Join the known form entries of each row into one document.
 
     Args:
-        tables: name in `TABLES` -> known rows: `row_id`, the path, the value.
+        tables: name in `TABLES` -> known entries: `row_id`, path and value.
         rows: `row_id`, `stay_id`, `prediction_offset_minutes`.
 
     Returns:
-        `row_id`, `document_id` (the stay's id), `hours` (to the landmark: 0, the document is made there), `text`.
+        `row_id`, `document_id` (the stay_id), `hours` (0: the document is made at the landmark), `text`.
     """
     parts = [_paragraph(tables[name], position, *TABLES[name]) for position, name in enumerate(TABLES)]
     texts = (
@@ -54,7 +54,7 @@ def verbalise(tables: Mapping[str, pl.LazyFrame], rows: pl.DataFrame) -> pl.Lazy
 def _paragraph(
     known: pl.LazyFrame, position: int, heading: str, path: str, value: str | None, separator: str
 ) -> pl.LazyFrame:
-    """`row_id`, `position`, `paragraph`: the sentences of a table, each once, in alphabetical order."""
+    """`row_id`, `position`, `paragraph`: the distinct sentences of a table in alphabetical order."""
     findings = known.filter(pl.col(path).is_not_null() & ~pl.col(path).str.contains(NAVIGATION))
     sentences = findings.select("row_id", sentence=sentence(path, value, separator)).filter(pl.col("sentence") != "")
     joined = sentences.unique().group_by("row_id").agg(pl.col("sentence").sort().head(MAX_SENTENCES).str.join(". "))
@@ -66,7 +66,7 @@ def _paragraph(
 
 
 def sentence(path: str, value: str | None, separator: str) -> pl.Expr:
-    """A path as words, without the parts that name the form or repeat each other, and the value if it says more.
+    """Return a path as words, without parts that name the form or repeat, and the value unless the path contains it.
 
     >>> frame = pl.DataFrame({"path": ["notes/Progress Notes/Physical Exam/Physical Exam/Constitutional/HR/HR Current"],
     ...                       "value": ["92"]})
@@ -75,10 +75,10 @@ def sentence(path: str, value: str | None, separator: str) -> pl.Expr:
     """
     parts = pl.col(path).str.split(separator).list.eval(pl.element().str.strip_chars())
     words = parts.list.eval(pl.element().filter(~pl.element().is_in(FORMS)))
-    told = words.list.unique(maintain_order=True).list.join(", ")
+    finding = words.list.unique(maintain_order=True).list.join(", ")
     if value is None:
-        return told.alias("sentence")
+        return finding.alias("sentence")
     bare = pl.col(value).str.strip_chars()
     squeezed = parts.list.eval(pl.element().str.replace_all(" ", ""))
-    says_more = bare.is_not_null() & ~squeezed.list.contains(bare.str.replace_all(" ", ""))
-    return pl.when(says_more).then(pl.format("{}: {}", told, bare)).otherwise(told).alias("sentence")
+    is_new = bare.is_not_null() & ~squeezed.list.contains(bare.str.replace_all(" ", ""))
+    return pl.when(is_new).then(pl.format("{}: {}", finding, bare)).otherwise(finding).alias("sentence")

@@ -1,4 +1,4 @@
-"""Hospitals: which one a subject belongs to, and how presence differs between them."""
+"""Hospitals: the hospital of each subject, and presence by hospital."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,17 +8,17 @@ import polars as pl
 from data_modules.cohorts.columns import PRESENT
 
 MIN_ROWS = 10
-"""Hospitals with fewer rows are told together."""
+"""Hospitals with fewer rows are pooled."""
 
 
 def home_hospitals(stays: pl.DataFrame) -> pl.DataFrame:
-    """The hospital that a subject is drawn with: the one of the lowest id, whatever rows a cohort keeps.
+    """Assign each subject to a hospital for splitting: the lowest id of all stays, whichever rows a cohort keeps.
 
     Args:
         stays: all stays: `subject_id`, `hospital_id`.
 
     Returns:
-        `subject_id`, each once, and `home`, a hospital_id; null where no stay tells one.
+        One row per `subject_id`, sorted, with `home`, a hospital_id; null = unknown.
 
     >>> home_hospitals(pl.DataFrame({"subject_id": ["a", "a", "b"], "hospital_id": [9, 8, 9]})).rows()
     [('a', 8), ('b', 9)]
@@ -27,18 +27,23 @@ def home_hospitals(stays: pl.DataFrame) -> pl.DataFrame:
 
 
 def split_keys(hospital: str) -> pl.Expr:
-    """What draws a column of hospitals into splits: a text; hospitals that are not told are one."""
+    """Return the split key of a column of hospitals, String; unknown hospitals share one key.
+
+    >>> pl.DataFrame({"hospital_id": [7, None]}).select(split_keys("hospital_id")).to_series().to_list()
+    ['hospital 7', 'hospital unknown']
+    """
     return "hospital " + pl.col(hospital).cast(pl.String).fill_null("unknown")
 
 
 def presence_by_hospital(cohort: pl.DataFrame, modalities: Sequence[str]) -> dict[str, Any]:
-    """Counts for a manifest: in how many hospitals a modality is ever present, and rows with it by hospital.
+    """Count the hospitals in which a modality is ever present, and the rows with it by hospital.
 
     Args:
         cohort: `hospital_id` and `present/<modality>`.
-        modalities: whose presence is counted.
+        modalities: the modalities to count.
 
-    Hospitals with fewer than `MIN_ROWS` rows are one entry, whose id is None.
+    Returns:
+        Counts for the manifest. Hospitals with fewer than `MIN_ROWS` rows are pooled into one entry with id None.
 
     >>> frame = pl.DataFrame({"hospital_id": [7] * 10 + [8], "present/labs": [True] * 9 + [False, False]})
     >>> counts = presence_by_hospital(frame, ["labs"])

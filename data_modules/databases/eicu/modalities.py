@@ -1,4 +1,4 @@
-"""The modalities that eICU offers: declarations, and how each is made of what was known at the landmark."""
+"""The modalities of eICU: declarations, and their derivation from events known at the landmark."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -33,7 +33,7 @@ from data_modules.raw.reader import Release
 
 
 def read_tables(release: Release) -> dict[str, pl.DataFrame]:
-    """The core tables, in those columns that features may look at."""
+    """The core tables, with the columns that features may read."""
     tables = {}
     for name, key in (("patient", STAY), ("hospital", "hospitalid")):
         frame = release.scan(name, READ[name]).filter(pl.col(key).is_not_null()).collect()
@@ -53,12 +53,12 @@ def _demographics(context: BuildContext) -> ColumnBlock:
 
 
 def _day_one(context: BuildContext, table: str, names: Sequence[str]) -> ColumnBlock:
-    """Values of the first 24 h, for rows whose landmark lies no earlier; −1 means missing there."""
+    """Values of the first 24 h, for rows whose landmark is not earlier; −1 in the table means missing."""
     key = READ[table][1]
     values = [pl.when(pl.col(name) != -1).then(pl.col(name)).cast(pl.Float32).alias(name) for name in names]
     windows = context.rows.lazy().filter(pl.col(LANDMARK) >= LANDMARK_MINUTES).select("row_id", **{STAY: "stay_id"})
     found = context.release.scan(table, READ[table]).join(windows, on=STAY).sort("row_id", key).collect()
-    # A stay has one row; were there several, the one entered first counts, so that no row of the cohort doubles.
+    # A stay has one row; of several, the first entered counts, so that no row of the cohort is repeated.
     frame = found.unique("row_id", keep="first", maintain_order=True).select("row_id", *values)
 
     def write(out: FloatArray) -> BoolArray:
@@ -93,7 +93,7 @@ def _own_vitals(table: str, concepts: Sequence[NamedConcept], context: BuildCont
 
 
 def _branches(events: pl.LazyFrame, path: str, separator: str, depths: Sequence[int]) -> pl.LazyFrame:
-    """`row_id`, `word`: the first so many parts of a path, and the whole of it.
+    """Return `row_id`, `word`: prefixes of a path at the given depths, and the whole path.
 
     `pulmonary|ventilation|oxygen|mask` at depths 1 and 2 gives `pulmonary`, `pulmonary|ventilation` and itself.
     """
@@ -104,7 +104,7 @@ def _branches(events: pl.LazyFrame, path: str, separator: str, depths: Sequence[
 
 def _medications(context: BuildContext) -> ColumnBlock:
     orders = known(context, "medication", "drugstartoffset", "drugorderoffset")
-    # Cancelled orders count: when they were cancelled is not told, and may be after the landmark.
+    # Cancelled orders count: the time of cancellation is not recorded and may be after the landmark.
     substance = "hicl/" + pl.col("drughiclseqno").cast(pl.String)
     return codes.block(context, orders.select("row_id", word=pl.coalesce(substance, _clean("drugname"))), "drug")
 

@@ -1,4 +1,4 @@
-"""eICU-CRD as a database that cohorts are built from."""
+"""The specification of eICU for the cohort stage."""
 
 from data_modules.cohorts.spec import DatabaseSpec
 from data_modules.databases.eicu import apache

@@ -1,9 +1,9 @@
-"""eICU-CRD 2.0: declarations only.
+"""Declarations of the tables of eICU-CRD 2.0.
 
-Columns, dtypes and keys follow the create-table scripts of MIT-LCP/eicu-code; the open demo 2.0.1 has the same
-headers. There are no dates: every column that ends in `offset` holds minutes since the admission to the unit of
-the row's patientunitstayid, negative before it. Files are matched without regard to case (the demo spells
-`infusiondrug`, the release `infusionDrug`).
+Columns, dtypes and keys follow the create-table scripts of MIT-LCP/eicu-code; the open demo 2.0.1 has the same headers.
+There are no dates: a column that ends in `offset` is in minutes since the unit admission of the row's
+patientunitstayid, negative before it. File names are matched ignoring case (the demo has `infusiondrug`, the release
+`infusionDrug`).
 """
 
 from data_modules.raw.schema import ReleaseSchema, Table, declare, parse_columns
@@ -20,7 +20,7 @@ UNITS = {
     "heartrate": "1/min",
     "respiration": "1/min",
 }
-"""Column -> unit, in every table that has the column; offsets are in minutes."""
+"""Column -> unit, in every table with the column; offsets are in minutes."""
 
 
 def _table(
@@ -32,7 +32,7 @@ def _table(
     available_at: str | None = None,
     core: bool = False,
 ) -> Table:
-    """A table whose file bears its name; the unit of every offset is minutes."""
+    """A table whose file has its name; the unit of every offset is minutes."""
     declared = parse_columns(columns)
     offsets = {column: MINUTES for column in declared if column.endswith("offset")}
     return Table(
@@ -48,7 +48,7 @@ def _table(
     )
 
 
-# Monitors write whole numbers into vitalPeriodic, rebuilt files medians: its measurements are read as floats.
+# Monitors record integers in vitalPeriodic, but rebuilt files have medians: measurements are read as floats.
 _TABLES = (
     _table(
         "patient",

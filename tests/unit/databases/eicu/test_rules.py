@@ -279,7 +279,7 @@ def test_subjects_of_one_hospital_are_spread_otherwise(tmp_path, drawn):
     [
         ({"tasks": ["icu_readmission"]}, "icu_readmission does not fit cohort.landmark=unit_24h"),
         ({"tasks": ["unit_mortality"], "landmark": "unit_discharge"}, "unit_mortality does not fit"),
-        ({"tasks": ["readmission_30d"]}, "unknown task 'readmission_30d'; known are icu_readmission"),
+        ({"tasks": ["readmission_30d"]}, "unknown task 'readmission_30d'; known tasks are icu_readmission"),
         ({"min_age": 91}, r"cohort\.min_age=91 must lie in 0 to 90"),
     ],
 )
@@ -289,5 +289,5 @@ def test_settings_that_make_no_sense_are_refused_by_their_key(settings, told):
 
 
 def test_an_empty_cohort_names_the_rule_that_emptied_it(tmp_path):
-    with pytest.raises(SourceError, match="no row is left after the rule 'still in the unit 24 h later'"):
+    with pytest.raises(SourceError, match="no rows are left after the rule 'still in the unit 24 h later'"):
         cohort_rows(write_release(tmp_path, [stay(1, lasts=30)]), index="every")
