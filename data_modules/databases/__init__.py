@@ -1,1 +1,1 @@
-"""The databases that cohorts are built from: one folder each, with the same rooms."""
+"""The databases from which cohorts are built: one package each, with the same modules."""

@@ -1,1 +1,1 @@
-"""Modalities that MIMIC-IV and eICU record alike, in the same columns and units."""
+"""Modalities with the same columns and units in MIMIC-IV and eICU."""

@@ -1,9 +1,9 @@
-"""Concepts that MIMIC-IV and eICU share, so that a model of one can be read on the other.
+"""Concepts that MIMIC-IV and eICU share, so that a model of one can be evaluated on the other.
 
-Names, units and pairs follow the harmonised dictionary of ricu (Bennett et al., GigaScience 2023), but for four labs
-that it does not have (docs/transfer.md); a plausible range is the narrower one of the two databases. What is told of a
-concept is limited to what both record alike: the 24 h before the landmark, and one value an hour, for a monitor writes
-every five minutes where a nurse charts every hour.
+Names, units and pairs follow the harmonised dictionary of ricu (Bennett et al., GigaScience 2023), except for four labs
+that it lacks (docs/transfer.md). The plausible range is the intersection of the ranges of both databases. Values are
+limited to the 24 h before the landmark and averaged per hour, because monitors of eICU record every five minutes and
+nurses of MIMIC-IV chart every hour.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,10 +21,10 @@ from data_modules.features.concepts import Concept
 Kind = TypeVar("Kind", bound=Concept)
 
 WINDOW_HOURS = 24
-OLDEST = 90.0
-"""Years of whoever is older: eICU tells no more than `> 89`."""
+MAX_AGE = 90.0
+"""Years at which ages are cut: eICU records higher ages as `> 89`."""
 DEMOGRAPHICS = ("harmonised_person", "harmonised_body")
-"""The parts of that modality, which every row has: height and weight are told of nearly everybody."""
+"""Parts of `harmonised_demographics`, which is present in every row; height and weight are rarely missing."""
 PERSON_NAMES = ("age", "female")
 BODY_NAMES = ("height", "weight")
 PANELS: Mapping[str, tuple[str, ...]] = {
@@ -45,15 +45,15 @@ PANELS: Mapping[str, tuple[str, ...]] = {
     ),
     "cardiac": ("ck", "ck_mb", "troponin_t", "troponin_i"),
 }  # fmt: skip
-"""Labs that are ordered together: a panel is a modality, and whether it was ordered is what its presence tells."""
+"""Labs that are ordered together: each panel is a modality, whose presence is whether it was ordered."""
 LAB_NAMES = tuple(name for panel in PANELS.values() for name in panel)
 VITAL_NAMES = ("heart_rate", "sbp", "dbp", "mbp", "respiratory_rate", "temperature", "spo2")
 
 
-def _shared(names: Sequence[str], mine: Sequence[Kind], theirs: Sequence[Concept]) -> tuple[Kind, ...]:
-    """Concepts of one database under their names, each in the range that both hold plausible."""
-    own = {concept.name: concept for concept in mine}
-    other = {concept.name: concept for concept in theirs}
+def _shared(names: Sequence[str], concepts: Sequence[Kind], others: Sequence[Concept]) -> tuple[Kind, ...]:
+    """Named concepts of one database, in the intersection of the plausible ranges of both."""
+    own = {concept.name: concept for concept in concepts}
+    other = {concept.name: concept for concept in others}
     return tuple(
         replace(own[name], low=max(own[name].low, other[name].low), high=min(own[name].high, other[name].high))
         for name in names
@@ -66,15 +66,15 @@ MIMIC_LABS: tuple[Concept, ...] = _shared(LAB_NAMES, _MIMIC_LABS, eicu_concepts.
 MIMIC_VITALS: tuple[Concept, ...] = _shared(VITAL_NAMES, mimic_concepts.VITALS, eicu_concepts.PERIODIC)
 MIMIC_OXYGEN: tuple[Concept, ...] = _shared(_OXYGEN, mimic_concepts.VITALS, eicu_concepts.LABS)
 MIMIC_GAS_OXYGEN: tuple[Concept, ...] = (replace(MIMIC_OXYGEN[0], items=(50816,)),)
-"""The same told with a blood gas."""
+"""Inspired oxygen recorded with a blood gas."""
 MIMIC_BODY: tuple[Concept, ...] = tuple(
-    # Weight on admission alone, as eICU has it; item 224639 is the daily one.
+    # Only the weight on admission, as in eICU; item 224639 is the daily weight.
     replace(one, items=(226512,)) if one.name == "weight" else one
     for one in _shared(BODY_NAMES, mimic_concepts.VITALS, demographics.BODY)
 )
 MIMIC_CHARTED: tuple[Concept, ...] = (*MIMIC_VITALS, *MIMIC_OXYGEN, *MIMIC_BODY)
 MIMIC_LABORATORY: tuple[Concept, ...] = (*MIMIC_LABS, *MIMIC_GAS_OXYGEN)
-"""All that is read of labevents, as `MIMIC_CHARTED` is of chartevents: each table is read once."""
+"""All concepts of labevents, as `MIMIC_CHARTED` has those of chartevents; each table is read once."""
 EICU_LABS: tuple[NamedConcept, ...] = tuple(
     replace(one, also=("bedside glucose",)) if one.name == "glucose" else one
     for one in _shared(LAB_NAMES, eicu_concepts.LABS, _MIMIC_LABS)
@@ -88,11 +88,11 @@ CUFF = {
     "systemicdiastolic": "noninvasivediastolic",
     "systemicmean": "noninvasivemean",
 }
-"""Column of vitalPeriodic -> the one of vitalAperiodic that tells the same pressure; MIMIC-IV's concept joins both."""
+"""Column of vitalPeriodic -> column of vitalAperiodic with the same pressure; MIMIC-IV's concepts join both."""
 
 
 def of_panel(panel: str) -> slice:
-    """Where a panel stands in the lists of labs.
+    """Return the slice of a panel in the lists of labs.
 
     >>> [concept.name for concept in MIMIC_LABS[of_panel("cardiac")]]
     ['ck', 'ck_mb', 'troponin_t', 'troponin_i']
@@ -102,7 +102,7 @@ def of_panel(panel: str) -> slice:
 
 
 def of_concepts(chosen: Sequence[Concept], all_of_them: Sequence[Concept]) -> slice:
-    """Where concepts stand in a longer list that holds them side by side.
+    """Return the slice of consecutive concepts in a longer list.
 
     >>> of_concepts(MIMIC_BODY, MIMIC_CHARTED)
     slice(8, 10, None)
@@ -112,31 +112,41 @@ def of_concepts(chosen: Sequence[Concept], all_of_them: Sequence[Concept]) -> sl
 
 
 def within(events: pl.LazyFrame, chosen: slice) -> pl.LazyFrame:
-    """Events of the concepts of a slice, their `concept` counted from its start."""
+    """Return the events of a slice of concepts, with `concept` relative to its start.
+
+    >>> within(pl.LazyFrame({"concept": [4, 5, 6]}), slice(5, 7)).collect()["concept"].to_list()
+    [0, 1]
+    """
     kept = events.filter(pl.col("concept").is_between(chosen.start, chosen.stop - 1))
     return kept.with_columns(pl.col("concept") - chosen.start)
 
 
 def hourly(events: pl.LazyFrame) -> pl.LazyFrame:
-    """The last 24 h, every time rounded up to whole hours before the landmark; values of one hour are then averaged.
+    """Keep the last 24 h and round times up to whole hours, so that `series.summarise` averages the values of an hour.
 
     Args:
-        events: as `series.summarise` takes them.
+        events: input of `series.summarise`.
+
+    Returns:
+        The kept events.
 
     >>> frame = pl.LazyFrame({"hours": [-24.0, -23.9, -0.4, 0.0]})
     >>> hourly(frame).collect()["hours"].to_list()
     [-23.0, 0.0, 0.0]
     """
-    # Through a whole number: -0.0 and 0.0 would be two hours.
+    # Cast to integer first: -0.0 and 0.0 would be two hours.
     recent = events.filter(pl.col("hours") > -WINDOW_HOURS)
     return recent.with_columns(pl.col("hours").ceil().cast(pl.Int32).cast(pl.Float64))
 
 
 def latest(events: pl.LazyFrame) -> pl.LazyFrame:
-    """The last value of each concept, whenever it was measured; several of one time are averaged.
+    """Select the last value of each concept at any time before the landmark; values at the same time are averaged.
 
     Args:
-        events: as `series.summarise` takes them.
+        events: input of `series.summarise`.
+
+    Returns:
+        `row_id`, `concept`, `value`.
 
     >>> frame = {"row_id": [0, 0, 0], "concept": [1, 1, 1], "hours": [-9.0, -2.0, -2.0], "value": [60.0, 70.0, 72.0]}
     >>> latest(pl.LazyFrame(frame)).collect().rows()
@@ -147,6 +157,10 @@ def latest(events: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def person(age: pl.Expr, female: pl.Expr) -> list[pl.Expr]:
-    """Age in years, cut at 90, and sex as 1, 0 or null, under the shared names."""
-    values = (age.cast(pl.Float64).clip(upper_bound=OLDEST), female.cast(pl.Float64))
+    """Return age in years, cut at 90, and female (1, 0 or null) under the shared names.
+
+    >>> pl.DataFrame({"age": [93], "gender": ["F"]}).select(person(pl.col("age"), pl.col("gender") == "F")).rows()
+    [(90.0, 1.0)]
+    """
+    values = (age.cast(pl.Float64).clip(upper_bound=MAX_AGE), female.cast(pl.Float64))
     return [value.alias(name) for name, value in zip(PERSON_NAMES, values, strict=True)]

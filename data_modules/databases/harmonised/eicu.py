@@ -1,4 +1,4 @@
-"""The harmonised modalities of eICU: what MIMIC-IV records alike, in the same columns (harmonised.py)."""
+"""The harmonised modalities, derived from eICU."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -37,14 +37,14 @@ def body(context: BuildContext) -> ColumnBlock:
 
 
 def _of_patients(context: BuildContext, columns: list[pl.Expr]) -> pl.DataFrame:
-    """Columns of `patient`, one row a row of the cohort, in order."""
+    """Columns of `patient`, one row per row of the cohort, in order."""
     keyed = context.rows.select("row_id", pl.col("stay_id").alias(STAY))
     patients = context.tables["patient"].select(STAY, *columns)
     return keyed.join(patients, on=STAY, how="left").sort("row_id").drop("row_id", STAY)
 
 
 def _laboratory(context: BuildContext) -> Path:
-    """The scratch file that panels share, so that the table is read once."""
+    """The scratch file of labs that the panels share; written on first use."""
     path = context.scratch / "harmonised_lab.parquet"
     if not path.is_file():
         convert(results(context), harmonised.EICU_LABORATORY).sink_parquet(path, compression="lz4")
@@ -63,7 +63,7 @@ def labs(panel: str, context: BuildContext) -> ColumnBlock:
 
 
 def vitals(context: BuildContext) -> ColumnBlock:
-    """Vitals; pressures of the arterial line and of the cuff are one concept, as in MIMIC-IV."""
+    """Vitals; arterial-line and cuff pressures are one concept, as in MIMIC-IV."""
     concepts = harmonised.EICU_VITALS
     line = monitored(context, "vitalPeriodic", {concept.label: concept.label for concept in concepts})
     cuff = monitored(context, "vitalAperiodic", harmonised.CUFF)
@@ -72,7 +72,7 @@ def vitals(context: BuildContext) -> ColumnBlock:
 
 
 def oxygen(context: BuildContext) -> ColumnBlock:
-    """Inspired oxygen, charted by respiratory care or told with a blood gas."""
+    """Inspired oxygen, charted by respiratory care or recorded with a blood gas."""
     concepts = harmonised.EICU_OXYGEN
     chosen = harmonised.of_concepts(concepts, harmonised.EICU_LABORATORY)
     measured = last_revisions(harmonised.within(pl.scan_parquet(_laboratory(context)), chosen), concepts)

@@ -1,4 +1,4 @@
-"""The harmonised modalities, read from MIMIC-IV."""
+"""The harmonised modalities, derived from MIMIC-IV."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -22,7 +22,7 @@ def _person(context: BuildContext) -> ColumnBlock:
 
 
 def _scratch(context: BuildContext, table: str) -> Path:
-    """The shared concepts of a table, in a file that its modalities share."""
+    """The scratch file of a table's shared concepts; written on first use."""
     concepts, specimen = {
         "labevents": (harmonised.MIMIC_LABORATORY, "specimen_id"),
         "chartevents": (harmonised.MIMIC_CHARTED, None),
@@ -34,7 +34,7 @@ def _scratch(context: BuildContext, table: str) -> Path:
 
 
 def _hourly(context: BuildContext, path: Path, concepts: Sequence[Concept], chosen: slice) -> ColumnBlock:
-    """Hourly summaries of the concepts of a slice of a scratch file."""
+    """A block of hourly summaries of a slice of the concepts of a scratch file."""
 
     def known(events: pl.LazyFrame, windows: pl.DataFrame) -> pl.LazyFrame:
         return harmonised.hourly(linking.by_admission(harmonised.within(events, chosen), windows))
@@ -57,19 +57,19 @@ def _vitals(context: BuildContext) -> ColumnBlock:
 
 
 def _oxygen(context: BuildContext) -> ColumnBlock:
-    """Inspired oxygen, charted or told with a blood gas."""
-    told = {
+    """Inspired oxygen, charted or recorded with a blood gas."""
+    slices = {
         "chartevents": harmonised.of_concepts(harmonised.MIMIC_OXYGEN, harmonised.MIMIC_CHARTED),
         "labevents": harmonised.of_concepts(harmonised.MIMIC_GAS_OXYGEN, harmonised.MIMIC_LABORATORY),
     }
-    events = [harmonised.within(pl.scan_parquet(_scratch(context, table)), chosen) for table, chosen in told.items()]
+    events = [harmonised.within(pl.scan_parquet(_scratch(context, table)), chosen) for table, chosen in slices.items()]
     path = context.scratch / "harmonised_oxygen.parquet"
     pl.concat(events).sink_parquet(path, compression="lz4")
     return _hourly(context, path, harmonised.MIMIC_OXYGEN, slice(0, 1))
 
 
 def _body(context: BuildContext) -> ColumnBlock:
-    """Height and weight on admission, as last told by the landmark."""
+    """Height and weight on admission, the last values by the landmark."""
     path = _scratch(context, "chartevents")
     chosen = harmonised.of_concepts(harmonised.MIMIC_BODY, harmonised.MIMIC_CHARTED)
 

@@ -1,7 +1,7 @@
-"""The MIMIC-IV cohort: pick the index, apply the rules, find the outcomes.
+"""The MIMIC-IV cohort: selects the index admissions, applies the inclusion rules and derives the outcomes.
 
-The output of `build_rows` is one row per unit of analysis: `rows.py` tells which columns later stages need, and
-`columns.py` what the cohort file keeps of them.
+`build_rows` returns one row per unit of analysis; `cohorts/rows.py` documents the columns that later stages read, and
+`cohorts/columns.py` those that the cohort file keeps.
 """
 
 import polars as pl
@@ -20,10 +20,13 @@ LANDMARK_HOURS = 24
 
 
 def build_rows(release: Release, config: MIMICCohortConfig) -> CohortRows:
-    """Pick the index admissions, apply the rules and find the outcomes.
+    """Select the index admissions, apply the inclusion rules and derive the outcomes.
+
+    Returns:
+        One row per unit of analysis with labels, the attrition and counts for the manifest.
 
     Raises:
-        SourceError: for duplicate keys, reversed stays beyond the allowed share, or an empty cohort.
+        SourceError: for duplicate keys, too many stays with dischtime before admittime, or an empty cohort.
     """
     admissions = read_admissions(release)
     stays = read_stays(release)
@@ -37,8 +40,8 @@ def build_rows(release: Release, config: MIMICCohortConfig) -> CohortRows:
         emptied = attrition.filter(pl.col("rows") == 0)["rule"][0]
         raise SourceError(
             release.files["admissions"],
-            f"no row is left after the rule {emptied!r}",
-            "loosen the rules under cohort. (index, landmark, min_age, anchor_year_groups, ...)",
+            f"no rows are left after the rule {emptied!r}",
+            "relax the rules under cohort. (index, landmark, min_age, anchor_year_groups, ...)",
         )
     intervals = admission_intervals(admissions.lazy()).collect()
     rows = rows.sort("subject_id", "admittime", "hadm_id").with_row_index("row_id")
@@ -51,7 +54,7 @@ def build_rows(release: Release, config: MIMICCohortConfig) -> CohortRows:
 
 
 def read_admissions(release: Release) -> pl.DataFrame:
-    """Admissions of known subjects, one row each, with age (years) and what the patients table tells."""
+    """Admissions of the subjects in `patients`, with its columns and the age in years."""
     names = [
         "subject_id", "hadm_id", "admittime", "dischtime", "deathtime", "admission_type", "admission_location",
         "discharge_location", "insurance", "language", "marital_status", "race", "edregtime",
@@ -67,7 +70,7 @@ def read_admissions(release: Release) -> pl.DataFrame:
 
 
 def read_stays(release: Release) -> pl.DataFrame:
-    """ICU stays in order of admission to the unit."""
+    """ICU stays by subject and unit admission."""
     stays = release.scan("icustays", ["subject_id", "hadm_id", "stay_id", "intime", "outtime"]).collect()
     _check_unique(release, "icustays", stays, ["stay_id"])
     return stays.sort("subject_id", "intime", "stay_id")
@@ -79,7 +82,7 @@ def _check_unique(release: Release, name: str, frame: pl.DataFrame, key: list[st
         raise SourceError(
             release.files[name],
             f"key {', '.join(key)!r} repeats in {repeated} of {frame.height} rows",
-            "every key must be there once; remove the repeated rows",
+            "every key must be unique; remove the repeated rows",
         )
 
 
@@ -90,7 +93,7 @@ def _check_reversed(release: Release, admissions: pl.DataFrame, config: MIMICCoh
             release.files["admissions"],
             f"column 'dischtime' is before 'admittime' in {num_reversed} of {admissions.height} rows; the release "
             f"has a few such rows, at most {config.max_reversed_share:.1%}",
-            "mend these rows, or raise cohort.max_reversed_share to drop and count them",
+            "fix these rows, or raise cohort.max_reversed_share to drop and count them",
         )
 
 
@@ -99,7 +102,7 @@ def _in_order() -> pl.Expr:
 
 
 def _counting_admissions(admissions: pl.DataFrame, config: MIMICCohortConfig) -> pl.DataFrame:
-    """Admissions that count at all, as an index and as an outcome."""
+    """Admissions that count as an index or an outcome."""
     keep = _in_order()
     if not config.observation_stays:
         keep &= ~pl.col("admission_type").is_in(OBSERVATION_TYPES).fill_null(value=False)
@@ -109,13 +112,13 @@ def _counting_admissions(admissions: pl.DataFrame, config: MIMICCohortConfig) ->
 
 
 def _begins_after_death() -> pl.Expr:
-    """True where an earlier admission of the subject, counted or not, ended in a death that came before."""
+    """True if the subject died before the admission, by `dod` or in an earlier admission, counted or not."""
     earlier_death = pl.col("deathtime").cum_min().forward_fill().shift(1).over("subject_id")
     return (pl.col("admittime") >= earlier_death) | (pl.col("dod") < pl.col("admittime").dt.date())
 
 
 def _before_index(release: Release, admissions: pl.DataFrame, counted: pl.DataFrame) -> pl.DataFrame:
-    """What was left out before the index was picked, in the form of an attrition table."""
+    """The attrition table of the steps before the index is selected."""
     frames = {
         "admissions": release.scan("admissions", ["subject_id"]).collect(),
         "of a subject in patients": admissions,
@@ -147,7 +150,7 @@ def _discharge(counted: pl.DataFrame, config: MIMICCohortConfig) -> pl.DataFrame
 
 
 def _icu(counted: pl.DataFrame, stays: pl.DataFrame, config: MIMICCohortConfig) -> pl.DataFrame:
-    """First ICU stay of the index admission; with index=first, of the subject."""
+    """The first ICU stay of the index admission; with index=first, of the subject."""
     in_order = stays.filter(pl.col("intime").is_not_null()).sort("intime", "stay_id")
     first = in_order.unique("hadm_id", keep="first", maintain_order=True).drop("subject_id")
     if config.index == "first":
@@ -215,7 +218,7 @@ def _outcome(task: tasks.Task) -> pl.Expr:
 
 
 def _early(task: tasks.Task) -> pl.Expr:
-    """Whether the outcome comes no later than the prediction can be made."""
+    """Whether the outcome occurs by the time of the prediction."""
     if task.kind == "mortality":
         return pl.col("dod") <= pl.col("prediction_at").dt.date()
     if task.window_days is None:
@@ -224,7 +227,7 @@ def _early(task: tasks.Task) -> pl.Expr:
 
 
 def _overlapping(admissions: pl.DataFrame) -> pl.DataFrame:
-    """Admissions that begin before an earlier one of the subject ends, and those that they overlap."""
+    """Admissions that overlap another one of the subject."""
     ends = pl.col("dischtime").cum_max().shift(1).over("subject_id")
     begins = pl.col("admittime").shift(-1).over("subject_id")
     overlaps = (pl.col("admittime") < ends) | (begins < pl.col("dischtime"))
@@ -232,7 +235,7 @@ def _overlapping(admissions: pl.DataFrame) -> pl.DataFrame:
 
 
 def _disagreements(admissions: pl.DataFrame) -> dict[str, int]:
-    """How often the three columns that tell an in-hospital death contradict the one that is used."""
+    """Counts of contradictions between hospital_expire_flag, which is used, and other records of death."""
     died = pl.col("hospital_expire_flag") == 1
     return {
         "dod before the discharge of a survivor": admissions.filter(

@@ -1,8 +1,8 @@
-"""Labs and vitals of MIMIC-IV by item id, and their conversion to one unit.
+"""Clinical concepts of MIMIC-IV: item ids, units, plausible ranges and conversions.
 
-Item ids and limits follow the concepts of MIT-LCP/mimic-code (vitalsign, chemistry, complete_blood_count,
-coagulation, enzyme, blood_differential, bg); where it gives no upper limit, the limit is one that no living
-patient exceeds. A value outside its range is an error of the record and is dropped.
+Item ids and limits follow the concepts of MIT-LCP/mimic-code (vitalsign, chemistry, complete_blood_count, coagulation,
+enzyme, blood_differential, bg); where it gives no upper limit, the limit is one that no living person exceeds. A value
+outside its range is a recording error and is dropped.
 """
 
 from collections.abc import Sequence
@@ -75,7 +75,7 @@ MORE_LABS: tuple[Concept, ...] = (
     _lab("methemoglobin", "%", 0, 100, 50814),
     _lab("troponin_i", "ng/mL", 0, 1000, 51002),
 )
-"""Labs of eICU that few subjects of MIMIC-IV have: harmonised modalities read them, `labs` does not."""
+"""Labs of eICU that few subjects of MIMIC-IV have, for the harmonised modalities; `labs` does not read them."""
 
 _FAHRENHEIT = (1 / 1.8, -32 / 1.8)
 
@@ -98,12 +98,20 @@ VITALS: tuple[Concept, ...] = (
 
 
 def item_ids(concepts: Sequence[Concept]) -> list[int]:
-    """Every item id that records one of the concepts."""
+    """Return the item ids of the concepts.
+
+    >>> item_ids([concept for concept in VITALS if concept.name == "temperature"])
+    [223762, 223761]
+    """
     return [item for concept in concepts for item in (*concept.items, *concept.scaled)]
 
 
 def item_table(concepts: Sequence[Concept]) -> pl.DataFrame:
-    """One row an item: `itemid`, `concept` (position), `factor`, `offset`, `low`, `high`, `fraction`."""
+    """Return one row per item: `itemid`, `concept` (position), `factor`, `offset`, `low`, `high`, `fraction`.
+
+    >>> item_table([concept for concept in VITALS if concept.name == "height"]).rows()
+    [(226730, 0, 1.0, 0.0, 120.0, 230.0, False), (226707, 0, 2.54, 0.0, 120.0, 230.0, False)]
+    """
     rows = []
     for position, concept in enumerate(concepts):
         conversions = dict.fromkeys(concept.items, (1.0, 0.0)) | dict(concept.scaled)
@@ -122,7 +130,11 @@ def item_table(concepts: Sequence[Concept]) -> pl.DataFrame:
 
 
 def unit_table(concepts: Sequence[Concept]) -> pl.DataFrame:
-    """One row per item and recorded unit that differs: `itemid`, `unit` (lower case), `unit_factor`."""
+    """Return one row per item and other recorded unit: `itemid`, `unit` (lower case), `unit_factor`.
+
+    >>> unit_table([concept for concept in LABS if concept.name == "crp"]).rows()
+    [(50889, 'mg/dl', 10.0)]
+    """
     rows = [
         (item, unit, factor)
         for concept in concepts
@@ -134,15 +146,16 @@ def unit_table(concepts: Sequence[Concept]) -> pl.DataFrame:
 
 
 def convert(events: pl.LazyFrame, concepts: Sequence[Concept]) -> pl.LazyFrame:
-    """Turn recorded items into concepts in one unit, and drop implausible values.
+    """Convert recorded items to concepts in one unit, and drop implausible values.
+
+    A unit without a known conversion counts as the unit of the concept; the plausible range still applies.
 
     Args:
-        events: `itemid`, `valuenum`, `valueuom` and whatever else is wanted.
+        events: `itemid`, `valuenum`, `valueuom` and any other columns.
         concepts: the concepts to keep.
 
     Returns:
-        The events with `concept` (UInt16 position) and `value` (Float64) in place of those three columns. A
-        unit that no conversion is known for is taken as the concept's own; the plausible range then decides.
+        The events with `concept` (UInt16 position) and `value` (Float64) instead of these three columns.
 
     >>> raw = pl.LazyFrame({"itemid": [223761, 1], "valuenum": [98.6, 5.0], "valueuom": ["°F", None]})
     >>> convert(raw, VITALS).select(pl.col("value").round(3)).collect().to_series().to_list()

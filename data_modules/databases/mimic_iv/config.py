@@ -17,34 +17,34 @@ DEFAULT_TASKS = {
 
 @dataclass(kw_only=True)
 class MIMICCohortConfig(ReleaseCohortConfig):
-    """Which admissions of MIMIC-IV, seen from when, with which outcomes."""
+    """Index, landmark, rules and outcomes of a MIMIC-IV cohort."""
 
     index: Literal["first", "last", "every"] = "first"
-    """Which admission of a subject is the unit. It is picked first and then the rules apply."""
+    """The admission of each subject to use, selected before the rules apply."""
     landmark: Literal["discharge", "icu_24h"] = "discharge"
-    """When the prediction is made: at discharge, or 24 h into the first ICU stay."""
+    """Time of the prediction: at discharge, or 24 h into the first ICU stay."""
     in_unit: bool = False
-    """At icu_24h: keep only those who are also still in the unit."""
+    """At icu_24h: keep only rows that are still in the unit."""
     min_age: int = 18
-    """Years at admission."""
+    """Minimum age in years at admission."""
     anchor_year_groups: list[str] | None = None
     """Keep subjects of these groups ("2008 - 2010"); null keeps all. Notes end in 2019, images cover 2011-2016."""
     note_grace_hours: float = 0.0
-    """At discharge: hours after it within which the index admission's own summary may still be stored."""
+    """At discharge: hours after discharge within which the discharge summary may still be stored."""
     early_events: Literal["exclude", "keep"] = "exclude"
-    """Rows whose outcome falls inside the grace: counted and left out, or kept."""
+    """Rows with an outcome within the grace: count and exclude them, or keep them."""
     observation_stays: bool = True
     """Whether observation stays (EU, ambulatory, direct) count as admissions."""
     elective_readmissions: bool = True
-    """Whether the next admission counts as a readmission when it is elective or same-day surgery."""
+    """Whether the next admission counts as a readmission if it is elective or same-day surgery."""
     organ_donors: bool = False
     """Whether an admission that begins after the subject's death (an organ donor's) counts."""
     overlapping_admissions: bool = True
-    """Whether an index that another admission of the subject overlaps is kept."""
+    """Whether to keep an index admission that overlaps another one of the subject."""
     max_reversed_share: float = 0.001
-    """Largest share of admissions with dischtime before admittime that is dropped rather than refused."""
+    """Maximum share of admissions with dischtime before admittime to drop; a larger share is an error."""
     tasks: list[str] = field(default_factory=list)
-    """Outcomes; empty means those of the landmark in `DEFAULT_TASKS`."""
+    """Outcomes; empty uses those of the landmark in `DEFAULT_TASKS`."""
 
     def __post_init__(self) -> None:
         """Refuse settings that contradict each other."""
@@ -59,30 +59,30 @@ class MIMICCohortConfig(ReleaseCohortConfig):
                 )
             if self.index == "last" and task.needs_later_admission:
                 raise ValueError(
-                    f"cohort.index=last has no later admission, so {task.name} would be False by construction; "
-                    "use first or every, or drop the task"
+                    f"cohort.index=last has no later admission, so {task.name} would always be False; "
+                    "use first or every, or remove the task"
                 )
         late = sorted(set(AFTER_DISCHARGE) & set(self.modalities)) if self.landmark != "discharge" else []
         if late:
             raise ValueError(
-                f"cohort.modalities: {', '.join(late)} is written after discharge and tells how the stay ended; "
+                f"cohort.modalities: {', '.join(late)} is written after discharge and reveals the outcome of the stay; "
                 f"it cannot be an input at cohort.landmark={self.landmark}"
             )
         unknown = sorted(set(self.anchor_year_groups or []) - set(YEAR_GROUPS))
         if unknown:
-            raise ValueError(f"cohort.anchor_year_groups: {unknown} is none of {', '.join(YEAR_GROUPS)}")
+            raise ValueError(f"cohort.anchor_year_groups: unknown {unknown}; known groups are {', '.join(YEAR_GROUPS)}")
         if self.min_age < 0 or not 0 <= self.max_reversed_share <= 1:
             raise ValueError(
                 f"cohort.min_age={self.min_age} must be at least 0, and "
                 f"cohort.max_reversed_share={self.max_reversed_share} between 0 and 1"
             )
         if self.in_unit and self.landmark != "icu_24h":
-            raise ValueError("cohort.in_unit=true needs cohort.landmark=icu_24h")
+            raise ValueError("cohort.in_unit=true requires cohort.landmark=icu_24h")
         if self.note_grace_hours < 0 or (self.note_grace_hours > 0 and self.landmark != "discharge"):
             raise ValueError(
-                f"cohort.note_grace_hours={self.note_grace_hours} must be 0 or, at cohort.landmark=discharge, more"
+                f"cohort.note_grace_hours={self.note_grace_hours} must be 0, or above 0 at cohort.landmark=discharge"
             )
 
 
 CohortConfig = MIMICCohortConfig
-"""The name by which the registry finds the settings of a database."""
+"""The name that the registry reads."""

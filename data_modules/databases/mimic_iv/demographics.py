@@ -1,4 +1,4 @@
-"""Demographics, the way in, and the history of earlier admissions, as known at the landmark."""
+"""Demographics, admission source and earlier admissions, as known at the landmark."""
 
 import polars as pl
 
@@ -14,7 +14,7 @@ INDICATORS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("EMERGENCY", "TRANSFER", "REFERRAL", "SKILLED", "PROCEDURE"),
     ),
 }
-"""Column -> texts to look for, without regard to case; categories differ between versions of the release."""
+"""Column -> texts to search, ignoring case; categories differ between versions of the release."""
 
 _DAY, _HOUR = 86_400.0, 3_600.0
 
@@ -24,7 +24,12 @@ def _seconds(later: pl.Expr, earlier: pl.Expr) -> pl.Expr:
 
 
 def indicators() -> list[pl.Expr]:
-    """1 where a category's text is found, 0 where another one stands, null where the cell is empty."""
+    """Return indicators of categories: 1 = the cell contains the text, 0 = it does not, null = empty.
+
+    >>> frame = pl.DataFrame({column: ["F", None] for column, _ in INDICATORS.values()})
+    >>> frame.select(indicators())["gender/f"].to_list()
+    [1.0, None]
+    """
     return [
         pl.col(column).str.to_uppercase().str.contains(text).cast(pl.Float64).alias(f"{name}/{text.lower()}")
         for name, (column, texts) in INDICATORS.items()
@@ -33,15 +38,21 @@ def indicators() -> list[pl.Expr]:
 
 
 def history(rows: pl.DataFrame, admissions: pl.DataFrame) -> pl.DataFrame:
-    """Use of the hospital before the index admission.
+    """Summarise the admissions before the index admission; only those that ended by its admittime count.
 
     Args:
         rows: `row_id`, `subject_id`, `hadm_id`, `admittime`.
         admissions: all admissions of the subjects: `subject_id`, `hadm_id`, `admittime`, `dischtime`.
 
     Returns:
-        One row per `row_id`: earlier admissions, those of the last year, days in hospital, days since the last
-        discharge (null = none). Only admissions that ended by the index admittime are counted.
+        One row per `row_id` with earlier admissions: their number, the number in the last 365 days, days in hospital,
+        and days since the last discharge.
+
+    >>> from datetime import datetime as day
+    >>> past = {"subject_id": 7, "hadm_id": 1, "admittime": day(2150, 1, 1), "dischtime": day(2150, 1, 3)}
+    >>> index = {"row_id": 0, "subject_id": 7, "hadm_id": 2, "admittime": day(2150, 1, 13)}
+    >>> history(pl.DataFrame([index]), pl.DataFrame([past])).rows()
+    [(0, 1.0, 1.0, 2.0, 10.0)]
     """
     earlier = (
         rows.select("row_id", "subject_id", "hadm_id", index_at="admittime")
@@ -62,11 +73,21 @@ def history(rows: pl.DataFrame, admissions: pl.DataFrame) -> pl.DataFrame:
 
 
 def icu_use(rows: pl.DataFrame, stays: pl.DataFrame) -> pl.DataFrame:
-    """ICU stays that began by the landmark: of this admission, their hours so far, and of earlier ones.
+    """Summarise the ICU stays that began by the landmark.
 
     Args:
         rows: `row_id`, `subject_id`, `hadm_id`, `admittime`, `landmark_at`.
-        stays: `subject_id`, `hadm_id`, `intime`, `outtime` (null or later = still there).
+        stays: `subject_id`, `hadm_id`, `intime`, `outtime` (null or after the landmark = still in the unit).
+
+    Returns:
+        One row per `row_id` with ICU stays: stays of this admission, their hours up to the landmark, and stays of
+        earlier admissions.
+
+    >>> from datetime import datetime as day
+    >>> row = {"row_id": 0, "subject_id": 7, "hadm_id": 2, "admittime": day(2150, 1, 1), "landmark_at": day(2150, 1, 3)}
+    >>> stay = {"subject_id": 7, "hadm_id": 2, "intime": day(2150, 1, 2), "outtime": day(2150, 1, 5)}
+    >>> icu_use(pl.DataFrame([row]), pl.DataFrame([stay])).rows()
+    [(0, 1.0, 24.0, 0.0)]
     """
     begun = (
         rows.select("row_id", "subject_id", "admittime", "landmark_at", index="hadm_id")
@@ -87,9 +108,15 @@ def icu_use(rows: pl.DataFrame, stays: pl.DataFrame) -> pl.DataFrame:
 
 
 def demographics(rows: pl.DataFrame, admissions: pl.DataFrame, stays: pl.DataFrame) -> pl.DataFrame:
-    """All columns of the demographics modality, Float64, one row per `row_id` in order.
+    """Derive the columns of the demographics modality.
 
-    Counts of the past are 0 where there is no past; other nulls are unknown.
+    Args:
+        rows: rows of the cohort.
+        admissions: as for `history`.
+        stays: as for `icu_use`.
+
+    Returns:
+        One row per `row_id`, in order, Float64. Counts are 0 without earlier admissions; null = unknown.
     """
     waited = _seconds(pl.col("admittime"), pl.min_horizontal("edregtime", "admittime")) / _HOUR
     base = rows.select(

@@ -1,4 +1,4 @@
-"""Timed events of MIMIC-IV as columns of a table modality."""
+"""Labs and vitals of MIMIC-IV as columns of a table modality."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ EVENT_COLUMNS = ("subject_id", "hadm_id", "itemid", "charttime", "storetime", "v
 
 
 def always(frame: pl.DataFrame) -> ColumnBlock:
-    """Columns that every row has."""
+    """A block of columns that is present in every row; null = not measured."""
 
     def write(out: FloatArray) -> BoolArray:
         out[:] = frame.cast(pl.Float32).fill_null(float("nan")).to_numpy()
@@ -27,7 +27,7 @@ def always(frame: pl.DataFrame) -> ColumnBlock:
 
 
 def keep(context: BuildContext, table: str, concepts: Sequence[Concept], specimen: str | None, path: Path) -> None:
-    """Read a table of events once, keep the named concepts of the cohort's subjects in a scratch file."""
+    """Write the events of some concepts and of the cohort's subjects to a scratch file, in one pass."""
     columns = [*EVENT_COLUMNS, *([specimen] if specimen else [])]
     subjects = context.rows.select("subject_id").unique().lazy()
     events = convert(context.release.scan(table, columns), concepts)
@@ -44,7 +44,7 @@ def keep(context: BuildContext, table: str, concepts: Sequence[Concept], specime
 
 
 def summaries(context: BuildContext, table: str, concepts: Sequence[Concept], specimen: str | None) -> ColumnBlock:
-    """Summaries of a table's concepts, as columns."""
+    """A block of summaries of the concepts of a table."""
     path = context.scratch / f"{table}.parquet"
     keep(context, table, concepts, specimen, path)
 

@@ -1,4 +1,4 @@
-"""Chest radiographs of MIMIC-CXR that were taken by the prediction time."""
+"""Chest radiographs of MIMIC-CXR that were taken by the landmark."""
 
 import polars as pl
 
@@ -9,14 +9,23 @@ COLUMNS = ("dicom_id", "subject_id", "study_id", "ViewPosition", "StudyDate", "S
 
 
 def taken_at() -> pl.Expr:
-    """The time of a image from its date (YYYYMMDD) and its time (HHMMSS.fff without leading zeros)."""
+    """Return the time of an image from StudyDate (YYYYMMDD) and StudyTime (HHMMSS.fff without leading zeros).
+
+    >>> pl.DataFrame({"StudyDate": [21500102], "StudyTime": [90507.25]}).select(taken_at()).item()
+    datetime.datetime(2150, 1, 2, 9, 5, 7)
+    """
     digits = pl.col("StudyTime").cast(pl.Int64).cast(pl.String).str.zfill(6)
     text = pl.col("StudyDate").cast(pl.String) + digits
     return text.str.to_datetime("%Y%m%d%H%M%S", time_unit="us", strict=False).alias("taken_at")
 
 
 def file_name() -> pl.Expr:
-    """Path of a image inside the release, without its ending: `files/p10/p10000032/s50414267/<dicom_id>`."""
+    """Return the path of an image within the release, without its suffix.
+
+    >>> frame = pl.DataFrame({"subject_id": [10000032], "study_id": [50414267], "dicom_id": ["02aa804e"]})
+    >>> frame.select(file_name()).item()
+    'files/p10/p10000032/s50414267/02aa804e'
+    """
     subject = pl.col("subject_id").cast(pl.String)
     return pl.format(
         "files/p{}/p{}/s{}/{}", subject.str.slice(0, 2), subject, pl.col("study_id"), pl.col("dicom_id")
@@ -24,12 +33,12 @@ def file_name() -> pl.Expr:
 
 
 def linked(release: Release, windows: pl.LazyFrame) -> pl.LazyFrame:
-    """Images taken during the admission of a row, by the landmark.
+    """Link images to the rows in whose admission they were taken by the landmark.
 
-    Images carry no hadm_id, so all of them are linked by subject and time (see `linking`).
+    Images have no hadm_id, so all are linked by subject and time (see `linking`).
 
     Returns:
-        `row_id`, `dicom_id`, `study_id`, `view`, `hours` (to the landmark), `file`.
+        `row_id`, `dicom_id`, `study_id`, `view`, `hours` (relative to the landmark), `file`.
     """
     scanned = release.scan("cxr_metadata", COLUMNS).with_columns(taken_at(), hadm_id=pl.lit(None, pl.Int64))
     linked = link(scanned, windows, at="taken_at")

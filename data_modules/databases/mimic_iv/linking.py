@@ -1,10 +1,10 @@
-"""Which admission an event without hadm_id belongs to: by subject and time, many-to-one.
+"""Links events without hadm_id to admissions, many-to-one by subject and time.
 
-The rule: an event belongs to the admission during which it happened. Where two admissions overlap, the one
-that began later takes over from its admittime. Hours in the emergency department before admittime belong to
-the admission that they led to, unless the subject was still an inpatient of the one before.
+An event belongs to the admission during which it happened. If two admissions overlap, events from the later admittime
+on belong to the later one. Hours in the emergency department before admittime belong to the admission that follows,
+unless the subject was still an inpatient of the previous one.
 
-Nothing in the rule depends on what happens after an event, so a link made at a landmark never changes.
+The rule does not depend on anything after an event, so a link made at a landmark never changes.
 """
 
 import polars as pl
@@ -13,11 +13,11 @@ _SECOND = pl.duration(seconds=1)
 
 
 def admission_intervals(admissions: pl.LazyFrame) -> pl.LazyFrame:
-    """Disjoint intervals of every admission of a subject.
+    """Assign disjoint intervals to the admissions of each subject.
 
     Args:
-        admissions: all admissions: `subject_id`, `hadm_id`, `admittime`, `dischtime` (null = still in
-            hospital), `edregtime`.
+        admissions: all admissions: `subject_id`, `hadm_id`, `admittime`, `dischtime` (null = still in hospital),
+            `edregtime`.
 
     Returns:
         `subject_id`, `hadm_id`, `interval_start`, `interval_end`, both inclusive, in whole seconds:
@@ -25,12 +25,21 @@ def admission_intervals(admissions: pl.LazyFrame) -> pl.LazyFrame:
         | hadm_id | edregtime | admittime | dischtime | interval_start | interval_end |
         |---|---|---|---|---|---|
         | 1 | 08:00 | 10:00 | 20:00 | 08:00:00 | 20:00:00 |
-        | 2 | 19:00 | 23:00 | null | 20:00:01 | the end of time |
+        | 2 | 19:00 | 23:00 | null | 20:00:01 | 9999-01-01 |
+
+    >>> from datetime import datetime as day
+    >>> first = {"subject_id": 7, "hadm_id": 1, "edregtime": None, "admittime": day(2150, 1, 1, 10),
+    ...          "dischtime": day(2150, 1, 1, 20)}
+    >>> second = {**first, "hadm_id": 2, "edregtime": day(2150, 1, 1, 19), "admittime": day(2150, 1, 1, 23),
+    ...           "dischtime": day(2150, 1, 2)}
+    >>> intervals = admission_intervals(pl.LazyFrame([first, second], infer_schema_length=None)).collect()
+    >>> [str(start) for start in intervals["interval_start"]]
+    ['2150-01-01 10:00:00', '2150-01-01 20:00:01']
     """
     following = pl.col("admittime").shift(-1).over("subject_id") - _SECOND
     end = pl.min_horizontal(pl.col("dischtime"), following)
     forever = pl.datetime(9999, 1, 1, time_unit="us")
-    arbaseline = pl.min_horizontal("edregtime", "admittime")
+    arrival = pl.min_horizontal("edregtime", "admittime")
     return (
         admissions.sort("subject_id", "admittime", "hadm_id")
         .with_columns(interval_end=end.fill_null(forever))
@@ -38,24 +47,32 @@ def admission_intervals(admissions: pl.LazyFrame) -> pl.LazyFrame:
         .select(
             "subject_id",
             "hadm_id",
-            interval_start=pl.min_horizontal(pl.max_horizontal(arbaseline, "previous"), "admittime"),
+            interval_start=pl.min_horizontal(pl.max_horizontal(arrival, "previous"), "admittime"),
             interval_end="interval_end",
         )
     )
 
 
 def link(events: pl.LazyFrame, windows: pl.LazyFrame, *, at: str, available: str | None = None) -> pl.LazyFrame:
-    """Give events to the rows of a cohort, and drop what was not known at the landmark.
+    """Link events to the rows of a cohort, and drop events not known at the landmark.
 
     Args:
-        events: `subject_id`, `hadm_id` (null = unknown), the time columns and whatever else is wanted.
+        events: `subject_id`, `hadm_id` (null = unknown), time columns and any other columns.
         windows: one row per unit: `row_id`, `subject_id`, `hadm_id`, `interval_start`, `interval_end`,
             `landmark_at`.
-        at: column that says when the event happened; events without it are dropped.
-        available: column that says when it entered the record; null or None means at once.
+        at: column with the time of the event; events without it are dropped.
+        available: column with the time of entry into the record; null or None = available when it happened.
 
     Returns:
-        The events with `row_id` and `landmark_at`, happened and available at or before the landmark.
+        The events that happened and were available by the landmark, with `row_id` and `landmark_at`.
+
+    >>> from datetime import datetime as day
+    >>> window = {"row_id": 0, "subject_id": 7, "hadm_id": 1, "interval_start": day(2150, 1, 1),
+    ...           "interval_end": day(2150, 1, 9), "landmark_at": day(2150, 1, 5)}
+    >>> events = [{"subject_id": 7, "hadm_id": 1, "charttime": day(2150, 1, 6)},
+    ...           {"subject_id": 7, "hadm_id": None, "charttime": day(2150, 1, 4)}]
+    >>> link(pl.LazyFrame(events), pl.LazyFrame([window]), at="charttime").select("row_id", "hadm_id").collect().rows()
+    [(0, None)]
     """
     keys = windows.select("row_id", "hadm_id", "landmark_at")
     spans = windows.select("row_id", "subject_id", "interval_start", "interval_end", "landmark_at")
@@ -74,16 +91,16 @@ def link(events: pl.LazyFrame, windows: pl.LazyFrame, *, at: str, available: str
 
 
 def by_admission(events: pl.LazyFrame, windows: pl.DataFrame) -> pl.LazyFrame:
-    """Events of MIMIC-IV that were known at the landmarks of a block of rows.
+    """Link events to a block of rows, as input of `series.summarise`.
 
-    Releases are sorted by subject, so a block reads only the row groups of its own subjects.
+    Releases are sorted by subject, so a block reads only the row groups of its subjects.
 
     Args:
         events: `subject_id`, `hadm_id`, `event_at`, `available_at`, `concept`, `value`, `specimen`.
         windows: see `linking.link`.
 
     Returns:
-        What `summarise` takes.
+        `row_id`, `concept`, `value`, `specimen`, `hours` (relative to the landmark).
     """
     subjects = windows["subject_id"]
     near = events.filter(pl.col("subject_id").is_between(subjects.min(), subjects.max()))
@@ -93,15 +110,18 @@ def by_admission(events: pl.LazyFrame, windows: pl.DataFrame) -> pl.LazyFrame:
 
 
 WINDOW_COLUMNS = ("row_id", "subject_id", "hadm_id", "interval_start", "interval_end", "landmark_at")
-"""What `link` reads of a cohort's rows."""
+"""Columns of the rows that `link` reads."""
 
 
 def windows(rows: pl.DataFrame, landmark_at: pl.Expr | None = None) -> pl.DataFrame:
-    """The rows of a cohort as `link` reads them.
+    """Select the columns of the rows that `link` reads.
 
     Args:
         rows: one row per unit, with at least `WINDOW_COLUMNS`.
-        landmark_at: another landmark than the rows' own.
+        landmark_at: replaces the landmark of the rows.
+
+    Returns:
+        `WINDOW_COLUMNS` of the rows.
     """
     moved = rows if landmark_at is None else rows.with_columns(landmark_at=landmark_at)
     return moved.select(WINDOW_COLUMNS)

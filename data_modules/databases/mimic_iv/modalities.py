@@ -1,4 +1,4 @@
-"""The modalities that MIMIC-IV offers: declarations, and the tables that each reads."""
+"""The modalities of MIMIC-IV: declarations, and their derivation from events known at the landmark."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -95,7 +95,7 @@ def _images(context: BuildContext, folder: Path) -> pl.Series:
 
 
 def note_presence(context: BuildContext) -> dict[str, int]:
-    """Rows whose own discharge summary was stored by so many hours after discharge."""
+    """Hours after the landmark -> number of rows whose discharge summary was stored by then."""
     counts = {}
     for hours in NOTE_HOURS:
         known = windows(context.rows, pl.col("landmark_at") + pl.duration(hours=hours)).lazy()

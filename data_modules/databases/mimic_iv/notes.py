@@ -1,4 +1,4 @@
-"""Notes of MIMIC-IV-Note that were stored by the prediction time."""
+"""Notes of MIMIC-IV-Note that were stored by the time of the prediction."""
 
 import polars as pl
 
@@ -9,9 +9,14 @@ COLUMNS = ("note_id", "subject_id", "hadm_id", "charttime", "storetime", "text")
 
 
 def available_at() -> pl.Expr:
-    """When a note could be read: when it was stored, else when it was charted.
+    """Return the time from which a note is available: its storetime, else its charttime.
 
-    A charttime at midnight is a date without an hour; such a note is taken as available when that day ends.
+    A charttime at midnight is a date without a time; such a note counts as available at the end of the day.
+
+    >>> from datetime import datetime as day
+    >>> times = {"charttime": [day(2150, 1, 1), day(2150, 1, 1, 8)], "storetime": [None, day(2150, 1, 1, 9)]}
+    >>> [str(time) for time in pl.DataFrame(times).select(available_at()).to_series()]
+    ['2150-01-02 00:00:00', '2150-01-01 09:00:00']
     """
     midnight = pl.col("charttime").dt.time() == pl.time(0, 0, 0)
     dated = pl.when(midnight).then(pl.col("charttime") + pl.duration(days=1)).otherwise(pl.col("charttime"))
@@ -19,16 +24,16 @@ def available_at() -> pl.Expr:
 
 
 def notes(release: Release, table: str, windows: pl.LazyFrame, *, own_admission_only: bool) -> pl.LazyFrame:
-    """Notes of the rows that could be read at the landmark.
+    """Link notes that were available by the landmark to rows.
 
     Args:
-        release: where the table lies.
+        release: the raw tables.
         table: `discharge_notes` or `radiology_notes`.
-        windows: see `linking.link`; `landmark_at` may hold a grace.
-        own_admission_only: keep only notes that carry the hadm_id of the row.
+        windows: see `linking.link`; `landmark_at` may include a grace.
+        own_admission_only: keep only notes recorded with the hadm_id of the row.
 
     Returns:
-        `row_id`, `document_id`, `hours` (to the landmark), `text`, in no order; readers sort by row, hours and id.
+        `row_id`, `document_id`, `hours` (relative to the landmark), `text`, unsorted.
     """
     texts = release.scan(table, COLUMNS).filter(pl.col("text").is_not_null())
     if own_admission_only:

@@ -1,21 +1,28 @@
-"""Outcomes of MIMIC-IV admissions as polars expressions and joins."""
+"""Outcomes of MIMIC-IV admissions, as polars expressions and joins."""
 
 import polars as pl
 
 
 def next_event(index: pl.DataFrame, events: pl.DataFrame, at: str) -> pl.DataFrame:
-    """The first event of another admission of the same subject after the index ends.
+    """Find the first event of another admission of the subject after the index admission.
+
+    Events of the index admission and events at or before its `dischtime` (a transfer or an overlapping admission) do
+    not count.
 
     Args:
         index: `subject_id`, `hadm_id`, `dischtime`.
         events: `subject_id`, `hadm_id` and the time column.
-        at: the time column of `events`.
+        at: time column of `events`.
 
     Returns:
-        `hadm_id` of the index, `other` (the admission of the event) and `event_at`, for rows that have one.
+        `hadm_id` of the index, `other` (hadm_id of the event) and `event_at`, for index admissions with an event.
 
-    An event of the index itself never counts; one at or before `dischtime` (a transfer or an overlapping
-    admission) is passed over.
+    >>> from datetime import datetime as day
+    >>> index = pl.DataFrame({"subject_id": [7], "hadm_id": [1], "dischtime": [day(2150, 1, 3)]})
+    >>> times = [day(2150, 1, 1), day(2150, 3, 1), day(2150, 2, 1)]
+    >>> later = pl.DataFrame({"subject_id": [7, 7, 7], "hadm_id": [1, 3, 2], "admittime": times})
+    >>> next_event(index, later, "admittime").select("hadm_id", "other").rows()
+    [(1, 2)]
     """
     others = events.select("subject_id", pl.col("hadm_id").alias("other"), pl.col(at).alias("event_at"))
     return (
@@ -28,18 +35,30 @@ def next_event(index: pl.DataFrame, events: pl.DataFrame, at: str) -> pl.DataFra
 
 
 def within_days(event_at: str, days: int) -> pl.Expr:
-    """True where 0 < event − dischtime ≤ days; no event is False.
+    """Return True where 0 < event − dischtime ≤ days; no event is False.
 
-    Durations are compared, not whole days: `.dt.total_days() <= 30` would mean less than 31 days.
+    Durations are compared, because `.dt.total_days() <= 30` would mean less than 31 days.
+
+    >>> from datetime import datetime as day
+    >>> left, back = day(2150, 1, 1), [day(2150, 1, 31), day(2150, 1, 31, 1), None]
+    >>> frame = pl.DataFrame({"dischtime": [left] * 3, "back": back})
+    >>> frame.select(within_days("back", 30)).to_series().to_list()
+    [True, False, False]
     """
     gap = pl.col(event_at) - pl.col("dischtime")
     return (gap <= pl.duration(days=days)).fill_null(value=False)
 
 
 def dies_within_days(days: int) -> pl.Expr:
-    """True where 0 ≤ dod − date(dischtime) ≤ days; dates with dates, because `dod` has no hour.
+    """Return True where 0 ≤ dod − date(dischtime) ≤ days; dates are compared, because `dod` has no time.
 
-    A null `dod` is a survivor: deaths are recorded for a year after the last discharge.
+    A null `dod` is a survivor: deaths are recorded for one year after the last discharge.
+
+    >>> from datetime import date, datetime as day
+    >>> died = [date(2150, 1, 1), date(2150, 7, 1), None]
+    >>> frame = pl.DataFrame({"dischtime": [day(2150, 1, 1, 18)] * 3, "dod": died})
+    >>> frame.select(dies_within_days(180)).to_series().to_list()
+    [True, False, False]
     """
     gap = pl.col("dod") - pl.col("dischtime").dt.date()
     inside = (gap >= pl.duration(days=0)) & (gap <= pl.duration(days=days))

@@ -1,4 +1,4 @@
-"""MIMIC-IV as a database that cohorts are built from."""
+"""The specification of MIMIC-IV for the cohort stage."""
 
 from collections.abc import Sequence
 from typing import Any

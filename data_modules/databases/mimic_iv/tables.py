@@ -1,7 +1,7 @@
-"""MIMIC-IV 3.1, MIMIC-IV-Note 2.2, MIMIC-CXR-JPG 2.1.0 and the chest radiograph embeddings 1.0: declarations only.
+"""Declarations of the tables of MIMIC-IV 3.1, MIMIC-IV-Note 2.2, MIMIC-CXR-JPG 2.1.0 and its image embeddings 1.0.
 
-Columns, dtypes and keys follow the create-table scripts of MIT-LCP/mimic-code; 2.2 has the same headers.
-Codes are strings because leading zeros count. All times are shifted per subject and carry no zone.
+Columns, dtypes and keys follow the create-table scripts of MIT-LCP/mimic-code; 2.2 has the same headers. Codes are
+strings, because leading zeros are significant. Times are shifted per subject and have no time zone.
 """
 
 from data_modules.raw.schema import ReleaseSchema, Table, declare, parse_columns

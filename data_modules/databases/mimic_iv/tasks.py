@@ -1,4 +1,4 @@
-"""MIMIC-IV's tasks: a name carries its window (`readmission_30d`, `icu_90d`, `mortality_180d`)."""
+"""The tasks of MIMIC-IV; names include the window in days: `readmission_30d`, `icu_90d`, `mortality_180d`."""
 
 import re
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _WINDOWED = re.compile(r"(readmission|icu|mortality)_([1-9]\d*)d")
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """An outcome: its name, kind, and window in days (None where it has none)."""
+    """An outcome: name, kind and window in days (None without a window)."""
 
     name: str
     kind: str
@@ -21,15 +21,18 @@ class Task:
 
     @property
     def needs_later_admission(self) -> bool:
-        """Whether the outcome can only be seen in an admission after the index."""
+        """Whether the outcome is observed only in an admission after the index."""
         return self.kind in {"readmission", "icu"}
 
 
 def parse_task(name: str) -> Task:
-    """Read a task's name.
+    """Parse the name of a task.
+
+    Returns:
+        The task.
 
     Raises:
-        UserError: for an unknown name or a window that the data cannot show.
+        UserError: for an unknown name, or a window longer than deaths are recorded.
 
     >>> parse_task("icu_90d").window_days
     90
@@ -39,12 +42,12 @@ def parse_task(name: str) -> Task:
     match = _WINDOWED.fullmatch(name)
     if match is None:
         raise UserError(
-            f"cohort.tasks: unknown task {name!r}; known are readmission_<days>d, icu_<days>d, "
+            f"cohort.tasks: unknown task {name!r}; known tasks are readmission_<days>d, icu_<days>d, "
             "mortality_<days>d and in_hospital_mortality"
         )
     days = int(match[2])
     if days > MAX_WINDOW_DAYS:
         raise UserError(
-            f"cohort.tasks: {name!r} looks {days} days ahead, but nothing is known beyond {MAX_WINDOW_DAYS} days"
+            f"cohort.tasks: the window of {name!r} is {days} days, but outcomes are recorded for {MAX_WINDOW_DAYS} days"
         )
     return Task(name=name, kind=match[1], window_days=days)

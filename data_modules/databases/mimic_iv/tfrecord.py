@@ -1,6 +1,6 @@
-"""TFRecord files of the chest radiograph embeddings, read and written without TensorFlow.
+"""Reads and writes TFRecord files of chest radiograph embeddings without TensorFlow.
 
-One record a file: length (u64), its masked CRC-32C, payload, its masked CRC-32C. The payload is a
+One record per file: length (u64), its masked CRC-32C, payload, its masked CRC-32C. The payload is a
 `tf.train.Example` whose feature `embedding` is a FloatList, packed or not. Format: the TensorFlow documentation
 (TFRecord) and the protobuf encoding guide.
 """
@@ -36,7 +36,7 @@ def _field(number: int, content: bytes) -> bytes:
 
 
 def encode(embedding: NDArray[np.float32], image_id: str) -> bytes:
-    """A TFRecord file of one embedding, (width,) float32.
+    """Return the content of a TFRecord file with one embedding, (width,) float32.
 
     >>> decode(encode(np.ones(4, np.float32), "a"), Path("x"), width=4).tolist()
     [1.0, 1.0, 1.0, 1.0]
@@ -53,15 +53,18 @@ def encode(embedding: NDArray[np.float32], image_id: str) -> bytes:
 
 
 def decode(content: bytes, place: Path, width: int) -> NDArray[np.float32]:
-    """The embedding of a TFRecord file, (width,) float32.
+    """Read the embedding of a TFRecord file.
 
     Args:
-        content: the file's bytes.
-        place: names the file in errors.
-        width: how many floats there must be.
+        content: bytes of the file.
+        place: name of the file in errors.
+        width: expected number of floats.
+
+    Returns:
+        (width,) float32.
 
     Raises:
-        SourceError: for a truncated file, a wrong checksum, no embedding, or another number of floats.
+        SourceError: if the file is truncated, its checksum is wrong, or it has no embedding of this width.
     """
     if len(content) < 16:
         raise SourceError(place, "the record is truncated", REMEDY)
@@ -74,11 +77,11 @@ def decode(content: bytes, place: Path, width: int) -> NDArray[np.float32]:
         raise SourceError(place, "the checksum of the record is wrong", REMEDY)
     try:
         floats = _find_floats(payload)
-    except (IndexError, ValueError):  # whole, but no tf.train.Example
+    except (IndexError, ValueError):  # intact, but not a tf.train.Example
         floats = None
     if floats is None or len(floats) != width:
         found = "no embedding" if floats is None else f"an embedding of {len(floats)} floats"
-        raise SourceError(place, f"the record holds {found}, expected {width} floats", REMEDY)
+        raise SourceError(place, f"the record has {found}, expected {width} floats", REMEDY)
     return floats
 
 
@@ -99,7 +102,7 @@ def _floats(feature: bytes) -> NDArray[np.float32] | None:
 
 
 def _fields(content: bytes, wanted: int | None = None) -> Iterator[tuple[int, bytes]]:
-    """The fields of a protobuf message: length-delimited ones and 32-bit ones (unpacked floats)."""
+    """Yield the length-delimited and 32-bit (unpacked float) fields of a protobuf message."""
     position = 0
     while position < len(content):
         key, position = _read_varint(content, position)

@@ -39,11 +39,11 @@ def test_many_discharges_before_admission_are_refused_with_their_count(synthetic
 
 def test_an_empty_cohort_names_the_rule_that_emptied_it(synthetic, refused):
     message = refused(synthetic, min_age=99)
-    assert "no row is left after the rule 'age >= 99'" in message
-    assert "oosen the rules under cohort." in message
+    assert "no rows are left after the rule 'age >= 99'" in message
+    assert "elax the rules under cohort." in message
 
 
 def test_patients_of_another_release_leave_an_empty_cohort_and_not_a_crash(synthetic, refused):
     for row in synthetic.rows["patients"]:
         row["subject_id"] += 1000
-    assert "no row is left" in refused(synthetic.write("patients"))
+    assert "no rows are left" in refused(synthetic.write("patients"))

@@ -108,8 +108,8 @@ def test_intervals_never_share_a_second_whatever_the_admissions():
         for hadm_id in range(draw.randint(2, 6)):
             begin = moment(hours=draw.randint(0, 40))
             end = begin + (moment(hours=draw.randint(-3, 20)) - moment())
-            arbaseline = begin + (moment(hours=draw.randint(-12, 2)) - moment())
-            rows.append((hadm_id, begin, draw.choice([end, end, None]), draw.choice([arbaseline, None])))
+            arrival = begin + (moment(hours=draw.randint(-12, 2)) - moment())
+            rows.append((hadm_id, begin, draw.choice([end, end, None]), draw.choice([arrival, None])))
         intervals = intervals_of(*rows)
         hours = [(None, moment(hours=hour), None) for hour in range(-15, 80)]
         events = [event for event, _ in linked(intervals, hours)]
@@ -162,7 +162,6 @@ def test_labs_without_admission_are_found_in_the_demo_by_their_time(demo_rows):
     spans = rows.select("subject_id", "edregtime", "admittime", "dischtime").rows()
     for subject, at in events.filter(pl.col("hadm_id").is_null()).select("subject_id", "charttime").collect().rows():
         by_hand += any(
-            who == subject and min(filter(None, (arbaseline, begin))) <= at <= end
-            for who, arbaseline, begin, end in spans
+            who == subject and min(filter(None, (arrival, begin))) <= at <= end for who, arrival, begin, end in spans
         )
     assert found.height == by_hand > 0

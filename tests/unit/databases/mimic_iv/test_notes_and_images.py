@@ -148,8 +148,8 @@ def test_the_time_of_a_image_is_read_without_its_leading_zeros(tmp_path, time, c
 
 
 def test_a_image_from_the_emergency_department_belongs_to_the_admission_that_follows(tmp_path):
-    rows = [image("early", 21500101, 195959.0), image("arbaseline", 21500101, 200000.0), image("ward", 21500103, 1.0)]
-    assert pictures(tmp_path, *rows) == [(1, "arbaseline"), (1, "ward")]
+    rows = [image("early", 21500101, 195959.0), image("arrival", 21500101, 200000.0), image("ward", 21500103, 1.0)]
+    assert pictures(tmp_path, *rows) == [(1, "arrival"), (1, "ward")]
 
 
 def test_a_image_that_matches_two_admissions_is_linked_once_to_the_later(tmp_path):

@@ -371,7 +371,7 @@ def test_the_first_unit_stay_of_a_subject_may_be_in_a_later_admission(tmp_path):
 
 def test_no_rule_leaves_every_row_and_an_empty_cohort_names_the_rule(tmp_path):
     release = write_release(tmp_path, patients=[patient(1)], admissions=[admission(1, 1, moment(1), moment(2))])
-    with pytest.raises(SourceError, match="no row is left after the rule 'age >= 200'"):
+    with pytest.raises(SourceError, match="no rows are left after the rule 'age >= 200'"):
         build_rows(release, MIMICCohortConfig(min_age=200))
 
 
@@ -421,7 +421,7 @@ def test_outcomes_inside_the_grace_are_counted_whether_they_are_kept_or_not(tmp_
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"tasks": ["mortality_366d"]}, "nothing is known beyond 365 days"),
+        ({"tasks": ["mortality_366d"]}, "outcomes are recorded for 365 days"),
         ({"tasks": ["readmission_0d"]}, "unknown task"),
         ({"tasks": ["icu"]}, "unknown task"),
         ({"index": "last", "tasks": ["readmission_30d"]}, "cohort.index=last has no later admission"),
@@ -429,7 +429,7 @@ def test_outcomes_inside_the_grace_are_counted_whether_they_are_kept_or_not(tmp_
         ({**ICU, "modalities": ["discharge_note"]}, "cannot be an input at cohort.landmark=icu_24h"),
         ({"tasks": ["in_hospital_mortality"]}, "does not fit cohort.landmark=discharge"),
         ({"landmark": "icu_24h", "tasks": ["readmission_30d"]}, "does not fit cohort.landmark=icu_24h"),
-        ({"in_unit": True}, "needs cohort.landmark=icu_24h"),
+        ({"in_unit": True}, "requires cohort.landmark=icu_24h"),
         ({**ICU, "note_grace_hours": 24}, "cohort.note_grace_hours=24"),
         ({"note_grace_hours": -1}, "cohort.note_grace_hours=-1"),
         ({"tasks": ["icu_90d", "icu_90d"]}, "has duplicates"),

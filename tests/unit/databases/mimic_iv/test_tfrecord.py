@@ -105,7 +105,7 @@ def test_a_truncated_record_is_refused(length: int) -> None:
 
 
 def test_another_width_is_refused_with_both_numbers() -> None:
-    assert "the record holds an embedding of 300 floats, expected 1376 floats" in refused(encode(VECTOR, "a"), 1376)
+    assert "the record has an embedding of 300 floats, expected 1376 floats" in refused(encode(VECTOR, "a"), 1376)
 
 
 @pytest.mark.parametrize(
