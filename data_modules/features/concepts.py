@@ -30,7 +30,6 @@ class Concept:
 
 
 MICROMOLAR = ("umol/l", "mcmol/l", "\u00b5mol/l", "\u03bcmol/l")
-MICROMOLAR = ("umol/l", "mcmol/l", "\u00b5mol/l", "\u03bcmol/l")
 """Spellings of micromol/L; two Unicode characters look like the micro sign."""
 
 UNIT_FACTORS: Mapping[str, Mapping[str, float]] = {
