@@ -1,4 +1,4 @@
-"""What of an encoder sits in the model: a backbone that learns, and how the items of a row are pooled."""
+"""The parts of an encoder that belong to the model: a trained backbone and the pooling of a row's items."""
 
 import warnings
 
@@ -10,27 +10,32 @@ from mmnar_lightning.encoders.image.backbone import image_backbone
 from mmnar_lightning.encoders.text import pretrained
 from mmnar_lightning.encoders.text.config import TextConfig
 from mmnar_lightning.encoders.text.frozen import load_backbone
+from mmnar_lightning.nn.backbone import lora_config
 from mmnar_lightning.nn.encoders import ItemParts
 from mmnar_lightning.nn.text import SmallNetwork, TextBackbone, freeze_all_but_last, freeze_unused
 
 
 def item_parts(modality: Modality, config: EmbedConfig) -> ItemParts:
-    """The parts that read a modality's items.
+    """Backbone and pooling for a modality's items, which needs an encoder.
 
-    Raises:
-        ValueError: when a model cannot be loaded, or not trained in the way that is asked for.
+    Args:
+        modality: documents or images.
+        config: `embed`.
+
+    Returns:
+        The parts; without a backbone where the encoder is frozen. A UserError names a model that cannot be loaded, or
+        cannot be trained as configured.
     """
     own = config.of(modality)
     assert own is not None
     if not own.trained:
         return ItemParts(None, own.pooling)
-    if isinstance(own, TextConfig):
-        return ItemParts(text_backbone(own), own.pooling, own.rate)
-    return ItemParts(image_backbone(own), own.pooling, own.lr_scale)
+    backbone = text_backbone(own) if isinstance(own, TextConfig) else image_backbone(own)
+    return ItemParts(backbone, own.pooling, own.rate)
 
 
 def text_backbone(config: TextConfig) -> TextBackbone:
-    """The text encoder that learns, ready for training."""
+    """The trained text encoder, in training mode, with the configured parameters frozen."""
     if config.encoder == "small":
         network = SmallNetwork(config.vocabulary, config.dim)
         return TextBackbone(network, 2 * config.dim, batch_windows=config.batch_windows, bf16=config.bf16)
@@ -45,16 +50,15 @@ def text_backbone(config: TextConfig) -> TextBackbone:
 
 
 def _with_lora(model: nn.Module, rank: int) -> nn.Module:
-    """Add low-rank matrices to every linear layer (Hu et al., ICLR 2022); only they learn."""
-    try:
-        from peft import LoraConfig, get_peft_model
-    except ImportError as error:
-        raise ValueError(
-            "embed.text.trainable=lora needs peft, which is not installed: pip install 'mmnar-lightning[lora]'"
-        ) from error
+    """Freeze a model and add trained low-rank updates to every linear layer.
+
+    Not `nn.images.add_lora`, which leaves the model unwrapped: the names of parameters in checkpoints would differ.
+    """
+    config = lora_config(rank, "all-linear", "embed.text")
+    from peft import get_peft_model
+
     with warnings.catch_warnings():
-        # peft asks transformers in a way that transformers will drop.
+        # peft reads an attribute that transformers has deprecated.
         warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")
-        config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear")
         adapted: nn.Module = get_peft_model(model, config)
     return adapted

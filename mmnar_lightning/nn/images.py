@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Sequence
-from contextlib import nullcontext
 from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from mmnar_lightning.nn.backbone import autocast_bf16, lora_config, train_last_layers
 
 SMALL_SIDE = 64
 """Pixels of the small network's input, grey."""
@@ -74,9 +75,7 @@ class ImageBackbone(nn.Module):
 
     def _encode(self, pixels: Tensor) -> Tensor:
         standardised = (pixels.float() / 255 - self.mean) / self.std
-        # Where bf16 is not asked for, what the Trainer's own precision says must stand.
-        half = torch.autocast(pixels.device.type, torch.bfloat16) if self.bf16 else nullcontext()
-        with half:
+        with autocast_bf16(pixels.device, self.bf16):
             encoded: Tensor = self.network(standardised)
         return encoded.float()
 
@@ -106,48 +105,32 @@ def small_backbone(*, chunk: int = 64, bf16: bool = False) -> ImageBackbone:
 
 
 def train_top(network: Any, layers: int) -> None:
-    """Freeze a timm network but for its last layers, as timm counts them: blocks, in most networks.
-
-    Raises:
-        ValueError: when it has fewer layers.
-    """
+    """Freeze a timm network except its last layers, as timm counts them (mostly blocks); it must have that many."""
     from timm.models import group_parameters
 
     parameters = dict(network.named_parameters())
     groups = list(group_parameters(network, network.group_matcher(coarse=False)).values())
-    # A norm at the very end, which some networks list on its own, is no layer; it goes with the one before.
-    counted = [position for position, names in enumerate(groups) if any(parameters[name].ndim > 1 for name in names)]
-    if layers > len(counted):
-        raise ValueError(
-            f"embed.image.top_layers={layers}: {type(network).__name__} has {len(counted)} layers; "
-            "use embed.image.trainable=all to train them all"
-        )
-    network.requires_grad_(False)
-    for names in groups[counted[-layers] :]:
-        for name in names:
-            parameters[name].requires_grad_(True)
+    # A final norm, which some networks list on its own, is no layer; it belongs to the layer before it.
+    starts = [position for position, names in enumerate(groups) if any(parameters[name].ndim > 1 for name in names)]
+    counted = [
+        [parameters[name] for names in groups[start:stop] for name in names]
+        for start, stop in pairwise([*starts, len(groups)])
+    ]
+    train_last_layers(network, counted, layers, "embed.image")
 
 
 def add_lora(network: nn.Module, rank: int) -> None:
-    """Freeze a network and give its linear layers and ungrouped convolutions low-rank updates (LoRA) that learn.
+    """Freeze a network and add trained low-rank updates (LoRA) to its linear layers and ungrouped convolutions.
 
-    The update starts at zero and is scaled by 2 (alpha = 2 · rank).
-
-    Raises:
-        ValueError: without the package peft.
+    The updates start at zero. Needs the package peft.
     """
-    try:
-        from peft import LoraConfig, inject_adapter_in_model
-    except ImportError:
-        raise ValueError(
-            "embed.image.trainable=lora needs peft, which is not installed: pip install 'mmnar-lightning[lora]'"
-        ) from None
-
     layers = [
         name
         for name, module in network.named_modules()
         if isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and module.groups == 1)
     ]
-    # One pattern of whole names: peft would match a name in a list with the end of any other.
-    targets = "|".join(re.escape(name) for name in layers)
-    inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets), network)
+    # One pattern of whole names: peft matches a name in a list against the end of any other.
+    config = lora_config(rank, "|".join(re.escape(name) for name in layers), "embed.image")
+    from peft import inject_adapter_in_model
+
+    inject_adapter_in_model(config, network)

@@ -1,13 +1,14 @@
 """Documents as windows of token ids become vectors, by a backbone that may be trained."""
 
 from collections.abc import Iterator
-from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from data_modules.errors import UserError
+from mmnar_lightning.nn.backbone import autocast_bf16, train_last_layers
 from mmnar_lightning.nn.item_pooling import weighted_mean
 
 PAIR_FACTOR = 8191
@@ -66,9 +67,7 @@ class TextBackbone(nn.Module):
         """
         tokens = tokens[:, : int(length.max())]
         attended = torch.arange(tokens.shape[1], device=tokens.device) < length[:, None]
-        # Where bf16 is not asked for, what the Trainer's own precision says must stand.
-        half = torch.autocast(tokens.device.type, torch.bfloat16) if self.bf16 else nullcontext()
-        with half:
+        with autocast_bf16(tokens.device, self.bf16):
             states = self.network(tokens, attended)
         kept = torch.where(attended[..., None], states.float(), 0.0)
         return kept.sum(1) / length[:, None]
@@ -134,24 +133,20 @@ def freeze_unused(network: nn.Module) -> list[str]:
 
 
 def freeze_all_but_last(model: nn.Module, num_layers: int, top_layers: int) -> None:
-    """Let only the last layers of a transformer learn.
+    """Freeze a transformer except its last layers; it must have that many.
 
     Args:
         model: holds its layers in one ModuleList.
-        num_layers: how many it has.
-        top_layers: how many of them learn.
+        num_layers: their number.
+        top_layers: number of layers that are trained.
 
     Raises:
-        ValueError: when there are fewer, or they are not found.
+        UserError: if the layers are not found.
     """
-    if top_layers > num_layers:
-        raise ValueError(f"embed.text.top_layers={top_layers}: the model has only {num_layers} layers")
     layers = next(_layers(model, num_layers), None)
     if layers is None:
-        raise ValueError("embed.text.trainable=top_k: the layers of this model are not found; use all or lora")
-    model.requires_grad_(False)
-    for layer in layers[num_layers - top_layers :]:
-        layer.requires_grad_(True)
+        raise UserError("embed.text.trainable=top_k: the layers of this model are not found; use all or lora")
+    train_last_layers(model, [list(layer.parameters()) for layer in layers], top_layers, "embed.text")
 
 
 def _layers(model: nn.Module, num_layers: int) -> Iterator[nn.ModuleList]:

@@ -92,8 +92,8 @@ def _fill(network: Any, config: ImageConfig) -> None:
     name = network.pretrained_cfg.get("hf_hub_id") if config.weights == PRETRAINED else config.weights
     if not name:
         raise WeightsError(
-            f"embed.image.weights={PRETRAINED}: {config.model} has no published weights; name a file of them, or choose "
-            "another embed.image.model"
+            f"embed.image.weights={PRETRAINED}: {config.model} has no published weights; name a file of weights or "
+            "choose another embed.image.model"
         )
     if not path.is_file() and path.suffix not in FILE_ENDINGS:
         path = _fetch(name)

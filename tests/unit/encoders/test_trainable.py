@@ -51,7 +51,7 @@ def test_top_k_are_the_last_layers(config: TextConfig) -> None:
     names = gradients(text_backbone(replace(config, trainable="top_k", top_layers=2)))
     assert {name.split(".")[4] for name in names} == {"1", "2"}
     assert all(name.startswith("network.model.encoder.layer.") for name in names)
-    with pytest.raises(ValueError, match=r"embed\.text\.top_layers=4: the model has only 3 layers"):
+    with pytest.raises(ValueError, match=r"embed\.text\.top_layers=4: BertModel has only 3 layers"):
         text_backbone(replace(config, trainable="top_k", top_layers=4))
 
 
@@ -133,24 +133,24 @@ def test_lora_without_peft_says_what_to_install(config: TextConfig, monkeypatch:
     [
         ({"window": 7}, "embed.text.window=7 must be at least 8"),
         ({"window": 16, "overlap": 9}, "embed.text.overlap=9 must be at most half of embed.text.window=16"),
-        ({"encoder": "small", "mode": "frozen"}, "embed.text.mode=frozen: embed.text.encoder=small knows nothing"),
+        ({"encoder": "small", "mode": "frozen"}, "embed.text.mode=frozen: embed.text.encoder=small has random weights"),
         ({"encoder": "hashed_ngrams", "mode": "trained"}, "hashed_ngrams has nothing to train"),
         ({"encoder": "hashed_ngrams", "pooling": "attention"}, "joins the texts of a row before it counts"),
         ({"sections": [" "]}, "embed.text.sections: a heading must not be empty"),
         ({"lr_scale": 0.0}, "embed.text.lr_scale=0.0 must be above 0 and at most 100"),
         (
             {"encoder": "small", "trainable": "lora"},
-            "embed.text.trainable=lora has no meaning for embed.text.encoder=small, embed.text.mode=auto",
+            "embed.text.trainable=lora is not read by embed.text.encoder=small, embed.text.mode=auto",
         ),
-        ({"encoder": "small", "gradient_checkpointing": True}, "embed.text.gradient_checkpointing=True has no meaning"),
-        ({"encoder": "small", "overlap": 8}, "embed.text.overlap=8 has no meaning"),
-        ({"encoder": "small", "width": 64}, "embed.text.width=64 has no meaning for embed.text.encoder=small"),
-        ({"encoder": "transformers", "trainable": "top_k"}, "embed.text.trainable=top_k has no meaning"),
-        ({"encoder": "transformers", "lr_scale": 0.1}, "embed.text.lr_scale=0.1 has no meaning"),
-        ({"encoder": "transformers", "vocabulary": 99}, "embed.text.vocabulary=99 has no meaning"),
-        ({"encoder": "hashed_ngrams", "lr_scale": 30.0}, "embed.text.lr_scale=30.0 has no meaning"),
-        ({"encoder": "hashed_ngrams", "bf16": True}, "embed.text.bf16=True has no meaning"),
-        ({"encoder": "hashed_ngrams", "model": "bert"}, "embed.text.model=bert has no meaning"),
+        ({"encoder": "small", "gradient_checkpointing": True}, "embed.text.gradient_checkpointing=True is not read by"),
+        ({"encoder": "small", "overlap": 8}, "embed.text.overlap=8 is not read by"),
+        ({"encoder": "small", "width": 64}, "embed.text.width=64 is not read by embed.text.encoder=small"),
+        ({"encoder": "transformers", "trainable": "top_k"}, "embed.text.trainable=top_k is not read by"),
+        ({"encoder": "transformers", "lr_scale": 0.1}, "embed.text.lr_scale=0.1 is not read by"),
+        ({"encoder": "transformers", "vocabulary": 99}, "embed.text.vocabulary=99 is not read by"),
+        ({"encoder": "hashed_ngrams", "lr_scale": 30.0}, "embed.text.lr_scale=30.0 is not read by"),
+        ({"encoder": "hashed_ngrams", "bf16": True}, "embed.text.bf16=True is not read by"),
+        ({"encoder": "hashed_ngrams", "model": "bert"}, "embed.text.model=bert is not read by"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(settings: dict[str, object], message: str) -> None:
@@ -178,7 +178,7 @@ def test_of_the_settings_of_all_texts_a_modality_takes_those_that_its_own_encode
     assert config.of(letter) == TextConfig(encoder="small", mode="trained", window=16, dim=8)
     assert config.of(report) == TextConfig(encoder="hashed_ngrams")
     refused = EmbedConfig(text=usual, modalities={"letter": {"encoder": "small", "trainable": "lora"}})
-    with pytest.raises(ValueError, match=r"^embed\.modalities\.letter: embed\.text\.trainable=lora has no meaning"):
+    with pytest.raises(ValueError, match=r"^embed\.modalities\.letter: embed\.text\.trainable=lora is not read by"):
         refused.of(letter)
 
 

@@ -80,7 +80,7 @@ def test_the_last_layers_learn_and_the_others_stay(name: str) -> None:
     assert any(network.get_parameter(part).ndim > 1 for part in learnt), "a norm alone is no layer"
     network(torch.rand(1, 3, 160, 160)).sum().backward()
     assert {part for part, parameter in network.named_parameters() if parameter.grad is not None} == learnt
-    with pytest.raises(ValueError, match=r"^embed\.image\.top_layers=99: .* has \d+ layers"):
+    with pytest.raises(ValueError, match=r"^embed\.image\.top_layers=99: .* has only \d+ layers"):
         train_top(network, 99)
 
 

@@ -1,0 +1,72 @@
+"""Settings that the text and the image encoder share: `embed.text.*` and `embed.image.*`."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(kw_only=True)
+class BackboneConfig:
+    """An encoder that is frozen or trained with the model.
+
+    `group` prefixes the keys in errors; `max_lr_scale` bounds `lr_scale`.
+    """
+
+    group = "embed"
+    max_lr_scale = 1.0
+
+    encoder: str = "none"
+    """Kind of encoder; none leaves the modality out."""
+    mode: Literal["auto", "frozen", "trained"] = "auto"
+    """frozen: each item is encoded once; trained: the encoder is trained with the model; auto: trained for small, else
+    frozen."""
+    model: str = ""
+    """Name of the pretrained model."""
+    pooling: Literal["mean", "attention"] = "mean"
+    """How several items of a row become one vector: their mean, or learned attention."""
+    trainable: Literal["all", "top_k", "lora"] = "all"
+    """trained, pretrained model: train the whole model, its last `top_layers` layers, or low-rank updates (needs
+    peft)."""
+    top_layers: int = 2
+    """trainable=top_k: number of last layers that are trained."""
+    lora_rank: int = 8
+    """trainable=lora: rank of the updates."""
+    lr_scale: float | None = None
+    """trained: learning rate as a multiple of optim.lr; null is the encoder's default."""
+    gradient_checkpointing: bool = False
+    """trained, pretrained model: recompute activations in the backward pass, which saves memory and takes time."""
+    bf16: bool = False
+    """Run the encoder in bfloat16."""
+
+    @property
+    def trained(self) -> bool:
+        """Whether the encoder is part of the model and trained with it."""
+        return self.mode == "trained" or self.encoder == "small"
+
+    @property
+    def rate(self) -> float:
+        """Learning rate of the encoder as a multiple of the model's."""
+        return 1.0 if self.lr_scale is None else self.lr_scale
+
+    def check_minima(self, minima: dict[str, int]) -> None:
+        """Reject settings below their minimum: those given, `top_layers` and `lora_rank`.
+
+        Raises:
+            ValueError: naming the first one.
+        """
+        for key, least in {**minima, "top_layers": 1, "lora_rank": 1}.items():
+            if getattr(self, key) < least:
+                raise ValueError(f"{self.group}.{key}={getattr(self, key)} must be at least {least}")
+
+    def check_training(self) -> None:
+        """Reject a learning rate out of range and a small encoder that is not trained.
+
+        Raises:
+            ValueError: naming the setting.
+        """
+        if self.lr_scale is not None and not 0 < self.lr_scale <= self.max_lr_scale:
+            raise ValueError(f"{self.group}.lr_scale={self.lr_scale} must be above 0 and at most {self.max_lr_scale:g}")
+        if self.encoder == "small" and self.mode == "frozen":
+            raise ValueError(
+                f"{self.group}.mode=frozen: {self.group}.encoder=small has random weights until it is trained; "
+                f"use {self.group}.mode=trained"
+            )
