@@ -1,4 +1,4 @@
-"""The model: encoders, fusion conditioned on the pattern, task heads, and what tells a modality from the others."""
+"""The model: encoders, fusion conditioned on the pattern, task heads and leave-one-out heads."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from data_modules.batch import Batch
+from data_modules.errors import UserError
 from data_modules.vocabulary import Modality
 from mmnar_lightning.nn.additive import AdditiveHead
 from mmnar_lightning.nn.config import ModelConfig
@@ -22,17 +23,17 @@ from mmnar_lightning.outputs import LeaveOneOut, ModelOutputs
 class MMNARModel(nn.Module):
     """CRL-MMNAR for any number of modalities and tasks.
 
-    In training the outputs hold what the auxiliary terms need. The fusions of a row and of its copies with one
-    modality hidden are one batched call; encoders run once.
+    In training the outputs include the inputs of the auxiliary terms. Encoders run once; a row and its copies with one
+    modality hidden are fused in one batched call.
 
     Args:
         modalities: M modalities, in the order of the pattern's bits.
         num_tasks: T.
-        config: its parts.
-        auxiliary: which of `reconstruction`, `contrast` and `assignment` are trained; the others have no parameters.
+        config: settings of the parts.
+        auxiliary: trained terms among `reconstruction`, `contrast` and `assignment`; the others have no parameters.
         assignable: (M,) bool, modalities whose presence varies among the train rows; None = all.
         axes: modality -> (width, K) float, principal axes that its vectors are projected on first.
-        items: modality name -> what reads its items; the others are arrays.
+        items: modality name -> backbone and pooling of its items; other modalities are arrays.
         patterns: P pattern ids of the cohort, for the additive head.
     """
 
@@ -66,11 +67,11 @@ class MMNARModel(nn.Module):
 
     @property
     def has_auxiliary(self) -> bool:
-        """Whether anything is told of a modality from the others."""
+        """Whether any modality is predicted from the others."""
         return self.decoders is not None or self.assignment is not None
 
     def forward(self, batch: Batch) -> ModelOutputs:
-        """Encode, fuse and predict; in training also hide each modality in turn."""
+        """Encode, fuse and predict; in training also predict hidden modalities from the others."""
         if not self.training:
             return self._predict(batch)
         shown = replace(batch, present=drop(batch.present, self.config.modality_dropout))
@@ -84,18 +85,24 @@ class MMNARModel(nn.Module):
             logits=self._logits(representation, shown),
             representation=representation,
             encodings=encodings,
-            leave_one_out=self._tell(encodings, without, shown.present, hiding.weight, assignable),
+            leave_one_out=self._predict_hidden(encodings, without, shown.present, hiding.weight, assignable),
         )
 
     @torch.no_grad()
     def propensities(self, batch: Batch) -> Tensor:
-        """P(present_m = 1 | the rest), (B, M) float.
+        """P(present_m = 1 | the rest).
+
+        Args:
+            batch: B rows.
+
+        Returns:
+            (B, M) float in [0, 1].
 
         Raises:
-            ValueError: when the model has no assignment head.
+            UserError: if the model has no assignment head.
         """
         if self.assignment is None:
-            raise ValueError("objective.assignment=0: this model has no assignment head, and so no propensities")
+            raise UserError("objective.assignment=0: this model has no assignment head, hence no propensities")
         encodings = self.encoders(batch)
         _, without = self._leave_one_out(encodings, batch.present, hide(batch.present, 0))
         return torch.sigmoid(self.assignment(without))
@@ -111,7 +118,7 @@ class MMNARModel(nn.Module):
         return joint if self.additive is None else joint + self.additive(batch)
 
     def _leave_one_out(self, encodings: Tensor, present: Tensor, hiding: Hiding) -> tuple[Tensor, Tensor]:
-        """h, (B, D), and h without each modality, (B, M, D); without one that is absent, or not hidden, it is h."""
+        """h, (B, D), and h without each modality, (B, M, D); equal to h for absent modalities and those not hidden."""
         num_rows, count, dim = encodings.shape
         shown = torch.cat([present[:, None], hiding.reduced(present)], dim=1)
         copies = shown.shape[1]
@@ -120,10 +127,10 @@ class MMNARModel(nn.Module):
         place = hiding.modality[..., None].expand(-1, -1, dim)
         return fused[:, 0], fused[:, :1].expand(-1, count, -1).scatter(1, place, fused[:, 1:])
 
-    def _tell(
+    def _predict_hidden(
         self, encodings: Tensor, without: Tensor, present: Tensor, weight: Tensor, assignable: Tensor
     ) -> LeaveOneOut:
-        """Reconstructions and assignments from h without each modality."""
+        """Reconstructions and presence logits from h without each modality."""
         reconstructions = self.decoders(without) if self.decoders is not None else None
         projected = None
         if self.contrast is not None:

@@ -1,4 +1,4 @@
-"""The LightningModule: it composes model, objective and optimiser, and does no maths."""
+"""The LightningModule: composes model, objective and optimiser."""
 
 import math
 from dataclasses import replace
@@ -23,9 +23,9 @@ class MMNARModule(LightningModule):
         model: the network.
         objective: terms and their weighted sum.
         optim: optimiser and schedule.
-        hyperparameters: plain nested values that tell what was built; they go into every checkpoint.
-        loss_offset: τ⁰, a part of the prediction f = g + τ⁰ once it is fitted; None trains without.
-        rectifier: τ, fitted after training, which no loss sees; None reports f alone.
+        hyperparameters: plain nested values from which the model is rebuilt; stored in every checkpoint.
+        loss_offset: τ⁰, added to the logits once it is fitted, f = g + τ⁰; None trains without it.
+        rectifier: τ, fitted after training and not used in any loss; None reports f alone.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class MMNARModule(LightningModule):
         self.save_hyperparameters(hyperparameters)
 
     def forward(self, batch: Batch) -> ModelOutputs:
-        """Predict a batch; the logits are those of f."""
+        """Predict a batch; logits are those of f."""
         outputs: ModelOutputs = self.model(batch)
         if self.loss_offset is None:
             return outputs
@@ -55,7 +55,7 @@ class MMNARModule(LightningModule):
         return replace(outputs, logits=logits)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The loss of a batch."""
+        """The loss of a batch, a scalar."""
         terms = self.objective.terms(self(batch), batch)
         loss: Tensor = self.objective(terms, self.current_epoch)
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # the Trainer's own argument, set untyped
@@ -73,24 +73,22 @@ class MMNARModule(LightningModule):
         return self.forward(batch).logits
 
     def configure_optimizers(self) -> Any:
-        """AdamW, stepped with its schedule after every batch."""
+        """AdamW and its schedule, stepped after every batch."""
         num_steps = self._num_steps()
         trainable = [parameter for parameter in self.parameters() if parameter.requires_grad]
         optimizer, schedule = build_optimizer(trainable, num_steps, self.optim)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _num_steps(self) -> int:
-        """Steps of the whole training.
-
-        Not `estimated_stepping_batches`, which opens the loader before a resumed run tells it where to go on.
-        """
+        """Optimiser steps of the whole training."""
+        # Not estimated_stepping_batches, which opens the loader before its position is restored in a resumed run.
         trainer: Any = self.trainer
         batches = len(trainer.datamodule.train_dataloader())
         steps: int = trainer.max_epochs * math.ceil(batches / trainer.accumulate_grad_batches)
         return steps
 
     def on_train_start(self) -> None:
-        """Take learning rate and weight decay from the settings: a checkpoint brings those it was written under."""
+        """Restore learning rate and weight decay from the settings; a checkpoint brings its own."""
         config = self.trainer.lr_scheduler_configs[0]
         restore_settings(self.trainer.optimizers[0], config.scheduler, self.optim)  # type: ignore[arg-type]
 
@@ -102,6 +100,6 @@ class MMNARModule(LightningModule):
     ) -> None:
         """Clip the norm of the gradient to `optim.gradient_clip`."""
         if self.optim.gradient_clip > 0:
-            # Not self.clip_gradients: under mixed precision Lightning refuses it beside a fused optimiser.
+            # Not self.clip_gradients: under mixed precision Lightning rejects it with a fused optimiser.
             root = self.trainer.strategy.model
             clip_gradient(self if root is None else root, self.optim.gradient_clip)

@@ -1,4 +1,4 @@
-"""The objective: loss terms first, then one weighted sum."""
+"""The objective: loss terms and their weighted sum."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from data_modules.batch import Batch
+from data_modules.errors import UserError
 from mmnar_lightning.losses.assignment import assignment
 from mmnar_lightning.losses.config import AUXILIARY, ObjectiveConfig
 from mmnar_lightning.losses.contrastive import symmetric_infonce
@@ -22,7 +23,7 @@ class Objective(nn.Module):
         config: weights.
 
     Raises:
-        ValueError: when a weight names a task that there is not.
+        UserError: if a weight names an unknown task.
     """
 
     task_weight: Tensor
@@ -31,7 +32,7 @@ class Objective(nn.Module):
         super().__init__()
         unknown = sorted(set(config.task_weights) - set(tasks))
         if unknown:
-            raise ValueError(f"objective.task_weights: {', '.join(unknown)} is no task of the cohort ({tasks})")
+            raise UserError(f"objective.task_weights: {', '.join(unknown)} is no task of the cohort ({tasks})")
         self.tasks = list(tasks)
         self.config = config
         weights = torch.tensor([config.task_weights.get(task, 1.0) for task in tasks])
@@ -40,9 +41,15 @@ class Objective(nn.Module):
         self.log_variance = nn.Parameter(torch.zeros(len(tasks))) if learned else None
 
     def terms(self, outputs: ModelOutputs, batch: Batch) -> dict[str, Tensor]:
-        """Loss terms by name, each a scalar: `task/<name>`, the label-free ones, and what the model itself adds.
+        """Loss terms of a batch.
 
-        `side/<name>` is the mean over side heads of their loss, each over the rows that it is shown.
+        Args:
+            outputs: of the model.
+            batch: B rows.
+
+        Returns:
+            Name -> scalar: `task/<name>`; `side/<name>`, the mean loss of the side heads, each over the rows that it is
+            shown; the label-free terms; and the model's own terms.
         """
         per_task = masked_cross_entropy(outputs.logits, batch.label, batch.label_mask, self.config.focal_gamma)
         if batch.label_share is not None:
@@ -56,29 +63,40 @@ class Objective(nn.Module):
 
     def _side(self, side: SideHeads, batch: Batch) -> dict[str, Tensor]:
         label = batch.label.unsqueeze(1).expand_as(side.logits).flatten(1)
-        learnt = (batch.label_mask.unsqueeze(1) & side.shown.unsqueeze(-1)).flatten(1)
-        losses = masked_cross_entropy(side.logits.flatten(1), label, learnt, self.config.focal_gamma)
+        trained = (batch.label_mask.unsqueeze(1) & side.shown.unsqueeze(-1)).flatten(1)
+        losses = masked_cross_entropy(side.logits.flatten(1), label, trained, self.config.focal_gamma)
         per_task = losses.view(-1, len(self.tasks)).mean(0)
         return {f"side/{name}": loss for name, loss in zip(self.tasks, per_task, strict=True)}
 
-    def _auxiliary(self, encodings: Tensor, told: LeaveOneOut, subject: Tensor) -> dict[str, Tensor]:
+    def _auxiliary(self, encodings: Tensor, leave_one_out: LeaveOneOut, subject: Tensor) -> dict[str, Tensor]:
         terms = {}
-        paired = told.present & (told.present.sum(1, keepdim=True) >= 2)
-        weight = told.weight * paired
-        if told.reconstructions is not None and self.config.reconstruction > 0:
-            terms["reconstruction"] = reconstruction(told.reconstructions, encodings, weight)
-        if told.projected is not None:
-            terms["contrast"] = symmetric_infonce(*told.projected, weight > 0, subject, self.config.temperature)
-        if told.assignment is not None:
-            terms["assignment"] = assignment(told.assignment, told.present, told.assignment_weight)
+        paired = leave_one_out.present & (leave_one_out.present.sum(1, keepdim=True) >= 2)
+        weight = leave_one_out.weight * paired
+        if leave_one_out.reconstructions is not None and self.config.reconstruction > 0:
+            terms["reconstruction"] = reconstruction(leave_one_out.reconstructions, encodings, weight)
+        if leave_one_out.projected is not None:
+            terms["contrast"] = symmetric_infonce(
+                *leave_one_out.projected, weight > 0, subject, self.config.temperature
+            )
+        if leave_one_out.assignment is not None:
+            terms["assignment"] = assignment(
+                leave_one_out.assignment, leave_one_out.present, leave_one_out.assignment_weight
+            )
         return terms
 
     def forward(self, terms: Mapping[str, Tensor], epoch: int = 0) -> Tensor:
-        """The weighted sum of the terms, a scalar; what the model itself adds counts as it comes.
+        """The weighted sum of the terms.
 
-        L = Σ_t w_t L_t + a(epoch) · L_aux, where L_t is a task's own loss plus that of the side heads; in the first
-        `pretrain_epochs` L_aux alone. A learned weighting takes exp(−s_t) L_t + s_t / 2 for L_t (Kendall, Gal and
-        Cipolla, 2018), s_t the log variance of task t.
+        L = Σ_t w_t L_t + a(epoch) · L_aux, where L_t is the loss of a task plus that of its side heads; in the first
+        `pretrain_epochs` L_aux alone. Learned weighting replaces L_t by exp(−s_t) L_t + s_t / 2, with s_t the log
+        variance of task t (Kendall, Gal and Cipolla, 2018). The model's own terms have weight 1.
+
+        Args:
+            terms: name -> scalar, as from `terms`.
+            epoch: from 0.
+
+        Returns:
+            Scalar.
         """
         config = self.config
         per_task = torch.stack([terms[f"task/{name}"] + terms.get(f"side/{name}", 0.0) for name in self.tasks])

@@ -10,15 +10,15 @@ from data_modules import patterns
 
 @dataclass(frozen=True, kw_only=True)
 class LeaveOneOut:
-    """What the model told of every modality from the others (docs/method.md, section 2).
+    """Predictions of every modality from the others (docs/method.md, section 2).
 
     Attributes:
-        present: (B, M) bool, what the model was shown.
-        weight: (B, M) float, of an entry in a mean over entries; 0 where it was not computed.
+        present: (B, M) bool, modalities that the model was shown.
+        weight: (B, M) float, weight of an entry in a mean over entries; 0 where it was not computed.
         reconstructions: (B, M, D) float; None if the model has no decoders.
         projected: projected encodings and reconstructions, each (B, M, D) float; None without contrast.
         assignment: (B, M) float, logits of presence; None without an assignment head.
-        assignment_weight: (B, M) float, `weight` where the assignment is to be learnt, else 0.
+        assignment_weight: (B, M) float, `weight` where the assignment is trained, else 0.
     """
 
     present: Tensor
@@ -31,11 +31,11 @@ class LeaveOneOut:
 
 @dataclass(frozen=True, kw_only=True)
 class SideHeads:
-    """Logits that are trained beside those of the model, for example of every modality on its own.
+    """Logits trained in addition to those of the model, for example of each modality alone.
 
     Attributes:
         logits: (B, H, T) float, of H heads.
-        shown: (B, H) bool, the rows that a head learns from.
+        shown: (B, H) bool, the rows that a head is trained on.
     """
 
     logits: Tensor
@@ -49,10 +49,10 @@ class ModelOutputs:
     Attributes:
         logits: (B, T) float, before the sigmoid.
         representation: (B, D) float, the fused representation.
-        encodings: (B, M, D) float, one encoding a modality; zero where absent.
-        leave_one_out: in training, what the auxiliary terms are made of; None where there are none.
-        side: heads that learn the tasks as well, each task with its weight; None where there are none.
-        terms: extra loss terms by name, each a scalar.
+        encodings: (B, M, D) float, one encoding per modality; zero where absent.
+        leave_one_out: in training, the inputs of the auxiliary terms; None without them.
+        side: heads trained on the tasks with the same task weights; None without them.
+        terms: name -> additional loss term, a scalar.
     """
 
     logits: Tensor

@@ -1,1 +1,1 @@
-"""One file a loss, one function a term."""
+"""Loss terms, one function per file."""

@@ -1,4 +1,4 @@
-"""The clinician's assignment: whether a modality is there, told from the others (docs/method.md, section 2)."""
+"""The assignment loss: presence of a modality predicted from the others (docs/method.md, section 2)."""
 
 import torch
 from torch import Tensor
@@ -11,12 +11,12 @@ def assignment(logits: Tensor, present: Tensor, weight: Tensor) -> Tensor:
     """Binary cross-entropy of presence, mean over rows and modalities.
 
     Args:
-        logits: (B, M) float, of P(present_m = 1 | the rest).
+        logits: (B, M) float, logits of P(present_m = 1 | the rest).
         present: (B, M) bool.
-        weight: (B, M) float, at least 0; 0 leaves an entry out.
+        weight: (B, M) float, at least 0; 0 excludes an entry.
 
     Returns:
-        Scalar: world size · the sum of this rank / the weight of all ranks; a differentiable zero without an entry.
+        Scalar: world size · this rank's weighted sum / the weight of all ranks; a differentiable zero without entries.
 
     >>> round(assignment(torch.zeros(1, 2), torch.tensor([[True, False]]), torch.ones(1, 2)).item(), 4)
     0.6931

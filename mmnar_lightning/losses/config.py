@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 AUXILIARY = ("reconstruction", "contrast", "assignment")
-"""Terms that need no label."""
+"""Label-free terms."""
 AUXILIARY_FLOOR = 0.1
-"""Where their common weight ends."""
+"""Final common weight of these."""
 
 
 @dataclass(kw_only=True)
@@ -15,9 +15,9 @@ class ObjectiveConfig:
     """Weights of the loss terms."""
 
     task_weights: dict[str, float] = field(default_factory=dict)
-    """Weight of each task; 1 where it is not named."""
+    """Task -> weight; 1 for tasks not listed."""
     task_weighting: Literal["fixed", "learned"] = "fixed"
-    """`learned` also divides each task by a variance that is learnt (homoscedastic uncertainty)."""
+    """`learned` also divides each task by a learned variance (homoscedastic uncertainty)."""
     focal_gamma: float = 0.0
     """Exponent of the focal loss; 0 is cross-entropy."""
     reconstruction: float = 1.0
@@ -27,14 +27,14 @@ class ObjectiveConfig:
     assignment: float = 0.5
     """Weight of the prediction of presence from the other modalities; 0 leaves it out."""
     temperature: float = 0.1
-    """Of the contrast."""
+    """Temperature of the contrast."""
     pretrain_epochs: int = 0
-    """First epochs, with the label-free terms alone."""
+    """Number of initial epochs trained with the label-free terms alone."""
     anneal_epochs: int = 20
-    """Epochs after these over which the weight of the label-free terms falls from 1 to 0.1."""
+    """Number of following epochs over which the weight of the label-free terms falls from 1 to 0.1."""
 
     def __post_init__(self) -> None:
-        """Refuse weights that are negative or no number."""
+        """Reject invalid weights and epochs."""
         for task, weight in self.task_weights.items():
             if not 0 <= weight < math.inf:
                 raise ValueError(f"objective.task_weights.{task}={weight} must be at least 0 and finite")
@@ -47,17 +47,23 @@ class ObjectiveConfig:
             raise ValueError(f"objective.anneal_epochs={self.anneal_epochs} must be at least 1")
         if self.pretrain_epochs and not self.auxiliary:
             raise ValueError(
-                f"objective.pretrain_epochs={self.pretrain_epochs}: there is nothing to train without labels; give "
-                f"one of {', '.join(AUXILIARY)} a weight"
+                f"objective.pretrain_epochs={self.pretrain_epochs}: no label-free term to train; set the weight "
+                f"of one of {', '.join(AUXILIARY)}"
             )
 
     @property
     def auxiliary(self) -> tuple[str, ...]:
-        """Label-free terms with a weight."""
+        """Label-free terms with a positive weight."""
         return tuple(name for name in AUXILIARY if getattr(self, name) > 0)
 
     def auxiliary_weight(self, epoch: int) -> float:
         """a(epoch), the common weight of the label-free terms.
+
+        Args:
+            epoch: from 0.
+
+        Returns:
+            In [0.1, 1].
 
         >>> config = ObjectiveConfig(pretrain_epochs=2, anneal_epochs=10)
         >>> [round(config.auxiliary_weight(epoch), 2) for epoch in (0, 2, 7, 12, 50)]

@@ -1,4 +1,4 @@
-"""Contrast between a modality's encoding and its reconstruction (CRL-MMNAR; docs/method.md, section 2)."""
+"""The contrastive loss between encodings and reconstructions (CRL-MMNAR; docs/method.md, section 2)."""
 
 import torch
 from torch import Tensor
@@ -10,18 +10,18 @@ from mmnar_lightning.distributed.collectives import all_gather_counts, all_gathe
 def symmetric_infonce(first: Tensor, second: Tensor, valid: Tensor, subject: Tensor, temperature: float) -> Tensor:
     """Symmetric InfoNCE (van den Oord et al., 2018), within each modality, over the rows of all ranks.
 
-    A row's positive is the same row on the other side; its negatives are valid rows of other subjects, on all ranks.
+    The positive of a row is the same row of the other tensor; negatives are valid rows of other subjects on all ranks.
 
     Args:
         first: (B, M, D) float, projected encodings.
         second: (B, M, D) float, projected reconstructions.
-        valid: (B, M) bool, the entries that take part.
+        valid: (B, M) bool, the entries that are compared.
         subject: (B,) int64.
         temperature: above 0.
 
     Returns:
-        Scalar: the mean over valid rows of every modality with at least two of them on all ranks, then over these
-        modalities; a differentiable zero where there is none.
+        Scalar: the mean over valid rows of each modality with at least two on all ranks, then over these modalities; a
+        differentiable zero without such a modality.
 
     >>> same = functional.normalize(torch.eye(2), dim=-1)[:, None]
     >>> loss = symmetric_infonce(same, same, torch.ones(2, 1, dtype=torch.bool), torch.arange(2), 1.0)
@@ -41,7 +41,7 @@ def symmetric_infonce(first: Tensor, second: Tensor, valid: Tensor, subject: Ten
 
 
 def _candidates(valid: Tensor, subject: Tensor, num_rows: list[int]) -> tuple[Tensor, Tensor]:
-    """What a row is compared with: (M, B, N) bool, the row itself included, and its own position, (B,) int64."""
+    """Candidates of each row, (M, B, N) bool, the row itself included, and its own position, (B,) int64."""
     others = all_gather_rows(subject, num_rows)
     own = sum(num_rows[: rank()]) + torch.arange(len(subject), device=subject.device)
     negative = (subject[:, None] != others) & all_gather_rows(valid.to(torch.uint8), num_rows).bool().T[:, None]
@@ -50,7 +50,7 @@ def _candidates(valid: Tensor, subject: Tensor, num_rows: list[int]) -> tuple[Te
 
 
 def _rows(anchor: Tensor, candidate: Tensor, allowed: Tensor, own: Tensor, temperature: float) -> Tensor:
-    """−log of the share of the positive, (M, B)."""
+    """−log softmax of the positive, (M, B)."""
     similarity = torch.einsum("bmd,nmd->mbn", anchor, candidate) / temperature
     similarity = similarity.masked_fill(~allowed, -torch.inf)
     positive = similarity.gather(2, own.expand(len(similarity), -1)[..., None]).squeeze(-1)

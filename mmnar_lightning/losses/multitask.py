@@ -1,4 +1,4 @@
-"""Multitask prediction: cross-entropy or focal loss where the label is known (docs/method.md, section 3)."""
+"""The multitask loss: cross-entropy or focal loss over known labels (docs/method.md, section 3)."""
 
 import torch
 from torch import Tensor
@@ -7,16 +7,16 @@ from torch.nn import functional
 from mmnar_lightning.distributed.collectives import sum_over_ranks, world_size
 
 TINY = 1e-12
-"""A power below 1 has no finite slope at 0."""
+"""Lower bound of a base: powers below 1 have an infinite derivative at 0."""
 
 
 def masked_cross_entropy(logits: Tensor, label: Tensor, label_mask: Tensor, focal_gamma: float = 0.0) -> Tensor:
-    """Mean cross-entropy of every task over its known labels, on all ranks.
+    """Mean cross-entropy of each task over its known labels on all ranks.
 
-    With `focal_gamma` each row counts (1 − probability of its label)^gamma (Lin et al., 2017).
+    `focal_gamma` weights each row by (1 − probability of its label)^gamma (Lin et al., 2017).
 
-    Each rank returns world size · its sum / the count of all ranks, so that the mean over ranks that DDP takes of
-    the gradients is the gradient of the global mean.
+    Each rank returns world size · its sum / the count of all ranks, so that the gradients averaged over ranks by DDP
+    are the gradient of the global mean.
 
     Args:
         logits: (B, T) float.
@@ -25,7 +25,7 @@ def masked_cross_entropy(logits: Tensor, label: Tensor, label_mask: Tensor, foca
         focal_gamma: at least 0; 0 is cross-entropy.
 
     Returns:
-        (T,) float; a differentiable zero for a task without a known label.
+        (T,) float; a differentiable zero for a task without known labels.
 
     >>> loss = masked_cross_entropy(torch.zeros(2, 1), torch.tensor([[1.0], [9.0]]), torch.tensor([[True], [False]]))
     >>> round(loss.item(), 4)

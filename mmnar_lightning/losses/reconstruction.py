@@ -9,15 +9,15 @@ from mmnar_lightning.distributed.collectives import sum_over_ranks, world_size
 def reconstruction(reconstructions: Tensor, encodings: Tensor, weight: Tensor) -> Tensor:
     """Mean over rows and modalities of ‖ê_m − stopgrad(e_m)‖² / D.
 
-    Without the stop-gradient the encoders win by collapsing.
+    Without the stop-gradient the encodings collapse.
 
     Args:
         reconstructions: (B, M, D) float, ê.
         encodings: (B, M, D) float, e.
-        weight: (B, M) float, at least 0; 0 leaves an entry out.
+        weight: (B, M) float, at least 0; 0 excludes an entry.
 
     Returns:
-        Scalar: world size · the sum of this rank / the weight of all ranks; a differentiable zero without an entry.
+        Scalar: world size · this rank's weighted sum / the weight of all ranks; a differentiable zero without entries.
 
     >>> reconstruction(torch.ones(1, 2, 4), torch.zeros(1, 2, 4), torch.tensor([[1.0, 0.0]]))
     tensor(1.)

@@ -1,4 +1,4 @@
-"""The additive head: what each modality, and the pattern, say of the outcomes on their own."""
+"""The additive head: a linear model of the inputs and the pattern."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,16 +12,16 @@ from data_modules.vocabulary import ARRAY_KINDS, Modality
 
 
 class AdditiveHead(nn.Module):
-    """Σ_m present_m · W_m x_m + b(pattern), one logit a task, with x_m on its principal axes where there are any.
+    """Σ_m present_m · W_m x_m + b(pattern), one logit per task, with x_m projected on its principal axes if any.
 
-    It starts from a penalised logistic regression on the train rows, so that the network beside it, which starts from
-    zero, only has to learn what is not additive. A pattern that train does not have adds nothing of its own.
+    Initialised from a penalised logistic regression on the train rows; the task heads start at zero and learn only
+    what is not additive. b(pattern) is zero for patterns without train rows.
 
     Args:
-        modalities: M modalities; those that are several items a row have no part in it.
+        modalities: M modalities; those with several items per row are not used.
         patterns: P pattern ids of the cohort.
         num_tasks: T.
-        axes: modality -> (width, K) float, the principal axes that its vectors are projected on first.
+        axes: modality -> (width, K) float, principal axes that its vectors are projected on first.
     """
 
     pattern: Tensor
@@ -42,7 +42,7 @@ class AdditiveHead(nn.Module):
         nn.init.zeros_(self.linear.bias)
 
     def features(self, batch: Batch) -> Tensor:
-        """(B, F) float: projected inputs, zero where absent, and the pattern, one column each."""
+        """(B, F) float: projected inputs, zero where absent, and the one-hot pattern."""
         columns = []
         for name, position in self.names.items():
             values = batch.inputs[name]
@@ -59,10 +59,10 @@ class AdditiveHead(nn.Module):
 
     @torch.no_grad()
     def fit(self, features: Tensor, label: Tensor, label_mask: Tensor, inverse_penalty: float) -> None:
-        """Take the weights of a logistic regression of each task; a task with one class alone stays at zero.
+        """Set the weights to those of a logistic regression of each task; a task with one class keeps its weights.
 
         Args:
-            features: (N, F) float, of the train rows.
+            features: (N, F) float, features of the train rows.
             label: (N, T) float, 0 or 1; undefined where unknown.
             label_mask: (N, T) bool.
             inverse_penalty: C of scikit-learn's `LogisticRegression`.

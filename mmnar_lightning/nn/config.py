@@ -16,10 +16,10 @@ class FusionConfig:
     dropout: float = 0.1
     """Probability of dropping a hidden unit in projections."""
     conditioned: bool = True
-    """Whether gates and representation depend on the missingness pattern itself; false is an ablation."""
+    """Condition gates and representation on the missingness pattern; false is an ablation."""
 
     def __post_init__(self) -> None:
-        """Refuse what does not fit together."""
+        """Reject invalid and inconsistent values."""
         for key in ("dim", "num_heads", "num_blocks"):
             if getattr(self, key) < 1:
                 raise ValueError(f"model.fusion.{key}={getattr(self, key)} must be at least 1")
@@ -31,49 +31,49 @@ class FusionConfig:
 
 @dataclass(kw_only=True)
 class EncoderConfig:
-    """What an encoder reads."""
+    """Inputs of the encoders."""
 
     components: int = 0
-    """Principal components of its train rows that a modality is reduced to before anything is learnt; 0 = none."""
+    """Number of principal components, fitted on train rows, that a modality is reduced to; 0 = no reduction."""
 
     def __post_init__(self) -> None:
-        """Refuse a negative number."""
+        """Reject a negative number."""
         if self.components < 0:
             raise ValueError(f"model.encoder.components={self.components} must be at least 0 (0 = every column)")
 
 
 @dataclass(kw_only=True)
 class LeaveOneOutConfig:
-    """How modalities are hidden for the auxiliary terms."""
+    """Hiding of modalities for the auxiliary terms."""
 
     sampled: int = 0
-    """Present modalities hidden from each row of a step, drawn at random; 0 hides each in turn."""
+    """Number of present modalities hidden from each row in a step, drawn at random; 0 hides each in turn."""
 
     def __post_init__(self) -> None:
-        """Refuse a negative number."""
+        """Reject a negative number."""
         if self.sampled < 0:
             raise ValueError(f"model.loo.sampled={self.sampled} must be at least 0 (0 = each modality in turn)")
 
 
 @dataclass(kw_only=True)
 class AdditiveConfig:
-    """A head that reads the inputs themselves, beside the one that reads the representation."""
+    """A linear head on the inputs, added to the heads on the representation."""
 
     inverse_penalty: float = 0.0
-    """C of the logistic regression on the train rows that it starts from; 0 leaves the head out."""
+    """C of the logistic regression on the train rows that initialises it; 0 leaves the head out."""
 
     def __post_init__(self) -> None:
-        """Refuse a negative number."""
+        """Reject a negative number."""
         if self.inverse_penalty < 0:
             raise ValueError(f"model.additive.inverse_penalty={self.inverse_penalty} must be at least 0 (0 = no head)")
 
 
 @dataclass(kw_only=True)
 class ModelConfig:
-    """The parts of the model."""
+    """Settings of the model."""
 
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
-    """What the encoders read."""
+    """Inputs of the encoders."""
     fusion: FusionConfig = field(default_factory=FusionConfig)
     """Width, heads, blocks, dropout."""
     loo: LeaveOneOutConfig = field(default_factory=LeaveOneOutConfig)
@@ -81,9 +81,9 @@ class ModelConfig:
     additive: AdditiveConfig = field(default_factory=AdditiveConfig)
     """Additive head."""
     modality_dropout: float = 0.0
-    """Probability of dropping a present modality in training, never the last one; the paper's model has none."""
+    """Probability of dropping a present modality in training, never the last one; 0 in the paper's model."""
 
     def __post_init__(self) -> None:
-        """Refuse what is no probability."""
+        """Reject an invalid probability."""
         if not 0 <= self.modality_dropout < 1:
             raise ValueError(f"model.modality_dropout={self.modality_dropout} must be in [0, 1)")

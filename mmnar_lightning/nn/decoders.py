@@ -1,4 +1,4 @@
-"""Decoders: the representation without a modality becomes that modality's encoding, and the odds of its presence."""
+"""Decoders: from the representation without a modality to that modality's encoding and the logit of its presence."""
 
 import torch
 from torch import Tensor, nn
@@ -7,7 +7,7 @@ from mmnar_lightning.nn.mlp import projection
 
 
 class Decoders(nn.Module):
-    """One decoder a modality: h without m -> ê_m.
+    """One decoder per modality: h without m -> ê_m.
 
     Args:
         num_modalities: M.
@@ -20,12 +20,12 @@ class Decoders(nn.Module):
         self.decoders = nn.ModuleList(projection(dim, dim, dropout) for _ in range(num_modalities))
 
     def forward(self, without: Tensor) -> Tensor:
-        """(B, M, D) float, entry m made without modality m -> reconstructions (B, M, D)."""
+        """(B, M, D) float, entry m computed without modality m -> reconstructions (B, M, D)."""
         return torch.stack([decoder(without[:, m]) for m, decoder in enumerate(self.decoders)], dim=1)
 
 
 class AssignmentHead(nn.Module):
-    """Logits of P(present_m = 1 | the rest), one small network a modality.
+    """Logits of P(present_m = 1 | the rest), one small network per modality.
 
     Args:
         num_modalities: M.
@@ -41,5 +41,5 @@ class AssignmentHead(nn.Module):
         )
 
     def forward(self, without: Tensor) -> Tensor:
-        """(B, M, D) float, entry m made without modality m -> (B, M) logits."""
+        """(B, M, D) float, entry m computed without modality m -> (B, M) logits."""
         return torch.cat([head(without[:, m]) for m, head in enumerate(self.heads)], dim=1)

@@ -1,4 +1,4 @@
-"""Encoders: a modality's input becomes an encoding of width D."""
+"""Encoders: from a modality's input to an encoding of width D."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,19 +12,19 @@ from mmnar_lightning.nn.item_pooling import build_pooling
 from mmnar_lightning.nn.mlp import projection
 
 LR_SCALE = "lr_scale"
-"""Attribute of a parameter: its learning rate as a multiple of the model's; 1 where there is none."""
+"""Attribute of a parameter: its learning rate as a multiple of the model's; 1 if absent."""
 
 
 class ArrayEncoder(nn.Module):
     """A vector of a modality (a table or a frozen embedding) -> encoding (B, D).
 
-    Ends in LayerNorm, so that what is to be reconstructed has a scale.
+    Ends in LayerNorm, which fixes the scale of the reconstruction target.
 
     Args:
-        width: floats a row.
+        width: width of the vector.
         dim: D.
         dropout: inside the projection.
-        axes: (width, K) float, what the vector is projected on first; None reads every column.
+        axes: (width, K) float, principal axes that the vector is projected on first; None = no projection.
     """
 
     axes: Tensor | None
@@ -44,11 +44,10 @@ class ArrayEncoder(nn.Module):
 
 @dataclass(frozen=True)
 class ItemParts:
-    """What reads the items of a modality.
+    """Backbone and pooling for the items of a modality.
 
     Attributes:
-        backbone: values of `Items` -> their vectors, (n, width) float; None where the items are vectors already,
-            under the name `vectors`.
+        backbone: values of `Items` -> their vectors, (n, width) float; None if the items are vectors, named `vectors`.
         pooling: `mean` or `attention` over the items of a row.
         lr_scale: learning rate of the backbone as a multiple of the model's.
     """
@@ -59,11 +58,11 @@ class ItemParts:
 
 
 class ItemEncoder(nn.Module):
-    """Items of rows (documents, images, their vectors) -> encoding (B, D).
+    """Items of rows (documents, images or their vectors) -> encoding (B, D).
 
     Args:
         parts: backbone and pooling.
-        width: floats of an item's vector.
+        width: width of an item's vector.
         dim: D.
         dropout: inside the projection.
     """
@@ -78,24 +77,27 @@ class ItemEncoder(nn.Module):
             setattr(parameter, LR_SCALE, parts.lr_scale)
 
     def forward(self, items: Items, present: Tensor) -> Tensor:
-        """The encodings of rows, (B, D) float.
+        """Encode rows.
 
         Args:
-            items: of the rows; those of rows that are not present change nothing.
+            items: of the rows; items of absent rows are ignored.
             present: (B,) bool.
+
+        Returns:
+            (B, D) float.
         """
         encoding: Tensor = self.encode(torch.where(present[:, None], self.pool(items, present), 0.0))
         return encoding
 
     def pool(self, items: Items, present: Tensor) -> Tensor:
-        """One vector a row, (B, width) float; zero where a row has no item."""
+        """One vector per row, (B, width) float; zero for a row without items."""
         if self.backbone is None:
             vectors = items.values["vectors"]
         elif len(items.row):
             vectors = self.backbone(items.values)
         else:
             vectors = items.row.new_zeros((0, self.width), dtype=torch.float32)
-        # Zero before the pooling: behind it, NaN would still stand in the gradient of what weighs the items.
+        # Zeroed before the pooling: afterwards, NaN would remain in the gradient of the pooling weights.
         shown = torch.where(present[items.row, None], vectors, 0.0)
         pooled: Tensor = self.pooling(shown, items.row, len(present))
         return pooled + self._touch() if self.backbone is not None and not len(items.row) else pooled
@@ -108,17 +110,17 @@ class ItemEncoder(nn.Module):
 
 
 class Encoders(nn.Module):
-    """One encoder a modality, in the order of the pattern's bits.
+    """One encoder per modality, in the order of the pattern's bits.
 
-    What stands in an absent input never matters: it is replaced by zero before the encoder (so that NaN cannot
-    pass) and the encoding of an absent modality is zero.
+    Absent inputs are replaced by zero before the encoder, so that NaN does not propagate, and the encoding of an
+    absent modality is zero.
 
     Args:
-        modalities: M modalities; those that are no arrays are read by `items`.
+        modalities: M modalities; those that are not arrays need an entry in `items`.
         dim: D.
         dropout: inside the projections.
-        axes: modality -> (width, K) float, what its vectors are projected on first.
-        items: modality name -> what reads its items.
+        axes: modality -> (width, K) float, principal axes that its vectors are projected on first.
+        items: modality name -> backbone and pooling of its items.
     """
 
     def __init__(

@@ -9,11 +9,11 @@ from mmnar_lightning.nn.mlp import projection
 
 
 class ColumnBlock(nn.Module):
-    """A pre-norm self-attention block over few tokens; absent tokens are never attended to.
+    """A pre-norm self-attention block over the modality tokens; absent tokens are masked.
 
     Args:
         dim: D.
-        num_heads: heads that share D.
+        num_heads: attention heads, which share D.
     """
 
     def __init__(self, dim: int, num_heads: int) -> None:
@@ -27,7 +27,7 @@ class ColumnBlock(nn.Module):
         )
 
     def forward(self, tokens: Tensor, attended: Tensor) -> Tensor:
-        """Tokens (B, M, D) float and attended (B, M) bool, at least one True a row -> (B, M, D)."""
+        """Tokens (B, M, D) float and attended (B, M) bool, at least one True per row -> (B, M, D)."""
         batch, num_tokens, dim = tokens.shape
         heads = self.query_key_value(self.attention_norm(tokens))
         query, key, value = heads.view(batch, num_tokens, 3, self.num_heads, dim // self.num_heads).permute(
@@ -41,11 +41,11 @@ class ColumnBlock(nn.Module):
 
 
 class Fusion(nn.Module):
-    """Encodings and presence -> the representation (B, D).
+    """Encodings and presence -> representation (B, D).
 
     With z = MLP(present): gate_m = sigmoid(W_m z + b_m), token_m = present_m · (gate_m ⊙ e_m + type_m); the
-    representation is the mean of the blocks' outputs over present tokens, or a learned `empty` where there is none,
-    plus a linear map of z. Without conditioning the gates are 1 and there is no z.
+    representation is the mean of the blocks' outputs over present tokens, or a learned `empty` if no modality is
+    present, plus a linear map of z. Without conditioning the gates are 1 and z is left out.
 
     Args:
         num_modalities: M.
@@ -65,14 +65,14 @@ class Fusion(nn.Module):
         self.empty = nn.Parameter(torch.zeros(dim))
 
     def forward(self, encodings: Tensor, present: Tensor) -> Tensor:
-        """Fuse.
+        """Fuse the encodings of each row.
 
         Args:
             encodings: (B, M, D) float, finite, zero where absent.
             present: (B, M) bool.
 
         Returns:
-            (B, D) float, finite for every row, whatever is absent.
+            (B, D) float, finite for every pattern.
         """
         if not self.conditioned:
             return self._fuse(encodings, present)
@@ -82,7 +82,7 @@ class Fusion(nn.Module):
         return fused
 
     def _fuse(self, gated: Tensor, present: Tensor) -> Tensor:
-        """Attend over present tokens and take their mean, (B, D)."""
+        """Self-attention over present tokens and their mean, (B, D)."""
         shown = present.unsqueeze(-1)
         tokens = torch.where(shown, gated + self.modality, 0.0)
         anything = present.any(dim=1, keepdim=True)

@@ -1,4 +1,4 @@
-"""Heads: the representation becomes one logit a task."""
+"""Task heads: from the representation to one logit per task."""
 
 import torch
 from torch import Tensor, nn
@@ -7,7 +7,7 @@ from mmnar_lightning.nn.mlp import projection
 
 
 class TaskHeads(nn.Module):
-    """One small network a task: (B, D) -> (B, T) logits.
+    """One small network per task: (B, D) -> (B, T) logits.
 
     Args:
         num_tasks: T.
@@ -24,7 +24,7 @@ class TaskHeads(nn.Module):
 
     @torch.no_grad()
     def zero_init(self) -> None:
-        """Start from a logit of zero for every row."""
+        """Zero the output layers, so that every logit is zero."""
         for head in self.heads:
             *_, last = head.children()
             for parameter in last.parameters():

@@ -1,4 +1,4 @@
-"""Hiding a modality at a time, so that a row must tell it from the others (docs/method.md, section 2)."""
+"""Hiding one modality at a time, which is then predicted from the others (docs/method.md, section 2)."""
 
 from dataclasses import dataclass
 
@@ -8,29 +8,32 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Hiding:
-    """What is hidden from every row.
+    """The modalities hidden from each row.
 
     Attributes:
-        modality: (B, K) int64, the modality that the k-th copy of a row does without.
-        weight: (B, M) float: 1 / P(the representation without m is at hand), 0 where it is not. It always is for
-            a modality that a row lacks.
+        modality: (B, K) int64, the modality hidden in the k-th copy of a row.
+        weight: (B, M) float, inverse probability that the representation without m is computed; 0 where it is not. For
+            an absent modality it always is.
     """
 
     modality: Tensor
     weight: Tensor
 
     def reduced(self, present: Tensor) -> Tensor:
-        """Presence of the copies, (B, K, M) bool: that of the row with one bit cleared."""
+        """Presence in the copies, (B, K, M) bool: the row's presence with one bit cleared."""
         bits = torch.arange(present.shape[1], device=present.device)
         return present[:, None] & (self.modality[..., None] != bits)
 
 
 def hide(present: Tensor, sampled: int) -> Hiding:
-    """Choose what to hide.
+    """Choose the modalities to hide.
 
     Args:
         present: (B, M) bool.
-        sampled: K, how many present modalities are drawn for each row; 0 hides every one in turn (K = M).
+        sampled: K, the number of present modalities drawn for each row; 0 hides each in turn (K = M).
+
+    Returns:
+        The hidden modalities and their weights.
 
     >>> hide(torch.tensor([[True, False]]), 0).modality.tolist()
     [[0, 1]]
@@ -47,11 +50,14 @@ def hide(present: Tensor, sampled: int) -> Hiding:
 
 
 def drop(present: Tensor, probability: float) -> Tensor:
-    """Presence with each modality dropped at random, never the last one of a row.
+    """Drop modalities at random, never the last one of a row.
 
     Args:
         present: (B, M) bool.
         probability: of dropping a present modality, in [0, 1).
+
+    Returns:
+        (B, M) bool.
 
     >>> drop(torch.tensor([[True, False]]), 0.99).tolist()
     [[True, False]]

@@ -1,4 +1,4 @@
-"""Networks that read images, from pixels to one vector a image: a backbone of timm, or a small one."""
+"""Image networks, from pixels to one vector per image: a timm backbone or a small network."""
 
 import re
 from collections.abc import Sequence
@@ -12,23 +12,23 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from mmnar_lightning.nn.backbone import autocast_bf16, lora_config, train_last_layers
 
 SMALL_SIDE = 64
-"""Pixels of the small network's input, grey."""
+"""Side of the small network's grey input in pixels."""
 SMALL_WIDTH = 128
-"""Floats of the small network's output."""
+"""Width of the small network's output."""
 
 
 class ImageBackbone(nn.Module):
-    """Pixels of images -> one vector a image.
+    """Pixels of images -> one vector per image.
 
-    Batch norm keeps the statistics that it came with: a row's representation then does not depend on which other rows
-    have a image, on the number of processes, or on whether the network is training.
+    Batch norm uses its loaded statistics in training too: a row's representation does not depend on the other rows of
+    the batch or on the number of processes.
 
     Args:
         network: (n, C, H, W) float -> (n, width) float.
-        width: floats of a image's vector.
-        mean: (C,) of the pixels, in parts of white.
-        std: (C,) of the pixels, in parts of white.
-        chunk: images at once where nothing is learnt.
+        width: width of an image's vector.
+        mean: (C,) of the pixels scaled to [0, 1].
+        std: (C,) of the pixels scaled to [0, 1].
+        chunk: images per forward pass without gradients.
         bf16: run the network in bfloat16; the vector is float32 in either case.
     """
 
@@ -55,7 +55,7 @@ class ImageBackbone(nn.Module):
         self.train(self.training)
 
     def train(self, mode: bool = True) -> "ImageBackbone":
-        """Train or evaluate; batch norm evaluates in both."""
+        """Set the mode; batch norm stays in evaluation mode."""
         super().train(mode)
         for module in self.network.modules():
             if isinstance(module, _BatchNorm):
@@ -63,10 +63,13 @@ class ImageBackbone(nn.Module):
         return self
 
     def forward(self, values: dict[str, Tensor]) -> Tensor:
-        """Vectors of images, (n, width) float32.
+        """Encode images.
 
         Args:
             values: `pixels` (n, C, H, W) uint8; n is at least 1.
+
+        Returns:
+            (n, width) float32.
         """
         pixels = values["pixels"]
         if torch.is_grad_enabled():
@@ -81,9 +84,9 @@ class ImageBackbone(nn.Module):
 
 
 class SmallNetwork(nn.Sequential):
-    """A small convolutional network for grey images of 64 × 64, trained from scratch within minutes on a CPU.
+    """A small convolutional network for grey 64 × 64 images, trained from scratch within minutes on a CPU.
 
-    It ends in a grid of 4 × 4 places, not in their mean: where something lies in the chest matters.
+    The final 4 × 4 feature map is flattened, not averaged: the location of a finding in the chest matters.
     """
 
     def __init__(self) -> None:
@@ -93,14 +96,14 @@ class SmallNetwork(nn.Sequential):
 
 
 def _block(given: int, made: int) -> nn.Sequential:
-    """Half the side; group norm, which does not mix the images of a batch."""
+    """Halves the side; group norm, so that the images of a batch stay independent."""
     return nn.Sequential(
         nn.Conv2d(given, made, 3, stride=2, padding=1, bias=False), nn.GroupNorm(8, made), nn.ReLU(inplace=True)
     )
 
 
 def small_backbone(*, chunk: int = 64, bf16: bool = False) -> ImageBackbone:
-    """The small network, with freshly drawn weights."""
+    """The small network, randomly initialised."""
     return ImageBackbone(SmallNetwork(), SMALL_WIDTH, mean=[0.5], std=[0.25], chunk=chunk, bf16=bf16)
 
 

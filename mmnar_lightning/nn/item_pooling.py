@@ -1,18 +1,18 @@
-"""Several vectors of a row become one: documents, images."""
+"""Pooling of a row's items (documents, images) into one vector."""
 
 import torch
 from torch import Tensor, nn
 
 
 class MeanPooling(nn.Module):
-    """The mean of a row's vectors; zero for a row that has none."""
+    """The mean of a row's vectors; zero for a row without vectors."""
 
     def forward(self, vectors: Tensor, row: Tensor, num_rows: int) -> Tensor:
-        """Pool.
+        """Pool the vectors of each row.
 
         Args:
             vectors: (n, width) float.
-            row: (n,) int64, the row of each.
+            row: (n,) int64, the row of each vector.
             num_rows: B.
 
         Returns:
@@ -25,11 +25,11 @@ class MeanPooling(nn.Module):
 
 
 class AttentionPooling(nn.Module):
-    """A learned weighted mean: the weights of a row's vectors are a softmax of w · tanh(V x) (Ilse et al., ICML 2018).
+    """A learned weighted mean: a row's weights are the softmax of w · tanh(V x) (Ilse et al., ICML 2018).
 
     Args:
-        width: floats of a vector.
-        hidden: floats of the hidden layer.
+        width: width of a vector.
+        hidden: width of the hidden layer.
     """
 
     def __init__(self, width: int, hidden: int = 64) -> None:
@@ -44,12 +44,12 @@ class AttentionPooling(nn.Module):
 
 
 def build_pooling(name: str, width: int) -> nn.Module:
-    """The pooling of a configuration's word, over vectors of a width."""
+    """The pooling module named `mean` or `attention`."""
     return AttentionPooling(width) if name == "attention" else MeanPooling()
 
 
 def weighted_mean(vectors: Tensor, weight: Tensor, group: Tensor, num_groups: int) -> Tensor:
-    """Weighted mean of the vectors of every group; zero for an empty one.
+    """Weighted mean of the vectors of each group; zero for an empty group.
 
     Args:
         vectors: (n, width) float.

@@ -1,4 +1,4 @@
-"""The two-layer projection that every part of the model shares."""
+"""The two-layer projection that all parts of the model use."""
 
 from torch import nn
 
@@ -10,6 +10,9 @@ def projection(in_dim: int, out_dim: int, dropout: float) -> nn.Sequential:
         in_dim: width of the input.
         out_dim: D.
         dropout: probability of dropping a hidden unit.
+
+    Returns:
+        (..., in_dim) float -> (..., out_dim) float.
     """
     return nn.Sequential(
         nn.Linear(in_dim, 2 * out_dim),

@@ -1,4 +1,4 @@
-"""Documents as windows of token ids become vectors, by a backbone that may be trained."""
+"""Text networks, from windows of token ids to one vector per document."""
 
 from collections.abc import Iterator
 
@@ -12,21 +12,21 @@ from mmnar_lightning.nn.backbone import autocast_bf16, train_last_layers
 from mmnar_lightning.nn.item_pooling import weighted_mean
 
 PAIR_FACTOR = 8191
-"""A prime that spreads pairs of words over the entries."""
+"""A prime that spreads pairs of words over the hash table."""
 
 
 class TextBackbone(nn.Module):
-    """A document is the mean over the tokens of all its windows.
+    """Encodes a document as the mean over the tokens of all its windows.
 
-    Windows of similar length go through the network together, so that little is computed for padding.
+    Windows of similar length are batched together, which limits padding.
 
     Args:
         network: tokens (n, L) int64 and attended (n, L) bool -> states (n, L, width).
-        width: floats of a state.
-        batch_windows: windows that go through the network together.
-        bf16: whether the network computes in bfloat16.
-        checkpointing: whether, in training, activations are computed again on the way back, so that those of one
-            batch of windows are in memory at a time, however many there are.
+        width: width of a state.
+        batch_windows: windows per forward pass.
+        bf16: run the network in bfloat16.
+        checkpointing: in training, recompute activations in the backward pass, so that only those of one batch of
+            windows are in memory.
     """
 
     def __init__(
@@ -40,11 +40,14 @@ class TextBackbone(nn.Module):
         self.checkpointing = checkpointing
 
     def forward(self, values: dict[str, Tensor]) -> Tensor:
-        """Vectors of documents, (n, width) float32.
+        """Encode documents.
 
         Args:
-            values: `tokens` (w, L) int64, `length` (w,) int64 and `item` (w,) int64, the document of every window;
+            values: `tokens` (w, L) int64, `length` (w,) int64 and `item` (w,) int64, the document of each window;
                 every document has a window.
+
+        Returns:
+            (n, width) float32, one vector per document.
         """
         length, item = values["length"], values["item"]
         order = torch.argsort(length, descending=True, stable=True)
@@ -59,11 +62,14 @@ class TextBackbone(nn.Module):
         return means
 
     def windows(self, tokens: Tensor, length: Tensor) -> Tensor:
-        """Mean state of every window's tokens, (n, width) float32.
+        """Mean state of each window's tokens.
 
         Args:
             tokens: (n, L) int64.
             length: (n,) int64, at least 1.
+
+        Returns:
+            (n, width) float32.
         """
         tokens = tokens[:, : int(length.max())]
         attended = torch.arange(tokens.shape[1], device=tokens.device) < length[:, None]
@@ -74,10 +80,10 @@ class TextBackbone(nn.Module):
 
 
 class PretrainedNetwork(nn.Module):
-    """A model of `transformers` as a network of `TextBackbone`.
+    """Adapts a model of `transformers` to `TextBackbone`.
 
     Args:
-        model: gives `last_hidden_state`.
+        model: returns `last_hidden_state`.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -91,11 +97,11 @@ class PretrainedNetwork(nn.Module):
 
 
 class SmallNetwork(nn.Module):
-    """Vectors of words and of pairs of words, learnt from nothing (Joulin et al., EACL 2017).
+    """Embeddings of words and of pairs of words, trained from scratch (Joulin et al., EACL 2017).
 
     Args:
-        vocabulary: entries that words and pairs are hashed into; 0 is padding.
-        dim: floats of a word, and of a pair.
+        vocabulary: size of the hash tables of words and of pairs; 0 is padding.
+        dim: width of a word's embedding and of a pair's.
         dropout: probability of dropping a word with its pair.
     """
 
@@ -116,10 +122,10 @@ class SmallNetwork(nn.Module):
 
 
 def freeze_unused(network: nn.Module) -> list[str]:
-    """Freeze parameters that states do not depend on (a pooler): a parameter without a gradient breaks plain DDP.
+    """Freeze parameters that the states do not depend on (a pooler): DDP needs a gradient for every trained parameter.
 
     Returns:
-        Their names.
+        Names of the frozen parameters.
     """
     device = next(network.parameters()).device
     tokens = torch.zeros((1, 4), dtype=torch.int64, device=device)

@@ -120,7 +120,7 @@ def test_the_focal_loss_has_a_finite_slope_everywhere(gamma):
         ({"anneal_epochs": 0}, r"objective\.anneal_epochs=0 must be at least 1"),
         (
             {"pretrain_epochs": 3, "reconstruction": 0.0, "contrast": 0.0, "assignment": 0.0},
-            r"objective\.pretrain_epochs=3: there is nothing to train without labels",
+            r"objective\.pretrain_epochs=3: no label-free term to train",
         ),
     ],
 )

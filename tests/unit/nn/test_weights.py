@@ -62,20 +62,20 @@ def test_a_broken_file_is_refused_by_name(network: nn.Module, name: str, left: i
 
 
 def test_a_missing_file_and_one_of_other_things_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="there is no such file of weights"):
+    with pytest.raises(WeightsError, match="this weights file does not exist"):
         read_weights(tmp_path / "gone.pth")
     torch.save([1, 2], tmp_path / "list.pth")
-    with pytest.raises(WeightsError, match=r"list\.pth: this file holds something else than named tensors"):
+    with pytest.raises(WeightsError, match=r"list\.pth: this file does not hold named tensors only"):
         read_weights(tmp_path / "list.pth")
 
 
 def test_the_first_tensor_that_does_not_fit_is_named_and_nothing_is_changed(network: nn.Module) -> None:
     state, before = network.state_dict(), fingerprint(network)
-    with pytest.raises(WeightsError, match=r"^file: 0\.bias of Sequential is not there"):
+    with pytest.raises(WeightsError, match=r"^file: 0\.bias of Sequential is missing"):
         load_weights(network, {key: value + 1 for key, value in state.items() if key != "0.bias"}, "file")
-    with pytest.raises(WeightsError, match=r"^file: 1\.weight is \(3,\) there, but \(2,\) in Sequential"):
+    with pytest.raises(WeightsError, match=r"^file: 1\.weight has the shape \(3,\), expected \(2,\) for Sequential"):
         load_weights(network, {**state, "1.weight": torch.ones(3)}, "file")
-    with pytest.raises(WeightsError, match=r"^file: heads\.weight is there, but not in Sequential"):
+    with pytest.raises(WeightsError, match=r"^file: unexpected heads\.weight, not in Sequential"):
         load_weights(network, {**state, "heads.weight": torch.ones(3)}, "file", ignored=["head"])
     assert fingerprint(network) == before
 

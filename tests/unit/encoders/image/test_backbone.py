@@ -88,12 +88,12 @@ def test_what_learns_is_what_was_asked_for(weights: Path) -> None:
 
 
 def test_weights_of_another_network_are_refused_by_file_and_tensor(weights: Path) -> None:
-    with pytest.raises(WeightsError, match=r"tiny\.safetensors: .*cls_token of VisionTransformer is not there"):
+    with pytest.raises(WeightsError, match=r"tiny\.safetensors: .*cls_token of VisionTransformer is missing"):
         image_backbone(settings(weights, model="test_vit"))
 
 
 def test_a_local_file_that_is_not_there_is_not_looked_for_on_a_hub(tmp_path: Path, hub: list[str]) -> None:
-    with pytest.raises(WeightsError, match=r"gone\.pth: there is no such file"):
+    with pytest.raises(WeightsError, match=r"gone\.pth: this weights file does not exist"):
         image_backbone(settings(tmp_path / "gone.pth"))
     assert not hub
 
