@@ -1,1 +1,1 @@
-"""Pure functions, their intervals, and the metric that keeps state across batches and ranks."""
+"""Metrics as pure functions, their confidence intervals, and the metric with state across batches and ranks."""

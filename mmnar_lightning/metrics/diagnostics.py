@@ -1,4 +1,4 @@
-"""What a score rests on: how well presence is told, where it is scored, how little would overturn a conclusion."""
+"""Diagnostics of a score: prediction of presence, overlap, and tipping points of a conclusion."""
 
 from dataclasses import dataclass
 
@@ -12,22 +12,22 @@ from mmnar_lightning.metrics.intervals import Interval, bootstrap_intervals
 from mmnar_lightning.metrics.prediction_powered import Z, clustered_mean
 
 OVERLAP = (0.02, 0.98)
-"""Outside of it, a row's modality was all but certain to be there, or not to be."""
+"""Propensities outside of it mean that presence is nearly certain, or absence."""
 MAX_SHIFT = 5.0
-"""Largest shift of a tipping point, on the logit scale."""
+"""Largest shift searched for a tipping point, on the logit scale."""
 SHIFT_STEP = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
 class Assignment:
-    """How well the presence of one modality is told from the others.
+    """Quality of the prediction of one modality's presence from the others.
 
     Attributes:
-        count: rows.
-        present: rows that have it.
-        auroc: with its interval; NaN where all rows have it, or none.
+        count: number of rows.
+        present: number of rows with the modality.
+        auroc: with its interval; NaN if the modality is present in all rows or in none.
         calibration_error: over bins of equal mass, with its interval.
-        outside_overlap: share of rows whose propensity is outside of `OVERLAP`; value, and ends of a normal interval.
+        outside_overlap: share of rows with a propensity outside of `OVERLAP`: value, low and high of a normal interval.
     """
 
     count: int
@@ -46,12 +46,15 @@ def assignment(
         propensity: (N,) in [0, 1].
         present: (N,) bool.
         subject: (N,) int64.
-        num_replicates: bootstrap replicates.
-        seed: of the draws.
+        num_replicates: number of bootstrap replicates.
+        seed: of the bootstrap.
+
+    Returns:
+        The scores with their intervals.
 
     >>> import torch
-    >>> told, there = torch.tensor([0.1, 0.6, 0.99, 0.3]), torch.tensor([False, True, True, False])
-    >>> found = assignment(told, there, torch.arange(4))
+    >>> propensity, present = torch.tensor([0.1, 0.6, 0.99, 0.3]), torch.tensor([False, True, True, False])
+    >>> found = assignment(propensity, present, torch.arange(4))
     >>> found.auroc.value, found.outside_overlap[0], found.present
     (1.0, 0.25, 2)
     """
@@ -71,20 +74,20 @@ def assignment(
 def order_tipping_point(
     first: Tensor, second: Tensor, label: Tensor, shifted: Tensor, max_shift: float = MAX_SHIFT
 ) -> float | None:
-    """The smallest shift of some rows' logits at which the order of two methods' AUROC is no longer what it was.
+    """The smallest shift of some rows' logits that equals or reverses the order of two methods by AUROC.
 
-    How wrong would the offset of one pattern have to be for the other method to be as good, or better? Shifts are
-    tried in steps of `SHIFT_STEP`, towards both sides.
+    It answers how wrong the offset of one pattern would have to be for the other method to be as good or better.
+    Shifts of both signs are tried in steps of `SHIFT_STEP`.
 
     Args:
         first: (N,) logits of the method that is shifted.
-        second: (N,) logits, or any ranking, of the other.
+        second: (N,) logits, or any ranking, of the other method.
         label: (N,) 0 or 1.
         shifted: (N,) bool, the rows of one pattern.
-        max_shift: largest shift that is tried.
+        max_shift: largest shift tried.
 
     Returns:
-        The shift with its sign; None if no shift that was tried does it, or AUROC is undefined.
+        The signed shift; None if no shift tried changes the order, or AUROC is undefined.
 
     >>> import torch
     >>> label, rows = torch.tensor([0.0, 1, 0, 1]), torch.tensor([False, False, False, True])
@@ -109,26 +112,22 @@ def order_tipping_point(
 def decision_tipping_point(
     logits: Tensor, shifted: Tensor, threshold: float, max_shift: float = MAX_SHIFT
 ) -> float | None:
-    """The shift of some rows' logits at which their mean risk meets a threshold.
+    """The shift of some rows' logits at which their mean risk equals a threshold.
 
     Args:
         logits: (N,).
         shifted: (N,) bool, the rows of one pattern.
-        threshold: in (0, 1), for example the mean risk from which a pattern's patients are all seen again.
-        max_shift: largest shift that is looked for.
+        threshold: in (0, 1), for example the mean risk from which all subjects of a pattern are followed up.
+        max_shift: largest shift searched.
 
     Returns:
-        The shift with its sign; None without a row, or where it is larger.
-
-    Raises:
-        ValueError: for a threshold that is no probability.
+        The signed shift; None without rows, or if it is larger than `max_shift`.
 
     >>> import torch
     >>> decision_tipping_point(torch.zeros(3), torch.tensor([True, True, False]), 0.2)
     -1.386294
     """
-    if not 0 < threshold < 1:
-        raise ValueError(f"{threshold=} must be in (0, 1)")
+    assert 0 < threshold < 1, f"{threshold=} must be in (0, 1)"
     own: NDArray[np.float64] = logits[shifted].double().cpu().numpy()
 
     def excess(shift: float) -> float:
@@ -140,7 +139,7 @@ def decision_tipping_point(
 
 
 def _area(score: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
-    """AUROC of any score, a tie counting one half."""
+    """AUROC of any score, ties counting one half."""
     negatives = np.sort(score[~positive])
     below = np.searchsorted(negatives, score[positive], "left") + np.searchsorted(negatives, score[positive], "right")
     return float(below.sum() / (2 * len(negatives) * positive.sum()))

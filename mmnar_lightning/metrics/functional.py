@@ -1,15 +1,18 @@
-"""Metrics of binary predictions as pure functions: they keep no state and know nothing of ranks.
+"""Metrics of binary predictions as pure functions, without state or communication between ranks.
 
-Every function takes one probability and one label a row, computes in float64 on the CPU, does not depend
-on the order of the rows, and gives NaN where the metric is undefined.
+Each function takes one probability and one label per row, computes in float64 on the CPU, does not depend on the order
+of the rows, and returns NaN where the metric is undefined. Invalid probabilities and labels raise a UserError, see
+`as_columns`.
 """
 
 import torch
 from torch import Tensor
 
+from data_modules.errors import UserError
+
 
 def auroc(probability: Tensor, label: Tensor) -> float:
-    """The area under the ROC curve: the chance that a positive outranks a negative, a tie counting one half.
+    """The area under the ROC curve: the probability that a positive outranks a negative, ties counting one half.
 
     Source: Hanley and McNeil, Radiology 143, 1982. Equals `sklearn.metrics.roc_auc_score`.
 
@@ -18,10 +21,7 @@ def auroc(probability: Tensor, label: Tensor) -> float:
         label: (N,) 0 or 1.
 
     Returns:
-        In [0, 1]; NaN without a positive or without a negative.
-
-    Raises:
-        ValueError: if the shapes differ, a probability is not in [0, 1] or a label is neither 0 nor 1.
+        In [0, 1]; NaN without positives or without negatives.
 
     >>> auroc(torch.tensor([0.1, 0.4, 0.4, 0.8]), torch.tensor([0, 0, 1, 1]))
     0.875
@@ -31,7 +31,7 @@ def auroc(probability: Tensor, label: Tensor) -> float:
 
 
 def average_precision(probability: Tensor, label: Tensor) -> float:
-    """The area under the precision-recall curve as a step function, equal probabilities forming one step.
+    """The area under the precision-recall step function; equal probabilities form one step.
 
     Equals `sklearn.metrics.average_precision_score`.
 
@@ -40,10 +40,7 @@ def average_precision(probability: Tensor, label: Tensor) -> float:
         label: (N,) 0 or 1.
 
     Returns:
-        In [0, 1]; NaN without a positive.
-
-    Raises:
-        ValueError: as in `auroc`.
+        In [0, 1]; NaN without positives.
 
     >>> average_precision(torch.tensor([0.9, 0.5, 0.5, 0.1]), torch.tensor([1, 0, 1, 0]))
     0.8333333333333333
@@ -53,7 +50,7 @@ def average_precision(probability: Tensor, label: Tensor) -> float:
 
 
 def brier_score(probability: Tensor, label: Tensor) -> float:
-    """The mean squared difference of probability and label.
+    """The mean squared difference between probability and label.
 
     Source: Brier, Monthly Weather Review 78, 1950. Equals `sklearn.metrics.brier_score_loss`.
 
@@ -62,10 +59,7 @@ def brier_score(probability: Tensor, label: Tensor) -> float:
         label: (N,) 0 or 1.
 
     Returns:
-        In [0, 1]; NaN without a row.
-
-    Raises:
-        ValueError: as in `auroc`.
+        In [0, 1]; NaN without rows.
 
     >>> brier_score(torch.tensor([0.5, 1.0]), torch.tensor([1, 1]))
     0.125
@@ -77,19 +71,16 @@ def brier_score(probability: Tensor, label: Tensor) -> float:
 def calibration_error(probability: Tensor, label: Tensor, num_bins: int = 15) -> float:
     """The expected calibration error over bins of equal mass.
 
-    The mean over rows of |mean probability - observed rate| of the row's bin; see `equal_mass_bins`.
+    The mean over rows of |mean probability - observed rate| in the row's bin; see `equal_mass_bins`.
     Source: Naeini et al., AAAI 2015, with the equal-mass bins of Nixon et al., CVPR Workshops 2019.
 
     Args:
         probability: (N,) in [0, 1].
         label: (N,) 0 or 1.
-        num_bins: bins, at most; ties can leave some of them empty.
+        num_bins: maximum number of bins; ties can leave some empty.
 
     Returns:
-        In [0, 1]; NaN without a row.
-
-    Raises:
-        ValueError: as in `auroc`, or for fewer than one bin.
+        In [0, 1]; NaN without rows.
 
     >>> calibration_error(torch.tensor([0.25, 0.25, 0.75, 0.75]), torch.tensor([0, 0, 1, 1]), num_bins=2)
     0.25
@@ -99,18 +90,15 @@ def calibration_error(probability: Tensor, label: Tensor, num_bins: int = 15) ->
 
 
 def reliability_curve(probability: Tensor, label: Tensor, num_bins: int = 10) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean probability, observed rate and count of every nonempty bin of equal mass, by rising probability.
+    """Mean probability, observed rate and count of each nonempty bin of equal mass, in ascending order.
 
     Args:
         probability: (N,) in [0, 1].
         label: (N,) 0 or 1.
-        num_bins: bins, at most; see `equal_mass_bins`.
+        num_bins: maximum number of bins; see `equal_mass_bins`.
 
     Returns:
-        (K,) float64 mean probability, (K,) float64 observed rate and (K,) int64 rows, K <= num_bins.
-
-    Raises:
-        ValueError: as in `auroc`, or for fewer than one bin.
+        (K,) float64 mean probability, (K,) float64 observed rate and (K,) int64 count, K <= num_bins.
 
     >>> curve = reliability_curve(torch.tensor([0.2, 0.2, 0.9]), torch.tensor([0, 1, 1]), num_bins=2)
     >>> [column.tolist() for column in curve]
@@ -125,27 +113,23 @@ def reliability_curve(probability: Tensor, label: Tensor, num_bins: int = 10) ->
 
 
 def equal_mass_bins(probability: Tensor, num_bins: int) -> Tensor:
-    """Number the rows' bins so that each bin holds about as many rows, and equal probabilities share one.
+    """Assign rows to bins of about equal size; equal probabilities share a bin.
 
-    A value with b rows below it and c rows equal to it stands at (b + c / 2) / N of the sample, in (0, 1),
-    and falls into bin floor(num_bins * position). Ties are never split, so the order of the rows is
-    immaterial; a value with many rows can leave the bins beside its own empty.
+    A value with b rows below and c rows equal to it has the position (b + c / 2) / N, in (0, 1), and the bin
+    floor(num_bins * position). Ties are never split, so the order of the rows does not matter; a value with many rows
+    can leave adjacent bins empty.
 
     Args:
         probability: (N,).
-        num_bins: how many bins.
+        num_bins: number of bins, at least 1.
 
     Returns:
         (N,) int64 in [0, num_bins).
 
-    Raises:
-        ValueError: for fewer than one bin.
-
     >>> equal_mass_bins(torch.tensor([0.1, 0.9, 0.3, 0.3, 0.3, 0.7]), 3).tolist()
     [0, 2, 1, 1, 1, 2]
     """
-    if num_bins < 1:
-        raise ValueError(f"num_bins={num_bins} must be at least 1")
+    assert num_bins >= 1, f"num_bins={num_bins} must be at least 1"
     probability = probability.contiguous()
     ascending = probability.sort().values
     below = torch.searchsorted(ascending, probability)
@@ -157,11 +141,11 @@ def area_under_roc(true_positive: Tensor, false_positive: Tensor) -> Tensor:
     """The area under the ROC curve from cumulative counts.
 
     Args:
-        true_positive: (..., G + 1) positives at or above each of G falling thresholds, after a leading 0.
+        true_positive: (..., G + 1) positives at or above each of G descending thresholds, after a leading 0.
         false_positive: (..., G + 1) negatives, likewise.
 
     Returns:
-        (...), NaN where there is no positive or no negative.
+        (...) float, NaN without positives or without negatives.
 
     >>> area_under_roc(torch.tensor([0.0, 1.0, 2.0]), torch.tensor([0.0, 0.0, 2.0])).item()
     0.75
@@ -171,7 +155,14 @@ def area_under_roc(true_positive: Tensor, false_positive: Tensor) -> Tensor:
 
 
 def area_under_steps(true_positive: Tensor, false_positive: Tensor) -> Tensor:
-    """The average precision from cumulative counts; arguments and shapes as in `area_under_roc`.
+    """The average precision from cumulative counts.
+
+    Args:
+        true_positive: as of `area_under_roc`.
+        false_positive: as of `area_under_roc`.
+
+    Returns:
+        (...) float, NaN without positives.
 
     >>> area_under_steps(torch.tensor([0.0, 1.0, 2.0]), torch.tensor([0.0, 0.0, 2.0])).item()
     0.75
@@ -182,7 +173,7 @@ def area_under_steps(true_positive: Tensor, false_positive: Tensor) -> Tensor:
 
 
 def as_columns(probability: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-    """Check probabilities and labels and bring both to float64 on the CPU.
+    """Validate probabilities and labels and convert both to float64 on the CPU.
 
     Args:
         probability: (N,) in [0, 1].
@@ -192,29 +183,30 @@ def as_columns(probability: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         (N,) float64 and (N,) float64.
 
     Raises:
-        ValueError: if the shapes differ, a probability is not in [0, 1] or a label is neither 0 nor 1.
+        UserError: if a probability is not in [0, 1] or a label is neither 0 nor 1.
 
     >>> [column.tolist() for column in as_columns(torch.tensor([0.5]), torch.tensor([True]))]
     [[0.5], [1.0]]
     """
-    if probability.ndim != 1 or probability.shape != label.shape:
-        shapes = f"{tuple(probability.shape)} and {tuple(label.shape)}"
-        raise ValueError(f"probability and label have the shapes {shapes}; both must be (N,)")
+    shapes = f"{tuple(probability.shape)} and {tuple(label.shape)}"
+    assert probability.shape == label.shape == label.flatten().shape, (
+        f"probability and label have the shapes {shapes}; both must be (N,)"
+    )
     probability, label = (column.detach().to("cpu", torch.float64) for column in (probability, label))
     outside = int((~((probability >= 0) & (probability <= 1))).sum())
     if outside:
-        raise ValueError(f"{outside} of {len(probability)} probabilities are NaN or not in [0, 1]")
+        raise UserError(f"{outside} of {len(probability)} probabilities are NaN or not in [0, 1]")
     unknown = int(((label != 0) & (label != 1)).sum())
     if unknown:
-        raise ValueError(f"{unknown} of {len(label)} labels are neither 0 nor 1; leave unknown labels out")
+        raise UserError(f"{unknown} of {len(label)} labels are neither 0 nor 1; leave out unknown labels")
     return probability, label
 
 
 def threshold_ends(descending: Tensor) -> Tensor:
-    """The index of the last row of every distinct value in a sorted column.
+    """Index of the last row of each distinct value in a sorted column.
 
     Args:
-        descending: (N,) sorted.
+        descending: (N,) in descending order.
 
     Returns:
         (G,) int64.
@@ -227,7 +219,7 @@ def threshold_ends(descending: Tensor) -> Tensor:
 
 
 def _confusion(probability: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-    """Cumulative true and false positives, (G + 1,) each, at the distinct probabilities from high to low."""
+    """Cumulative true and false positives, (G + 1,) each, at the distinct probabilities in descending order."""
     probability, order = probability.sort(descending=True)
     ends = threshold_ends(probability)
     true_positive = label[order].cumsum(0)[ends]

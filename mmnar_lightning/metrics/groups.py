@@ -1,4 +1,4 @@
-"""Discrimination within groups of rows: hospitals, year groups."""
+"""Discrimination within groups of rows, such as hospitals or year groups."""
 
 import numpy as np
 import torch
@@ -19,23 +19,22 @@ def within_groups_auroc(
     level: float = 0.95,
     seed: int = 0,
 ) -> Interval:
-    """The share of pairs of a positive and a negative of one group in which the positive has the higher probability.
+    """AUROC over pairs of a positive and a negative of the same group, ties counting one half.
 
-    Pairs from two groups do not count, so a prediction that only knows the group scores 0.5. Ties count half. It is
-    the mean of the groups' AUROCs, each weighted by its pairs, so groups of a few rows have their say. Whole subjects
-    are drawn with replacement.
+    Pairs across groups do not count, so a prediction that depends on the group alone scores 0.5. It is the mean of the
+    groups' AUROCs weighted by their numbers of pairs, so small groups contribute. The bootstrap draws whole subjects.
 
     Args:
         probability: (N,) in [0, 1].
         label: (N,) 0 or 1.
-        subject: (N,) int64; rows of one person share it.
+        subject: (N,) int64, subject_id.
         group: (N,) int64.
-        num_replicates: R, bootstrap replicates.
-        level: the coverage aimed at, in (0, 1).
-        seed: of the draws.
+        num_replicates: R, number of bootstrap replicates.
+        level: nominal coverage, in (0, 1).
+        seed: of the bootstrap.
 
     Returns:
-        The interval; `num_parts` counts the groups that hold both classes. NaN where none does.
+        The interval; `num_parts` counts the groups with both classes. NaN without such a group.
 
     >>> label, group = torch.tensor([0, 1, 0, 1]), torch.tensor([0, 0, 1, 1])
     >>> known = torch.tensor([0.1, 0.2, 0.8, 0.9])
@@ -60,7 +59,7 @@ def within_groups_auroc(
 
 
 def _share(probability: Tensor, label: Tensor, groups: list[Tensor], weight: Tensor) -> Tensor:
-    """Concordant pairs of all groups by all pairs, (C,), under (C, N) weights of the rows; NaN without a pair."""
+    """Concordant pairs over all pairs of all groups, (C,), under (C, N) weights of the rows; NaN without pairs."""
     concordant = total = torch.zeros(len(weight), dtype=torch.float64)
     for rows in groups:
         found, pairs = _pairs(probability[rows], label[rows], weight[:, rows])
@@ -69,7 +68,7 @@ def _share(probability: Tensor, label: Tensor, groups: list[Tensor], weight: Ten
 
 
 def _pairs(probability: Tensor, label: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Concordant pairs, ties half, and all pairs, each (C,), of the rows of a group under (C, n) weights."""
+    """Concordant pairs (ties one half) and all pairs of a group, each (C,), under (C, n) weights of the rows."""
     order = probability.argsort(descending=True, stable=True)
     weight, label = weight[:, order], label[order]
     ends = functional.threshold_ends(probability[order])

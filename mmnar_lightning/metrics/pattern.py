@@ -10,31 +10,32 @@ from torchmetrics import Metric
 from torchmetrics.utilities.data import dim_zero_cat
 
 from data_modules import patterns as pattern_ids
+from data_modules.errors import UserError
 from mmnar_lightning.metrics import functional
 from mmnar_lightning.outputs import ScoredRows
 
 MAX_ROW_ID = 2**53
-"""Row ids are kept as float64, which holds every whole number below this one."""
+"""Row ids are stored as float64, which represents every integer below this one exactly."""
 
 
 class PatternMetric(Metric):
-    """Gathers the rows of an evaluation and scores each task, over all rows and per pattern.
+    """Gathers the rows of an evaluation and scores each task, overall and per pattern.
 
-    It only keeps state: one row of logits and labels per example, every state 1-D and float64 on
-    every rank, so that a rank without rows, or without rows of some pattern, takes part in the gather. A
-    row that comes twice (a rank may repeat rows to keep step with the others) counts once.
+    The state is the logits and labels of each row, as 1-D float64 tensors on every rank, so that ranks without
+    rows, or without rows of a pattern, take part in the gather. Repeated rows (a sampler pads ranks to equal length)
+    count once.
 
-    `compute` and `rows` gather, so under DDP every rank must call them; nothing is cached, since a rank
-    that answers from its cache while another gathers would leave the other waiting.
+    `compute` and `rows` gather, so under DDP every rank must call them. Nothing is cached: a rank that returns from its
+    cache while another gathers would block the other.
 
     Args:
-        tasks: names of the T tasks.
-        modalities: names of the M modalities.
-        patterns: the pattern ids to report, as the cohort lists them; they fix the keys of `compute`. Rows
-            of other patterns count towards the tasks as a whole only.
+        tasks: T task names.
+        modalities: M modality names.
+        patterns: pattern ids of the cohort; they determine the keys of `compute`. Rows of other patterns count towards
+            the overall scores only.
 
     Raises:
-        ValueError: for a task name with a slash, a repeated task or a pattern of other modalities.
+        UserError: if a task name has a slash or is repeated.
 
     >>> metric = PatternMetric(["death"], ["labs", "notes"], patterns=[1, 3])
     >>> metric.update(
@@ -64,10 +65,9 @@ class PatternMetric(Metric):
     def __init__(self, tasks: Sequence[str], modalities: Sequence[str], patterns: Sequence[int]) -> None:
         super().__init__(compute_with_cache=False)
         if len(set(tasks)) < len(tasks) or any("/" in task for task in tasks):
-            raise ValueError(f"tasks={list(tasks)} must differ and hold no slash, which separates parts of a key")
-        strange = [pattern for pattern in patterns if not 0 <= pattern < 2 ** len(modalities)]
-        if strange:
-            raise ValueError(f"patterns {strange} are no patterns of {len(modalities)} modalities")
+            raise UserError(f"tasks={list(tasks)} must differ and contain no slash, which separates the parts of a key")
+        invalid = [pattern for pattern in patterns if not 0 <= pattern < 2 ** len(modalities)]
+        assert not invalid, f"patterns {invalid} are not patterns of {len(modalities)} modalities"
         self.tasks, self.num_modalities = tuple(tasks), len(modalities)
         self.labels = {pattern_ids.label(pattern, len(modalities)): pattern for pattern in patterns}
         self._widths = {
@@ -100,12 +100,8 @@ class PatternMetric(Metric):
             logits: (B, T) float, never NaN.
             label: (B, T) float, 0 or 1; undefined where unknown.
             label_mask: (B, T) bool, True = the label is known.
-
-        Raises:
-            ValueError: for any other shape, or row ids that are not whole numbers.
         """
-        if row_id.dtype != torch.int64:
-            raise ValueError(f"row_id has the dtype {row_id.dtype}; it must be torch.int64")
+        assert row_id.dtype == torch.int64, f"row_id has the dtype {row_id.dtype}; it must be torch.int64"
         given = {
             "row_id": row_id.unsqueeze(-1),
             "subject": subject.unsqueeze(-1),
@@ -115,17 +111,16 @@ class PatternMetric(Metric):
             "label_mask": label_mask,
         }
         for name, width in self._widths.items():
-            if given[name].shape != (len(row_id), width):
-                shape = tuple(given[name].shape)
-                raise ValueError(f"{name} has the shape {shape}, expected {(len(row_id), width)}")
+            shape, expected = tuple(given[name].shape), (len(row_id), width)
+            assert shape == expected, f"{name} has the shape {shape}, expected {expected}"
         for name, rows in given.items():
             getattr(self, name).append(rows.detach().to(self.device, torch.float64).flatten())
 
     def sync(self, *args: Any, **kwargs: Any) -> None:
         """Gather the states of all ranks; torchmetrics calls it from `compute`.
 
-        Left to itself, torchmetrics gives a rank without rows an empty state of its default dtype, float32,
-        which does not fit the float64 of the other ranks.
+        By default, torchmetrics gives a rank without rows an empty float32 state, which does not match the float64 of
+        the other ranks.
         """
         for name in self._widths:
             if isinstance(getattr(self, name), list) and not getattr(self, name):
@@ -139,10 +134,8 @@ class PatternMetric(Metric):
             `auroc`, the mean over the tasks in which it is defined, and for every task `auroc/<task>`,
             `average_precision/<task>`, `brier/<task>`, `count/<task>` (rows with a known label) and
             `positives/<task>`; then each of the five as `<metric>/<task>/<pattern label>` for every listed
-            pattern. The keys never depend on the rows; what is undefined is NaN.
-
-        Raises:
-            ValueError: as `rows`, or for a logit that is NaN.
+            pattern. The keys do not depend on the rows; undefined values are NaN. A logit that is NaN raises a
+            UserError.
         """
         rows = self._unique_rows()
         values: dict[str, float] = {}
@@ -155,10 +148,10 @@ class PatternMetric(Metric):
         return {"auroc": _mean_defined([values[f"auroc/{task}"] for task in self.tasks]), **values}
 
     def rows(self) -> ScoredRows:
-        """All ranks' rows on the CPU, each once, sorted by row id.
+        """The rows of all ranks on the CPU, each once, sorted by row id.
 
-        Raises:
-            ValueError: if two entries of one row id have different labels, or a row id is not below 2**53.
+        Returns:
+            The rows; label 0 where unknown. A row id that is not below 2**53 raises a UserError.
         """
         with self.sync_context(
             dist_sync_fn=self.dist_sync_fn, should_sync=not self._is_synced, should_unsync=not self._is_synced
@@ -166,11 +159,11 @@ class PatternMetric(Metric):
             return self._unique_rows()
 
     def _unique_rows(self) -> ScoredRows:
-        """The rows of the states as they are: of all ranks inside `compute`, of this one elsewhere."""
+        """The rows of the current states: of all ranks inside `compute`, of this rank elsewhere."""
         rows = {name: self._table(name) for name in self._widths}
         row_id = rows["row_id"].squeeze(-1)
         if bool((row_id.abs() >= MAX_ROW_ID).any()):
-            raise ValueError(f"row id {int(row_id.abs().max())} is too large; row ids must be below 2**53")
+            raise UserError(f"row id {int(row_id.abs().max())} is too large; row ids must be below 2**53")
         known = rows["label_mask"].bool()
         label = rows["label"].where(known, 0.0)
         first = _first_of_each(row_id, torch.cat([label, rows["label_mask"]], dim=-1))
@@ -184,20 +177,20 @@ class PatternMetric(Metric):
         )
 
     def _table(self, name: str) -> Tensor:
-        """A state, which is a list before the gather and one tensor after, as (N, width) on the CPU."""
+        """A state (a list before the gather, one tensor after) as (N, width) on the CPU."""
         return dim_zero_cat(getattr(self, name)).cpu().reshape(-1, self._widths[name])
 
 
 def mask_small_cells(values: Mapping[str, float], min_count: int) -> dict[str, float]:
-    """Blank every cell that holds few rows, so that values can leave the secure environment.
+    """Mask every cell with few rows, so that values can leave the secure environment.
 
     Args:
         values: as from `PatternMetric.compute`; a cell is a task, or a task and a pattern.
-        min_count: the smallest `count/<cell>` (rows with a known label) that is shown.
+        min_count: smallest `count/<cell>` (rows with a known label) that is not masked.
 
     Returns:
-        The same keys; all values of a small cell, count and positives among them, are NaN. Values without
-        a cell, or without a count, stay.
+        The same keys; all values of a small cell, including count and positives, are NaN. Values without a cell or
+        count are unchanged.
 
     >>> mask_small_cells({"auroc": 0.7, "auroc/death/10": 0.8, "count/death/10": 4.0}, min_count=10)
     {'auroc': 0.7, 'auroc/death/10': nan, 'count/death/10': nan}
@@ -226,11 +219,10 @@ def _mean_defined(values: Sequence[float]) -> float:
 
 
 def _first_of_each(row_id: Tensor, answers: Tensor) -> Tensor:
-    """Indices of the first entry of every row id, by rising id; its (N, A) answers must agree."""
+    """Indices of the first entry of each row id, in ascending order; the (N, A) labels of equal ids must agree."""
     ordered, order = row_id.sort(stable=True)
     is_first = torch.cat([torch.ones_like(ordered[:1], dtype=torch.bool), ordered.diff() != 0])
     first = order[is_first]
     differs = (answers[order] != answers[first][is_first.cumsum(0) - 1]).any(-1)
-    if bool(differs.any()):
-        raise ValueError(f"row id {int(ordered[differs][0])} came more than once, with different labels")
+    assert not bool(differs.any()), f"row id {int(ordered[differs][0])} is repeated with different labels"
     return first

@@ -1,4 +1,4 @@
-"""The mean risk of rows without labels, from predictions that other rows correct (prediction-powered inference)."""
+"""Prediction-powered inference of the mean risk of rows without labels, corrected on labelled rows."""
 
 import math
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ from torch import Tensor
 Z = 1.959963984540054
 """Standard normal quantile of a 95 % interval."""
 MIN_LABELLED = 30
-"""Fewest labelled rows for an estimate."""
+"""Minimum number of labelled rows for an estimate."""
 MIN_SUBJECTS = 2
-"""Fewest subjects on either side: a variance between subjects needs two."""
+"""Minimum number of subjects on either side: a variance between subjects needs two."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,8 +20,8 @@ class MeanRisk:
 
     Attributes:
         value, low, high: in [0, 1]; None with fewer than `MIN_LABELLED` labelled rows or `MIN_SUBJECTS` subjects.
-        count: rows whose labels are not used.
-        labelled: rows whose labels correct the predictions.
+        count: number of rows whose labels are not used.
+        labelled: number of rows whose labels correct the predictions.
     """
 
     value: float | None
@@ -38,7 +38,7 @@ def mean_risk(
     label: Tensor,
     labelled_subject: Tensor,
 ) -> MeanRisk:
-    """Mean probability of some rows, less the mean error of the probabilities of labelled rows.
+    """Mean probability of some rows minus the mean error of the probabilities of labelled rows.
 
     Variances are clustered by subject. Source: Angelopoulos et al., Science 382, 2023.
 
@@ -49,9 +49,12 @@ def mean_risk(
         label: (L,) 0 or 1, known.
         labelled_subject: (L,) int64, other subjects.
 
+    Returns:
+        The mean with its 95 % interval, clipped to [0, 1].
+
     >>> import torch
-    >>> rows, people = torch.full((50,), 0.5), torch.arange(50)
-    >>> found = mean_risk(rows, people, rows, (people < 20).float(), people)
+    >>> rows, subject = torch.full((50,), 0.5), torch.arange(50)
+    >>> found = mean_risk(rows, subject, rows, (subject < 20).float(), subject)
     >>> round(found.value, 3), found.count, found.labelled
     (0.4, 50, 50)
     """
@@ -71,12 +74,30 @@ def _distinct(subject: Tensor) -> int:
 
 
 def no_mean_risk(count: int, labelled: int) -> MeanRisk:
-    """What is told where there is no estimate."""
+    """The result without an estimate.
+
+    Args:
+        count: number of rows whose labels are not used.
+        labelled: number of labelled rows.
+
+    Returns:
+        The counts alone.
+
+    >>> no_mean_risk(7, 2)
+    MeanRisk(value=None, low=None, high=None, count=7, labelled=2)
+    """
     return MeanRisk(value=None, low=None, high=None, count=count, labelled=labelled)
 
 
 def clustered_mean(values: Tensor, subject: Tensor) -> tuple[float, float]:
-    """Mean over rows, (N,), and its variance when whole subjects are drawn.
+    """Mean over rows and its variance clustered by subject.
+
+    Args:
+        values: (N,) float.
+        subject: (N,) int64.
+
+    Returns:
+        Mean and variance of the mean.
 
     >>> import torch
     >>> clustered_mean(torch.tensor([0.0, 1.0]), torch.tensor([4, 7]))

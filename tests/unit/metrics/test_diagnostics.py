@@ -103,5 +103,5 @@ def test_the_mean_risk_of_the_pattern_meets_the_threshold_at_its_tipping_point()
     assert decision_tipping_point(logits, group == 2, 0.999) is None
     assert decision_tipping_point(logits, group == 2, 0.001) is None
     assert decision_tipping_point(logits, group == 9, 0.3) is None
-    with pytest.raises(ValueError, match=r"threshold=1\.0 must be in"):
+    with pytest.raises(AssertionError, match=r"threshold=1\.0 must be in"):
         decision_tipping_point(logits, group == 2, 1.0)

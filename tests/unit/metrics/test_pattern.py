@@ -10,6 +10,7 @@ from torch import distributed
 from torch import multiprocessing as mp
 
 from data_modules import patterns
+from data_modules.errors import UserError
 from mmnar_lightning.metrics import functional
 from mmnar_lightning.metrics.pattern import PatternMetric, mask_small_cells
 
@@ -202,7 +203,7 @@ def test_refuses_repeated_rows_that_disagree(change):
     other[change][:, 0] = 1 - other[change][:, 0] if change == "label" else False
     metric.update(**cohort())
     metric.update(**other)
-    with pytest.raises(ValueError, match=f"row id {int(other['row_id'])} came more than once"):
+    with pytest.raises(AssertionError, match=f"row id {int(other['row_id'])} is repeated with different labels"):
         metric.compute()
 
 
@@ -246,7 +247,7 @@ def test_states_are_flat_float64_and_hold_no_graph():
 )
 def test_update_refuses_other_shapes(column, value, message):
     metric = make()
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(AssertionError, match=message):
         metric.update(**{**part(torch.arange(3)), column: value})
 
 
@@ -266,7 +267,7 @@ def test_compute_refuses_what_is_no_row():
     [(["a/b"], [1], "slash"), (["a", "a"], [1], "differ"), (["a"], [4], r"\[4\]")],
 )
 def test_refuses_settings_that_make_no_keys(tasks, listed, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(AssertionError if listed == [4] else UserError, match=message):
         PatternMetric(tasks, ["labs", "notes"], listed)
 
 
