@@ -1,4 +1,4 @@
-"""Checkpoints: `best.ckpt` by the monitored metric, `last.ckpt` after every epoch, each written whole or not."""
+"""Checkpoints, written atomically: `best.ckpt` by the monitored metric and `last.ckpt` after every epoch."""
 
 import os
 from collections.abc import Callable
@@ -14,11 +14,9 @@ from data_modules.errors import UserError
 MONITOR = "val/auroc"
 """Mean AUROC over the tasks in which it is defined on val."""
 BEST = "val/auroc_best"
-"""Its largest value so far, that of `best.ckpt`."""
-
-
+"""Its best value so far, that of `best.ckpt`."""
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
-"""Where training stands, and where it stood when that was written last time."""
+"""The latest checkpoint and the one before it."""
 
 
 class CheckpointError(UserError):
@@ -26,10 +24,10 @@ class CheckpointError(UserError):
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint under a temporary name, flushes it to the disk, and renames it; `last` becomes `previous`."""
+    """Writes a checkpoint to a temporary file, flushes it to disk and renames it; `last` becomes `previous`."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Save; a run that is killed meanwhile keeps the checkpoint before."""
+        """Save; a run that is killed meanwhile keeps the previous checkpoint."""
         partial = Path(f"{path}.partial")
         try:
             super().save_checkpoint(checkpoint, partial, storage_options)
@@ -38,16 +36,16 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 Path(path).replace(Path(path).with_name(PREVIOUS))
             partial.replace(path)
             _flush(partial.parent)
-        except (OSError, RuntimeError) as error:  # torch says a full disk by RuntimeError
+        except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
             partial.unlink(missing_ok=True)
             raise CheckpointError(
-                f"{path} could not be written ({error}); free space there and give the same command again: it goes on "
-                "from the checkpoint before"
+                f"{path} could not be written ({error}); free disk space and run the same command again, which resumes "
+                "from the previous checkpoint"
             ) from error
 
 
 def _flush(path: Path) -> None:
-    """Make a file, or the names in a folder, survive a power cut."""
+    """Flush a file, or the entries of a folder, to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -71,13 +69,13 @@ class RelocatableCheckpoint(ModelCheckpoint):
         return _renamed(super().state_dict(), lambda path: Path(path).name) | {"dirpath": ""}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from there, in the folder of now."""
+        """Restore the state, in the current folder."""
         folder = Path(str(self.dirpath))
         super().load_state_dict(_renamed(state_dict, lambda name: str(folder / name)) | {"dirpath": self.dirpath})
 
 
 def _renamed(state: dict[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
-    """The state with every file's name changed; no file is the empty name."""
+    """The state with all file names changed; an empty name means no file."""
     names = ("best_model_path", "kth_best_model_path", "last_model_path")
     changed = {name: change(state[name]) if state[name] else "" for name in names}
     best = {change(path): score for path, score in state["best_k_models"].items()}
@@ -99,13 +97,13 @@ class BestCheckpoint(RelocatableCheckpoint):
         self.pretrain_epochs = pretrain_epochs
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Compare; Lightning validates before this."""
+        """Save if the epoch is the best; Lightning validates before this hook."""
         if trainer.current_epoch >= self.pretrain_epochs:
             super().on_train_epoch_end(trainer, pl_module)
             self._log_best(trainer)
 
     def _log_best(self, trainer: Trainer) -> None:
-        """Log the metric of the checkpoint that is kept, and write it at once: a sweep compares trials by it."""
+        """Log the metric of the best checkpoint and flush the loggers: a sweep compares trials by it."""
         if self.best_model_score is None:
             return
         for logger in trainer.loggers:
@@ -132,25 +130,33 @@ class PretrainAwareEarlyStopping(EarlyStopping):
         return "Patience" + super().state_key.removeprefix(type(self).__qualname__)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from there, with the patience of now."""
+        """Restore the state, with the configured patience."""
         super().load_state_dict({**state_dict, "patience": self.patience})
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop at once where a run is resumed that had stopped already."""
+        """Stop a resumed run at once if it had already stopped early."""
         if self.wait_count >= self.patience:
             trainer.should_stop = True
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Compare."""
+        """Check for improvement, in epochs with labels."""
         if trainer.current_epoch >= self.pretrain_epochs:
             super().on_train_epoch_end(trainer, pl_module)
 
 
 def checkpoint_callbacks(folder: Path, patience: int, pretrain_epochs: int = 0) -> list[Any]:
-    """Early stopping, the best checkpoint and the last one.
+    """Early stopping, the best checkpoint and the last checkpoint.
 
-    `last` has no monitor and is saved at the very end of an epoch: Lightning's own `save_last` is only written
-    together with a new best.
+    `last` has no monitor and is saved at the end of each epoch: Lightning's `save_last` writes only together with a new
+    best.
+
+    Args:
+        folder: of the checkpoints.
+        patience: number of epochs without improvement before training stops.
+        pretrain_epochs: first epochs, trained without labels.
+
+    Returns:
+        The three callbacks, in this order.
     """
     best = BestCheckpoint(
         pretrain_epochs,

@@ -1,4 +1,4 @@
-"""τ⁰: what is left of each pattern's effect, estimated while the model trains, and a part of it from then on."""
+"""τ⁰: the residual effect of each pattern, estimated during training and part of the model from then on."""
 
 from typing import Any
 
@@ -12,14 +12,14 @@ from mmnar_lightning.rectifier.config import RectifierConfig
 
 
 class LossOffsetFit(Callback):
-    """Fits the offset of the loss on half A of the calibration split, at the start of an epoch.
+    """Fits the loss offset on half A of the calibration split at the start of an epoch.
 
-    That is before the epoch's validation and after the checkpoint of the epoch before, so that every checkpoint holds
-    the offset that its scores were made with. A run resumed inside the epoch holds it already and does not fit again.
+    This is after the checkpoint of the previous epoch and before validation, so that every checkpoint holds the offset
+    used for its scores. A run resumed within the epoch has the offset already and does not fit it again.
 
     Args:
-        config: when.
-        pretrain_epochs: first epochs, in which the heads saw no label; `start_epoch` counts from there.
+        config: first epoch of the fit.
+        pretrain_epochs: first epochs, trained without labels; `start_epoch` counts from there.
     """
 
     def __init__(self, config: RectifierConfig, pretrain_epochs: int = 0) -> None:
@@ -31,11 +31,11 @@ class LossOffsetFit(Callback):
         return {"fitted_epoch": self.fitted_epoch}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from there."""
+        """Restore the epoch of the last fit."""
         self.fitted_epoch = state_dict["fitted_epoch"]
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Fit it if it is time."""
+        """Fit the offset if it is due."""
         if self._is_due(trainer.current_epoch):
             self._fit(trainer, pl_module)
             self.fitted_epoch = trainer.current_epoch

@@ -1,4 +1,4 @@
-"""AUROC, average precision, Brier score and count of every task and missingness pattern, after each epoch."""
+"""AUROC, average precision, Brier score and count per task and missingness pattern, after each epoch."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,15 +15,14 @@ from mmnar_lightning.report.figures import heat_map
 
 
 class PatternMetrics(Callback):
-    """Scores the val and test splits per task and pattern and hands the scalars to the loggers.
+    """Scores the val and test splits per task and pattern and logs the scalars.
 
-    Cells with fewer rows than `min_count` are masked before they reach a logger. At the end of an evaluation of
-    the test split, `rows` holds what the writers of a run need.
+    Cells with fewer rows than `min_count` are masked before logging. After a test evaluation `rows` holds its rows.
 
     Args:
         tasks: T task names.
         modalities: M modality names.
-        patterns: pattern ids of the cohort; they fix the logged keys.
+        patterns: pattern ids of the cohort; they determine the logged keys.
         min_count: `privacy.min_count`.
     """
 
@@ -38,13 +37,13 @@ class PatternMetrics(Callback):
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *_: Any
     ) -> None:
-        """Keep the rows of a batch."""
+        """Add the rows of a batch."""
         _update(self.metrics["val"], outputs, batch)
 
     def on_test_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *_: Any
     ) -> None:
-        """Keep the rows of a batch."""
+        """Add the rows of a batch."""
         _update(self.metrics["test"], outputs, batch)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -52,7 +51,7 @@ class PatternMetrics(Callback):
         self._finish("val", trainer, pl_module)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Score the test split, and keep its rows."""
+        """Score the test split and keep its rows."""
         self.rows = self.metrics["test"].rows()
         self._finish("test", trainer, pl_module)
 
@@ -72,9 +71,9 @@ class PatternMetrics(Callback):
             return
         self.latest = mask_small_cells(values, self.min_count)
         logged = {f"{split}/{key}": value for key, value in self.latest.items()}
-        for logger in trainer.loggers:  # straight to them: Lightning's own log costs a millisecond a key
+        for logger in trainer.loggers:  # directly: Lightning's own log takes a millisecond per key
             logger.log_metrics({**logged, "epoch": trainer.current_epoch}, step=trainer.global_step)
-            logger.save()  # before the checkpoint of the epoch: a killed run goes on after that one
+            logger.save()  # before the checkpoint of the epoch, from which a killed run resumes
         pl_module.log(f"{split}/auroc", values["auroc"], logger=False, prog_bar=True)
 
     def _send_table(self, split: str, trainer: Trainer) -> None:

@@ -1,4 +1,4 @@
-"""Stopping while training: all ranks save and stop together at the end of a batch."""
+"""Preemption during training: all ranks save and stop together at the end of a batch."""
 
 from typing import Any, NoReturn
 
@@ -9,14 +9,14 @@ from mmnar_lightning.distributed import signals
 
 
 class Preemption(Callback):
-    """Saves `last.ckpt` on all ranks after the batch in which one of them was asked to stop, and stops.
+    """Saves `last.ckpt` on all ranks and stops after the batch in which one of them received a stop request.
 
-    Nothing is saved inside a signal's handler, where a step may be half done. At the last batch of an epoch and during
-    validation the epoch is finished first: its own checkpoint comes a moment later.
+    Nothing is saved inside a signal handler, where a step may be incomplete. At the last batch of an epoch and during
+    validation the epoch is finished first, since its own checkpoint follows shortly.
 
     Args:
-        path: of the checkpoint.
-        every_steps: also save after so many steps; 0 = only when asked to stop.
+        path: path of the checkpoint.
+        every_steps: also save at this interval of steps; 0 = only on a stop request.
     """
 
     def __init__(self, path: str, every_steps: int = 0) -> None:
@@ -26,17 +26,17 @@ class Preemption(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save if it is time, stop if it was asked for."""
+        """Save if due; stop if requested."""
         if trainer.is_last_batch or (batch_idx + 1) % trainer.accumulate_grad_batches:
-            return  # a gradient that is half gathered is in no checkpoint
-        asked = signals.is_requested()
-        if asked or self._is_due(trainer):
+            return  # a checkpoint does not hold partially accumulated gradients
+        requested = signals.is_requested()
+        if requested or self._is_due(trainer):
             trainer.save_checkpoint(self.path)
-        if asked:
+        if requested:
             self._stop(trainer)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop between two epochs; the checkpoint is there."""
+        """Stop between two epochs, after the checkpoint of the first."""
         if trainer.current_epoch and signals.is_requested():
             self._stop(trainer)
 
@@ -48,11 +48,11 @@ class Preemption(Callback):
 
 
 class DisabledSignalConnector(_SignalConnector):
-    """Lightning's place for handlers, without any: those of the command stay in every stage.
+    """Replaces Lightning's signal handlers, so that those of the command stay active in every stage.
 
-    Its own broadcast between ranks inside the handler of SIGTERM, where a rank may be in the middle of anything.
+    Lightning's SIGTERM handler broadcasts between ranks, which can interrupt a rank in another collective.
     """
 
     def register_signal_handlers(self) -> None:
-        """Leave the handlers as they are."""
+        """Keep the current handlers."""
         self.received_sigterm = False

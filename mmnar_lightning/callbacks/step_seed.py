@@ -1,4 +1,4 @@
-"""Random numbers that depend on the step alone, so that a resumed run draws those of a run never stopped."""
+"""Seeds each step, so that a resumed run draws the same random numbers as an uninterrupted one."""
 
 from typing import Any
 
@@ -8,7 +8,13 @@ from lightning import Callback, LightningModule, Trainer
 
 
 def derive_seed(*numbers: int) -> int:
-    """One 32-bit seed that depends on all the numbers; of a longer one, torch's CPU generator reads 32 bits only.
+    """Derive one seed from several numbers and their order.
+
+    Args:
+        numbers: at least 0 each.
+
+    Returns:
+        A 32-bit seed; torch's CPU generator ignores higher bits.
 
     >>> derive_seed(0, 1) != derive_seed(1, 0)
     True
@@ -19,7 +25,7 @@ def derive_seed(*numbers: int) -> int:
 class StepSeed(Callback):
     """Seeds PyTorch before every training batch with (seed, step, rank).
 
-    Nothing needs to be stored in a checkpoint, and stopping in the middle of an epoch changes nothing.
+    Checkpoints need no generator state, and a run can stop within an epoch without changing its result.
 
     Args:
         seed: of the run.
@@ -29,9 +35,9 @@ class StepSeed(Callback):
         self.seed = seed
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Seed the generators of all devices."""
+        """Seed the generators of the CPU and of CUDA."""
         seed = derive_seed(self.seed, trainer.fit_loop.total_batch_idx, trainer.global_rank)
-        # torch.manual_seed does the same for every kind of device, at more than a millisecond a step.
+        # torch.manual_seed does the same for all kinds of devices but takes more than a millisecond per step.
         torch.default_generator.manual_seed(seed)
         if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             torch.cuda.manual_seed_all(seed)

@@ -1,1 +1,1 @@
-"""Sweeps: trials of one experiment with other settings, searched by W&B or, with no account, by Optuna."""
+"""Sweeps: trials of one experiment with varied settings, searched by W&B or, without an account, by Optuna."""

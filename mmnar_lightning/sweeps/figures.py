@@ -1,4 +1,4 @@
-"""Figures of a sweep: the metric over trials, and which parameters it depends on."""
+"""Figures of a sweep: the metric over trials and the importance of parameters."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,7 +9,7 @@ from mmnar_lightning.sweeps.table import FINISHED
 
 
 def draw_trials(values: Sequence[float | None], states: Sequence[str], metric: str, maximise: bool) -> Figure:
-    """Every trial's metric in the order of trials, and the best of the finished ones so far."""
+    """Plot the metric of each trial, in order, and the best of the finished trials so far."""
     figure = new_figure(6.4, 3.6)
     axes = figure.subplots()
     for state in dict.fromkeys(states):
@@ -26,7 +26,15 @@ def draw_trials(values: Sequence[float | None], states: Sequence[str], metric: s
 
 
 def best_so_far(values: Sequence[float | None], states: Sequence[str], maximise: bool) -> tuple[list[int], list[float]]:
-    """Finished trials, and the best value up to each.
+    """Finished trials and the best value up to each.
+
+    Args:
+        values: metric of each trial, in order; None without a value.
+        states: state of each trial.
+        maximise: whether larger values are better.
+
+    Returns:
+        Positions of the finished trials, and the best value up to each.
 
     >>> best_so_far([0.5, 0.9, 0.4, 0.6], ["finished", "pruned", "finished", "finished"], maximise=True)
     ([0, 2, 3], [0.5, 0.5, 0.6])
@@ -43,7 +51,7 @@ def best_so_far(values: Sequence[float | None], states: Sequence[str], maximise:
 
 
 def draw_importance(importance: Mapping[str, float], metric: str) -> Figure:
-    """Share of the metric's variance over trials that each parameter explains (functional ANOVA; Hutter 2014)."""
+    """Plot the share of the metric's variance that each parameter explains (functional ANOVA; Hutter et al., 2014)."""
     figure = new_figure(6.4, 1.2 + 0.35 * len(importance))
     axes = figure.subplots()
     names = sorted(importance, key=importance.__getitem__)

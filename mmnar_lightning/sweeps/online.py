@@ -1,4 +1,4 @@
-"""A sweep that W&B searches: created once, then worked on by as many agents as are started."""
+"""A sweep searched by W&B: created once, then run by any number of agents."""
 
 import os
 import re
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]  # its types are a package that nothing else needs
+import yaml  # type: ignore[import-untyped]  # its stubs are a separate package
 
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.console import say, warn
@@ -24,13 +24,13 @@ query StopRequests($entity: String, $project: String, $sweep: String!) {
   }
 }
 """
-"""A part of the query by which W&B's own client looks at the runs of a sweep."""
-SECONDS_TO_ASK = 10
-"""An agent kills half a minute after it asked a trial to stop."""
+"""Part of the query with which W&B's client reads the runs of a sweep."""
+TIMEOUT_SECONDS = 10
+"""Of the query; an agent kills a trial half a minute after asking it to stop."""
 
 
 def is_logged_in() -> bool:
-    """Whether there is a key of W&B's: in the environment, its settings, or where `wandb login` leaves it."""
+    """Whether a W&B API key exists: in the environment, the settings or the netrc file that `wandb login` writes."""
     import wandb
     from wandb.sdk import wandb_setup
     from wandb.sdk.lib import wbauth
@@ -41,58 +41,75 @@ def is_logged_in() -> bool:
 
 
 def create(plain: Mapping[str, Any], config: ExperimentConfig) -> str:
-    """Create the sweep by `wandb sweep`; returns `entity/project/id`, which agents are started with.
+    """Create the sweep with `wandb sweep`.
+
+    Args:
+        plain: content of the sweep file.
+        config: entity and project of W&B.
+
+    Returns:
+        `entity/project/id`, the argument of `wandb agent`.
 
     Raises:
-        ConfigError: with what W&B said, when it refuses.
+        ConfigError: with the output of W&B, if it fails.
     """
     with tempfile.TemporaryDirectory() as place:
         path = Path(place) / "sweep.yaml"
         path.write_text(yaml.safe_dump(dict(plain), sort_keys=False), encoding="utf-8")
-        told = subprocess.run(
+        process = subprocess.run(
             [*WANDB, "sweep", "--project", config.wandb.project, str(path)],
             env={name: value for name, value in os.environ.items() if name != "WANDB_SILENT"},
             capture_output=True,
             text=True,
             check=False,
         )
-    said = told.stdout + told.stderr
-    found = re.search(r"wandb agent (\S+/\S+)", said)
-    if told.returncode or found is None:
-        raise ConfigError(f"wandb sweep created no sweep (status {told.returncode}): {' '.join(said.split())}")
+    output = process.stdout + process.stderr
+    found = re.search(r"wandb agent (\S+/\S+)", output)
+    if process.returncode or found is None:
+        raise ConfigError(f"wandb sweep created no sweep (status {process.returncode}): {' '.join(output.split())}")
     return found[1]
 
 
 def start_agent(path: str) -> None:
-    """Work on a sweep until it has no trial left.
+    """Run an agent until the sweep has no trial left.
+
+    Args:
+        path: `entity/project/id`.
 
     Raises:
-        ConfigError: when the agent ends otherwise.
+        ConfigError: if the agent fails.
+        PreemptedError: on a stop request, after the agent has stopped.
     """
-    say(f"agent of {path}; more of them, here or elsewhere: wandb agent --forward-signals {path}")
+    say(f"agent of {path}; start more, here or on other machines: wandb agent --forward-signals {path}")
     agent = subprocess.Popen(
         [*WANDB, "agent", "--forward-signals", path], env=os.environ | {"PATH": path_with_commands()}
     )
     try:
         status = agent.wait()
     except signals.PreemptedError:
-        agent.terminate()  # it hands the signal on to its trial, and waits
+        agent.terminate()  # it forwards the signal to its trial and waits
         agent.wait()
         raise
     if status:
-        raise ConfigError(f"the agent of {path} ended with status {status}; the same command starts another")
+        raise ConfigError(f"the agent of {path} exited with status {status}; run the same command to start another")
 
 
 def agent_path(folder: Path) -> Path:
-    """File that remembers which sweep of W&B a folder belongs to."""
+    """File that stores the W&B sweep of a folder."""
     return folder / "wandb.json"
 
 
 def is_over(environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether W&B wants the run of this process to end for good: somebody stopped it, or early termination did.
+    """Whether W&B has ended the run of this process for good, by a user or by early termination.
 
-    The agent ends a trial by SIGTERM, which is also what comes before a preemption; the server knows which it is. A
-    trial for which it cannot be asked counts as preempted, so that nothing is lost.
+    The agent ends a trial with SIGTERM, which also precedes a preemption; the server knows which it is. If the query
+    fails, the trial counts as preempted, so that no work is lost.
+
+    Args:
+        environment: variables, with the sweep and run of W&B.
+
+    Returns:
+        True for a trial that must not be resumed.
     """
     if signals.is_termination_requested():
         return True
@@ -102,11 +119,11 @@ def is_over(environment: Mapping[str, str] = os.environ) -> bool:
     import wandb
 
     try:
-        api = wandb.Api(timeout=SECONDS_TO_ASK)
+        api = wandb.Api(timeout=TIMEOUT_SECONDS)
         owner = {name: api.settings[name] for name in ("entity", "project")}
         found: Any = api._service_api.execute_graphql(FLAGS, {**owner, "sweep": sweep})
         runs = [edge["node"] for edge in found["project"]["sweep"]["runs"]["edges"]]
-    except Exception as error:  # whatever fails between here and the server
-        warn(f"W&B could not be asked whether it ended this trial ({error}); it counts as preempted")
+    except Exception as error:  # any failure of network, server or client
+        warn(f"the query whether W&B ended this trial failed ({error}); it counts as preempted")
         return False
     return any(node["name"] == run and (node["shouldStop"] or node["stopped"]) for node in runs)

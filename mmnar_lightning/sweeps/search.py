@@ -1,4 +1,4 @@
-"""The same search without W&B: grid, random, and bayes as TPE, by Optuna; its journal survives interruption."""
+"""Search without W&B, by Optuna: grid, random, and bayes as TPE; a journal on disk survives interruption."""
 
 import warnings
 from pathlib import Path
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
 JOURNAL = "journal.log"
 STUDY = "sweep"
 MIN_TRIALS = 4
-"""Fewest finished trials for which the importance of parameters says anything."""
+"""Minimum number of finished trials for the importance of parameters."""
 
 
 class Search:
     """Trials of a sweep, in a journal on disk.
 
     Args:
-        sweep: what is searched.
+        sweep: the search space and method.
         folder: of the sweep.
-        num_trials: most trials.
-        max_epochs: of a trial; bounds Hyperband where the file does not.
+        num_trials: maximum number of trials.
+        max_epochs: of a trial; bounds Hyperband if the file does not.
     """
 
     def __init__(self, sweep: Sweep, folder: Path, num_trials: int, max_epochs: int) -> None:
@@ -33,50 +33,55 @@ class Search:
 
         self.sweep, self.num_trials = sweep, num_trials
         storage = JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
-        begun = storage.get_all_studies()
+        started = storage.get_all_studies()
         self.study: optuna.Study = optuna.create_study(
             storage=storage,
             study_name=STUDY,
             load_if_exists=True,
             direction="maximize" if sweep.maximise else "minimize",
-            sampler=_sampler(sweep, len(storage.get_all_trials(begun[0]._study_id)) if begun else 0),
+            sampler=_sampler(sweep, len(storage.get_all_trials(started[0]._study_id)) if started else 0),
             pruner=_pruner(sweep, max_epochs),
         )
-        if sweep.method == "grid" and not begun:
+        if sweep.method == "grid" and not started:
             for values in sweep.grid()[:num_trials]:
                 self.study.enqueue_trial(dict(values))
 
     def unfinished(self) -> "list[optuna.Trial]":
-        """Trials that an interrupted search had begun."""
+        """Trials that an interrupted search had started."""
         import optuna
 
         running = self.study.get_trials(states=(optuna.trial.TrialState.RUNNING,))
         return [optuna.Trial(self.study, frozen._trial_id) for frozen in running]
 
     def ask(self) -> "optuna.Trial | None":
-        """A new trial, None when all were begun."""
+        """A new trial; None if all have been started."""
         import optuna
 
-        begun = [trial for trial in self.study.get_trials(deepcopy=False) if trial.state.name != "WAITING"]
-        if len(begun) >= self.num_trials:
+        started = [trial for trial in self.study.get_trials(deepcopy=False) if trial.state.name != "WAITING"]
+        if len(started) >= self.num_trials:
             return None
         trial: optuna.Trial = self.study.ask()
         return trial
 
     def values(self, trial: "optuna.Trial") -> dict[str, Value]:
-        """The settings of a trial: drawn once, the same ever after."""
+        """The settings of a trial, drawn once and stored."""
         return {parameter.key: _suggest(trial, parameter) for parameter in self.sweep.parameters}
 
     def report(self, trial: "optuna.Trial", epoch: int, value: float) -> bool:
-        """Tell what an epoch came to; gives whether the trial should be stopped early.
+        """Report the metric of an epoch.
 
         Args:
-            trial: which.
-            epoch: how many epochs were trained, from 1.
+            trial: the trial.
+            epoch: number of epochs trained, from 1.
             value: of the metric.
+
+        Returns:
+            Whether the trial should be stopped early.
         """
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="The reported value is ignored")  # told before an interruption
+            warnings.filterwarnings(
+                "ignore", message="The reported value is ignored"
+            )  # reported before an interruption
             trial.report(value, epoch)
         return self.sweep.hyperband is not None and trial.should_prune()
 
@@ -89,13 +94,13 @@ class Search:
         self.study.tell(trial, values=value, state=known[state])
 
     def states(self) -> dict[int, str]:
-        """Number of a trial -> what became of it, in the words of the table."""
+        """Number of a trial -> its final state, as named in the table."""
         names = {"COMPLETE": "finished", "PRUNED": "pruned", "FAIL": "failed"}
         trials = self.study.get_trials(deepcopy=False)
         return {trial.number: names[trial.state.name] for trial in trials if trial.state.name in names}
 
     def importance(self) -> dict[str, float]:
-        """Share of the metric's variance that each parameter explains; empty where too little is known."""
+        """Share of the metric's variance that each parameter explains; empty with too few trials."""
         from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
         done = [trial for trial in self.study.get_trials(deepcopy=False) if trial.state.name == "COMPLETE"]
@@ -113,18 +118,23 @@ class Search:
 
 
 def num_trials_of(sweep: Sweep, asked: int) -> int:
-    """How many trials a sweep has.
+    """Number of trials of a sweep.
+
+    Args:
+        sweep: its file.
+        asked: `sweep.trials`; 0 = as the file says.
+
+    Returns:
+        At least 1.
 
     Raises:
-        SweepError: for a search that would never end.
+        SweepError: if the search has no limit.
     """
     if sweep.method == "grid":
         size = len(sweep.grid())
         return min(size, asked or sweep.run_cap or size)
     if not asked and sweep.run_cap is None:
-        raise SweepError(
-            f"a {sweep.method} sweep never ends by itself: write run_cap in the file, or give sweep.trials=20"
-        )
+        raise SweepError(f"a {sweep.method} sweep has no end of its own: set run_cap in the file or sweep.trials=20")
     return asked or sweep.run_cap or 0
 
 
@@ -132,12 +142,12 @@ def _require_optuna() -> None:
     try:
         import optuna
     except ImportError:
-        raise SweepError("searching offline needs Optuna: pip install 'mmnar-lightning[sweep]'") from None
+        raise SweepError("offline search needs Optuna: pip install 'mmnar-lightning[sweep]'") from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 def _sampler(sweep: Sweep, num_drawn: int) -> Any:
-    """The sampler; its seed moves on with the trials, else a resumed search would draw the first ones again."""
+    """The sampler; its seed is the number of trials, so that a resumed search does not repeat the first ones."""
     from optuna.samplers import RandomSampler, TPESampler
 
     if sweep.method == "bayes":
@@ -153,7 +163,7 @@ def _pruner(sweep: Sweep, max_epochs: int) -> Any:
     most = sweep.hyperband.max_iter or max_epochs
     least = sweep.hyperband.min_iter
     if least > most:
-        raise SweepError(f"early_terminate.min_iter={least} is beyond the {most} epochs of a trial")
+        raise SweepError(f"early_terminate.min_iter={least} is larger than the {most} epochs of a trial")
     return HyperbandPruner(min_resource=least, max_resource=most, reduction_factor=sweep.hyperband.eta)
 
 

@@ -1,4 +1,4 @@
-"""A sweep's YAML file, in W&B's own format, read and checked."""
+"""Reads and validates a sweep file, YAML in the format of W&B."""
 
 import itertools
 import re
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]  # its types are a package that nothing else needs
+import yaml  # type: ignore[import-untyped]  # its stubs are a separate package
 
 from data_modules.errors import UserError
 
@@ -19,29 +19,28 @@ KNOWN = {
 """Keys of a file, as W&B names them."""
 METHODS = ("grid", "random", "bayes")
 RANGES = ("uniform", "log_uniform_values", "q_uniform", "int_uniform")
-"""Distributions between `min` and `max` that both searches know."""
+"""Distributions between `min` and `max` that both searches support."""
 Value = str | int | float | bool
 
-
 SWEEP_FILE = "sweep.yaml"
-"""In the folder of a sweep: the file that describes it."""
+"""The sweep file in the folder of a sweep."""
 
 
 class SweepError(UserError):
-    """A sweep's file makes no sense, or uses what only one of the two searches knows."""
+    """A sweep file is invalid or uses a feature that only one of the two searches supports."""
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One setting that trials differ in.
+    """One setting that is varied over trials.
 
     Attributes:
         key: full key of the setting.
-        values: what it may be; empty for a range.
+        values: candidates; empty for a range.
         distribution: of a range, one of `RANGES`; `categorical` otherwise.
-        low: smallest value of a range.
-        high: largest one.
-        step: distance of neighbours (q_uniform).
+        low: minimum of a range.
+        high: maximum of a range.
+        step: distance between values (q_uniform).
     """
 
     key: str
@@ -53,13 +52,13 @@ class Parameter:
 
     @property
     def extremes(self) -> tuple[Value, ...]:
-        """Values that must all be legal for the whole space to be."""
+        """Values that are all valid if and only if the whole space is."""
         return self.values or (self.low, self.high)
 
 
 @dataclass(frozen=True)
 class Hyperband:
-    """When a trial is stopped early: after min_iter, min_iter·eta, ... epochs if it is among the worse."""
+    """Early termination of the worse trials after min_iter, min_iter·eta, ... epochs."""
 
     min_iter: int
     max_iter: int | None
@@ -68,17 +67,17 @@ class Hyperband:
 
 @dataclass(frozen=True)
 class Sweep:
-    """What a file says.
+    """A sweep file.
 
     Attributes:
-        plain: the file itself, as W&B gets it.
+        plain: content of the file, as passed to W&B.
         method: grid, random or bayes.
-        metric: logged key that trials are compared by.
-        maximise: whether more of it is better.
-        parameters: what trials differ in, in the order of the file.
+        metric: logged key by which trials are compared.
+        maximise: whether larger values are better.
+        parameters: varied settings, in the order of the file.
         hyperband: early termination, if any.
         command: words that start a trial, with W&B's `${...}`.
-        run_cap: most trials, if the file says so.
+        run_cap: maximum number of trials, if given.
     """
 
     plain: dict[str, Any]
@@ -91,28 +90,34 @@ class Sweep:
     run_cap: int | None
 
     def grid(self) -> list[dict[str, Value]]:
-        """Every combination, the last parameter changing fastest."""
+        """All combinations, the last parameter varying fastest."""
         keys = [parameter.key for parameter in self.parameters]
         combinations = itertools.product(*(parameter.values for parameter in self.parameters))
         return [dict(zip(keys, values, strict=True)) for values in combinations]
 
     def words(self, values: Mapping[str, Value]) -> list[str]:
-        """The command of one trial, as W&B's agent would write it."""
+        """The command of one trial, as W&B's agent expands it."""
         found: list[str] = []
         for word in self.command:
             found.extend(_expand(word, self.plain, values))
         return found
 
     def settings(self) -> list[str]:
-        """The `key=value` words that all trials share."""
+        """The `key=value` words of the command, common to all trials."""
         return [word for word in self.command if re.match(r"[a-z_.]+=", word)]
 
 
 def read(path: Path) -> Sweep:
-    """Read a file.
+    """Read a sweep file.
+
+    Args:
+        path: the YAML file.
+
+    Returns:
+        The validated sweep.
 
     Raises:
-        SweepError: naming the key of the file, what was given and what was expected.
+        SweepError: naming the key, the given value and the expected one.
     """
     try:
         plain = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -127,7 +132,16 @@ def read(path: Path) -> Sweep:
 
 
 def parse(plain: Any) -> Sweep:
-    """Check the content of a file.
+    """Validate the content of a sweep file.
+
+    Args:
+        plain: the parsed YAML.
+
+    Returns:
+        The sweep.
+
+    Raises:
+        SweepError: naming the key, the given value and the expected one.
 
     >>> plain = {
     ...     "method": "grid",
@@ -141,18 +155,18 @@ def parse(plain: Any) -> Sweep:
     ['mmnar', 'trial', 'seed=1', 'optim.lr=0.001']
     """
     if not isinstance(plain, dict):
-        raise SweepError("expected keys and values, as W&B's sweep format has them")
-    _refuse_others("", plain, KNOWN)
+        raise SweepError("expected keys and values in the sweep format of W&B")
+    _reject_unknown("", plain, KNOWN)
     method = plain.get("method")
     if method not in METHODS:
         raise SweepError(f"method={method}: expected one of {', '.join(METHODS)}")
     metric = plain.get("metric") or {}
     if not metric.get("name") or metric.get("goal") not in {"maximize", "minimize"}:
-        raise SweepError(f"metric={metric}: expected a name, and goal: maximize or minimize")
+        raise SweepError(f"metric={metric}: expected name, and goal: maximize or minimize")
     given = plain.get("parameters")
     if not isinstance(given, dict) or not given:
         raise SweepError("parameters: expected at least one setting, for example optim.lr")
-    parameters = tuple(_parameter(str(key), told) for key, told in given.items())
+    parameters = tuple(_parameter(str(key), entry) for key, entry in given.items())
     if method == "grid" and (ranges := [parameter.key for parameter in parameters if not parameter.values]):
         raise SweepError(f"parameters.{ranges[0]}: a grid needs `values`, not a range")
     return Sweep(
@@ -167,35 +181,35 @@ def parse(plain: Any) -> Sweep:
     )
 
 
-def _parameter(key: str, told: Any) -> Parameter:
+def _parameter(key: str, given: Any) -> Parameter:
     name = f"parameters.{key}"
-    if not isinstance(told, dict):
-        raise SweepError(f"{name}={told}: expected value, values, or min and max")
-    if "parameters" in told:
-        raise SweepError(f"{name}: nested parameters are not known; write the full key, {key}.<setting>")
-    _refuse_others(f"{name}.", told, {"value", "values", "min", "max", "q", "distribution"})
-    if "value" in told or "values" in told:
-        return Parameter(key, tuple(_value(name, value) for value in told.get("values", [told.get("value")])))
-    return _range(key, name, told)
+    if not isinstance(given, dict):
+        raise SweepError(f"{name}={given}: expected value, values, or min and max")
+    if "parameters" in given:
+        raise SweepError(f"{name}: nested parameters are not supported; use the full key, {key}.<setting>")
+    _reject_unknown(f"{name}.", given, {"value", "values", "min", "max", "q", "distribution"})
+    if "value" in given or "values" in given:
+        return Parameter(key, tuple(_value(name, value) for value in given.get("values", [given.get("value")])))
+    return _range(key, name, given)
 
 
 def _value(name: str, value: Any) -> Value:
     if not isinstance(value, Value):
-        raise SweepError(f"{name}: {value!r} must be a number, a word, true or false; write null and lists as text")
+        raise SweepError(f"{name}: {value!r} must be a number, text, true or false; quote null and lists")
     return value
 
 
-def _range(key: str, name: str, told: Mapping[str, Any]) -> Parameter:
-    low, high = (_number(name, told.get(bound)) for bound in ("min", "max"))
-    step = None if "q" not in told else _number(name, told["q"])
+def _range(key: str, name: str, given: Mapping[str, Any]) -> Parameter:
+    low, high = (_number(name, given.get(bound)) for bound in ("min", "max"))
+    step = None if "q" not in given else _number(name, given["q"])
     whole = isinstance(low, int) and isinstance(high, int)
-    distribution = told.get("distribution", "int_uniform" if whole else "uniform")
+    distribution = given.get("distribution", "int_uniform" if whole else "uniform")
     if distribution not in RANGES:
         raise SweepError(f"{name}.distribution={distribution}: expected one of {', '.join(RANGES)}, or values")
     if low >= high or (distribution == "log_uniform_values" and low <= 0):
         raise SweepError(f"{name}: min={low} must be below max={high}, and above 0 for log_uniform_values")
     if distribution == "int_uniform" and not whole:
-        raise SweepError(f"{name}: int_uniform needs whole numbers, not {low} and {high}")
+        raise SweepError(f"{name}: int_uniform needs integers, not {low} and {high}")
     if distribution == "q_uniform":
         step = 1.0 if step is None else float(step)
         if step <= 0 or any(abs(bound / step - round(bound / step)) > 1e-9 for bound in (low, high)):
@@ -213,19 +227,19 @@ def _number(name: str, bound: Any) -> float:
     return bound
 
 
-def _hyperband(told: Any) -> Hyperband | None:
-    if told is None:
+def _hyperband(given: Any) -> Hyperband | None:
+    if given is None:
         return None
-    if not isinstance(told, dict) or told.get("type") != "hyperband":
-        raise SweepError(f"early_terminate={told}: expected type: hyperband")
-    _refuse_others("early_terminate.", told, {"type", "min_iter", "max_iter", "s", "eta", "strict"})
-    eta = _count("early_terminate.eta", told.get("eta", 3)) or 3
-    least, most = (_count(f"early_terminate.{key}", told.get(key)) for key in ("min_iter", "max_iter"))
+    if not isinstance(given, dict) or given.get("type") != "hyperband":
+        raise SweepError(f"early_terminate={given}: expected type: hyperband")
+    _reject_unknown("early_terminate.", given, {"type", "min_iter", "max_iter", "s", "eta", "strict"})
+    eta = _count("early_terminate.eta", given.get("eta", 3)) or 3
+    least, most = (_count(f"early_terminate.{key}", given.get(key)) for key in ("min_iter", "max_iter"))
     if least is None and most is None:
         raise SweepError("early_terminate: expected min_iter, or max_iter and s")
     if least is None:
         assert most is not None
-        least = max(1, most // eta ** (_count("early_terminate.s", told.get("s")) or 1))
+        least = max(1, most // eta ** (_count("early_terminate.s", given.get("s")) or 1))
     if eta < 2:
         raise SweepError(f"early_terminate.eta={eta} must be at least 2")
     return Hyperband(least, most, eta)
@@ -233,19 +247,19 @@ def _hyperband(told: Any) -> Hyperband | None:
 
 def _count(name: str, value: Any) -> int | None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-        raise SweepError(f"{name}={value} must be a whole number, at least 1")
+        raise SweepError(f"{name}={value} must be an integer, at least 1")
     return value
 
 
-def _command(told: Any) -> tuple[str, ...]:
-    words = tuple(map(str, told)) if isinstance(told, list) else ()
+def _command(given: Any) -> tuple[str, ...]:
+    words = tuple(map(str, given)) if isinstance(given, list) else ()
     if "${args_no_hyphens}" not in words:
-        raise SweepError("command: expected a list of words with ${args_no_hyphens}, which gives key=value")
+        raise SweepError("command: expected a list of words with ${args_no_hyphens}, which expands to key=value")
     return words
 
 
 def _expand(word: str, plain: Mapping[str, Any], values: Mapping[str, Value]) -> Iterator[str]:
-    """What W&B's agent puts in the place of a word."""
+    """Expand a word of the command as W&B's agent does."""
     if word == "${args_no_hyphens}":
         yield from (f"{key}={value}" for key, value in values.items())
     elif word == "${interpreter}":
@@ -253,12 +267,12 @@ def _expand(word: str, plain: Mapping[str, Any], values: Mapping[str, Value]) ->
     elif word == "${program}":
         yield str(plain.get("program"))
     elif word.startswith("${") and word != "${env}":
-        raise SweepError(f"command: {word} is not known here; known are ${{env}}, ${{interpreter}}, ${{program}}")
+        raise SweepError(f"command: {word} is not supported; use ${{env}}, ${{interpreter}} or ${{program}}")
     elif word != "${env}":
         yield word
 
 
-def _refuse_others(prefix: str, given: Mapping[str, Any], known: Sequence[str] | set[str]) -> None:
+def _reject_unknown(prefix: str, given: Mapping[str, Any], known: Sequence[str] | set[str]) -> None:
     for key in given:
         if key not in known:
             raise SweepError(f"{prefix}{key}: unknown key; known are {', '.join(sorted(known))}")

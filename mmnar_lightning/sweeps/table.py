@@ -1,4 +1,4 @@
-"""What the trials of a sweep came to, read from their folders: the same table whoever searched."""
+"""The table of a sweep's trials, read from their folders; the same for both searches."""
 
 import csv
 import io
@@ -20,7 +20,7 @@ STOPPED = "stopped"
 
 
 class Epoch(NamedTuple):
-    """What a trial logged at the end of an epoch's validation."""
+    """Metrics that a trial logged after the validation of an epoch."""
 
     number: int
     value: float
@@ -28,9 +28,16 @@ class Epoch(NamedTuple):
 
 
 def epochs(folder: Path, metric: str) -> list[Epoch]:
-    """Every epoch of a trial at whose end a metric was logged; of an epoch that was repeated, the last time.
+    """Epochs of a trial in which a metric was logged; of a repeated epoch, the last repetition.
 
-    Only whole lines are read, so a trial may be writing meanwhile.
+    Only complete lines are read, so a trial may be writing meanwhile.
+
+    Args:
+        folder: of the trial.
+        metric: logged key.
+
+    Returns:
+        The epochs, in ascending order.
     """
     found: dict[int, dict[str, float]] = {}
     parts = sorted((folder / "logs").glob("*/metrics.csv"), key=lambda path: int(path.parent.name))
@@ -42,7 +49,13 @@ def epochs(folder: Path, metric: str) -> list[Epoch]:
 
 
 def _rows(text: str) -> list[dict[str, float]]:
-    r"""The numbers of each whole line.
+    r"""The numbers of each complete line.
+
+    Args:
+        text: content of a CSV file, which may end within a line.
+
+    Returns:
+        Column -> value, without empty cells and NaN, for each line.
 
     >>> _rows("epoch,val/auroc\n0,0.5\n1,0.")
     [{'epoch': 0.0, 'val/auroc': 0.5}]
@@ -64,12 +77,15 @@ def _number(text: str) -> float | None:
 
 
 def build_table(folder: Path, sweep: Sweep, states: Mapping[str, str] | None = None) -> pl.DataFrame:
-    """One row a trial: state, parameters, and the metrics of its best epoch; the best trial of all is marked.
+    """One row per trial: state, parameters and the metrics of its best epoch; the best trial is marked.
 
     Args:
-        folder: of the sweep; each trial has a folder in it.
+        folder: of the sweep, with one folder per trial.
         sweep: its file.
-        states: trial -> what became of it, where the search knows more than whether it finished.
+        states: trial -> final state; trials not listed are `finished` or `stopped`.
+
+    Returns:
+        `trial`, `state`, `parameter/<key>`, `epochs`, `epoch`, the metrics and `best`.
     """
     trials = sorted(path.parent for path in folder.glob(f"*/{folders.CONFIG}"))
     rows = [_row(trial, sweep, states or {}) for trial in trials]
@@ -110,14 +126,14 @@ def _best_epoch(logged: Sequence[Epoch], sweep: Sweep) -> Epoch | None:
 
 
 def _is_overall(key: str, metric: str) -> bool:
-    """Whether a metric of validation is no cell of a pattern."""
+    """Whether a key is an overall metric of validation and not one of a task or pattern."""
     return key != metric and key.startswith("val/") and key.count("/") == 1
 
 
 def choose(rows: Sequence[Mapping[str, Any]], sweep: Sweep) -> str | None:
-    """The finished trial with the best metric, the earlier one of equals; None where none has finished."""
-    there = [row for row in rows if row["state"] == FINISHED and row[sweep.metric] is not None]
-    if not there:
+    """The finished trial with the best metric, the earliest of equal ones; None if none has finished."""
+    finished = [row for row in rows if row["state"] == FINISHED and row[sweep.metric] is not None]
+    if not finished:
         return None
-    best = max(there, key=lambda row: row[sweep.metric] if sweep.maximise else -row[sweep.metric])
+    best = max(finished, key=lambda row: row[sweep.metric] if sweep.maximise else -row[sweep.metric])
     return str(best["trial"])

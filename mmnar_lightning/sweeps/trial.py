@@ -1,4 +1,4 @@
-"""One trial: an ordinary run in a folder that its sweep names, begun or gone on with; it never reads test rows."""
+"""One trial: a run in the folder that its sweep assigns, started or resumed; it never reads test rows."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -14,23 +14,29 @@ from mmnar_lightning.console import say
 from mmnar_lightning.runs import folders, plan, single
 
 FOLDER_VARIABLE = "MMNAR_TRIAL"
-"""Folder of a trial that is not W&B's."""
+"""Environment variable with the folder of an offline trial."""
 LOCK = ".trial.lock"
 
 
 def trial(config: ExperimentConfig) -> Path:
-    """Train in the trial's folder, from its last checkpoint if it was begun; returns the folder.
+    """Train in the trial's folder, from its last checkpoint if there is one.
+
+    Args:
+        config: settings of the run.
+
+    Returns:
+        The folder.
 
     Raises:
-        ConfigError: outside of a sweep, and for settings that would read test rows.
+        ConfigError: outside of a sweep, or if the settings would read test rows.
     """
     if config.evaluate:
         raise ConfigError(
-            "evaluate=true: a trial never reads test rows; give evaluate=false (mmnar best reads them once)"
+            "evaluate=true: a trial never reads test rows; set evaluate=false (mmnar best reads them once)"
         )
     if protocol := plan.protocol_of(config):
         raise ConfigError(
-            f"a trial is one run, but these settings ask for several ({protocol}); sweep over seed instead"
+            f"a trial is one run, but these settings define several ({protocol}); sweep over seed instead"
         )
     folder = folder_of(config.paths.runs, os.environ)
     with _alone(folder):
@@ -43,7 +49,17 @@ def trial(config: ExperimentConfig) -> Path:
 
 
 def folder_of(base: str, environment: Mapping[str, str]) -> Path:
-    """Where a trial lies: equal for whoever takes it up.
+    """Folder of a trial, the same for every agent.
+
+    Args:
+        base: `paths.runs`.
+        environment: variables, with the folder, or the sweep and run of W&B.
+
+    Returns:
+        An absolute path.
+
+    Raises:
+        ConfigError: outside of a sweep.
 
     >>> folder_of("/runs", {"WANDB_SWEEP_ID": "s1", "WANDB_RUN_ID": "r2"}).as_posix()
     '/runs/sweeps/s1/r2'
@@ -58,7 +74,7 @@ def folder_of(base: str, environment: Mapping[str, str]) -> Path:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Wait for another process that still trains this trial; one process of a run waits for all."""
+    """Wait while another process trains this trial; rank zero waits for all ranks."""
     if rank_zero_only.rank:  # type: ignore[attr-defined]  # Lightning sets it
         yield
         return

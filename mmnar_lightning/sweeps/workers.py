@@ -1,4 +1,4 @@
-"""Trials in processes of their own: begun, watched, stopped early, taken up again."""
+"""Trials in separate processes: started, monitored, stopped early and restarted."""
 
 import contextlib
 import os
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
     import optuna
 
 POLL = 0.5
-"""Seconds between two looks at the trials."""
+"""Seconds between two checks of the trials."""
 GRACE = 60.0
-"""Seconds that a stopped trial has to save itself before it is killed."""
+"""Seconds that a stopped trial has to save before it is killed."""
 MAX_STARTS = 10
-"""Starts of one trial; after so many interruptions it counts as failed."""
+"""Maximum number of starts of a trial; interrupted once more, it counts as failed."""
 MAX_FAILURES = 3
-"""Failures in a row that end the search: what ails them ails all."""
+"""Consecutive failures that end the search, since their cause is probably common to all trials."""
 PREEMPTED = 75
-"""Exit status of a trial that was asked to stop and can go on (EX_TEMPFAIL of sysexits.h)."""
+"""Exit status of a trial that stopped on request and can be resumed (EX_TEMPFAIL of sysexits.h)."""
 SIGNALLED = 128
-"""Smallest exit status that tells of a signal."""
+"""Smallest exit status that means termination by a signal."""
 
 
 @dataclass
 class Worker:
-    """A trial that is being trained."""
+    """A running trial."""
 
     trial: "optuna.Trial"
     folder: Path
@@ -48,11 +48,11 @@ class Worker:
 
     @property
     def log(self) -> Path:
-        """What its processes print."""
+        """File with the output of its processes."""
         return self.folder / "output.log"
 
     def start(self) -> None:
-        """Start the command, in a process group of its own."""
+        """Start the command in a new process group."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
@@ -66,7 +66,7 @@ class Worker:
         self.starts += 1
 
     def stop(self) -> None:
-        """Ask all its processes to stop, and kill them when they do not."""
+        """Terminate all its processes, and kill those that do not stop."""
         if self.process is None:
             return
         self._signal(signal.SIGTERM)
@@ -82,48 +82,48 @@ class Worker:
 
 
 def trial_environment(folder: Path) -> dict[str, str]:
-    """The environment of an offline trial: its folder, this installation's commands, and no key of W&B."""
+    """The environment of an offline trial: its folder, the commands of this installation and no W&B API key."""
     environment = {name: value for name, value in os.environ.items() if name != "WANDB_API_KEY"}
     return environment | {FOLDER_VARIABLE: str(folder), "PATH": path_with_commands()}
 
 
 def path_with_commands() -> str:
-    """PATH with the commands of this installation first: W&B's `${interpreter}` is whatever python comes first."""
+    """PATH with the commands of this installation first, since W&B's `${interpreter}` is the first python in it."""
     return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 
 
 class WorkerPool:
-    """All trials of a search, so many at a time.
+    """Runs all trials of a search, several at a time.
 
     Args:
-        search: gives and takes trials.
+        search: proposes trials and receives their results.
         folder: of the sweep.
-        settings: `key=value` words for every trial.
-        processes: trials at the same time.
+        settings: `key=value` words added to every trial.
+        processes: number of concurrent trials.
     """
 
     def __init__(self, search: Search, folder: Path, settings: Sequence[str], processes: int) -> None:
         self.search, self.folder, self.settings, self.processes = search, folder, list(settings), processes
-        self.begun = search.unfinished()
+        self.started = search.unfinished()
         self.workers: list[Worker] = []
         self.failures = 0
 
     def work(self) -> None:
-        """Train all trials that are left. Interrupted, every trial is stopped and stays unfinished."""
+        """Train all remaining trials; an interrupt stops the running ones, which stay unfinished."""
         try:
             with _sigterm_interrupts():
                 while self._fill():
                     for worker in list(self.workers):
-                        self._look_at(worker)
+                        self._check(worker)
                     time.sleep(POLL)
         finally:
             for worker in self.workers:
                 worker.stop()
 
     def _fill(self) -> bool:
-        """Start trials while there is room; gives whether any is being trained."""
+        """Start trials up to the limit; returns whether any is running."""
         while len(self.workers) < self.processes:
-            trial = self.begun.pop(0) if self.begun else self.search.ask()
+            trial = self.started.pop(0) if self.started else self.search.ask()
             if trial is None:
                 break
             values = self.search.values(trial)
@@ -131,10 +131,10 @@ class WorkerPool:
             worker = Worker(trial, folder, [*self.search.sweep.words(values), *self.settings])
             worker.start()
             self.workers.append(worker)
-            say(f"trial {trial.number + 1} of {self.search.num_trials}: {_told(values)}")
+            say(f"trial {trial.number + 1} of {self.search.num_trials}: {_shown_settings(values)}")
         return bool(self.workers)
 
-    def _look_at(self, worker: Worker) -> None:
+    def _check(self, worker: Worker) -> None:
         assert worker.process is not None
         status = worker.process.poll()
         if self._should_stop(worker) and status is None:
@@ -144,7 +144,7 @@ class WorkerPool:
             self._end(worker, status)
 
     def _should_stop(self, worker: Worker) -> bool:
-        """Hand new epochs on to the search."""
+        """Report new epochs to the search; whether it prunes the trial."""
         for count, epoch in enumerate(epochs(worker.folder, self.search.sweep.metric), start=1):
             if count not in worker.seen:
                 worker.seen.add(count)
@@ -156,10 +156,10 @@ class WorkerPool:
         if (worker.folder / folders.DONE).is_file():
             self._finish(worker)
         elif _is_interruption(status) and worker.starts < MAX_STARTS:
-            warn(f"trial {worker.trial.number + 1} was interrupted (status {status}); it is taken up again")
+            warn(f"trial {worker.trial.number + 1} was interrupted (status {status}) and is restarted")
             worker.start()
         else:
-            self._fail(worker, f"ended with status {status}")
+            self._fail(worker, f"exited with status {status}")
 
     def _finish(self, worker: Worker) -> None:
         better = max if self.search.sweep.maximise else min
@@ -175,7 +175,7 @@ class WorkerPool:
         self.failures += 1
         warn(f"trial {worker.trial.number + 1} failed: it {why}; see {worker.log}")
         if self.failures >= MAX_FAILURES:
-            raise SweepError(f"{self.failures} trials failed one after the other; the last one {why}, see {worker.log}")
+            raise SweepError(f"{self.failures} trials failed in a row; the last one {why}, see {worker.log}")
 
     def _close(self, worker: Worker, state: str, value: float | None = None) -> None:
         self.workers.remove(worker)
@@ -186,7 +186,14 @@ class WorkerPool:
 
 
 def trial_folder(folder: Path, number: int) -> Path:
-    """Where a trial lies; its name is unique among all sweeps, for W&B knows runs by it.
+    """Folder of a trial; its name is unique over all sweeps, since W&B identifies runs by it.
+
+    Args:
+        folder: of the sweep.
+        number: of the trial, from 0.
+
+    Returns:
+        The path.
 
     >>> trial_folder(Path("runs/sweeps/random-1a2b3c"), 4).name
     'random-1a2b3c-0004'
@@ -195,7 +202,13 @@ def trial_folder(folder: Path, number: int) -> Path:
 
 
 def _is_interruption(status: int) -> bool:
-    """Whether an exit status tells of a signal, and not of an error.
+    """Whether an exit status means a signal or preemption and not an error.
+
+    Args:
+        status: exit status of a process; negative if a signal killed it.
+
+    Returns:
+        True if the trial can be restarted.
 
     >>> [_is_interruption(status) for status in (0, 1, 75, 143, -9)]
     [False, False, True, True, True]
@@ -203,7 +216,7 @@ def _is_interruption(status: int) -> bool:
     return status < 0 or status == PREEMPTED or status >= SIGNALLED
 
 
-def _told(values: dict[str, Any]) -> str:
+def _shown_settings(values: dict[str, Any]) -> str:
     return " ".join(
         f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}" for key, value in values.items()
     )
@@ -211,7 +224,7 @@ def _told(values: dict[str, Any]) -> str:
 
 @contextlib.contextmanager
 def _sigterm_interrupts() -> Iterator[None]:
-    """Let SIGTERM interrupt as Ctrl-C does: trials have process groups of their own and would live on."""
+    """Treat SIGTERM as Ctrl-C: trials have their own process groups and would otherwise keep running."""
 
     def interrupt(number: int, frame: Any) -> None:
         raise KeyboardInterrupt

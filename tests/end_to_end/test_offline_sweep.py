@@ -80,13 +80,13 @@ def test_a_search_for_the_smallest_finds_the_smallest(workplace: Path) -> None:
 
 def test_trials_run_at_the_same_time(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
-    look = workers.WorkerPool._look_at
+    look = workers.WorkerPool._check
 
     def looked_at(pool: workers.WorkerPool, worker: workers.Worker) -> None:
         seen.append(len(pool.workers))
         look(pool, worker)
 
-    monkeypatch.setattr(workers.WorkerPool, "_look_at", looked_at)
+    monkeypatch.setattr(workers.WorkerPool, "_check", looked_at)
     search(write(workplace), "sweep.processes=3")
     assert max(seen) == 3
 

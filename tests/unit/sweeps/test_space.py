@@ -66,7 +66,7 @@ def test_a_range_is_read_as_w_and_b_reads_it() -> None:
         ({"parameters": {"optim.lr": {"min": 0.2, "max": 0.1}}}, "must be below"),
         ({"parameters": {"optim.lr": {"distribution": "normal", "min": 0, "max": 1}}}, "distribution=normal"),
         ({"parameters": {"optim.lr": {"mu": 0}}}, "optim.lr.mu"),
-        ({"parameters": {"optim.lr": {"values": [None]}}}, "write null and lists as text"),
+        ({"parameters": {"optim.lr": {"values": [None]}}}, "quote null and lists"),
         ({"parameters": {"x": {"min": 0.0, "max": 0.35, "q": 0.1, "distribution": "q_uniform"}}}, "multiples of q"),
         ({"method": "grid"}, "a grid needs `values`"),
         ({"command": ["mmnar", "trial"]}, "args_no_hyphens"),
