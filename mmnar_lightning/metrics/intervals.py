@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot, pad
 
-from data_modules.errors import UserError
 from mmnar_lightning.metrics import functional
 
 METRICS = ("auroc", "average_precision", "brier", "calibration_error")

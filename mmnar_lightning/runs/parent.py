@@ -27,6 +27,7 @@ CHILD_KEYS = ("cohort", "checkpoint", "unseen_pattern_rows", "rectifier", "mean_
 
 
 def open_parent(config: ExperimentConfig, protocol: str, children: Sequence[Child]) -> Path:
+    """Open the folder of a protocol, which ranks started by the parent, and jobs that share it, find by its name."""
     launched = folders.parent_of_launched()
     if launched is not None:
         return launched
