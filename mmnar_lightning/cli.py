@@ -111,6 +111,7 @@ def _guarded(command: str, words: Sequence[str]) -> int:
 
     try:
         config = import_module("mmnar_lightning.config.compose").load(words)
+        import_module("mmnar_lightning.config.ignored").check_command(config, command)
         quieten()
         module = _import_command(command)
         status: int = _run(module, config, words)

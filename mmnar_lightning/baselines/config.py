@@ -1,8 +1,14 @@
 """Settings of the baselines."""
 
 import math
+import re
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
+
+from data_modules.settings import read_when
+
+NAMES = ("none", "late_fusion", "mask_only", "boosted_trees", "logistic_regression", "published_score")
+"""Baselines of this project, and the model itself."""
 
 
 @dataclass(kw_only=True)
@@ -72,15 +78,34 @@ class BoostedTreesConfig:
 class BaselineConfig:
     """The chosen baseline and the settings of each; settings of one that is not chosen are refused."""
 
-    name: Literal["none", "late_fusion", "mask_only", "boosted_trees", "logistic_regression", "published_score"] = (
-        "none"
-    )
-    """Baseline to train in place of the model; `none` is the model itself."""
-    late_fusion: LateFusionConfig = field(default_factory=LateFusionConfig)
+    name: str = "none"
+    """Baseline to train in place of the model: `none` (the model itself), `late_fusion`, `mask_only`, `boosted_trees`,
+    `logistic_regression`, `published_score`, or `package.module:Name` of another package."""
+    settings: dict[str, Any] = field(default_factory=dict, metadata=read_when(".name has :"))
+    """Keyword arguments of a baseline of another package."""
+    late_fusion: LateFusionConfig = field(default_factory=LateFusionConfig, metadata=read_when(".name = late_fusion"))
     """Late fusion."""
-    boosted_trees: BoostedTreesConfig = field(default_factory=BoostedTreesConfig)
+    boosted_trees: BoostedTreesConfig = field(
+        default_factory=BoostedTreesConfig, metadata=read_when(".name = boosted_trees")
+    )
     """Gradient-boosted trees."""
-    logistic_regression: LogisticRegressionConfig = field(default_factory=LogisticRegressionConfig)
+    logistic_regression: LogisticRegressionConfig = field(
+        default_factory=LogisticRegressionConfig, metadata=read_when(".name = logistic_regression")
+    )
     """Logistic regression."""
-    published_score: PublishedScoreConfig = field(default_factory=PublishedScoreConfig)
+    published_score: PublishedScoreConfig = field(
+        default_factory=PublishedScoreConfig, metadata=read_when(".name = published_score")
+    )
     """Published predictions."""
+
+    def __post_init__(self) -> None:
+        """Refuse a name that is neither one of this project's nor a path to another package's.
+
+        Raises:
+            ValueError: with the names that there are.
+        """
+        if self.name not in NAMES and not re.fullmatch(r"[\w.]+:\w+", self.name):
+            raise ValueError(
+                f"baseline.name={self.name}: expected one of {', '.join(NAMES)}, or package.module:Name for a baseline "
+                "of another package"
+            )

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Protocol
 
 from torch import Tensor, nn
 
 from data_modules.batch import Batch
+from data_modules.errors import UserError
 from mmnar_lightning.baselines.boosted_trees import BoostedTrees
 from mmnar_lightning.baselines.config import BaselineConfig
 from mmnar_lightning.baselines.inputs import BaselineInputs
@@ -113,3 +115,37 @@ BASELINES: Mapping[str, NetworkBaseline | EstimatorBaseline] = {
     ),
 }
 """Name -> baseline."""
+
+
+def find(name: str) -> NetworkBaseline | EstimatorBaseline:
+    """The baseline of a name.
+
+    Args:
+        name: of this project, or `package.module:Name` of another: a `NetworkBaseline` or an `EstimatorBaseline`, or a
+            class of either kind (docs/baselines.md).
+
+    Raises:
+        UserError: when it cannot be imported, or is neither.
+    """
+    if ":" not in name:
+        return BASELINES[name]
+    module, _, attribute = name.partition(":")
+    try:
+        found = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise UserError(
+            f"baseline.name={name}: {error}; install the package, or add its folder to PYTHONPATH"
+        ) from error
+    if isinstance(found, NetworkBaseline | EstimatorBaseline):
+        return found
+    if isinstance(found, type) and issubclass(found, nn.Module):
+        return NetworkBaseline(build=lambda inputs, config: found(inputs, **config.settings))
+    if isinstance(found, type) and callable(getattr(found, "fit", None)) and callable(getattr(found, "predict", None)):
+        return EstimatorBaseline(
+            build=lambda inputs, config, seed: found(inputs, seed=seed, **config.settings),
+            raw_tables=bool(getattr(found, "raw_tables", False)),
+        )
+    raise UserError(
+        f"baseline.name={name}: expected a subclass of torch.nn.Module, or a class with `fit(train, val)` and "
+        "`predict(batch)`"
+    )

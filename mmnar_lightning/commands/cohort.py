@@ -6,6 +6,7 @@ from pathlib import Path
 
 from data_modules import stage
 from mmnar_lightning.config.experiment import ExperimentConfig
+from mmnar_lightning.config.ignored import check_ignored
 from mmnar_lightning.console import say, warn
 from mmnar_lightning.distributed import signals
 from mmnar_lightning.report.tables import show_cohort
@@ -30,5 +31,7 @@ def make_cohort(config: ExperimentConfig) -> Path:
 
 def run(config: ExperimentConfig, words: Sequence[str]) -> int:
     """Run the command; returns the exit status."""
+    for line in check_ignored(config):
+        warn(line)
     make_cohort(config)
     return 0

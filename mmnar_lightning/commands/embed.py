@@ -7,6 +7,7 @@ from pathlib import Path
 from data_modules import stage
 from data_modules.loading.items import open_store
 from mmnar_lightning.config.experiment import ExperimentConfig
+from mmnar_lightning.config.ignored import check_ignored
 from mmnar_lightning.console import say, show, warn
 from mmnar_lightning.distributed import signals
 from mmnar_lightning.runs import build
@@ -38,5 +39,7 @@ def make_embeddings(config: ExperimentConfig) -> dict[str, Path]:
 
 def run(config: ExperimentConfig, words: Sequence[str]) -> int:
     """Run the command; returns the exit status."""
+    for line in check_ignored(config):
+        warn(line)
     make_embeddings(config)
     return 0

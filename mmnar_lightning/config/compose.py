@@ -56,6 +56,7 @@ def load(words: Sequence[str]) -> ExperimentConfig:
     except ValueError as error:
         raise ConfigError(str(error)) from error
     assert isinstance(config, ExperimentConfig)
+    config.given = frozenset(word.partition("=")[0] for word in words)
     return config
 
 

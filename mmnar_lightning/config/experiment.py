@@ -8,6 +8,7 @@ from data_modules.cohorts.config import CohortConfig, CustomCohortConfig
 from data_modules.databases import registry
 from data_modules.errors import UserError
 from data_modules.loading.config import LoaderConfig
+from data_modules.settings import read_when
 from data_modules.simulate.config import SimulateConfig
 from mmnar_lightning.baselines.config import BaselineConfig
 from mmnar_lightning.encoders.config import EmbedConfig
@@ -132,7 +133,9 @@ class TransferConfig:
 
     target: str = ""
     """Experiment on whose cohort the model is tested as well, a name or a YAML file; empty is none."""
-    rectifier: Literal["target", "source"] = "target"
+    rectifier: Literal["target", "source"] = field(
+        default="target", metadata=read_when(".target is set and rectifier.fit != none")
+    )
     """The target's rectifier: fitted again on the target's calibration split, or carried over."""
 
     def __post_init__(self) -> None:
@@ -160,7 +163,7 @@ class WandbConfig:
 
     enabled: bool = True
     """Whether to log to W&B at all; the CSV logger is always on."""
-    project: str = "mmnar"
+    project: str = field(default="mmnar", metadata=read_when(".enabled = true"))
     """Project of the runs."""
 
 
@@ -189,6 +192,8 @@ class SweepConfig:
 class ExperimentConfig:
     """Everything that a run is made from."""
 
+    given = frozenset[str]()  # no field: keys that were given as words
+
     dataset: str = "mimic"
     """Where the cohort comes from: `mimic`, `eicu`, `custom`, or another database that is installed."""
     experiment: str = "mimic"
@@ -209,7 +214,7 @@ class ExperimentConfig:
     """For evaluate: the run folder; empty is the newest run of the experiment."""
     paths: PathsConfig = field(default_factory=PathsConfig)
     cohort: CohortConfig = field(default_factory=CohortConfig)
-    simulate: SimulateConfig = field(default_factory=SimulateConfig)
+    simulate: SimulateConfig = field(default_factory=SimulateConfig, metadata=read_when("simulated = true"))
     embed: EmbedConfig = field(default_factory=EmbedConfig)
     loader: LoaderConfig = field(default_factory=LoaderConfig)
     model: ModelConfig = field(default_factory=ModelConfig)

@@ -1,70 +1,106 @@
-"""Settings that the chosen model does not read are refused: a run never looks as if they had been heeded.
+"""Settings that nothing would read: one that was given on the command line is refused, one of a file is named.
 
-Those that another setting switches off are told.
+A setting says beside its field under which condition it is read (data_modules/settings.py); a baseline says which
+settings it does not read (baselines/registry.py).
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import fields
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from mmnar_lightning.baselines.registry import BASELINES, EstimatorBaseline
+from data_modules.settings import Inactive, inactive
 from mmnar_lightning.config.compose import flatten, shared_settings, to_plain
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
-from mmnar_lightning.distributed.launch import detect_launch
-from mmnar_lightning.rectifier.config import RectifierConfig
 
-SWITCHES: tuple[tuple[str, Callable[[ExperimentConfig], bool], tuple[str, ...]], ...] = (
-    (
-        "rectifier.fit=none",
-        lambda config: config.rectifier.fit == "none",
-        tuple(f"rectifier.{part.name}" for part in fields(RectifierConfig) if part.name != "fit"),
-    ),
-    (
-        "rectifier.loss_offset=false",
-        lambda config: not config.rectifier.loss_offset,
-        ("rectifier.start_epoch", "rectifier.max_offset"),
-    ),
-    ("objective.contrast=0", lambda config: not config.objective.contrast, ("objective.temperature",)),
-    (
-        "no label-free term has a weight",
-        lambda config: not config.objective.auxiliary,
-        ("model.loo.sampled", "objective.anneal_epochs"),
-    ),
-)
-"""What switches a part off, whether it does, and the settings of that part."""
+if TYPE_CHECKING:
+    from mmnar_lightning.baselines.registry import EstimatorBaseline, NetworkBaseline
+
+COMMANDS = {
+    "out": ("simulate",),
+    "run": ("evaluate", "best"),
+    "resume": ("train", "trial"),
+    "resume_with": ("train", "trial"),
+    "sweep": ("sweep",),
+    "simulate.databases": ("simulate",),
+}
+"""Setting or group -> the commands that read it; all others are read by more than one."""
 
 
-def switched_off(config: ExperimentConfig) -> list[str]:
-    """Settings that somebody gave and that another one makes idle, a line each: layers may lie over each other so."""
-    usual, given = flatten(shared_settings(config.dataset)), flatten(to_plain(config))
-    told = {
-        key: f"{key}={given[key]} is not read: {switch}"
-        for switch, is_off, keys in reversed(SWITCHES)
-        for key in keys
-        if is_off(config) and given[key] != usual.get(key)
-    }
-    return list(told.values())
+def check_ignored(config: ExperimentConfig) -> list[str]:
+    """Refuse settings that nothing would read in a training.
 
+    Args:
+        config: composed; `config.given` holds the keys that were given as words.
 
-def refuse_unread(config: ExperimentConfig) -> None:
-    """Compare with what every experiment begins with: a setting that differs is one that somebody gave.
+    Returns:
+        Lines on settings of files that are not read, for the user; layers may lie over each other so.
 
     Raises:
-        ConfigError: naming the settings that would be ignored.
+        ConfigError: naming the given settings, and the condition under which each would be read.
+    """
+    usual = flatten(shared_settings(config.dataset))
+    idle = [found for found in inactive(config) if found.value != usual.get(found.key, {})]
+    idle += [found for found in _of_baseline(config) if found.key not in {other.key for other in idle}]
+    refused = [found for found in idle if _is_given(found.key, config)]
+    if refused:
+        raise ConfigError(
+            "; ".join(f"{key}={value} is not read: it needs {condition}" for key, value, condition in refused)
+            + "; leave it out"
+        )
+    return [f"{key}={value} is not read: it needs {condition}" for key, value, condition in idle]
+
+
+def check_command(config: ExperimentConfig, command: str) -> None:
+    """Refuse settings that were given to a command which does not read them.
+
+    Raises:
+        ConfigError: naming the setting and the commands that read it.
+    """
+    for key, commands in COMMANDS.items():
+        given = sorted(name for name in config.given if name == key or name.startswith(f"{key}."))
+        if given and command not in commands:
+            raise ConfigError(f"{given[0]} is not read by `mmnar {command}`, only by {' and '.join(commands)}")
+
+
+def _is_given(key: str, config: ExperimentConfig) -> bool:
+    """Whether a key was given as a word; a baseline's own need counts as given by its name."""
+    return any(key == name or key.startswith(f"{name}.") or name.startswith(f"{key}.") for name in config.given)
+
+
+def _of_baseline(config: ExperimentConfig) -> Iterator[Inactive]:
+    """Settings that the chosen baseline does not read.
+
+    Raises:
+        ConfigError: for terms of the objective that it does not have, and for devices that it cannot use.
     """
     name = config.baseline.name
-    baseline = BASELINES.get(name)
+    if name == "none":
+        return
+    from mmnar_lightning.baselines.registry import EstimatorBaseline, find
+
+    baseline = find(name)
     if isinstance(baseline, EstimatorBaseline):
         _refuse_devices(config)
-    given = list(_unread(config))
-    if given:
-        reader = "the model (baseline.name=none)" if name == "none" else f"the baseline {name}"
-        told = ", ".join(f"{key}={value}" for key, value in given)
-        off = ", ".join(f"{key}={baseline.off[key]}" for key, _ in given if key in baseline.off) if baseline else ""
-        hint = f"; experiment=...,baselines/{name} sets {off}" if off else ""
-        raise ConfigError(f"{told}: {reader} does not read this{hint}")
+    usual, given = flatten(shared_settings(config.dataset)), flatten(to_plain(config))
+    _refuse_terms(name, baseline, given)
+    for key, value in given.items():
+        unread = key.startswith(baseline.unread) and not key.startswith(baseline.read)
+        if key not in baseline.off and unread and value != usual.get(key):
+            yield Inactive(key, value, f"another baseline.name than {name}")
+
+
+def _refuse_terms(name: str, baseline: "NetworkBaseline | EstimatorBaseline", given: dict[str, object]) -> None:
+    """Refuse what a baseline does not have, unless it is switched off."""
+    wrong = {key: off for key, off in baseline.off.items() if given[key] != off}
+    if wrong:
+        has = ", ".join(f"{key}={given[key]}" for key in wrong)
+        needed = ", ".join(f"{key}={off}" for key, off in wrong.items())
+        layer = "" if ":" in name else f", as experiment=...,baselines/{name} does"
+        raise ConfigError(f"{has}: the baseline {name} does not have this; set {needed}{layer}")
 
 
 def _refuse_devices(config: ExperimentConfig) -> None:
+    from mmnar_lightning.distributed.launch import detect_launch
+
     name, settings, launch = config.baseline.name, config.trainer, detect_launch()
     if launch is not None and launch.world_size > 1:
         raise ConfigError(f"{launch.by} started {launch.world_size} processes: only one can fit {name}; start one")
@@ -72,17 +108,3 @@ def _refuse_devices(config: ExperimentConfig) -> None:
         raise ConfigError(f"trainer.devices={settings.devices}: only one process can fit {name}; leave it at 1")
     if settings.accelerator not in {"auto", "cpu"}:
         raise ConfigError(f"trainer.accelerator={settings.accelerator}: {name} is fitted on the CPU")
-
-
-def _unread(config: ExperimentConfig) -> Iterator[tuple[str, object]]:
-    """Keys and values that were given and would be ignored."""
-    baseline, usual = BASELINES.get(config.baseline.name), flatten(shared_settings(config.dataset))
-    others = tuple(f"baseline.{name}." for name in BASELINES if name != config.baseline.name)
-    unread, read = (*baseline.unread, *others) if baseline else others, baseline.read if baseline else ()
-    for key, value in flatten(to_plain(config)).items():
-        if baseline and key in baseline.off:
-            ignored = value != baseline.off[key]
-        else:
-            ignored = key.startswith(unread) and not key.startswith(read) and value != usual.get(key)
-        if ignored:
-            yield key, value

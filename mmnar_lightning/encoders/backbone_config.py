@@ -1,7 +1,9 @@
 """Settings that the text and the image encoder share: `embed.text.*` and `embed.image.*`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+from data_modules.settings import read_when
 
 
 @dataclass(kw_only=True)
@@ -16,25 +18,33 @@ class BackboneConfig:
 
     encoder: str = "none"
     """Kind of encoder; none leaves the modality out."""
-    mode: Literal["auto", "frozen", "trained"] = "auto"
+    mode: Literal["auto", "frozen", "trained"] = field(default="auto", metadata=read_when(".encoder != none"))
     """frozen: each item is encoded once; trained: the encoder is trained with the model; auto: trained for small, else
     frozen."""
     model: str = ""
     """Name of the pretrained model."""
-    pooling: Literal["mean", "attention"] = "mean"
+    pooling: Literal["mean", "attention"] = field(default="mean", metadata=read_when(".encoder != none"))
     """How several items of a row become one vector: their mean, or learned attention."""
-    trainable: Literal["all", "top_k", "lora"] = "all"
+    trainable: Literal["all", "top_k", "lora"] = field(
+        default="all", metadata=read_when(".encoder = transformers, timm and .mode = trained")
+    )
     """trained, pretrained model: train the whole model, its last `top_layers` layers, or low-rank updates (needs
     peft)."""
-    top_layers: int = 2
+    top_layers: int = field(
+        default=2, metadata=read_when(".encoder = transformers, timm and .mode = trained and .trainable = top_k")
+    )
     """trainable=top_k: number of last layers that are trained."""
-    lora_rank: int = 8
+    lora_rank: int = field(
+        default=8, metadata=read_when(".encoder = transformers, timm and .mode = trained and .trainable = lora")
+    )
     """trainable=lora: rank of the updates."""
     lr_scale: float | None = None
     """trained: learning rate as a multiple of optim.lr; null is the encoder's default."""
-    gradient_checkpointing: bool = False
+    gradient_checkpointing: bool = field(
+        default=False, metadata=read_when(".encoder = transformers, timm and .mode = trained")
+    )
     """trained, pretrained model: recompute activations in the backward pass, which saves memory and takes time."""
-    bf16: bool = False
+    bf16: bool = field(default=False, metadata=read_when(".encoder = transformers, timm, small"))
     """Run the encoder in bfloat16."""
 
     @property

@@ -1,14 +1,16 @@
 """How texts and images become what the model reads, for a kind of modality and for one of them."""
 
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from data_modules.settings import inactive
 from data_modules.vocabulary import Modality
 from mmnar_lightning.encoders.image.config import ImageConfig
-from mmnar_lightning.encoders.text.config import TextConfig, unread
+from mmnar_lightning.encoders.text.config import TextConfig
 
 
 @dataclass(kw_only=True)
@@ -48,17 +50,23 @@ class EmbedConfig:
                 raise ValueError(f"embed.modalities.{modality.name}: it is a {modality.kind}, which has no encoder")
             return None
         try:
-            merged = OmegaConf.to_object(_laid_over(usual, own))
+            merged = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(usual), own))
         except (OmegaConfBaseException, ValueError) as error:
             raise ValueError(f"embed.modalities.{modality.name}: {str(error).splitlines()[0]}") from error
         assert isinstance(merged, TextConfig | ImageConfig)
-        return merged
+        return _without_idle(merged, own, modality.name)
 
 
-def _laid_over(usual: TextConfig | ImageConfig, own: dict[str, Any]) -> DictConfig:
-    merged: DictConfig = OmegaConf.merge(OmegaConf.structured(usual), own)  # type: ignore[assignment]  # no list here
-    if isinstance(usual, TextConfig):
-        default = OmegaConf.structured(TextConfig)
-        for key in unread(merged.encoder, merged.mode) - set(own):
-            merged[key] = default[key]
-    return merged
+def _without_idle(merged: TextConfig | ImageConfig, own: Mapping[str, Any], name: str) -> TextConfig | ImageConfig:
+    """Refuse settings of a modality that its encoder does not read, and drop those of its kind that it does not.
+
+    Raises:
+        ValueError: naming a setting of the modality and the condition under which it would be read.
+    """
+    idle = {found.key: found for found in inactive(merged)}
+    for key in own:
+        if key in idle and merged.encoder != "none":
+            needed = idle[key].condition
+            raise ValueError(f"embed.modalities.{name}.{key}={own[key]} is not read: it needs {needed}")
+    usual = type(merged)()
+    return replace(merged, **{key: getattr(usual, key) for key in idle if key not in own})

@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
+from data_modules.settings import read_when
+
 AUXILIARY = ("reconstruction", "contrast", "assignment")
 """Label-free terms."""
 AUXILIARY_FLOOR = 0.1
@@ -26,11 +28,14 @@ class ObjectiveConfig:
     """Weight of the contrast between encodings and reconstructions; 0 leaves it out."""
     assignment: float = 0.5
     """Weight of the prediction of presence from the other modalities; 0 leaves it out."""
-    temperature: float = 0.1
+    temperature: float = field(default=0.1, metadata=read_when("objective.contrast > 0"))
     """Temperature of the contrast."""
     pretrain_epochs: int = 0
     """Number of initial epochs trained with the label-free terms alone."""
-    anneal_epochs: int = 20
+    anneal_epochs: int = field(
+        default=20,
+        metadata=read_when("objective.reconstruction > 0 or objective.contrast > 0 or objective.assignment > 0"),
+    )
     """Number of following epochs over which the weight of the label-free terms falls from 1 to 0.1."""
 
     def __post_init__(self) -> None:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from data_modules.settings import read_when
+
 
 @dataclass(kw_only=True)
 class FusionConfig:
@@ -46,7 +48,10 @@ class EncoderConfig:
 class LeaveOneOutConfig:
     """Hiding of modalities for the auxiliary terms."""
 
-    sampled: int = 0
+    sampled: int = field(
+        default=0,
+        metadata=read_when("objective.reconstruction > 0 or objective.contrast > 0 or objective.assignment > 0"),
+    )
     """Number of present modalities hidden from each row in a step, drawn at random; 0 hides each in turn."""
 
     def __post_init__(self) -> None:

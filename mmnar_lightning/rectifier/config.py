@@ -1,8 +1,10 @@
 """Settings of the rectifier (docs/method.md, section 3)."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+from data_modules.settings import read_when
 
 
 @dataclass(kw_only=True)
@@ -11,17 +13,17 @@ class RectifierConfig:
 
     fit: Literal["none", "calibration", "crossfit"] = "calibration"
     """Subjects for the estimate: half of the calibration split, or every fold of train and calibration in turn."""
-    loss_offset: bool = True
+    loss_offset: bool = field(default=True, metadata=read_when(".fit != none"))
     """Whether loss and model include an offset τ⁰, fitted on the other half of the calibration split."""
-    start_epoch: int = 5
+    start_epoch: int = field(default=5, metadata=read_when(".fit != none and .loss_offset = true"))
     """τ⁰ is fitted at the start of this epoch, counted from the first epoch with labels."""
-    max_offset: float = 2.0
+    max_offset: float = field(default=2.0, metadata=read_when(".fit != none and .loss_offset = true"))
     """Largest absolute value of τ⁰."""
-    min_rows: int = 20
+    min_rows: int = field(default=20, metadata=read_when(".fit != none"))
     """Fewest rows of a pattern, or of a number of modalities, that get their own offset."""
-    min_class_rows: int = 5
+    min_class_rows: int = field(default=5, metadata=read_when(".fit != none"))
     """Fewest positives, and fewest negatives, among them."""
-    gate: bool = True
+    gate: bool = field(default=True, metadata=read_when(".fit != none"))
     """Scale τ by a strength in [0, 1] that cross-validation chooses; 0 unless it helps by a standard error."""
 
     def __post_init__(self) -> None:

@@ -18,10 +18,9 @@ from data_modules.loading.opened import OpenedCohort
 from data_modules.raw.locate import find_folder
 from data_modules.simulate.release import release_folder, simulate
 from mmnar_lightning.baselines.inputs import BaselineInputs, prior_logit
-from mmnar_lightning.baselines.registry import BASELINES, Estimator, EstimatorBaseline, NetworkBaseline
+from mmnar_lightning.baselines.registry import Estimator, EstimatorBaseline, NetworkBaseline, find
 from mmnar_lightning.config.compose import loggable
 from mmnar_lightning.config.experiment import SIMULATED, ConfigError, ExperimentConfig
-from mmnar_lightning.config.ignored import refuse_unread
 from mmnar_lightning.console import progress
 from mmnar_lightning.encoders.image.stage import ImageFolders
 from mmnar_lightning.encoders.stage import embed
@@ -93,24 +92,24 @@ def release_roots(config: ExperimentConfig) -> str:
     return str(target)
 
 
+def _baseline(config: ExperimentConfig) -> NetworkBaseline | EstimatorBaseline | None:
+    """The baseline that is trained; None for the model itself."""
+    return None if config.baseline.name == "none" else find(config.baseline.name)
+
+
 def is_estimator(config: ExperimentConfig) -> bool:
     """Whether what is trained is an estimator, which needs no Trainer."""
-    return isinstance(BASELINES.get(config.baseline.name), EstimatorBaseline)
+    return isinstance(_baseline(config), EstimatorBaseline)
 
 
 def reads_raw_tables(config: ExperimentConfig) -> bool:
     """Whether the estimator wants tables as they were stored."""
-    baseline = BASELINES.get(config.baseline.name)
+    baseline = _baseline(config)
     return isinstance(baseline, EstimatorBaseline) and baseline.raw_tables
 
 
 def build_module(config: ExperimentConfig, cohort: OpenedCohort) -> MMNARModule:
-    """The LightningModule for an opened cohort, with freshly drawn weights.
-
-    Raises:
-        ConfigError: for a setting that the chosen model would ignore.
-    """
-    refuse_unread(config)
+    """The LightningModule for an opened cohort, with freshly drawn weights."""
     torch.manual_seed(config.seed)
     plain = loggable(config)
     hyperparameters = {
@@ -153,7 +152,7 @@ def build_rectifier(config: ExperimentConfig, cohort: OpenedCohort) -> Rectifier
 
 def _build_model(config: ExperimentConfig, cohort: OpenedCohort) -> nn.Module:
     """The paper's model, or the baseline in its place."""
-    baseline = BASELINES.get(config.baseline.name)
+    baseline = _baseline(config)
     if baseline is None:
         model = MMNARModel(
             cohort.modalities,
@@ -180,13 +179,8 @@ def _fit_additive_head(head: AdditiveHead, cohort: OpenedCohort, inverse_penalty
 
 
 def build_estimator(config: ExperimentConfig, cohort: OpenedCohort) -> Estimator:
-    """The unfitted estimator of an opened cohort.
-
-    Raises:
-        ConfigError: for a setting that it would ignore.
-    """
-    refuse_unread(config)
-    baseline = BASELINES[config.baseline.name]
+    """The unfitted estimator of an opened cohort."""
+    baseline = _baseline(config)
     assert isinstance(baseline, EstimatorBaseline)
     return baseline.build(_baseline_inputs(config, cohort), config.baseline, config.seed)
 

@@ -12,7 +12,7 @@ from data_modules import stage
 from data_modules.cohorts.build import COHORT
 from data_modules.cohorts.labels import OneClassWarning, check_classes, has_both_classes
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
-from mmnar_lightning.config.ignored import refuse_unread, switched_off
+from mmnar_lightning.config.ignored import check_ignored
 from mmnar_lightning.console import say, warn
 from mmnar_lightning.distributed import launch, signals
 from mmnar_lightning.runs import build, folders, single
@@ -28,14 +28,13 @@ def train(config: ExperimentConfig) -> Path:
         raise ConfigError(
             f"evaluation.part={config.evaluation.part}: these settings ask for one run, which has no parts"
         )
-    for line in switched_off(config):
-        warn(line)
     return single.train(config) if protocol is None else train_all(config, protocol)
 
 
 def train_all(config: ExperimentConfig, protocol: str) -> Path:
     """Train and gather all runs of a protocol, leaving out those that are finished; returns the parent's folder."""
-    refuse_unread(config)
+    for line in check_ignored(config):
+        warn(line)
     if protocol == "crossfit" and build.is_estimator(config):
         raise ConfigError(f"rectifier.fit=crossfit: {config.baseline.name} has no rectifier; use rectifier.fit=none")
     launch.init_process_group()

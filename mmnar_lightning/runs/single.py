@@ -9,7 +9,7 @@ import polars as pl
 from data_modules.cohorts.labels import check_classes
 from data_modules.datamodule import CohortDataModule
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
-from mmnar_lightning.config.ignored import refuse_unread
+from mmnar_lightning.config.ignored import check_ignored
 from mmnar_lightning.console import say, warn
 from mmnar_lightning.distributed import launch, signals
 from mmnar_lightning.report.tables import show_cohort
@@ -25,7 +25,8 @@ SIMULATED = (
 @signals.handled()
 def train(config: ExperimentConfig) -> Path:
     """Cohort, model, fit, and the test split unless `evaluate=false`; returns the run's folder."""
-    refuse_unread(config)
+    for line in check_ignored(config):
+        warn(line)
     say_simulated(config)
     launch.init_process_group()
     datamodule = _open(config)

@@ -44,7 +44,7 @@ def trial(config: ExperimentConfig) -> Path:
             say(f"{folder} is finished")
             return folder
         with folders.child_run(folder):
-            single.train(replace(config, resume=""))
+            single.train(replace(config, resume=""))  # which forgets the words: a search space is not conditional
     return folder
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from data_modules.cohorts.config import ReleaseCohortConfig
+from data_modules.settings import read_when
 
 OLDEST = 90
 """Age in years that replaces `> 89`."""
@@ -24,7 +25,7 @@ class EICUCohortConfig(ReleaseCohortConfig):
     """Time of the prediction: 24 h into the unit stay, or at unit discharge."""
     min_age: int = 18
     """Minimum age in years at admission; `> 89` counts as 90."""
-    readmission: Literal["gap", "muse"] = "gap"
+    readmission: Literal["gap", "muse"] = field(default="gap", metadata=read_when(".tasks has icu_readmission"))
     """`gap`: the next unit stay begins after this one ends and is not step-down; `muse`: it begins within 15 days."""
     fold_by: Literal["subject", "hospital"] = "subject"
     """Unit of splits and folds: subjects, or hospitals, with one hospital per subject."""

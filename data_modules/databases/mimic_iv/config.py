@@ -5,6 +5,7 @@ from typing import Literal
 
 from data_modules.cohorts.config import ReleaseCohortConfig
 from data_modules.databases.mimic_iv import tasks
+from data_modules.settings import read_when
 
 YEAR_GROUPS = ("2008 - 2010", "2011 - 2013", "2014 - 2016", "2017 - 2019", "2020 - 2022")
 AFTER_DISCHARGE = ("discharge_note", "diagnosis_codes", "drg_codes")
@@ -23,7 +24,7 @@ class MIMICCohortConfig(ReleaseCohortConfig):
     """The admission of each subject to use, selected before the rules apply."""
     landmark: Literal["discharge", "icu_24h"] = "discharge"
     """Time of the prediction: at discharge, or 24 h into the first ICU stay."""
-    in_unit: bool = False
+    in_unit: bool = field(default=False, metadata=read_when(".landmark = icu_24h"))
     """At icu_24h: keep only rows that are still in the unit."""
     min_age: int = 18
     """Minimum age in years at admission."""
@@ -31,11 +32,11 @@ class MIMICCohortConfig(ReleaseCohortConfig):
     """Keep subjects of these groups ("2008 - 2010"); null keeps all. Notes end in 2019, images cover 2011-2016."""
     note_grace_hours: float = 0.0
     """At discharge: hours after discharge within which the discharge summary may still be stored."""
-    early_events: Literal["exclude", "keep"] = "exclude"
+    early_events: Literal["exclude", "keep"] = field(default="exclude", metadata=read_when(".note_grace_hours > 0"))
     """Rows with an outcome within the grace: count and exclude them, or keep them."""
     observation_stays: bool = True
     """Whether observation stays (EU, ambulatory, direct) count as admissions."""
-    elective_readmissions: bool = True
+    elective_readmissions: bool = field(default=True, metadata=read_when(".tasks has readmission"))
     """Whether the next admission counts as a readmission if it is elective or same-day surgery."""
     organ_donors: bool = False
     """Whether an admission that begins after the subject's death (an organ donor's) counts."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from data_modules.settings import read_when
 from mmnar_lightning.encoders.backbone_config import BackboneConfig
 
 OTHERS = "*"
@@ -20,30 +21,30 @@ class ImageConfig(BackboneConfig):
     encoder: Literal["none", "release", "vectors", "timm", "small"] = "none"
     """none leaves images out; release reads the published image embeddings; vectors reads a file of the user's; timm
     runs a model of that library; small trains a small network from scratch."""
-    model: str = ""
+    model: str = field(default="", metadata=read_when(".encoder = timm"))
     """timm: name of the model, for example densenet121."""
-    weights: str = ""
+    weights: str = field(default="", metadata=read_when(".encoder = timm"))
     """timm: a local file (safetensors, or a state dict of torch.save); `pretrained`, the weights that timm publishes,
     or a hub name (owner/name), both downloaded once; `none`, random initialisation, to train from scratch."""
-    views: list[str] = field(default_factory=lambda: ["AP", "PA"])
+    views: list[str] = field(default_factory=lambda: ["AP", "PA"], metadata=read_when(".encoder != none"))
     """View positions that are read, in order of preference; '*' stands for all others."""
-    colour: bool = False
+    colour: bool = field(default=False, metadata=read_when(".encoder = timm"))
     """timm: read images in colour; grey images, such as chest radiographs, take a third of the space."""
-    max_images: int = 4
+    max_images: int = field(default=4, metadata=read_when(".encoder != none"))
     """Maximum number of images of a row: the preferred views first, then the latest."""
-    lr_scale: float = 1.0
+    lr_scale: float = field(default=1.0, metadata=read_when(".encoder = small or .encoder = timm and .mode = trained"))
     """trained: learning rate of the network as a multiple of optim.lr; 0.1 suits a pretrained one."""
-    batch_size: int = 64
+    batch_size: int = field(default=64, metadata=read_when(".encoder = timm and .mode != trained"))
     """Images per forward pass without gradients."""
-    num_workers: int = 4
+    num_workers: int = field(default=4, metadata=read_when(".encoder = timm, small"))
     """Threads that read and decode images; 0 = the main thread only. The tensors do not depend on the number."""
-    max_unreadable_share: float = 0.01
+    max_unreadable_share: float = field(default=0.01, metadata=read_when(".encoder != none"))
     """Share of images that may be unreadable or without a vector; above it the stage stops."""
-    path: str = ""
+    path: str = field(default="", metadata=read_when(".encoder = vectors"))
     """vectors: a .parquet or .npy file as docs/text_and_images.md describes."""
 
     def __post_init__(self) -> None:
-        """Reject invalid values and settings that would be ignored."""
+        """Reject invalid values."""
         self.check_minima({"max_images": 1, "batch_size": 1, "num_workers": 0})
         if not 0 <= self.max_unreadable_share <= 1:
             raise ValueError(f"embed.image.max_unreadable_share={self.max_unreadable_share} must be between 0 and 1")
@@ -57,14 +58,9 @@ class ImageConfig(BackboneConfig):
     def _check_source(self) -> None:
         given = {"path": self.path, "model": self.model, "weights": self.weights}
         needed = {"vectors": ("path",), "timm": ("model", "weights")}.get(self.encoder, ())
-        for key, value in given.items():
-            if key in needed and not value:
+        for key in needed:
+            if not given[key]:
                 raise ValueError(f"embed.image.{key} is empty, but embed.image.encoder={self.encoder} needs it")
-            if key not in needed and value:
-                raise ValueError(f"embed.image.{key}={value} is not read by embed.image.encoder={self.encoder}")
-
-        if self.colour and self.encoder != "timm":
-            raise ValueError(f"embed.image.colour=true is not read by embed.image.encoder={self.encoder}")
 
     def _check_mode(self) -> None:
         if self.encoder in ("release", "vectors") and self.trained:
@@ -73,12 +69,5 @@ class ImageConfig(BackboneConfig):
             raise ValueError(
                 "embed.image.weights=none: a frozen network of random weights carries no information; name a file"
             )
-        if not (self.encoder == "timm" and self.trained):
-            for key in ("trainable", "gradient_checkpointing"):
-                if getattr(self, key) not in ("all", False):
-                    raise ValueError(
-                        f"embed.image.{key}={getattr(self, key)} belongs to a trained timm model, "
-                        f"not to encoder={self.encoder}, mode={self.mode}"
-                    )
         if self.weights == RANDOM and self.trainable != "all":
             raise ValueError(f"embed.image.trainable={self.trainable}: random weights must all be trained; use all")

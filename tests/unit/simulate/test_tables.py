@@ -134,14 +134,14 @@ def test_nobody_is_admitted_or_discharged_after_death(tables, admissions: pl.Dat
 
 
 def test_events_lie_in_the_stay_that_they_name(tables, admissions: pl.DataFrame) -> None:
-    arbaseline = pl.min_horizontal("edregtime", "admittime")
-    spans = admissions.select("hadm_id", "dischtime", arbaseline=arbaseline)
+    arrival = pl.min_horizontal("edregtime", "admittime")
+    spans = admissions.select("hadm_id", "dischtime", arrival=arrival)
     for name, column in (
         ("labevents", "charttime"), ("microbiologyevents", "charttime"), ("radiology_notes", "charttime"),
         ("prescriptions", "starttime"), ("procedureevents", "starttime"),
     ):  # fmt: skip
         timed = tables[name].drop_nulls(["hadm_id", column]).join(spans, on="hadm_id")
-        assert (timed[column] >= timed["arbaseline"]).all(), name
+        assert (timed[column] >= timed["arrival"]).all(), name
         late = timed.filter(pl.col(column) > pl.col("dischtime")).height
         assert late <= 0.15 * timed.height, name
     charted = tables["chartevents"].join(tables["icustays"], on="stay_id")
@@ -253,8 +253,8 @@ def test_images_are_taken_in_the_emergency_department_in_two_stays_and_after_dis
     assert images.filter(pl.col("taken_at").is_between("edregtime", "admittime", closed="left")).height > 0
     inside = images.filter(pl.col("taken_at").is_between("admittime", "dischtime")).group_by("dicom_id").len()
     assert inside.filter(pl.col("len") == 2).height > 0, "some match two stays"
-    arbaseline = pl.min_horizontal("edregtime", "admittime")
-    owned = images.filter(pl.col("taken_at").is_between(arbaseline, "dischtime"))["dicom_id"]
+    arrival = pl.min_horizontal("edregtime", "admittime")
+    owned = images.filter(pl.col("taken_at").is_between(arrival, "dischtime"))["dicom_id"]
     assert 0.03 < 1 - owned.n_unique() / tables["cxr_metadata"].height < 0.5
     views = tables["cxr_metadata"]["ViewPosition"]
     assert set(views) == {"AP", "PA", "LATERAL"}

@@ -1,0 +1,102 @@
+"""Declares beside a setting when it is read, and finds the settings that nothing reads.
+
+A condition is text: clauses `key = value, value`, `key != value`, `key > number`, `key is set` or `key has word` (some entry of a list
+begins with it; of a text, it contains the word), joined by `and`, these by `or`. A key that begins with a dot is of the same group. The text is what the
+user is shown.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any, NamedTuple
+
+
+def read_when(condition: str) -> dict[str, str]:
+    """Metadata of a field that is read under a condition only; that of a group holds for all its settings."""
+    return {"read_when": condition}
+
+
+class Inactive(NamedTuple):
+    """A setting that nothing reads.
+
+    Attributes:
+        key: its full key.
+        value: as it is set.
+        condition: under which it would be read.
+    """
+
+    key: str
+    value: Any
+    condition: str
+
+
+def inactive(config: Any, prefix: str = "") -> Iterator[Inactive]:
+    """Every setting of a configuration whose condition does not hold.
+
+    Args:
+        config: an instance of a settings class.
+        prefix: of its keys, with the dot, where it is a group of another.
+
+    Yields:
+        The settings, in the order of their declaration.
+    """
+    flat = dict(_leaves(config, prefix))
+    yield from _inactive(config, prefix, flat, ())
+
+
+def _inactive(config: Any, prefix: str, flat: Mapping[str, Any], above: tuple[str, ...]) -> Iterator[Inactive]:
+    for entry in fields(config):
+        key, value = f"{prefix}{entry.name}", getattr(config, entry.name)
+        own = entry.metadata.get("read_when")
+        conditions = above if own is None else (*above, _absolute(own, prefix))
+        if is_dataclass(value):
+            yield from _inactive(value, f"{key}.", flat, conditions)
+            continue
+        failing = next((condition for condition in conditions if not holds(condition, flat)), None)
+        if failing is not None:
+            yield Inactive(key, value, failing)
+
+
+def _leaves(config: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    for entry in fields(config):
+        value = getattr(config, entry.name)
+        if is_dataclass(value):
+            yield from _leaves(value, f"{prefix}{entry.name}.")
+        else:
+            yield f"{prefix}{entry.name}", value
+
+
+def _absolute(condition: str, prefix: str) -> str:
+    return " ".join(f"{prefix}{word[1:]}" if word.startswith(".") else word for word in condition.split(" "))
+
+
+def holds(condition: str, values: Mapping[str, Any]) -> bool:
+    """Whether a condition holds.
+
+    Args:
+        condition: with full keys.
+        values: full key -> value.
+
+    >>> holds("a.kind = x, y and a.count > 0", {"a.kind": "y", "a.count": 2})
+    True
+    >>> holds("a.kind != y or tasks has icu", {"a.kind": "y", "tasks": ["icu_90d"]})
+    True
+    """
+    return any(all(_clause(clause, values) for clause in part.split(" and ")) for part in condition.split(" or "))
+
+
+_OPERATORS: Mapping[str, Callable[[Any, str], bool]] = {
+    "is": lambda value, text: bool(value) == (text == "set"),
+    "!=": lambda value, text: _text(value) != text,
+    "=": lambda value, text: _text(value) in text.split(", "),
+    ">": lambda value, text: value > float(text),
+    "has": lambda value, text: text in value if isinstance(value, str) else any(e.startswith(text) for e in value),
+}
+
+
+def _clause(clause: str, values: Mapping[str, Any]) -> bool:
+    key, operator, text = clause.split(" ", 2)
+    return _OPERATORS[operator](values[key], text)
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
