@@ -1,1 +1,1 @@
-"""The embed stage: documents and images of a cohort become what the model reads, by encoders."""
+"""The embed stage: encoders turn the documents and images of a cohort into inputs of the model."""

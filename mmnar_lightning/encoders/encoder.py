@@ -1,4 +1,4 @@
-"""What the embed stage asks of an encoder, and the array of one vector a row that most encoders write."""
+"""The interface of encoders, and the array of one vector per row that most of them write."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,21 +15,21 @@ Vectors = tuple[NDArray[np.int64], NDArray[np.float32]]
 
 
 class Encoder(Protocol):
-    """Turns the documents or images of a modality into what the model reads."""
+    """Turns the documents or images of a modality into inputs of the model."""
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Plain values that tell one output from another, besides the cohort."""
+        """Plain values that, with the cohort, determine the output."""
 
     def prepare(self, source: Path) -> None:
-        """The long work, which every process that calls this shares; nothing where there is none.
+        """Do the expensive work, shared by all processes that call this.
 
         Args:
             source: the modality's folder in the cohort.
         """
 
     def write(self, source: Path, rows: pl.DataFrame, target: Path) -> list[str]:
-        """Fill a folder with what a store of `data_modules` opens; called by one process.
+        """Write a folder that a store of `data_modules` reads; called by one process.
 
         Args:
             source: the modality's folder in the cohort.
@@ -37,18 +37,18 @@ class Encoder(Protocol):
             target: an empty folder.
 
         Returns:
-            Lines for people: what was left out, and why.
+            Messages for the user: what was left out, and why.
         """
 
 
 def write_array(target: Path, rows: pl.DataFrame, width: int, blocks: Iterable[Vectors]) -> None:
-    """Write the mean of each row's vectors as an array with its statistics, and which rows have any.
+    """Write the mean of each row's vectors as an array with its statistics, and the presence of each row.
 
     Args:
-        target: folder to make.
+        target: folder to create.
         rows: `row_id` and `split` of the cohort.
-        width: floats of a vector.
-        blocks: row ids, which may repeat, and vectors.
+        width: width of a vector.
+        blocks: row ids, which may repeat, and their vectors.
     """
     values = store.create(target, rows.height, [str(column) for column in range(width)])
     count = np.zeros(rows.height, dtype=np.int64)

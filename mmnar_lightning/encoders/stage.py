@@ -1,4 +1,4 @@
-"""The embed stage: documents and images of a cohort become what the model reads."""
+"""The embed stage: encodes the documents and images of a cohort."""
 
 import os
 from pathlib import Path
@@ -8,6 +8,7 @@ import torch
 
 from data_modules import stage
 from data_modules.cohorts.build import COHORT, MODALITIES
+from data_modules.errors import UserError
 from data_modules.vocabulary import Modality
 from mmnar_lightning.encoders.config import EmbedConfig
 from mmnar_lightning.encoders.encoder import Encoder
@@ -25,30 +26,29 @@ EMBEDDINGS = "embeddings"
 
 
 def embed(cohort: Path, config: EmbedConfig, data: Path, images: ImageFolders) -> dict[str, Path]:
-    """Encode what the configuration has an encoder for, unless that was done.
+    """Encode all modalities with a configured encoder, unless the output exists.
 
-    Several processes that call this share the work.
+    Processes that call this together share the work. An encoder that cannot be loaded raises a UserError, a missing or
+    broken embedding file a SourceError, and a folder that cannot be written a StageError.
 
     Args:
         cohort: a finished cohort folder.
-        config: which encoders.
+        config: settings of the encoders.
         data: `paths.data`.
-        images: where images lie.
+        images: folders of the images.
 
     Returns:
-        Modality -> folder with what the model reads of it, and the rows that have any.
+        Modality -> folder with its encoded inputs and presence.
 
     Raises:
-        ValueError: when settings do not fit the cohort, or an encoder cannot be loaded.
-        SourceError: when an embedding file is missing or broken.
-        StageError: when the folder cannot be written.
+        UserError: if the settings do not fit the cohort.
     """
     manifest = stage.read_json(cohort / stage.MANIFEST)
     modalities = [Modality(**entry) for entry in manifest["modalities"]]
     names = [modality.name for modality in modalities]
     unknown = [name for name in config.modalities if name not in names]
     if unknown:
-        raise ValueError(f"embed.modalities.{unknown[0]}: the cohort has no such modality; it has {', '.join(names)}")
+        raise UserError(f"embed.modalities.{unknown[0]}: the cohort has no such modality; it has {', '.join(names)}")
     encoders = {modality.name: _encoder(config.of(modality), config, data, images) for modality in modalities}
     return {
         name: _embed(cohort, name, manifest["fingerprint"], encoder, data)
@@ -90,7 +90,7 @@ def _encoder(
 
 
 def text_encoder(config: TextConfig, accelerator: str, data: Path) -> Encoder:
-    """The encoder that a text's configuration names."""
+    """The text encoder of these settings."""
     if config.encoder == "hashed_ngrams":
         return HashedNgrams(config.width, tuple(config.sections))
     if config.encoder == "small":
@@ -108,10 +108,10 @@ def text_encoder(config: TextConfig, accelerator: str, data: Path) -> Encoder:
 
 
 def device_of(accelerator: str) -> torch.device:
-    """The device of this process: of several GPUs, the one of its local rank, as torchrun or srun numbers it."""
+    """The device of this process; of several GPUs, the one of its local rank under torchrun or srun."""
     if accelerator == "cpu" or (accelerator == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
     if not torch.cuda.is_available():
-        raise ValueError("embed.accelerator=gpu: no GPU is seen here; use auto or cpu")
+        raise UserError("embed.accelerator=gpu: no GPU is available; use auto or cpu")
     rank = os.environ.get("LOCAL_RANK") or os.environ.get("SLURM_LOCALID") or "0"
     return torch.device("cuda", int(rank) % torch.cuda.device_count())

@@ -50,10 +50,8 @@ def text_backbone(config: TextConfig) -> TextBackbone:
 
 
 def _with_lora(model: nn.Module, rank: int) -> nn.Module:
-    """Freeze a model and add trained low-rank updates to every linear layer.
-
-    Not `nn.images.add_lora`, which leaves the model unwrapped: the names of parameters in checkpoints would differ.
-    """
+    """Freeze a model and add trained low-rank updates to every linear layer."""
+    # Not nn.images.add_lora, which does not wrap the model: the names of parameters in checkpoints would differ.
     config = lora_config(rank, "all-linear", "embed.text")
     from peft import get_peft_model
 

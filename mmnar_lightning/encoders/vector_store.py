@@ -1,9 +1,9 @@
-"""A store of vectors, one for every document or image that was ever encoded, shared by cohorts and processes.
+"""A persistent store of the vectors of documents or images, shared by cohorts and processes.
 
 A store belongs to one encoder. It is a folder of shards; a shard is written once and holds sorted keys and their
-vectors. What is missing is encoded by a plan: pieces of work (the windows of documents, or images) in a fixed order,
-cut into units. Every process takes the units that nobody has taken, and the vectors are joined in the order of the
-plan. So the bytes do not depend on who did what, or on how often the work was broken off.
+vectors. Missing vectors are encoded by a plan: pieces of work (windows of documents, or images) in a fixed order, cut
+into units. Each process takes free units, and the vectors are joined in the order of the plan, so that the bytes do not
+depend on the assignment of units to processes or on interruptions.
 """
 
 import shutil
@@ -17,10 +17,11 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from data_modules import stage
+from data_modules.errors import UserError
 from data_modules.features import store
 
 Keys = NDArray[np.bytes_]
-"""(n,) S32: digests of contents, 32 hexadecimal digits each."""
+"""(n,) S32, digests of contents, 32 hexadecimal digits each."""
 
 KEYS, VECTORS, PARTS = "keys.npy", "vectors.npy", "parts"
 WAIT_SECONDS = 0.2
@@ -32,10 +33,10 @@ class Plan:
     """Work in a fixed order.
 
     Attributes:
-        keys: (D,) what is to be encoded, sorted, each once.
-        item: (W,) int64, the position in `keys` that a piece of work belongs to.
-        weight: (W,) float32, the share of a piece in its item's vector; they are scaled to sum to 1 in an item.
-        unit: pieces of a unit.
+        keys: (D,) S32, items to encode, sorted and unique.
+        item: (W,) int64, the position in `keys` of the item that a piece belongs to.
+        weight: (W,) float32, weight of a piece in its item's vector, scaled to sum to 1 per item.
+        unit: number of pieces in a unit.
     """
 
     keys: Keys
@@ -44,11 +45,11 @@ class Plan:
     unit: int
 
     def units(self) -> list[slice]:
-        """The pieces of every unit."""
+        """The pieces of each unit."""
         return list(store.blocks(len(self.item), self.unit))
 
-    def worth(self) -> NDArray[np.float64]:
-        """(W,) the share of an item that each piece is."""
+    def share(self) -> NDArray[np.float64]:
+        """(W,) float64, 1 / number of pieces in the item of each piece."""
         return 1.0 / np.bincount(self.item, minlength=len(self.keys))[self.item]
 
 
@@ -56,7 +57,7 @@ class VectorStore:
     """The vectors of one encoder.
 
     Args:
-        folder: of the store; it is made when something is written.
+        folder: of the store, created on the first write.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -67,27 +68,29 @@ class VectorStore:
         return sorted(path.parent for path in self.folder.glob(f"[!.]*/{stage.MANIFEST}"))
 
     def missing(self, keys: Keys) -> Keys:
-        """The keys that have no vector yet, sorted, each once."""
+        """The keys without a vector, sorted and unique."""
         wanted = np.unique(keys)
         for shard in self.shards():
             wanted = wanted[~_find(np.load(shard / KEYS), wanted)[1]]
         return wanted
 
     def width(self) -> int:
-        """Floats of a vector.
-
-        Raises:
-            ValueError: while there is none.
-        """
-        for shard in self.shards():
-            return int(np.load(shard / VECTORS, mmap_mode="r").shape[1])
-        raise ValueError(f"{self.folder}: this store is empty")
+        """Width of a vector; the store must not be empty."""
+        shards = self.shards()
+        assert shards, f"{self.folder}: this store is empty"
+        return int(np.load(shards[0] / VECTORS, mmap_mode="r").shape[1])
 
     def read(self, keys: Keys) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-        """Vectors of keys that are all there, in blocks: which of the keys, and (n, width) float32.
+        """Read vectors in blocks.
+
+        Args:
+            keys: (n,) S32.
+
+        Yields:
+            A slice of the keys and their vectors, (block, width) float32.
 
         Raises:
-            ValueError: when one is not there.
+            UserError: if a key has no vector.
         """
         width = self.width() if len(keys) else 0
         shards = [(np.load(shard / KEYS), np.load(shard / VECTORS, mmap_mode="r")) for shard in self.shards()]
@@ -99,41 +102,41 @@ class VectorStore:
                 found[there] = vectors[place[there]]
                 absent &= ~there
             if absent.any():
-                raise ValueError(
-                    f"{self.folder}: {absent.sum()} of {len(found)} vectors are not in this store: what they are of "
-                    "changed since it was encoded; start again"
+                raise UserError(
+                    f"{self.folder}: {absent.sum()} of {len(found)} vectors are not in this store: their files changed "
+                    "after they were encoded; run the same command again"
                 )
             yield block, found
 
     def shard_of(self, keys: Keys) -> Path:
-        """The shard that will hold these keys."""
+        """The shard of these keys."""
         return self.folder / stage.digest([key.decode() for key in keys.tolist()])
 
     def work_of(self, keys: Keys) -> Path:
-        """Where work on these keys lies until it is finished."""
+        """Folder of the unfinished work on these keys."""
         shard = self.shard_of(keys)
         return shard.with_name(f".{shard.name}.work")
 
     def build(
         self, plan: Plan, encode: Callable[[slice], NDArray[np.float32]], advance: Callable[[float], None]
     ) -> None:
-        """Encode a plan together with every other process that is at it; returns when its shard is there.
+        """Encode a plan together with all other processes that call this; returns when its shard is written.
 
         Args:
             plan: the work.
-            encode: pieces -> their vectors, (n, width) float32, the same whoever computes them.
-            advance: is told how many items were finished, by anyone.
+            encode: pieces -> their vectors, (n, width) float32, the same on every process.
+            advance: called with the number of items that any process has finished.
         """
         shard, work = self.shard_of(plan.keys), self.work_of(plan.keys)
-        parts = work / PARTS / str(plan.unit)  # with another batch size, a unit is other pieces
+        parts = work / PARTS / str(plan.unit)  # units of another batch size hold other pieces
         if not _finished(shard):
-            _Work(plan, shard, parts, encode, advance).share()
+            _Work(plan, shard, parts, encode, advance).run()
         stage.run_stage(shard, lambda folder: _join(plan, parts, folder), SETTING)
         shutil.rmtree(work, ignore_errors=True)
 
 
 def _find(known: Keys, wanted: Keys) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Places of keys among sorted ones, and whether they are there."""
+    """Positions of keys in sorted keys, and whether they are present."""
     place = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
     return place, known[place] == wanted
 
@@ -143,7 +146,7 @@ def _finished(shard: Path) -> bool:
 
 
 class _Work:
-    """One process's way through the units of a plan."""
+    """The units of a plan, processed by one of several processes."""
 
     def __init__(
         self,
@@ -155,44 +158,44 @@ class _Work:
     ) -> None:
         self.shard, self.parts, self.encode, self.advance = shard, parts, encode, advance
         self.units = dict(enumerate(plan.units()))
-        self.worth = plan.worth()
+        self.item_share = plan.share()
 
-    def share(self) -> None:
-        """Go round the units until each has its part, doing those that nobody is at."""
+    def run(self) -> None:
+        """Encode free units until all units are finished."""
         self.parts.mkdir(parents=True, exist_ok=True)
         while self.units and not _finished(self.shard):
             before = len(self.units)
             for unit in list(self.units):
                 if self._is_done(unit):
-                    self.advance(float(self.worth[self.units.pop(unit)].sum()))
+                    self.advance(float(self.item_share[self.units.pop(unit)].sum()))
             if len(self.units) == before:
                 time.sleep(WAIT_SECONDS)
 
     def _is_done(self, unit: int) -> bool:
-        """Do a unit unless another process is at it; whether its part is there."""
+        """Encode a unit unless another process holds it; returns whether it is finished."""
         part = self.parts / f"{unit}.npy"
         try:
             with FileLock(self.parts / f"{unit}.lock", timeout=0):
-                # Of a finished shard the parts go one by one: what is missing was there.
+                # The parts of a finished shard are deleted one by one, so a missing part may have existed.
                 if not part.is_file() and not _finished(self.shard):
                     self._write(unit, part)
         except Timeout:
             return False
         except FileNotFoundError:
-            if _finished(self.shard):  # another process has joined the parts and tidied up
+            if _finished(self.shard):  # another process has joined and deleted the parts
                 return True
             raise
         return True
 
     def _write(self, unit: int, part: Path) -> None:
-        """Write a part whole or not at all."""
+        """Write a part atomically."""
         hidden = part.with_name(f".{part.name}")
         np.save(hidden, self.encode(self.units[unit]), allow_pickle=False)
         hidden.replace(part)
 
 
 def _join(plan: Plan, parts: Path, folder: Path) -> None:
-    """Write a shard: the weighted mean of every item's pieces, added in the order of the plan."""
+    """Write a shard: the weighted mean of each item's pieces, added in the order of the plan."""
     total = np.bincount(plan.item, plan.weight, minlength=len(plan.keys))
     share = (plan.weight / total[plan.item]).astype(np.float32)
     vectors: NDArray[np.float32] | None = None

@@ -1,4 +1,4 @@
-"""From the settings `embed.image.*` to the network that reads images, and to what it wants to be shown."""
+"""The image backbone of the settings `embed.image.*`, and its input format."""
 
 from difflib import get_close_matches
 from pathlib import Path
@@ -17,7 +17,7 @@ HUB = "https://huggingface.co"
 
 
 def image_input(config: ImageConfig) -> ImageInput:
-    """What the network of these settings reads; no weights are needed to know it."""
+    """The input format of the network; loads no weights."""
     from timm.data import create_transform  # type: ignore[attr-defined]
 
     if config.encoder == "small":
@@ -25,16 +25,16 @@ def image_input(config: ImageConfig) -> ImageInput:
     data = _data_config(_create(config))
     channels, height, width = data["input_size"]
     if config.colour and channels != 3:
-        raise ImagesError(f"embed.image.colour=true: {config.model} reads {channels} channel; use colour=false")
+        raise ImagesError(f"embed.image.colour=true: {config.model} has {channels} input channel; use colour=false")
     mode = "RGB" if config.colour else "L"
-    # With a prefetcher timm leaves the pixels as bytes; the backbone standardises them where it runs.
+    # With use_prefetcher timm returns uint8 pixels; the backbone standardises them on its device.
     transform = create_transform(**data, is_training=False, use_prefetcher=True)
     settings = {key: data[key] for key in ("input_size", "interpolation", "crop_pct", "crop_mode")}
     return ImageInput(mode=mode, size=(height, width), transform=transform, description=f"{mode} {settings}")
 
 
 def image_width(config: ImageConfig) -> int:
-    """Floats of a image's vector; no weights are needed to know it."""
+    """Width of an image's vector; loads no weights."""
     if config.encoder == "small":
         return images.SMALL_WIDTH
     network = _create(config)
@@ -42,11 +42,16 @@ def image_width(config: ImageConfig) -> int:
 
 
 def image_backbone(config: ImageConfig) -> images.ImageBackbone:
-    """The network of these settings, with its weights, and what of it is to be trained.
+    """Build the network, load its weights and freeze all parameters that are not trained.
 
-    Raises:
-        WeightsError: when the weights are missing, broken or of another network.
-        ImagesError: for a model that timm does not have, or that cannot do what was asked.
+    A UserError names weights that are missing, broken or of another network (WeightsError), and a model that timm lacks
+    or that does not support the settings (ImagesError).
+
+    Args:
+        config: `embed.image`, encoder timm or small.
+
+    Returns:
+        The backbone; frozen and in evaluation mode unless it is trained.
     """
     if config.encoder == "small":
         return images.small_backbone(chunk=config.batch_size, bf16=config.bf16)
@@ -67,14 +72,14 @@ def image_backbone(config: ImageConfig) -> images.ImageBackbone:
 
 
 def _create(config: ImageConfig) -> Any:
-    """The network of timm without its classifier; random weights."""
+    """The timm network without its classifier, randomly initialised."""
     import timm
 
     if ":" in config.model or not timm.is_model(config.model):
         near = ", ".join(get_close_matches(config.model, timm.list_models()))
-        hint = f"; near are {near}" if near else ""
+        hint = f"; did you mean {near}" if near else ""
         raise ImagesError(
-            f"embed.image.model={config.model}: timm has no such model{hint}. timm.list_models() names all"
+            f"embed.image.model={config.model}: timm has no such model{hint}. timm.list_models() lists all"
         )
     return timm.create_model(config.model, pretrained=False, num_classes=0)
 
@@ -87,7 +92,7 @@ def _data_config(network: nn.Module) -> dict[str, Any]:
 
 
 def _fill(network: Any, config: ImageConfig) -> None:
-    """Load weights into a network; those of a classifier are left out."""
+    """Load weights into a network, except those of a classifier."""
     path = Path(config.weights).expanduser()
     name = network.pretrained_cfg.get("hf_hub_id") if config.weights == PRETRAINED else config.weights
     if not name:
@@ -102,7 +107,7 @@ def _fill(network: Any, config: ImageConfig) -> None:
 
 
 def _fetch(name: str) -> Path:
-    """The safetensors file of a hub name, from this machine where it is there already."""
+    """The safetensors file of a hub repository, from the local cache if possible."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HFValidationError
 
@@ -113,21 +118,23 @@ def _fetch(name: str) -> Path:
         except FileNotFoundError:
             return Path(hf_hub_download(name, file))
     except HFValidationError as error:
-        raise WeightsError(f"embed.image.weights={name}: neither a file that is there nor a hub name") from error
-    except OSError as error:  # no network, no such name, no permission: all of the hub's errors
+        raise WeightsError(f"embed.image.weights={name}: neither an existing file nor a hub name") from error
+    except OSError as error:  # all errors of the hub: no network, no such repository, no permission
         raise WeightsError(
-            f"embed.image.weights: {name} is not on this machine and could not be fetched. Where there is a network, "
+            f"embed.image.weights: {name} is not cached here and could not be downloaded. On a machine with a network, "
             f"download {HUB}/{name}/resolve/main/{file}, and set embed.image.weights=/path/to/{file}"
         ) from error
 
 
 def _adapt(network: Any, config: ImageConfig) -> None:
-    """Choose what is trained, and how much is remembered for it."""
+    """Set gradient checkpointing and the trained parameters."""
     if config.gradient_checkpointing:
         try:
             network.set_grad_checkpointing(True)
         except (AssertionError, AttributeError):
-            raise ImagesError(f"embed.image.gradient_checkpointing=true: timm's {config.model} cannot do it") from None
+            raise ImagesError(
+                f"embed.image.gradient_checkpointing=true: timm's {config.model} does not support it"
+            ) from None
     if config.trainable == "top_k":
         images.train_top(network, config.top_layers)
     if config.trainable == "lora":
@@ -135,13 +142,13 @@ def _adapt(network: Any, config: ImageConfig) -> None:
 
 
 def _width(network: nn.Module, input_size: tuple[int, int, int]) -> int:
-    """Floats of a image's vector, told by a forward pass: models differ in which attribute says it."""
+    """Width of an image's vector, from a forward pass, since models differ in the attribute that holds it."""
     training = network.training
     with torch.no_grad():
         encoded: Tensor = network.eval()(torch.zeros(1, *input_size))
     network.train(training)
     if encoded.ndim != 2:
         raise ImagesError(
-            f"embed.image.model: {type(network).__name__} gives {tuple(encoded.shape)}, not one vector a image"
+            f"embed.image.model: {type(network).__name__} returns {tuple(encoded.shape)}, not one vector per image"
         )
     return int(encoded.shape[1])

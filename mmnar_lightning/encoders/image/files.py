@@ -9,39 +9,47 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from data_modules.raw.errors import SourceError
 from mmnar_lightning.encoders.image.backbone import image_input
-from mmnar_lightning.encoders.image.ready import ImagesOf
-from mmnar_lightning.encoders.image.selection import ImageInput, unreachable
+from mmnar_lightning.encoders.image.ready import CohortImages
+from mmnar_lightning.encoders.image.selection import ImageInput, access_problem
 from mmnar_lightning.encoders.vector_store import Keys
 
 BATCHES = 16
-"""Batches of a unit of work: what a killed process loses at most."""
+"""Batches per unit of work, the most that a killed process loses."""
 
 
 @dataclass(frozen=True)
-class Pictures(ImagesOf):
-    """Images as files of a release.
+class ImageFiles(CohortImages):
+    """Images as JPEG files of a release.
 
     Attributes:
-        folder: of the release with the JPEG files.
+        folder: of the release.
     """
 
     folder: Path
 
     @cached_property
     def input(self) -> ImageInput:
-        """What the network is shown."""
+        """The input format of the network."""
         return image_input(self.config)
 
     def paths(self, files: pl.Series) -> list[Path]:
-        """Where images lie."""
+        """Paths of the image files."""
         return [self.folder / f"{file}.jpg" for file in files]
 
     def known(self, source: Path, images: pl.DataFrame) -> tuple[Keys, NDArray[np.bool_]]:
-        """`image_keys` of a cohort's images, stopping before the long work where too many are not there at all.
+        """Keys of a cohort's images.
 
-        Raises:
-            ImagesError: with more than the allowed share missing or empty: the folder may be the wrong one.
+        An ImagesError, before any image is decoded, stops the stage if more than the allowed share is missing or empty,
+        since the folder may be the wrong one.
+
+        Args:
+            source: the modality's folder in the cohort.
+            images: with the column `file`.
+
+        Returns:
+            As of `image_keys`.
         """
         keys, whole = image_keys(self.folder, images["file"])
         unreadable = self.unreadable(source, images.height)
@@ -52,12 +60,17 @@ class Pictures(ImagesOf):
 
 
 def image_keys(folder: Path, files: pl.Series) -> tuple[Keys, NDArray[np.bool_]]:
-    """What tells each image from all others, (n,) S32, and whether there is anything to read, (n,) bool.
+    """Keys of image files from name, size and modification time, so that a replaced image has another key.
 
-    A image that was mended has another size or time, and so another key; its bytes are not read for that.
+    Args:
+        folder: of the release.
+        files: names without suffix.
+
+    Returns:
+        (n,) S32, the keys, and (n,) bool, whether the file exists and is not empty.
 
     Raises:
-        SourceError: for a file that cannot be reached.
+        SourceError: if a file cannot be accessed.
     """
     keys, whole = np.zeros(len(files), "S32"), np.zeros(len(files), np.bool_)
     for position, file in enumerate(files):
@@ -66,7 +79,7 @@ def image_keys(folder: Path, files: pl.Series) -> tuple[Keys, NDArray[np.bool_]]
         except FileNotFoundError:
             continue
         except OSError as error:
-            raise unreachable(folder / f"{file}.jpg", error) from error
+            raise SourceError(folder / f"{file}.jpg", *access_problem(error)) from error
         whole[position] = state.st_size > 0
         keys[position] = hashlib.sha256(f"{file} {state.st_size} {state.st_mtime_ns}".encode()).hexdigest()[:32]
     return keys, whole

@@ -1,4 +1,4 @@
-"""Images through a network: a frozen one, once, or the pixels for one that learns in the model."""
+"""Images encoded once by a frozen network."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ import torch
 from data_modules import stage
 from mmnar_lightning.console import progress
 from mmnar_lightning.encoders.image.backbone import image_backbone
-from mmnar_lightning.encoders.image.files import BATCHES, Pictures, image_keys
+from mmnar_lightning.encoders.image.files import BATCHES, ImageFiles, image_keys
 from mmnar_lightning.encoders.image.ready import IMAGES_VERSION, Found
 from mmnar_lightning.encoders.image.selection import Pixels, read_image, read_images
 from mmnar_lightning.encoders.image.vectors import Floats
@@ -23,11 +23,11 @@ from mmnar_lightning.nn.weights import fingerprint
 
 
 @dataclass(frozen=True)
-class FrozenImages(Pictures):
-    """Images through a network that does not learn; every image is read once, whichever cohort shows it.
+class FrozenImages(ImageFiles):
+    """Images encoded by a frozen network; each image is encoded once for all cohorts.
 
     Attributes:
-        device: where the network runs.
+        device: device of the network.
     """
 
     device: torch.device
@@ -39,7 +39,7 @@ class FrozenImages(Pictures):
 
     @cached_property
     def encoder(self) -> dict[str, Any]:
-        """Plain values that tell one vector of a image from another."""
+        """Plain values that, with the image, determine its vector."""
         return {
             "frozen_images": IMAGES_VERSION,
             "model": self.config.model,
@@ -50,16 +50,16 @@ class FrozenImages(Pictures):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """The network, and which images."""
+        """The network and the selection of images."""
         return {**self.encoder, **self.choice}
 
     @property
     def vectors(self) -> VectorStore:
-        """The vectors of all images that this network ever read; NaN where one could not be read."""
+        """The vectors of all images encoded by this network; NaN for unreadable ones."""
         return VectorStore(self.data / "embeddings" / f"images-{stage.digest(self.encoder)}")
 
     def prepare(self, source: Path) -> None:
-        """Read the images that have no vector yet."""
+        """Encode the images without a vector."""
         images = self.images(source)
         keys, whole = self.known(source, images)
         missing = self.vectors.missing(keys[whole])
@@ -74,8 +74,8 @@ class FrozenImages(Pictures):
             self.vectors.build(plan, lambda pieces: self._encode(files[pieces]), advance)
 
     def _encode(self, files: pl.Series) -> Floats:
-        """The vectors of images, (n, width) float32; NaN where one cannot be read, which `write` counts."""
-        # While the network is at a batch, the threads prepare the next one whole.
+        """The vectors of images, (n, width) float32; NaN for unreadable ones, which `write` counts."""
+        # The threads read the next batch while the network encodes the current one.
         read = read_images(self.paths(files), self.input, self.config.num_workers, 2 * self.config.batch_size)
         vectors = []
         for start in range(0, len(files), self.config.batch_size):
@@ -105,4 +105,4 @@ class FrozenImages(Pictures):
 
     def _reason(self, file: str) -> str:
         image = read_image(self.folder / f"{file}.jpg", self.input)
-        return image if isinstance(image, str) else "not finite once encoded"
+        return image if isinstance(image, str) else "not finite after encoding"

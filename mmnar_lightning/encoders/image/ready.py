@@ -1,4 +1,4 @@
-"""Encoders of images whose vectors are there already: published embeddings, and vectors of one's own."""
+"""Encoders of images with precomputed vectors: published embeddings, or a file of the user's."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,17 +19,17 @@ from mmnar_lightning.encoders.image.selection import Unreadable, choose
 from mmnar_lightning.encoders.image.vectors import CONTRACT, RELEASE_WIDTH, Floats, read_release, read_vectors
 
 IMAGES_VERSION = 1
-"""Raised whenever the same images and settings would give other values."""
+"""Increased whenever the same images and settings give other values."""
 Found = tuple[NDArray[np.bool_], Floats]
-"""Which images have a vector, (n,) bool, and the vectors, (n, width)."""
+"""Whether each image has a vector, (n,) bool, and the vectors, (n, width)."""
 
 
 @dataclass(frozen=True)
-class ImagesOf:
-    """The images that the rows of a cohort show.
+class CohortImages:
+    """The images of the rows of a cohort.
 
     Attributes:
-        config: views, most images of a row, and how many may be unreadable.
+        config: views, maximum number of images of a row, and share that may be unreadable.
         data: `paths.data`.
     """
 
@@ -38,7 +38,7 @@ class ImagesOf:
 
     @property
     def choice(self) -> dict[str, Any]:
-        """Plain values that tell which images are shown, and how they are joined."""
+        """Plain values that determine the selection and pooling of images."""
         return {key: getattr(self.config, key) for key in ("views", "max_images", "pooling")}
 
     def images(self, source: Path) -> pl.DataFrame:
@@ -46,7 +46,7 @@ class ImagesOf:
         return choose(pl.read_parquet(source / images.IMAGES), self.config.views, self.config.max_images)
 
     def unreadable(self, source: Path, total: int) -> Unreadable:
-        """The list of a cohort's images that could not be read."""
+        """An empty list for the unreadable images of a cohort."""
         name = f"unreadable-{source.parents[1].name}-{source.name}.csv"
         return Unreadable(total, self.config.max_unreadable_share, self.data / "embeddings" / name)
 
@@ -59,7 +59,7 @@ class ImagesOf:
         look_up: Callable[[pl.DataFrame], Found],
         reason: Callable[[str], str],
     ) -> list[str]:
-        """Write the vectors of images; those that have none are listed, and are absent."""
+        """Write the vectors of images; images without one are listed and absent."""
         images = self.images(source)
         unreadable = self.unreadable(source, images.height)
 
@@ -79,8 +79,8 @@ class ImagesOf:
 
 
 @dataclass(frozen=True)
-class ReleaseImages(ImagesOf):
-    """The published image embeddings, one TFRecord a image.
+class ReleaseImages(CohortImages):
+    """The published image embeddings, one TFRecord per image.
 
     Attributes:
         folder: the release.
@@ -90,11 +90,11 @@ class ReleaseImages(ImagesOf):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Version, folder, and which images."""
+        """Version, folder and selection of images."""
         return {"release_images": IMAGES_VERSION, "folder": str(self.folder), **self.choice}
 
     def prepare(self, source: Path) -> None:
-        """Nothing: reading is quick."""
+        """No work: reading is fast."""
 
     def write(self, source: Path, rows: pl.DataFrame, target: Path) -> list[str]:
         """Write the embeddings of each row."""
@@ -106,19 +106,19 @@ class ReleaseImages(ImagesOf):
 
 
 @dataclass(frozen=True)
-class OwnVectors(ImagesOf):
-    """Vectors of images in a file of one's own."""
+class OwnVectors(CohortImages):
+    """Vectors of images in a file of the user's."""
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Version, what is in the file, and which images."""
+        """Version, fingerprint of the file and selection of images."""
         path = Path(self.config.path).expanduser()
         beside = path.with_suffix(".ids.npy")
         files = [path, beside] if beside.is_file() else [path]
         return {"own_vectors": IMAGES_VERSION, "files": [fingerprint(file) for file in files], **self.choice}
 
     def prepare(self, source: Path) -> None:
-        """Nothing: reading is quick."""
+        """No work: reading is fast."""
 
     def write(self, source: Path, rows: pl.DataFrame, target: Path) -> list[str]:
         """Write the vectors of each row."""
@@ -134,14 +134,14 @@ class OwnVectors(ImagesOf):
 
 
 def write_items(target: Path, rows: pl.DataFrame, width: int, most: int, blocks: Iterator[Vectors]) -> None:
-    """Write vectors as items of their rows, with the statistics of those of train rows.
+    """Write vectors as items of their rows, with the statistics of train rows.
 
     Args:
         target: folder to fill.
         rows: `row_id` and `split` of the cohort.
-        width: floats of a vector.
-        most: vectors that there may be.
-        blocks: row ids, rising, and vectors.
+        width: width of a vector.
+        most: maximum number of vectors.
+        blocks: row ids, ascending, and their vectors.
     """
     values = store.create(target, most, [str(column) for column in range(width)])
     owner = np.zeros(most, np.int64)

@@ -1,4 +1,4 @@
-"""Images of a cohort: which of them a row shows, their pixels as a network wants them, and which could not be read."""
+"""Images of a cohort: selection per row, pixels in the network's input format, and unreadable files."""
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -20,24 +20,24 @@ from mmnar_lightning.nn.images import SMALL_SIDE
 Pixels = NDArray[np.uint8]
 FORMATS = ("JPEG", "PNG")
 MODES = ("L", "RGB")
-"""Modes of pictures that are read; any other (16 bits, CMYK, a palette) would be changed by a conversion."""
+"""Image modes that are read; converting another (16 bits, CMYK, a palette) would change its values."""
 AHEAD = 4
-"""Images that every thread may be ahead of the one that reads its results, unless that one asks for more."""
+"""Images that each thread may read ahead of the consumer, unless the consumer asks for more."""
 
 
 class ImagesError(UserError):
-    """Too many images cannot be read, or a image's vector is not what it must be."""
+    """Too many images cannot be read, or a model does not support the settings."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageInput:
-    """What a network wants to be shown.
+    """The input format of a network.
 
     Attributes:
         mode: L (grey) or RGB.
         size: height and width in pixels.
-        transform: a picture of that mode -> (C, height, width) uint8.
-        description: plain values that tell it from other inputs.
+        transform: an image of that mode -> (C, height, width) uint8.
+        description: identifies the format.
     """
 
     mode: str
@@ -47,19 +47,19 @@ class ImageInput:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(C, height, width) of a image."""
+        """(C, height, width) of an image."""
         return (len(self.mode), *self.size)
 
 
 @dataclass
 class Unreadable:
-    """Images that could not be read, listed for the person who can mend them.
+    """Images that could not be read, listed so that the user can fix them.
 
-    The list stays on this machine; what is printed are counts.
+    The list stays on this machine; only counts are printed.
 
     Args:
-        total: images that are to be read.
-        max_share: of them may be unreadable.
+        total: number of images to read.
+        max_share: largest share that may be unreadable.
         list_at: file of the list.
     """
 
@@ -69,33 +69,33 @@ class Unreadable:
     entries: list[tuple[str, str]] = field(default_factory=list)
 
     def add(self, file: str, reason: str) -> None:
-        """Note a image."""
+        """Add an image."""
         self.entries.append((file, reason))
 
     def check(self) -> None:
-        """Stop where there are too many.
+        """Check the number of unreadable images.
 
         Raises:
-            ImagesError: with more than the allowed share.
+            ImagesError: if it is more than the allowed share.
         """
         if len(self.entries) > self.max_share * self.total:
             self.save()
             raise ImagesError(
                 f"{self.count_line()}: more than embed.image.max_unreadable_share={self.max_share}; they are listed in "
-                f"{self.list_at}. Mend or download them again, or allow a larger share"
+                f"{self.list_at}. Fix them or download them again, or allow a larger share"
             )
 
     def count_line(self) -> str:
-        """How many, and why; no names."""
+        """Counts by reason, without names."""
         reasons = Counter(reason for _, reason in self.entries).most_common()
         why = ", ".join(f"{count} {reason}" for reason, count in reasons)
         return f"{len(self.entries)} of {self.total} images could not be read ({why})"
 
     def finish(self) -> list[str]:
-        """Write the list; the line that says how many images are absent, if any.
+        """Check and write the complete list; too many unreadable images raise an ImagesError.
 
-        Raises:
-            ImagesError: with more than the allowed share; not before all are noted, so that the list is whole.
+        Returns:
+            A message with the share of absent images, if any.
         """
         self.check()
         self.save()
@@ -105,7 +105,7 @@ class Unreadable:
         return [f"{share:.1%} of its images count as absent: they could not be read ({self.list_at.name} lists them)"]
 
     def save(self) -> None:
-        """Write the list, in the place of an older one."""
+        """Write the list, replacing an older one."""
         self.list_at.unlink(missing_ok=True)
         if self.entries:
             self.list_at.parent.mkdir(parents=True, exist_ok=True)
@@ -113,15 +113,15 @@ class Unreadable:
 
 
 def choose(images: pl.DataFrame, views: Sequence[str], most: int) -> pl.DataFrame:
-    """The images that each row shows.
+    """Select the images of each row.
 
     Args:
-        images: `row_id`, `dicom_id`, `view` (null = unknown), `hours` to the landmark, and whatever else is wanted.
-        views: view positions that are read, the preferred first; `*` stands for all others.
-        most: images of a row; the preferred views win, and in a view the latest.
+        images: `row_id`, `dicom_id`, `view` (null = unknown), `hours` to the landmark, and any other columns.
+        views: view positions that are read, in order of preference; `*` stands for all others.
+        most: maximum number of images of a row: preferred views first, then the latest.
 
     Returns:
-        Some of the images, sorted by row, preference, and time from the latest back.
+        The selected images, sorted by row, preference and time, the latest first.
 
     >>> images = pl.DataFrame({"row_id": [1, 1, 1], "dicom_id": ["a", "b", "c"], "view": ["PA", "AP", "LL"],
     ...                       "hours": [-1.0, -9.0, 0.0]})
@@ -143,7 +143,7 @@ def choose(images: pl.DataFrame, views: Sequence[str], most: int) -> pl.DataFram
 
 
 def small_input() -> ImageInput:
-    """What the small network reads: the whole image, grey, as a square."""
+    """The input format of the small network: the whole image, grey, resized to a square."""
     from torchvision.transforms import v2  # type: ignore[import-untyped]
 
     size = (SMALL_SIDE, SMALL_SIDE)
@@ -152,43 +152,53 @@ def small_input() -> ImageInput:
 
 
 def read_image(path: Path, image_input: ImageInput) -> Pixels | str:
-    """The pixels of a image, (C, H, W) uint8, or why there are none.
+    """Read the pixels of an image.
+
+    Args:
+        path: a JPEG or PNG file.
+        image_input: the input format.
+
+    Returns:
+        (C, H, W) uint8, or the reason why the image is unreadable.
 
     Raises:
-        SourceError: for a file that cannot be reached: that may pass, so the image must not count as unreadable.
+        SourceError: if the file cannot be accessed, which may be temporary, so the image does not count as unreadable.
     """
     try:
         if not path.stat().st_size:
             return "empty"
-        with Image.open(path, formats=FORMATS) as picture:
-            if picture.mode not in MODES:
-                return f"of mode {picture.mode}"
-            return image_input.transform(picture.convert(image_input.mode)).numpy()
+        with Image.open(path, formats=FORMATS) as image:
+            if image.mode not in MODES:
+                return f"of mode {image.mode}"
+            return image_input.transform(image.convert(image_input.mode)).numpy()
     except FileNotFoundError:
         return "missing"
-    # Pillow raises any of these for bytes that are not a whole picture; an error of the system has a number.
+    # Pillow raises any of these for incomplete or corrupt files; an error of the system has an errno.
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         if isinstance(error, OSError) and error.errno is not None:
-            raise unreachable(path, error) from error
+            raise SourceError(path, *access_problem(error)) from error
         return "truncated or broken"
 
 
-def unreachable(path: Path, error: OSError) -> SourceError:
-    """What to say of a image that the system does not give."""
+def access_problem(error: OSError) -> tuple[str, str]:
+    """Problem and remedy for an image that the system cannot open."""
     problem = f"this image cannot be read ({error.strerror or error})"
-    return SourceError(path, problem, "give yourself read permission on it, or wait for its disk, and start again")
+    return problem, "check its permissions and its disk, and run the same command again"
 
 
 def read_images(
     paths: Sequence[Path], image_input: ImageInput, num_workers: int, ahead: int = 0
 ) -> Iterator[Pixels | str]:
-    """`read_image` of each path, in order; threads work ahead, since Pillow decodes and resizes without the GIL.
+    """`read_image` of each path, in order; threads read ahead, since Pillow decodes and resizes without the GIL.
 
     Args:
         paths: of the images.
-        image_input: what the network wants.
-        num_workers: threads; 0 = none.
-        ahead: images that may wait to be taken; at least a few for each thread.
+        image_input: the input format.
+        num_workers: number of threads; 0 = none.
+        ahead: number of images read ahead; at least a few per thread.
+
+    Yields:
+        As `read_image` returns.
     """
     if not num_workers:
         yield from (read_image(path, image_input) for path in paths)

@@ -1,10 +1,11 @@
-"""From the settings `embed.image.*` to the encoder of images."""
+"""The image encoder of the settings `embed.image.*`."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from data_modules.errors import UserError
 from mmnar_lightning.encoders.encoder import Encoder
 from mmnar_lightning.encoders.image.config import ImageConfig
 from mmnar_lightning.encoders.image.frozen import FrozenImages
@@ -14,11 +15,11 @@ from mmnar_lightning.encoders.image.trained import TrainedImages
 
 @dataclass(frozen=True, kw_only=True)
 class ImageFolders:
-    """Where images lie; None where a release has none.
+    """Folders of the images; None without the release.
 
     Attributes:
-        pictures: of MIMIC-CXR-JPG.
-        embeddings: of the image-embeddings release.
+        pictures: MIMIC-CXR-JPG.
+        embeddings: the image-embeddings release.
     """
 
     pictures: Path | None = None
@@ -26,16 +27,19 @@ class ImageFolders:
 
 
 def image_encoder(config: ImageConfig, data: Path, folders: ImageFolders, device: torch.device) -> Encoder:
-    """The encoder of these settings.
+    """The image encoder of these settings.
 
     Args:
         config: `embed.image`, with an encoder.
         data: `paths.data`.
-        folders: where images lie.
-        device: where a frozen network runs.
+        folders: of the images.
+        device: device of a frozen network.
+
+    Returns:
+        The encoder.
 
     Raises:
-        ValueError: when there is no release that the encoder reads.
+        UserError: if the release that the encoder reads is missing.
     """
     if config.encoder == "vectors":
         return OwnVectors(config, data)
@@ -45,7 +49,7 @@ def image_encoder(config: ImageConfig, data: Path, folders: ImageFolders, device
         else (folders.pictures, "MIMIC-CXR-JPG with its images (files/)")
     )
     if folder is None:
-        raise ValueError(
+        raise UserError(
             f"embed.image.encoder={config.encoder}: there is no {what} under the roots; use embed.image.encoder=none"
         )
     if config.encoder == "release":

@@ -1,4 +1,4 @@
-"""Images for a network that is trained in the model."""
+"""Images as pixels, for a network trained with the model."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,32 +13,32 @@ from data_modules.features import store
 from data_modules.loading.items import PIXELS, STORE, RowItems
 from mmnar_lightning.console import progress
 from mmnar_lightning.encoders.image.backbone import image_width
-from mmnar_lightning.encoders.image.files import Pictures
+from mmnar_lightning.encoders.image.files import ImageFiles
 from mmnar_lightning.encoders.image.ready import IMAGES_VERSION
 from mmnar_lightning.encoders.image.selection import read_images
 
 
 @dataclass(frozen=True)
-class TrainedImages(Pictures):
-    """The pixels of images, for a network that sits in the model."""
+class TrainedImages(ImageFiles):
+    """The pixels of images, for a network trained with the model."""
 
     @cached_property
     def width(self) -> int:
-        """Floats of a image's vector, once the network has read it."""
+        """Width of the network's output."""
         return image_width(self.config)
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Version, folder, size of the pictures, width of their vectors, and which images."""
+        """Version, folder, input format, width of the vectors and selection of images."""
         choice = {key: value for key, value in self.choice.items() if key != "pooling"}
         shown = {"folder": str(self.folder), "input": self.input.description, "width": self.width}
         return {"pixels": IMAGES_VERSION, **shown, **choice}
 
     def prepare(self, source: Path) -> None:
-        """Nothing: one process decodes, with as many threads as it is given."""
+        """No work: one process decodes in `write`, with `num_workers` threads."""
 
     def write(self, source: Path, rows: pl.DataFrame, target: Path) -> list[str]:
-        """Write the pixels of each row's images, as the network wants them."""
+        """Write the pixels of each row's images in the input format of the network."""
         images = self.images(source)
         self.known(source, images)
         unreadable = self.unreadable(source, images.height)

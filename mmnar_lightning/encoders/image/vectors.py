@@ -1,4 +1,4 @@
-"""Vectors that someone else computed: the image-embeddings release, a Parquet file, or a pair of .npy files."""
+"""Precomputed vectors: the image-embeddings release, a Parquet file, or a pair of .npy files."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,11 +14,11 @@ from data_modules.databases.mimic_iv.tfrecord import decode
 from data_modules.raw.errors import SourceError
 
 RELEASE_WIDTH = 1376
-"""Floats of an embedding of the image-embeddings release."""
+"""Width of the published image embeddings."""
 VECTOR = "vector"
 KEYS = ("dicom_id", "document_id", "row_id")
-"""Columns that may name what a vector belongs to."""
-CONTRACT = "docs/text_and_images.md tells what is expected"
+"""Columns that may identify the item of a vector."""
+CONTRACT = "see docs/text_and_images.md for the format"
 
 Floats = NDArray[np.float32]
 Array = NDArray[Any]
@@ -26,11 +26,11 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class VectorFile:
-    """Vectors by the name of what they belong to.
+    """Vectors by the id of their item.
 
     Attributes:
         key: `dicom_id`, `document_id` or `row_id`.
-        names: (n,) the names, each once.
+        names: (n,) unique ids.
         values: (n, width) float32, all finite.
     """
 
@@ -39,7 +39,13 @@ class VectorFile:
     values: Floats
 
     def look_up(self, names: pl.Series) -> tuple[NDArray[np.bool_], Floats]:
-        """Which of some names are there, (m,) bool, and their vectors, (m, width); zero where they are not.
+        """Look up vectors.
+
+        Args:
+            names: (m,) ids.
+
+        Returns:
+            (m,) bool, whether each is found, and (m, width) float32, zero where it is not.
 
         >>> file = VectorFile("row_id", pl.Series([7, 4]), np.array([[1.0], [2.0]], np.float32))
         >>> file.look_up(pl.Series([4, 5]))[1].tolist()
@@ -55,19 +61,22 @@ class VectorFile:
 
 
 def read_vectors(path: Path) -> VectorFile:
-    """Vectors of one's own.
+    """Read a file of precomputed vectors.
 
     Args:
         path: a Parquet file with one of the columns `dicom_id`, `document_id`, `row_id`, and `vector` (a list or array
-            of floats); or an .npy file, (n, width) float, with the names beside it, `<stem>.ids.npy`: text for
-            dicom_id, whole numbers for row_id.
+            of floats); or an .npy file, (n, width) float, with the ids in `<stem>.ids.npy`: text for dicom_id, integers
+            for row_id.
+
+    Returns:
+        The vectors.
 
     Raises:
-        SourceError: for a file that is missing or unreadable, another dtype, a name that is null or there twice,
-            vectors of several widths, or a value that is not finite.
+        SourceError: if the file is missing or unreadable or has another dtype, an id is null or repeated, widths differ
+            or a value is not finite.
     """
     if not path.is_file():
-        raise SourceError(path, "this file of vectors is missing", "set embed.image.path to the file")
+        raise SourceError(path, "this vectors file does not exist", "set embed.image.path to the file")
     if path.suffix not in (".parquet", ".npy"):
         raise SourceError(path, "expected a .parquet or an .npy file", CONTRACT)
     key, names, values = _read_parquet(path) if path.suffix == ".parquet" else _read_npy(path)
@@ -75,10 +84,10 @@ def read_vectors(path: Path) -> VectorFile:
         raise SourceError(path, f"{names.null_count()} values of {key} are null", CONTRACT)
     repeated = len(names) - names.n_unique()
     if repeated:
-        raise SourceError(path, f"{repeated} vectors have a {key} that another one has", "keep one vector of each")
+        raise SourceError(path, f"{repeated} vectors have a repeated {key}", "keep one vector of each")
     broken = int((~np.isfinite(values)).any(axis=1).sum())
     if broken:
-        raise SourceError(path, f"{broken} vectors hold NaN or infinity", "leave these vectors out")
+        raise SourceError(path, f"{broken} vectors hold NaN or infinity", "leave out these vectors")
     return VectorFile(key, names, np.ascontiguousarray(values, dtype=np.float32))
 
 
@@ -86,7 +95,7 @@ def _read_parquet(path: Path) -> tuple[str, pl.Series, Array]:
     try:
         table = pl.read_parquet(path)
     except pl.exceptions.PolarsError as error:
-        raise SourceError(path, "this file is not readable Parquet", "write it again") from error
+        raise SourceError(path, "this file is not readable as Parquet", "write it again") from error
     keys = [key for key in KEYS if key in table.columns]
     if len(keys) != 1 or VECTOR not in table.columns:
         listed = ", ".join(table.columns)
@@ -102,7 +111,7 @@ def _stack(path: Path, vectors: pl.Series) -> Array:
     lists = vectors.cast(pl.List(inner))
     widths = lists.list.len().unique()
     if len(widths) != 1 or not widths[0] or lists.list.explode().null_count():
-        raise SourceError(path, "the vectors are not all of one width, or one of them is null", CONTRACT)
+        raise SourceError(path, "the vectors differ in width, or one of them is null", CONTRACT)
     return lists.list.explode().to_numpy().reshape(len(vectors), int(widths[0]))
 
 
@@ -113,9 +122,7 @@ def _read_npy(path: Path) -> tuple[str, pl.Series, Array]:
         raise SourceError(path, f"the array is {values.shape} {values.dtype}, expected (n, width) of floats", CONTRACT)
     if names.shape != (len(values),) or names.dtype.kind not in "Uiu":
         found = f"{names.shape} {names.dtype}"
-        raise SourceError(
-            beside, f"the names are {found}, expected ({len(values)},) of text or whole numbers", CONTRACT
-        )
+        raise SourceError(beside, f"the ids are {found}, expected ({len(values)},) of text or integers", CONTRACT)
     return ("dicom_id" if names.dtype.kind == "U" else "row_id"), pl.Series(names), values
 
 
@@ -130,14 +137,14 @@ def _load(path: Path) -> Array:
 
 
 def read_release(paths: Sequence[Path], num_workers: int) -> tuple[NDArray[np.bool_], Floats]:
-    """Published embeddings: which are there, (n,) bool, and the vectors, (n, 1376) float32, zero where not.
+    """Read published embeddings; a file that is broken, of another width or not accessible raises a SourceError.
 
     Args:
         paths: of the TFRecord files.
-        num_workers: threads; they help where files lie far away. 0 = none.
+        num_workers: number of threads, useful on network storage; 0 = none.
 
-    Raises:
-        SourceError: for a file that is broken, holds another number of floats, or may not be read.
+    Returns:
+        (n,) bool, whether each file exists, and (n, 1376) float32, zero where it does not.
     """
     found = np.zeros(len(paths), np.bool_)
     vectors = np.zeros((len(paths), RELEASE_WIDTH), np.float32)
@@ -159,4 +166,4 @@ def _read_embedding(path: Path) -> Floats | None:
         return None
     except OSError as error:
         problem = f"this embedding cannot be read ({error.strerror or error})"
-        raise SourceError(path, problem, "give yourself read permission on it") from error
+        raise SourceError(path, problem, "check its permissions") from error

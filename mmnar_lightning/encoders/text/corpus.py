@@ -1,4 +1,4 @@
-"""The documents of a modality: in which order rows have them, and what each is known by."""
+"""The documents of a modality: their order per row and the digest of each."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -14,17 +14,17 @@ from mmnar_lightning.encoders.text.sections import select_sections
 from mmnar_lightning.encoders.vector_store import Keys
 
 CHUNK = documents.ROW_GROUP
-"""Documents that are in memory together."""
+"""Documents in memory at once."""
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Documents with a text, in order of row, time and id.
+    """Nonempty documents, in order of row, time and id.
 
     Attributes:
-        row: (n,) int64, the row of each, rising.
-        key: (n,) S32, the digest of what is read of each; equal texts have equal keys.
-        left_out: lines for people.
+        row: (n,) int64, the row of each, ascending.
+        key: (n,) S32, digest of the selected text of each; equal texts have equal keys.
+        left_out: messages for the user.
     """
 
     row: NDArray[np.int64]
@@ -33,11 +33,14 @@ class Corpus:
 
 
 def read_corpus(folder: Path, sections: Sequence[str]) -> Corpus:
-    """Read the documents of a modality once, keeping row and digest of each.
+    """Read row and digest of a modality's documents.
 
     Args:
         folder: the modality's folder in the cohort.
-        sections: headings of what is kept; empty keeps all.
+        sections: headings of the sections to keep; empty keeps all.
+
+    Returns:
+        The nonempty documents.
     """
     keys = [digest_text(text) if text else b"" for chunk in read_texts(folder, sections) for text in chunk]
     key = np.array(keys, dtype="S32")
@@ -48,7 +51,7 @@ def read_corpus(folder: Path, sections: Sequence[str]) -> Corpus:
 
 
 def read_order(folder: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """In which order rows have documents: the place of each in the file, and its row, rising; both (n,) int64."""
+    """Documents in the order of rows: position in the file and row, ascending; both (n,) int64."""
     scan = pl.scan_parquet(folder / documents.DOCUMENTS)
     order = [name for name in documents.ORDER if name in scan.collect_schema()]
     listed = scan.select(order).with_row_index("place").sort(*order, "place").collect()
@@ -56,14 +59,22 @@ def read_order(folder: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def read_texts(folder: Path, sections: Sequence[str]) -> Iterator[list[str]]:
-    """What is kept of the documents, in the order of the file, by chunks; empty where nothing is."""
+    """The selected text of each document, in the order of the file, by chunks; empty without a section."""
     scan = pl.scan_parquet(folder / documents.DOCUMENTS).select("text")
     for chunk in scan.collect_batches(chunk_size=CHUNK, maintain_order=True):
         yield [select_sections(text, sections) for text in chunk["text"]]
 
 
 def documents_left_out(empty: int, total: int, sections: tuple[str, ...]) -> list[str]:
-    """The line that says how many documents hold no text.
+    """The message about documents without text.
+
+    Args:
+        empty: number of documents without text.
+        total: number of documents.
+        sections: headings of the sections that are kept.
+
+    Returns:
+        One message; none if all documents have text.
 
     >>> documents_left_out(1, 4, ("Impression",))
     ['25.0% of its documents count as absent: they hold no text under Impression']
@@ -75,7 +86,13 @@ def documents_left_out(empty: int, total: int, sections: tuple[str, ...]) -> lis
 
 
 def digest_text(text: str) -> bytes:
-    """What a text is known by, 32 hexadecimal digits.
+    """Digest of a text.
+
+    Args:
+        text: the text.
+
+    Returns:
+        32 hexadecimal digits.
 
     >>> digest_text("No edema.")[:8]
     b'...'

@@ -1,4 +1,4 @@
-"""Texts by a pretrained model that is not trained: every document is encoded once and kept."""
+"""Texts encoded once by a frozen pretrained model."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from data_modules import stage
+from data_modules.errors import UserError
 from data_modules.features import store as arrays
 from data_modules.features.tokens import TokenTable
 from data_modules.loading.items import RowItems
@@ -26,17 +27,17 @@ from mmnar_lightning.nn.text import PretrainedNetwork, TextBackbone
 
 FROZEN_VERSION = 1
 UNIT_BATCHES = 8
-"""Batches of a unit of work: what a killed process loses at most."""
+"""Batches per unit of work, the most that a killed process loses."""
 
 
 @dataclass(frozen=True)
 class FrozenText:
-    """Encoder of documents by a model of `transformers`.
+    """Encodes documents with a model of `transformers`.
 
     Attributes:
         config: model, windows, pooling.
-        stores: folder of the stores of vectors.
-        device: where the model runs.
+        stores: folder of the vector stores.
+        device: device of the model.
     """
 
     config: TextConfig
@@ -50,7 +51,7 @@ class FrozenText:
 
     @cached_property
     def fingerprint(self) -> dict[str, Any]:
-        """What a document's vector depends on, besides the document."""
+        """Plain values that, with the document, determine its vector."""
         config = self.config
         return {
             "frozen_text": FROZEN_VERSION,
@@ -61,16 +62,16 @@ class FrozenText:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """The same, with sections and pooling."""
+        """The fingerprint, sections and pooling."""
         return {**self.fingerprint, "sections": list(self.config.sections), "pooling": self.config.pooling}
 
     @property
     def store(self) -> VectorStore:
-        """Where the vectors of documents are."""
+        """The vectors of all documents encoded by this model."""
         return VectorStore(self.stores / f"text-{stage.digest(self.fingerprint)}")
 
     def prepare(self, source: Path) -> None:
-        """Encode the documents that have no vector yet, together with every process that does so."""
+        """Encode the documents without a vector, together with all processes that call this."""
         missing = self.store.missing(read_corpus(source, self.config.sections).key)
         if not len(missing):
             return
@@ -86,7 +87,7 @@ class FrozenText:
         stage.write_json(folder / stage.MANIFEST, {"documents": len(missing)})
 
     def _plan(self, tokens: Path, keys: Keys) -> tuple[TokenTable, Plan, NDArray[np.int64]]:
-        """All windows, the longest first, those of one length by document and place; and their places in the table."""
+        """Token table, plan of all windows (longest first, then by document and position), and table positions."""
         table = TokenTable(tokens)
         written: Keys = np.load(tokens / KEYS)
         per_document = np.diff(table.document)
@@ -97,7 +98,7 @@ class FrozenText:
         return table, Plan(keys, item[windows], length[windows].astype(np.float32), unit), windows
 
     def _encode(self, backbone: TextBackbone, table: TokenTable, windows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Vectors of windows, (n, width); batches are cut from the front, so they are the same for everyone."""
+        """Vectors of windows, (n, width) float32; batches start at the first window, the same on all processes."""
         parts = []
         for block in arrays.blocks(len(windows), self.config.batch_windows):
             tokens, length = table.gather(windows[block])
@@ -107,7 +108,7 @@ class FrozenText:
         return np.concatenate(parts)
 
     def write(self, source: Path, rows: pl.DataFrame, target: Path) -> list[str]:
-        """One vector a row, or, for attention, one a document."""
+        """Write one vector per row or, for attention, one per document."""
         corpus = read_corpus(source, self.config.sections)
         width = self.store.width() if len(corpus.key) else 1
         if self.config.pooling == "mean":
@@ -130,12 +131,12 @@ class FrozenText:
 
 
 def load_backbone(folder: Path, config: TextConfig) -> TextBackbone:
-    """The model of a folder as a backbone with pretrained weights, refusing windows that it cannot read."""
+    """The pretrained model of a folder as a backbone; rejects windows longer than its position embeddings."""
     model = pretrained.load_model(folder)
     settings: Any = model.config
     longest = getattr(settings, "max_position_embeddings", None)
     if longest is not None and config.window > longest:
-        raise ValueError(f"embed.text.window={config.window}: {folder} reads at most {longest} tokens")
+        raise UserError(f"embed.text.window={config.window}: {folder} reads at most {longest} tokens")
     return TextBackbone(
         PretrainedNetwork(model),
         settings.hidden_size,
@@ -146,6 +147,6 @@ def load_backbone(folder: Path, config: TextConfig) -> TextBackbone:
 
 
 def tokeniser_of(folder: Path, config: TextConfig) -> PretrainedTokeniser:
-    """The tokeniser of a folder with the configuration's windows."""
+    """The tokeniser of a folder with the configured windows."""
     tokenizer = pretrained.load_tokenizer(folder)
     return PretrainedTokeniser(tokenizer, config.window, config.overlap, config.max_windows)

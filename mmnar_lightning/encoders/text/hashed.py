@@ -1,4 +1,4 @@
-"""Texts as counts of words and pairs of words; nothing is fitted."""
+"""Texts as hashed counts of words and pairs of words; nothing is fitted."""
 
 from array import array
 from collections.abc import Iterable, Iterator
@@ -18,16 +18,16 @@ from mmnar_lightning.encoders.text.corpus import documents_left_out, read_order,
 Ints = NDArray[np.int64]
 HASHED_VERSION = 2
 ROWS_TOGETHER = 256
-"""Rows that are counted together: their texts are in memory, and their vectors."""
+"""Rows per block, whose texts and vectors are in memory."""
 
 
 @dataclass(frozen=True)
 class HashedNgrams:
-    """Encoder of the texts of a row, joined in order of time.
+    """Encodes the texts of a row, joined in order of time.
 
     Attributes:
-        width: floats of a vector.
-        sections: headings of what is kept.
+        width: width of a vector.
+        sections: headings of the sections to keep.
     """
 
     width: int
@@ -39,12 +39,12 @@ class HashedNgrams:
         return {"hashed_ngrams": HASHED_VERSION, "width": self.width, "sections": list(self.sections)}
 
     def prepare(self, source: Path) -> None:
-        """Nothing: counting is quick."""
+        """No work: counting is fast."""
 
     def write(self, source: Path, rows: pl.DataFrame, target: Path) -> list[str]:
         """Write the array."""
         place, row = read_order(source)
-        # Documents lie in no order, and memory must not hold them all: they wait in a file without a name.
+        # Documents are unordered and may exceed memory, so they are buffered in a temporary file.
         with TemporaryFile(dir=target) as waiting:
             start = _write_texts(read_texts(source, self.sections), waiting)
             filled = np.diff(start)[place] > 0
@@ -52,7 +52,7 @@ class HashedNgrams:
         return documents_left_out(int((~filled).sum()), len(filled), self.sections)
 
     def _blocks(self, waiting: IO[bytes], start: Ints, place: Ints, row: Ints) -> Iterator[Vectors]:
-        """Vectors of a few rows at a time."""
+        """Vectors, a block of rows at a time."""
         first = np.append(np.flatnonzero(np.diff(row, prepend=-1)), len(row))
         for block in store.blocks(len(first) - 1, ROWS_TOGETHER):
             own = slice(first[block.start], first[block.stop])
@@ -61,7 +61,7 @@ class HashedNgrams:
 
 
 def _write_texts(texts: Iterable[list[str]], waiting: IO[bytes]) -> Ints:
-    """Write texts one after the other; where each begins, and the end of the last."""
+    """Write texts consecutively; returns the start of each and the end of the last."""
     start = array("q", [0])
     for chunk in texts:
         for text in chunk:
@@ -78,8 +78,11 @@ def hashed_ngrams(texts: pl.DataFrame, width: int) -> Vectors:
     """Words and pairs of words, hashed into `width` columns (scikit-learn's HashingVectorizer; nothing is fitted).
 
     Args:
-        texts: `row_id`, `text` and, to order several texts of a row, `hours` and `document_id` where they are there.
-        width: floats of a vector.
+        texts: `row_id`, `text` and, to order several texts of a row, optionally `hours` and `document_id`.
+        width: width of a vector.
+
+    Returns:
+        Row ids, ascending, and their vectors.
 
     >>> rows, vectors = hashed_ngrams(pl.DataFrame({"row_id": [3, 3], "text": ["No", "edema."]}), 16)
     >>> rows.tolist(), vectors.shape

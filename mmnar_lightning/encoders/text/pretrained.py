@@ -1,7 +1,7 @@
-"""Pretrained text models from a local folder, or from the hub where the configuration names something there.
+"""Loads pretrained text models from a local folder or the Hugging Face hub.
 
-Nothing is unpickled: weights are read from safetensors, or by torch.load(weights_only=True). No code of a model's
-author is run.
+Nothing is unpickled: weights are read from safetensors, or by torch.load(weights_only=True). No code of a model
+repository is run.
 """
 
 import hashlib
@@ -15,39 +15,44 @@ from typing import Any
 
 from torch import nn
 
+from data_modules.errors import UserError
+
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
-"""Patterns of files with weights, the preferred ones first."""
+"""Patterns of weights files, in order of preference."""
 INDEXES = ("*.safetensors.index.json", "pytorch_model*.bin.index.json")
-"""Of weights in several files: which tensor is in which."""
+"""Patterns of index files of sharded weights."""
 TOKENIZER = ("tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "added_tokens.json", "*.model")
 CONFIG = "config.json"
 PARALLELISM = "TOKENIZERS_PARALLELISM"
 _left: dict[str, str] = {}
-"""What this process left in the environment: it must not read it as a person's wish."""
+"""Variables set by this process, which are not the user's settings."""
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
 def locate(name: str) -> Path:
-    """The folder of a model: a local one, or the hub's, which is fetched where it is not in the cache.
+    """Locate a model in a local folder or the hub's cache, downloading it if needed.
 
     Args:
         name: `embed.text.model`.
 
+    Returns:
+        The folder of the model.
+
     Raises:
-        ValueError: saying what to download and where to put it.
+        UserError: with the files to download and their destination.
     """
     folder = Path(name).expanduser()
     if folder.is_dir():
         return _checked(folder)
     if not HUB_NAME.fullmatch(name):
-        raise ValueError(f"embed.text.model={name}: there is no such folder")
+        raise UserError(f"embed.text.model={name}: this folder does not exist")
     return _checked(_fetch(name))
 
 
 def _checked(folder: Path) -> Path:
     for patterns, what in (((CONFIG,), CONFIG), (WEIGHTS, "weights (model.safetensors or pytorch_model.bin)")):
         if not files_of(folder, patterns):
-            raise ValueError(f"embed.text.model={folder}: this folder holds no {what}, so it is no saved model")
+            raise UserError(f"embed.text.model={folder}: this folder holds no {what}, so it is not a saved model")
     return folder
 
 
@@ -58,8 +63,8 @@ def _fetch(name: str) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=[CONFIG, *WEIGHTS, *INDEXES, *TOKENIZER]))
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        raise ValueError(
-            f"embed.text.model={name}: there is no such folder here, and the hub cannot be asked for it "
+        raise UserError(
+            f"embed.text.model={name}: this folder does not exist, and the hub cannot be reached "
             f"({type(error).__name__}). On a machine with a network run `hf download {name} --local-dir FOLDER`, or "
             f"save config.json, the weights and the tokenizer's files from https://huggingface.co/{name} in FOLDER; "
             "copy FOLDER here, and set embed.text.model=FOLDER"
@@ -72,7 +77,7 @@ def files_of(folder: Path, patterns: tuple[str, ...]) -> list[Path]:
 
 
 def digest_of(folder: Path, patterns: tuple[str, ...]) -> str:
-    """Fingerprint of the names and bytes of files, 16 hexadecimal digits."""
+    """Digest of the names and contents of files, 16 hexadecimal digits."""
     whole = hashlib.sha256()
     for path in files_of(folder, patterns):
         with path.open("rb") as handle:
@@ -81,28 +86,40 @@ def digest_of(folder: Path, patterns: tuple[str, ...]) -> str:
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """The fast tokenizer of a folder.
+    """Load the fast tokenizer of a folder.
+
+    Args:
+        folder: of the model.
+
+    Returns:
+        A `transformers` tokenizer.
 
     Raises:
-        ValueError: when it is missing, broken, or has no fast version.
+        UserError: if it is missing, broken or not available as a fast tokenizer.
     """
     from transformers import AutoTokenizer
 
     with _quiet():
         try:
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        except Exception as error:  # a broken file raises whatever its parser does
-            raise ValueError(f"embed.text.model={folder}: its tokenizer cannot be read ({_line(error)})") from error
+        except Exception as error:  # the parsers raise many types for broken files
+            raise UserError(f"embed.text.model={folder}: its tokenizer cannot be read ({_line(error)})") from error
     if not tokenizer.is_fast:
-        raise ValueError(f"embed.text.model={folder}: it has no fast tokenizer (tokenizer.json)")
+        raise UserError(f"embed.text.model={folder}: it has no fast tokenizer (tokenizer.json)")
     return tokenizer
 
 
 def load_config(folder: Path) -> Any:
-    """The configuration of a folder's model.
+    """Load the configuration of a model.
+
+    Args:
+        folder: of the model.
+
+    Returns:
+        A `transformers` configuration.
 
     Raises:
-        ValueError: when it cannot be read, or the model has a decoder.
+        UserError: if it cannot be read, or the model has a decoder.
     """
     from transformers import AutoConfig
 
@@ -110,22 +127,28 @@ def load_config(folder: Path) -> Any:
         try:
             config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         except Exception as error:  # as above
-            raise ValueError(f"{folder / CONFIG}: this configuration cannot be read ({_line(error)})") from error
+            raise UserError(f"{folder / CONFIG}: this configuration cannot be read ({_line(error)})") from error
     if getattr(config, "is_encoder_decoder", False):
-        raise ValueError(f"embed.text.model={folder}: it has a decoder; name an encoder, such as a BERT")
+        raise UserError(f"embed.text.model={folder}: it has a decoder; use an encoder model, such as BERT")
     return config
 
 
 def width_of(folder: Path) -> int:
-    """Floats of a token's state."""
+    """Width of a token's state."""
     return int(load_config(folder).hidden_size)
 
 
 def load_model(folder: Path) -> nn.Module:
-    """The model of a folder, in float32, in training mode off.
+    """Load the model of a folder, which must have no decoder and a complete set of weights.
+
+    Args:
+        folder: of the model.
+
+    Returns:
+        The model in float32 and evaluation mode.
 
     Raises:
-        ValueError: naming the file, when weights are corrupt, incomplete, of another shape, or need a decoder.
+        UserError: naming the weights file, if it is corrupt or incomplete.
     """
     from transformers import AutoModel
 
@@ -138,24 +161,24 @@ def load_model(folder: Path) -> nn.Module:
                 local_files_only=True,
                 trust_remote_code=False,
                 weights_only=True,
-                ignore_mismatched_sizes=True,  # they are refused below, by name
+                ignore_mismatched_sizes=True,  # rejected below, by name
                 dtype="float32",
                 output_loading_info=True,
             )
         except Exception as error:  # as above
-            raise ValueError(f"{_weights(folder)}: these weights cannot be read ({_line(error)})") from error
-    _refuse_incomplete(folder, info)
+            raise UserError(f"{_weights(folder)}: these weights cannot be read ({_line(error)})") from error
+    _reject_incomplete(folder, info)
     loaded: nn.Module = model.eval()
     return loaded
 
 
-def _refuse_incomplete(folder: Path, info: dict[str, Any]) -> None:
+def _reject_incomplete(folder: Path, info: dict[str, Any]) -> None:
     missing = sorted(name for name in info["missing_keys"] if not name.startswith("pooler."))
     if info.get("mismatched_keys") or missing:
         names = sorted(str(entry[0]) for entry in info.get("mismatched_keys", ())) or missing
-        raise ValueError(
-            f"{_weights(folder)}: these weights do not fit {CONFIG} beside them: {len(names)} tensors are missing or "
-            f"of another shape, {names[0]} first"
+        raise UserError(
+            f"{_weights(folder)}: these weights do not match {CONFIG} in the same folder: {len(names)} tensors are "
+            f"missing or of another shape, {names[0]} first"
         )
 
 
@@ -169,7 +192,7 @@ def _line(error: Exception) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the library's bars and advice out of what a person reads."""
+    """Suppress progress bars and warnings of the library."""
     from transformers import utils
 
     logging: Any = utils.logging
@@ -187,9 +210,9 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def tokenizer_threads() -> Iterator[None]:
-    """Tokenise with all cores, then with one: a process forked later would warn, or hang, over the threads' locks."""
+    """Tokenise with all cores, then disable threads: processes forked later could warn or hang on their locks."""
     if os.environ.get(PARALLELISM) not in (None, _left.get(PARALLELISM)):
-        yield  # a person has set it
+        yield  # set by the user
         return
     os.environ[PARALLELISM] = "true"
     try:

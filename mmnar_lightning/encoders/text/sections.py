@@ -1,4 +1,4 @@
-"""Sections of a note, found by the headings that begin its lines."""
+"""Sections of a note, found by headings at the beginning of lines."""
 
 import re
 from collections.abc import Sequence
@@ -12,15 +12,18 @@ HEADINGS = (
     "Discharge Condition", "Discharge Instructions", "Followup Instructions", "Examination", "Indication", "History",
     "Clinical Information", "Technique", "Comparison", "Findings", "Impression", "Recommendation", "Notification",
 )  # fmt: skip
-"""Headings of MIMIC-IV-Note: a section ends where the next one of them, or one that was asked for, begins."""
+"""Headings of MIMIC-IV-Note: a section ends at the next of them, or at the next selected heading."""
 
 
 def select_sections(text: str, sections: Sequence[str]) -> str:
-    r"""What stands under the named headings, in the order of the text; without names the text itself, stripped.
+    r"""Select the sections with the given headings.
 
     Args:
         text: a note.
-        sections: headings, in any case; a heading begins a line and ends in a colon.
+        sections: headings, case-insensitive; a heading begins a line and ends in a colon.
+
+    Returns:
+        The sections in the order of the text; the stripped text itself without headings.
 
     >>> select_sections("Sex: F\nBrief Hospital Course:\nShe did well.\nFacility:\n___", ["brief hospital course"])
     'She did well.'

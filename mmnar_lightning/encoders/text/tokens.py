@@ -1,4 +1,4 @@
-"""Texts become windows of token ids on disk."""
+"""Tokenises texts into windows of token ids and writes them."""
 
 import re
 import zlib
@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from data_modules.errors import UserError
 from data_modules.features.tokens import TokenWriter
 from mmnar_lightning.encoders.text.config import TextConfig
 from mmnar_lightning.encoders.text.corpus import digest_text, read_texts
@@ -18,7 +19,7 @@ from mmnar_lightning.encoders.vector_store import Keys
 
 KEYS = "keys.npy"
 TOGETHER = 64
-"""Texts that are tokenised together: what the tokenizer keeps of a text is many times the text."""
+"""Texts tokenised at once: the tokenizer needs many times the memory of a text."""
 Windows = list[list[int]]
 WORD = re.compile(r"\w+|[^\w\s]")
 
@@ -27,7 +28,7 @@ class Tokeniser(Protocol):
     """Cuts texts into windows of token ids."""
 
     def __call__(self, texts: Sequence[str]) -> list[Windows]:
-        """The windows of every text, at least one each."""
+        """The windows of each text, at least one each."""
 
 
 class PretrainedTokeniser:
@@ -35,12 +36,12 @@ class PretrainedTokeniser:
 
     Args:
         tokenizer: of the model.
-        window: tokens of a window, those that the model adds included.
-        overlap: tokens that neighbours share.
-        max_windows: windows that are kept of a text; 0 keeps all.
+        window: tokens of a window, special tokens included.
+        overlap: tokens that consecutive windows share.
+        max_windows: number of windows of a text that are kept; 0 keeps all.
 
     Raises:
-        ValueError: when a window has no room for text.
+        UserError: if a window is too short for the overlap.
     """
 
     def __init__(self, tokenizer: Any, window: int, overlap: int, max_windows: int) -> None:
@@ -51,17 +52,17 @@ class PretrainedTokeniser:
         self.size = window - len(self.before) - len(self.after)
         self.overlap, self.max_windows = overlap, max_windows
         if self.size <= overlap:
-            raise ValueError(f"embed.text.window={window} leaves no room beyond embed.text.overlap={overlap}")
+            raise UserError(f"embed.text.window={window} is too short for embed.text.overlap={overlap}")
 
     def _added(self) -> tuple[list[int], list[int]]:
-        """Tokens that the model wants before and after a text."""
+        """Special tokens before and after a text."""
         bare = self.backend.encode("a", add_special_tokens=False).ids
         whole = self.backend.encode("a").ids
         place = next(start for start in range(len(whole)) if whole[start : start + len(bare)] == bare)
         return whole[:place], whole[place + len(bare) :]
 
     def __call__(self, texts: Sequence[str]) -> list[Windows]:
-        """The windows of every text."""
+        """The windows of each text."""
         windows: list[Windows] = []
         with tokenizer_threads():
             for start in range(0, len(texts), TOGETHER):
@@ -78,12 +79,12 @@ class PretrainedTokeniser:
 
 @dataclass(frozen=True)
 class HashedTokeniser:
-    """Windows of words and signs, each hashed to a number; nothing is fitted.
+    """Windows of hashed words and punctuation marks; nothing is fitted.
 
     Attributes:
-        vocabulary: entries; 0 is padding.
+        vocabulary: size of the hash table; 0 is padding.
         window: words of a window.
-        max_windows: windows that are kept of a text; 0 keeps all.
+        max_windows: number of windows of a text that are kept; 0 keeps all.
     """
 
     vocabulary: int
@@ -91,7 +92,13 @@ class HashedTokeniser:
     max_windows: int
 
     def __call__(self, texts: Sequence[str]) -> list[Windows]:
-        """The windows of every text.
+        """The windows of each text.
+
+        Args:
+            texts: the texts.
+
+        Returns:
+            Windows of token ids per text, at least one each.
 
         >>> HashedTokeniser(100, 2, 0)(["No edema."])[0]
         [[63, 73], [39]]
@@ -106,7 +113,14 @@ class HashedTokeniser:
 
 @lru_cache(maxsize=1 << 18)
 def hash_word(word: str, vocabulary: int) -> int:
-    """A word's entry, in [1, vocabulary).
+    """Hash a word.
+
+    Args:
+        word: in lower case.
+        vocabulary: size of the hash table.
+
+    Returns:
+        In [1, vocabulary).
 
     >>> 1 <= hash_word("edema", 16) < 16
     True
@@ -117,11 +131,11 @@ def hash_word(word: str, vocabulary: int) -> int:
 def write_tokens(
     source: Path, config: TextConfig, tokenise: Tokeniser, wanted: Collection[bytes], target: Path
 ) -> None:
-    """Write the tokens of the wanted documents, each content once, and their keys.
+    """Write the tokens of the selected documents, once per content, and their keys.
 
     Args:
         source: the modality's folder in the cohort.
-        config: which sections.
+        config: sections to keep.
         tokenise: cuts texts into windows.
         wanted: digests of contents.
         target: an existing folder.

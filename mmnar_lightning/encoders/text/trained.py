@@ -1,4 +1,4 @@
-"""Texts as tokens, for an encoder that sits in the model and learns with it."""
+"""Texts as tokens, for an encoder trained with the model."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ TRAINED_VERSION = 1
 
 @dataclass(frozen=True)
 class TrainedText:
-    """Writer of the tokens of documents; made once, so that no loader ever sees a text or a tokenizer.
+    """Writes the tokens of documents once, so that loaders need no texts and no tokenizer.
 
     Attributes:
         config: windows and sections.
-        identity: what the tokens depend on, besides the documents.
-        width: floats of a document's vector, once the encoder has read it.
+        identity: plain values that, with the documents, determine the tokens.
+        width: width of the encoder's output.
         open: loads the tokeniser.
     """
 
@@ -35,7 +35,7 @@ class TrainedText:
     open: Callable[[], Tokeniser]
 
     def prepare(self, source: Path) -> None:
-        """Nothing: tokenising uses all cores already."""
+        """No work: tokenising uses all cores already."""
 
     def write(self, source: Path, rows: pl.DataFrame, target: Path) -> list[str]:
         """Write the token table, the documents of each row and the width."""
@@ -51,6 +51,6 @@ class TrainedText:
 
 
 def trained_identity(config: TextConfig, tokenizer: dict[str, Any]) -> dict[str, Any]:
-    """What the tokens of documents depend on."""
+    """Plain values that, with the documents, determine the tokens."""
     windows = {key: getattr(config, key) for key in ("window", "overlap", "max_windows")}
     return {"trained_text": TRAINED_VERSION, **tokenizer, **windows, "sections": list(config.sections)}

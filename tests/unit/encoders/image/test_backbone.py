@@ -123,7 +123,7 @@ def test_a_model_without_published_weights_is_refused_by_its_name(hub: list[str]
 
 
 def test_a_name_that_is_no_hub_name_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="neither a file that is there nor a hub name"):
+    with pytest.raises(WeightsError, match="neither an existing file nor a hub name"):
         image_backbone(settings(f"{tmp_path}/some/folder"))
 
 
@@ -143,7 +143,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_a_model_that_timm_has_not_is_refused_with_what_is_near() -> None:
     with pytest.raises(ImagesError, match=r"embed\.image\.model=resnet18x: timm has no such model"):
         image_backbone(settings("none", mode="trained", model="resnet18x"))
-    with pytest.raises(ImagesError, match="timm has no such model; near are resnet"):
+    with pytest.raises(ImagesError, match="timm has no such model; did you mean resnet"):
         image_backbone(settings("none", mode="trained", model="resnet_19"))
 
 

@@ -50,13 +50,16 @@ def test_what_a_parquet_file_must_not_be(tmp_path: Path) -> None:
     path, good = tmp_path / "v.parquet", VALUES.tolist()
     broken = [[0.0, 1.0], [float("nan"), 1.0], [1.0, float("inf")]]
     for columns, message in (
-        ({"dicom_id": ["a", "b", "b"], "vector": good}, "1 vectors have a dicom_id that another one has"),
+        ({"dicom_id": ["a", "b", "b"], "vector": good}, "1 vectors have a repeated dicom_id"),
         ({"dicom_id": ["a", "b", None], "vector": good}, "1 values of dicom_id are null"),
         ({"dicom_id": ["a", "b", "c"], "vector": broken}, "2 vectors hold NaN or infinity"),
         ({"dicom_id": ["a", "b", "c"], "vector": [[1, 2], [1, 2], [3, 4]]}, r"vector is List\(Int64\), expected"),
         ({"dicom_id": ["a", "b", "c"], "vector": [1.0, 2.0, 3.0]}, "vector is Float64, expected lists"),
-        ({"dicom_id": ["a", "b", "c"], "vector": [[1.0, 2.0], [1.0], [3.0, 4.0]]}, "not all of one width"),
-        ({"dicom_id": ["a", "b", "c"], "vector": [[1.0, 2.0], None, [3.0, 4.0]]}, "not all of one width, or one"),
+        ({"dicom_id": ["a", "b", "c"], "vector": [[1.0, 2.0], [1.0], [3.0, 4.0]]}, "the vectors differ in width"),
+        (
+            {"dicom_id": ["a", "b", "c"], "vector": [[1.0, 2.0], None, [3.0, 4.0]]},
+            "the vectors differ in width, or one",
+        ),
         ({"dicom_id": ["a", "b", "c"], "vector": [[1.0, None], [1.0, 2.0], [3.0, 4.0]]}, "or one of them is null"),
         ({"name": ["a", "b", "c"], "vector": good}, "one of dicom_id, document_id, row_id, found name, vector"),
         ({"dicom_id": ["a"], "row_id": [1], "vector": good[:1]}, "one of dicom_id, document_id, row_id, found"),
@@ -71,9 +74,9 @@ def test_what_an_array_file_must_not_be(tmp_path: Path) -> None:
     for values, ids, message in (
         (VALUES.astype(int), names, r"v\.npy: the array is \(3, 2\) int64, expected"),
         (VALUES[0], names, r"the array is \(2,\) float32"),
-        (VALUES, names[:2], r"v\.ids\.npy: the names are \(2,\) <U1, expected \(3,\)"),
-        (VALUES, np.array([0.5, 1, 2]), r"the names are \(3,\) float64"),
-        (VALUES, np.array([1, 1, 2]), "1 vectors have a row_id"),
+        (VALUES, names[:2], r"v\.ids\.npy: the ids are \(2,\) <U1, expected \(3,\)"),
+        (VALUES, np.array([0.5, 1, 2]), r"the ids are \(3,\) float64"),
+        (VALUES, np.array([1, 1, 2]), "1 vectors have a repeated row_id"),
     ):
         with pytest.raises(SourceError, match=message):
             read_vectors(npy(path, values, ids))
@@ -89,7 +92,7 @@ def test_what_an_array_file_must_not_be(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_or_not_readable_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"Set embed\.image\.path"):
         read_vectors(tmp_path / "gone.parquet")
-    for name, message in (("v.parquet", "not readable Parquet"), ("v.npy", "not an .npy"), ("v.csv", "expected a")):
+    for name, message in (("v.parquet", "not readable as Parquet"), ("v.npy", "not an .npy"), ("v.csv", "expected a")):
         (tmp_path / name).write_bytes(b"something else")
         (tmp_path / "v.ids.npy").write_bytes(b"")
         with pytest.raises(SourceError, match=message):

@@ -112,7 +112,7 @@ def test_weights_of_another_shape_or_with_a_hole_are_refused_with_the_first_name
 ) -> None:
     rewrite(model, {"encoder.layer.1.output.dense.weight": put})
     with pytest.raises(
-        ValueError, match=r"model\.safetensors: these weights do not fit config\.json beside them: 1 ten"
+        ValueError, match=r"model\.safetensors: these weights do not match config\.json in the same folder: 1 ten"
     ):
         pretrained.load_model(model)
 
@@ -123,7 +123,7 @@ def test_a_checkpoint_without_a_pooler_is_whole(model: Path) -> None:
 
 
 def test_a_folder_that_is_no_model_and_a_path_that_is_no_folder_are_refused(tmp_path: Path, model: Path) -> None:
-    with pytest.raises(ValueError, match=r"embed\.text\.model=/nowhere/bert: there is no such folder"):
+    with pytest.raises(ValueError, match=r"embed\.text\.model=/nowhere/bert: this folder does not exist"):
         pretrained.locate("/nowhere/bert")
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=r"empty: this folder holds no config\.json"):
