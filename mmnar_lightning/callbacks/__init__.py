@@ -1,1 +1,1 @@
-"""What happens around training: metrics per pattern, checkpoints, loggers."""
+"""Callbacks: metrics per pattern, checkpoints, preemption, seeds."""
