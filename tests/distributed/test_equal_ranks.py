@@ -51,7 +51,7 @@ def left(tmp_path_factory) -> dict[tuple[str, int], Left]:
     for ranks in RANKS:
         variants = " / ".join(f"paths.runs={name}{ranks} {words}" for name, words in VARIANTS.items())
         words = [*TRAIN, "paths.cohort=given", "/", *variants.split()]
-        run = Started(torchrun(ranks, str(ROOT / "tests" / "ranks" / "probed.py"), *words), place)
+        run = Started(torchrun(ranks, str(ROOT / "tests" / "helpers" / "probed.py"), *words), place)
         assert run.wait(240) == 0, run.output[-4000:]
         for name in VARIANTS:
             (folder,) = (place / f"{name}{ranks}" / "custom").iterdir()
