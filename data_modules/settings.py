@@ -1,8 +1,8 @@
 """Declares beside a setting when it is read, and finds the settings that nothing reads.
 
-A condition is text: clauses `key = value, value`, `key != value`, `key > number`, `key is set` or `key has word` (some entry of a list
-begins with it; of a text, it contains the word), joined by `and`, these by `or`. A key that begins with a dot is of the same group. The text is what the
-user is shown.
+A condition is text: clauses joined by `and`, these by `or`. A clause is `key = value, value`, `key != value`,
+`key > number`, `key is set`, or `key has word` (an entry of a list begins with it; of a text, it contains the word). A
+key that begins with a dot is of the same group. The text is what the user is shown.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -75,6 +75,9 @@ def holds(condition: str, values: Mapping[str, Any]) -> bool:
     Args:
         condition: with full keys.
         values: full key -> value.
+
+    Returns:
+        True where the setting is read.
 
     >>> holds("a.kind = x, y and a.count > 0", {"a.kind": "y", "a.count": 2})
     True
