@@ -6,14 +6,15 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from mmnar_lightning.config.compose import _keys, _schema, experiments_folder, load, save
+from mmnar_lightning.config import keys
+from mmnar_lightning.config.compose import _typed, experiments_folder, load, save
 from mmnar_lightning.config.experiment import ConfigError, datasets
 from mmnar_lightning.config.renamed import EXPERIMENT, MOST_TOLD, RENAMED, explain, explain_all, explain_experiment
 from mmnar_lightning.runs import folders, single
 
 KEYS = {old: new for old, new in RENAMED.items() if not old.startswith(EXPERIMENT)}
 EXPERIMENTS = {old: new for old, new in RENAMED.items() if old.startswith(EXPERIMENT)}
-KNOWN = {key for dataset in datasets() for key in _keys(_schema(dataset))}
+KNOWN = {key for dataset in datasets() for key, *_ in keys.walk(_typed(dataset))}
 
 
 def sentence_of(old: str, new: str) -> str:
