@@ -94,3 +94,18 @@ def test_its_settings_are_checked_like_ours(installed: dict[str, str]) -> None:
     refused = run("train", "cohort.min_agee=3", environment=installed)
     assert refused.returncode == 1
     assert "cohort.min_agee=3: unknown setting 'cohort.min_agee'; did you mean cohort.min_age?" in refused.stdout
+
+
+def test_a_baseline_outside_of_the_project_is_trained_and_scored(installed: dict[str, str], workplace: Path) -> None:
+    terms = "objective={reconstruction: 0, contrast: 0, assignment: 0}"
+    words = ["baseline.name=tests.helpers.outside_baselines:Network", "baseline.settings.width=8", terms]
+    trained = run("train", *words, environment=installed)
+    assert trained.returncode == 0, trained.stdout + trained.stderr
+    (file,) = workplace.glob("runs/tiny/*/results.json")
+    assert json.loads(file.read_text())["tasks"]["death"]["all"]["auroc"]["value"] > 0.5
+    refused = run("train", *words[:2], environment=installed)
+    assert refused.returncode == 1
+    assert "does not have this; set objective.reconstruction=0.0" in refused.stdout
+    missing = run("train", "baseline.name=no_such_package:Network", terms, environment=installed)
+    assert missing.returncode == 1
+    assert "No module named 'no_such_package'" in missing.stdout

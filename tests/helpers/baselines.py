@@ -10,7 +10,7 @@ from data_modules.batch import Batch
 from data_modules.vocabulary import Modality
 from mmnar_lightning.baselines.config import BaselineConfig, LateFusionConfig
 from mmnar_lightning.baselines.inputs import BaselineInputs, prior_logit
-from mmnar_lightning.baselines.registry import BASELINES, NetworkBaseline
+from mmnar_lightning.baselines.registry import BASELINES
 from mmnar_lightning.losses.config import ObjectiveConfig
 from mmnar_lightning.objective import Objective
 from tests.helpers.batches import make_batch, modalities, take
@@ -41,26 +41,6 @@ def telling_batch(rows: int, seed: int = 0) -> Batch:
 def inputs_of(batch: Batch, given: list[Modality] | None = None) -> BaselineInputs:
     prior = prior_logit(batch.label, batch.label_mask)
     return BaselineInputs(modalities=given or modalities(COUNT), tasks=TASKS, prior=prior)
-
-
-class Trained:
-    """A trained baseline: `predict` gives the probabilities of a batch."""
-
-    def __init__(self, config: BaselineConfig, train: Batch, val: Batch, *, steps: int = 150, seed: int = 0) -> None:
-        baseline = BASELINES[config.name]
-        torch.manual_seed(seed)
-        if isinstance(baseline, NetworkBaseline):
-            self.model = baseline.build(inputs_of(train), config)
-            fit_network(self.model, train, steps)
-        else:
-            self.model = baseline.build(inputs_of(train), config, seed)
-            self.model.fit(train, val)
-
-    @torch.no_grad()
-    def predict(self, batch: Batch) -> torch.Tensor:
-        if isinstance(self.model, torch.nn.Module):
-            return self.model.eval()(batch).logits.sigmoid()
-        return self.model.predict(batch)
 
 
 def fit_network(model: torch.nn.Module, train: Batch, steps: int, rate: float = 0.01) -> None:

@@ -1,73 +1,88 @@
-"""What holds for every model of the registry."""
+"""What holds for every baseline, of this project and of other packages."""
 
 from dataclasses import fields, replace
 from functools import cache
-from typing import get_args
 
 import pytest
 import torch
 
-from mmnar_lightning.baselines.config import BaselineConfig
+from data_modules.errors import UserError
+from mmnar_lightning.baselines import testing
+from mmnar_lightning.baselines.config import NAMES, BaselineConfig
 from mmnar_lightning.baselines.registry import BASELINES
+from mmnar_lightning.baselines.testing import TASKS, Trained, simulated_batch
 from mmnar_lightning.metrics import functional
-from tests.helpers.baselines import CONFIGS, TASKS, Trained, telling_batch
-from tests.helpers.batches import fill_absent, make_batch, take
+from tests.helpers import outside_baselines
+from tests.helpers.baselines import CONFIGS, LEARNT
+from tests.helpers.batches import make_batch
 
 READS_INPUTS = sorted(set(CONFIGS) - {"mask_only"})
+OUTSIDE = "tests.helpers.outside_baselines"
 
 
 @cache
 def trained(name: str) -> Trained:
-    return Trained(CONFIGS[name], telling_batch(1500), telling_batch(300, seed=1))
+    return Trained(CONFIGS[name], simulated_batch(1500), simulated_batch(300, seed=1))
 
 
 def test_every_baseline_has_a_name_and_settings_in_the_configuration() -> None:
-    named = next(field.type for field in fields(BaselineConfig) if field.name == "name")
-    assert set(get_args(named)) == {"none", *BASELINES}
-    assert {field.name for field in fields(BaselineConfig)} == {"name", *BASELINES} - {"mask_only"}, "it has none"
+    assert set(NAMES) == {"none", *BASELINES}
+    own = {field.name for field in fields(BaselineConfig)} - {"name", "settings"}
+    assert own == set(BASELINES) - {"mask_only"}, "it has none"
 
 
-@pytest.mark.parametrize("name", CONFIGS)
-def test_a_rows_prediction_is_the_same_alone_in_any_batch_and_in_any_order(name: str) -> None:
-    batch = telling_batch(40, seed=2)
-    together = trained(name).predict(batch)
-    order = torch.randperm(40, generator=torch.Generator().manual_seed(3)).tolist()
-    torch.testing.assert_close(trained(name).predict(take(batch, order)), together[order], atol=1e-6, rtol=0)
-    alone = torch.cat([trained(name).predict(take(batch, [row])) for row in range(40)])
-    torch.testing.assert_close(alone, together, atol=1e-6, rtol=0)
-    torch.testing.assert_close(trained(name).predict(take(batch, [5, 2, 5])), together[[5, 2, 5]], atol=1e-6, rtol=0)
+@pytest.mark.parametrize("name", LEARNT)
+def test_every_baseline_passes_the_test_of_all(name: str) -> None:
+    testing.check_baseline(name, learns=["c"] if name == "mask_only" else TASKS)
 
 
-@pytest.mark.parametrize("junk", [torch.nan, torch.inf, -torch.inf, 1e30])
-@pytest.mark.parametrize("name", CONFIGS)
-def test_what_stands_in_an_absent_slot_changes_no_bit_of_a_prediction(name: str, junk: float) -> None:
-    batch = telling_batch(40, seed=2)
-    predicted = trained(name).predict(batch)
-    assert bool(predicted.isfinite().all())
-    assert torch.equal(trained(name).predict(fill_absent(batch, junk)), predicted)
+def test_late_fusion_of_encodings_passes_it_too() -> None:
+    model = trained("late_fusion_concatenation")
+    testing.check_rows(model)
+    testing.check_absent(model)
+    testing.check_labels(CONFIGS["late_fusion_concatenation"])
 
 
-@pytest.mark.parametrize("name", CONFIGS)
-def test_what_stands_in_an_absent_slot_or_an_unknown_label_changes_nothing_that_is_learnt(name: str) -> None:
-    train, val, test = telling_batch(400), telling_batch(200, seed=1), telling_batch(40, seed=2)
-    dirty = []
-    for batch in (train, val):
-        label = batch.label.masked_fill(~batch.label_mask, torch.nan)
-        dirty.append(replace(fill_absent(batch, torch.nan), label=label))
-    clean = Trained(CONFIGS[name], train, val, steps=5).predict(test)
-    assert torch.equal(Trained(CONFIGS[name], *dirty, steps=5).predict(test), clean)
+@pytest.mark.parametrize("name", ["Network", "Estimator", "DECLARED"])
+def test_a_baseline_of_another_package_passes_it_too(name: str) -> None:
+    testing.check_baseline(f"{OUTSIDE}:{name}", {} if name == "DECLARED" else {"width": 24}, learns=["a", "c"])
 
 
-@pytest.mark.parametrize("name", READS_INPUTS)
-def test_what_the_inputs_and_presence_tell_is_learnt(name: str) -> None:
-    test = telling_batch(1000, seed=4)
-    predicted = trained(name).predict(test)
-    for task in range(len(TASKS)):
-        assert functional.auroc(predicted[:, task], test.label[:, task]) > 0.72, TASKS[task]
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("ReadsAbsent", "in the place of an absent modality changes a prediction"),
+        ("MixesRows", "Tensor-likes are not close"),
+        ("ReadsUnknownLabels", "change the fit"),
+        ("LearnsNothing", "predicts the task a with an AUROC of 0"),
+    ],
+)
+def test_the_test_of_all_sees_what_a_wrong_baseline_does(name: str, message: str) -> None:
+    assert hasattr(outside_baselines, name)
+    with pytest.raises(AssertionError, match=message):
+        testing.check_baseline(f"{OUTSIDE}:{name}")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("no_such_package:Model", "No module named 'no_such_package'; install the package"),
+        (f"{OUTSIDE}:Missing", "has no attribute 'Missing'"),
+        (f"{OUTSIDE}:WIDTH", r"expected a subclass of torch\.nn\.Module, or a class with `fit\(train, val\)`"),
+    ],
+)
+def test_what_is_no_baseline_is_refused_by_its_name(name: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        testing.check_baseline(name)
+
+
+def test_a_name_that_is_neither_ours_nor_a_path_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"baseline\.name=late_fusoin: expected one of none, late_fusion"):
+        BaselineConfig(name="late_fusoin")
 
 
 def test_mask_only_learns_presence_and_reads_no_input() -> None:
-    test = telling_batch(1000, seed=4)
+    test = simulated_batch(1000, seed=4)
     predicted = trained("mask_only").predict(test)
     assert functional.auroc(predicted[:, 2], test.label[:, 2]) > 0.8
     other = replace(test, inputs=make_batch(test.present, seed=9).inputs)
@@ -77,7 +92,7 @@ def test_mask_only_learns_presence_and_reads_no_input() -> None:
 
 @pytest.mark.parametrize("name", READS_INPUTS)
 def test_the_others_read_what_is_present(name: str) -> None:
-    batch = telling_batch(40, seed=2)
+    batch = simulated_batch(40, seed=2)
     shifted = replace(batch, inputs=batch.inputs | {"m0": -batch.inputs["m0"]})
     changed = (trained(name).predict(shifted) - trained(name).predict(batch)).abs().amax(1) > 1e-3
     assert not bool(changed[~batch.present[:, 0]].any())
@@ -86,4 +101,4 @@ def test_the_others_read_what_is_present(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in CONFIGS if name != "boosted_trees"])
 def test_a_batch_without_a_row_passes(name: str) -> None:
-    assert trained(name).predict(telling_batch(0)).shape == (0, len(TASKS))
+    assert trained(name).predict(simulated_batch(0)).shape == (0, len(TASKS))
