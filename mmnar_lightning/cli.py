@@ -108,6 +108,7 @@ def _guarded(command: str, words: Sequence[str]) -> int:
     """Run a command; a user's error becomes a line and status 1, a defect keeps its traceback."""
     from data_modules.errors import UserError
     from mmnar_lightning.console import fail, quieten, warn
+    from mmnar_lightning.tracebacks import describe
 
     try:
         config = import_module("mmnar_lightning.config.compose").load(words)
@@ -121,6 +122,10 @@ def _guarded(command: str, words: Sequence[str]) -> int:
     except KeyboardInterrupt:
         warn("interrupted; resume=last resumes the run")
         return 130
+    except Exception as error:
+        sys.stderr.write(describe(error))
+        fail("a defect of the program, not of your settings: please report it with the traceback above")
+        return 1
     return status
 
 

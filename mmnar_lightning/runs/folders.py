@@ -11,7 +11,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
+from data_modules.errors import UserError
 from data_modules.stage import digest
+from mmnar_lightning import tracebacks
 from mmnar_lightning.config.compose import flatten, load, refuse_renamed, save, to_plain
 from mmnar_lightning.config.experiment import REPLACEABLE, ConfigError, ExperimentConfig, PathsConfig
 from mmnar_lightning.console import say
@@ -78,6 +80,10 @@ def opened(config: ExperimentConfig, *needed: str) -> Iterator[Path]:
         yield folder
     except Timeout:
         raise ConfigError(f"{folder} is being trained by another process; wait for it, or end it") from None
+    except Exception as error:
+        if not isinstance(error, UserError):
+            tracebacks.save(error, folder)
+        raise
     finally:
         forget_run()
         lock.release()

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import write_custom_cohort
+
 PROGRAM = str(Path(sys.executable).with_name("mmnar"))
 HEAVY = ("torch", "lightning", "polars", "numpy", "transformers", "wandb", "sklearn", "matplotlib")
 """What no answer about arguments and settings may load."""
@@ -95,6 +97,40 @@ def test_a_signal_at_any_time_after_the_start_ends_in_75(number, seconds: float,
     assert f"stopped by {number.name}" in out
     assert "the same command resumes it" in out
     assert "Traceback" not in out + err
+
+
+DEFECT = """
+import sys
+import polars as pl
+from mmnar_lightning import cli
+from mmnar_lightning.runs import {module}
+def broken(*_):
+    {raises}
+{module}.{function} = broken
+sys.exit(cli.main(sys.argv[1:]))
+"""
+SECRET = "Smith, John"
+
+
+@pytest.mark.parametrize(
+    ("raises", "shown"),
+    [
+        (f"float({SECRET!r})", "ValueError: could not convert string to float: '…'"),
+        (f"pl.Series([{SECRET!r}]).cast(pl.Int64)", "InvalidOperationError: (the message is withheld"),
+    ],
+)
+def test_a_defect_keeps_its_traceback_without_cells_on_screen_and_in_the_runs_folder(raises, shown, workplace) -> None:
+    write_custom_cohort(workplace / "given")
+    program = DEFECT.format(module="network", function="_fit", raises=raises)
+    words = ["train", "dataset=custom", "paths.cohort=given", "wandb.enabled=false"]
+    done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    (written,) = workplace.glob("runs/custom/*/traceback.txt")
+    for text in (done.stderr, written.read_text()):
+        assert shown in text
+        assert "in broken" in text
+        assert "Smith" not in text
+    assert "a defect of the program, not of your settings" in done.stdout
 
 
 LEAVING = """

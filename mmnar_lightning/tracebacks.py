@@ -1,0 +1,51 @@
+"""Tracebacks of defects, without the values of cells that a library may quote in its message."""
+
+import re
+import traceback
+from pathlib import Path
+
+FILE = "traceback.txt"
+"""In the folder of a run that a defect ended."""
+QUOTING = ("polars", "pyarrow", "csv", "fastexcel")
+"""Libraries whose messages quote cells without marks."""
+_QUOTED = re.compile(r"""'[^']*'|"[^"]*"|`[^`]*`|“[^”]*”""")
+
+
+def describe(error: BaseException) -> str:
+    """The traceback of an error and of those that caused it.
+
+    Messages of libraries that read tables are withheld, and quoted words of all others: either may be a cell of a
+    record.
+
+    >>> def read(cell: str) -> float:
+    ...     return float(cell)
+    >>> try:
+    ...     read("Smith, John")
+    ... except ValueError as error:
+    ...     print(describe(error).splitlines()[-1])
+    ValueError: could not convert string to float: '…'
+    """
+    parts = [_one(error)]
+    seen, cause = {id(error)}, error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    while cause is not None and id(cause) not in seen:
+        parts.append(f"{_one(cause)}\nwhich caused:\n")
+        seen.add(id(cause))
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+    return "".join(reversed(parts)) + "\n"
+
+
+def save(error: BaseException, folder: Path) -> None:
+    """Write the traceback of a defect into the folder of the run that it ended."""
+    (folder / FILE).write_text(describe(error), encoding="utf-8")
+
+
+def _one(error: BaseException) -> str:
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    kind = type(error)
+    return f"Traceback (most recent call last):\n{frames}{kind.__qualname__}: {_message(error)}"
+
+
+def _message(error: BaseException) -> str:
+    if type(error).__module__.split(".")[0] in QUOTING:
+        return "(the message is withheld: it may quote cells of records)"
+    return _QUOTED.sub("'…'", str(error))
