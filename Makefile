@@ -11,7 +11,7 @@ WORDS = $(if $(filter-out undefined,$(origin DATASET)),dataset=$(DATASET)) $(if 
         $(if $(SUBJECTS),simulate.subjects=$(SUBJECTS)) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup cohort embed train evaluate simulate doctor sweep best test test-slurm check format bench results results-eicu docs clean
+.PHONY: help setup cohort embed train evaluate simulate doctor sweep best test test-fast test-oldest test-slurm check format bench results results-eicu docs clean
 
 help: ## Print every target with its sentence.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -54,6 +54,15 @@ sweep: setup ## Search settings: SWEEP=experiments/sweeps/x.yaml by W&B's agent,
 best: setup ## Read the test split once, with the best trial of the newest sweep (ARGS="run=FOLDER" for another).
 	$(BIN)/mmnar best $(ARGS)
 
+test-fast: setup ## Run the unit tests that train nothing and start no process: under a minute on two cores.
+	$(BIN)/python -m pytest -n 2 -q -m "not slow and not demo" tests/unit data_modules mmnar_lightning
+
+test-oldest: ## Run the unit tests with the oldest versions that pyproject.toml allows, in .venv-oldest.
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install --quiet --upgrade pip uv
+	.venv-oldest/bin/uv pip install --quiet --python .venv-oldest/bin/python --resolution lowest-direct $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) --editable '.[dev]'
+	.venv-oldest/bin/python -m pytest -n 2 -q -m "not slow and not demo" tests/unit data_modules mmnar_lightning
+
 test: setup ## Run the tests (those on the open demos skip, saying so, where the demos are not found).
 	$(BIN)/python -m pytest -n 2
 
@@ -64,6 +73,7 @@ check: setup ## Format, lint, import contracts, types, tests.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
+	$(BIN)/python tests/helpers/words.py
 	$(BIN)/mypy
 	$(MAKE) --no-print-directory test
 
@@ -71,7 +81,8 @@ format: setup ## Mend format and lint where it can be done by machine.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: setup ## Time and memory of the cohort build, the loader, the objective, the embed stage and several ranks, as ratios taken in one run.
+bench: setup ## Time and memory of start-up, the cohort build, the loader, the objective, the embed stage and several ranks, as ratios taken in one run.
+	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.loader
 	$(BIN)/python -m benchmarks.cohort
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.objective

@@ -68,7 +68,7 @@ def _wrap(line: str, width: int = 62) -> str:
 
 
 def outcome_against_presence() -> Figure:
-    """Risk of each outcome by pattern: what the pattern alone tells."""
+    """Risk of each outcome by pattern: what the pattern alone shows."""
     world = latent.solve(SimulateConfig())
     people = latent.draw(world, PEOPLE, np.random.default_rng(0))
     risk = expit(world.outcome_logit(people.health, people.worry, people.pattern))

@@ -3,7 +3,7 @@
     python -m benchmarks.images --images 512
 
 The stage reads, decodes, resizes, encodes and stores. The bare loop has all pixels in memory as batches of the best
-size and does nothing but encode. A line tells what decoding alone costs, and how fast published embeddings are read.
+size and does nothing but encode. A line shows what decoding alone costs, and how fast published embeddings are read.
 """
 
 import argparse

@@ -1,3 +1,1 @@
-"""From raw clinical releases to cohorts, and from cohorts to batches."""
-
-__version__ = "0.1.0"
+"""From raw clinical releases to cohorts, arrays and batches."""

@@ -13,7 +13,6 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any, NoReturn
 
-from mmnar_lightning import __version__
 from mmnar_lightning.distributed import launch, signals
 
 COMMANDS = {
@@ -94,9 +93,22 @@ class _Parser(argparse.ArgumentParser):
         super().error(f"unknown command {given!r}; did you mean {' or '.join(near)}?" if near else message)
 
 
+class _Version(argparse.Action):
+    """Prints the version of the installed package, which is looked up only then."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str) -> None:  # noqa: A002
+        super().__init__(option_strings, dest, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        from importlib.metadata import version
+
+        sys.stdout.write(f"mmnar-lightning {version('mmnar-lightning')}\n")
+        parser.exit()
+
+
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = _Parser(prog="mmnar", description="Clinical prediction when whole modalities are missing not at random.")
-    parser.add_argument("--version", action="version", version=f"mmnar-lightning {__version__}")
+    parser.add_argument("--version", action=_Version, help="print the version and exit")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
     for name, text in COMMANDS.items():
         command = commands.add_parser(name, help=text, description=text)

@@ -102,7 +102,7 @@ def no_open_wandb_run() -> Iterator[None]:
     """End a W&B run that a test left open: a later test would log into it.
 
     An offline run also leaves in the environment that the client is offline, and its service: the trials that a later
-    test starts would heed both.
+    test starts would read both.
     """
     yield
     for name in ("WANDB_MODE", "WANDB_SERVICE"):

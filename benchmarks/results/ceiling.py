@@ -1,7 +1,7 @@
 """How much of the gap to the oracle could be closed with as many train rows: regressions that know more and more.
 
 The simulator writes every file from eight readings a row. A logistic regression is given, of what a row has: principal
-components of its vectors, as the baselines are; the readings as a ridge regression that was taught the truth tells them
+components of its vectors, as the baselines are; the readings as a ridge regression that was taught the truth shows them
 from the same vectors; the true readings. Nobody but a simulator could train the last two.
 """
 
@@ -46,7 +46,9 @@ def compare(out: Path, setting: str, seed: int) -> dict[str, float]:
     codes = patterns.encode(batch.present).numpy()
     columns = {
         "components of the vectors": _components(datamodule, inputs, present),
-        "readings told from the vectors by a regression taught the truth": _told(datamodule, inputs, present, truth),
+        "readings reported from the vectors by a regression taught the truth": _told(
+            datamodule, inputs, present, truth
+        ),
         "true readings": _readings(datamodule, present, lambda name: truth.select(_names(name)).to_numpy()),
     }
     pattern = (codes[:, None] == np.unique(codes)).astype(float)

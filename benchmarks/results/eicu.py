@@ -126,7 +126,7 @@ def predictions(parent: Path, seeds: Sequence[int]) -> pl.DataFrame:
 
 
 def oracle(rows: pl.DataFrame, words: Sequence[str]) -> pl.DataFrame:
-    """What the simulator would predict, of the rows that it tells the truth of: first unit stays."""
+    """What the simulator would predict, of the rows that it shows the truth of: first unit stays."""
     config = load(words)
     datamodule = build.build_datamodule(config)
     datamodule.prepare_data()
@@ -156,9 +156,9 @@ def compare(rows: dict[str, pl.DataFrame], names: Sequence[str]) -> list[dict[st
     for name in names:
         found = bootstrap_intervals(_column(joined, name), **drawn)
         apart = paired_difference(_column(joined, names[0]), _column(joined, name), **drawn)
-        told = [_told(found[metric]) for metric in METRICS]
+        reported = [_told(found[metric]) for metric in METRICS]
         differing = ["" if name == names[0] else _told(apart[metric], "+.3f") for metric in METRICS]
-        table.append(dict(zip(HEADER, [name, counted, *told, *differing], strict=True)))
+        table.append(dict(zip(HEADER, [name, counted, *reported, *differing], strict=True)))
     return table
 
 

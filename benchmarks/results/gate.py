@@ -54,12 +54,12 @@ def main() -> None:
         for rate in (-2.3, -1.4):
             for tau in (0.0, 0.15, 0.3, 0.5):
                 found = np.array([replicate(generator, size, rate, tau) for _ in range(REPLICATES)])
-                told = []
+                reported = []
                 for errors in ERRORS:
                     is_open = found[:, 0] > errors
                     change = 1e4 * np.where(is_open, found[:, 1] - found[:, 2], 0.0).mean()
-                    told.append(f"{errors}: {is_open.mean():4.0%} {change:+7.1f}")
-                print(f"{size:4}  {rate:10.1f}  {tau:4.2f}  {'   '.join(told)}", flush=True)
+                    reported.append(f"{errors}: {is_open.mean():4.0%} {change:+7.1f}")
+                print(f"{size:4}  {rate:10.1f}  {tau:4.2f}  {'   '.join(reported)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -26,14 +26,14 @@ class Tables:
     """What is written.
 
     Attributes:
-        told: scores of the model, its baselines and the oracle.
+        reported: scores of the model, its baselines and the oracle.
         apart: differences between them.
         ablations: scores of the ablations, and of the full method and the oracle on the same releases.
         without: the full method minus each ablation.
         tipping: shifts of one pattern at which the best baseline is as good as the full method.
     """
 
-    told: pl.DataFrame
+    reported: pl.DataFrame
     apart: pl.DataFrame
     ablations: pl.DataFrame
     without: pl.DataFrame
@@ -57,9 +57,9 @@ def _of_setting(out: Path, name: str) -> dict[str, list[dict[str, object]]]:
     setting = score.gather(out, name, COMPARED)
     if setting is not None:
         pairs = [("full", baseline) for baseline in plan.BASELINES] + [("oracle", "full")]
-        rows["told"] = list(score.scores(setting, num_replicates=NUM_REPLICATES, by_pattern=True))
+        rows["reported"] = list(score.scores(setting, num_replicates=NUM_REPLICATES, by_pattern=True))
         rows["apart"] = list(score.differences(setting, pairs, num_replicates=NUM_REPLICATES))
-        (best,) = closed(pl.DataFrame(rows["told"]))["best_baseline"]
+        (best,) = closed(pl.DataFrame(rows["reported"]))["best_baseline"]
         rows["tipping"] = list(score.tipping_points(setting, "full", best))
     setting = score.gather(out, name, ("full", *plan.ABLATIONS))
     if setting is not None:
@@ -69,9 +69,9 @@ def _of_setting(out: Path, name: str) -> dict[str, list[dict[str, object]]]:
     return rows
 
 
-def closed(told: pl.DataFrame) -> pl.DataFrame:
+def closed(reported: pl.DataFrame) -> pl.DataFrame:
     """By setting: mean AUROC over tasks of the full method, the best baseline and the oracle, and the gap closed."""
-    mean = told.filter(pl.col("task") == score.MEAN, pl.col("pattern") == "all", pl.col("metric") == "auroc").pivot(
+    mean = reported.filter(pl.col("task") == score.MEAN, pl.col("pattern") == "all", pl.col("metric") == "auroc").pivot(
         on="method", index=["setting", "releases", "rows"], values="value"
     )
     baselines = pl.max_horizontal(*plan.BASELINES)
@@ -107,7 +107,7 @@ def write(out: Path, docs: Path, processes: int) -> None:
     found = tables(out, processes)
     folder = docs / "results"
     folder.mkdir(parents=True, exist_ok=True)
-    scored = found.told
+    scored = found.reported
     if len(found.ablations):
         scored = pl.concat([scored, found.ablations.filter(pl.col("method").is_in(plan.ABLATIONS))])
     for name in scored["setting"].unique(maintain_order=True):
@@ -121,7 +121,7 @@ def write(out: Path, docs: Path, processes: int) -> None:
     figure(found.apart, docs / "figures" / "results.png")
     chosen = json.loads((out / CHOSEN).read_text())
     (folder / CHOSEN).write_text(json.dumps(chosen, indent=1) + "\n")
-    parts = [_summary(closed(found.told)), _aims(found.apart), _main(found.told)]
+    parts = [_summary(closed(found.reported)), _aims(found.apart), _main(found.reported)]
     parts.append(_pairs(found.apart, "The full method and its baselines"))
     if len(found.ablations):
         parts.append(_ablations(found.ablations))
@@ -162,8 +162,8 @@ def _tipping(found: pl.DataFrame) -> str:
     for (setting, task), cells in found.group_by("setting", "task", maintain_order=True):
         flipped = cells.drop_nulls("shift").sort(pl.col("shift").abs())
         least = flipped.row(0, named=True) if len(flipped) else None
-        told = f"{least['shift']:+.2f} on {least['pattern']} ({least['rows']} rows)" if least else "none up to 5"
-        rows.append([str(setting), str(task), cells["other"][0], told])
+        reported = f"{least['shift']:+.2f} on {least['pattern']} ({least['rows']} rows)" if least else "none up to 5"
+        rows.append([str(setting), str(task), cells["other"][0], reported])
     text = (
         "The smallest shift of the full method's logits on one missingness pattern at which its AUROC, over the "
         "rows of all releases, is that of the best baseline; every pattern is in `docs/results/tipping_points.csv`."
@@ -188,11 +188,11 @@ def _summary(found: pl.DataFrame) -> str:
     return "## Mean AUROC over the tasks\n\n" + _table(header, rows)
 
 
-def _main(told: pl.DataFrame) -> str:
+def _main(reported: pl.DataFrame) -> str:
     parts = [
         "## By setting and task\n\nEach with its 95 % interval; every pattern is in the CSV files of `docs/results/`."
     ]
-    whole = told.filter(pl.col("pattern") == "all")
+    whole = reported.filter(pl.col("pattern") == "all")
     methods = whole["method"].unique(maintain_order=True).to_list()
     for metric in ("auroc", "average_precision", "brier", "calibration_error"):
         rows = []
@@ -235,7 +235,7 @@ def _ceiling(out: Path) -> str:
         "Mean AUROC over the tasks at rho 1, on the calibration and test rows, of logistic regressions on train rows. "
         f"Of what a row has they are given: {ceiling.COMPONENTS} principal components of each modality, as the full "
         "method (the baseline of that name took twice as many), and the pattern; the simulator's eight readings, as a "
-        "ridge regression that was taught the truth tells them from the same vectors, and their products with "
+        "ridge regression that was taught the truth shows them from the same vectors, and their products with "
         "presence; the true readings likewise. Nobody but a simulator could train the last two."
     )
     return f"## How much could be closed at all\n\n{text}\n\n{_table(['release', *readers], rows)}"

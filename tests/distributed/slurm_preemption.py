@@ -69,8 +69,8 @@ def run_out_of_time(cluster: Cluster, job: str) -> None:
     cluster.run("scancel", "--signal=STOP", job)  # its tasks wait, however fast they are
 
     def is_over() -> bool:
-        told = cluster.job(job)
-        return told["Restarts"] != "1" or int(told["RunTime"][-2:]) >= 44
+        reported = cluster.job(job)
+        return reported["Restarts"] != "1" or int(reported["RunTime"][-2:]) >= 44
 
     wait_for(is_over, 90, cluster.logs)
     cluster.run("scancel", "--signal=CONT", job, check=False)
@@ -107,9 +107,9 @@ def disturbed(cluster: Cluster, place: Path) -> tuple[str, Path]:
 
 def test_the_job_was_stopped_by_both_signals_and_went_on_each_time(disturbed, place: Path) -> None:
     job, folder = disturbed
-    told = output(place, job)
-    assert "SIGTERM" in told, told
-    assert "SIGUSR1" in told, told
+    reported = output(place, job)
+    assert "SIGTERM" in reported, reported
+    assert "SIGUSR1" in reported, reported
     assert len(list(folder.glob("logs/*/metrics.csv"))) >= 3, "one start, and one for each interruption"
     assert (folder / "DONE").is_file()
 

@@ -17,8 +17,8 @@ SETTINGS = [*TRAIN, *WORDS, "objective.pretrain_epochs=1", "paths.cohort=given"]
 
 def test_a_run_killed_after_an_epoch_has_its_metrics_and_ends_as_the_run_that_was_never_stopped(workplace) -> None:
     write_cohort(workplace / "given")
-    told = ["training_step", str(BATCHES + 2), "0", "SIGKILL"]
-    killed = Started([str(ROOT / "tests/helpers/stopped_at.py"), *told, *SETTINGS, "paths.runs=killed"], workplace)
+    reported = ["training_step", str(BATCHES + 2), "0", "SIGKILL"]
+    killed = Started([str(ROOT / "tests/helpers/stopped_at.py"), *reported, *SETTINGS, "paths.runs=killed"], workplace)
     assert killed.wait() == -signal.SIGKILL, killed.output
     (folder,) = Path("killed").glob("*/*")
     whole = single.train(load([*SETTINGS, "paths.runs=whole"]))

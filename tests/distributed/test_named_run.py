@@ -1,4 +1,4 @@
-"""A folder that the environment names is gone on with under its own settings, or not at all."""
+"""A folder that the environment names is resumed under its own settings, or not at all."""
 
 import os
 from pathlib import Path

@@ -39,8 +39,8 @@ def whole(place: Path) -> Path:
 )
 def test_both_ranks_stop_and_end_as_the_run_that_was_never_stopped(method, call, rank, number, place, whole) -> None:
     runs = f"paths.runs={method}{rank}"
-    told = [method, str(call), str(rank), number]
-    stopped = Started([str(ROOT / "tests/helpers/stopped_at.py"), *told, *TWO, runs], place)
+    reported = [method, str(call), str(rank), number]
+    stopped = Started([str(ROOT / "tests/helpers/stopped_at.py"), *reported, *TWO, runs], place)
     assert stopped.wait(120) == PREEMPTED, stopped.output
     assert f"stopped by {number}" in stopped.output
     assert "Traceback" not in stopped.output

@@ -82,8 +82,8 @@ def test_labels_of_test_subjects_reach_no_prediction_of_trees(settings, workplac
     turned = pl.when(is_test).then(~pl.col("label/first")).otherwise(pl.col("label/first"))
     rows.with_columns(turned.alias("label/first")).write_parquet(path)
     after = pl.read_parquet(single.train(settings("baselines/boosted_trees", "paths.runs=b")) / "predictions.parquet")
-    told = [column for column in before.columns if not column.startswith("label/")]
-    assert after.select(told).equals(before.select(told))
+    reported = [column for column in before.columns if not column.startswith("label/")]
+    assert after.select(reported).equals(before.select(reported))
     assert not after["label/first"].equals(before["label/first"])
 
 

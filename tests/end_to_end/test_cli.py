@@ -146,10 +146,10 @@ cli.run()
 
 
 @pytest.mark.parametrize(
-    ("status", "rank", "told"),
+    ("status", "rank", "reported"),
     [(75, "0", ["saved"]), (0, "1", ["saved"]), (0, "0", ["saved", "torn down"]), (1, "0", ["saved", "torn down"])],
 )
-def test_a_rank_that_was_stopped_leaves_before_threads_can_abort_it(status, rank, told, tmp_path) -> None:
+def test_a_rank_that_was_stopped_leaves_before_threads_can_abort_it(status, rank, reported, tmp_path) -> None:
     words = [sys.executable, "-c", LEAVING, str(tmp_path / "store"), str(status)]
     run = subprocess.run(words, env=os.environ | {"RANK": rank}, capture_output=True, text=True, check=False)
-    assert (run.returncode, run.stdout.splitlines()) == (status, told), run.stderr
+    assert (run.returncode, run.stdout.splitlines()) == (status, reported), run.stderr

@@ -125,8 +125,8 @@ def test_make_passes_its_variables_on_to_the_letter(eicu_demo_roots):
 
 def test_the_doctor_tells_what_is_missing_and_what_it_costs(workplace, eicu_demo, capsys):
     assert main(["doctor", "dataset=eicu", f"paths.eicu_root={eicu_demo}"]) == 0
-    told = capsys.readouterr().out
-    assert "a cohort can be built, without the modalities labs, vitals_periodic" in told
-    assert "baselines/published_score" in told
+    reported = capsys.readouterr().out
+    assert "a cohort can be built, without the modalities labs, vitals_periodic" in reported
+    assert "baselines/published_score" in reported
     assert main(["doctor", "dataset=eicu", f"paths.eicu_root={workplace}"]) == 1
     assert "no cohort can be built: the core tables patient, hospital are missing" in capsys.readouterr().out

@@ -23,7 +23,7 @@ WORDS = (b"Zyxwvutine", b"zyxwvutine", b"Michaelmas", b"michaelmas")
 
 
 def add_documents(folder: Path, name: str) -> None:
-    """Give two thirds of the rows of a custom cohort a text or two that no other modality tells."""
+    """Give two thirds of the rows of a custom cohort a text or two that no other modality shows."""
     cohort = pl.read_parquet(folder / "cohort.parquet")
     here = cohort["row_id"] % 3 != 0
     cohort.with_columns(here.alias(f"present/{name}")).write_parquet(folder / "cohort.parquet")

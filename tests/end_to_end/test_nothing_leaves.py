@@ -1,4 +1,4 @@
-"""Records that can be told apart by sentence, id and date: nothing that a run uploads or shares has any of them."""
+"""Records that can be reported apart by sentence, id and date: nothing that a run uploads or shares has any of them."""
 
 import json
 import math
@@ -25,7 +25,7 @@ SUBJECTS, MIN_COUNT = 300, 10
 DOCUMENTS = ("discharge", "radiology")
 IDS = ("subject_id", "hadm_id", "note_id")
 SENTENCE = "Quillfeather{number} met Doctor Ambergris in Zanzibar"
-TOLD = re.compile(rb"quillfeather|ambergris|zanzibar", re.IGNORECASE)
+REPORTED = re.compile(rb"quillfeather|ambergris|zanzibar", re.IGNORECASE)
 DATES = re.compile(rb"(?<!\d)2[12]\d\d-\d\d-\d\d")
 """Years of the simulated release, as of MIMIC-IV; the run itself is of another century."""
 
@@ -43,14 +43,14 @@ def release(place: Path) -> Path:
     for name in DOCUMENTS:
         (path,) = folder.rglob(f"{name}.csv.gz")
         table = pl.read_csv(path, infer_schema=False)
-        told = pl.Series([f" {SENTENCE.format(number=number)}." for number in range(table.height)])
-        table.with_columns(pl.col("text") + told).write_csv(path, compression="gzip")
+        reported = pl.Series([f" {SENTENCE.format(number=number)}." for number in range(table.height)])
+        table.with_columns(pl.col("text") + reported).write_csv(path, compression="gzip")
     return folder
 
 
 @pytest.fixture(scope="module")
 def ids(release: Path) -> set[int]:
-    """Every number by which somebody, or a stay of theirs, could be found."""
+    """Every number by which the user, or a stay of theirs, could be found."""
     found: set[int] = set()
     for name in ("admissions", *DOCUMENTS):
         (path,) = release.rglob(f"{name}.csv.gz")
@@ -123,7 +123,7 @@ def shared(run: Path) -> Iterator[tuple[str, bytes]]:
 def test_the_search_finds_what_it_is_made_for(release: Path, ids: set[int]) -> None:
     (path,) = release.rglob("discharge.csv.gz")
     tables = pl.read_csv(path, infer_schema=False).write_csv().encode()
-    assert TOLD.search(tables)
+    assert REPORTED.search(tables)
     assert DATES.search(tables)
     assert numbers(tables) & ids
 
@@ -132,7 +132,7 @@ def test_no_sentence_no_date_and_no_id_is_in_what_a_run_leaves(run: Path, ids: s
     names = []
     for name, content in shared(run):
         names.append(name)
-        for pattern in (TOLD, DATES):
+        for pattern in (REPORTED, DATES):
             assert not pattern.search(content), (name, pattern.search(content))
         assert not numbers(content) & ids, (name, numbers(content) & ids)
     for kind in ("best.ckpt", "last.ckpt", ".wandb", "results.json", "metrics.csv", "config.yaml", ".png"):
@@ -187,8 +187,8 @@ def test_small_cells_are_masked_in_all_but_the_local_results(run: Path) -> None:
     results = json.loads((run / folders.RESULTS).read_text())
     small = [
         (task, pattern)
-        for task, told in results["tasks"].items()
-        for pattern, cell in told["patterns"].items()
+        for task, reported in results["tasks"].items()
+        for pattern, cell in reported["patterns"].items()
         if 0 < cell["count"] < MIN_COUNT
     ]
     assert small, "the release has no small cell, so this test could not fail"
@@ -214,7 +214,7 @@ def test_small_cells_are_masked_in_all_but_the_local_results(run: Path) -> None:
 def test_small_cells_are_masked_in_figures(run: Path, drawn: dict[str, list[str]]) -> None:
     results = json.loads((run / folders.RESULTS).read_text())
     for key in ("tasks", "rectifier"):
-        cells = [cell for told in results[key].values() for cell in told["patterns"].values()]
+        cells = [cell for reported in results[key].values() for cell in reported["patterns"].values()]
         assert any(0 < cell["count"] < MIN_COUNT for cell in cells), f"{key} has no small cell"
     assert {"auroc.png", "rectifier.png", f"reliability_{next(iter(results['tasks']))}.png"} <= set(drawn)
     assert set(drawn) == {path.name for path in (run / "figures").iterdir()}, "some figures were not looked at"
@@ -228,7 +228,7 @@ def test_small_cells_are_masked_in_figures(run: Path, drawn: dict[str, list[str]
 @pytest.mark.parametrize("name", [folders.BEST, folders.LAST])
 def test_no_checkpoint_counts_a_small_cell(run: Path, name: str) -> None:
     table = json.loads((run / folders.RESULTS).read_text())["rectifier"]
-    counts = [cell["count"] for told in table.values() for cell in told["patterns"].values()]
+    counts = [cell["count"] for reported in table.values() for cell in reported["patterns"].values()]
     assert any(0 < count < MIN_COUNT for count in counts), "the calibration rows have no small cell"
     whole = (torch.int64, torch.int32, torch.int16, torch.uint8)
     state = torch.load(run / name, weights_only=True)["state_dict"]

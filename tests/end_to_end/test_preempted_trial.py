@@ -1,4 +1,4 @@
-"""A trial of W&B's that is preempted in the middle: the next agent gets the same run and goes on with it."""
+"""A trial of W&B's that is preempted in the middle: the next agent gets the same run and resumes it."""
 
 import os
 import signal

@@ -75,14 +75,14 @@ def test_a_run_leaves_what_the_rectifier_does_before_and_after(settings) -> None
         path.name for path in (folder / "figures").iterdir()
     }
     predictions = pl.read_parquet(folder / "predictions.parquet")
-    told = results["diagnostics"]
+    reported = results["diagnostics"]
     assert (results["unseen_pattern_rows"], results["unseen_patterns"]) == (0, [])
     assert not predictions["unseen_pattern"].any()
-    _check_tipping_points(told["decision_tipping_point"], predictions)
-    assert list(told["assignment"]) == ["vectors"], "the table is there in every row, so it has no propensity"
-    assert told["assignment"]["vectors"]["count"] == predictions.height
-    assert told["assignment"]["vectors"]["present"] == predictions.filter(pattern="11").height
-    auroc = told["assignment"]["vectors"]["auroc"]
+    _check_tipping_points(reported["decision_tipping_point"], predictions)
+    assert list(reported["assignment"]) == ["vectors"], "the table is there in every row, so it has no propensity"
+    assert reported["assignment"]["vectors"]["count"] == predictions.height
+    assert reported["assignment"]["vectors"]["present"] == predictions.filter(pattern="11").height
+    auroc = reported["assignment"]["vectors"]["auroc"]
     assert auroc["value"] > 0.5
     assert auroc["low"] < auroc["value"] < auroc["high"]
     for task in TASKS:
@@ -114,11 +114,11 @@ def test_a_run_leaves_what_the_rectifier_does_before_and_after(settings) -> None
     _check_mean_risk(results["mean_risk"], config, datamodule, weights, predictions)
 
 
-def _check_tipping_points(told: dict[str, Any], predictions: pl.DataFrame) -> None:
+def _check_tipping_points(reported: dict[str, Any], predictions: pl.DataFrame) -> None:
     """Shifted by it, the rectified mean risk of a pattern is that of all other rows."""
     for task in TASKS:
-        assert set(told[task]) == {"11", "10"}
-        for label, shift in told[task].items():
+        assert set(reported[task]) == {"11", "10"}
+        for label, shift in reported[task].items():
             own = pl.col("pattern") == label
             risk = {
                 name: float((1 / (1 + (-rows[f"rectified/{task}"] - moved).exp())).mean())
@@ -130,7 +130,7 @@ def _check_tipping_points(told: dict[str, Any], predictions: pl.DataFrame) -> No
             assert risk["pattern"] == pytest.approx(risk["rest"], abs=1e-5)
 
 
-def _check_mean_risk(told, config, datamodule, weights, predictions) -> None:
+def _check_mean_risk(reported, config, datamodule, weights, predictions) -> None:
     """Made again from f on test, without its labels, and from half B, pattern by pattern."""
     module = build.build_module(config, datamodule.cohort)
     module.load_state_dict(weights)
@@ -148,8 +148,8 @@ def _check_mean_risk(told, config, datamodule, weights, predictions) -> None:
                 half.label[known, place],
                 half.subject[known],
             )
-            assert told[task]["patterns"][label]["value"] == pytest.approx(expected.value, abs=1e-6)
-            assert told[task]["patterns"][label]["low"] == pytest.approx(expected.low, abs=1e-6)
+            assert reported[task]["patterns"][label]["value"] == pytest.approx(expected.value, abs=1e-6)
+            assert reported[task]["patterns"][label]["low"] == pytest.approx(expected.low, abs=1e-6)
 
 
 def _check_that_logits_hold_the_offset_of_the_loss(config, datamodule, weights, predictions) -> None:

@@ -214,7 +214,7 @@ def test_baselines_are_tested_on_the_target_too(settings, baseline) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "reported"),
     [
         (["experiment=transfer", "evaluation.protocol=kfold"], r"transfer\.target=transfer_back: every run's model"),
         (["experiment=transfer", "rectifier.fit=crossfit"], r"transfer\.target=transfer_back: every run's model"),
@@ -225,8 +225,8 @@ def test_baselines_are_tested_on_the_target_too(settings, baseline) -> None:
         ),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(words, told) -> None:
-    with pytest.raises(ConfigError, match=told):
+def test_settings_that_make_no_sense_are_refused(words, reported) -> None:
+    with pytest.raises(ConfigError, match=reported):
         load(words)
 
 

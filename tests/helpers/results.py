@@ -39,8 +39,8 @@ def check_clusters(
         num_replicates=num_replicates,
     )
     for name in METRICS:
-        told = {key: cell[name][key] for key in ("value", "low", "high", "num_defined")}
-        assert told == pytest.approx({key: getattr(found[name], key) for key in told}, nan_ok=True), name
+        reported = {key: cell[name][key] for key in ("value", "low", "high", "num_defined")}
+        assert reported == pytest.approx({key: getattr(found[name], key) for key in reported}, nan_ok=True), name
 
 
 def scored_rows(rows: Mapping[str, Tensor], subject: Tensor, num_modalities: int = 2) -> ScoredRows:

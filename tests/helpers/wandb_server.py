@@ -264,15 +264,15 @@ def _values_of(config: dict[str, Any]) -> Any:
     """What the trials of a sweep are: every combination of a grid, else draws (the real server models bayes)."""
     parameters = config["parameters"]
     if config["method"] == "grid":
-        listed = [told.get("values", [told.get("value")]) for told in parameters.values()]
+        listed = [reported.get("values", [reported.get("value")]) for reported in parameters.values()]
         return (dict(zip(parameters, values, strict=True)) for values in itertools.product(*listed))
     generator = random.Random(0)
-    return ({key: _draw(told, generator) for key, told in parameters.items()} for _ in itertools.count())
+    return ({key: _draw(reported, generator) for key, reported in parameters.items()} for _ in itertools.count())
 
 
-def _draw(told: dict[str, Any], generator: random.Random) -> Any:
-    if "values" in told or "value" in told:
-        return generator.choice(told.get("values", [told.get("value")]))
-    if told.get("distribution") == "int_uniform":
-        return generator.randint(told["min"], told["max"])
-    return generator.uniform(told["min"], told["max"])
+def _draw(reported: dict[str, Any], generator: random.Random) -> Any:
+    if "values" in reported or "value" in reported:
+        return generator.choice(reported.get("values", [reported.get("value")]))
+    if reported.get("distribution") == "int_uniform":
+        return generator.randint(reported["min"], reported["max"])
+    return generator.uniform(reported["min"], reported["max"])

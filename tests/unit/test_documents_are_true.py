@@ -49,10 +49,10 @@ def test_the_values_that_a_setting_may_have_are_all_explained(dataset: str) -> N
     text = (ROOT / "experiments" / "README.md").read_text()
     start = text.index("## cohort, dataset=mimic")
     other = {"mimic": "## cohort, dataset=eicu", "eicu": "## cohort, dataset=custom"}[dataset]
-    told = text[:start] + text[text.index(f"## cohort, dataset={dataset}") : text.index(other)]
+    reported = text[:start] + text[text.index(f"## cohort, dataset={dataset}") : text.index(other)]
     known = choices(load([f"dataset={dataset}"]))
     assert "baseline.name" in known
-    for line in re.findall(r"^\| `.*One of .*$", told, re.MULTILINE):
+    for line in re.findall(r"^\| `.*One of .*$", reported, re.MULTILINE):
         key = re.match(r"\| `([a-z0-9_.]+)`", line)[1]
         assert re.findall(r"`(\w[^`]*)`", line.split("One of ")[1].split(".", 1)[0]) == known.pop(key), key
     inherited = {"cohort.missing_tables"} if dataset == "eicu" else set()

@@ -1,4 +1,4 @@
-"""Hiding a modality hides it: neither its presence nor its values reach what is told of it."""
+"""Hiding a modality hides it: neither its presence nor its values reach what is reported of it."""
 
 from dataclasses import replace
 
@@ -36,13 +36,13 @@ def test_flipping_a_modality_and_replacing_its_values_leaves_what_is_told_of_it_
 def test_the_representation_without_a_modality_is_that_of_the_row_that_lacks_it():
     batch = make_batch(every_pattern(3))
     model = make_model(3)
-    told = told_of(model, batch)
+    reported = told_of(model, batch)
     for m in range(3):
         reduced = batch.present.clone()
         reduced[:, m] = False
         h = model.eval()(replace(batch, present=reduced)).representation
-        torch.testing.assert_close(told.reconstructions[:, m], model.decoders.decoders[m](h), rtol=1e-5, atol=1e-5)
-        torch.testing.assert_close(torch.sigmoid(told.assignment), model.propensities(batch), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(reported.reconstructions[:, m], model.decoders.decoders[m](h), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(torch.sigmoid(reported.assignment), model.propensities(batch), rtol=1e-5, atol=1e-5)
 
 
 @torch.no_grad()
@@ -120,6 +120,6 @@ def test_modalities_that_never_vary_are_not_assigned():
     batch = make_batch(every_pattern(2))
     model = make_model(2)
     model.assignable[0] = False
-    told = told_of(model, batch)
-    assert bool((told.assignment_weight[:, 0] == 0).all())
-    assert bool((told.assignment_weight[:, 1] == 1).all())
+    reported = told_of(model, batch)
+    assert bool((reported.assignment_weight[:, 0] == 0).all())
+    assert bool((reported.assignment_weight[:, 1] == 1).all())

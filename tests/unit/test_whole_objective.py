@@ -44,19 +44,19 @@ def focal_loop(batch, logits: torch.Tensor, task: int) -> float:
 
 
 def label_free_loops(batch, outputs) -> dict[str, float]:
-    told, present = outputs.leave_one_out, batch.present.tolist()
+    reported, present = outputs.leave_one_out, batch.present.tolist()
     squared, entropy = [], []
     for row, shown in enumerate(present):
         for m, is_there in enumerate(shown):
-            chance = 1 / (1 + math.exp(-float(told.assignment[row, m])))
+            chance = 1 / (1 + math.exp(-float(reported.assignment[row, m])))
             entropy.append(-math.log(chance if is_there else 1 - chance))
             if is_there and sum(shown) >= 2:
-                error = told.reconstructions[row, m] - outputs.encodings[row, m]
+                error = reported.reconstructions[row, m] - outputs.encodings[row, m]
                 squared.append(float((error**2).sum()) / len(error))
     valid = torch.tensor([[bit and sum(shown) >= 2 for bit in shown] for shown in present])
     return {
         "reconstruction": sum(squared) / len(squared),
-        "contrast": infonce_loop(*told.projected, valid, batch.subject, TEMPERATURE),
+        "contrast": infonce_loop(*reported.projected, valid, batch.subject, TEMPERATURE),
         "assignment": sum(entropy) / len(entropy),
     }
 

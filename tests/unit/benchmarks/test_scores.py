@@ -46,14 +46,14 @@ def found(rows, **where) -> dict:
 
 @pytest.mark.parametrize("pattern", ["all", "10"])
 def test_scores_are_those_of_each_release_averaged_and_the_mean_that_over_tasks(setting, pattern) -> None:
-    told = list(score.scores(setting, num_replicates=20, by_pattern=True))
+    reported = list(score.scores(setting, num_replicates=20, by_pattern=True))
     rows = setting.rows if pattern == "all" else setting.rows.filter(pattern=pattern)
     by_release = [rows.filter(release=release) for release in RELEASES]
-    row = found(told, task="second", pattern=pattern, method="baseline", metric="auroc")
+    row = found(reported, task="second", pattern=pattern, method="baseline", metric="auroc")
     assert row["value"] == pytest.approx(np.mean([auroc(part, "baseline", "second") for part in by_release]))
     assert row["rows"] == rows.drop_nulls("label/second").height
     both = [part.drop_nulls([f"label/{task}" for task in TASKS]) for part in by_release]
-    row = found(told, task="mean", pattern=pattern, method="full", metric="auroc")
+    row = found(reported, task="mean", pattern=pattern, method="full", metric="auroc")
     assert row["value"] == pytest.approx(np.mean([auroc(part, "full", task) for part, task in product(both, TASKS)]))
     assert row["low"] < row["value"] < row["high"]
 
@@ -62,22 +62,22 @@ def test_a_mean_is_over_the_releases_in_which_every_task_has_both_classes(settin
     lost = (pl.col("release") == 2) & (pl.col("pattern") == "10")
     kept = pl.when(lost).then(pl.lit(value=False)).otherwise(pl.col("label/second"))
     rows = setting.rows.with_columns(kept.alias("label/second"))
-    told = list(score.scores(replace(setting, rows=rows), num_replicates=20, by_pattern=True))
+    reported = list(score.scores(replace(setting, rows=rows), num_replicates=20, by_pattern=True))
     cell = {"pattern": "10", "method": "full", "metric": "auroc"}
     part = rows.filter(release=1, pattern="10").drop_nulls("label/second")
-    row = found(told, task="mean", **cell)
+    row = found(reported, task="mean", **cell)
     assert row["value"] == pytest.approx(np.mean([auroc(part, "full", task) for task in TASKS]))
     assert (row["releases"], row["rows"]) == (1, part.height)
-    assert found(told, task="second", **cell)["releases"] == 1
-    assert found(told, task="first", **cell)["releases"] == 2
-    assert found(told, task="second", **{**cell, "metric": "brier"})["releases"] == 2
+    assert found(reported, task="second", **cell)["releases"] == 1
+    assert found(reported, task="first", **cell)["releases"] == 2
+    assert found(reported, task="second", **{**cell, "metric": "brier"})["releases"] == 2
 
 
 def test_differences_are_paired(setting) -> None:
-    told = list(score.differences(setting, [("full", "baseline")], num_replicates=200))
+    reported = list(score.differences(setting, [("full", "baseline")], num_replicates=200))
     both = [setting.rows.filter(release=r).drop_nulls([f"label/{task}" for task in TASKS]) for r in RELEASES]
     gains = [auroc(part, "full", task) - auroc(part, "baseline", task) for part, task in product(both, TASKS)]
-    row = found(told, task="mean", metric="auroc")
+    row = found(reported, task="mean", metric="auroc")
     assert row["value"] == pytest.approx(np.mean(gains))
     assert 0 < row["low"] < row["value"] < row["high"]
     alone = found(
@@ -87,9 +87,9 @@ def test_differences_are_paired(setting) -> None:
 
 
 def test_at_a_tipping_point_the_baseline_is_as_good(setting) -> None:
-    told = list(score.tipping_points(setting, "full", "baseline"))
-    assert {(row["task"], row["pattern"]) for row in told} == set(product(TASKS, ("11", "10")))
-    for row in told:
+    reported = list(score.tipping_points(setting, "full", "baseline"))
+    assert {(row["task"], row["pattern"]) for row in reported} == set(product(TASKS, ("11", "10")))
+    for row in reported:
         known = setting.rows.drop_nulls(f"label/{row['task']}")
         moved = logit(known[f"full/{row['task']}"].to_numpy())
         own = (known["pattern"] == row["pattern"]).to_numpy()
@@ -101,4 +101,4 @@ def test_at_a_tipping_point_the_baseline_is_as_good(setting) -> None:
         assert roc_auc_score(label, moved) > baseline
         if row["shift"] is not None:
             assert roc_auc_score(label, moved + row["shift"] * own) <= baseline
-    assert any(row["shift"] is not None for row in told)
+    assert any(row["shift"] is not None for row in reported)

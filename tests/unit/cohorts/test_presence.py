@@ -1,4 +1,4 @@
-"""The patterns and the prevalence that a manifest tells."""
+"""The patterns and the prevalence that a manifest shows."""
 
 import polars as pl
 

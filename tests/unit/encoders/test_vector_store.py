@@ -1,4 +1,4 @@
-"""The store of vectors: the same bytes whoever builds it, however often it is broken off, and nothing read twice."""
+"""The store of vectors: the same bytes whichever process builds it, however often it is stopped; nothing read twice."""
 
 import json
 import os
@@ -190,15 +190,15 @@ def encoder(plan: Plan, calls: list[slice] | None = None) -> Callable[[slice], n
 
 
 def test_an_item_is_the_weighted_mean_of_its_pieces(tmp_path: Path) -> None:
-    store, plan, told = VectorStore(tmp_path), plan_of(keys("a", "b", "c")), []
-    store.build(plan, encoder(plan), told.append)
+    store, plan, reported = VectorStore(tmp_path), plan_of(keys("a", "b", "c")), []
+    store.build(plan, encoder(plan), reported.append)
     (block, vectors), *rest = store.read(keys("c", "a", "c"))
     expected = (1 * 1 + 2 * 2 + 3 * 3) / 6
     assert not rest
     assert np.allclose(vectors[:, 0], np.array([20, 0, 20]) + expected)
     assert vectors.shape == (3, WIDTH)
     assert block == slice(0, 3)
-    assert sum(told) == pytest.approx(3)
+    assert sum(reported) == pytest.approx(3)
 
 
 def test_only_what_is_missing_is_encoded_and_shards_are_read_together(tmp_path: Path) -> None:

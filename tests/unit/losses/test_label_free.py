@@ -73,20 +73,20 @@ def test_a_modality_with_one_row_is_left_out_of_the_contrast():
 
 
 def test_the_reconstruction_equals_a_plain_loop_and_moves_the_decoder_alone():
-    told, encodings, valid, _ = draw()
+    reported, encodings, valid, _ = draw()
     weight = valid * torch.rand(ROWS, MODALITIES, generator=torch.Generator().manual_seed(1))
-    told.requires_grad_()
+    reported.requires_grad_()
     encodings.requires_grad_()
-    loss = reconstruction(told, encodings, weight)
+    loss = reconstruction(reported, encodings, weight)
     loss.backward()
     total = sum(
-        weight[i, m].double() * sum((a - b) ** 2 for a, b in zip(told[i, m], encodings[i, m], strict=True)) / WIDTH
+        weight[i, m].double() * sum((a - b) ** 2 for a, b in zip(reported[i, m], encodings[i, m], strict=True)) / WIDTH
         for i in range(ROWS)
         for m in range(MODALITIES)
     )
     assert loss.item() == pytest.approx((total / weight.double().sum()).item(), rel=1e-5)
     assert encodings.grad is None
-    assert bool(told.grad[valid].any())
+    assert bool(reported.grad[valid].any())
 
 
 def test_the_assignment_equals_a_plain_loop():

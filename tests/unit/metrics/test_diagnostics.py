@@ -41,8 +41,8 @@ def test_assignment_equals_scikit_learn_and_counts_the_rows_without_overlap() ->
 
 
 def test_the_ends_of_the_overlap_belong_to_it_and_a_modality_of_every_row_has_no_auroc() -> None:
-    told = torch.tensor([0.02, 0.98, 0.5], dtype=torch.float64)
-    found = assignment(told, torch.ones(3, dtype=torch.bool), torch.arange(3))
+    reported = torch.tensor([0.02, 0.98, 0.5], dtype=torch.float64)
+    found = assignment(reported, torch.ones(3, dtype=torch.bool), torch.arange(3))
     assert found.outside_overlap == (0, 0, 0)
     assert math.isnan(found.auroc.value)
 

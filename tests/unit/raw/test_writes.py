@@ -88,10 +88,10 @@ def test_a_full_disk_is_told_as_such_and_no_raw_file_is_read_again(
 def test_a_file_system_that_refuses_the_scratch_file_is_told_as_such(synthetic, data, tmp_path):
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))"
     process = _start(synthetic, data, tmp_path / "marks", limit)
-    told = process.communicate(timeout=60)[0]
-    assert told.startswith(f"StageError {data}")
-    assert "File too large" in told
-    assert "paths.data" in told
+    reported = process.communicate(timeout=60)[0]
+    assert reported.startswith(f"StageError {data}")
+    assert "File too large" in reported
+    assert "paths.data" in reported
     assert _visible(data) == []
 
 
@@ -118,11 +118,11 @@ build._write = counted
 (marks / f"here-{os.getpid()}").touch()
 """
     processes = [_start(synthetic, data, marks, before) for _ in range(2)]
-    told = {process.communicate(timeout=90)[0].strip() for process in processes}
+    reported = {process.communicate(timeout=90)[0].strip() for process in processes}
     assert [process.returncode for process in processes] == [0, 0]
     assert len(list(marks.glob("here-*"))) == 2
     assert len(list(marks.glob("wrote-*"))) == 1
-    (folder,) = told
+    (folder,) = reported
     assert _visible(data) == [Path(folder).name]
     assert json.loads((Path(folder) / "manifest.json").read_text())["rows"] > 0
 

@@ -31,8 +31,8 @@ def test_equals_the_reference_node_by_node(share: str, effect: float) -> None:
         assert level.spread == pytest.approx(spread, rel=1e-9, abs=1e-12)
         for node, entry in nodes.items():
             for key in ("offset", "variance", "raw"):
-                told = (name, node, key)
-                assert getattr(level, key)[node] == pytest.approx(entry[key], abs=1e-9, nan_ok=True), told
+                reported = (name, node, key)
+                assert getattr(level, key)[node] == pytest.approx(entry[key], abs=1e-9, nan_ok=True), reported
             assert level.estimated[node] == entry["estimated"]
             assert level.rows[node] == entry["rows"]
 
@@ -194,7 +194,7 @@ def test_shrunk_offsets_are_closer_than_raw_ones_where_rows_are_few(tau: float, 
 
 
 def test_rows_of_one_subject_are_no_node() -> None:
-    """Their residuals sum to zero at their own mean: no spread between subjects could be told of them."""
+    """Their residuals sum to zero at their own mean: no spread between subjects could be reported of them."""
     label, subject = np.tile([1.0, 0.0], 200), np.arange(400)
     alone = Rows.of(
         np.zeros(440),

@@ -13,7 +13,7 @@ def counts_of(**hospitals: tuple[int, int]):
     return presence_by_hospital(pl.DataFrame({"hospital_id": ids, "present/labs": labs}), ["labs"])
 
 
-def told(capsys, counts, min_count):
+def reported(capsys, counts, min_count):
     """The header and the cells of each line that is printed."""
     show_presence(counts, min_count)
     printed = capsys.readouterr().out
@@ -23,7 +23,7 @@ def told(capsys, counts, min_count):
 
 
 def test_presence_is_told_by_hospital_largest_first_and_the_small_together(capsys):
-    assert told(capsys, counts_of(h1234=(40, 10), h2=(50, 49), h3=(9, 9), h4=(9, 6)), 10) == [
+    assert reported(capsys, counts_of(h1234=(40, 10), h2=(50, 49), h3=(9, 9), h4=(9, 6)), 10) == [
         ["modality", "hospitals that have it", "1", "2", "2 others"],
         ["rows", "", "50", "40", "18"],
         ["labs", "< 10", "98%", "25%", "83%"],
@@ -31,14 +31,14 @@ def test_presence_is_told_by_hospital_largest_first_and_the_small_together(capsy
 
 
 def test_cells_of_few_rows_are_masked_and_hospitals_of_few_are_not_told_alone(capsys):
-    assert told(capsys, counts_of(h1234=(40, 19), h2=(19, 19), h3=(30, 0)), 20)[1:] == [
+    assert reported(capsys, counts_of(h1234=(40, 19), h2=(19, 19), h3=(30, 0)), 20)[1:] == [
         ["rows", "", "40", "30", "< 20"],
         ["labs", "< 20", "< 20", "0%", "< 20"],
     ]
 
 
 def test_no_more_than_eight_hospitals_are_told_alone(capsys):
-    header, rows, labs = told(capsys, counts_of(**{f"h{number}": (10 + number, 10) for number in range(12)}), 10)
+    header, rows, labs = reported(capsys, counts_of(**{f"h{number}": (10 + number, 10) for number in range(12)}), 10)
     assert header[2:] == [*map(str, range(1, 9)), "4 others"]
     assert rows[2:] == [str(21 - number) for number in range(8)] + [str(10 + 11 + 12 + 13)]
     assert (labs[2], labs[-1]) == ("48%", "87%")

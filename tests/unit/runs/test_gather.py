@@ -112,12 +112,12 @@ def risk(value: float | None, count: int) -> dict:
 
 
 def test_an_estimate_is_averaged_over_the_runs_that_have_it_and_says_how_many_these_are() -> None:
-    told = [
+    reported = [
         {"all": risk(0.2, 100), "patterns": {"11": risk(0.1, 60), "10": risk(None, 0)}},
         {"all": risk(0.4, 120), "patterns": {"11": risk(None, 4), "10": risk(None, 2)}},
         {"all": risk(0.6, 110), "patterns": {"11": risk(0.3, 80), "10": risk(None, 4)}},
     ]
-    risks = [{"death": from_json(TaskRisks, one)} for one in told]
+    risks = [{"death": from_json(TaskRisks, one)} for one in reported]
     _, found = gather.average_rectifiers([results_of(rectifier={}, mean_risk=one) for one in risks])
     mean = to_json(found["death"])
     expected = {"value": 0.4, "low": 0.3, "high": 0.6, "count": 110, "labelled": 55, "runs": 3}

@@ -108,7 +108,7 @@ def test_nothing_in_the_files_tells_what_the_oracle_does_not_know(
 
 def test_the_truth_is_no_input(cohort_folder: Path) -> None:
     manifest = json.loads((cohort_folder / "manifest.json").read_text())
-    told = {name for name in manifest["files"] if "truth" in name}
+    reported = {name for name in manifest["files"] if "truth" in name}
     columns = store.read_columns(cohort_folder / "modalities" / "structured")
-    assert not told
+    assert not reported
     assert not any(word in name for name in columns for word in ("worry", "health", "oracle", "propensity"))

@@ -157,7 +157,7 @@ def test_quantities_are_plausible(tables) -> None:
         assert kept.height >= 0.995 * raw.collect().height, name
         assert kept["concept"].n_unique() == count
         spread = kept.group_by("concept").agg(pl.col("value").std() / pl.col("value").mean().abs())
-        assert spread["value"].max() < 1.2, "units are mended, so no quantity is spread over two scales"
+        assert spread["value"].max() < 1.2, "units are fixed, so no quantity is spread over two scales"
 
 
 def share(mask: pl.Series) -> float:
@@ -197,12 +197,12 @@ def test_the_last_panel_would_tell_the_outcome_and_is_stored_too_late(
         "itemid"
     )
     telling = labs.filter(leaking).with_columns(centred).group_by("hadm_id").agg(pl.col("valuenum").mean())
-    told = survivors.join(telling, on="hadm_id").with_columns(
+    reported = survivors.join(telling, on="hadm_id").with_columns(
         any=pl.any_horizontal(pl.col(f"outcome/{task}") for task in TASKS),
         best=1 - pl.fold(1.0, lambda a, b: a * (1 - b), [pl.col(f"oracle_all/{task}") for task in TASKS]),
     )
-    assert told.height > 0.7 * survivors.height
-    assert auroc(told["any"], told["valuenum"]) > 0.9 > auroc(told["any"], told["best"]) + 0.05
+    assert reported.height > 0.7 * survivors.height
+    assert auroc(reported["any"], reported["valuenum"]) > 0.9 > auroc(reported["any"], reported["best"]) + 0.05
     assert labs.filter((pl.col("charttime") <= pl.col("dischtime")) & ~leaking.fill_null(value=False)).height > 0
 
 
@@ -226,12 +226,12 @@ def test_notes_are_dated_midnight_stored_late_and_then_tell_what_happened(
     assert (notes["charttime"].dt.date() == notes["dischtime"].dt.date()).all()
     assert (notes["storetime"] > notes["dischtime"]).all()
     late = pl.col("storetime") > pl.col("dischtime") + pl.duration(hours=72)
-    told = survivors.join(notes.with_columns(late=late), on="hadm_id")
-    assert told.filter(pl.col("late") == pl.col("present/discharge_note")).is_empty()
-    tardy = told.filter("late")
+    reported = survivors.join(notes.with_columns(late=late), on="hadm_id")
+    assert reported.filter(pl.col("late") == pl.col("present/discharge_note")).is_empty()
+    tardy = reported.filter("late")
     absent = survivors.filter(~pl.col("present/discharge_note")).height
     assert 0.2 < tardy.height / absent < 0.4
-    assert told.filter(~pl.col("late"))["text"].str.contains("ADDENDUM").sum() == 0
+    assert reported.filter(~pl.col("late"))["text"].str.contains("ADDENDUM").sum() == 0
     happened = tardy["outcome/mortality_180d"] | tardy["outcome/readmission_30d"]
     assert tardy["text"].str.contains("ADDENDUM").equals(happened.rename("text"))
     assert 0 < happened.sum() < tardy.height

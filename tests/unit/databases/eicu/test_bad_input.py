@@ -23,9 +23,9 @@ def test_an_age_that_is_none_is_counted_and_never_shown(tmp_path, age):
     release = write_release(tmp_path, [stay(1, age=age), stay(2)])
     with pytest.raises(
         SourceError, match=r"patient\.csv: column 'age' holds 1 of 2 values that are not a whole"
-    ) as told:
+    ) as reported:
         cohort_rows(release)
-    assert age not in str(told.value)
+    assert age not in str(reported.value)
 
 
 @pytest.mark.parametrize("column", ["unitdischargestatus", "hospitaldischargestatus"])

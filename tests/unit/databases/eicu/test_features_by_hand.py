@@ -39,15 +39,17 @@ def summary(moments):
     """minute -> value, as the columns of a concept."""
     times = sorted(moments)
     values = [moments[time] for time in times]
-    told = {"count": len(values), "observed": float(bool(values))}
+    reported = {"count": len(values), "observed": float(bool(values))}
     if values:
-        told |= {"first": values[0], "last": values[-1], "min": min(values), "max": max(values)}
-        told |= {"mean": sum(values) / len(values), "hours_since_last": (DAY - times[-1]) / 60}
+        reported |= {"first": values[0], "last": values[-1], "min": min(values), "max": max(values)}
+        reported |= {"mean": sum(values) / len(values), "hours_since_last": (DAY - times[-1]) / 60}
     if len(values) > 1:
         centre = sum(times) / len(times) / 60
         spread = sum((time / 60 - centre) ** 2 for time in times)
-        told["slope"] = sum((time / 60 - centre) * (value - told["mean"]) for time, value in moments.items()) / spread
-    return told
+        reported["slope"] = (
+            sum((time / 60 - centre) * (value - reported["mean"]) for time, value in moments.items()) / spread
+        )
+    return reported
 
 
 def agrees(found, name, moments):
@@ -59,16 +61,16 @@ def agrees(found, name, moments):
 
 def lab_moments(rows, concept):
     """The rule of the labs, word by word: known, uncontradicted, plausible, revised last."""
-    told = defaultdict(set)
+    reported = defaultdict(set)
     for row in rows:
         if row["labname"] != concept.label or not row["labresult"]:
             continue
         at, revised = int(row["labresultoffset"]), int(row["labresultrevisedoffset"] or row["labresultoffset"])
         if max(at, revised) <= DAY:
             value = in_concept_s_unit(concept, float(row["labresult"]), row["labmeasurenameinterface"])
-            told[at, revised].add(value)
+            reported[at, revised].add(value)
     latest = {}
-    for (at, _), values in sorted(told.items()):
+    for (at, _), values in sorted(reported.items()):
         if len(values) == 1 and concept.low <= min(values) <= concept.high:
             latest[at] = min(values)
     return latest
@@ -115,8 +117,8 @@ def test_vitals_agree_with_loops(demo, eicu_demo, tmp_path, modality, file, conc
 
 
 def parts(path, separator, depths):
-    told = path.lower().split(separator)
-    return {separator.join(told[:depth]) for depth in (*depths, len(told))}
+    reported = path.lower().split(separator)
+    return {separator.join(reported[:depth]) for depth in (*depths, len(reported))}
 
 
 def medication(row):
@@ -153,7 +155,7 @@ def test_words_agree_with_loops(demo, eicu_demo, tmp_path, modality):
     file, prefix, offsets, words_of = WORDS[modality]
     stays = by_stay(eicu_demo / f"{file}.csv.gz")
     found = features_of(demo, modality, tmp_path, **EVERY)
-    told = 0
+    reported = 0
     for stay, cells in found.items():
         words = set()
         for row in stays[stay]:
@@ -161,12 +163,12 @@ def test_words_agree_with_loops(demo, eicu_demo, tmp_path, modality):
                 words |= words_of(row)
         assert (cells is not None) == bool(words)
         if cells is not None:
-            told += 1
+            reported += 1
             assert cells[f"{prefix}/distinct"] == len(words)
             marked = {name.removeprefix(f"{prefix}/") for name, value in cells.items() if value == 1.0} - {"distinct"}
             vocabulary = {name.removeprefix(f"{prefix}/") for name in cells} - {"distinct"}
             assert marked == words & vocabulary
-    assert told > 500
+    assert reported > 500
 
 
 @pytest.mark.parametrize(

@@ -85,16 +85,16 @@ def test_a_row_has_one_document_of_sentences_in_a_fixed_order(tmp_path):
 def test_what_is_entered_after_the_landmark_is_not_told(tmp_path, table):
     release = write_release(tmp_path, [stay(1), stay(2)], **{**forms(DAY), table: forms(DAY + 1)[table]})
     (document,) = texts_of(release, tmp_path).values()
-    told = [line.split(":")[0] for line in document["text"].splitlines()]
+    reported = [line.split(":")[0] for line in document["text"].splitlines()]
     expected = {"admissionDx": 0, "pastHistory": 1, "physicalExam": 2, "note": 3}
     every = ["Admission diagnosis", "Past history", "Physical exam", "Note"]
-    assert told == [name for position, name in enumerate(every) if position != expected[table]]
+    assert reported == [name for position, name in enumerate(every) if position != expected[table]]
 
 
 @pytest.mark.demo
 def test_the_demo_s_texts_are_sentences_without_what_only_the_form_says(demo, tmp_path):
     texts = texts_of(demo, tmp_path)
     assert len(texts) > 1_500
-    told = " ".join(document["text"] for document in texts.values()).lower()
-    assert "sepsis, pulmonary" in told
-    assert "view and save" not in told
+    reported = " ".join(document["text"] for document in texts.values()).lower()
+    assert "sepsis, pulmonary" in reported
+    assert "view and save" not in reported

@@ -75,11 +75,11 @@ def by_hand(patients, index, landmark, *, muse=False):
         counts = leaves > 1440 if landmark == "unit_24h" else not in_unit
         if stay not in chosen or age(row) is None or age(row) < 18 or not counts:
             continue
-        told = (1440, in_hospital, in_unit)
+        reported = (1440, in_hospital, in_unit)
         if landmark == "unit_discharge":
-            told = (leaves, comes_back(row, after.get(stay), muse=muse), in_hospital)
+            reported = (leaves, comes_back(row, after.get(stay), muse=muse), in_hospital)
         key = int(row["patienthealthsystemstayid"]), int(stay)
-        table[key] = (row["uniquepid"], int(row["hospitalid"]), *told)
+        table[key] = (row["uniquepid"], int(row["hospitalid"]), *reported)
     return table
 
 

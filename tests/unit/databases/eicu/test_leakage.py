@@ -1,4 +1,4 @@
-"""No feature reads what tells the outcome, and what became known after the landmark changes not one bit."""
+"""No feature reads what shows the outcome, and what became known after the landmark changes not one bit."""
 
 import re
 

@@ -275,7 +275,7 @@ def test_subjects_of_one_hospital_are_spread_otherwise(tmp_path, drawn):
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "reported"),
     [
         ({"tasks": ["icu_readmission"]}, "icu_readmission does not fit cohort.landmark=unit_24h"),
         ({"tasks": ["unit_mortality"], "landmark": "unit_discharge"}, "unit_mortality does not fit"),
@@ -283,8 +283,8 @@ def test_subjects_of_one_hospital_are_spread_otherwise(tmp_path, drawn):
         ({"min_age": 91}, r"cohort\.min_age=91 must lie in 0 to 90"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused_by_their_key(settings, told):
-    with pytest.raises(ValueError, match=told):
+def test_settings_that_make_no_sense_are_refused_by_their_key(settings, reported):
+    with pytest.raises(ValueError, match=reported):
         EICUCohortConfig(**settings)
 
 

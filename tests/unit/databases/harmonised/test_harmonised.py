@@ -45,10 +45,10 @@ def test_both_databases_offer_the_same_harmonised_modalities() -> None:
     ],
 )
 def test_names_order_units_and_ranges_are_the_same(ours, theirs) -> None:
-    def told(listed):
+    def reported(listed):
         return [(one.name, one.unit, one.low, one.high, dict(one.unit_factors)) for one in listed]
 
-    assert told(ours) == told(theirs)
+    assert reported(ours) == reported(theirs)
     assert all(concept.low < concept.high for concept in ours)
 
 
@@ -144,10 +144,10 @@ def test_what_ricu_pairs_is_paired(pair) -> None:
     assert name in offered
 
 
-@pytest.mark.parametrize("told", LEFT_OUT.values())
-def test_what_is_left_out_is_told(told) -> None:
+@pytest.mark.parametrize("reported", LEFT_OUT.values())
+def test_what_is_left_out_is_told(reported) -> None:
     text = (ROOT / "docs" / "transfer.md").read_text()
-    assert told in text[text.index("Left out") :]
+    assert reported in text[text.index("Left out") :]
 
 
 def of_mimic(folder, name, **tables):
@@ -317,18 +317,18 @@ def test_several_values_of_an_hour_are_one_and_the_hours_end_on_the_landmark() -
 
 
 @pytest.mark.parametrize(
-    ("ours", "theirs", "told"),
+    ("ours", "theirs", "reported"),
     [
         ((60, "F"), ("60", "Female"), [60, 1]),
         ((91, "M"), ("> 89", "Male"), [90, 0]),
         ((40, ""), ("40", "Unknown"), [40, np.nan]),
     ],
 )
-def test_age_and_sex_are_told_alike(tmp_path, ours, theirs, told) -> None:
+def test_age_and_sex_are_told_alike(tmp_path, ours, theirs, reported) -> None:
     one = of_mimic(tmp_path / "mimic", "harmonised_person", age=ours[0], gender=ours[1])
     other = of_eicu(tmp_path / "eicu", "harmonised_person", age=theirs[0], gender=theirs[1])
     assert_alike(one, other)
-    np.testing.assert_array_equal(one[1], np.array(told, np.float32))
+    np.testing.assert_array_equal(one[1], np.array(reported, np.float32))
 
 
 @pytest.mark.parametrize("present", [[], [eicu_lab(-1, "lactate", 2.0, "mmol/L")], [eicu_lab(3, "lactate", 900.0)]])

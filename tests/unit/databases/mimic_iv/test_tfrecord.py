@@ -95,8 +95,8 @@ def test_the_order_of_features_and_other_features_do_not_matter() -> None:
 def test_one_flipped_bit_anywhere_is_noticed(position: int) -> None:
     content = bytearray(encode(VECTOR, "a"))
     content[position] ^= 1
-    told = refused(bytes(content))
-    assert "checksum" in told or "truncated" in told
+    reported = refused(bytes(content))
+    assert "checksum" in reported or "truncated" in reported
 
 
 @pytest.mark.parametrize("length", [0, 1, 11, 15, 16, 200, -1])

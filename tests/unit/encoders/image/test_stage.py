@@ -222,7 +222,7 @@ def test_a_image_is_read_once_whatever_is_asked_of_it_later(
     assert len(read) == 4
     jpeg(grey(99, 100, 60), folders.pictures / "files/p10/a.jpg")
     embedded(cohort, timm_config(weights, views=["AP", "PA"], pooling="attention"), folders, tmp_path)
-    assert read[4:] == ["a"], "a image that was mended is another one"
+    assert read[4:] == ["a"], "a image that was fixed is another one"
 
 
 def test_after_too_many_unreadable_images_only_the_mended_ones_are_encoded(
@@ -235,7 +235,7 @@ def test_after_too_many_unreadable_images_only_the_mended_ones_are_encoded(
     with pytest.raises(ImagesError, match=r"2 of 4 images could not be read \(2 truncated or broken\)"):
         embedded(cohort, config, folders, tmp_path)
     listed = pl.read_csv(tmp_path / "embeddings" / "unreadable-made-cxr.csv")["file"]
-    assert sorted(listed) == ["files/p10/a", "files/p10/c"], "all of them, so that they are mended at once"
+    assert sorted(listed) == ["files/p10/a", "files/p10/c"], "all of them, so that they are fixed at once"
     for position, path in enumerate(pictures):
         jpeg(grey(position), path)
     read: list[str] = []
