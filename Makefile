@@ -64,7 +64,7 @@ test-oldest: ## Run the unit tests with the oldest versions that pyproject.toml 
 	.venv-oldest/bin/python -m pytest -n 2 -q -m "not slow and not demo" tests/unit data_modules mmnar_lightning
 
 test: setup ## Run the tests (those on the open demos skip, saying so, where the demos are not found).
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slurm: setup ## Jobs on a private SLURM cluster of one node: preempted, out of time, in arrays (skips without SLURM).
 	$(BIN)/python -m pytest tests/distributed/slurm_preemption.py

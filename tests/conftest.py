@@ -110,3 +110,14 @@ def no_open_wandb_run() -> Iterator[None]:
     wandb = sys.modules.get("wandb")
     if wandb is not None and getattr(wandb, "run", None) is not None:
         wandb.finish()
+
+
+SLOW = ("tests/end_to_end/", "tests/distributed/")
+"""Folders whose tests train, start processes or build whole cohorts."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark whole folders as slow; a slow unit test carries the marker itself."""
+    for item in items:
+        if item.nodeid.startswith(SLOW):
+            item.add_marker("slow")

@@ -46,9 +46,7 @@ def compare(out: Path, setting: str, seed: int) -> dict[str, float]:
     codes = patterns.encode(batch.present).numpy()
     columns = {
         "components of the vectors": _components(datamodule, inputs, present),
-        "readings reported from the vectors by a regression taught the truth": _told(
-            datamodule, inputs, present, truth
-        ),
+        "readings from the vectors by a regression on the truth": _predicted(datamodule, inputs, present, truth),
         "true readings": _readings(datamodule, present, lambda name: truth.select(_names(name)).to_numpy()),
     }
     pattern = (codes[:, None] == np.unique(codes)).astype(float)
@@ -78,7 +76,7 @@ def _components(datamodule: CohortDataModule, inputs: Mapping[str, Array], prese
     return _readings(datamodule, present, lambda name: inputs[name] @ axes[name])
 
 
-def _told(
+def _predicted(
     datamodule: CohortDataModule, inputs: Mapping[str, Array], present: NDArray[np.bool_], truth: pl.DataFrame
 ) -> Array:
     train = np.zeros(len(present), dtype=bool)

@@ -29,6 +29,7 @@ WORDS = {
 """Word -> what to write instead."""
 EXEMPT = (
     "tests/helpers/words.py",
+    "tests/unit/config/test_renamed.py",
     "mmnar_lightning/config/renamed.py",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
