@@ -51,7 +51,7 @@ def test_the_values_that_a_setting_may_have_are_all_explained(dataset: str) -> N
     other = {"mimic": "## cohort, dataset=eicu", "eicu": "## cohort, dataset=custom"}[dataset]
     reported = text[:start] + text[text.index(f"## cohort, dataset={dataset}") : text.index(other)]
     known = choices(load([f"dataset={dataset}"]))
-    assert "baseline.name" in known
+    assert "baseline.late_fusion.version" in known
     for line in re.findall(r"^\| `.*One of .*$", reported, re.MULTILINE):
         key = re.match(r"\| `([a-z0-9_.]+)`", line)[1]
         assert re.findall(r"`(\w[^`]*)`", line.split("One of ")[1].split(".", 1)[0]) == known.pop(key), key
