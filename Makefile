@@ -1,10 +1,10 @@
-# Every target is a sentence in `make help`; every variable is passed on to `mmnar` unchanged.
+# Every target has a description in `make help`; every variable is passed to `mmnar` unchanged.
 PYTHON ?= python3
 TORCH_INDEX ?=
 ARGS ?=
 BIN := .venv/bin
 
-# Settings that stand on the command line of make travel as environment variables or key=value words.
+# Variables on the command line of make are passed as environment variables or key=value words.
 export MIMIC_ROOT EICU_ROOT
 WORDS = $(if $(filter-out undefined,$(origin DATASET)),dataset=$(DATASET)) $(if $(COHORT),paths.cohort='$(COHORT)') $(if $(RESUME),resume=$(RESUME)) \
         $(if $(DEVICES),trainer.devices=$(DEVICES)) $(if $(SEED),seed=$(SEED)) \
@@ -13,10 +13,10 @@ WORDS = $(if $(filter-out undefined,$(origin DATASET)),dataset=$(DATASET)) $(if 
 .DEFAULT_GOAL := help
 .PHONY: help setup cohort embed train evaluate simulate doctor sweep best test test-fast test-oldest test-slurm check format bench results results-eicu docs clean
 
-help: ## Print every target with its sentence.
+help: ## Print every target with its description.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
 
-setup: .venv/.ready ## Build .venv with everything that the project needs.
+setup: .venv/.ready ## Build .venv with all dependencies.
 
 .venv/.ready: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -27,10 +27,10 @@ setup: .venv/.ready ## Build .venv with everything that the project needs.
 cohort: setup ## Build the cohort of an experiment from the raw release (no network, no encoder).
 	$(BIN)/mmnar cohort $(WORDS)
 
-embed: setup ## Encode the documents and images of an experiment's cohort (started several times, the processes share it).
+embed: setup ## Encode the documents and images of an experiment's cohort (several processes share the work).
 	$(BIN)/mmnar embed $(WORDS)
 
-train: setup ## Raw release -> cohort -> trained model -> test metrics. MIMIC_ROOT=/path, else simulated.
+train: setup ## Raw release -> cohort -> trained model -> test metrics. MIMIC_ROOT=/path, else a simulated release.
 	$(BIN)/mmnar train $(WORDS)
 
 evaluate: setup ## Read the test split once, with the best checkpoint of the newest run (ARGS="run=FOLDER" for another).
@@ -41,12 +41,12 @@ simulate: setup ## Write a simulated release with known truth. OUT=DIR SUBJECTS=
 	  $(if $(SEED),simulate.seed=$(SEED)) $(if $(filter mimic,$(DATASET)),simulate.databases=[mimic_iv]) \
 	  $(if $(filter eicu,$(DATASET)),simulate.databases=[eicu]) $(ARGS)
 
-doctor: setup ## Say which tables a root holds, which are missing, and what each missing one costs.
+doctor: setup ## List the tables under a root, those that are missing, and what needs each of them.
 	$(BIN)/mmnar doctor $(WORDS)
 
-# Paths stay out of a sweep's settings, which W&B keeps: COHORT reaches the trials through the environment.
+# A sweep's settings are uploaded to W&B and hold no paths: COHORT reaches the trials through the environment.
 sweep: export COHORT := $(COHORT)
-sweep: setup ## Search settings: SWEEP=experiments/sweeps/x.yaml by W&B's agent, or OFFLINE=1 PROCESSES=2 TRIALS=20 here.
+sweep: setup ## Search settings: SWEEP=experiments/sweeps/x.yaml by W&B's agent, or on this machine with OFFLINE=1 PROCESSES=2 TRIALS=20.
 	$(BIN)/mmnar sweep sweep.file='$(SWEEP)' $(if $(OFFLINE),sweep.offline=true) \
 	  $(if $(PROCESSES),sweep.processes=$(PROCESSES)) $(if $(TRIALS),sweep.trials=$(TRIALS)) \
 	  $(filter-out paths.cohort=%,$(WORDS))
@@ -77,7 +77,7 @@ check: setup ## Format, lint, import contracts, types, tests.
 	$(BIN)/mypy
 	$(MAKE) --no-print-directory test
 
-format: setup ## Mend format and lint where it can be done by machine.
+format: setup ## Fix format and lint where it can be done automatically.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
@@ -90,16 +90,16 @@ bench: setup ## Time and memory of start-up, the cohort build, the loader, the o
 	$(BIN)/python -m benchmarks.images
 	$(BIN)/python -m benchmarks.ranks
 
-results: setup ## Compare the method with its baselines on simulated releases and write docs/results.md; goes on where it was stopped.
+results: setup ## Compare the method with its baselines on simulated releases and write docs/results.md; a stopped comparison is resumed.
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.results.run
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.results.ceiling
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.results.page
 
-results-eicu: setup ## The same comparison on eICU, with APACHE IVa: EICU_ROOT=/path, else simulated. Prints its tables.
+results-eicu: setup ## The same comparison on eICU, with APACHE IVa: EICU_ROOT=/path, else a simulated release. Prints its tables.
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.results.eicu $(if $(EICU_ROOT),,--simulated)
 
 docs: setup ## Build the user guide into site/.
 	$(BIN)/mkdocs build --strict
 
-clean: ## Remove caches and built pages; data/ and runs/ stay.
+clean: ## Remove caches and built pages; data/ and runs/ are kept.
 	rm -rf site dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
