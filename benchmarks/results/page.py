@@ -233,10 +233,10 @@ def _ceiling(out: Path) -> str:
     rows.append(["share of the gap that is closed", *(f"{share:.0%}" for share in closed_by)])
     text = (
         "Mean AUROC over the tasks at rho 1, on the calibration and test rows, of logistic regressions on train rows. "
-        f"Of what a row has they are given: {ceiling.COMPONENTS} principal components of each modality, as the full "
+        f"Their inputs are: {ceiling.COMPONENTS} principal components of each modality, as the full "
         "method (the baseline of that name took twice as many), and the pattern; the simulator's eight readings, as a "
-        "ridge regression that was taught the truth shows them from the same vectors, and their products with "
-        "presence; the true readings likewise. Nobody but a simulator could train the last two."
+        "ridge regression on the truth predicts them from the same vectors, and their products with "
+        "presence; the true readings likewise. Only with a simulator could the last two be trained."
     )
     return f"## How much could be closed at all\n\n{text}\n\n{_table(['release', *readers], rows)}"
 
