@@ -1,4 +1,4 @@
-"""`mmnar best`: reads the test split once, with the best trial of a sweep."""
+"""`mmnar best`: evaluates the test split once, with the best trial of a sweep."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,18 +14,21 @@ from mmnar_lightning.sweeps.space import SWEEP_FILE, parse
 from mmnar_lightning.sweeps.table import build_table
 
 TESTED = "tested.json"
-"""In the folder of a sweep: the one trial that has read the test rows."""
+"""File in a sweep's folder that names the one trial evaluated on the test rows."""
 
 
 def best(config: ExperimentConfig) -> Path:
-    """Read the test rows with the best trial of a sweep; of one sweep no second trial ever reads them.
+    """Evaluate the test rows with the best trial of a sweep; a second trial of the same sweep is never evaluated.
+
+    Returns:
+        The folder of the trial.
 
     Raises:
-        ConfigError: when there is no sweep or no finished trial, and when another trial has read the test rows.
+        ConfigError: when there is no sweep or finished trial, or another trial was evaluated before.
     """
     folder = Path(config.run) if config.run else _newest(config)
     if not (folder / SWEEP_FILE).is_file():
-        raise ConfigError(f"run={config.run}: {folder} is no sweep's folder, it holds no {SWEEP_FILE}")
+        raise ConfigError(f"run={config.run}: {folder} is not a sweep's folder, it has no {SWEEP_FILE}")
     found = parse(yaml.safe_load((folder / SWEEP_FILE).read_text(encoding="utf-8")))
     chosen = next(iter(build_table(folder, found).filter("best")["trial"]), None)
     if chosen is None:
@@ -34,8 +37,8 @@ def best(config: ExperimentConfig) -> Path:
     tested = stage.read_json(path)["trial"] if path.is_file() else chosen
     if tested != chosen:
         raise ConfigError(
-            f"{chosen} is the best trial now, but the test rows were read with {tested}; they are read once. "
-            f"`mmnar evaluate run={folder / tested}` shows its results"
+            f"{chosen} is now the best trial, but the test rows were evaluated with {tested}; they are evaluated only "
+            f"once. `mmnar evaluate run={folder / tested}` shows the results"
         )
     stage.write_json(path, {"trial": chosen})
     say(f"best trial: {chosen}")
@@ -46,7 +49,7 @@ def _newest(config: ExperimentConfig) -> Path:
     base = Path(config.paths.runs) / "sweeps"
     sweeps = sorted(base.glob(f"*/{SWEEP_FILE}"), key=lambda path: path.stat().st_mtime)
     if not sweeps:
-        raise ConfigError(f"{base} holds no sweep; `mmnar sweep` makes one")
+        raise ConfigError(f"{base} has no sweep; `mmnar sweep` creates one")
     return sweeps[-1].parent
 
 

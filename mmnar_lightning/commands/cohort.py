@@ -11,13 +11,13 @@ from mmnar_lightning.console import say, warn
 from mmnar_lightning.distributed import signals
 from mmnar_lightning.report.tables import show_cohort
 from mmnar_lightning.runs import build
-from mmnar_lightning.runs.single import say_simulated
+from mmnar_lightning.runs.single import print_simulated
 
 
 @signals.handled()
 def make_cohort(config: ExperimentConfig) -> Path:
-    """Build the cohort of an experiment and show what it holds."""
-    say_simulated(config)
+    """Build the cohort of an experiment and show its counts."""
+    print_simulated(config)
     datamodule = build.build_datamodule(config)
     started = time.monotonic()
     folder = datamodule.build()

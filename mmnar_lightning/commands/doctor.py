@@ -1,4 +1,4 @@
-"""`mmnar doctor`: lists the tables under a root, those that are missing, and what needs each of them."""
+"""`mmnar doctor`: lists the tables found under a root, the missing ones, and what needs each of them."""
 
 from collections.abc import Sequence
 
@@ -11,19 +11,21 @@ from mmnar_lightning.console import say, show
 
 
 def examine(config: ExperimentConfig) -> bool:
-    """Print the tables of every project under the roots; returns True when the core tables are there.
+    """Print the tables of every project under the roots; a root that does not exist raises a `SourceError`.
+
+    Returns:
+        Whether all core tables were found.
 
     Raises:
         ConfigError: for a dataset without a release, and when none was named.
-        SourceError: when a root does not exist.
     """
     if config.dataset == CUSTOM:
-        raise ConfigError(f"doctor looks at raw releases; dataset={config.dataset} has none")
+        raise ConfigError(f"doctor inspects raw releases; dataset={config.dataset} has none")
     spec = database(config.dataset)
     schema = spec.schema
     if config.simulated:
         setting, variable = schema.root_setting
-        raise ConfigError(f"doctor needs {variable}=/path (or {setting}), the folder to look at")
+        raise ConfigError(f"doctor needs {variable}=/path (or {setting}), the folder to inspect")
     release = Release.parse(schema, config.paths.root(config.dataset))
     versions = release.versions()
     for project in dict.fromkeys(table.project for table in schema.tables.values()):
@@ -38,7 +40,7 @@ def examine(config: ExperimentConfig) -> bool:
             found = find_folder(release.roots, files, "files")
             say(f"files of {files}: {found or f'missing; embed.image.encoder={encoders} needs them'}")
     absent = release.missing(list(schema.tables))
-    lost = [
+    unavailable = [
         name
         for name, definition in spec.modalities.items()
         if not definition.parts and release.missing(definition.tables)
@@ -47,8 +49,8 @@ def examine(config: ExperimentConfig) -> bool:
     say(f"{len(release.files)} tables found, {len(absent)} missing")
     if missing_core:
         say(f"no cohort can be built: the core tables {', '.join(missing_core)} are missing")
-    elif lost:
-        say(f"a cohort can be built, without the modalities {', '.join(lost)}")
+    elif unavailable:
+        say(f"a cohort can be built, without the modalities {', '.join(unavailable)}")
     else:
         say("a cohort can be built with every modality")
     return not missing_core
@@ -72,5 +74,5 @@ def _cost(name: str, core: bool, spec: DatabaseSpec) -> str:
 
 
 def run(config: ExperimentConfig, words: Sequence[str]) -> int:
-    """Run the command; returns the exit status, 1 where a core table is missing."""
+    """Run the command; returns the exit status, 1 if a core table is missing."""
     return 0 if examine(config) else 1

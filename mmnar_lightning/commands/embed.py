@@ -11,13 +11,13 @@ from mmnar_lightning.config.ignored import check_ignored
 from mmnar_lightning.console import say, show, warn
 from mmnar_lightning.distributed import signals
 from mmnar_lightning.runs import build
-from mmnar_lightning.runs.single import say_simulated
+from mmnar_lightning.runs.single import print_simulated
 
 
 @signals.handled()
 def make_embeddings(config: ExperimentConfig) -> dict[str, Path]:
-    """Encode the documents and images of an experiment's cohort, and show what came of each modality."""
-    say_simulated(config)
+    """Encode the documents and images of an experiment's cohort, and show the encoded modalities."""
+    print_simulated(config)
     datamodule = build.build_datamodule(config)
     started = time.monotonic()
     encoded = datamodule.encode(datamodule.build())

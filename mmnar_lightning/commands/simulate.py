@@ -12,13 +12,13 @@ from mmnar_lightning.distributed import signals
 
 @signals.handled()
 def make_release(config: ExperimentConfig) -> Path:
-    """Write a simulated release into a folder of the user's."""
+    """Write a simulated release into the folder that `out` names."""
     if not config.out:
         raise ConfigError("simulate needs OUT=/path (or out=), the folder to write the release into")
     target = Path(config.out)
     with progress("simulating subjects", config.simulate.subjects) as advance:
         written = simulate(config.simulate, target, processes=os.cpu_count() or 1, advance=advance)
-    say(f"{target} {'holds' if written else 'held'} {config.simulate.subjects} simulated subjects")
+    say(f"{target} {'holds' if written else 'already held'} {config.simulate.subjects} simulated subjects")
     return target
 
 

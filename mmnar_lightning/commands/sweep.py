@@ -18,20 +18,24 @@ from mmnar_lightning.sweeps.space import SWEEP_FILE, Sweep, read
 from mmnar_lightning.sweeps.table import TABLE, build_table
 from mmnar_lightning.sweeps.workers import WorkerPool, trial_folder
 
-OF_A_RUN = ("evaluate", "resume", "run", "out")
-"""Settings that the sweep gives its trials itself."""
+RESERVED_KEYS = ("evaluate", "resume", "run", "out")
+"""Settings of the trials that the sweep sets itself."""
 
 
 def sweep(config: ExperimentConfig, words: Sequence[str]) -> Path:
-    """Search with the settings of a file, the other words being those of every trial; returns the sweep's folder.
+    """Search the settings of a file; the other words apply to every trial. The same command resumes a sweep.
 
-    The same command goes on with an unfinished sweep.
+    Returns:
+        The sweep's folder.
+
+    Raises:
+        ConfigError: without a file, or when W&B searches and the user is not logged in.
     """
     if not config.sweep.file:
         raise ConfigError("sweep needs SWEEP=experiments/sweeps/<name>.yaml (or sweep.file=)")
     if not config.sweep.offline and not online.is_logged_in():
         raise ConfigError(
-            "not logged in to W&B: `wandb login`, or set WANDB_API_KEY, or search on this machine with OFFLINE=1"
+            "not logged in to W&B: run `wandb login`, set WANDB_API_KEY, or search on this machine with OFFLINE=1"
         )
     shared = [word for word in words if not word.startswith("sweep.")]
     found = read(Path(config.sweep.file))
@@ -40,12 +44,12 @@ def sweep(config: ExperimentConfig, words: Sequence[str]) -> Path:
 
 
 def _check(found: Sweep, shared: Sequence[str]) -> None:
-    """Refuse what some trial would refuse, before one is trained."""
+    """Refuse settings that any trial would refuse, before the first one is trained."""
     for word in shared:
-        if word.partition("=")[0] in OF_A_RUN:
-            raise ConfigError(f"{word}: a sweep gives its trials {', '.join(OF_A_RUN)} itself")
+        if word.partition("=")[0] in RESERVED_KEYS:
+            raise ConfigError(f"{word}: a sweep sets {', '.join(RESERVED_KEYS)} of its trials itself")
     if "evaluate=false" not in found.settings():
-        raise ConfigError("command: trials must not read test rows; put evaluate=false before ${args_no_hyphens}")
+        raise ConfigError("command: trials must not use test rows; put evaluate=false before ${args_no_hyphens}")
     for parameter in found.parameters:
         for value in parameter.extremes:
             load([*found.settings(), f"{parameter.key}={value}", *shared])
@@ -57,7 +61,7 @@ def _offline(config: ExperimentConfig, found: Sweep, shared: Sequence[str]) -> P
     folder = Path(config.paths.runs).absolute() / "sweeps" / name
     num_trials = num_trials_of(found, config.sweep.trials)
     max_epochs = load([*found.settings(), *shared]).trainer.max_epochs
-    with _alone(folder):
+    with _locked(folder):
         search = Search(found, folder, num_trials, max_epochs)
         _write_file(folder, found.plain)
         say(f"sweep: {folder}")
@@ -73,7 +77,7 @@ def _online(config: ExperimentConfig, found: Sweep, shared: Sequence[str]) -> Pa
         if word.startswith("paths."):
             raise ConfigError(
                 f"{word}: the settings of a W&B sweep are uploaded, and this is a path of this machine; name releases "
-                "by MIMIC_ROOT, EICU_ROOT or COHORT in the environment, and work where data/ and runs/ shall lie"
+                "with MIMIC_ROOT, EICU_ROOT or COHORT in the environment, and start in the folder of data/ and runs/"
             )
     plain = {**found.plain, "command": [*found.command, *shared]}
     if config.sweep.trials:
@@ -97,15 +101,15 @@ def _write_file(folder: Path, plain: dict[str, Any]) -> None:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keep a second search out of a sweep's folder."""
+def _locked(folder: Path) -> Iterator[None]:
+    """Lock a sweep's folder against a second search."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:
         raise ConfigError(
-            f"{folder}: another process searches there; sweep.processes=2 trains two trials at a time"
+            f"{folder}: another process is searching there; sweep.processes=2 trains two trials at a time"
         ) from None
     try:
         yield
@@ -114,19 +118,19 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _report(folder: Path, found: Sweep, search: Search | None = None) -> None:
-    """Leave and show what the trials came to."""
+    """Write and show the table and figures of the trials."""
     states = {} if search is None else {trial_folder(folder, n).name: state for n, state in search.states().items()}
     table = build_table(folder, found, states)
     table.write_csv(folder / TABLE)
     if table.is_empty():
         return
-    values, became = table[found.metric].to_list(), table["state"].to_list()
-    figures.draw_trials(values, became, found.metric, found.maximise).savefig(folder / "trials.png", dpi=150)
+    values, trial_states = table[found.metric].to_list(), table["state"].to_list()
+    figures.draw_trials(values, trial_states, found.metric, found.maximise).savefig(folder / "trials.png", dpi=150)
     if search is not None and (importance := search.importance()):
         figures.draw_importance(importance, found.metric).savefig(folder / "importance.png", dpi=150)
     shown = ["trial", "state", *(f"parameter/{parameter.key}" for parameter in found.parameters), found.metric, "best"]
     show("trials", [name.removeprefix("parameter/") for name in shown], table.select(shown).iter_rows())
-    say(f"sweep: {folder}; `mmnar best run={folder}` reads the test rows with its best trial, once")
+    say(f"sweep: {folder}; `mmnar best run={folder}` evaluates the test rows with its best trial, once")
 
 
 def run(config: ExperimentConfig, words: Sequence[str]) -> int:

@@ -1,4 +1,4 @@
-"""`mmnar trial`: one trial of a sweep; the sweep's file starts it."""
+"""`mmnar trial`: one trial of a sweep, started by the sweep's file."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""From a configuration to datamodule, module and estimator: the only tables from names to classes."""
+"""Builds the datamodule, module or estimator of a configuration; the only mapping from names to classes."""
 
 import os
 from dataclasses import replace
@@ -32,16 +32,12 @@ from mmnar_lightning.nn.encoders import ItemParts
 from mmnar_lightning.objective import Objective
 from mmnar_lightning.rectifier.rectifier import Rectifier
 
-TOLD = ("experiment", "seed", "model", "baseline", "objective", "rectifier", "optim", "loader", "embed")
-"""Settings that every checkpoint tells."""
+HYPERPARAMETER_KEYS = ("experiment", "seed", "model", "baseline", "objective", "rectifier", "optim", "loader", "embed")
+"""Settings that every checkpoint stores as hyperparameters."""
 
 
 def build_datamodule(config: ExperimentConfig) -> CohortDataModule:
-    """The datamodule of the dataset; of its files nothing is read yet.
-
-    Raises:
-        ConfigError: when the dataset's folder was not named.
-    """
+    """Build the datamodule of the dataset; no file is read yet, and a missing paths.cohort raises a `ConfigError`."""
     is_custom = isinstance(config.cohort, CustomCohortConfig)
     return _custom_datamodule(config) if is_custom else _release_datamodule(config)
 
@@ -62,7 +58,7 @@ def _release_datamodule(config: ExperimentConfig) -> ReleaseDataModule:
 
 
 def _loading(config: ExperimentConfig, files: ImageFolders) -> dict[str, Any]:
-    """What every datamodule takes."""
+    """Arguments common to all datamodules."""
     data = Path(config.paths.data)
     return {
         "data": data,
@@ -74,7 +70,7 @@ def _loading(config: ExperimentConfig, files: ImageFolders) -> dict[str, Any]:
 
 
 def _image_folders(database: DatabaseSpec, roots: str) -> ImageFolders:
-    """Where the image files of a release and their published embeddings lie, if they are there."""
+    """Find the image files of a release and their published embeddings; None for either that is not found."""
     parts = [Path(root) for root in roots.split(":") if root]
     projects = (database.image_files, database.image_embeddings)
     pictures, embeddings = (find_folder(parts, project, "files") if project else None for project in projects)
@@ -82,7 +78,7 @@ def _image_folders(database: DatabaseSpec, roots: str) -> ImageFolders:
 
 
 def release_roots(config: ExperimentConfig) -> str:
-    """Where the release lies; where none was named, the built-in simulated one, generated on first use."""
+    """Roots of the release; without one, the folder of the built-in simulated release, generated on first use."""
     if not config.simulated:
         return config.paths.root(config.dataset)
     knobs = replace(config.simulate, databases=[SIMULATED[config.dataset]])
@@ -93,27 +89,27 @@ def release_roots(config: ExperimentConfig) -> str:
 
 
 def _baseline(config: ExperimentConfig) -> NetworkBaseline | EstimatorBaseline | None:
-    """The baseline that is trained; None for the model itself."""
+    """The selected baseline; None for the model itself."""
     return None if config.baseline.name == "none" else find(config.baseline.name)
 
 
 def is_estimator(config: ExperimentConfig) -> bool:
-    """Whether what is trained is an estimator, which needs no Trainer."""
+    """Whether an estimator is trained, which needs no Trainer."""
     return isinstance(_baseline(config), EstimatorBaseline)
 
 
 def reads_raw_tables(config: ExperimentConfig) -> bool:
-    """Whether the estimator wants tables as they were stored."""
+    """Whether the estimator takes raw tables, as they are stored."""
     baseline = _baseline(config)
     return isinstance(baseline, EstimatorBaseline) and baseline.raw_tables
 
 
 def build_module(config: ExperimentConfig, cohort: OpenedCohort) -> MMNARModule:
-    """The LightningModule for an opened cohort, with freshly drawn weights."""
+    """Build the LightningModule for an opened cohort, with newly initialised weights."""
     torch.manual_seed(config.seed)
     plain = loggable(config)
     hyperparameters = {
-        **{key: plain[key] for key in TOLD},
+        **{key: plain[key] for key in HYPERPARAMETER_KEYS},
         "cohort_fingerprint": cohort.fingerprint,
         "modalities": [modality.to_dict() for modality in cohort.modalities],
         "tasks": cohort.tasks,
@@ -125,7 +121,7 @@ def build_module(config: ExperimentConfig, cohort: OpenedCohort) -> MMNARModule:
 
 
 def _build_rectifiers(config: ExperimentConfig, cohort: OpenedCohort) -> tuple[Rectifier | None, Rectifier | None]:
-    """The offset of the loss and the rectifier of the output, neither fitted yet; None where there is none."""
+    """Build the loss offset and the output rectifier, both unfitted; None for either that is not used."""
     settings = config.rectifier
     if settings.fit == "none":
         return None, None
@@ -140,7 +136,7 @@ def _build_rectifiers(config: ExperimentConfig, cohort: OpenedCohort) -> tuple[R
 
 
 def build_rectifier(config: ExperimentConfig, cohort: OpenedCohort) -> Rectifier:
-    """A rectifier of a cohort's tasks, patterns and subjects, not fitted yet."""
+    """Build an unfitted rectifier for the tasks, patterns and subjects of a cohort."""
     return Rectifier(
         len(cohort.tasks),
         len(cohort.modalities),
@@ -151,7 +147,7 @@ def build_rectifier(config: ExperimentConfig, cohort: OpenedCohort) -> Rectifier
 
 
 def _build_model(config: ExperimentConfig, cohort: OpenedCohort) -> nn.Module:
-    """The paper's model, or the baseline in its place."""
+    """Build the paper's model, or the baseline that replaces it."""
     baseline = _baseline(config)
     if baseline is None:
         model = MMNARModel(
@@ -172,14 +168,14 @@ def _build_model(config: ExperimentConfig, cohort: OpenedCohort) -> nn.Module:
 
 
 def _fit_additive_head(head: AdditiveHead, cohort: OpenedCohort, inverse_penalty: float) -> None:
-    """Fit the additive head on the train rows, whose projected inputs are held at once."""
+    """Fit the additive head on the train rows; their projected inputs are all in memory at once."""
     train, arrays = cohort.rows("train"), cohort.arrays
     features = torch.cat([head.features(arrays.gather(rows)) for rows in torch.split(train, PART_ROWS)])
     head.fit(features, arrays.label[train], arrays.label_mask[train], inverse_penalty)
 
 
 def build_estimator(config: ExperimentConfig, cohort: OpenedCohort) -> Estimator:
-    """The unfitted estimator of an opened cohort."""
+    """Build the unfitted estimator for an opened cohort."""
     baseline = _baseline(config)
     assert isinstance(baseline, EstimatorBaseline)
     return baseline.build(_baseline_inputs(config, cohort), config.baseline, config.seed)

@@ -1,4 +1,4 @@
-"""Runs of estimators, which are fitted without Lightning; they leave the files of every other run."""
+"""Runs of estimators, which are fitted without Lightning and write the same files as other runs."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +22,7 @@ from mmnar_lightning.runs.trainer import build_loggers
 
 
 def train(run: Run) -> None:
-    """Fit an estimator, and evaluate it if that is asked for; a resumed run is fitted again unless it was evaluated."""
+    """Fit an estimator, and evaluate it if `evaluate` is set; a resumed run is refitted unless already evaluated."""
     say(f"run: {run.folder}")
     estimator = fit(run)
     if run.config.evaluate:
@@ -32,11 +32,11 @@ def train(run: Run) -> None:
 def fit(run: Run) -> Estimator:
     """Fit on train, choose the number of iterations on val, and log both.
 
-    The estimator itself is not stored: fitting again gives the same one, which is how `evaluate` gets it.
-    `fit.json` holds what it must agree with.
+    The estimator itself is not stored, because fitting is deterministic: `evaluate` fits it again. A refit that
+    disagrees with the cohort or the number of iterations in `fit.json` raises a `ConfigError`.
 
-    Raises:
-        ConfigError: when the run was fitted before, on another cohort or to another number of iterations.
+    Returns:
+        The fitted estimator.
     """
     estimator = build.build_estimator(run.config, run.cohort)
     raw = build.reads_raw_tables(run.config)
@@ -55,39 +55,39 @@ def fit(run: Run) -> Estimator:
 
 
 def evaluate(run: Run, estimator: Estimator) -> None:
-    """Predict and score the test rows, and those of the target where there is one."""
+    """Predict and score the test rows, and those of the target if there is one."""
     target = transfer.score_estimator(run, estimator)
     rows = test_rows(run.cohort, estimator, raw_tables=build.reads_raw_tables(run.config))
-    without = len(run.cohort.rows("test")) - len(rows)
-    if without:
-        warn(f"{without} test rows have no prediction and are not scored; {len(rows)} are")
-    fitted = {"iterations": estimator.iterations, "rows_without_prediction": without}
+    num_missing = len(run.cohort.rows("test")) - len(rows)
+    if num_missing:
+        warn(f"{num_missing} test rows have no prediction and are not scored; {len(rows)} are")
+    fitted = {"iterations": estimator.iterations, "rows_without_prediction": num_missing}
     results.save_results(run, results.compute_results(run, rows, fitted, target=target))
 
 
 def test_rows(cohort: OpenedCohort, estimator: Estimator, *, raw_tables: bool) -> ScoredRows:
-    """The test rows of a cohort with their predictions."""
+    """Predict the test rows of a cohort."""
     return score(cohort, estimator, batch_of(cohort, "test", raw_tables=raw_tables)).rows()
 
 
 def score(cohort: OpenedCohort, estimator: Estimator, batch: Batch) -> PatternMetric:
-    """The metric of a run, holding a batch and its predictions; rows without a prediction are left out."""
+    """The metric of a run, updated with a batch and its predictions; rows without a prediction are excluded."""
     metric = PatternMetric(cohort.tasks, cohort.names, cohort.patterns)
     probability: Tensor = estimator.predict(batch)
-    made = probability.isfinite().all(1)
+    predicted = probability.isfinite().all(1)
     metric.update(
-        row_id=batch.row_id[made],
-        subject=batch.subject[made],
-        present=batch.present[made],
-        logits=probability[made].double().logit(),
-        label=batch.label[made],
-        label_mask=batch.label_mask[made],
+        row_id=batch.row_id[predicted],
+        subject=batch.subject[predicted],
+        present=batch.present[predicted],
+        logits=probability[predicted].double().logit(),
+        label=batch.label[predicted],
+        label_mask=batch.label_mask[predicted],
     )
     return metric
 
 
 def batch_of(cohort: OpenedCohort, split: str, *, raw_tables: bool) -> Batch:
-    """All rows of a split; raw tables are as they were stored, NaN where a value was not measured."""
+    """All rows of a split as one batch; raw tables are as stored, with NaN for values not measured."""
     rows = cohort.rows(split)
     batch = cohort.arrays.gather(rows)
     if not raw_tables:
@@ -104,15 +104,15 @@ def batch_of(cohort: OpenedCohort, split: str, *, raw_tables: bool) -> Batch:
 def _check_again(path: Path, content: dict[str, Any]) -> None:
     before = stage.read_json(path)
     if before != content:
-        changed = ", ".join(f"{key}: {before.get(key)} then, {content[key]} now" for key in content)
+        changed = ", ".join(f"{key}: {before.get(key)} before, {content[key]} now" for key in content)
         raise ConfigError(
-            f"{path.parent} was fitted on another cohort, or by other versions of the libraries ({changed}); name the "
-            "release, or the cohort folder, that the run was trained on, as it was then"
+            f"{path.parent} was fitted on another cohort, or with other library versions ({changed}); use the release "
+            "or cohort folder that the run was trained on, unchanged"
         )
 
 
 def _log(run: Run, estimator: Estimator, val: Batch) -> None:
-    """Log validation losses by iteration, and at the end the metrics of every task and pattern, to all loggers."""
+    """Log validation losses by iteration, then the final metrics of every task and pattern, to all loggers."""
     values = mask_small_cells(score(run.cohort, estimator, val).compute(), run.config.privacy.min_count)
     last = max(map(len, estimator.losses.values()))
     for logger in build_loggers(run, 0):

@@ -1,4 +1,4 @@
-"""Folders of runs: where a new one goes, which is the newest, and whether one may be resumed."""
+"""Run folders: creates new ones, finds the newest, and checks whether one can be resumed."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -32,9 +32,9 @@ CONFIG, LAST, PREVIOUS, BEST, FIT, PREDICTIONS, RESULTS, DONE = (
     "DONE",
 )
 CHILDREN = "children.json"
-"""Which runs a parent consists of; no other folder has it."""
+"""The runs of a parent; no other folder has this file."""
 LOCK, OPENING = ".lock", ".opening.lock"
-"""Held by the process that trains the run; by one that compares its settings with those of the run."""
+"""Locks: held while a process trains the run; held while a process compares its settings with those of the run."""
 FREE_KEYS = (
     "resume",
     "run",
@@ -51,27 +51,28 @@ FREE_KEYS = (
     "privacy",
     "sweep",
 )
-"""Settings that may differ between a run and its resumption: they do not change what is trained."""
+"""Settings that may differ when a run is resumed, because they do not change what is trained."""
 FIXED_KEYS = ("evaluation.protocol",)
-"""Exceptions to them."""
+"""Exceptions to `FREE_KEYS`."""
 NEW = "new"
-"""The value of `resume` that starts a new run in any case."""
+"""The value of `resume` that always starts a new run."""
 
 
 @contextmanager
 def opened(config: ExperimentConfig, *needed: str) -> Iterator[Path]:
-    """The folder that a command works in, on all ranks the same: of the run that it continues, or a new one.
-
-    While it works there, no other command continues that run.
+    """Open and lock the folder of a command, the same on all ranks: of the run that it resumes, or a new one.
 
     Args:
-        config: the settings of now.
-        needed: files, one of which tells a run that can be continued.
+        config: the current settings.
+        needed: file names; a run with any of them can be resumed.
+
+    Yields:
+        The folder.
 
     Raises:
-        ConfigError: when the run that `resume` names cannot be continued.
+        ConfigError: when the run that `resume` names cannot be resumed, or is locked by another process.
     """
-    folder = _agreed(config, needed)
+    folder = _agree_on_folder(config, needed)
     lock = FileLock(folder / LOCK)
     try:
         if _is_first():
@@ -79,7 +80,7 @@ def opened(config: ExperimentConfig, *needed: str) -> Iterator[Path]:
         os.environ[RUN_ID_VARIABLE] = str(folder.resolve())
         yield folder
     except Timeout:
-        raise ConfigError(f"{folder} is being trained by another process; wait for it, or end it") from None
+        raise ConfigError(f"{folder} is being trained by another process; wait for it, or stop it") from None
     except Exception as error:
         if not isinstance(error, UserError):
             tracebacks.save(error, folder)
@@ -90,11 +91,11 @@ def opened(config: ExperimentConfig, *needed: str) -> Iterator[Path]:
 
 
 def _is_first() -> bool:
-    """Whether this process decides for all ranks."""
+    """Whether this process chooses the folder for all ranks."""
     return rank() == 0 and not is_launched_by_parent()
 
 
-def _agreed(config: ExperimentConfig, needed: tuple[str, ...]) -> Path:
+def _agree_on_folder(config: ExperimentConfig, needed: tuple[str, ...]) -> Path:
     if is_launched_by_parent():
         return Path(os.environ[RUN_ID_VARIABLE])
     folder = _choose(config, needed) if _is_first() else Path()
@@ -112,12 +113,12 @@ def _choose(config: ExperimentConfig, needed: tuple[str, ...]) -> Path:
 
 
 def unfinished_run(config: ExperimentConfig, *needed: str) -> Path | None:
-    """The newest run with the same settings that nobody finished and nobody trains now."""
+    """The newest run with the same settings that is neither finished nor being trained; None if there is none."""
     parent = Path(config.paths.runs) / config.experiment
     for folder in sorted(parent.glob(f"*-{_fingerprint(config)}*"), reverse=True):
         is_parent = (folder / CHILDREN).is_file()
-        begun = any((folder / name).is_file() for name in needed) and is_parent == (CHILDREN in needed)
-        if begun and not (folder / DONE).is_file() and not _differing(folder, config) and _is_free(folder):
+        resumable = any((folder / name).is_file() for name in needed) and is_parent == (CHILDREN in needed)
+        if resumable and not (folder / DONE).is_file() and not _differing(folder, config) and _is_free(folder):
             return folder
     return None
 
@@ -135,16 +136,18 @@ def _fingerprint(config: ExperimentConfig) -> str:
 
 
 def named_run(config: ExperimentConfig) -> Path:
-    """The run that the environment names: every start of a job, or of a trial, works in the same folder.
+    """Open the run that the environment names, so that every start of a job or trial works in the same folder.
 
-    Where it was begun before, it must have been so with the same settings, as in `run_to_resume`; several jobs may
-    open it at the same time.
+    An existing run must have the same settings, as in `run_to_resume`. Several jobs may open it at the same time.
+
+    Returns:
+        The folder.
 
     Raises:
-        ConfigError: with the settings that differ.
+        ConfigError: when the folder cannot be written, or, from `_accept`, with the settings that differ.
     """
-    given = os.environ[RUN_ID_VARIABLE]
-    folder = Path(given) if len(Path(given).parts) > 1 else Path(config.paths.runs) / config.experiment / given
+    name = os.environ[RUN_ID_VARIABLE]
+    folder = Path(name) if len(Path(name).parts) > 1 else Path(config.paths.runs) / config.experiment / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / OPENING):
@@ -153,12 +156,12 @@ def named_run(config: ExperimentConfig) -> Path:
             else:
                 _write_config(config, folder)
     except OSError as error:
-        raise ConfigError(f"{RUN_ID_VARIABLE}={given}: {folder} cannot be written ({error.strerror})") from error
+        raise ConfigError(f"{RUN_ID_VARIABLE}={name}: {folder} cannot be written ({error.strerror})") from error
     return folder
 
 
 def new_run(config: ExperimentConfig) -> Path:
-    """Make the folder of a new run."""
+    """Create the folder of a new run."""
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     name = f"{stamp}-{_fingerprint(config)}{'-simulated' if config.simulated else ''}"
     parent = Path(config.paths.runs) / config.experiment
@@ -173,14 +176,14 @@ def new_run(config: ExperimentConfig) -> Path:
 
 
 def _write_config(config: ExperimentConfig, folder: Path) -> None:
-    """Write it whole or not at all: the next start compares itself with it."""
+    """Write config.yaml atomically, because the next start compares its settings with it."""
     save(config, folder / f"{CONFIG}.partial")
     (folder / f"{CONFIG}.partial").replace(folder / CONFIG)
 
 
 @contextmanager
 def child_run(folder: Path) -> Iterator[None]:
-    """Let the next run have this folder, inside its parent's; processes that the launcher starts get the same one."""
+    """Assign this folder, inside the parent's, to the next run and to the processes that its launcher starts."""
     os.environ[RUN_ID_VARIABLE] = str(folder)
     try:
         yield
@@ -190,24 +193,27 @@ def child_run(folder: Path) -> Iterator[None]:
 
 def parent_of_launched() -> Path | None:
     """The parent's folder in a process that the launcher started inside a child run; None in any other."""
-    given = Path(os.environ.get(RUN_ID_VARIABLE, ""))
-    return given.parent if len(given.parts) > 1 else None
+    folder = Path(os.environ.get(RUN_ID_VARIABLE, ""))
+    return folder.parent if len(folder.parts) > 1 else None
 
 
 def run_id(folder: Path) -> str:
-    """The name of a run among all runs; that of a child begins with its parent's."""
+    """The unique name of a run; a child's is prefixed with its parent's."""
     return f"{folder.parent.name}-{folder.name}" if (folder.parent / CHILDREN).is_file() else folder.name
 
 
 def forget_run() -> None:
-    """Let the next run of this process have a folder of its own."""
+    """Clear the folder name, so that the next run of this process gets its own folder."""
     os.environ.pop(RUN_ID_VARIABLE, None)
 
 
 def settings_of(folder: Path, config: ExperimentConfig) -> ExperimentConfig:
-    """The settings that a run was trained with; of the given ones only those that do not change what is scored.
+    """The settings that a run was trained with, updated with the current ones that do not change what is scored.
 
-    These are where things lie, devices, `evaluation`, `privacy` and `wandb`.
+    These are paths, devices, the progress bar, `evaluation`, `privacy` and `wandb`.
+
+    Returns:
+        The merged settings.
     """
     saved = load([f"experiment={folder / CONFIG}"])
     usual = vars(PathsConfig())
@@ -224,7 +230,7 @@ def settings_of(folder: Path, config: ExperimentConfig) -> ExperimentConfig:
 
 
 def newest_run(config: ExperimentConfig, *needed: str) -> Path:
-    """The newest run of an experiment that holds one of some files; parents count only where they are asked for."""
+    """The newest run of an experiment with any of the needed files; parents only if children.json is one of them."""
     parent = Path(config.paths.runs) / config.experiment
     found = sorted(
         path.parent
@@ -233,60 +239,64 @@ def newest_run(config: ExperimentConfig, *needed: str) -> Path:
         and (CHILDREN in needed or not (path.parent / CHILDREN).is_file())
     )
     if not found:
-        raise ConfigError(f"{parent} holds no run with {' or '.join(needed)}; train one first, or name its folder")
+        raise ConfigError(f"{parent} has no run with {' or '.join(needed)}; train one first, or give its folder")
     return found[-1]
 
 
 def run_to_resume(config: ExperimentConfig, *needed: str) -> Path:
-    """The run that `resume` names, after checking that it was made with the same settings.
+    """The run that `resume` names, after checking that it was started with the same settings.
 
-    Settings that `resume_with` names may differ; from now on they are the run's.
+    Settings that `resume_with` names may differ; they replace those of the run. Any other difference raises a
+    `ConfigError` in `_accept`.
 
     Args:
-        config: the settings of now.
-        needed: files, one of which tells a run that can be resumed.
+        config: the current settings.
+        needed: file names; a run with any of them can be resumed.
+
+    Returns:
+        Its folder.
 
     Raises:
-        ConfigError: with the settings that differ.
+        ConfigError: when the folder has none of the files.
     """
     folder = newest_run(config, *needed) if config.resume == "last" else Path(config.resume)
     if not any((folder / name).is_file() for name in needed):
-        raise ConfigError(f"resume={config.resume}: {folder} holds no {' or '.join(needed)}")
+        raise ConfigError(f"resume={config.resume}: {folder} has no {' or '.join(needed)}")
     _accept(folder, config)
     return folder
 
 
 def _accept(folder: Path, config: ExperimentConfig) -> None:
-    """Let a run that was begun go on with the settings of now, or refuse those that differ or were renamed."""
+    """Accept the current settings for an existing run, or refuse those that differ or were renamed."""
     refuse_renamed(_saved(folder), str(folder / CONFIG))
     changed = _differing(folder, config)
     refused = [line for key, line in changed.items() if not key.startswith(tuple(config.resume_with))]
     if refused:
         replaceable = [key for key in changed if key.startswith(REPLACEABLE)]
-        hint = f"; resume_with=[{','.join(replaceable)}] takes what it names from now" if replaceable else ""
+        hint = f"; resume_with=[{','.join(replaceable)}] applies the current values of these" if replaceable else ""
         raise ConfigError(
-            f"{folder} was made with other settings, so it cannot be resumed ({'; '.join(refused)}){hint}"
+            f"{folder} was started with other settings, so it cannot be resumed ({'; '.join(refused)}){hint}"
         )
     if changed:
-        say(f"settings of now replace those of {folder}: {'; '.join(changed.values())}")
+        say(f"current settings replace those of {folder}: {'; '.join(changed.values())}")
         (folder / CONFIG).replace(folder / f"config-until-start-{len(list(folder.glob('logs/*')))}.yaml")
         _write_config(config, folder)
 
 
 def _differing(folder: Path, config: ExperimentConfig) -> dict[str, str]:
-    """Keys of settings that a run was made with otherwise -> what they were and are."""
-    then = OmegaConf.to_container(_saved(folder))
-    assert isinstance(then, dict)
-    before, now = flatten(_fixed(then)), flatten(_fixed(to_plain(config)))
+    """Key -> old and current value of each setting that differs from those of a run."""
+    saved = OmegaConf.to_container(_saved(folder))
+    assert isinstance(saved, dict)
+    before, now = flatten(_fixed(saved)), flatten(_fixed(to_plain(config)))
     return {
-        key: f"{key}: {before.get(key)} then, {now.get(key)} now"
+        key: f"{key}: {before.get(key)} before, {now.get(key)} now"
         for key in sorted({*before, *now})
         if before.get(key) != now.get(key)
     }
 
 
 def _saved(folder: Path) -> DictConfig:
-    """The settings that a run was begun with, as they stand in its folder."""
+    """The settings that a run was started with, from its folder."""
     saved = OmegaConf.load(folder / CONFIG)
     assert isinstance(saved, DictConfig)
     return saved

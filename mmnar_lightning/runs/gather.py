@@ -1,4 +1,4 @@
-"""Test rows of several runs as one table: those of all folds together, or the models of all folds averaged."""
+"""Combines the test rows of several runs: pools the folds, or averages the models of all folds."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -20,15 +20,15 @@ SCORES = {"tasks": LOGIT, "rectified": RECTIFIED}
 """Key of results.json -> the columns of logits that it scores: before, and after the rectifier."""
 UNSEEN = "unseen_pattern"
 MAX_LOGIT = 40.0
-"""A probability that float64 rounds to 1 has an infinite logit, whose mean would say nothing of the others."""
+"""Logits are clipped before averaging: a probability that float64 rounds to 1 would make the mean infinite."""
 
 
 class PoolingError(UserError):
-    """The runs do not belong together: which rows, and what was expected."""
+    """The runs do not match: names the rows and the expectation."""
 
 
 def pool(children: Sequence[Child], predictions: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """The rows of all runs under each other.
+    """Concatenate the rows of all runs.
 
     Args:
         children: the runs.
@@ -49,29 +49,29 @@ def pool(children: Sequence[Child], predictions: Sequence[pl.DataFrame]) -> pl.D
 
 
 def require_once(pooled: pl.DataFrame) -> None:
-    """Check that a row is predicted once a seed, and the same rows by every seed.
+    """Check that each row is predicted once per seed, and the same rows by every seed.
 
     Raises:
-        PoolingError: otherwise; the runs were then made from different files.
+        PoolingError: otherwise; the runs then used different files.
     """
     times = pooled.group_by("row_id").agg(pl.len(), pl.col("seed").n_unique().alias("seeds"))
     wrong = times.filter((pl.col("len") != pl.col("seeds")) | (pl.col("seeds") != pooled["seed"].n_unique())).height
     if wrong:
-        raise PoolingError(f"{wrong} test rows are not predicted once a seed; were the files changed between the runs?")
+        raise PoolingError(f"{wrong} test rows are not predicted once per seed; did the files change between the runs?")
 
 
 def average_folds(pooled: pl.DataFrame) -> pl.DataFrame:
-    """The mean over folds of what the models of one seed say of the same test row, on the logit scale.
+    """Average the predictions of one seed's models for each test row over folds, on the logit scale.
 
     Args:
-        pooled: what `pool` gives; every fold holds the same rows.
+        pooled: result of `pool`; every fold has the same rows.
 
     Returns:
-        The same columns without `fold`, one row for each seed and row. `probability/` is that of the mean of `logit/`.
-        A pattern is unseen if some model has not seen it.
+        The same columns without `fold`, one row per seed and test row. `probability/` is the sigmoid of the mean
+        `logit/`. A pattern is unseen if any model has not seen it.
 
     Raises:
-        PoolingError: if some fold lacks a row.
+        PoolingError: if any fold lacks a row.
 
     >>> frame = pl.DataFrame({"seed": 0, "fold": [0, 1], "row_id": 7, "logit/death": [1.0, -3.0]})
     >>> average_folds(frame).rows(named=True)
@@ -89,7 +89,7 @@ def average_folds(pooled: pl.DataFrame) -> pl.DataFrame:
     mean = grouped.agg(*same, *means, pl.col("fold").n_unique().alias("folds"))
     lacking = mean.filter(pl.col("folds") != pooled["fold"].n_unique()).height
     if lacking:
-        raise PoolingError(f"{lacking} test rows were not predicted in every fold; were the files changed in between?")
+        raise PoolingError(f"{lacking} test rows are not predicted in every fold; did the files change in between?")
     probabilities = [
         (1 / (1 + (-pl.col(name)).exp())).alias(PROBABILITY + name.removeprefix(LOGIT))
         for name in logits
@@ -99,7 +99,10 @@ def average_folds(pooled: pl.DataFrame) -> pl.DataFrame:
 
 
 def average_seeds(pooled: pl.DataFrame) -> pl.DataFrame:
-    """Every row once, its logits before the rectifier the mean over seeds.
+    """Average the logits before the rectifier over seeds.
+
+    Returns:
+        Each test row once.
 
     >>> frame = pl.DataFrame({"seed": [0, 1], "row_id": 7, "pattern": "11", "logit/death": [1.0, -3.0]})
     >>> average_seeds(frame).rows(named=True)
@@ -112,12 +115,15 @@ def average_seeds(pooled: pl.DataFrame) -> pl.DataFrame:
 
 
 def as_rows(frame: pl.DataFrame, tasks: Sequence[str], scores: str) -> ScoredRows:
-    """Predictions as scored rows.
+    """Convert predictions to scored rows.
 
     Args:
         frame: N rows of predictions.
         tasks: T task names.
-        scores: beginning of the names of the columns with logits.
+        scores: prefix of the columns with logits.
+
+    Returns:
+        The N scored rows.
 
     >>> columns = {"row_id": [3], "subject_id": ["s"], "pattern": ["10"], "label/death": [None], "logit/death": [0.0]}
     >>> rows = as_rows(pl.DataFrame(columns), ["death"], "logit/")
@@ -142,13 +148,16 @@ Rectifiers = tuple[dict[str, OffsetTable], dict[str, TaskRisks]]
 
 
 def average_rectifiers(results: Sequence[Results]) -> Rectifiers:
-    """Offsets and mean risks of several runs: means over the runs, of the ends of intervals and of counts too.
+    """Average the offsets and mean risks of several runs, including interval ends and counts.
 
-    The runs share subjects, so that a mean of them is hardly surer than one: its interval is as wide as theirs. A run
-    that has no value for a number is left out of its mean.
+    The runs share subjects, so the mean is hardly more precise than one run: its interval is as wide as theirs. A run
+    without a value for a number is excluded from its mean.
 
     Args:
-        results: of every run, with a rectifier, with the same tasks and patterns.
+        results: of every run, with a rectifier, and with the same tasks and patterns.
+
+    Returns:
+        task -> offsets, and task -> mean risks.
     """
     tables, risks = (_mean([to_json(getattr(found, name)) for found in results]) for name in ("rectifier", "mean_risk"))
     return (
@@ -158,33 +167,39 @@ def average_rectifiers(results: Sequence[Results]) -> Rectifiers:
 
 
 def rectifiers_of_left_out(held: Sequence[str], results: Sequence[Results]) -> Rectifiers:
-    """As `average_rectifiers`, each pattern by the runs that did not learn from it.
+    """As `average_rectifiers`, but each pattern only over the runs that were not trained on it.
 
     Args:
-        held: of every run, the label of the pattern that it left out.
+        held: per run, the label of the held-out pattern.
         results: of every run.
+
+    Returns:
+        task -> offsets, and task -> mean risks.
     """
-    own: dict[str, list[Results]] = {}
+    by_pattern: dict[str, list[Results]] = {}
     for pattern, found in zip(held, results, strict=True):
-        own.setdefault(pattern, []).append(found)
+        by_pattern.setdefault(pattern, []).append(found)
     tables, risks = average_rectifiers(results)
-    for pattern, of_pattern in own.items():
-        its_tables, its_risks = average_rectifiers(of_pattern)
-        for task, table in its_tables.items():  # each run has a strength of its own
+    for pattern, of_pattern in by_pattern.items():
+        pattern_tables, pattern_risks = average_rectifiers(of_pattern)
+        for task, table in pattern_tables.items():  # each run has its own strength
             tables[task].patterns[pattern] = replace(table.patterns[pattern], strength=table.strength)
-            risks[task].patterns[pattern] = its_risks[task].patterns[pattern]
+            risks[task].patterns[pattern] = pattern_risks[task].patterns[pattern]
     return tables, risks
 
 
 def _mean(values: Sequence[Any]) -> Any:
-    """The mean of numbers, inside of nested tables; of flags whether all are set; of texts the first.
+    """Average nested tables: the mean of numbers, the conjunction of flags, the first of texts.
 
-    An estimate counts the rows of the runs that have one, and these runs.
+    An estimate averages only the runs that have one, and counts them as `runs`.
+
+    Returns:
+        The nested means.
     """
     first = values[0]
     if isinstance(first, Mapping) and "value" in first:
-        given = [value for value in values if value["value"] is not None]
-        return {**{key: _mean([value[key] for value in given or values]) for key in first}, "runs": len(given)}
+        defined = [value for value in values if value["value"] is not None]
+        return {**{key: _mean([value[key] for value in defined or values]) for key in first}, "runs": len(defined)}
     if isinstance(first, Mapping):
         return {key: _mean([value[key] for value in values]) for key in first}
     if isinstance(first, str):
@@ -199,5 +214,5 @@ def _mean(values: Sequence[Any]) -> Any:
 
 
 def tensor(column: pl.Series) -> Tensor:
-    """A column without nulls as a tensor of its own."""
+    """Copy a column without nulls into a tensor."""
     return torch.from_numpy(column.to_numpy(writable=True))

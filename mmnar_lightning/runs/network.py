@@ -1,4 +1,4 @@
-"""Runs of networks: trained by Lightning, rectified, and evaluated with the best weights."""
+"""Runs of networks: trains with Lightning, rectifies, and evaluates the best weights."""
 
 import warnings
 from copy import deepcopy
@@ -17,32 +17,32 @@ from mmnar_lightning.evaluation.predict import predict
 from mmnar_lightning.module import MMNARModule
 from mmnar_lightning.outputs import ScoredRows
 from mmnar_lightning.runs import build, folders, results, transfer
-from mmnar_lightning.runs.resume import checkpoint_to_resume, identity, read_checkpoint, say_ranks
+from mmnar_lightning.runs.resume import checkpoint_to_resume, identity, print_ranks, read_checkpoint
 from mmnar_lightning.runs.run import Run
 from mmnar_lightning.runs.trainer import build_pattern_metrics, build_trainer
 
 
 @dataclass(frozen=True)
 class _Trained:
-    """The Trainer of a run, and the callback that scores it."""
+    """The Trainer of a run, and its scoring callback."""
 
     trainer: Trainer
     metrics: PatternMetrics
 
 
 def train(run: Run) -> bool:
-    """Fit a network, from the last checkpoint if there is one, and evaluate it if that is asked for.
+    """Fit a network, from the last checkpoint if there is one, and evaluate it if `evaluate` is set.
 
     Returns:
         Whether this process is rank zero, which finishes the run.
     """
-    start = checkpoint_to_resume(run.folder, run.cohort.fingerprint)
+    resume_point = checkpoint_to_resume(run.folder, run.cohort.fingerprint)
     module = build.build_module(run.config, run.cohort)
-    trained = _prepare(run, start.run_id if start else None)
-    say(f"run: {run.folder}{f' (resumed {start})' if start else ''}")
-    say_ranks(trained.trainer, run.config.loader.batch_size, start)
+    trained = _prepare(run, resume_point.run_id if resume_point else None)
+    say(f"run: {run.folder}{f' (resumed {resume_point})' if resume_point else ''}")
+    print_ranks(trained.trainer, run.config.loader.batch_size, resume_point)
     if not (run.folder / folders.DONE).is_file():
-        _fit(run, trained.trainer, module, start.path if start else None)
+        _fit(run, trained.trainer, module, resume_point.path if resume_point else None)
     if results.is_done(run.folder):
         results.print_saved_results(run.folder, run.config.privacy.min_count)
     else:
@@ -79,9 +79,9 @@ def _fit(run: Run, trainer: Trainer, module: MMNARModule, checkpoint: Path | Non
 
 
 def _rectify_and_evaluate(run: Run, trained: _Trained) -> None:
-    """Fit the rectifier on the best weights unless that was done, then read the test rows if they are asked for.
+    """Fit the rectifier on the best weights if it is not fitted yet, then evaluate the test rows if `evaluate` is set.
 
-    Several ranks stop together, between these stages; one process stops where it is.
+    Several ranks stop together between these stages; a single process stops immediately.
     """
     with signals.deferred(trained.trainer.world_size > 1):
         checkpoint = read_checkpoint(run.folder / folders.BEST, run.cohort.fingerprint)
@@ -99,7 +99,7 @@ def _warn_without_offset(run: Run, module: MMNARModule, epoch: int) -> None:
     if module.loss_offset is not None and not module.loss_offset.is_fitted:
         warn(
             f"the best epoch is {epoch}, before rectifier.start_epoch={run.config.rectifier.start_epoch}: "
-            "its model has no offset of the loss"
+            "its model has no loss offset"
         )
 
 
@@ -108,7 +108,7 @@ def _test(
 ) -> None:
     """Predict, rectify, diagnose and score the test rows; every rank must call it, rank zero writes."""
     trainer = trained.trainer
-    # Under fsdp the Trainer leaves a module in shards; what else reads the rows needs it whole.
+    # Under FSDP the Trainer leaves the module sharded; the other readers of the rows need it whole.
     tested = deepcopy(module) if run.config.trainer.strategy == "fsdp" else module
     trainer.test(tested, datamodule=run.datamodule, verbose=False)
     signals.raise_if_requested()
@@ -130,9 +130,9 @@ def _test(
 
 
 def _fit_rectifier(run: Run, trainer: Trainer, module: MMNARModule, checkpoint: dict[str, Any]) -> ScoredRows | None:
-    """Fit it on half B unless the checkpoint holds it.
+    """Fit the rectifier on half B unless the checkpoint has it already fitted.
 
-    The checkpoint is written again with what was fitted, whole or not, before a test row is read.
+    The checkpoint is rewritten atomically with the fitted rectifier before any test row is read.
 
     Returns:
         Half B with the predictions of the model; None without a rectifier.

@@ -1,4 +1,4 @@
-"""The folder of several runs of one protocol: opened, shared between jobs, and finished by gathering its runs."""
+"""The parent folder of a protocol's runs: opens it, shares it between jobs, and gathers its runs."""
 
 import os
 from collections.abc import Sequence
@@ -23,11 +23,11 @@ from mmnar_lightning.runs.plan import FOLDED, Child
 from mmnar_lightning.runs.run import scoring_of
 
 CHILD_KEYS = ("cohort", "checkpoint", "unseen_pattern_rows", "rectifier", "mean_risk", "diagnostics")
-"""What the parent's results.json holds of each run."""
+"""Keys of each run's results that the parent's results.json includes."""
 
 
 def open_parent(config: ExperimentConfig, protocol: str, children: Sequence[Child]) -> Path:
-    """Open the folder of a protocol, which ranks started by the parent, and jobs that share it, find by its name."""
+    """Open the folder of a protocol; launched ranks, and jobs that share it, find it by its name."""
     launched = folders.parent_of_launched()
     if launched is not None:
         return launched
@@ -40,14 +40,14 @@ def open_parent(config: ExperimentConfig, protocol: str, children: Sequence[Chil
 
 
 def _shared_parent(config: ExperimentConfig, protocol: str, children: Sequence[Child]) -> Path:
-    """The parent's folder, which several jobs open under one name."""
+    """Open the parent's folder that several jobs share under one name."""
     part = config.evaluation.part
     assert part is not None
     if part >= len(children):
-        raise ConfigError(f"evaluation.part={part}: there are {len(children)} runs, counted from 0")
+        raise ConfigError(f"evaluation.part={part}: there are {len(children)} runs, numbered from 0")
     if folders.RUN_ID_VARIABLE not in os.environ:
         raise ConfigError(
-            f"evaluation.part={part}: all parts work in one folder of runs/{config.experiment}/; name it by "
+            f"evaluation.part={part}: all parts share one folder of runs/{config.experiment}/; name it with "
             f"{folders.RUN_ID_VARIABLE} in the environment, as experiments/slurm/train.sbatch does"
         )
     parent = folders.named_run(replace(config, evaluation=replace(config.evaluation, part=None)))
@@ -55,21 +55,21 @@ def _shared_parent(config: ExperimentConfig, protocol: str, children: Sequence[C
     with FileLock(parent / folders.OPENING):
         if not (parent / folders.CHILDREN).is_file():
             stage.write_json(parent / folders.CHILDREN, _plan_of(protocol, children))
-        _, begun = read_children(parent)
-    if begun != list(children):
+        _, planned = read_children(parent)
+    if planned != list(children):
         raise ConfigError(
-            f"{parent} consists of {len(begun)} runs, but these settings ask for {len(children)}; give those of the "
-            "first job, or name another folder"
+            f"{parent} consists of {len(planned)} runs, but these settings need {len(children)}; use the settings of "
+            "the first job, or name another folder"
         )
     return parent
 
 
 def finish_if_last(parent: Path, config: ExperimentConfig, protocol: str, children: Sequence[Child]) -> None:
-    """Gather in the job that finds all other jobs' runs finished."""
+    """Gather the runs if all of them are finished, which holds in the last job."""
     with FileLock(parent / ".gather.lock"):
-        left = [child.name for child in children if not single.is_finished(parent / child.name, config)]
-        if left:
-            say(f"{', '.join(left)} are not finished; the job that finishes last gathers them")
+        unfinished = [child.name for child in children if not single.is_finished(parent / child.name, config)]
+        if unfinished:
+            say(f"{', '.join(unfinished)} are not finished; the job that finishes last gathers them")
         elif not (parent / folders.DONE).is_file():
             finish(parent, config, protocol, children)
 
@@ -86,7 +86,7 @@ def read_children(parent: Path) -> tuple[str, list[Child]]:
 
 @rank_zero_only
 def finish(parent: Path, config: ExperimentConfig, protocol: str, children: Sequence[Child]) -> None:
-    """Gather the runs unless their test rows are not to be read, and mark the parent as done."""
+    """Gather the runs if `evaluate` is set, and mark the parent as done."""
     if config.evaluate:
         gather_runs(parent, config, protocol, children)
     else:
@@ -96,7 +96,7 @@ def finish(parent: Path, config: ExperimentConfig, protocol: str, children: Sequ
 
 
 def gather_runs(parent: Path, config: ExperimentConfig, protocol: str, children: Sequence[Child]) -> None:
-    """Write predictions.parquet, results.json and figures of all runs together, and print the results."""
+    """Write predictions.parquet, results.json and figures over all runs, and print the results."""
     found = [results.read(parent / child.name) for child in children]
     pooled = gather.pool(children, [_tested(parent / child.name, child) for child in children])
     if protocol == "crossfit":
@@ -118,7 +118,7 @@ def _gathered(
     found: Sequence[Results],
     pooled: pl.DataFrame,
 ) -> Results:
-    """The results of all runs together."""
+    """Compute the results over all runs."""
     first, scoring = found[0], scoring_of(config)
     once = pooled.filter(pl.col("seed") == children[0].seed)  # each row once, so that counts are of rows
     scores = _scores(pooled, scoring, protocol, first.tasks)
@@ -155,7 +155,7 @@ def _rectifiers(children: Sequence[Child], found: Sequence[Results]) -> gather.R
 
 
 def _tested(folder: Path, child: Child) -> pl.DataFrame:
-    """The test rows that a run is scored on: all, or those of the pattern that it has not seen."""
+    """The test rows that a run is scored on: all, or those of its held-out pattern."""
     predicted = pl.read_parquet(folder / folders.PREDICTIONS)
     return predicted if child.pattern is None else predicted.filter(pl.col("pattern") == child.pattern)
 
@@ -163,10 +163,10 @@ def _tested(folder: Path, child: Child) -> pl.DataFrame:
 def _scores(
     pooled: pl.DataFrame, scoring: Scoring, protocol: str, listed: dict[str, TaskScores]
 ) -> dict[str, dict[str, TaskScores]]:
-    """Score the logits before and, where they are, after the rectifier."""
+    """Score the logits before and, where present, after the rectifier."""
     tasks = list(listed)
     labels = list(listed[tasks[0]].patterns)
-    there = {name: prefix for name, prefix in gather.SCORES.items() if prefix + tasks[0] in pooled.columns}
+    prefixes = {name: prefix for name, prefix in gather.SCORES.items() if prefix + tasks[0] in pooled.columns}
     return {
         name: score(
             gather.as_rows(pooled, tasks, prefix),
@@ -176,12 +176,12 @@ def _scores(
             fold=gather.tensor(pooled["fold"]) if protocol in FOLDED else None,
             repeat=gather.tensor(pooled["seed"]),
         )
-        for name, prefix in there.items()
+        for name, prefix in prefixes.items()
     }
 
 
 def _groups(pooled: pl.DataFrame, scoring: Scoring, first: Results) -> Groups | None:
-    """Scores by group: each row once, with the mean logits of the seeds' models."""
+    """Scores by group: each row once, with its logits averaged over seeds."""
     if first.groups is None:
         return None
     tasks, rows = list(first.tasks), gather.average_seeds(pooled)

@@ -1,4 +1,4 @@
-"""The runs that a protocol consists of: which they are, and the settings of each (docs/protocols.md)."""
+"""Plans the runs of a protocol and the settings of each (docs/protocols.md)."""
 
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -9,7 +9,7 @@ from mmnar_lightning.runs.build import build_datamodule
 
 LEAVE_PATTERN_OUT = "leave_pattern_out"
 FOLDED = ("kfold", LEAVE_PATTERN_OUT)
-"""Protocols whose runs test different rows each."""
+"""Protocols in which each run tests different rows."""
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,8 @@ class Child:
     Attributes:
         name: of its folder.
         seed: of the run.
-        fold: that it holds out; None where there are no folds.
-        pattern: label of the pattern that it holds out; None where it holds out none.
+        fold: held-out fold; None without folds.
+        pattern: label of the held-out pattern; None without one.
         present: names of that pattern's modalities.
     """
 
@@ -31,12 +31,12 @@ class Child:
     present: list[str] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, without the pattern where none is held out."""
+        """Convert to plain values, without the pattern if none is held out."""
         return {name: value for name, value in asdict(self).items() if name == "fold" or value is not None}
 
 
 def protocol_of(config: ExperimentConfig) -> str | None:
-    """`kfold`, `leave_pattern_out`, `crossfit` or `seeds`; None for one ordinary run."""
+    """`kfold`, `leave_pattern_out`, `crossfit` or `seeds`; None for a single run."""
     if config.evaluation.protocol != "split":
         return config.evaluation.protocol
     if config.rectifier.fit == "crossfit" and config.cohort.split.crossfit_fold is None:
@@ -45,7 +45,7 @@ def protocol_of(config: ExperimentConfig) -> str | None:
 
 
 def plan(config: ExperimentConfig, protocol: str) -> list[Child]:
-    """The runs of a protocol, seed by seed."""
+    """List the runs of a protocol, seed by seed."""
     parts: list[dict[str, Any]]
     if protocol == LEAVE_PATTERN_OUT:
         parts = [
@@ -70,10 +70,13 @@ def plan(config: ExperimentConfig, protocol: str) -> list[Child]:
 
 
 def _held_patterns(config: ExperimentConfig) -> dict[str, list[str]]:
-    """Patterns that have test rows and others to learn from, the most frequent first: label -> present modalities.
+    """Find the patterns to hold out: those with test rows, and with train rows of other patterns.
+
+    Returns:
+        Label -> present modalities, the most frequent pattern first.
 
     Raises:
-        ConfigError: if there are not two patterns.
+        ConfigError: for fewer than two patterns.
     """
     datamodule = build_datamodule(config)
     datamodule.prepare_data()
@@ -84,8 +87,8 @@ def _held_patterns(config: ExperimentConfig) -> dict[str, list[str]]:
     held = [code for code in datamodule.cohort.patterns if code in tested and bool((train != code).any())]
     if len(held) < 2:
         raise ConfigError(
-            f"evaluation.protocol={LEAVE_PATTERN_OUT}: the test split has {len(tested)} missingness patterns, and "
-            "there is nothing to leave out with fewer than two"
+            f"evaluation.protocol={LEAVE_PATTERN_OUT}: the test split has {len(tested)} missingness patterns, but at "
+            "least two patterns that can be left out are needed"
         )
     names = [modality.name for modality in datamodule.cohort.modalities]
     return {
@@ -95,7 +98,7 @@ def _held_patterns(config: ExperimentConfig) -> dict[str, list[str]]:
 
 
 def child_config(config: ExperimentConfig, protocol: str, child: Child) -> ExperimentConfig:
-    """The settings of one run: an ordinary one, which can be run alone and anywhere."""
+    """The settings of one run, which can also run on its own."""
     split, loader = config.cohort.split, config.loader
     if protocol == "kfold":
         split = replace(split, test_fold=child.fold)
@@ -114,5 +117,5 @@ def child_config(config: ExperimentConfig, protocol: str, child: Child) -> Exper
 
 
 def of_one_run(config: ExperimentConfig) -> EvaluationConfig:
-    """How one run of a protocol is scored."""
+    """The evaluation settings of one run of a protocol."""
     return replace(config.evaluation, protocol="split", num_seeds=1, part=None)

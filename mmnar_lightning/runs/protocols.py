@@ -1,4 +1,4 @@
-"""Protocols of several ordinary runs (docs/protocols.md): a parent folder with one run a seed and fold, gathered."""
+"""Runs protocols (docs/protocols.md): trains one run per seed and fold in a parent folder, and gathers them."""
 
 import warnings
 from collections.abc import Sequence
@@ -22,17 +22,17 @@ from mmnar_lightning.runs.plan import LEAVE_PATTERN_OUT, Child, child_config, of
 
 @signals.handled()
 def train(config: ExperimentConfig) -> Path:
-    """One ordinary run, or all runs of a protocol and what they give together; returns the folder."""
+    """Train a single run, or all runs of a protocol, which are then gathered; returns the folder."""
     protocol = protocol_of(config)
     if protocol is None and config.evaluation.part is not None:
         raise ConfigError(
-            f"evaluation.part={config.evaluation.part}: these settings ask for one run, which has no parts"
+            f"evaluation.part={config.evaluation.part}: these settings define a single run, which has no parts"
         )
     return single.train(config) if protocol is None else train_all(config, protocol)
 
 
 def train_all(config: ExperimentConfig, protocol: str) -> Path:
-    """Train and gather all runs of a protocol, leaving out those that are finished; returns the parent's folder."""
+    """Train the unfinished runs of a protocol and gather all; returns the parent's folder."""
     for line in check_ignored(config):
         warn(line)
     if protocol == "crossfit" and build.is_estimator(config):
@@ -60,7 +60,7 @@ def train_all(config: ExperimentConfig, protocol: str) -> Path:
 
 @signals.handled()
 def evaluate(config: ExperimentConfig) -> Path:
-    """Read the test split with the best checkpoint of a run, or of every run of a parent, which are then gathered."""
+    """Evaluate the test split with the best checkpoint of a run, or of every run of a parent, and gather these."""
     parent = Path(config.run)
     if not config.run or not (parent / folders.CHILDREN).is_file():
         return single.evaluate(config)
@@ -81,7 +81,7 @@ def _run_child(config: ExperimentConfig, folder: Path) -> None:
 
 
 def _end_logging(config: ExperimentConfig) -> None:
-    """End the W&B run of this process, or the next child would log into it."""
+    """Finish the W&B run of this process, so that the next child does not log into it."""
     if config.wandb.enabled:
         import wandb
 
@@ -89,24 +89,23 @@ def _end_logging(config: ExperimentConfig) -> None:
 
 
 def _check_cohort(folder: Path, fingerprint: str) -> None:
-    """Refuse to gather a finished run of other files beside runs of these."""
+    """Refuse to gather a finished run whose cohort has since changed."""
     path = folder / folders.RESULTS
     found = stage.read_json(path)["cohort"] if path.is_file() else fingerprint
     if found != fingerprint:
         raise ConfigError(
-            f"{folder} was trained on the cohort {found}, but its fold is {fingerprint} now; name the release, or the "
-            "cohort folder, that the finished runs were trained on, as it was then"
+            f"{folder} was trained on the cohort {found}, but its fold is now {fingerprint}; use the release or cohort "
+            "folder that the finished runs were trained on, unchanged"
         )
 
 
 def _build_cohorts(config: ExperimentConfig, protocol: str, children: Sequence[Child]) -> dict[int | None, str]:
-    """Build the cohorts of all folds, and refuse what some run would refuse, before hours are spent on the others.
+    """Build the cohorts of all folds, and refuse invalid folds before any run is trained.
+
+    A fold without subjects, or with too few classes to train on or to choose a checkpoint by, raises a `ConfigError`.
 
     Returns:
         Fold -> fingerprint of its cohort.
-
-    Raises:
-        ConfigError: for a fold that holds nobody, or that leaves nothing to learn or to choose a checkpoint by.
     """
     lacking: dict[str, list[int]] = {}
     fingerprints: dict[int | None, str] = {}
@@ -124,7 +123,7 @@ def _build_cohorts(config: ExperimentConfig, protocol: str, children: Sequence[C
                 lacking.setdefault(task, []).append(child.fold)
     for task, folds in lacking.items() if protocol == "kfold" else ():
         listed = ", ".join(map(str, folds))
-        warn(f"{task}: fold {listed} lacks positives or negatives; the mean AUROC leaves it out")
+        warn(f"{task}: fold {listed} lacks positives or negatives and is excluded from the mean AUROC")
     return fingerprints
 
 
@@ -133,12 +132,12 @@ def _check_fold(cohort: pl.DataFrame, manifest: dict[str, Any], fold: int, proto
     if held.is_empty():
         num_folds = manifest["config"]["split"]["num_folds"]
         raise ConfigError(
-            f"fold {fold} holds nobody: cohort.split.num_folds={num_folds} is too many for "
+            f"fold {fold} has no subjects: cohort.split.num_folds={num_folds} is too many for "
             f"{manifest['subjects']} subjects, or for their hospitals; lower it"
         )
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", OneClassWarning)  # each run says its own
+            warnings.simplefilter("ignore", OneClassWarning)  # each run prints its own
             check_classes(manifest["prevalence"])
     except ValueError as error:
         raise ConfigError(f"fold {fold}: {error}, or fewer folds") from None

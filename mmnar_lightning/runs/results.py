@@ -1,4 +1,4 @@
-"""The results of a run: computed from its scored rows, saved in its folder, printed."""
+"""Computes the results of a run from its scored rows, saves them in its folder and prints them."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,18 +30,18 @@ from mmnar_lightning.runs.run import Run
 
 
 def is_done(folder: Path) -> bool:
-    """Whether a run was evaluated; the test split is read once."""
+    """Whether a run was evaluated; the test split is evaluated only once."""
     return (folder / folders.RESULTS).is_file()
 
 
 def read(folder: Path) -> Results:
-    """The results in a run's folder."""
+    """Read the results from a run's folder."""
     return from_json(Results, stage.read_json(folder / folders.RESULTS))
 
 
 def print_saved_results(folder: Path, min_count: int) -> None:
     """Print the results of a run that was evaluated before."""
-    say(f"{folder} was evaluated before; the test split is read once")
+    say(f"{folder} was evaluated before; the test split is evaluated only once")
     print_results(read(folder), min_count)
 
 
@@ -64,16 +64,16 @@ def compute_results(
     """Score test rows, and write predictions and figures into the run's folder.
 
     Args:
-        run: whose cohort the rows are of.
+        run: with the cohort of the rows.
         rows: N test rows.
-        fitted: what made the predictions, for example the epoch and step of a checkpoint.
-        rectified: the same rows after the rectifier; None where there is none.
+        fitted: origin of the predictions, for example the epoch and step of a checkpoint.
+        rectified: the same rows after the rectifier; None without one.
         diagnostics: of the model.
-        seen: ids of the patterns that some train row has; None looks them up in the cohort.
-        target: results on the test rows of another cohort; None without.
+        seen: ids of the patterns of train rows; None looks them up in the cohort.
+        target: results on the test rows of another cohort; None without one.
 
     Returns:
-        What results.json is to hold.
+        The content of results.json.
     """
     cohort, scoring = run.cohort, run.scoring
     after = rectified.rows if rectified else None
@@ -109,12 +109,12 @@ def compute_results(
 
 
 def intervals_of(scoring: Scoring) -> Intervals:
-    """How the intervals of results are made."""
+    """Describe how the intervals of results are computed."""
     return Intervals(level=0.95, num_replicates=scoring.num_replicates, clusters="subjects")
 
 
 def _groups(run: Run, rows: ScoredRows, table: pl.DataFrame) -> Groups | None:
-    """Scores of the predictions before the rectifier by hospital or year group, where the cohort has either."""
+    """Scores before the rectifier by hospital or year group; None if the cohort has neither."""
     groups = groups_of(run.cohort.table)
     if groups is None:
         return None

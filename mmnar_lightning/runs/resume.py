@@ -1,4 +1,4 @@
-"""Where a run goes on: the newest checkpoint that is whole and its own."""
+"""Finds the checkpoint that a run resumes from: the newest one that is intact and its own."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,23 +15,23 @@ from mmnar_lightning.console import say, warn
 from mmnar_lightning.runs.folders import LAST, PREVIOUS
 
 PARTS = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks", "hyper_parameters")
-"""What a checkpoint of ours holds."""
+"""Keys of a checkpoint of this project."""
 
 
 class BrokenCheckpointError(UserError):
-    """A checkpoint is cut off, or not one of ours."""
+    """A checkpoint is truncated, or not of this project."""
 
 
 @dataclass(frozen=True)
-class Start:
-    """The checkpoint that a run goes on from.
+class ResumePoint:
+    """The checkpoint that a run resumes from.
 
     Attributes:
         path: of the checkpoint.
         run_id: of the run, and of its W&B run.
-        epoch: that it was written in.
+        epoch: in which it was written.
         step: after which it was written.
-        world_size: how many ranks wrote it.
+        world_size: number of ranks that wrote it.
     """
 
     path: Path
@@ -41,21 +41,24 @@ class Start:
     world_size: int
 
     def __str__(self) -> str:
-        """For people."""
+        """File name, epoch and step, for messages."""
         return f"from {self.path.name}, epoch {self.epoch}, step {self.step}"
 
 
-def checkpoint_to_resume(folder: Path, cohort: str) -> Start | None:
-    """The last checkpoint of a run, or the one before where that is broken; None in a run that has none.
+def checkpoint_to_resume(folder: Path, cohort: str) -> ResumePoint | None:
+    """Find the last checkpoint of a run, or the previous one if that is broken.
 
-    A broken one is kept under another name, so that it is never the one before.
+    A broken checkpoint is renamed, so that it never becomes the previous one.
 
     Args:
         folder: of the run.
-        cohort: fingerprint of the cohort of now.
+        cohort: fingerprint of the current cohort.
+
+    Returns:
+        The checkpoint; None if the run has none.
 
     Raises:
-        ConfigError: when every checkpoint is broken, or the cohort is another.
+        ConfigError: when all checkpoints are broken or, from `read_checkpoint`, were trained on another cohort.
     """
     refused = []
     for path in (folder / LAST, folder / PREVIOUS):
@@ -69,35 +72,40 @@ def checkpoint_to_resume(folder: Path, cohort: str) -> Start | None:
             _set_aside(path)
             continue
         if refused:
-            warn(f"{path} is used, the checkpoint before")
-        return Start(path, epoch=checkpoint["epoch"], step=checkpoint["global_step"], **identity(checkpoint))
+            warn(f"{path} is used instead, the previous checkpoint")
+        return ResumePoint(path, epoch=checkpoint["epoch"], step=checkpoint["global_step"], **identity(checkpoint))
     if refused:
-        raise ConfigError(f"{'; '.join(refused)}; no checkpoint is left to go on from, start anew with resume=new")
+        raise ConfigError(
+            f"{'; '.join(refused)}; no checkpoint remains to resume from; start a new run with resume=new"
+        )
     return None
 
 
 def read_checkpoint(path: Path, cohort: str) -> dict[str, Any]:
-    """Read a checkpoint of ours.
+    """Read a checkpoint of this project.
+
+    Returns:
+        Its content.
 
     Raises:
         FileNotFoundError: when there is none.
-        BrokenCheckpointError: when it is cut off, or not of this project.
-        ConfigError: when it was trained on another cohort: its splits, and so its test subjects, are others.
+        BrokenCheckpointError: when it is truncated, or not of this project.
+        ConfigError: when it was trained on another cohort, whose splits, and thus test subjects, differ.
     """
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise
-    except Exception as error:  # what torch raises depends on where a file is cut off
+    except Exception as error:  # the type that torch raises depends on where the file is truncated
         raise BrokenCheckpointError(f"{path} is refused: it cannot be read ({_first_line(error)})") from error
     missing = [part for part in PARTS if not isinstance(checkpoint, dict) or part not in checkpoint]
     if missing or "cohort_fingerprint" not in checkpoint["hyper_parameters"]:
-        raise BrokenCheckpointError(f"{path} is refused: it is no checkpoint of mmnar")
+        raise BrokenCheckpointError(f"{path} is refused: it is not a checkpoint of mmnar")
     trained = checkpoint["hyper_parameters"]["cohort_fingerprint"]
     if trained != cohort:
         raise ConfigError(
-            f"{path} was trained on the cohort {trained}, but that of now is {cohort}; name the release, or the cohort "
-            "folder, that the run was trained on, as it was then, or start anew with resume=new"
+            f"{path} was trained on the cohort {trained}, but the current one is {cohort}; use the release or cohort "
+            "folder that the run was trained on, unchanged, or start a new run with resume=new"
         )
     return dict(checkpoint)
 
@@ -107,14 +115,17 @@ def identity(checkpoint: dict[str, Any]) -> dict[str, Any]:
     return dict(checkpoint["callbacks"][IDENTITY_KEY])
 
 
-def say_ranks(trainer: Trainer, batch_size: int, start: Start | None) -> None:
-    """Say what each of several ranks does, and whether there are others than before."""
+def print_ranks(trainer: Trainer, batch_size: int, resume_point: ResumePoint | None) -> None:
+    """Print the batch size per rank, and warn if the number of ranks changed since the checkpoint."""
     world_size = trainer.world_size
     if world_size > 1:
         share = f"{batch_size / world_size:g}"
-        say(f"{world_size} ranks; loader.batch_size={batch_size} and optim.lr are of all together: {share} rows a rank")
-    if start is not None and start.world_size != world_size:
-        warn(f"{world_size} ranks go on with what {start.world_size} began: dropout draws other numbers from here on")
+        say(f"{world_size} ranks; loader.batch_size={batch_size} and optim.lr are global: {share} rows per rank")
+    if resume_point is not None and resume_point.world_size != world_size:
+        warn(
+            f"{world_size} ranks resume a run of {resume_point.world_size}: dropout draws other random numbers from "
+            "here on"
+        )
 
 
 def _first_line(error: Exception) -> str:

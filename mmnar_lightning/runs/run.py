@@ -1,4 +1,4 @@
-"""A run: its configuration, its opened cohort and its folder, as one value."""
+"""A run: its configuration, opened datamodule and folder."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +11,7 @@ from mmnar_lightning.evaluation.scores import Scoring
 
 @dataclass(frozen=True)
 class Run:
-    """What training, evaluation and report of a run share.
+    """State shared by training, evaluation and report of a run.
 
     Attributes:
         config: the whole configuration.
@@ -34,12 +34,12 @@ class Run:
         return scoring_of(self.config)
 
     def of(self, config: ExperimentConfig) -> "Run":
-        """The same run under other settings."""
+        """The same run with other settings."""
         return replace(self, config=config)
 
 
 def scoring_of(config: ExperimentConfig) -> Scoring:
-    """How the settings ask for rows to be scored."""
+    """The scoring that the settings specify."""
     return Scoring(
         num_replicates=config.evaluation.num_replicates, seed=config.seed, min_count=config.privacy.min_count
     )

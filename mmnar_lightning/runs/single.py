@@ -1,4 +1,4 @@
-"""One run: trains a network or an estimator, and evaluates it, once."""
+"""A single run: trains a network or an estimator, and evaluates it once."""
 
 import warnings
 from dataclasses import replace
@@ -17,17 +17,17 @@ from mmnar_lightning.runs import build, estimator, folders, network, results, tr
 from mmnar_lightning.runs.run import Run
 
 SIMULATED = (
-    "simulated data: no release was named, so patients are drawn from the causal model of docs/simulation.md; "
-    "set MIMIC_ROOT or EICU_ROOT for real ones"
+    "simulated data: no release was named, so subjects are drawn from the causal model of docs/simulation.md; "
+    "set MIMIC_ROOT or EICU_ROOT for real data"
 )
 
 
 @signals.handled()
 def train(config: ExperimentConfig) -> Path:
-    """Cohort, model, fit, and the test split unless `evaluate=false`; returns the run's folder."""
+    """Build the cohort and the model, fit, and evaluate the test split unless `evaluate=false`; returns the folder."""
     for line in check_ignored(config):
         warn(line)
-    say_simulated(config)
+    print_simulated(config)
     launch.init_process_group()
     datamodule = _open(config)
     transfer.check(config, datamodule.cohort)
@@ -42,21 +42,24 @@ def train(config: ExperimentConfig) -> Path:
             finish(folder)
         elif network.train(run):
             finish(folder)
-    _say_dropped(datamodule)
-    say_simulated(config)
+    _print_dropped(datamodule)
+    print_simulated(config)
     return folder
 
 
 @signals.handled()
 def evaluate(config: ExperimentConfig) -> Path:
-    """Read the test split with the best checkpoint of a run; done once, then only printed.
+    """Evaluate the test split with the best checkpoint of a run; later calls only print the results.
+
+    Returns:
+        The run's folder.
 
     Raises:
-        ConfigError: when the folder holds no trained run, or was trained on another cohort.
+        ConfigError: when the folder has no trained run or, from `read_checkpoint`, was trained on another cohort.
     """
     folder = Path(config.run) if config.run else folders.newest_run(config, folders.BEST, folders.FIT)
     if not any((folder / name).is_file() for name in (folders.BEST, folders.FIT)):
-        raise ConfigError(f"run={config.run}: {folder} holds no {folders.BEST}")
+        raise ConfigError(f"run={config.run}: {folder} has no {folders.BEST}")
     if results.is_done(folder):
         results.print_saved_results(folder, config.privacy.min_count)
         return folder
@@ -71,7 +74,7 @@ def evaluate(config: ExperimentConfig) -> Path:
 
 
 def is_finished(folder: Path, config: ExperimentConfig) -> bool:
-    """Whether a run has nothing left to do under these settings."""
+    """Whether a run is complete under these settings."""
     return (folder / folders.DONE).is_file() and (results.is_done(folder) or not config.evaluate)
 
 
@@ -79,7 +82,7 @@ def finish(folder: Path) -> None:
     """Join the CSV files of all starts into metrics.csv, and mark the run as done."""
     paths = sorted((folder / "logs").glob("*/metrics.csv"), key=lambda path: int(path.parent.name))
     texts = [path.read_text(encoding="utf-8") for path in paths]
-    whole = [text[: text.rfind("\n") + 1] for text in texts]  # a start that was killed may have written half a line
+    whole = [text[: text.rfind("\n") + 1] for text in texts]  # a killed start may have written an incomplete line
     parts = [pl.read_csv(text.encode(), infer_schema_length=None) for text in whole if text]
     if parts:
         joined = pl.concat(parts, how="diagonal_relaxed")
@@ -88,27 +91,27 @@ def finish(folder: Path) -> None:
     say(f"run: {folder}")
 
 
-def say_simulated(config: ExperimentConfig) -> None:
-    """Print that the data are simulated, where they are."""
+def print_simulated(config: ExperimentConfig) -> None:
+    """Warn if the data are simulated."""
     if config.simulated:
         warn(SIMULATED)
 
 
 def _print_finished(run: Run) -> None:
-    say(f"{run.folder} is finished (it holds {folders.DONE}); nothing is left to do")
+    say(f"{run.folder} is finished (it has {folders.DONE})")
     if results.is_done(run.folder):
         results.print_saved_results(run.folder, run.config.privacy.min_count)
 
 
 def _open(config: ExperimentConfig) -> CohortDataModule:
-    """Build and open the cohort, and print what the user must know of it."""
+    """Build and open the cohort, and print its counts and warnings."""
     datamodule = build.build_datamodule(config)
     datamodule.prepare_data()
     datamodule.setup()
     if config.evaluate and not len(datamodule.cohort.rows("test")):
         raise ConfigError("the test split has no row; raise cohort.split.test, or train with evaluate=false")
     show_cohort(datamodule.cohort.manifest, config.privacy.min_count)
-    _say_dropped(datamodule)
+    _print_dropped(datamodule)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         check_classes(datamodule.cohort.manifest["prevalence"])
@@ -117,6 +120,6 @@ def _open(config: ExperimentConfig) -> CohortDataModule:
     return datamodule
 
 
-def _say_dropped(datamodule: CohortDataModule) -> None:
+def _print_dropped(datamodule: CohortDataModule) -> None:
     for line in (*datamodule.cohort.manifest["dropped"], *datamodule.cohort.left_out):
         warn(line)

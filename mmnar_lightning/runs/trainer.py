@@ -27,20 +27,23 @@ LOG_EVERY_STEPS = 50
 
 
 def build_pattern_metrics(run: Run) -> PatternMetrics:
-    """The callback that scores every task and pattern."""
+    """Build the callback that scores every task and pattern."""
     cohort = run.cohort
     return PatternMetrics(cohort.tasks, cohort.names, cohort.patterns, run.config.privacy.min_count)
 
 
 def build_loggers(run: Run, part: int, known_id: str | None = None) -> list[Logger]:
-    """The CSV logger, and W&B (offline unless WANDB_API_KEY is set, or its agent started this trial).
+    """Build the CSV and W&B loggers; W&B is offline unless WANDB_API_KEY is set or its agent started this trial.
 
-    W&B reads WANDB_ENTITY itself; it would replace the tags of WANDB_TAGS by those given here, so they are added.
+    W&B reads WANDB_ENTITY itself; the tags passed here would replace those of WANDB_TAGS, so both are passed.
 
     Args:
         run: to log.
-        part: how often the run was started before; each start writes a CSV file of its own.
-        known_id: of a run that is resumed, from its checkpoint.
+        part: number of earlier starts of the run; each start writes its own CSV file.
+        known_id: of a resumed run, from its checkpoint.
+
+    Returns:
+        The loggers.
     """
     config, folder = run.config, run.folder
     loggers: list[Logger] = [CSVLogger(folder, name="logs", version=str(part))]
@@ -53,21 +56,24 @@ def build_loggers(run: Run, part: int, known_id: str | None = None) -> list[Logg
             project=config.wandb.project,
             group=config.experiment,
             tags=[*wandb.env.get_tags(), config.dataset, *(["simulated"] if config.simulated else [])],
-            save_dir=folder.absolute(),  # the client writes from a process with a folder of its own
+            save_dir=folder.absolute(),  # the client writes from a process with another working directory
             offline=not (os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_SWEEP_ID")),
             config=loggable(config),
             settings=wandb.Settings(
                 console="off", silent=True, disable_git=True, x_disable_meta=True, stop_fn=signals.request_termination
             ),
         )
-        # Lightning 2.6 passes a setting that wandb no longer has, which prints a warning at every start.
+        # Lightning 2.6 passes a setting that wandb removed, which prints a warning at every start.
         logger._wandb_init.pop("anonymous", None)
         loggers.append(logger)
     return loggers
 
 
 def build_trainer(run: Run, metrics: PatternMetrics, part: int, known_id: str | None = None) -> Trainer:
-    """The Trainer of a run; `part` and `known_id` are as `build_loggers` takes them.
+    """Build the Trainer of a run; `part` and `known_id` are those of `build_loggers`.
+
+    Returns:
+        The Trainer.
 
     Raises:
         ConfigError: for devices that this machine does not have.
@@ -75,7 +81,7 @@ def build_trainer(run: Run, metrics: PatternMetrics, part: int, known_id: str | 
     config, folder = run.config, run.folder
     settings = config.trainer
     if settings.strategy == "fsdp" and not torch.cuda.is_available():
-        raise ConfigError("trainer.strategy=fsdp shards over GPUs, and there is no CUDA device; use ddp")
+        raise ConfigError("trainer.strategy=fsdp shards over GPUs, but there is no CUDA device; use ddp")
     loggers = build_loggers(run, part, known_id)
     callbacks: list[Callback] = [
         Preemption(str(folder / LAST), settings.checkpoint_every_steps),
@@ -97,13 +103,13 @@ def build_trainer(run: Run, metrics: PatternMetrics, part: int, known_id: str | 
 
 
 def _devices(config: ExperimentConfig) -> Launch:
-    """How many processes there are: what torchrun or srun started, else `trainer.devices` on this machine."""
-    launch, asked = detect_launch(), config.trainer.devices
+    """The processes that torchrun or srun started, else `trainer.devices` on this machine."""
+    launch, devices = detect_launch(), config.trainer.devices
     if launch is None:
-        return Launch("mmnar", asked, 1)
-    if asked not in {1, launch.devices}:
+        return Launch("mmnar", devices, 1)
+    if devices not in {1, launch.devices}:
         raise ConfigError(
-            f"trainer.devices={asked}, but {launch.by} started {launch.devices} processes on each machine; leave it out"
+            f"trainer.devices={devices}, but {launch.by} started {launch.devices} processes on each machine; omit it"
         )
     return launch
 

@@ -1,4 +1,4 @@
-"""A trained model on the test rows of another cohort, its target (docs/transfer.md)."""
+"""Transfer: scores a trained model on the test rows of another cohort, the target (docs/transfer.md)."""
 
 import json
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ from mmnar_lightning.runs import estimator as runs_estimator
 from mmnar_lightning.runs.run import Run
 
 FOLDER = "target"
-"""Of the run: predictions.parquet and figures of the target's test rows."""
+"""Subfolder of the run with predictions.parquet and figures of the target's test rows."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Target:
     """A cohort that is read with the tasks, modalities and scales of the source.
 
     Attributes:
-        config: of the target, with what the source decides.
-        datamodule: opened; its calibration split is what a rectifier may be fitted on.
+        config: of the target, with the settings that the source determines.
+        datamodule: opened; a rectifier may be fitted on its calibration split.
         seen: pattern ids of the source's train rows.
     """
 
@@ -51,11 +51,15 @@ class Target:
 
 
 def open_target(config: ExperimentConfig, source: OpenedCohort) -> Target | None:
-    """Build and open the target of an experiment; None where it has none.
+    """Build and open the target of an experiment.
+
+    A cohort that a model of the source cannot read raises a `TransferError` in `align`.
+
+    Returns:
+        The target; None if the experiment has none.
 
     Raises:
-        ConfigError: when its release is not named, or its calibration split is needed and empty.
-        TransferError: when a model of the source cannot read it.
+        ConfigError: when its test split, or a calibration split that is needed, is empty, or from `target_config`.
     """
     if not config.transfer.target:
         return None
@@ -71,19 +75,22 @@ def open_target(config: ExperimentConfig, source: OpenedCohort) -> Target | None
 
 
 def target_config(config: ExperimentConfig) -> ExperimentConfig:
-    """The settings of the target: its cohort is its own, how rows are read and scored is the source's.
+    """The settings of the target: its own cohort, but read and scored as in the source.
+
+    Returns:
+        The settings.
 
     Raises:
-        ConfigError: when one of the two is simulated and the other is not.
+        ConfigError: when only one of the two is simulated.
     """
-    # paths.cohort is the source's own: a target that someone wrote names its folder itself.
+    # paths.cohort belongs to the source; the experiment of a custom target names its own folder.
     paths = [f"paths.{key}={json.dumps(value)}" for key, value in vars(config.paths).items() if key != "cohort"]
     own = load([f"experiment={config.transfer.target}", *paths])
     if own.simulated != config.simulated:
         real, simulated = (config, own) if own.simulated else (own, config)
         raise ConfigError(
-            f"transfer.target={config.transfer.target}: paths.{simulated.dataset}_root names no release, so patients "
-            f"of {simulated.dataset} would be simulated and those of {real.dataset} real; name both or none"
+            f"transfer.target={config.transfer.target}: paths.{simulated.dataset}_root names no release, so subjects "
+            f"of {simulated.dataset} would be simulated and those of {real.dataset} real; name both or neither"
         )
     shared = ("seed", "simulate", "embed", "rectifier", "evaluation", "privacy")
     loader = replace(config.loader, held_pattern=None)  # a pattern that the source does not learn from
@@ -91,7 +98,7 @@ def target_config(config: ExperimentConfig) -> ExperimentConfig:
 
 
 def check(config: ExperimentConfig, source: OpenedCohort) -> None:
-    """Show the target, and refuse what could not be tested, before hours are spent on training."""
+    """Show the target, and refuse one that cannot be scored, before training."""
     target = open_target(config, source)
     if target is None:
         return
@@ -102,9 +109,9 @@ def check(config: ExperimentConfig, source: OpenedCohort) -> None:
 
 
 def score(run: Run, module: MMNARModule, trainer: Trainer) -> Results | None:
-    """Predict and score the target's test rows; all ranks must call it, rank zero writes.
+    """Predict and score the target's test rows; every rank must call it, rank zero writes.
 
-    The module belongs to the target afterwards.
+    Afterwards the module's cohort and, if refitted, its rectifier are those of the target.
 
     Args:
         run: of the source.
@@ -112,7 +119,7 @@ def score(run: Run, module: MMNARModule, trainer: Trainer) -> Results | None:
         trainer: of the run.
 
     Returns:
-        Results of the target; None where there is none, and on all ranks but rank zero.
+        Results of the target; None without one, and on all ranks but rank zero.
     """
     target = open_target(run.config, run.cohort)
     if target is None:
@@ -129,7 +136,7 @@ def score(run: Run, module: MMNARModule, trainer: Trainer) -> Results | None:
 
 
 def score_estimator(run: Run, estimator: Estimator) -> Results | None:
-    """As `score`, of an estimator, which has no rectifier."""
+    """As `score`, for an estimator, which has no rectifier."""
     target = open_target(run.config, run.cohort)
     if target is None:
         return None
@@ -151,10 +158,11 @@ def _predict(target: Target, module: MMNARModule, split: str, trainer: Trainer) 
 def _calibration_of(
     target: Target, config: ExperimentConfig, module: MMNARModule, tested: ScoredRows, trainer: Trainer
 ) -> ScoredRows | None:
-    """Fit the rectifier again on the target's calibration rows, or carry it over.
+    """Refit the rectifier on the target's calibration rows, or carry it over.
 
     Returns:
-        The rows that it was fitted on; none of them when it is carried over, as no label of the target is used then.
+        The rows that it was fitted on, or zero rows if it is carried over, because then no label of the target is
+        used; None without a rectifier.
     """
     if module.rectifier is None:
         return None
@@ -169,7 +177,7 @@ def _calibration_of(
 def _results(
     run: Run, target: Target, rows: ScoredRows, fitted: Mapping[str, Any], rectified: rectify.Rectification | None
 ) -> Results:
-    """Score the target's test rows; patterns are unseen that no train row of the source has."""
+    """Score the target's test rows; a pattern is unseen if no train row of the source has it."""
     folder = run.folder / FOLDER
     folder.mkdir(exist_ok=True)
     own = Run(target.config, target.datamodule, folder)

@@ -57,7 +57,7 @@ def test_a_job_goes_on_with_its_settings_and_is_refused_with_others(capsys) -> N
     stop()
     folder = Path("runs/custom/job-1")
     before = files(folder)
-    with pytest.raises(ConfigError, match=r"job-1 was made with other settings.*seed: 0 then, 1 now"):
+    with pytest.raises(ConfigError, match=r"job-1 was started with other settings.*seed: 0 before, 1 now"):
         train("seed=1")
     with pytest.raises(ConfigError, match=r"optim\.lr: .* now\); resume_with=\[optim\.lr\]"):
         train("optim.lr=0.5")
@@ -72,7 +72,7 @@ def test_the_jobs_of_an_array_have_the_settings_of_the_first(place) -> None:
     write_custom_cohort(place / "other")
     train(*ARRAY)
     before = files(place / "runs")
-    with pytest.raises(ConfigError, match=r"job-1 was made with other settings.*optim\.lr"):
+    with pytest.raises(ConfigError, match=r"job-1 was started with other settings.*optim\.lr"):
         train(*ARRAY, "evaluation.part=1", "optim.lr=0.5")
     with pytest.raises(ConfigError, match=r"job-1 consists of 3 runs.*6"):
         train(*ARRAY, "evaluation.part=1", "evaluation.num_seeds=2")
@@ -88,7 +88,7 @@ def test_a_trial_is_gone_on_with_under_its_settings_or_not_at_all(monkeypatch, p
             trial(settings("evaluate=false"))
     assert not (place / "some" / folders.LAST).exists(), "it was meant to be begun and not saved"
     before = (place / "some/config.yaml").read_bytes()
-    with pytest.raises(ConfigError, match=r"some was made with other settings.*seed: 0 then, 1 now"):
+    with pytest.raises(ConfigError, match=r"some was started with other settings.*seed: 0 before, 1 now"):
         trial(settings("evaluate=false", "seed=1"))
     assert (place / "some/config.yaml").read_bytes() == before
     assert (trial(settings("evaluate=false")) / folders.DONE).is_file()

@@ -49,7 +49,7 @@ def children(process: int) -> list[int]:
 def test_two_ranks_asked_to_stop_save_together_and_end_as_if_never_asked(place) -> None:
     whole = Started([*TWO, "paths.runs=whole"], place)
     assert whole.wait() == 0, whole.output
-    assert "2 ranks; loader.batch_size=3 and optim.lr are of all together: 1.5 rows a rank" in whole.output
+    assert "2 ranks; loader.batch_size=3 and optim.lr are global: 1.5 rows per rank" in whole.output
     stopped = Started([*TWO, "paths.runs=parts"], place)
     stopped.until(lambda: steps(place / "parts") >= 10)
     os.kill(stopped.process.pid, signal.SIGTERM)
@@ -80,7 +80,7 @@ def test_a_rank_that_dies_ends_the_others_and_fewer_ranks_may_go_on(place) -> No
     assert not (only(place / "dead") / folders.DONE).exists()
     alone = Started([*TWO[:-1], "paths.runs=dead"], place)
     assert alone.wait() == 0, alone.output
-    assert "1 ranks go on with what 2 began" in alone.output
+    assert "1 ranks resume a run of 2" in alone.output
     assert (only(place / "dead") / folders.DONE).exists()
 
 

@@ -198,7 +198,7 @@ def test_a_cut_checkpoint_is_refused_by_name_and_the_one_before_is_used(stopped,
 def test_a_checkpoint_of_something_else_is_refused_by_name(stopped, settings, whole, capsys) -> None:
     torch.save({"state_dict": {}}, stopped / folders.LAST)
     single.train(settings())
-    assert "last.ckpt is refused: it is no checkpoint of mmnar" in capsys.readouterr().out
+    assert "last.ckpt is refused: it is not a checkpoint of mmnar" in capsys.readouterr().out
     assert_same(stopped, whole)
 
 
@@ -227,13 +227,13 @@ def test_two_commands_never_train_one_run(stopped, settings) -> None:
 
 
 def test_settings_that_differ_are_refused_unless_they_are_named(stopped, settings, capsys) -> None:
-    with pytest.raises(ConfigError, match=r"optim\.lr: 0\.001 then, 0\.002 now\); resume_with=\[optim\.lr\]"):
+    with pytest.raises(ConfigError, match=r"optim\.lr: 0\.001 before, 0\.002 now\); resume_with=\[optim\.lr\]"):
         single.train(settings("resume=last", "optim.lr=0.002"))
     with pytest.raises(ConfigError, match=r"resume_with=\[model\.fusion\.dim\]"):
         settings("resume_with=[model.fusion.dim]")
     words = ("optim.lr=0.002", "optim.weight_decay=0.3", "trainer.patience=9")
     single.train(settings("resume=last", "resume_with=[optim.,trainer.patience]", *words))
-    assert "optim.lr: 0.001 then, 0.002 now" in capsys.readouterr().out
+    assert "optim.lr: 0.001 before, 0.002 now" in capsys.readouterr().out
     state = torch.load(stopped / folders.LAST, weights_only=True)
     assert {group["weight_decay"] for group in state["optimizer_states"][0]["param_groups"]} == {0.3}
     assert {group["initial_lr"] for group in state["optimizer_states"][0]["param_groups"]} == {0.002}
@@ -247,7 +247,7 @@ def test_settings_that_differ_are_refused_unless_they_are_named(stopped, setting
 def test_a_finished_run_is_said_to_be_finished(whole, settings, capsys) -> None:
     before = (whole / folders.LAST).read_bytes()
     assert single.train(settings(f"resume={whole}")) == whole
-    assert "is finished (it holds DONE)" in capsys.readouterr().out
+    assert "is finished (it has DONE)" in capsys.readouterr().out
     assert (whole / folders.LAST).read_bytes() == before
 
 

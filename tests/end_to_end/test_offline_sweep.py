@@ -183,7 +183,7 @@ def test_test_rows_are_read_with_the_best_trial_and_with_no_other(
     (chosen,) = table_of(folder).filter("best")["trial"]
     assert tested == [str(Path("runs/sweeps") / folder.name / chosen)] * 2
     (folder / chosen / "DONE").unlink()
-    with pytest.raises(ConfigError, match=f"read with {chosen}"):
+    with pytest.raises(ConfigError, match=f"evaluated with {chosen}"):
         sweep.best(load([]))
 
 

@@ -245,16 +245,16 @@ def test_seeds_without_folds_share_one_test_split(custom) -> None:
 
 
 def test_a_parent_is_not_taken_for_a_run_nor_a_run_for_a_parent(custom) -> None:
-    with pytest.raises(ConfigError, match=r"holds no run with children\.json"):
+    with pytest.raises(ConfigError, match=r"has no run with children\.json"):
         protocols.train(custom("resume=last"))
     parent = protocols.train(custom())
-    with pytest.raises(ConfigError, match=r"holds no run with checkpoints/last\.ckpt"):
+    with pytest.raises(ConfigError, match=r"has no run with checkpoints/last\.ckpt"):
         protocols.train(custom("resume=last", "evaluation.protocol=split"))
-    with pytest.raises(ConfigError, match=r"holds no run with config\.yaml"):
+    with pytest.raises(ConfigError, match=r"has no run with config\.yaml"):
         folders.newest_run(custom(), folders.CONFIG)
-    with pytest.raises(ConfigError, match=r"evaluation\.protocol: kfold then, split now"):
+    with pytest.raises(ConfigError, match=r"evaluation\.protocol: kfold before, split now"):
         protocols.train(custom(f"resume={parent}", "evaluation.protocol=split", "evaluation.num_seeds=2"))
-    with pytest.raises(ConfigError, match=r"optim\.lr: 0\.0002 then, 0\.1 now"):
+    with pytest.raises(ConfigError, match=r"optim\.lr: 0\.0002 before, 0\.1 now"):
         protocols.train(custom("resume=last", "optim.lr=0.1"))
     assert sorted(path.name for path in parent.parent.iterdir()) == [parent.name], "a refusal left a folder"
 
@@ -310,12 +310,14 @@ def test_finished_runs_are_not_gathered_with_runs_of_other_files(custom, workpla
     parent = protocols.train(custom())
     path = workplace / "given" / "cohort.parquet"
     pl.read_parquet(path).with_columns(**{"label/first": ~pl.col("label/first")}).write_parquet(path)
-    with pytest.raises(ConfigError, match=r"seed0-fold0 was trained on the cohort \w+, but its fold is \w+ now"):
+    with pytest.raises(ConfigError, match=r"seed0-fold0 was trained on the cohort \w+, but its fold is now \w+"):
         protocols.train(custom(f"resume={parent}"))
 
 
 def test_more_folds_than_subjects_fill_are_refused_before_anything_is_trained(custom, workplace: Path) -> None:
-    with pytest.raises(ConfigError, match=r"holds nobody: cohort\.split\.num_folds=127 is too many for 120 subjects"):
+    with pytest.raises(
+        ConfigError, match=r"has no subjects: cohort\.split\.num_folds=127 is too many for 120 subjects"
+    ):
         protocols.train(custom("cohort.split.num_folds=127", *LARGE_VAL))
     assert not (workplace / "runs").exists()
 
@@ -328,7 +330,7 @@ def test_a_fold_with_one_class_is_said_and_left_out_of_the_mean_with_its_count(c
     parent = protocols.train(custom("cohort.split.num_folds=3", *LARGE_VAL))
     said = capsys.readouterr().out
     assert "first: fold 0 lacks positives or negatives" in said
-    assert "first: undefined, and left out of the mean: auroc in 1, average precision in 1 of 3" in said
+    assert "first: undefined, and excluded from the mean: auroc in 1, average precision in 1 of 3" in said
     scored = results_of(parent)["tasks"]["first"]["all"]
     children = [results_of(parent / name)["tasks"]["first"]["all"]["auroc"]["value"] for name in children_of(parent)]
     assert children[0] is None

@@ -127,12 +127,12 @@ def test_early_stopping_remembers_its_patience_across_a_resumption(settings, mon
 
 def test_resuming_under_other_settings_is_refused_with_the_difference(settings) -> None:
     single.train(settings())
-    with pytest.raises(ConfigError, match=r"optim\.lr: 0\.0002 then, 0\.1 now"):
+    with pytest.raises(ConfigError, match=r"optim\.lr: 0\.0002 before, 0\.1 now"):
         single.train(settings("resume=last", "optim.lr=0.1"))
 
 
 def test_resuming_where_there_is_no_run_is_refused(settings) -> None:
-    with pytest.raises(ConfigError, match=r"holds no run with checkpoints/last\.ckpt"):
+    with pytest.raises(ConfigError, match=r"has no run with checkpoints/last\.ckpt"):
         single.train(settings("resume=last"))
 
 

@@ -231,7 +231,7 @@ def test_settings_that_make_no_sense_are_refused(words, reported) -> None:
 
 
 def test_real_patients_are_not_compared_with_simulated_ones(workplace, mimic_demo) -> None:
-    with pytest.raises(ConfigError, match=r"paths\.eicu_root names no release, so patients of eicu would be simulated"):
+    with pytest.raises(ConfigError, match=r"paths\.eicu_root names no release, so subjects of eicu would be simulated"):
         single.train(load(["experiment=transfer", f"paths.mimic_root={mimic_demo}", *QUICK]))
 
 

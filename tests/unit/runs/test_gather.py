@@ -65,7 +65,7 @@ def test_a_logit_without_end_does_not_swallow_the_others() -> None:
 
 def test_a_row_that_some_fold_lacks_is_refused() -> None:
     pooled = gather.pool(children((0, 0), (0, 1)), [predictions(range(4), 0.0), predictions(range(5), 0.0)])
-    with pytest.raises(PoolingError, match="1 test rows were not predicted in every fold"):
+    with pytest.raises(PoolingError, match="1 test rows are not predicted in every fold"):
         gather.average_folds(pooled)
 
 
@@ -73,10 +73,10 @@ def test_a_row_tested_in_two_folds_or_by_one_seed_alone_is_refused() -> None:
     apart = gather.pool(children((0, 0), (0, 1)), [predictions(range(4), 0.0), predictions(range(4, 7), 0.0)])
     gather.require_once(apart)
     overlapping = gather.pool(children((0, 0), (0, 1)), [predictions(range(4), 0.0), predictions(range(3, 7), 0.0)])
-    with pytest.raises(PoolingError, match="1 test rows are not predicted once a seed"):
+    with pytest.raises(PoolingError, match="1 test rows are not predicted once per seed"):
         gather.require_once(overlapping)
     uneven = gather.pool(children((0, None), (1, None)), [predictions(range(4), 0.0), predictions(range(6), 0.0)])
-    with pytest.raises(PoolingError, match="2 test rows are not predicted once a seed"):
+    with pytest.raises(PoolingError, match="2 test rows are not predicted once per seed"):
         gather.require_once(uneven)
 
 
