@@ -1,4 +1,4 @@
-"""A configuration from defaults < YAML files < key=value words, and back to YAML and plain values."""
+"""Composes a configuration from defaults < YAML files < key=value words; converts it to YAML and plain values."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import field, fields, make_dataclass
@@ -26,12 +26,15 @@ def load(words: Sequence[str]) -> ExperimentConfig:
     """Compose the configuration of a command line.
 
     Args:
-        words: `key=value` words. `dataset=` or `experiment=` picks experiments/<name>.yaml; `experiment=` may be
-            the path of a YAML file, for example the config.yaml of a run. `experiment=mimic,baselines/late_fusion` lays
-            later files over earlier ones; without an experiment among them, the dataset's own lies beneath.
+        words: `key=value` words. `dataset=` or `experiment=` selects experiments/<name>.yaml; `experiment=` may be
+            the path of a YAML file, for example the config.yaml of a run. In `experiment=mimic,baselines/late_fusion`
+            later files override earlier ones; without an experiment among them, the dataset's own is the base.
+
+    Returns:
+        The configuration.
 
     Raises:
-        ConfigError: naming the full key, what was given and what was expected, or what the key is called now.
+        ConfigError: naming the full key, the given and the expected value, or the new name of the key.
     """
     for word in words:
         if "=" not in word or word.startswith("="):
@@ -50,7 +53,7 @@ def load(words: Sequence[str]) -> ExperimentConfig:
         merged = OmegaConf.merge(schema, *layers, asked)
         config = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
-        raise _explain(error, words) from error
+        raise ConfigError(_explain(error, words)) from error
     except YAMLError as error:
         raise ConfigError(f"{_unreadable(words)}: the value is not readable; quote it as YAML") from error
     except ValueError as error:
@@ -66,28 +69,28 @@ def _check_dataset(dataset: Any) -> None:
 
 
 def _simulated(layers: Sequence[DictConfig]) -> list[DictConfig]:
-    """The settings of a run without a release; a resolved configuration of such a run has them already."""
+    """The layer for a run without a release; a resolved configuration of such a run already includes it."""
     if any(layer.get("simulated", False) for layer in layers):
         return []
     return [_read(experiments_folder() / "simulated.yaml")]
 
 
 def to_plain(config: ExperimentConfig) -> dict[str, Any]:
-    """The configuration as nested plain values."""
+    """Convert the configuration to nested plain values."""
     plain = OmegaConf.to_container(OmegaConf.structured(config), resolve=True)
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
 
 
 def loggable(config: ExperimentConfig) -> dict[str, Any]:
-    """The configuration as nested plain values, without paths of this machine."""
+    """Convert the configuration to nested plain values, without paths of this machine."""
     plain = {key: value for key, value in to_plain(config).items() if key not in {"paths", "run", "resume"}}
     named: dict[str, Any] = _without_folders(plain)
     return named
 
 
 def _without_folders(value: Any) -> Any:
-    """Nested plain values in which an absolute path (of a model, say) is only its last name."""
+    """Reduce absolute paths in nested plain values, for example of a model, to their last component."""
     if isinstance(value, dict):
         return {key: _without_folders(entry) for key, entry in value.items()}
     if isinstance(value, str) and Path(value).is_absolute():
@@ -96,7 +99,7 @@ def _without_folders(value: Any) -> Any:
 
 
 def shared_settings(dataset: str) -> dict[str, Any]:
-    """What every experiment on a dataset begins with, as nested plain values: the defaults, and base.yaml over them."""
+    """The defaults of every experiment on a dataset, overridden by base.yaml, as nested plain values."""
     shared = OmegaConf.merge(_schema(dataset), _read(experiments_folder() / "base.yaml"))
     plain = OmegaConf.to_container(shared)
     assert isinstance(plain, dict)
@@ -109,16 +112,16 @@ def save(config: ExperimentConfig, path: Path) -> None:
 
 
 def experiments_folder() -> Path:
-    """Where the YAML files lie: here, in the checkout, or in the installed package."""
+    """The folder of the YAML files: in the working directory, the checkout or the installed package."""
     package = Path(__file__).resolve().parents[1]
     for folder in (Path.cwd() / "experiments", package.parent / "experiments", package / "_experiments"):
         if (folder / "base.yaml").is_file():
             return folder
-    raise ConfigError("no experiments/base.yaml here, in the checkout or in the package; install it again")
+    raise ConfigError("no experiments/base.yaml here, in the checkout or in the package; reinstall the package")
 
 
 def _schema(dataset: str) -> DictConfig:
-    """The structured configuration with the cohort settings of a dataset in its place."""
+    """The structured configuration with the cohort settings of a dataset."""
     schema: DictConfig = OmegaConf.structured(_typed(dataset))
     # From the class, not from an instance, whose __post_init__ would already have chosen the tasks of a landmark.
     schema.cohort = OmegaConf.structured(cohort_config(dataset))
@@ -127,7 +130,7 @@ def _schema(dataset: str) -> DictConfig:
 
 @cache
 def _typed(dataset: str) -> type:
-    """The class of a dataset's configurations: one, so that equal settings compare equal."""
+    """The configuration class of a dataset; cached, so that equal settings compare equal."""
     cohort = cohort_config(dataset)
     return make_dataclass(
         "ExperimentConfig",
@@ -138,41 +141,41 @@ def _typed(dataset: str) -> type:
 
 
 def _files(asked: DictConfig) -> list[DictConfig]:
-    """base.yaml, and the files that `experiment` lists, the later ones over the earlier ones."""
-    given = str(asked.get("experiment", asked.get("dataset", "mimic")))
+    """base.yaml and the files that `experiment` lists; later ones override earlier ones."""
+    experiment = str(asked.get("experiment", asked.get("dataset", "mimic")))
     folder = experiments_folder()
-    names = [given] if Path(given).is_file() else given.split(",")
+    names = [experiment] if Path(experiment).is_file() else experiment.split(",")
     if all("/" in name and not name.endswith((".yaml", ".yml")) for name in names):
         names.insert(0, str(asked.get("dataset", "mimic")))
-    own = [_named(name, folder) for name in names]
-    layers = [_read(path) for path in own]
+    paths = [_find_file(name, folder) for name in names]
+    layers = [_read(path) for path in paths]
     _check_one_dataset(dict(zip(names, layers, strict=True)), asked)
-    name = "-".join(_stem(path, layer, folder) for path, layer in zip(own, layers, strict=True))
+    name = "-".join(_stem(path, layer, folder) for path, layer in zip(paths, layers, strict=True))
     layers[-1]["experiment"] = asked["experiment"] = name
     return [_read(folder / "base.yaml"), *layers]
 
 
-def _named(name: str, folder: Path) -> Path:
+def _find_file(name: str, folder: Path) -> Path:
     """The YAML file of a name in experiments/, or of a path."""
-    own = Path(name) if name.endswith((".yaml", ".yml")) else folder / f"{name}.yaml"
-    if not own.is_file():
+    file = Path(name) if name.endswith((".yaml", ".yml")) else folder / f"{name}.yaml"
+    if not file.is_file():
         if sentence := explain_experiment(name):
             raise ConfigError(f"experiment={name}: {sentence}")
-        there = sorted(str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml"))
-        raise ConfigError(f"experiment={name}: there is no {own}; known are {', '.join(there)}")
-    return own
+        known = sorted(str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml"))
+        raise ConfigError(f"experiment={name}: there is no {file}; known are {', '.join(known)}")
+    return file
 
 
 def _stem(path: Path, layer: DictConfig, folder: Path) -> str:
-    """What a file calls itself; one of experiments/ goes by its name."""
+    """The experiment's name in a file; for a file of experiments/, its file name."""
     return path.stem if folder in path.parents else str(layer.get("experiment", path.stem))
 
 
 def _check_one_dataset(layers: Mapping[str, DictConfig], asked: DictConfig) -> None:
     stated = {name: layer["dataset"] for name, layer in layers.items() if "dataset" in layer}
     if len(set(stated.values())) > 1:
-        said = ", ".join(f"{name} for dataset={dataset}" for name, dataset in stated.items())
-        raise ConfigError(f"experiment={','.join(layers)} mixes experiments of several datasets ({said}); name one")
+        listed = ", ".join(f"{name} for dataset={dataset}" for name, dataset in stated.items())
+        raise ConfigError(f"experiment={','.join(layers)} mixes experiments of several datasets ({listed}); name one")
     for name, dataset in stated.items():
         if "dataset" in asked and asked["dataset"] != dataset:
             raise ConfigError(f"experiment={name} is for dataset={dataset}, but dataset={asked['dataset']} was given")
@@ -190,14 +193,14 @@ def _read(path: Path) -> DictConfig:
 
 
 def refuse_renamed(settings: DictConfig, source: str) -> None:
-    """Refuse settings under names that they no longer have.
+    """Refuse settings under old names.
 
     Args:
-        settings: as they were read, before they are merged.
+        settings: as read, before they are merged.
         source: file or word that they come from.
 
     Raises:
-        ConfigError: naming the source, the old keys and what to do.
+        ConfigError: naming the source, the old keys and the remedy.
     """
     plain = OmegaConf.to_container(settings)
     assert isinstance(plain, dict)
@@ -210,34 +213,34 @@ def _refuse_renamed_words(words: Sequence[str]) -> None:
         refuse_renamed(OmegaConf.from_dotlist([word]), word)
 
 
-def _explain(error: OmegaConfBaseException, words: Sequence[str]) -> ConfigError:
-    """Say an OmegaConf error with the full key, and the nearest key where the key is unknown."""
+def _explain(error: OmegaConfBaseException, words: Sequence[str]) -> str:
+    """Explain an OmegaConf error with the full key and, for an unknown key, the nearest known one."""
     key = str(getattr(error, "full_key", None) or "")
     given = next((word for word in words if word.startswith(f"{key}=")), str(key))
     group = next((word for word in words if _names_group(word)), "")
     if group and not key:
-        return ConfigError(f"{group}: this is a group of settings; name one of them, for example {_example(group)}")
+        return f"{group}: this is a group of settings; name one of them, for example {_example(group)}"
     if isinstance(error, ConfigKeyError):
         known = [name for dataset in datasets() for name, *_ in keys.walk(_typed(dataset))]
         near = get_close_matches(key, known, n=1)
         hint = f"did you mean {near[0]}?" if near else _neighbours(key, known)
-        return ConfigError(f"{given}: unknown setting {key!r}; {hint}")
+        return f"{given}: unknown setting {key!r}; {hint}"
     if "ListConfig" in str(error):
-        return ConfigError(f"{given}: expected a list, for example {key}=[{given.partition('=')[2] or 'a,b'}]")
-    return ConfigError(f"{given or 'a YAML file'}: {str(error).splitlines()[0]}")
+        return f"{given}: expected a list, for example {key}=[{given.partition('=')[2] or 'a,b'}]"
+    return f"{given or 'a YAML file'}: {str(error).splitlines()[0]}"
 
 
 def _neighbours(key: str, known: Sequence[str]) -> str:
-    """The settings of a key's group, or all groups where there is no such group."""
+    """List the settings of a key's group, or all groups if there is no such group."""
     group = key.rpartition(".")[0]
-    beside = [name for name in dict.fromkeys(known) if group and name.rpartition(".")[0] == group]
-    if beside:
-        return f"known settings of {group} are {', '.join(name.rpartition('.')[2] for name in beside)}"
+    siblings = [name for name in dict.fromkeys(known) if group and name.rpartition(".")[0] == group]
+    if siblings:
+        return f"known settings of {group} are {', '.join(name.rpartition('.')[2] for name in siblings)}"
     return f"known keys begin with {', '.join(part.name for part in fields(ExperimentConfig))}"
 
 
 def _names_group(word: str) -> bool:
-    """Whether a word gives one value to a group of settings."""
+    """Whether a word assigns one value to a group of settings."""
     key = word.partition("=")[0]
     return any(key in keys.groups(_typed(dataset)) for dataset in datasets())
 
@@ -249,7 +252,7 @@ def _example(word: str) -> str:
 
 
 def _unreadable(words: Sequence[str]) -> str:
-    """The first word whose value is not YAML."""
+    """The first word whose value is not valid YAML."""
     for word in words:
         try:
             OmegaConf.from_dotlist([word])
@@ -259,7 +262,10 @@ def _unreadable(words: Sequence[str]) -> str:
 
 
 def flatten(plain: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested values by their full keys.
+    """Flatten nested values.
+
+    Returns:
+        Full key -> value.
 
     >>> flatten({"optim": {"lr": 0.1}, "seed": 1})
     {'optim.lr': 0.1, 'seed': 1}

@@ -1,4 +1,4 @@
-"""The settings of an experiment: each owner declares its own beside itself, and here they are put together."""
+"""The settings of an experiment, assembled from the dataclasses that each component declares."""
 
 import os
 from dataclasses import dataclass, field
@@ -18,50 +18,50 @@ from mmnar_lightning.optim import OptimConfig
 from mmnar_lightning.rectifier.config import RectifierConfig
 
 CUSTOM = "custom"
-"""The dataset of a cohort that someone else built (docs/cohort.md)."""
+"""The dataset of a user's own cohort (docs/cohort.md)."""
 SIMULATED = {"mimic": "mimic_iv", "eicu": "eicu"}
-"""Dataset -> database that the simulator writes."""
+"""Dataset -> database that the simulator generates."""
 
 MAX_SEED = 2**32
-"""The generators of PyTorch on a CPU read 32 bits of a seed."""
+"""PyTorch's CPU generators use 32 bits of a seed."""
 
 REPLACEABLE = ("objective.", "optim.", "trainer.")
-"""Settings that `resume_with` may name: a checkpoint can go on under others."""
+"""Settings that `resume_with` may name: a checkpoint can be resumed with other values."""
 
 
 class ConfigError(UserError):
-    """A setting is unknown or makes no sense: its full key, what was given, what was expected."""
+    """A setting is unknown or invalid: names its full key, the given and the expected value."""
 
 
 def datasets() -> tuple[str, ...]:
-    """Every name that `dataset` may have."""
+    """All valid values of `dataset`."""
     return (*registry.packages(), CUSTOM)
 
 
 def cohort_config(dataset: str) -> type[CohortConfig]:
-    """The class of the settings of a dataset's cohort."""
+    """The class of a dataset's cohort settings."""
     return CustomCohortConfig if dataset == CUSTOM else registry.cohort_config(dataset)
 
 
 @dataclass(kw_only=True)
 class PathsConfig:
-    """Where things lie."""
+    """Folders of input and output."""
 
     data: str = "data"
     """Cohorts and embedding stores."""
     runs: str = "runs"
-    """One folder a run."""
+    """One folder per run."""
     mimic_root: str = field(default_factory=lambda: os.environ.get("MIMIC_ROOT", ""))
-    """Folders of MIMIC-IV, separated by ':'; taken from MIMIC_ROOT where it is not set."""
+    """Folders of MIMIC-IV, separated by ':'; MIMIC_ROOT if not set."""
     eicu_root: str = field(default_factory=lambda: os.environ.get("EICU_ROOT", ""))
-    """Folders of eICU-CRD, separated by ':'; taken from EICU_ROOT where it is not set."""
+    """Folders of eICU-CRD, separated by ':'; EICU_ROOT if not set."""
     roots: dict[str, str] = field(default_factory=dict)
-    """Folders of other databases, by dataset; taken from <DATASET>_ROOT where one is not set."""
+    """Folders of other databases, by dataset; <DATASET>_ROOT if not set."""
     cohort: str = field(default_factory=lambda: os.environ.get("COHORT", ""))
-    """Folder of someone else's cohort, for dataset=custom."""
+    """Folder of a user's own cohort, for dataset=custom; COHORT if not set."""
 
     def root(self, dataset: str) -> str:
-        """Folders of a dataset's release, separated by ':'; empty where none is named."""
+        """Folders of a dataset's release, separated by ':'; empty if none is named."""
         if dataset in SIMULATED:
             return str(getattr(self, f"{dataset}_root"))
         return self.roots.get(dataset, os.environ.get(f"{dataset.upper()}_ROOT", ""))
@@ -69,29 +69,29 @@ class PathsConfig:
 
 @dataclass(kw_only=True)
 class TrainerConfig:
-    """How long to train, and on what."""
+    """Training length and devices."""
 
     max_epochs: int = 100
-    """Most epochs."""
+    """Maximum number of epochs."""
     patience: int = 15
-    """Epochs without a better validation AUROC before training stops."""
+    """Epochs without an improved validation AUROC before training stops."""
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
     """Kind of device."""
     devices: int = 1
-    """Devices of each machine that train together; torchrun and srun say it themselves."""
+    """Devices per machine; under torchrun and srun it is theirs."""
     strategy: Literal["auto", "ddp", "fsdp"] = "auto"
-    """How they do; `auto` is `ddp` for several. `fsdp` shards the weights of large trained backbones over GPUs."""
+    """Parallelism; `auto` is `ddp` for several devices. `fsdp` shards large trained backbones over GPUs."""
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     """Number format of the forward pass."""
     accumulate: int = 1
-    """Parts that the global batch of a step is taken in, one after the other, so that a larger one fits into memory."""
+    """Sequential parts of each step's global batch, so that a larger one fits into memory."""
     checkpoint_every_steps: int = 0
-    """Save within an epoch too, after so many steps, so that a killed run loses no more; 0 saves at its end alone."""
+    """Steps between checkpoints within an epoch, the most that a killed run loses; 0 saves only at the epoch's end."""
     progress_bar: bool = True
-    """Show one."""
+    """Show a progress bar."""
 
     def __post_init__(self) -> None:
-        """Refuse counts below one, and sharding where there is no GPU."""
+        """Refuse counts below one, and sharding without GPUs."""
         if self.checkpoint_every_steps < 0:
             raise ValueError(f"trainer.checkpoint_every_steps={self.checkpoint_every_steps} must be at least 0")
         if self.strategy == "fsdp" and self.accelerator in {"cpu", "mps"}:
@@ -105,20 +105,20 @@ class TrainerConfig:
 
 @dataclass(kw_only=True)
 class EvaluationConfig:
-    """How the test split is scored."""
+    """Scoring of the test split."""
 
     protocol: Literal["split", "kfold", "leave_pattern_out"] = "split"
     """One test split; one run for each of `cohort.split.num_folds` folds, in which that fold is test; or one run for
-    each missingness pattern, which learns from the others and is tested on it."""
+    each missingness pattern, which is trained on the others and tested on it."""
     num_seeds: int = 1
-    """Runs that differ in their seed alone: `seed`, `seed` + 1, ...; their metrics are averaged."""
+    """Runs that differ only in their seed: `seed`, `seed` + 1, ...; their metrics are averaged."""
     num_replicates: int = 1000
     """Bootstrap replicates of every interval."""
     part: int | None = None
-    """Of the runs of a protocol only this one, from 0: an array of jobs shares them; who finishes last gathers."""
+    """Train only this run of a protocol, numbered from 0, as one job of an array; the last to finish gathers all."""
 
     def __post_init__(self) -> None:
-        """Refuse no run at all, and intervals of too few replicates."""
+        """Refuse a negative part, zero runs, and intervals of too few replicates."""
         if self.part is not None and self.part < 0:
             raise ValueError(f"evaluation.part={self.part} must be at least 0")
         if self.num_seeds < 1:
@@ -129,27 +129,27 @@ class EvaluationConfig:
 
 @dataclass(kw_only=True)
 class TransferConfig:
-    """Another cohort, on whose test split the trained model is scored as well (docs/transfer.md)."""
+    """Another cohort whose test split the trained model is scored on as well (docs/transfer.md)."""
 
     target: str = ""
-    """Experiment on whose cohort the model is tested as well, a name or a YAML file; empty is none."""
+    """Experiment whose cohort the model is also tested on, a name or a YAML file; empty is none."""
     rectifier: Literal["target", "source"] = field(
         default="target", metadata=read_when(".target is set and rectifier.fit != none")
     )
-    """The target's rectifier: fitted again on the target's calibration split, or carried over."""
+    """The target's rectifier: refitted on the target's calibration split, or carried over from the source."""
 
     def __post_init__(self) -> None:
-        """Refuse a rectifier for a target that is not there."""
+        """Refuse a carried-over rectifier without a target."""
         if self.rectifier == "source" and not self.target:
             raise ValueError("transfer.rectifier=source needs transfer.target, the cohort to carry it over to")
 
 
 @dataclass(kw_only=True)
 class PrivacyConfig:
-    """What must not leave the machine."""
+    """Limits on what is shown or shared."""
 
     min_count: int = 10
-    """Cells with fewer rows are masked everywhere but in the local results.json."""
+    """Cells with fewer rows are masked everywhere except in the local results.json."""
 
     def __post_init__(self) -> None:
         """Refuse a negative count."""
@@ -159,29 +159,29 @@ class PrivacyConfig:
 
 @dataclass(kw_only=True)
 class WandbConfig:
-    """The W&B logger; offline unless WANDB_API_KEY is set, and never a prompt."""
+    """The W&B logger; offline unless WANDB_API_KEY is set, and without prompts."""
 
     enabled: bool = True
-    """Whether to log to W&B at all; the CSV logger is always on."""
+    """Log to W&B; the CSV logger is always on."""
     project: str = field(default="mmnar", metadata=read_when(".enabled = true"))
-    """Project of the runs."""
+    """W&B project of the runs."""
 
 
 @dataclass(kw_only=True)
 class SweepConfig:
-    """Which sweep, and who searches."""
+    """The sweep, and its search."""
 
     file: str = ""
     """For sweep: a YAML file in W&B's sweep format."""
     offline: bool = False
-    """Search with Optuna on this machine and send nothing, instead of asking W&B."""
+    """Search with Optuna on this machine instead of W&B, and send nothing."""
     processes: int = 1
-    """Trials that are trained at the same time; W&B starts one for each agent instead."""
+    """Trials that are trained at the same time; W&B instead starts one per agent."""
     trials: int = 0
-    """Most trials of a random or bayes sweep; 0 takes `run_cap` of the file."""
+    """Maximum trials of a random or bayes sweep; 0 takes `run_cap` of the file."""
 
     def __post_init__(self) -> None:
-        """Refuse no process at all, and a negative number of trials."""
+        """Refuse zero processes, and a negative number of trials."""
         if self.processes < 1:
             raise ValueError(f"sweep.processes={self.processes} must be at least 1")
         if self.trials < 0:
@@ -190,28 +190,28 @@ class SweepConfig:
 
 @dataclass(kw_only=True)
 class ExperimentConfig:
-    """Everything that a run is made from."""
+    """All settings of a run."""
 
-    given = frozenset[str]()  # no field: keys that were given as words
+    given = frozenset[str]()  # not a field: keys given as words
 
     dataset: str = "mimic"
-    """Where the cohort comes from: `mimic`, `eicu`, `custom`, or another database that is installed."""
+    """Origin of the cohort: `mimic`, `eicu`, `custom`, or another installed database."""
     experiment: str = "mimic"
-    """Name of the experiment; runs are gathered under it."""
+    """Name of the experiment, and of the folder of its runs."""
     seed: int = 0
-    """Of weights, order of rows and bootstrap."""
+    """Seed of weights, row order and bootstrap."""
     evaluate: bool = True
-    """Read the test split at the end of training."""
+    """Evaluate the test split after training."""
     simulated: bool = False
-    """Set where no release was named: one is simulated, and experiments/simulated.yaml read first."""
+    """Set if no release was named: one is simulated, and experiments/simulated.yaml applies first."""
     out: str = ""
     """For simulate: the folder to write the release into."""
     resume: str = ""
-    """Empty goes on with the newest unfinished run of these settings, `new` starts one; `last` or a folder names it."""
+    """Empty resumes the newest unfinished run with these settings, `new` starts one; or `last`, or a run's folder."""
     resume_with: list[str] = field(default_factory=list)
     """Settings that may differ from those of the resumed run, for example `[optim.lr]`; others are refused."""
     run: str = ""
-    """For evaluate: the run folder; empty is the newest run of the experiment."""
+    """For evaluate and best: the folder of the run or sweep; empty is the newest."""
     paths: PathsConfig = field(default_factory=PathsConfig)
     cohort: CohortConfig = field(default_factory=CohortConfig)
     simulate: SimulateConfig = field(default_factory=SimulateConfig, metadata=read_when("simulated = true"))
@@ -230,12 +230,12 @@ class ExperimentConfig:
     sweep: SweepConfig = field(default_factory=SweepConfig)
 
     def __post_init__(self) -> None:
-        """Refuse a seed that some generator would not take, and a fold where every fold is run."""
+        """Refuse seeds out of range, and settings that contradict each other."""
         for key in self.resume_with:
             if not key.startswith(REPLACEABLE):
                 raise ValueError(
-                    f"resume_with=[{key}]: a checkpoint can go on only under other {', '.join(REPLACEABLE)}*; start a "
-                    "new run for any other change"
+                    f"resume_with=[{key}]: a checkpoint can be resumed only with other {', '.join(REPLACEABLE)}*; "
+                    "start a new run for any other change"
                 )
         if not 0 <= self.seed <= MAX_SEED - self.evaluation.num_seeds:
             raise ValueError(f"seed={self.seed} must be in [0, {MAX_SEED}), evaluation.num_seeds of them")
@@ -254,19 +254,19 @@ class ExperimentConfig:
             raise ValueError("transfer.rectifier=source carries over a rectifier, but rectifier.fit=none fits none")
         if protocol != "split" and self.rectifier.fit == "crossfit":
             raise ValueError(
-                f"rectifier.fit=crossfit cannot be used with evaluation.protocol={protocol}: both are several "
+                f"rectifier.fit=crossfit cannot be used with evaluation.protocol={protocol}: both need several "
                 "runs; use rectifier.fit=calibration"
             )
         if protocol == "leave_pattern_out" and self.loader.held_pattern is not None:
             raise ValueError(
                 "evaluation.protocol=leave_pattern_out holds out every pattern, but loader.held_pattern="
-                f"{self.loader.held_pattern} names one; leave it out, or run that alone with evaluation.protocol=split"
+                f"{self.loader.held_pattern} names one; omit it, or run that alone with evaluation.protocol=split"
             )
         if protocol == "kfold":
             for key in ("test_fold", "crossfit_fold"):
                 fold = getattr(self.cohort.split, key)
                 if fold is not None:
                     raise ValueError(
-                        f"evaluation.protocol=kfold runs every fold, but cohort.split.{key}={fold} names one; leave it "
-                        "out, or run that fold alone with evaluation.protocol=split"
+                        f"evaluation.protocol=kfold runs every fold, but cohort.split.{key}={fold} names one; omit it, "
+                        "or run that fold alone with evaluation.protocol=split"
                     )

@@ -1,7 +1,7 @@
-"""Settings that nothing would read: one that was given on the command line is refused, one of a file is named.
+"""Finds settings that would not be read: refuses those given on the command line, and reports those of files.
 
-A setting says beside its field under which condition it is read (data_modules/settings.py); a baseline says which
-settings it does not read (baselines/registry.py).
+The condition under which a setting is read is declared beside its field (data_modules/settings.py), and the settings
+that a baseline does not read with the baseline (baselines/registry.py).
 """
 
 from collections.abc import Iterator
@@ -26,13 +26,13 @@ COMMANDS = {
 
 
 def check_ignored(config: ExperimentConfig) -> list[str]:
-    """Refuse settings that nothing would read in a training.
+    """Refuse settings that training would not read.
 
     Args:
         config: composed; `config.given` holds the keys that were given as words.
 
     Returns:
-        Lines on settings of files that are not read, for the user; layers may lie over each other so.
+        Lines for the user on settings of files that are not read, which layered files may cause.
 
     Raises:
         ConfigError: naming the given settings, and the condition under which each would be read.
@@ -44,13 +44,13 @@ def check_ignored(config: ExperimentConfig) -> list[str]:
     if refused:
         raise ConfigError(
             "; ".join(f"{key}={value} is not read: it needs {condition}" for key, value, condition in refused)
-            + "; leave it out"
+            + "; omit it"
         )
     return [f"{key}={value} is not read: it needs {condition}" for key, value, condition in idle]
 
 
 def check_command(config: ExperimentConfig, command: str) -> None:
-    """Refuse settings that were given to a command which does not read them.
+    """Refuse settings that were given but that the command does not read.
 
     Raises:
         ConfigError: naming the setting and the commands that read it.
@@ -62,15 +62,17 @@ def check_command(config: ExperimentConfig, command: str) -> None:
 
 
 def _is_given(key: str, config: ExperimentConfig) -> bool:
-    """Whether a key was given as a word; a baseline's own need counts as given by its name."""
+    """Whether a key, its group or a part of it was given as a word."""
     return any(key == name or key.startswith(f"{name}.") or name.startswith(f"{key}.") for name in config.given)
 
 
 def _of_baseline(config: ExperimentConfig) -> Iterator[Inactive]:
-    """Settings that the chosen baseline does not read.
+    """Find the settings that the selected baseline does not read.
 
-    Raises:
-        ConfigError: for terms of the objective that it does not have, and for devices that it cannot use.
+    Terms of the objective that it lacks, and devices that it cannot use, raise a `ConfigError`.
+
+    Yields:
+        Each setting that is not read.
     """
     name = config.baseline.name
     if name == "none":
@@ -80,19 +82,19 @@ def _of_baseline(config: ExperimentConfig) -> Iterator[Inactive]:
     baseline = find(name)
     if isinstance(baseline, EstimatorBaseline):
         _refuse_devices(config)
-    usual, given = flatten(shared_settings(config.dataset)), flatten(to_plain(config))
-    _refuse_terms(name, baseline, given)
-    for key, value in given.items():
+    usual, settings = flatten(shared_settings(config.dataset)), flatten(to_plain(config))
+    _refuse_terms(name, baseline, settings)
+    for key, value in settings.items():
         unread = key.startswith(baseline.unread) and not key.startswith(baseline.read)
         if key not in baseline.off and unread and value != usual.get(key):
             yield Inactive(key, value, f"another baseline.name than {name}")
 
 
-def _refuse_terms(name: str, baseline: "NetworkBaseline | EstimatorBaseline", given: dict[str, object]) -> None:
-    """Refuse what a baseline does not have, unless it is switched off."""
-    wrong = {key: off for key, off in baseline.off.items() if given[key] != off}
+def _refuse_terms(name: str, baseline: "NetworkBaseline | EstimatorBaseline", settings: dict[str, object]) -> None:
+    """Refuse terms and components that a baseline lacks, unless they are switched off."""
+    wrong = {key: off for key, off in baseline.off.items() if settings[key] != off}
     if wrong:
-        has = ", ".join(f"{key}={given[key]}" for key in wrong)
+        has = ", ".join(f"{key}={settings[key]}" for key in wrong)
         needed = ", ".join(f"{key}={off}" for key, off in wrong.items())
         layer = "" if ":" in name else f", as experiment=...,baselines/{name} does"
         raise ConfigError(f"{has}: the baseline {name} does not have this; set {needed}{layer}")
@@ -105,6 +107,6 @@ def _refuse_devices(config: ExperimentConfig) -> None:
     if launch is not None and launch.world_size > 1:
         raise ConfigError(f"{launch.by} started {launch.world_size} processes: only one can fit {name}; start one")
     if settings.devices > 1:
-        raise ConfigError(f"trainer.devices={settings.devices}: only one process can fit {name}; leave it at 1")
+        raise ConfigError(f"trainer.devices={settings.devices}: only one process can fit {name}; set it to 1")
     if settings.accelerator not in {"auto", "cpu"}:
         raise ConfigError(f"trainer.accelerator={settings.accelerator}: {name} is fitted on the CPU")

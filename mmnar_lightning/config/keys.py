@@ -1,4 +1,4 @@
-"""The keys of a configuration, walked over the dataclasses that declare them."""
+"""Iterates over the keys of a configuration and the dataclasses that declare them."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, fields, is_dataclass
@@ -7,11 +7,11 @@ from typing import Any, get_type_hints
 
 
 def walk(owner: type, prefix: str = "") -> Iterator[tuple[str, Field[Any], bool]]:
-    """Every key of a settings class, groups before their parts.
+    """Iterate over all keys of a settings class, groups before their members.
 
     Args:
-        owner: a dataclass whose fields are settings or such dataclasses.
-        prefix: of every key, with its dot.
+        owner: dataclass whose fields are settings or such dataclasses.
+        prefix: of every key, including the dot.
 
     Yields:
         The full key, its field, and whether it is a group of settings.
@@ -25,12 +25,12 @@ def walk(owner: type, prefix: str = "") -> Iterator[tuple[str, Field[Any], bool]
 
 
 def settings(owner: type) -> dict[str, Field[Any]]:
-    """Key -> field of every setting of a settings class, groups left out."""
+    """Key -> field of every setting of a settings class, without groups."""
     return {key: field for key, field, is_group in walk(owner) if not is_group}
 
 
 def groups(owner: type) -> list[str]:
-    """Keys of every group of settings of a settings class."""
+    """Keys of all groups of a settings class."""
     return [key for key, _, is_group in walk(owner) if is_group]
 
 

@@ -1,10 +1,10 @@
-"""Settings and experiments that were renamed or removed, so that each is refused with what to do instead."""
+"""Renamed and removed settings and experiments; each is refused with its replacement."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 EXPERIMENT = "experiment="
-"""Begins the entries of names that `experiment=` picks; one that ends with `/` stands for all names below it."""
+"""Prefix of entries for experiments; an entry that ends with `/` stands for all names below it."""
 
 RENAMED: Mapping[str, str] = {
     "rival": "baseline",
@@ -46,54 +46,63 @@ RENAMED: Mapping[str, str] = {
     "experiment=films_trained": "experiment=images_trained",
 }
 """Old key -> new key, or a sentence that follows the key. A group stands for all its keys, `*` for one part of a key;
-of several entries that match, the first holds."""
+the first matching entry applies."""
 
-MOST_TOLD = 5
-"""Keys that one message names; the resolved configuration of an older run may hold many."""
+MAX_NAMED = 5
+"""Maximum number of keys that one message names; the resolved configuration of an older run may have many."""
 
 
 def explain(key: str) -> str | None:
-    """A sentence about a key that was renamed or removed; None for any other.
+    """Explain a renamed or removed key.
+
+    Returns:
+        A sentence; None for any other key.
 
     >>> explain("rival.name"), explain("rectifier.scale"), explain("baseline.name")
-    ('rival.name is called baseline.name now', 'rectifier.scale was removed: always logit', None)
+    ('rival.name is now called baseline.name', 'rectifier.scale was removed: always logit', None)
     >>> explain("rival.boosted_trees.wide")
     'rival.boosted_trees.wide was removed: always 64'
     """
-    became = _successor(key)
-    if became is None:
+    successor = _successor(key)
+    if successor is None:
         return None
-    return f"{key} {became}" if " " in became else f"{key} is called {became} now"
+    return f"{key} {successor}" if " " in successor else f"{key} is now called {successor}"
 
 
 def explain_experiment(name: str) -> str | None:
-    """A sentence about an experiment that was renamed; None for any other.
+    """Explain a renamed experiment.
+
+    Returns:
+        A sentence; None for any other experiment.
 
     >>> explain_experiment("rivals/late_fusion")
-    'it is called baselines/late_fusion now'
+    'it is now called baselines/late_fusion'
     """
     for old, new in RENAMED.items():
-        given = f"{EXPERIMENT}{name}"
-        if given == old or (old.startswith(EXPERIMENT) and old.endswith("/") and given.startswith(old)):
-            return f"it is called {new.removeprefix(EXPERIMENT)}{given.removeprefix(old)} now"
+        key = f"{EXPERIMENT}{name}"
+        if key == old or (old.startswith(EXPERIMENT) and old.endswith("/") and key.startswith(old)):
+            return f"it is now called {new.removeprefix(EXPERIMENT)}{key.removeprefix(old)}"
     return None
 
 
 def explain_all(plain: Mapping[Any, Any]) -> str | None:
-    """A sentence about the renamed and removed keys among nested values, in their order; None where there is none.
+    """Explain the renamed and removed keys among nested values, in their order.
+
+    Returns:
+        Sentences, joined; None without such keys.
 
     >>> explain_all({"seed": 1, "rectifier": {"min_positives": 3, "gate": True}})
-    'rectifier.min_positives is called rectifier.min_class_rows now'
+    'rectifier.min_positives is now called rectifier.min_class_rows'
     """
     found = [sentence for key in _keys(plain) if (sentence := explain(key))]
     if not found:
         return None
-    more = f"; and {len(found) - MOST_TOLD} more" if len(found) > MOST_TOLD else ""
-    return "; ".join(found[:MOST_TOLD]) + more
+    more = f"; and {len(found) - MAX_NAMED} more" if len(found) > MAX_NAMED else ""
+    return "; ".join(found[:MAX_NAMED]) + more
 
 
 def _successor(key: str) -> str | None:
-    """The new key, or the sentence about a removed one; a renamed key may have been removed since."""
+    """The new key, or the sentence on a removed one; a renamed key may since have been removed."""
     parts = key.split(".")
     for old, new in RENAMED.items():
         pattern = old.split(".")
@@ -111,7 +120,7 @@ def _successor(key: str) -> str | None:
 
 
 def _keys(plain: Mapping[Any, Any], prefix: str = "") -> Iterator[str]:
-    """Full keys of nested values, those of empty groups too."""
+    """Full keys of nested values, including empty groups."""
     for name, value in plain.items():
         key = f"{prefix}{name}"
         if isinstance(value, Mapping) and value:

@@ -134,7 +134,7 @@ def test_every_condition_has_a_case() -> None:
 def test_a_setting_is_refused_where_nothing_reads_it_and_passes_where_something_does(key: str) -> None:
     off, on, value = CASES[key]
     if key not in {"cohort.in_unit", "transfer.rectifier"}:  # which their own settings classes refuse
-        with pytest.raises(ConfigError, match=rf"{re.escape(key)}=.* is not read: it needs .*; leave it out"):
+        with pytest.raises(ConfigError, match=rf"{re.escape(key)}=.* is not read: it needs .*; omit it"):
             check_ignored(composed(off, f"{key}={value}"))
     if on != "baseline.name=some.module:Model" and key != "simulate.databases":
         check_ignored(composed(on, f"{key}={value}"))

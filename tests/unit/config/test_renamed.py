@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from mmnar_lightning.config import keys
 from mmnar_lightning.config.compose import _typed, experiments_folder, load, save
 from mmnar_lightning.config.experiment import ConfigError, datasets
-from mmnar_lightning.config.renamed import EXPERIMENT, MOST_TOLD, RENAMED, explain, explain_all, explain_experiment
+from mmnar_lightning.config.renamed import EXPERIMENT, MAX_NAMED, RENAMED, explain, explain_all, explain_experiment
 from mmnar_lightning.runs import folders, single
 
 KEYS = {old: new for old, new in RENAMED.items() if not old.startswith(EXPERIMENT)}
@@ -20,7 +20,7 @@ KNOWN = {key for dataset in datasets() for key, *_ in keys.walk(_typed(dataset))
 def sentence_of(old: str, new: str) -> str:
     """What a message says of an entry, whose `*` is a modality."""
     old, new = old.replace("*", "cxr"), new.replace("*", "cxr")
-    return f"{old} {new}" if " " in new else f"{old} is called {new} now"
+    return f"{old} {new}" if " " in new else f"{old} is now called {new}"
 
 
 @pytest.mark.parametrize(("old", "new"), KEYS.items())
@@ -79,15 +79,15 @@ def test_an_old_experiment_is_refused_with_its_new_name(old: str, new: str) -> N
     name, now = (f"{entry.removeprefix(EXPERIMENT)}{below}" for entry in (old, new))
     assert (experiments_folder() / f"{now}.yaml").is_file()
     for given in (name, f"mimic,{name}"):
-        with pytest.raises(ConfigError, match=rf"^experiment={name}: it is called {now} now$"):
+        with pytest.raises(ConfigError, match=rf"^experiment={name}: it is now called {now}$"):
             load([f"experiment={given}"])
 
 
 def test_keys_below_a_renamed_group_keep_their_end_and_may_have_been_removed_since() -> None:
-    assert explain("rival.late_fusion.dim") == "rival.late_fusion.dim is called baseline.late_fusion.dim now"
-    assert explain("embed.film.colour") == "embed.film.colour is called embed.image.colour now"
+    assert explain("rival.late_fusion.dim") == "rival.late_fusion.dim is now called baseline.late_fusion.dim"
+    assert explain("embed.film.colour") == "embed.film.colour is now called embed.image.colour"
     assert explain("rival.mask_only.dim") == f"rival.mask_only.dim {RENAMED['baseline.mask_only']}"
-    with pytest.raises(ConfigError, match=r"^rival=\{name: mask_only\}: rival\.name is called baseline\.name now$"):
+    with pytest.raises(ConfigError, match=r"^rival=\{name: mask_only\}: rival\.name is now called baseline\.name$"):
         load(["rival={name: mask_only}"])
 
 
@@ -103,4 +103,4 @@ def test_a_file_with_many_old_keys_names_the_first_and_counts_the_others() -> No
     assert told is not None
     assert told.startswith("rectifier.scale was removed: always logit; rectifier.refresh was")
     assert told.endswith("; and 2 more")
-    assert told.count("; ") == MOST_TOLD
+    assert told.count("; ") == MAX_NAMED
