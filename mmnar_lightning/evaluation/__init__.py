@@ -1,1 +1,1 @@
-"""Predict, rectify, diagnose, score: pure functions that know no folder and no configuration."""
+"""Prediction, rectification, diagnostics and scores: pure functions, independent of folders and configuration."""

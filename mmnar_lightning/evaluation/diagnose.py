@@ -1,4 +1,4 @@
-"""What the diagnostics say of test rows: of a trained network, and of any predictions."""
+"""Diagnostics on test rows: of a trained network, and of any predictions."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -27,18 +27,18 @@ def diagnose(
     *,
     scoring: Scoring,
 ) -> dict[str, Any]:
-    """`diagnostics` of results.json; every rank must call it.
+    """Compute `diagnostics` of results.json; every rank must call it.
 
     Args:
-        module: as it was tested, on its device.
+        module: as tested, on its device.
         cohort: of the test rows.
         batches: the test rows of this rank.
-        context: what the forward pass runs in, for example mixed precision.
-        scoring: replicates of the intervals, and the seed of their draws.
+        context: context manager of the forward pass, for example mixed precision.
+        scoring: replicates of the intervals, and the seed of the bootstrap.
 
     Returns:
-        Of a model with an assignment head `assignment`: each modality that some train rows have and others lack -> how
-        well its presence is predicted.
+        With an assignment head, `assignment`: each modality whose presence varies among train rows -> how well its
+        presence is predicted. Empty without one.
     """
     model = module.model
     if not isinstance(model, MMNARModel) or model.assignment is None:
@@ -64,16 +64,16 @@ def diagnose(
 def decision_tipping_points(
     rows: ScoredRows, tasks: Sequence[str], pattern_ids: Sequence[int]
 ) -> dict[str, dict[str, float | None]]:
-    """How wrong the offset of a pattern must be for the order of its risk and that of all other rows to flip.
+    """Compute the error of a pattern's offset at which the order of its risk and that of all other rows flips.
 
     Args:
-        rows: as they are in the end, after the rectifier where there is one.
+        rows: final test rows, after the rectifier if there is one.
         tasks: T names.
         pattern_ids: of the cohort.
 
     Returns:
-        task -> pattern label -> the shift of its logits at which its mean risk is that of the other rows; None where
-        there are no such rows, or none does.
+        task -> pattern label -> the shift of its logits at which its mean risk equals that of the other rows; None
+        without such rows or shift.
     """
     num_modalities = rows.present.shape[1]
     return {
@@ -93,7 +93,7 @@ def _flip(logits: Tensor, own: Tensor) -> float | None:
 
 
 def _plain(found: diagnostics.Assignment) -> dict[str, Any]:
-    """As JSON, which knows no NaN."""
+    """Convert to JSON, which has no NaN."""
     intervals = {name: getattr(found, name) for name in ("auroc", "calibration_error")}
     ends = {name: (interval.value, interval.low, interval.high) for name, interval in intervals.items()}
     ends["outside_overlap"] = found.outside_overlap

@@ -20,13 +20,16 @@ def predict(
     device: torch.device,
     context: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> ScoredRows:
-    """Predict rows that all ranks share; every rank must call it.
+    """Predict rows that are distributed over all ranks; every rank must call it.
 
     Args:
-        module: batch -> outputs with logits; it is put into evaluation mode, and back.
-        batches: the rows of this rank; a row that comes twice counts once.
-        device: where the module is.
-        context: what the forward pass runs in, for example mixed precision.
+        module: batch -> outputs with logits; switched to evaluation mode meanwhile.
+        batches: the rows of this rank; duplicate rows count once.
+        device: of the module.
+        context: context manager of the forward pass, for example mixed precision.
+
+    Returns:
+        The rows of all ranks, by row id, on the CPU.
     """
 
     def columns(batch: Batch) -> list[Tensor]:
@@ -76,7 +79,7 @@ def _gather(
     context: Callable[[], AbstractContextManager[None]],
     columns: Callable[[Batch], list[Tensor]],
 ) -> tuple[Tensor, list[Tensor]]:
-    """Row ids, and the (N, any width) float64 columns of the rows of all ranks, each once, on the CPU."""
+    """Gather row ids (N,) and float64 columns, each (N, width), of the rows of all ranks, each row once, on the CPU."""
     was_training = module.training
     module.eval()
     parts = []
@@ -94,5 +97,5 @@ def _gather(
 
 
 def _wide(column: Tensor) -> Tensor:
-    """A column as float64, in which row ids and logits are exact; mps has none."""
+    """Convert a column to float64, which represents row ids and logits exactly; MPS lacks it."""
     return column.to("cpu" if column.device.type == "mps" else column.device).double()

@@ -1,4 +1,4 @@
-"""Applies the rectifier to the test rows, and estimates their mean risk with the calibration rows."""
+"""Applies the rectifier to the test rows, and estimates their mean risk from the calibration rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class Rectification:
     """The test rows after the rectifier.
 
     Attributes:
-        rows: as given, with rectified logits.
+        rows: the test rows with rectified logits.
         table: task -> offsets by pattern.
         mean_risk: task -> prediction-powered estimates of the mean risk.
     """
@@ -34,7 +34,7 @@ def rectify(module: MMNARModule, rows: ScoredRows, calibration: ScoredRows, coho
     Args:
         module: with a fitted rectifier.
         rows: test rows.
-        calibration: half B, which the rectifier was fitted on.
+        calibration: half B, on which the rectifier was fitted.
         cohort: of the test rows.
 
     Returns:
@@ -57,9 +57,12 @@ def rectify(module: MMNARModule, rows: ScoredRows, calibration: ScoredRows, coho
 def _risks(
     column: int, rows: ScoredRows, calibration: ScoredRows, pattern_ids: Sequence[int], holds_out: bool
 ) -> TaskRisks:
-    """Of one task, over all rows and by pattern; the labels of the test rows are not read.
+    """Estimate the mean risks of one task, over all rows and by pattern; labels of test rows are not used.
 
-    Calibration rows without a pattern that is held out say nothing about all test rows together.
+    With a held-out pattern the calibration rows do not represent all test rows, so the overall risk is undefined.
+
+    Returns:
+        The mean risks.
     """
     known = calibration.label_mask[:, column]
 

@@ -1,4 +1,4 @@
-"""What results.json holds, as values; `to_json` and `from_json` are the only way in and out of the file."""
+"""The content of results.json as dataclasses, which only `to_json` and `from_json` write and read."""
 
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields, is_dataclass
@@ -9,16 +9,16 @@ from data_modules.errors import UserError
 from mmnar_lightning.metrics.intervals import METRICS
 
 SCHEMA_VERSION = 1
-"""Raised whenever a reader of older files would misunderstand a newer one."""
+"""Incremented when the format changes incompatibly."""
 
 T = TypeVar("T")
 
 OPTIONAL = {"optional": True}
-"""Metadata of a field that is left out of the file where it is None; `beside` names the field that decides instead."""
+"""Metadata of a field that is omitted from the file if None; `beside` names another field whose None decides this."""
 
 
 class ResultsError(UserError):
-    """A results.json of another schema, or damaged."""
+    """A results.json is damaged, or has another schema."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,12 +26,12 @@ class Score:
     """A metric with its 95 % interval.
 
     Attributes:
-        value: None where undefined.
-        low: lower end; None where undefined.
-        high: upper end, likewise.
+        value: None if undefined.
+        low: lower end; None if undefined.
+        high: upper end; None if undefined.
         num_defined: bootstrap replicates in which it is defined.
-        num_parts: folds and repeats in which it is defined, of a mean over them; None of a single test set.
-        pooled: over the rows of all folds together; None of a single test set, and where undefined.
+        num_parts: folds and repeats in which a mean over them is defined; None for a single test set.
+        pooled: over the rows of all folds together; None for a single test set, and if undefined.
     """
 
     value: float | None
@@ -44,7 +44,7 @@ class Score:
 
 @dataclass(frozen=True, kw_only=True)
 class Reliability:
-    """Bins of a calibration curve."""
+    """Bins of a reliability curve."""
 
     mean_probability: list[float]
     observed_rate: list[float]
@@ -53,18 +53,18 @@ class Reliability:
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """The test rows of a task and pattern whose label is known, and their scores; all None where it is masked.
+    """Scores of the test rows of a task and pattern with a known label; all None if masked.
 
     Attributes:
-        count: rows, of one repeat.
+        count: rows of one repeat.
         positives: of these.
         subjects: of all repeats.
         auroc: area under the receiver operating characteristic.
         average_precision: area under the precision-recall curve, as steps.
         brier: Brier score.
         calibration_error: expected calibration error over bins of equal mass.
-        reliability: the bins of the calibration curve, of one repeat.
-        groups: hospitals or year groups that were pooled into the cell; None elsewhere.
+        reliability: the bins of the reliability curve of one repeat.
+        groups: number of hospitals or year groups pooled into the cell; None for other cells.
     """
 
     count: int | None
@@ -90,7 +90,7 @@ MASKED = Cell(**dict.fromkeys((entry.name for entry in fields(Cell)), None))
 
 @dataclass(frozen=True, kw_only=True)
 class TaskScores:
-    """A task over all test rows and by pattern label, the most frequent first."""
+    """Scores of a task over all test rows and by pattern label, the most frequent first."""
 
     all: Cell
     patterns: dict[str, Cell]
@@ -103,18 +103,18 @@ class TaskScores:
 
 @dataclass(frozen=True, kw_only=True)
 class Offset:
-    """What the rectifier adds to the logits of a pattern; all None where it is masked.
+    """The rectifier's offset to the logits of a pattern; all None if masked.
 
     Attributes:
         tau: the offset.
         low: lower end of its 95 % interval.
         high: upper end.
-        raw: before shrinkage; None where the pattern has too few rows of its own.
-        inherited: whether it is that of a parent of the pattern.
+        raw: before shrinkage; None if the pattern itself has too few rows.
+        inherited: whether it is that of a parent pattern.
         count: calibration rows.
         positives: of these.
         subjects: of these rows.
-        strength: of the runs that left the pattern out; None elsewhere.
+        strength: of the runs that hold out the pattern; None otherwise.
     """
 
     tau: float | None
@@ -139,7 +139,7 @@ class OffsetTable:
 
 @dataclass(frozen=True, kw_only=True)
 class Risk:
-    """A prediction-powered mean risk with its 95 % interval, None with too few labelled rows.
+    """A prediction-powered mean risk with its 95 % interval; None with too few labelled rows.
 
     Attributes:
         value: the mean risk.
@@ -147,7 +147,7 @@ class Risk:
         high: upper end.
         count: rows whose labels are not used.
         labelled: rows whose labels correct the predictions.
-        runs: runs of a protocol that have an estimate; None of one run.
+        runs: number of runs of a protocol that have an estimate; None for a single run.
     """
 
     value: float | None
@@ -168,11 +168,11 @@ class TaskRisks:
 
 @dataclass(frozen=True, kw_only=True)
 class Within:
-    """AUROC over the pairs of rows of one group alone.
+    """AUROC over pairs of rows within the same group.
 
     Attributes:
-        groups: groups that have both classes.
-        count: their rows.
+        groups: number of groups with both classes.
+        count: rows of these.
         auroc: over their pairs.
     """
 
@@ -183,7 +183,7 @@ class Within:
 
 @dataclass(frozen=True, kw_only=True)
 class GroupScores:
-    """A task by group of rows: the large groups, the small ones pooled into one cell, and within groups."""
+    """Scores of a task by group of rows: the large groups, the small ones pooled into one cell, and within groups."""
 
     groups: dict[str, Cell]
     pooled: Cell | None
@@ -207,7 +207,7 @@ class Groups:
 
 @dataclass(frozen=True, kw_only=True)
 class Intervals:
-    """How the intervals were made."""
+    """How the intervals were computed."""
 
     level: float
     num_replicates: int
@@ -216,7 +216,7 @@ class Intervals:
 
 @dataclass(frozen=True, kw_only=True)
 class SplitCounts:
-    """The split that was scored, its rows and subjects."""
+    """The scored split, and its numbers of rows and subjects."""
 
     name: str
     rows: int
@@ -232,23 +232,23 @@ class Results:
         experiment: name of the experiment.
         run_id: name of the run's folder.
         seed: of the run, or the first of several.
-        protocol: of several runs; None of one.
-        dataset: where the cohort comes from.
-        simulated: whether its patients are drawn.
-        cohort: fingerprint; None of several runs.
+        protocol: of several runs; None for a single run.
+        dataset: origin of the cohort.
+        simulated: whether its data are simulated.
+        cohort: fingerprint; None for several runs.
         versions: project -> version of the raw release.
         modalities: names, in the order of the pattern's bits.
-        dropped: lines for the user on what is missing.
-        checkpoint: what made the predictions; None of several runs.
-        children: of several runs; None of one.
-        intervals: how they were made.
-        split: the scored rows.
-        unseen_pattern_rows: rows with a pattern of no train row; None of several runs.
-        unseen_patterns: labels of these patterns; None of several runs.
-        diagnostics: tipping points and, of a model with an assignment head, how well presence is predicted.
+        dropped: lines for the user on missing data.
+        checkpoint: origin of the predictions; None for several runs.
+        children: of several runs; None for a single run.
+        intervals: how they were computed.
+        split: the scored split.
+        unseen_pattern_rows: rows with a pattern that no train row has; None for several runs.
+        unseen_patterns: labels of these patterns; None for several runs.
+        diagnostics: tipping points and, with an assignment head, how well presence is predicted.
         tasks: scores before the rectifier.
         rectified: scores after it; None without one.
-        groups: scores by hospital or year group; None where the cohort has neither.
+        groups: scores by hospital or year group; None if the cohort has neither.
         rectifier: its offsets; None without one.
         mean_risk: prediction-powered mean risks; None without a rectifier.
         target: results on the cohort of transfer.target; None without one.
@@ -281,12 +281,15 @@ class Results:
 
     @property
     def scores(self) -> dict[str, dict[str, TaskScores]]:
-        """`tasks` and, where there is a rectifier, `rectified`."""
+        """`tasks` and, with a rectifier, `rectified`."""
         return {"tasks": self.tasks, **({"rectified": self.rectified} if self.rectified is not None else {})}
 
 
 def to_json(value: Any) -> Any:
-    """A value as plain nested values; optional fields that are None are left out.
+    """Convert a value to plain nested values; optional fields that are None are omitted.
+
+    Returns:
+        Nested mappings, lists and plain values.
 
     >>> to_json(Intervals(level=0.95, num_replicates=100, clusters="subjects"))
     {'level': 0.95, 'num_replicates': 100, 'clusters': 'subjects'}
@@ -304,14 +307,17 @@ def _is_written(value: Any, entry: Field[Any]) -> bool:
 
 
 def from_json(kind: type[T], content: Mapping[str, Any]) -> T:
-    """A value from plain nested values.
+    """Convert plain nested values back to a value.
 
     Args:
         kind: one of the dataclasses above.
-        content: what `to_json` gave, or the file holds.
+        content: result of `to_json`, or content of the file.
+
+    Returns:
+        The value.
 
     Raises:
-        ResultsError: for a file of another schema, and for one that lacks a field or has one too many.
+        ResultsError: for another schema, and for missing or unknown fields.
 
     >>> from_json(Intervals, {"level": 0.95, "num_replicates": 100, "clusters": "subjects"}).level
     0.95

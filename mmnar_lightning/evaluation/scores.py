@@ -1,4 +1,4 @@
-"""Scores test rows: predictions.parquet, and the cells of results.json."""
+"""Scores test rows; computes predictions.parquet and the cells of results.json."""
 
 import math
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ GROUP = "group"
 """Column of predictions.parquet."""
 
 BIN_ROWS = 10
-"""Fewest rows of a bin of a reliability curve, on average."""
+"""Minimum average number of rows per bin of a reliability curve."""
 MAX_BINS = 10
 
 
@@ -31,7 +31,7 @@ class Scoring:
     Attributes:
         num_replicates: of the bootstrap.
         seed: of the bootstrap.
-        min_count: smaller groups are pooled, and smaller cells masked where they are shown.
+        min_count: minimum rows; smaller groups are pooled, and smaller cells masked when shown.
     """
 
     num_replicates: int
@@ -42,18 +42,18 @@ class Scoring:
 def predictions(
     rows: ScoredRows, cohort: pl.DataFrame, tasks: Sequence[str], seen: Tensor, rectified: ScoredRows | None = None
 ) -> pl.DataFrame:
-    """One row per test row.
+    """Build predictions.parquet, one row per test row.
 
     Args:
         rows: N test rows.
         cohort: the rows of cohort.parquet.
         tasks: T task names.
-        seen: int64, ids of the patterns that some train row has.
-        rectified: the same rows after the rectifier; None where there is none.
+        seen: int64, ids of the patterns of train rows.
+        rectified: the same rows after the rectifier; None without one.
 
     Returns:
-        `row_id`, `subject_id`, `split`, `group` where the cohort has any, `pattern` (the label), `unseen_pattern`, and
-        per task `label/`, `logit/`, `probability/` and, of a rectifier, `rectified/`, the logit after it.
+        `row_id`, `subject_id`, `split`, `group` if the cohort has groups, `pattern` (the label), `unseen_pattern`, and
+        per task `label/`, `logit/`, `probability/` and, with a rectifier, `rectified/`, the logit after it.
     """
     num_modalities = rows.present.shape[1]
     frame = pl.DataFrame(
@@ -90,19 +90,19 @@ def score(
     fold: Tensor | None = None,
     repeat: Tensor | None = None,
 ) -> dict[str, TaskScores]:
-    """Every task, over all test rows and per pattern, with 95 % subject-clustered bootstrap intervals.
+    """Score every task over all test rows and per pattern, with 95 % subject-clustered bootstrap intervals.
 
     Args:
-        rows: N test rows; of repeats, each row as often as it was predicted.
+        rows: N test rows; with repeats, each row once per repeat.
         tasks: T task names.
         pattern_ids: the cohort's patterns, the most frequent first.
         scoring: replicates and seed.
-        fold: (N,) int64, the fold in which a row was tested; metrics are those of a fold, averaged.
-        repeat: (N,) int64, which of several predictions of the same test rows a row is; metrics are averaged.
+        fold: (N,) int64, fold in which a row was tested; metrics are averaged over folds.
+        repeat: (N,) int64, repeat in which a row was predicted; metrics are averaged over repeats.
 
     Returns:
-        task -> scores. With folds or repeats, metrics hold in how many of them they are defined and the metric over
-        the rows of all folds together; counts and reliability are those of one repeat.
+        task -> scores. With folds or repeats, scores also include the number of these in which the metric is defined,
+        and the metric pooled over the rows of all folds; counts and reliability are those of one repeat.
     """
     num_modalities = rows.present.shape[1]
     found = {}
@@ -118,13 +118,13 @@ def score(
 
 
 def score_groups(rows: ScoredRows, group: pl.Series, tasks: Sequence[str], scoring: Scoring) -> dict[str, GroupScores]:
-    """Every task by group of rows: hospital, year group.
+    """Score every task by group of rows: hospital or year group.
 
     Args:
         rows: N test rows.
-        group: (N,) text; null is a group of its own, `unknown`.
+        group: (N,) text; null forms its own group, `unknown`.
         tasks: T task names.
-        scoring: replicates, seed, and the fewest rows with a known label of a group that is not pooled.
+        scoring: replicates, seed, and the minimum number of rows with a known label below which groups are pooled.
 
     Returns:
         task -> scores, the largest group first.
@@ -163,7 +163,7 @@ def _by_group(rows: ScoredRows, column: int, number: Tensor, names: pl.Series, s
 
 
 Columns = tuple[Tensor, Tensor, Tensor]
-"""Probability, label and subject of the rows of a cell, each (n,)."""
+"""Probability, label and subject of a cell's n rows, each (n,)."""
 
 
 def _of_task(rows: ScoredRows, column: int, member: Tensor) -> Columns:
@@ -216,5 +216,5 @@ def _reliability(probability: Tensor, label: Tensor) -> Reliability:
 
 
 def _number(value: float) -> float | None:
-    """JSON knows no NaN."""
+    """Convert NaN to None, because JSON has no NaN."""
     return None if math.isnan(value) else value

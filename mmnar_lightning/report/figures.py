@@ -1,4 +1,4 @@
-"""Figures of a run, drawn without a screen."""
+"""Draws the figures of a run without a display."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,27 +14,30 @@ from mmnar_lightning.metrics.intervals import METRICS
 from mmnar_lightning.report import masking
 
 SCORED = {"tasks": "before the rectifier", "rectified": "after the rectifier"}
-"""Field of the results -> what its scores are of."""
+"""Field of the results -> description of its scores."""
 MAX_PATTERNS = 16
-"""Most patterns in a figure; the others are in results.json."""
+"""Maximum number of patterns in a figure; the others are in results.json."""
 MAX_CURVES = 6
-"""Most panels of a reliability plot."""
+"""Maximum number of panels in a reliability plot."""
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of so many inches, drawn without a screen."""
+    """Create an empty figure, with width and height in inches."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
 def heat_map(values: Mapping[str, float], tasks: Sequence[str], patterns: Sequence[str]) -> Figure:
-    """AUROC by task and pattern, with the count in each cell; grey where undefined or masked.
+    """Draw the AUROC by task and pattern, with the count in each cell; undefined or masked cells are grey.
 
     Args:
         values: `auroc/<task>/<pattern>` and `count/<task>/<pattern>`.
         tasks: rows.
         patterns: columns, the most frequent first; `MAX_PATTERNS` are drawn.
+
+    Returns:
+        The figure.
     """
     shown = list(patterns)[:MAX_PATTERNS]
     auroc = np.array([[values[f"auroc/{task}/{pattern}"] for pattern in shown] for task in tasks])
@@ -59,12 +62,15 @@ def _cell(values: Mapping[str, float], key: str) -> str:
 
 
 def interval_plot(scores: Mapping[str, TaskScores], metric: str, title: str | None = None) -> Figure:
-    """A metric with its interval for every task, overall and by pattern.
+    """Draw a metric with its interval for every task, overall and by pattern.
 
     Args:
         scores: by task, masked.
         metric: name of the metric.
-        title: above the whole figure.
+        title: of the figure.
+
+    Returns:
+        The figure.
     """
     figure = new_figure(4.5 * len(scores), 3.8)
     figure.suptitle(title or "")
@@ -97,12 +103,15 @@ def _interval(axes: Any, place: int, value: float | None, low: float | None, hig
 
 
 def reliability_plot(scores: Mapping[str, Mapping[str, TaskScores]], task: str, title: str | None = None) -> Figure:
-    """Observed rate against mean probability, over all rows and for the most frequent patterns.
+    """Draw the observed rate against the mean probability, over all rows and for the most frequent patterns.
 
     Args:
-        scores: what is compared, for example `before` and `after` the rectifier -> scores by task, masked.
-        task: the one to draw.
-        title: above the whole figure.
+        scores: label of a curve, for example before or after the rectifier -> scores by task, masked.
+        task: to draw.
+        title: of the figure.
+
+    Returns:
+        The figure.
     """
     cells = next(iter(scores.values()))[task].cells
     names = [name for name, cell in cells.items() if cell.count][:MAX_CURVES]
@@ -113,22 +122,25 @@ def reliability_plot(scores: Mapping[str, Mapping[str, TaskScores]], task: str, 
         for label, tasks in scores.items():
             cell = tasks[task].cells[name]
             curve = cell.reliability
-            assert curve is not None, "only cells that are not masked are drawn"
+            assert curve is not None, "only unmasked cells are drawn"
             axes.plot(curve.mean_probability, curve.observed_rate, "o-", markersize=3, linewidth=1, label=label)
         axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="mean probability")
         axes.set_title(_with_count("all rows" if name == "all" else name, cell.count), fontsize=8)
     figure.axes[0].set_ylabel("observed rate")
     if len(scores) > 1 and names:
-        figure.axes[0].legend(fontsize=7, loc="upper left")  # `best` tries every place, for seconds on a busy machine
+        figure.axes[0].legend(fontsize=7, loc="upper left")  # `best` searches all positions, which takes seconds
     return figure
 
 
 def offset_plot(offsets: Mapping[str, OffsetTable], title: str | None = None) -> Figure:
-    """What the rectifier adds to the logits of each pattern, with its 95 % interval.
+    """Draw the rectifier's offset to the logits of each pattern, with its 95 % interval.
 
     Args:
         offsets: by task, masked.
-        title: above the whole figure.
+        title: of the figure.
+
+    Returns:
+        The figure.
     """
     figure = new_figure(4.5 * len(offsets), 3.8)
     figure.suptitle(title or "")
@@ -146,11 +158,11 @@ def offset_plot(offsets: Mapping[str, OffsetTable], title: str | None = None) ->
 
 
 def draw_results(results: Results, folder: Path, min_count: int) -> None:
-    """Draw every metric with its intervals, reliability curves, and what the rectifier adds.
+    """Draw every metric with its intervals, the reliability curves, and the rectifier's offsets.
 
     Args:
         results: of a run.
-        folder: to write the figures into.
+        folder: for the figures.
         min_count: `privacy.min_count`; smaller cells are masked.
     """
     masked = {name: masking.mask_cells(scores, min_count) for name, scores in results.scores.items()}
@@ -165,6 +177,6 @@ def draw_results(results: Results, folder: Path, min_count: int) -> None:
 
 
 def save(figure: Figure, path: Path, dpi: int = 120) -> None:
-    """Write a figure as PNG, with nothing in it that changes from run to run."""
+    """Write a figure as a reproducible PNG, without metadata."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=dpi, metadata={"Software": None})

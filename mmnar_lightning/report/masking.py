@@ -1,4 +1,4 @@
-"""Masks small cells before a table, figure or log shows them."""
+"""Masks small cells before they are shown in a table, figure or log."""
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
@@ -7,11 +7,11 @@ from mmnar_lightning.evaluation.results import MASKED, Cell, Offset, OffsetTable
 from mmnar_lightning.metrics.intervals import METRICS
 
 MASKED_OFFSET = Offset(**dict.fromkeys((entry.name for entry in fields(Offset)), None))
-"""An offset of too few rows to be shown."""
+"""An offset with too few rows to be shown."""
 
 
 def mask_cells(scores: Mapping[str, TaskScores], min_count: int) -> dict[str, TaskScores]:
-    """The same scores with the cells of fewer rows emptied, for everything that is shown or shared."""
+    """Mask cells with fewer rows, for everything that is shown or shared."""
 
     def mask(cell: Cell) -> Cell:
         return cell if cell.count is not None and cell.count >= min_count else MASKED
@@ -23,7 +23,7 @@ def mask_cells(scores: Mapping[str, TaskScores], min_count: int) -> dict[str, Ta
 
 
 def mask_offsets(offsets: Mapping[str, OffsetTable], min_count: int) -> dict[str, OffsetTable]:
-    """The rectifier's table with the patterns of fewer calibration rows emptied."""
+    """Mask patterns with fewer calibration rows in the rectifier's table."""
 
     def mask(entry: Offset) -> Offset:
         return entry if entry.count is not None and entry.count >= min_count else MASKED_OFFSET
@@ -35,13 +35,13 @@ def mask_offsets(offsets: Mapping[str, OffsetTable], min_count: int) -> dict[str
 
 
 def table_rows(scores: TaskScores) -> list[list[str]]:
-    """Rows of one task for the screen: pattern, count (positives), and each metric with its interval.
+    """Format the scores of one task: pattern, count (positives), and each metric with its interval.
 
     Args:
-        scores: of a task; masked cells are left out.
+        scores: of a task; masked cells are omitted.
 
     Returns:
-        One list of texts a row.
+        One list of texts per row.
     """
     return [
         [name, f"{cell.count} ({cell.positives})", *(score_text(cell.score(metric)) for metric in METRICS)]
@@ -51,7 +51,7 @@ def table_rows(scores: TaskScores) -> list[list[str]]:
 
 
 def score_text(score: Score | None) -> str:
-    """A metric and its interval as text."""
+    """Format a metric and its interval."""
     if score is None or score.value is None:
         return "undefined"
     ends = "" if score.low is None else f" ({score.low:.2f} to {score.high:.2f})"

@@ -1,4 +1,4 @@
-"""Tables on the screen: the rows of a cohort, and the scores of a run."""
+"""Prints tables: the counts of a cohort, and the scores of a run."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,21 +10,21 @@ from mmnar_lightning.report import masking
 from mmnar_lightning.report.figures import MAX_PATTERNS
 
 MAX_GROUPS = 8
-"""Groups on screen; results.json has all."""
+"""Maximum number of groups in a table; the others are in results.json."""
 
 
 def show_cohort(manifest: Mapping[str, Any], min_count: int) -> None:
-    """Attrition, the most frequent patterns and, where there are hospitals, presence in each of the largest.
+    """Print attrition, the most frequent patterns and, in a cohort with hospitals, presence in the largest of these.
 
     Args:
         manifest: of the cohort's folder.
         min_count: `privacy.min_count`.
     """
-    left = [
+    attrition = [
         [entry["rule"], *(_count(entry[key], min_count) for key in ("rows", "subjects"))]
         for entry in manifest["attrition"]
     ]
-    show("attrition", ["rule", "rows", "subjects"], left)
+    show("attrition", ["rule", "rows", "subjects"], attrition)
     names = ", ".join(modality["name"] for modality in manifest["modalities"])
     shown = [
         [entry["label"], entry["present"], _count(entry["rows"], min_count)]
@@ -36,10 +36,10 @@ def show_cohort(manifest: Mapping[str, Any], min_count: int) -> None:
 
 
 def show_presence(counts: Mapping[str, Any], min_count: int) -> None:
-    """Share of the rows that have each modality, in the largest hospitals and in all others together.
+    """Print the share of rows with each modality, in the largest hospitals and in all others pooled.
 
     Args:
-        counts: `counts` of a manifest, with what `hospitals.presence_by_hospital` gives.
+        counts: `counts` of a manifest, including the result of `hospitals.presence_by_hospital`.
         min_count: `privacy.min_count`; smaller cells are masked. Hospitals are numbered, their ids are not shown.
     """
     entries = counts["presence by hospital"]
@@ -59,7 +59,7 @@ def show_presence(counts: Mapping[str, Any], min_count: int) -> None:
 
 
 def print_results(results: Results, min_count: int) -> None:
-    """Print the scores of a run, and what the rectifier does to them.
+    """Print the scores of a run, the effect of its rectifier, and the scores on its target.
 
     Args:
         results: of a run.
@@ -75,16 +75,16 @@ def print_results(results: Results, min_count: int) -> None:
         print_results(target, min_count)
         if target.unseen_pattern_rows and target.unseen_patterns is not None:
             unseen, patterns = target.unseen_pattern_rows, len(target.unseen_patterns)
-            warn(f"target: {unseen} of {target.split.rows} rows have one of {patterns} patterns never trained on")
+            warn(f"target: {unseen} of {target.split.rows} rows have one of {patterns} patterns unseen in training")
 
 
 def show_scores(scores: Mapping[str, TaskScores], min_count: int, simulated: bool) -> None:
-    """One table a task: every pattern with its metrics and intervals.
+    """Print one table per task: every pattern with its metrics and intervals.
 
     Args:
         scores: by task.
         min_count: `privacy.min_count`; smaller cells are masked.
-        simulated: whether to say so in the title.
+        simulated: whether the title marks the data as simulated.
     """
     header = ["pattern", "rows (positive)", *(name.replace("_", " ") for name in METRICS)]
     for task, found in masking.mask_cells(scores, min_count).items():
@@ -97,10 +97,10 @@ def show_scores(scores: Mapping[str, TaskScores], min_count: int, simulated: boo
 
 
 def show_rectifier(results: Results, min_count: int) -> None:
-    """One table a task: what the rectifier adds to each pattern, and the calibration error before and after.
+    """Print one table per task: the rectifier's offset of each pattern, and the calibration error before and after.
 
     Args:
-        results: nothing is shown of those without a rectifier.
+        results: of a run; without a rectifier nothing is printed.
         min_count: `privacy.min_count`; smaller cells are masked.
     """
     if results.rectifier is None or results.rectified is None or results.mean_risk is None:
@@ -120,11 +120,11 @@ def show_rectifier(results: Results, min_count: int) -> None:
 
 
 def show_groups(groups: Groups, min_count: int) -> None:
-    """One table a task: AUROC of the largest groups, of the small ones pooled, and within groups.
+    """Print one table per task: AUROC of the largest groups, of the small ones pooled, and within groups.
 
     Args:
         groups: scores by group.
-        min_count: `privacy.min_count`; smaller groups are left out. Hospitals are numbered, their ids are not shown.
+        min_count: `privacy.min_count`; smaller groups are omitted. Hospitals are numbered, their ids are not shown.
     """
     kind = groups.by
     for task, found in groups.tasks.items():
@@ -151,12 +151,12 @@ def _errors(before: Cell, after: Cell, risk: Risk) -> list[str]:
 
 
 def show_parts(scores: Mapping[str, TaskScores], min_count: int, num_parts: int) -> None:
-    """Print the pooled metrics beside the means over test sets, and in how many of these a metric was undefined.
+    """Print the pooled metrics, and the number of test sets in which a metric is undefined.
 
     Args:
         scores: with folds or repeats.
         min_count: `privacy.min_count`; smaller cells are masked.
-        num_parts: how many repeats of folds there are.
+        num_parts: number of test sets: folds times repeats.
     """
     for task, found in masking.mask_cells(scores, min_count).items():
         if found.all.count is None:
@@ -168,7 +168,7 @@ def show_parts(scores: Mapping[str, TaskScores], min_count: int, num_parts: int)
         undefined = [f"{name} in {count}" for name, count in lacking.items() if count]
         say(f"{task}: means over {num_parts} test sets; pooled {', '.join(pooled)}")
         if undefined:
-            say(f"{task}: undefined, and left out of the mean: {', '.join(undefined)} of {num_parts}")
+            say(f"{task}: undefined, and excluded from the mean: {', '.join(undefined)} of {num_parts}")
 
 
 def _share(count: int, total: int, min_count: int) -> str:
