@@ -1,4 +1,4 @@
-"""Clinical prediction from several modalities that are missing not at random.
+"""Clinical prediction from multiple modalities that are missing not at random.
 
 Importing the package loads nothing heavy: the names below are imported when they are first used.
 """

@@ -1,4 +1,4 @@
-"""`python -m mmnar_lightning` is `mmnar`."""
+"""Runs `mmnar` as `python -m mmnar_lightning`."""
 
 from mmnar_lightning.cli import run
 

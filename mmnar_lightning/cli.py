@@ -1,7 +1,7 @@
 """The command line: `mmnar COMMAND key=value ...`.
 
-Nothing heavy is imported here. A command's module is imported once its arguments and settings are known to be right,
-while signals are deferred: a signal in the middle of an import would leave it half done.
+Nothing heavy is imported here. A command's module is imported after its arguments and settings are validated, while
+signals are deferred: a signal during an import would leave it incomplete.
 """
 
 import argparse
@@ -18,26 +18,25 @@ from mmnar_lightning.distributed import launch, signals
 COMMANDS = {
     "cohort": "build the cohort of an experiment from the raw release",
     "embed": "encode the documents and images of an experiment's cohort; several processes share the work",
-    "train": "cohort, training, and the test split unless evaluate=false",
-    "evaluate": "read the test split with the best checkpoint of a run (run=FOLDER, else the newest)",
+    "train": "build the cohort, train, and evaluate the test split unless evaluate=false",
+    "evaluate": "evaluate the test split with the best checkpoint of a run (run=FOLDER, else the newest)",
     "sweep": "search settings: many trials of one experiment, by W&B or, with sweep.offline=true, on this machine",
-    "trial": "one trial of a sweep; the sweep's file starts it",
-    "best": "read the test split once, with the best trial of a sweep (run=FOLDER, else the newest)",
-    "simulate": "write a simulated release, with its truth, into out=FOLDER",
-    "doctor": "list the tables under a root, those that are missing, and what needs each of them",
+    "trial": "run one trial of a sweep; started by the sweep's file",
+    "best": "evaluate the test split once, with the best trial of a sweep (run=FOLDER, else the newest)",
+    "simulate": "write a simulated release, with its ground truth, into out=FOLDER",
+    "doctor": "list the tables found under a root, the missing ones, and what needs each of them",
 }
-"""Name of a command, and of its module in `commands` -> its sentence in `mmnar --help`."""
+"""Name of a command, and of its module in `commands` -> its help text in `mmnar --help`."""
 
 PREEMPTED = 75
 """Exit status of a run that was asked to stop and can be resumed (EX_TEMPFAIL of sysexits.h)."""
 
 
 def run() -> NoReturn:
-    """The program: `main`, then the exit.
+    """Run `main`, and exit with its status.
 
-    Of several ranks, one that was stopped leaves at once. All that it had to write is written, and a thread that
-    still waits for another rank would end the interpreter with an abort, whose status means neither saved nor
-    resumable.
+    With several ranks, a stopped rank exits at once. Its output is written, and a thread that still waits for another
+    rank would abort the interpreter, whose exit status then would not mark the run as saved and resumable.
     """
     with signals.deferred():
         signals.install()
@@ -59,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words after `mmnar`; None takes those of the process.
 
     Returns:
-        The exit status: 0 done, or ended by W&B; 1 refused, or a defect; 75 stopped by a signal and resumable;
+        The exit status: 0 done, or ended by W&B; 1 refused, or a defect; 75 stopped by a signal, resumable;
         130 interrupted.
     """
     limit_openmp_spinning()
@@ -75,9 +74,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def limit_openmp_spinning() -> None:
-    """Let OpenMP threads that wait sleep rather than spin, unless the environment says otherwise.
+    """Let waiting OpenMP threads sleep instead of spin, unless the environment sets this.
 
-    libgomp reads its settings once, when it is loaded with torch. docs/cluster.md has what it costs and saves.
+    libgomp reads its settings once, when it is loaded with torch. docs/cluster.md gives the cost and benefit.
     """
     if "GOMP_SPINCOUNT" not in os.environ:
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -87,10 +86,10 @@ class _Parser(argparse.ArgumentParser):
     """A parser that suggests the nearest command."""
 
     def error(self, message: str) -> NoReturn:
-        """Print what is wrong and leave with status 2."""
-        given = next((word for word in sys.argv[1:] if not word.startswith("-") and word not in COMMANDS), "")
-        near = get_close_matches(given, COMMANDS, n=2)
-        super().error(f"unknown command {given!r}; did you mean {' or '.join(near)}?" if near else message)
+        """Print the error and exit with status 2."""
+        word = next((word for word in sys.argv[1:] if not word.startswith("-") and word not in COMMANDS), "")
+        near = get_close_matches(word, COMMANDS, n=2)
+        super().error(f"unknown command {word!r}; did you mean {' or '.join(near)}?" if near else message)
 
 
 class _Version(argparse.Action):
@@ -117,7 +116,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _guarded(command: str, words: Sequence[str]) -> int:
-    """Run a command; a user's error becomes a line and status 1, a defect keeps its traceback."""
+    """Run a command; a user error is printed as one line with status 1, a defect keeps its traceback."""
     from data_modules.errors import UserError
     from mmnar_lightning.console import fail, quieten, warn
     from mmnar_lightning.tracebacks import describe
@@ -136,31 +135,31 @@ def _guarded(command: str, words: Sequence[str]) -> int:
         return 130
     except Exception as error:
         sys.stderr.write(describe(error))
-        fail("a defect of the program, not of your settings: please report it with the traceback above")
+        fail("this is a defect of the program, not of your settings: please report it with the traceback above")
         return 1
     return status
 
 
 def _import_command(command: str) -> ModuleType:
-    """Import the module of a command, and stop where a signal came meanwhile."""
+    """Import the module of a command, and stop if a signal was received meanwhile."""
     module = import_module(f"mmnar_lightning.commands.{command}")
     signals.raise_if_requested_here()
     return module
 
 
 def _run(module: ModuleType, config: object, words: Sequence[str]) -> int:
-    """Run a command's module, in which signals are raised where they come."""
+    """Run a command's module, in which signals raise immediately."""
     with signals.undeferred():
         status: int = module.run(config, words)
     return status
 
 
 def _stopped(stop: signals.PreemptedError) -> int:
-    """The status of a command that was asked to stop; W&B is informed that its run will be resumed."""
+    """Get the exit status of a stopped command; W&B is informed that its run will be resumed."""
     from mmnar_lightning.console import warn
 
     if not launch.is_rank_zero():
-        return 0  # who fails ends the first process (its launcher, srun, torchrun) before that one is done
+        return 0  # a failing rank would make its launcher (mmnar, srun, torchrun) end rank zero too early
     if _is_over():
         warn(f"W&B ended this run; {stop}")
         return 0
@@ -172,7 +171,7 @@ def _stopped(stop: signals.PreemptedError) -> int:
 
 
 def _is_over() -> bool:
-    """Whether W&B ended this run for good; asked of its server only in a trial of a sweep."""
+    """Whether W&B ended this run permanently; its server is queried only in a trial of a sweep."""
     if signals.is_termination_requested():
         return True
     if not os.environ.get("WANDB_SWEEP_ID"):
@@ -183,7 +182,7 @@ def _is_over() -> bool:
 
 
 def _end_logging(status: int) -> None:
-    """Inform W&B how the run ended: otherwise it takes the end of the process for success, and requeues no trial."""
+    """Report the exit status to W&B, which would otherwise assume success and not requeue a trial."""
     wandb: Any = sys.modules.get("wandb")
     if wandb is not None and getattr(wandb, "run", None) is not None:
         wandb.finish(exit_code=status)

@@ -1,4 +1,4 @@
-"""Output on the terminal; of several ranks only rank zero prints."""
+"""Terminal output; with several ranks, only rank zero prints."""
 
 import logging
 import os
@@ -16,21 +16,21 @@ from rich.text import Text
 from mmnar_lightning.distributed.launch import is_rank_zero, rank_of
 
 WIDTH = 120
-"""Characters of a line where the output is not a terminal."""
+"""Characters per line if the output is not a terminal."""
 
 _CONSOLE = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDTH)
 
 
 def quieten() -> None:
-    """Keep advertisements and notes of libraries out of what a person reads; their warnings stay."""
+    """Silence advertisements and notes of libraries; their warnings stay."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
-    # It says which rank died, before it ends the others.
+    # It logs which rank died, before it ends the others.
     logging.getLogger("lightning.fabric.strategies.launchers.subprocess_script").setLevel(logging.INFO)
     os.environ.setdefault("WANDB_SILENT", "true")
-    # PatternMetric has gathered all ranks' rows before it scores: every rank logs the same numbers.
+    # PatternMetric gathers the rows of all ranks before it scores, so every rank logs the same values.
     warnings.filterwarnings("ignore", message=r"It is recommended to use `self\.log\(.*sync_dist=True")
-    # Whoever starts the processes, Lightning looks for srun (launch.py knows better).
+    # Lightning looks for srun regardless of the launcher, which launch.py detects.
     warnings.filterwarnings("ignore", message="The `srun` command is available")
     warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
 
@@ -42,13 +42,13 @@ def say(line: str) -> None:
 
 
 def warn(line: str) -> None:
-    """Print a line that the user must not miss."""
+    """Print a warning."""
     if is_rank_zero():
         _CONSOLE.print(f"[bold yellow]![/] {escape(line)}")
 
 
 def fail(line: str) -> None:
-    """Print an error, on whichever rank it happened."""
+    """Print an error, on any rank."""
     number = rank_of()
     _CONSOLE.print(f"[bold red]![/] {f'rank {number}: ' if number else ''}{escape(line)}")
 
@@ -67,12 +67,15 @@ def show(title: str, header: Sequence[str], rows: Iterable[Sequence[object]]) ->
 
 @contextmanager
 def progress(what: str, total: int, unit: str = "") -> Iterator[Callable[[float], None]]:
-    """A progress bar that shows itself at the first step; gives the function that advances it.
+    """Show a progress bar from the first step on.
 
     Args:
         what: is being done.
-        total: how many steps.
-        unit: name of the steps, to show how many are done a second.
+        total: number of steps.
+        unit: name of the steps, to show their rate per second.
+
+    Yields:
+        The function that advances the bar.
     """
     rate = [_Rate(unit)] if unit else []
     bar = Progress(*Progress.get_default_columns(), *rate, console=_CONSOLE, transient=True)
@@ -90,12 +93,12 @@ def progress(what: str, total: int, unit: str = "") -> Iterator[Callable[[float]
 
 
 class _Rate(ProgressColumn):
-    """Steps a second."""
+    """Steps per second."""
 
     def __init__(self, unit: str) -> None:
         super().__init__()
         self.unit = unit
 
     def render(self, task: Task) -> Text:
-        """The rate of a task."""
+        """Format the rate of a task."""
         return Text(f"{task.finished_speed or task.speed or 0.0:,.1f} {self.unit}/s")

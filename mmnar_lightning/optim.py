@@ -1,4 +1,4 @@
-"""The optimiser and its schedule: AdamW, a linear warm-up, then a cosine. Its settings load without torch."""
+"""Optimiser and schedule: AdamW with linear warm-up and cosine decay. The settings load without torch."""
 
 import math
 from collections.abc import Iterable
@@ -11,24 +11,24 @@ if TYPE_CHECKING:
     from torch.optim.lr_scheduler import LambdaLR
 
 WARMUP_FRACTION = 0.05
-"""Share of all steps over which the rate rises from zero."""
+"""Fraction of all steps for the linear warm-up from zero."""
 FINAL_FRACTION = 0.05
-"""Rate at the last step, as a share of the peak."""
+"""Learning rate at the last step, as a fraction of the peak."""
 
 
 @dataclass(kw_only=True)
 class OptimConfig:
-    """Learning rate, decay and schedule; all for the global batch."""
+    """Learning rate, weight decay and gradient clipping; all for the global batch."""
 
     lr: float = 2e-4
     """Peak learning rate."""
     weight_decay: float = 1e-4
     """Decoupled weight decay."""
     gradient_clip: float = 1.0
-    """Largest norm of the gradient; 0 = no clipping."""
+    """Maximum norm of the gradient; 0 = no clipping."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot train."""
+        """Refuse values out of range."""
         if not 0 < self.lr < math.inf:
             raise ValueError(f"optim.lr={self.lr} must be above 0 and finite")
         for key in ("weight_decay", "gradient_clip"):
@@ -37,7 +37,10 @@ class OptimConfig:
 
 
 def rate_factor(step: int, num_steps: int) -> float:
-    """Learning rate at a step as a share of the peak.
+    """Compute the learning rate at a step as a fraction of the peak.
+
+    Returns:
+        The fraction.
 
     >>> [round(rate_factor(step, 100), 2) for step in (0, 4, 5, 100)]
     [0.2, 1.0, 1.0, 0.05]
@@ -52,7 +55,7 @@ def rate_factor(step: int, num_steps: int) -> float:
 def build_optimizer(
     parameters: "Iterable[nn.Parameter]", num_steps: int, config: OptimConfig
 ) -> "tuple[Optimizer, LambdaLR]":
-    """AdamW and its schedule over `num_steps` steps; a parameter may ask for a multiple of the rate (`lr_scale`)."""
+    """Build AdamW and its schedule over `num_steps` steps; a parameter's `lr_scale` multiplies its learning rate."""
     from torch.optim import AdamW
     from torch.optim.lr_scheduler import LambdaLR
 
@@ -65,7 +68,7 @@ def build_optimizer(
 
 
 def restore_settings(optimizer: "Optimizer", schedule: "LambdaLR", config: OptimConfig) -> None:
-    """Put learning rate and weight decay back to the settings; state that was loaded keeps all else."""
+    """Reset learning rate and weight decay to the settings, keeping all other loaded state."""
     for position, group in enumerate(optimizer.param_groups):
         scale = getattr(group["params"][0], "lr_scale", 1.0)
         group["weight_decay"] = config.weight_decay

@@ -1,21 +1,24 @@
-"""Tracebacks of defects, without the values of cells that a library may quote in its message."""
+"""Formats tracebacks of defects, without values of cells that a library may quote in its message."""
 
 import re
 import traceback
 from pathlib import Path
 
 FILE = "traceback.txt"
-"""In the folder of a run that a defect ended."""
+"""File in the folder of a run that ended with a defect."""
 QUOTING = ("polars", "pyarrow", "csv", "fastexcel")
-"""Libraries whose messages quote cells without marks."""
+"""Libraries whose messages may include cells without quotation marks."""
 _QUOTED = re.compile(r"""'[^']*'|"[^"]*"|`[^`]*`|“[^”]*”""")
 
 
 def describe(error: BaseException) -> str:
-    """The traceback of an error and of those that caused it.
+    """Format the traceback of an error and of its causes.
 
-    Messages of libraries that read tables are withheld, and quoted words of all others: either may be a cell of a
+    Messages of libraries that read tables, and quoted words of all others, are withheld: they may be cells of a
     record.
+
+    Returns:
+        The text, with a final line break.
 
     >>> def read(cell: str) -> float:
     ...     return float(cell)
@@ -35,7 +38,7 @@ def describe(error: BaseException) -> str:
 
 
 def save(error: BaseException, folder: Path) -> None:
-    """Write the traceback of a defect into the folder of the run that it ended."""
+    """Write the traceback of a defect into the folder of its run."""
     (folder / FILE).write_text(describe(error), encoding="utf-8")
 
 
@@ -47,5 +50,5 @@ def _one(error: BaseException) -> str:
 
 def _message(error: BaseException) -> str:
     if type(error).__module__.split(".")[0] in QUOTING:
-        return "(the message is withheld: it may quote cells of records)"
+        return "(the message is withheld, because it may quote cells of records)"
     return _QUOTED.sub("'…'", str(error))

@@ -1,4 +1,4 @@
-"""Ranks: how many there are, sums over all of them, and rows of all of them."""
+"""Collective operations over ranks: sums, broadcasts and gathered rows."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,17 +13,20 @@ Value = TypeVar("Value")
 
 
 def world_size() -> int:
-    """Number of processes that train together; 1 outside of a group."""
+    """Number of ranks; 1 without a process group."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def rank() -> int:
-    """Number of this process among those that train together; 0 outside of a group."""
+    """Rank of this process; 0 without a process group."""
     return dist.get_rank() if world_size() > 1 else 0
 
 
 def sum_over_ranks(value: Tensor) -> Tensor:
-    """Sum of a tensor over all ranks, without a gradient; every rank must call it.
+    """Sum a tensor over all ranks, without a gradient; every rank must call it.
+
+    Returns:
+        The sum, in the shape of the input.
 
     >>> import torch
     >>> sum_over_ranks(torch.tensor([1.0, 2.0]))
@@ -36,20 +39,23 @@ def sum_over_ranks(value: Tensor) -> Tensor:
 
 
 def broadcast_from_rank_zero(value: Value) -> Value:
-    """What the first rank says; every rank must call it.
+    """Broadcast rank zero's value to all ranks; every rank must call it.
+
+    Returns:
+        The value of rank zero.
 
     >>> broadcast_from_rank_zero("runs/first")
     'runs/first'
     """
-    said: list[Any] = [value]
+    values: list[Any] = [value]
     if world_size() > 1:
-        dist.broadcast_object_list(said)
-    agreed: Value = said[0]
-    return agreed
+        dist.broadcast_object_list(values)
+    broadcast: Value = values[0]
+    return broadcast
 
 
 def all_gather_counts(num_rows: int, device: torch.device) -> list[int]:
-    """How many rows every rank holds, in the order of the ranks; every rank must call it."""
+    """Number of rows on each rank, in rank order; every rank must call it."""
     if world_size() == 1:
         return [num_rows]
     counts = torch.zeros(world_size(), dtype=torch.int64, device=device)
@@ -58,13 +64,13 @@ def all_gather_counts(num_rows: int, device: torch.device) -> list[int]:
 
 
 def all_gather_rows(value: Tensor, num_rows: list[int]) -> Tensor:
-    """Rows of all ranks, in the order of the ranks, with gradients; every rank must call it.
+    """Gather the rows of all ranks, in rank order, with gradients; every rank must call it.
 
-    The gradient that a rank gets for its own rows is the sum over what all ranks made of them.
+    The gradient of a rank's own rows is the sum of their gradients over all ranks.
 
     Args:
-        value: (b, ...) rows of this rank; ranks may hold different numbers of them.
-        num_rows: as `num_rows_of_ranks` gives them.
+        value: (b, ...) rows of this rank; b may differ between ranks.
+        num_rows: result of `all_gather_counts`.
 
     Returns:
         (N, ...), the rows of all ranks.
@@ -77,12 +83,10 @@ def all_gather_rows(value: Tensor, num_rows: list[int]) -> Tensor:
 
 @contextmanager
 def full_parameters(root: nn.Module | None) -> Iterator[None]:
-    """Let modules inside of a sharded one be called: outside of its own forward pass a rank has only a shard of them.
-
-    Every rank must enter it.
+    """Unshard a module, so that its submodules can be called outside of its own forward pass; every rank must enter it.
 
     Args:
-        root: what the strategy trains; unless it is sharded, nothing happens.
+        root: module that the strategy trains; unless it is sharded, this does nothing.
     """
     if isinstance(root, FullyShardedDataParallel):
         with FullyShardedDataParallel.summon_full_params(root, writeback=False):
@@ -95,17 +99,17 @@ def clip_gradient(root: nn.Module, largest: float) -> None:
     """Scale all gradients so that their common norm is at most `largest`; every rank must call it.
 
     Args:
-        root: what the strategy trains, sharded or not.
-        largest: the norm.
+        root: module that the strategy trains, sharded or not.
+        largest: maximum norm.
     """
     if isinstance(root, FullyShardedDataParallel):
-        root.clip_grad_norm_(largest)  # each rank sees the gradient of its shard alone
+        root.clip_grad_norm_(largest)  # each rank has only the gradient of its shard
     else:
         torch.nn.utils.clip_grad_norm_(root.parameters(), largest)
 
 
 class _Gather(torch.autograd.Function):
-    """Gather forwards; backwards the sum over ranks, cut to the rows of this one."""
+    """Forward: gather. Backward: sum over ranks, sliced to the rows of this one."""
 
     @staticmethod
     def forward(ctx: Any, value: Tensor, num_rows: list[int]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Detects the launcher (mmnar, torchrun or srun) and the world size. Nothing heavy is imported before it is used."""
+"""Detects the launcher (mmnar, torchrun or srun) and the world size; imports heavy libraries only on use."""
 
 import os
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 
 INTERACTIVE = ("bash", "interactive")
-"""Names of SLURM jobs in which a person types; what they start is no task of the job."""
+"""Names of interactive SLURM jobs; a process started in one is not a task of the job."""
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,9 @@ class Launch:
     """The processes of a run.
 
     Attributes:
-        by: what starts them: `torchrun`, `srun`, or `mmnar` itself.
-        devices: processes on each node.
-        num_nodes: nodes.
+        by: launcher: `torchrun`, `srun`, or `mmnar` itself.
+        devices: processes per node.
+        num_nodes: number of nodes.
     """
 
     by: str
@@ -30,12 +30,12 @@ class Launch:
 
     @property
     def world_size(self) -> int:
-        """All of them."""
+        """Number of processes on all nodes."""
         return self.devices * self.num_nodes
 
     @property
     def environment(self) -> "ClusterEnvironment":
-        """Lightning's description of it; signals of SLURM are handled in signals.py."""
+        """Lightning's cluster environment; SLURM's signals are handled in signals.py."""
         from lightning.fabric.plugins.environments.lightning import LightningEnvironment
         from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
         from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
@@ -46,10 +46,13 @@ class Launch:
 
 
 def detect_launch(environment: Mapping[str, str] = os.environ) -> Launch | None:
-    """The processes that torchrun or srun started; None where the first process starts the others.
+    """Detect the processes that torchrun or srun started.
+
+    Returns:
+        The launch; None if the first process starts the others.
 
     Raises:
-        UserError: inside a SLURM job of several tasks, in a process that is none of them.
+        UserError: in a SLURM job of several tasks, if this process is none of them or the nodes have unequal tasks.
 
     >>> detect_launch({"TORCHELASTIC_RUN_ID": "none", "LOCAL_WORLD_SIZE": "2", "WORLD_SIZE": "4"})
     Launch(by='torchrun', devices=2, num_nodes=2)
@@ -64,14 +67,14 @@ def detect_launch(environment: Mapping[str, str] = os.environ) -> Launch | None:
         return None
     tasks, nodes = int(environment["SLURM_NTASKS"]), int(environment.get("SLURM_NNODES", "1"))
     if tasks > 1 and "SLURM_STEP_ID" not in environment:
-        raise UserError(f"this SLURM job has {tasks} tasks, and this process is none of them; start it with srun")
+        raise UserError(f"this SLURM job has {tasks} tasks, but this process is none of them; start it with srun")
     if tasks % nodes:
-        raise UserError(f"SLURM gave {tasks} tasks to {nodes} nodes; every node needs as many (--ntasks-per-node)")
+        raise UserError(f"SLURM assigned {tasks} tasks to {nodes} nodes; all need equally many (--ntasks-per-node)")
     return Launch("srun", tasks // nodes, nodes)
 
 
 def init_process_group() -> None:
-    """Join the other processes that torchrun or srun started, so that all can agree before there is a Trainer."""
+    """Join the process group of torchrun or srun, so that ranks can communicate before there is a Trainer."""
     import torch
     import torch.distributed as dist
     from lightning.pytorch.utilities import rank_zero_only
@@ -79,7 +82,7 @@ def init_process_group() -> None:
     launch = detect_launch()
     if launch is None or launch.world_size == 1 or dist.is_initialized():
         return
-    os.environ.setdefault("SLURM_NTASKS_PER_NODE", str(launch.devices))  # Lightning wants it, srun may not give it
+    os.environ.setdefault("SLURM_NTASKS_PER_NODE", str(launch.devices))  # Lightning needs it, srun may not set it
     environment = launch.environment
     os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = environment.main_address, str(environment.main_port)
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
@@ -88,7 +91,10 @@ def init_process_group() -> None:
 
 
 def rank_of(environment: Mapping[str, str] = os.environ) -> int:
-    """The number of this process among all ranks, by the environment variables of every launcher.
+    """Read the rank of this process from the environment variables of any launcher.
+
+    Returns:
+        The rank.
 
     >>> rank_of({}), rank_of({"SLURM_PROCID": "1"})
     (0, 1)
@@ -97,7 +103,10 @@ def rank_of(environment: Mapping[str, str] = os.environ) -> int:
 
 
 def is_rank_zero(environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether this process is rank zero, by the environment variables of every launcher.
+    """Check the environment variables of any launcher for rank zero.
+
+    Returns:
+        Whether this process is rank zero.
 
     >>> is_rank_zero({}), is_rank_zero({"SLURM_PROCID": "1"})
     (True, False)

@@ -1,6 +1,6 @@
 """Cooperative shutdown: signal handling from the start of the process to its exit.
 
-Nothing heavy is imported here: the handlers stand before torch is loaded.
+Nothing heavy is imported here: the handlers are installed before torch is loaded.
 """
 
 import os
@@ -14,29 +14,29 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
-"""What schedulers send before they kill."""
-KEPT = "; what is finished stays"
+"""Signals that schedulers send before they kill."""
+KEPT = "; finished work is kept"
 
 
 class PreemptedError(BaseException):
     """The command was asked to stop and is not finished; the same command resumes it.
 
-    Like `KeyboardInterrupt` it is no `Exception`: it may be raised anywhere, and code that catches errors there must
-    not mistake it for the error of a file that it reads.
+    Like `KeyboardInterrupt` it is not an `Exception`: it may be raised anywhere, and code that catches errors there
+    must not mistake it for an error of its own, for example of a file that it reads.
     """
 
 
 @dataclass
 class _State:
-    """What this process was asked for.
+    """Stop requests to this process.
 
     Attributes:
-        number: of the last signal that came.
-        is_final: whether W&B wants the run to be over.
-        was_raised: whether `PreemptedError` was raised already.
-        deferred: how many `deferred` blocks this process is in.
-        handled: how many `handled` blocks it is in.
-        group: of all ranks, for flags; on GPUs they must not wait for the step.
+        number: of the last signal received.
+        is_final: whether W&B ended the run.
+        was_raised: whether `PreemptedError` was already raised.
+        deferred: number of nested `deferred` blocks.
+        handled: number of nested `handled` blocks.
+        group: process group of all ranks for flags, which on GPUs must not wait for the step.
     """
 
     number: signal.Signals | None = None
@@ -52,9 +52,9 @@ _state = _State()
 
 @contextmanager
 def handled() -> Iterator[None]:
-    """Let SIGTERM and SIGUSR1 raise `PreemptedError` where the program is or, while they are `deferred`, be noted."""
+    """Handle SIGTERM and SIGUSR1: raise `PreemptedError` immediately or, while `deferred`, record the signal."""
     if threading.current_thread() is not threading.main_thread():
-        yield  # signals reach the main thread alone
+        yield  # only the main thread receives signals
         return
     before = {number: signal.getsignal(number) for number in SIGNALS}
     install()
@@ -74,12 +74,12 @@ def install() -> None:
     owner = os.getpid()
 
     def note(number: int, frame: Any) -> None:
-        if os.getpid() != owner:  # a forked child, which dies as if there were no handler
+        if os.getpid() != owner:  # a forked child dies as if there were no handler
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
             return
         _state.number = signal.Signals(number)
-        if not _state.deferred and not _state.was_raised:  # a launcher and a scheduler may both send one
+        if not _state.deferred and not _state.was_raised:  # launcher and scheduler may both send a signal
             raise_preempted()
 
     for number in SIGNALS:
@@ -87,14 +87,14 @@ def install() -> None:
 
 
 def ignore() -> None:
-    """Ignore the signals from here on: the process has nothing left to stop."""
+    """Ignore the signals from now on, because nothing is left to stop."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager
 def deferred(when: bool = True) -> Iterator[None]:
-    """Only note signals, until `raise_if_requested`: something must be done whole, or by all ranks together."""
+    """Only record signals until `raise_if_requested`, for work that must be atomic or common to all ranks."""
     _state.deferred += when
     try:
         yield
@@ -104,11 +104,7 @@ def deferred(when: bool = True) -> Iterator[None]:
 
 @contextmanager
 def undeferred() -> Iterator[None]:
-    """Inside of `deferred`, let signals raise again; one that came meanwhile raises at once.
-
-    Raises:
-        PreemptedError: when this process was asked to stop.
-    """
+    """Inside `deferred`, let signals raise again; one received meanwhile raises `PreemptedError` at once."""
     before, _state.deferred = _state.deferred, 0
     try:
         if not _state.was_raised:
@@ -119,24 +115,17 @@ def undeferred() -> Iterator[None]:
 
 
 def raise_if_requested(reason: str = KEPT) -> None:
-    """Raise if any rank was asked to stop; every rank must call it.
+    """Raise `PreemptedError` on all ranks if any was asked to stop; every rank must call it.
 
     Args:
         reason: continues "stopped by SIGTERM".
-
-    Raises:
-        PreemptedError: on all ranks.
     """
     if is_requested():
         raise_preempted(reason)
 
 
 def raise_if_requested_here() -> None:
-    """Raise if this process was asked to stop.
-
-    Raises:
-        PreemptedError: on this rank.
-    """
+    """Raise `PreemptedError` if this process was asked to stop."""
     if _state.number is not None:
         raise_preempted()
 
@@ -158,18 +147,18 @@ def is_requested() -> bool:
 
 
 def request_termination() -> None:
-    """Ask this process to stop as SIGTERM does, and never to be resumed; any thread may call it."""
+    """Stop this process as SIGTERM does, but without resumption; any thread may call it."""
     _state.is_final = True
     interrupt_main(signal.SIGTERM)
 
 
 def is_termination_requested() -> bool:
-    """Whether W&B asked this process to end its run for good."""
+    """Whether W&B ended the run of this process permanently."""
     return _state.is_final
 
 
 def raise_preempted(reason: str = KEPT) -> NoReturn:
-    """Stop this process, which was asked to.
+    """Stop this process after a request.
 
     Args:
         reason: continues "stopped by SIGTERM".

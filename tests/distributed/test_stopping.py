@@ -1,4 +1,4 @@
-"""A signal outside of training: status 75, what is finished stays, and the same command goes on."""
+"""A signal outside of training: status 75, finished work is kept, and the same command resumes it."""
 
 import os
 import signal
@@ -58,7 +58,7 @@ def stop_in(owner: Any, name: str, call: int, event: Callable[[], None], *words:
 @pytest.mark.parametrize("number", signals.SIGNALS)
 def test_while_a_cohort_is_built(number, place: Path, whole: Path, capsys) -> None:
     assert stop_in(custom, "_import", 2, send(number)) == PREEMPTED
-    assert f"stopped by {number.name}; what is finished stays; the same command goes on" in capsys.readouterr().out
+    assert f"stopped by {number.name}; finished work is kept; the same command resumes it" in capsys.readouterr().out
     assert not list(place.glob("data/cohorts/*/manifest.json"))
     assert signal.getsignal(number) == signal.SIG_DFL
     assert main(["train", *SETTINGS]) == 0
