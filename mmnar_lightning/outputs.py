@@ -108,10 +108,13 @@ class ScoredRows:
         return replace(self, logits=logits)
 
     def select(self, chosen: Tensor) -> "ScoredRows":
-        """Some of the rows.
+        """Select rows.
 
         Args:
             chosen: (N,) bool, or (K,) int64 positions.
+
+        Returns:
+            The selected rows.
         """
         return ScoredRows(**{name: column[chosen] for name, column in self.columns.items()})
 

@@ -118,11 +118,14 @@ BASELINES: Mapping[str, NetworkBaseline | EstimatorBaseline] = {
 
 
 def find(name: str) -> NetworkBaseline | EstimatorBaseline:
-    """The baseline of a name.
+    """Find a baseline by name.
 
     Args:
         name: of this project, or `package.module:Name` of another: a `NetworkBaseline` or an `EstimatorBaseline`, or a
             class of either kind (docs/baselines.md).
+
+    Returns:
+        The baseline.
 
     Raises:
         UserError: when it cannot be imported, or is neither.

@@ -55,16 +55,14 @@ def check_baseline(name: str, settings: Mapping[str, Any] | None = None, *, lear
     """Train a baseline on simulated rows and check what every baseline promises.
 
     A row's prediction is the same alone, in any batch and in any order; absent inputs and unknown labels change no
-    bit; predictions are probabilities; and what the inputs and presence say of the tasks is learnt.
+    bit; predictions are probabilities; and the tasks are learnt from the inputs and presence. An `AssertionError`
+    names what does not hold.
 
     Args:
         name: as `baseline.name` takes it: one of this project's, or `package.module:Name`.
         settings: `baseline.settings` of one from another package.
         learns: the tasks that it must predict with an AUROC above 0.7: `a` depends on the first modality, `b` on the
             second, `c` on whether the third is present.
-
-    Raises:
-        AssertionError: naming what does not hold.
     """
     config = BaselineConfig(name=name, settings=dict(settings or {}))
     trained = Trained(config, simulated_batch(1500), simulated_batch(300, seed=1))

@@ -66,7 +66,10 @@ class EmbedConfig:
 
 
 def _without_idle(merged: TextConfig | ImageConfig, own: Mapping[str, Any], name: str) -> TextConfig | ImageConfig:
-    """Refuse settings of a modality that its encoder does not read, and drop those of its kind that it does not.
+    """Refuse settings of a modality that its encoder does not read, and reset those of its kind to their defaults.
+
+    Returns:
+        The settings that the encoder reads.
 
     Raises:
         UserError: naming a setting of the modality and the condition under which it would be read.

@@ -207,7 +207,7 @@ class Groups:
 
 @dataclass(frozen=True, kw_only=True)
 class Intervals:
-    """How the intervals were computed."""
+    """The method of the intervals."""
 
     level: float
     num_replicates: int

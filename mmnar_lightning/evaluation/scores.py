@@ -26,7 +26,7 @@ MAX_BINS = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Scoring:
-    """How rows are scored.
+    """Settings of scores and their intervals.
 
     Attributes:
         num_replicates: of the bootstrap.

@@ -30,7 +30,7 @@ class Run:
 
     @property
     def scoring(self) -> Scoring:
-        """How its test rows are scored."""
+        """The scoring of its test rows."""
         return scoring_of(self.config)
 
     def of(self, config: ExperimentConfig) -> "Run":
