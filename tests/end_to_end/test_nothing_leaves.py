@@ -1,4 +1,4 @@
-"""Records that can be reported apart by sentence, id and date: nothing that a run uploads or shares has any of them."""
+"""Records that sentences, ids and dates identify: nothing that a run uploads or shares holds any of them."""
 
 import json
 import math
@@ -50,7 +50,7 @@ def release(place: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def ids(release: Path) -> set[int]:
-    """Every number by which the user, or a stay of theirs, could be found."""
+    """Every number by which a subject, or one of their stays, could be found."""
     found: set[int] = set()
     for name in ("admissions", *DOCUMENTS):
         (path,) = release.rglob(f"{name}.csv.gz")

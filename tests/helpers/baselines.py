@@ -19,7 +19,7 @@ TASKS = ["a", "b", "c"]
 COUNT = 3
 LABEL_FREE = {"reconstruction": 0.0, "contrast": 0.0, "assignment": 0.0}
 LEARNT = [name for name in BASELINES if name != "published_score"]
-"""What is fitted; tests/unit/databases/eicu/test_scores.py shows of the one that is only read."""
+"""What is fitted; tests/unit/databases/eicu/test_scores.py tests the one that is only read."""
 CONFIGS = {name: BaselineConfig(name=name) for name in LEARNT} | {
     "late_fusion_concatenation": BaselineConfig(
         name="late_fusion", late_fusion=LateFusionConfig(version="concatenation", dim=16)
@@ -28,7 +28,7 @@ CONFIGS = {name: BaselineConfig(name=name) for name in LEARNT} | {
 
 
 def telling_batch(rows: int, seed: int = 0) -> Batch:
-    """Every pattern; task a is reported by what modality 0 says, b by what 1 says, c by presence of 2."""
+    """Every pattern; task a depends on modality 0, b on modality 1, c on the presence of modality 2."""
     generator = np.random.default_rng(seed)
     present = patterns.decode(torch.from_numpy(generator.integers(2**COUNT, size=rows)), COUNT)
     batch = make_batch(present, seed=seed)

@@ -1,4 +1,4 @@
-"""Hiding a modality hides it: neither its presence nor its values reach what is reported of it."""
+"""Hiding a modality hides it: neither its presence nor its values reach its reconstruction."""
 
 from dataclasses import replace
 

@@ -194,7 +194,7 @@ def test_shrunk_offsets_are_closer_than_raw_ones_where_rows_are_few(tau: float, 
 
 
 def test_rows_of_one_subject_are_no_node() -> None:
-    """Their residuals sum to zero at their own mean: no spread between subjects could be reported of them."""
+    """Their residuals sum to zero at their own mean: no spread between subjects could be estimated from them."""
     label, subject = np.tile([1.0, 0.0], 200), np.arange(400)
     alone = Rows.of(
         np.zeros(440),

@@ -31,7 +31,7 @@ from tests.helpers.paths import ROOT
 TWO_CHUNKS = SimulateConfig(subjects=CHUNK + 30, images=True)
 TINY = SimulateConfig(databases=["mimic_iv"], subjects=12, images=True)
 SAME_FOR_ALL = "hospital.csv.gz"
-"""Describes the hospitals, any process is in them."""
+"""Describes the hospitals, whichever rows they have."""
 
 
 def digests(folder: Path) -> dict[str, str]:
