@@ -12,6 +12,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from mmnar_lightning.report import figures
+
 DEMO = "mimic-iv-demo"
 
 
@@ -121,3 +123,30 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.nodeid.startswith(SLOW):
             item.add_marker("slow")
+
+
+BLANK = bytes.fromhex(
+    "89504e470d0a1a0a0000000d4948445200000001000000010800000000"
+    "3a7e9b550000000a49444154789c6360000000020001e221bc330000000049454e44ae426082"
+)
+"""A PNG of one pixel."""
+_SAVE = figures.save
+
+
+def _save_blank(figure: object, path: Path, dpi: int = 120) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(BLANK)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def blank_figures() -> Iterator[None]:
+    """Do not render the figures of whole runs, which take two thirds of a tiny one; tests/unit/report renders them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "save", _save_blank)
+        yield
+
+
+@pytest.fixture
+def rendered_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Render figures after all."""
+    monkeypatch.setattr(figures, "save", _SAVE)

@@ -252,7 +252,7 @@ def test_a_finished_run_is_said_to_be_finished(whole, settings, capsys) -> None:
 
 
 def test_a_run_that_patience_ended_trains_no_further_when_its_evaluation_was_killed(settings, monkeypatch) -> None:
-    words = ("trainer.patience=1", "trainer.max_epochs=6", "optim.lr=1e-14", "rectifier.fit=none")
+    words = ("trainer.patience=1", "trainer.max_epochs=6", "optim.lr=1e-14")
     usual = MMNARModule.test_step
     monkeypatch.setattr(MMNARModule, "test_step", at(1, kill, usual))
     with pytest.raises(Killed):

@@ -12,7 +12,6 @@ from tests.helpers.simulated_scores import TASKS, mean_difference
 WORDS = [
     "experiment=mimic",
     "simulate.subjects=4000",
-    "simulate.databases=[mimic_iv]",
     "simulate.image_rate=0.9",  # so that a cohort of a few minutes is large enough to see the gain
     "cohort.split.train=0.5",
     "cohort.split.calibration=0.05",

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from mmnar_lightning import cli
-from mmnar_lightning.commands import sweep
+from mmnar_lightning.commands import best, sweep
 from mmnar_lightning.config.compose import load
 from mmnar_lightning.config.experiment import ConfigError
 from mmnar_lightning.runs import single
@@ -179,12 +179,12 @@ def test_test_rows_are_read_with_the_best_trial_and_with_no_other(
     search(write(workplace, run_cap=2))
     folder = search(write(workplace, run_cap=3))
     for _ in range(2):
-        sweep.best(load([]))
+        best.best(load([]))
     (chosen,) = table_of(folder).filter("best")["trial"]
     assert tested == [str(Path("runs/sweeps") / folder.name / chosen)] * 2
     (folder / chosen / "DONE").unlink()
     with pytest.raises(ConfigError, match=f"evaluated with {chosen}"):
-        sweep.best(load([]))
+        best.best(load([]))
 
 
 def test_the_exit_status_of_a_preempted_run_is_the_one_that_is_taken_up() -> None:

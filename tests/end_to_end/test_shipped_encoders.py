@@ -13,7 +13,6 @@ from mmnar_lightning.runs import build, folders
 
 WORDS = [
     "simulate.subjects=160",
-    "simulate.databases=[mimic_iv]",
     "trainer.max_epochs=1",
     "trainer.progress_bar=false",
     "trainer.accelerator=cpu",

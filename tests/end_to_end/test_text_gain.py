@@ -11,7 +11,6 @@ from tests.helpers.simulated_scores import TASKS, mean_difference
 
 WORDS = [
     "simulate.subjects=4000",
-    "simulate.databases=[mimic_iv]",
     "simulate.note_rate=0.9",  # so that a cohort of a few minutes is large enough to see the gain
     "simulate.images=false",
     "cohort.split.train=0.5",

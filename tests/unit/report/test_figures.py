@@ -8,6 +8,8 @@ from mmnar_lightning.report import figures
 from mmnar_lightning.report.masking import MASKED_OFFSET
 from tests.helpers.results import offset_of
 
+pytestmark = pytest.mark.usefixtures("rendered_figures")
+
 TASKS = ["death", "stay"]
 PNG = b"\x89PNG\r\n\x1a\n"
 

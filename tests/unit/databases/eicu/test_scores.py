@@ -15,9 +15,8 @@ from data_modules.databases.eicu.config import EICUCohortConfig
 from data_modules.databases.eicu.tables import EICU
 from data_modules.databases.registry import database
 from data_modules.raw.reader import Release
-from mmnar_lightning.commands import train
 from mmnar_lightning.config.compose import load
-from mmnar_lightning.runs import folders, single
+from mmnar_lightning.runs import folders, protocols, single
 from tests.helpers.eicu import stay, write_release
 
 QUICK = ["trainer.progress_bar=false", "wandb.enabled=false", "evaluation.num_replicates=100"]
@@ -107,7 +106,7 @@ def test_under_k_folds_every_row_is_scored_once_by_what_the_file_says(workplace,
     monkeypatch.setenv("EICU_ROOT", str(eicu_demo))
     monkeypatch.delenv(folders.RUN_ID_VARIABLE, raising=False)
     few = "cohort.modalities=[demographics,apache]"
-    parent = train.train(load([*BASELINE, "evaluation.protocol=kfold", few, "embed.text.encoder=none"]))
+    parent = protocols.train(load([*BASELINE, "evaluation.protocol=kfold", few, "embed.text.encoder=none"]))
     content = json.loads((parent / "results.json").read_text())
     cell = content["tasks"]["in_hospital_mortality"]["all"]
     assert (cell["count"], cell["positives"]) == (1211, 104)
