@@ -114,12 +114,32 @@ def no_open_wandb_run() -> Iterator[None]:
         wandb.finish()
 
 
-SLOW = ("tests/end_to_end/", "tests/distributed/")
-"""Folders whose tests train, start processes or build whole cohorts."""
+SLOW = (
+    "tests/end_to_end/",
+    "tests/distributed/",
+    "tests/unit/simulate/",
+    "tests/unit/sweeps/",
+    "tests/unit/encoders/test_vector_store.py",
+    "tests/unit/encoders/test_stage.py",
+    "tests/unit/encoders/text/",
+    "tests/unit/callbacks/",
+    "tests/unit/baselines/",
+    "tests/unit/raw/test_writes.py",
+    "tests/unit/metrics/test_pattern.py",
+    "tests/unit/metrics/test_diagnostics.py",
+    "tests/unit/metrics/test_intervals.py",
+    "tests/unit/rectifier/",
+    "tests/unit/evaluation/test_predict.py",
+    "tests/unit/losses/",
+    "tests/unit/config/test_ignored.py",
+    "tests/unit/config/test_renamed.py",
+    "tests/unit/test_leave_one_out.py",
+)
+"""Tests that train, simulate, start processes or build whole cohorts; `make test-fast` leaves them out."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark whole folders as slow; a slow unit test carries the marker itself."""
+    """Mark what is slow, by its place."""
     for item in items:
         if item.nodeid.startswith(SLOW):
             item.add_marker("slow")
