@@ -33,7 +33,7 @@ MIN_SHARE = 90.0
 
 def write_model(folder: Path) -> None:
     """A BERT of random weights over made-up words."""
-    from transformers import BertConfig, BertModel, BertTokenizerFast
+    from transformers import BertConfig, BertModel, BertTokenizer
 
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{number}" for number in range(NUM_WORDS))]
     torch.manual_seed(0)
@@ -46,7 +46,7 @@ def write_model(folder: Path) -> None:
         max_position_embeddings=WINDOW,
     )
     BertModel(config).save_pretrained(folder)
-    BertTokenizerFast(vocab={word: number for number, word in enumerate(words)}).save_pretrained(folder)
+    BertTokenizer(vocab={word: number for number, word in enumerate(words)}).save_pretrained(folder)
 
 
 def write_documents(folder: Path, num_documents: int) -> None:

@@ -10,6 +10,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -80,14 +81,14 @@ def measure(folder: Path, arguments: Any) -> bool:
         bf16=arguments.bf16,
     )
     paths = [folder / "images" / f"{file}.jpg" for file in images["file"]]
-    pixels = torch.from_numpy(np.stack(list(read_images(paths, image_input(config), arguments.workers))))  # type: ignore[arg-type]  # all are readable
+    pixels = torch.from_numpy(np.stack(list(read_images(paths, image_input(config), arguments.workers))))
     batches = list(torch.split(pixels, arguments.batch_size))
     backbone = image_backbone(config).to(device)
     bare_loop(backbone, batches[:2], device)  # the first use of a device or a kernel is slower
     stage, bare, decoding = [], [], []
     for repeat in range(arguments.repeats):
         encoder = FrozenImages(config, folder / f"data-{repeat}", folder / "images", device)
-        stage.append(_timed(lambda encoder=encoder: encoder.prepare(source)))
+        stage.append(_timed(partial(encoder.prepare, source)))
         bare.append(_timed(lambda: bare_loop(backbone, batches, device)))
         decoding.append(_timed(lambda: list(read_images(paths, image_input(config), arguments.workers))))
     count = arguments.images
@@ -112,7 +113,7 @@ def measure_release(folder: Path, count: int) -> None:
     for path in paths:
         path.write_bytes(encode(generator.standard_normal(RELEASE_WIDTH).astype(np.float32), path.stem))
     for workers in (0, 4):
-        seconds = [_timed(lambda workers=workers: read_release(paths, workers)) for _ in range(3)]
+        seconds = [_timed(partial(read_release, paths, workers)) for _ in range(3)]
         _line(f"published embeddings, {workers} threads", [count / second for second in seconds], "files/s")
 
 

@@ -3,16 +3,17 @@
 import argparse
 import statistics
 import time
+from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from data_modules.batch import Batch
 from data_modules.vocabulary import Modality
-from mmnar_lightning.losses.config import ObjectiveConfig
+from mmnar_lightning.losses.config import AUXILIARY, ObjectiveConfig
 from mmnar_lightning.model import MMNARModel
 from mmnar_lightning.nn.config import LeaveOneOutConfig, ModelConfig
-from mmnar_lightning.objective import AUXILIARY, Objective
+from mmnar_lightning.objective import Objective
 
 MODALITIES, TASKS, ROWS = 4, 3, 128
 WIDTHS = (656, 1376, 1024, 1024)
@@ -37,7 +38,7 @@ class Step:
 
     def __init__(self, auxiliary: bool, sampled: int) -> None:
         torch.manual_seed(0)
-        weights = {} if auxiliary else dict.fromkeys(AUXILIARY, 0.0)
+        weights: dict[str, Any] = {} if auxiliary else dict.fromkeys(AUXILIARY, 0.0)
         config = ObjectiveConfig(**weights)
         modalities = [Modality(name=f"m{m}", kind="vectors", width=width) for m, width in enumerate(WIDTHS)]
         settings = ModelConfig(loo=LeaveOneOutConfig(sampled=sampled))

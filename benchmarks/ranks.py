@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
+from unittest.mock import patch
 
 import polars as pl
 import torch
@@ -22,6 +23,7 @@ import wandb
 from lightning import Callback
 
 from benchmarks.loader import write_cohort
+from mmnar_lightning.callbacks.checkpoints import checkpoint_callbacks
 from mmnar_lightning.callbacks.loss_offset import LossOffsetFit
 from mmnar_lightning.config import compose
 from mmnar_lightning.runs import build
@@ -136,11 +138,11 @@ def inside(words: list[str]) -> None:
     from mmnar_lightning.distributed.collectives import rank
     from mmnar_lightning.runs import single
 
-    epoch, usual = Epochs(), training.checkpoint_callbacks
-    training.checkpoint_callbacks = lambda *given: [epoch, *usual(*given)]  # type: ignore[assignment]
+    epoch = Epochs()
     launch.init_process_group()
     settings = compose.load(words)
-    folder = single.train(settings)
+    with patch.object(training, "checkpoint_callbacks", lambda *given: [epoch, *checkpoint_callbacks(*given)]):
+        folder = single.train(settings)
     if rank() == 0:
         steps = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["global_step"]
         counted = steps - steps // settings.trainer.max_epochs

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import log_loss, roc_auc_score
+from torch import Tensor
 
 from benchmarks.results import plan
 from benchmarks.results.score import truth_of
@@ -42,7 +43,7 @@ def compare(out: Path, setting: str, seed: int) -> dict[str, float]:
     )
     batch = datamodule.cohort.arrays.gather(torch.arange(datamodule.cohort.table.height))
     present = batch.present.numpy()
-    inputs = {name: values.double().numpy() for name, values in batch.inputs.items()}
+    inputs = {name: values.double().numpy() for name, values in batch.inputs.items() if isinstance(values, Tensor)}
     codes = patterns.encode(batch.present).numpy()
     columns = {
         "components of the vectors": _components(datamodule, inputs, present),

@@ -9,6 +9,7 @@ import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import torch
@@ -109,8 +110,8 @@ def choose(out: Path, name: str, given: Sequence[str]) -> tuple[str, ...]:
 
 def validation_auroc(parent: Path) -> float:
     """The best epoch of every fold, averaged."""
-    logged = [pl.read_csv(path, infer_schema_length=None)["val/auroc"] for path in parent.glob("*/metrics.csv")]
-    return sum(float(column.max()) for column in logged) / len(logged)  # type: ignore[arg-type]
+    logged = [pl.read_csv(path, infer_schema_length=None) for path in parent.glob("*/metrics.csv")]
+    return sum(float(frame.select(pl.col("val/auroc").max()).item()) for frame in logged) / len(logged)
 
 
 def predictions(parent: Path, seeds: Sequence[int]) -> pl.DataFrame:
@@ -146,13 +147,13 @@ def compare(rows: dict[str, pl.DataFrame], names: Sequence[str]) -> list[dict[st
         own = rows[name].select(*keys, pl.col("probability").alias(name))
         joined = joined.join(own, on=keys, how="inner", validate="1:1")
     joined = joined.with_columns(subject=pl.col("subject_id").rank("dense")).sort(keys)
-    drawn = {
+    drawn: dict[str, Any] = {
         "label": _column(joined, "label"), "subject": _column(joined, "subject"), "fold": _column(joined, "fold"),
         "repeat": _column(joined, "seed"),
     }  # fmt: skip
     once = joined.filter(pl.col("seed") == joined["seed"].min())
     counted = f"{once.height} ({int(once['label'].sum())})"
-    table = []
+    table: list[dict[str, object]] = []
     for name in names:
         found = bootstrap_intervals(_column(joined, name), **drawn)
         apart = paired_difference(_column(joined, names[0]), _column(joined, name), **drawn)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import torch
@@ -131,11 +132,11 @@ def tipping_points(setting: Setting, first: str, second: str) -> Iterator[dict[s
     """
     for task in setting.tasks:
         rows = setting.rows.filter(pl.col(f"label/{task}").is_not_null())
-        columns = [_column(rows[f"{name}/{task}"]) for name in (first, second)]
-        logits, label = [column.logit() for column in columns], _column(rows[f"label/{task}"])
+        one, other = (_column(rows[f"{name}/{task}"]).logit() for name in (first, second))
+        label = _column(rows[f"label/{task}"])
         for pattern in rows["pattern"].value_counts(sort=True)["pattern"]:
             shifted = torch.from_numpy((rows["pattern"] == pattern).to_numpy(writable=True))
-            shift = order_tipping_point(*logits, label, shifted)
+            shift = order_tipping_point(one, other, label, shifted)
             yield {
                 "setting": setting.name, "task": task, "pattern": pattern, "method": first, "other": second,
                 "rows": int(shifted.sum()), "shift": shift,
@@ -163,7 +164,7 @@ class _Cell:
         return [torch.cat([_column(self.rows[f"{method}/{task}"]) for task in self.tasks]) for method in methods]
 
     @property
-    def drawn(self) -> dict[str, Tensor]:
+    def drawn(self) -> dict[str, Any]:
         """What the replicates are drawn by: the same subjects of a release in every task."""
         size, times = self.rows.height, len(self.tasks)
         return {

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import yaml  # type: ignore[import-untyped]  # its types are a package that nothing else needs
+import yaml
 
 from data_modules import stage
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]  # its types are a package that nothing else needs
+import yaml
 from filelock import FileLock, Timeout
 
 from data_modules import stage

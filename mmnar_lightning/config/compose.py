@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
-from yaml import YAMLError  # type: ignore[import-untyped]  # its types are a package that nothing else needs
+from yaml import YAMLError
 
 from mmnar_lightning.config import keys
 from mmnar_lightning.config.experiment import (

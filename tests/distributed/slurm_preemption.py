@@ -50,7 +50,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def submit(cluster: Cluster, place: Path, *words: str) -> str:
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     site = {"SBATCH_PARTITION": "low", "MMNAR_SETUP": str(place / "setup.sh"), "COHORT": str(place / "given")}
-    return cluster.run("sbatch", "--parsable", *words, cwd=place, PYTHONPATH=path, **site).strip()
+    return cluster.run("sbatch", "--parsable", *words, check=True, cwd=place, PYTHONPATH=path, **site).strip()
 
 
 def output(place: Path, job: str) -> str:

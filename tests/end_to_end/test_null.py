@@ -45,8 +45,8 @@ class Fit:
 
     def apply(self, rectifier: Rectifier, logits: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         """Logits of some rows, shifted."""
-        columns = (self.columns[name][rows] for name in ("present", "subject"))
-        return rectifier.rectify(logits[rows], *columns, "one").logit()
+        present, subject = (self.columns[name][rows] for name in ("present", "subject"))
+        return rectifier.rectify(logits[rows], present, subject, "one").logit()
 
 
 def on_one_split(seed: int) -> float:

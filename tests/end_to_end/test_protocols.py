@@ -16,6 +16,7 @@ from lightning import Callback
 from lightning.pytorch.utilities import rank_zero_only
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
+from mmnar_lightning.callbacks.checkpoints import checkpoint_callbacks
 from mmnar_lightning.cli import main
 from mmnar_lightning.config.compose import load
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
@@ -179,7 +180,7 @@ class Stop(Callback):
 def test_a_parent_stopped_within_its_second_run_and_resumed_ends_as_if_never_stopped(
     whole: Path, simulated, tmp_path: Path, monkeypatch
 ) -> None:
-    usual, here = training.checkpoint_callbacks, f"paths.runs={tmp_path}"
+    usual, here = checkpoint_callbacks, f"paths.runs={tmp_path}"
     monkeypatch.setattr(training, "checkpoint_callbacks", lambda *given: [Stop(), *usual(*given)])
     with pytest.raises(RuntimeError, match="on purpose"):
         protocols.train(simulated(here))

@@ -13,11 +13,12 @@ from lightning import Callback
 from sklearn.metrics import roc_auc_score
 
 from data_modules import patterns
+from mmnar_lightning.callbacks.checkpoints import checkpoint_callbacks
 from mmnar_lightning.config.compose import load
 from mmnar_lightning.config.experiment import ExperimentConfig
 from mmnar_lightning.evaluation.predict import predict
+from mmnar_lightning.losses.config import AUXILIARY
 from mmnar_lightning.metrics.prediction_powered import mean_risk
-from mmnar_lightning.objective import AUXILIARY
 from mmnar_lightning.runs import build, folders, protocols, single
 from mmnar_lightning.runs import trainer as training
 from tests.conftest import write_custom_cohort
@@ -126,7 +127,7 @@ def _check_tipping_points(reported: dict[str, Any], predictions: pl.DataFrame) -
         for label, shift in reported[task].items():
             own = pl.col("pattern") == label
             risk = {
-                name: float((1 / (1 + (-rows[f"rectified/{task}"] - moved).exp())).mean())
+                name: rows.select((1 / (1 + (-pl.col(f"rectified/{task}") - moved).exp())).mean()).item()
                 for name, rows, moved in (
                     ("pattern", predictions.filter(own), shift),
                     ("rest", predictions.filter(~own), 0),
@@ -185,7 +186,7 @@ class Stop(Callback):
 def test_stopped_after_any_epoch_and_resumed_it_gives_the_same_results(settings, monkeypatch) -> None:
     words = ("trainer.max_epochs=4",)
     whole = single.train(settings("paths.runs=whole", *words))
-    usual = training.checkpoint_callbacks
+    usual = checkpoint_callbacks
     for epoch in range(3):
         monkeypatch.setattr(training, "checkpoint_callbacks", lambda *given, at=epoch: [Stop(at), *usual(*given)])
         with pytest.raises(RuntimeError, match="on purpose"):

@@ -12,7 +12,7 @@ import torch
 from lightning import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from mmnar_lightning.callbacks.checkpoints import BestCheckpoint
+from mmnar_lightning.callbacks.checkpoints import BestCheckpoint, checkpoint_callbacks
 from mmnar_lightning.cli import main
 from mmnar_lightning.config.compose import load
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
@@ -99,7 +99,7 @@ def test_a_run_stopped_after_any_epoch_and_resumed_ends_with_the_same_weights(
     epoch: int, settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = single.train(settings("paths.runs=whole"))
-    usual = training.checkpoint_callbacks
+    usual = checkpoint_callbacks
     monkeypatch.setattr(training, "checkpoint_callbacks", lambda *given: [Stop(epoch), *usual(*given)])
     with pytest.raises(RuntimeError, match="on purpose"):
         single.train(settings("paths.runs=parts"))
@@ -115,7 +115,7 @@ def test_a_run_stopped_after_any_epoch_and_resumed_ends_with_the_same_weights(
 def test_early_stopping_remembers_its_patience_across_a_resumption(settings, monkeypatch) -> None:
     words = ("trainer.patience=1", "trainer.max_epochs=6", "optim.lr=1e-9")
     whole = single.train(settings("paths.runs=whole", *words))
-    usual = training.checkpoint_callbacks
+    usual = checkpoint_callbacks
     monkeypatch.setattr(training, "checkpoint_callbacks", lambda *given: [Stop(0), *usual(*given)])
     with pytest.raises(RuntimeError, match="on purpose"):
         single.train(settings("paths.runs=parts", *words))

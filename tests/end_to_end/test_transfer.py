@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from data_modules import patterns
 from data_modules.loading.alignment import TransferError, align
@@ -251,6 +251,7 @@ def mostly_tested(workplace: Path, experiment: str) -> Path:
     """A shipped experiment whose rows are nearly all test or calibration, as suits a target."""
     config = OmegaConf.load(ROOT / "experiments" / f"{experiment}.yaml")
     config.cohort.split = {"train": 0.02, "calibration": 0.28, "val": 0.1, "test": 0.6}
+    assert isinstance(config, DictConfig)
     config.pop("transfer")
     OmegaConf.save(config, workplace / f"tested_{experiment}.yaml")
     return workplace / f"tested_{experiment}.yaml"

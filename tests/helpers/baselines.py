@@ -1,6 +1,7 @@
 """Baselines of the registry, built and trained the same way whatever they are."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from tests.helpers.batches import make_batch, modalities, take
 
 TASKS = ["a", "b", "c"]
 COUNT = 3
-LABEL_FREE = {"reconstruction": 0.0, "contrast": 0.0, "assignment": 0.0}
+LABEL_FREE: dict[str, Any] = {"reconstruction": 0.0, "contrast": 0.0, "assignment": 0.0}
 LEARNT = [name for name in BASELINES if name != "published_score"]
 """What is fitted; tests/unit/databases/eicu/test_scores.py tests the one that is only read."""
 CONFIGS = {name: BaselineConfig(name=name) for name in LEARNT} | {

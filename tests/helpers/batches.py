@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from data_modules.batch import Batch
+from data_modules.batch import Batch, Items
 from data_modules.vocabulary import Modality
+from mmnar_lightning.losses.config import AUXILIARY
 from mmnar_lightning.model import MMNARModel
 from mmnar_lightning.nn.config import FusionConfig, LeaveOneOutConfig, ModelConfig
-from mmnar_lightning.objective import AUXILIARY
 
 DIM, NUM_TASKS = 16, 3
 
@@ -48,10 +48,10 @@ def take(batch: Batch, rows: Sequence[int]) -> Batch:
 
 def fill_absent(batch: Batch, value: float) -> Batch:
     """The same batch with a value in every slot of an absent modality."""
-    inputs = {
-        name: torch.where(batch.present[:, position, None], values, value)
-        for position, (name, values) in enumerate(batch.inputs.items())
-    }
+    inputs: dict[str, Tensor | Items] = {}
+    for position, (name, values) in enumerate(batch.inputs.items()):
+        assert isinstance(values, Tensor), "documents and images have no slots"
+        inputs[name] = torch.where(batch.present[:, position, None], values, value)
     return Batch(
         row_id=batch.row_id,
         subject=batch.subject,

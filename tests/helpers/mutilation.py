@@ -109,10 +109,10 @@ def features(sources: BuildContext, names: list[str], folder: Path) -> tuple[dic
     for name in names:
         definition = database("mimic").modalities[name]
         if definition.files is not None:
-            present = definition.files(sources, folder / name)
+            in_files = definition.files(sources, folder / name)
             (file,) = (folder / name).glob("*.parquet")
             written[name] = sorted(pl.read_parquet(file).rows(), key=repr)
-            written[f"present/{name}"] = present.to_list()
+            written[f"present/{name}"] = in_files.to_list()
             continue
         block = definition.block(sources)
         values = create(folder / name, sources.rows.height, block.columns)

@@ -27,7 +27,13 @@ class Network(nn.Module):
         return ModelOutputs(logits=self.head(hidden), representation=hidden, encodings=present.unsqueeze(-1))
 
     def columns(self, batch: Batch) -> list[Tensor]:
-        return [torch.where(batch.present[:, m, None], batch.inputs[name], 0.0) for m, name in enumerate(self.names)]
+        return [torch.where(batch.present[:, m, None], _plain(batch, name), 0.0) for m, name in enumerate(self.names)]
+
+
+def _plain(batch: Batch, name: str) -> Tensor:
+    values = batch.inputs[name]
+    assert isinstance(values, Tensor)
+    return values
 
 
 DECLARED = NetworkBaseline(build=lambda inputs, config: Network(inputs), read=("model.encoder.",))
@@ -35,7 +41,7 @@ DECLARED = NetworkBaseline(build=lambda inputs, config: Network(inputs), read=("
 
 class ReadsAbsent(Network):
     def columns(self, batch: Batch) -> list[Tensor]:
-        return [batch.inputs[name].nan_to_num(0.0, 1.0, -1.0) for name in self.names]
+        return [_plain(batch, name).nan_to_num(0.0, 1.0, -1.0) for name in self.names]
 
 
 class MixesRows(Network):
@@ -61,7 +67,7 @@ class Estimator:
         self.label = torch.where(train.label_mask, train.label, torch.nan).double()
 
     def key(self, batch: Batch) -> Tensor:
-        first = torch.where(batch.present[:, 0], batch.inputs["m0"][:, 0], 0.0)
+        first = torch.where(batch.present[:, 0], _plain(batch, "m0")[:, 0], 0.0)
         return torch.cat([first[:, None], 10.0 * batch.present.float()], dim=1)
 
     def predict(self, batch: Batch) -> Tensor:

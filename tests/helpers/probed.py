@@ -8,11 +8,13 @@ import os
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import polars as pl
 import torch
 from lightning import Callback
 
+from mmnar_lightning.callbacks.checkpoints import checkpoint_callbacks
 from mmnar_lightning.config.compose import load
 from mmnar_lightning.console import quieten
 from mmnar_lightning.distributed import launch
@@ -47,7 +49,9 @@ class Probe(Callback):
     """Notes losses and gradients, as all ranks together have them."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.losses, self.gradients = path, [], []
+        self.path = path
+        self.losses: list[float] = []
+        self.gradients: list[torch.Tensor] = []
 
     def on_before_optimizer_step(self, trainer, pl_module, optimizer) -> None:
         parameters = [parameter for parameter in pl_module.parameters() if parameter.requires_grad]
@@ -63,12 +67,12 @@ class Probe(Callback):
 
 def train(words: list[str]) -> Path:
     """One run; its folder also holds probe.pt."""
-    usual = training.checkpoint_callbacks
-    training.checkpoint_callbacks = lambda folder, *given: [Probe(folder.parent / "probe.pt"), *usual(folder, *given)]
-    try:
+
+    def probed(folder: Path, *given: Any) -> list[Callback]:
+        return [Probe(folder.parent / "probe.pt"), *checkpoint_callbacks(folder, *given)]
+
+    with patch.object(training, "checkpoint_callbacks", probed):
         return single.train(load(words))
-    finally:
-        training.checkpoint_callbacks = usual
 
 
 if __name__ == "__main__":

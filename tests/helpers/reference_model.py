@@ -1,6 +1,7 @@
 """The fusion written a second time, from the equations of docs/method.md, section 1: loops, float64, no masks."""
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,7 @@ def mlp(values: Array, weights: Weights, name: str) -> Array:
     return linear(gelu(hidden), weights, f"{name}.4")
 
 
-def softmax(scores: list[float]) -> Array:
+def softmax(scores: list[Any]) -> Array:
     raised = np.exp(np.array(scores) - max(scores))
     return raised / raised.sum()
 

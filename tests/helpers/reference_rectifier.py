@@ -18,7 +18,8 @@ def residual(row, offset):
 
 def clustered_precision(rows, offset):
     """1 / variance of the estimate, the residuals of a subject taken together."""
-    by_subject, information = defaultdict(float), 0.0
+    by_subject: dict[int, float] = defaultdict(float)
+    information = 0.0
     for row in rows:
         error, weight = residual(row, offset)
         by_subject[row["subject"]] += error

@@ -15,7 +15,7 @@ VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, ".", ":", ",
 
 def write_model(folder: Path, *, seed: int = 0, layers: int = 2, width: int = 16, positions: int = 32) -> Path:
     """Save a BERT with random weights and its tokenizer as `transformers` does."""
-    from transformers import BertConfig, BertModel, BertTokenizerFast
+    from transformers import BertConfig, BertModel, BertTokenizer
 
     folder.mkdir(parents=True)
     (folder / "vocab.txt").write_text("\n".join(VOCABULARY))
@@ -30,7 +30,7 @@ def write_model(folder: Path, *, seed: int = 0, layers: int = 2, width: int = 16
     )
     BertModel(config).save_pretrained(folder)
     vocabulary = {word: number for number, word in enumerate(VOCABULARY)}
-    BertTokenizerFast(vocab=vocabulary).save_pretrained(folder)
+    BertTokenizer(vocab=vocabulary).save_pretrained(folder)
     return folder
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from wandb.proto.wandb_internal_pb2 import Record
+from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]  # generated on import
 
 HEADER, BLOCK, PREFIX = b":W&B", 32 * 1024, 7
 FULL, LAST = 1, 4

@@ -23,6 +23,7 @@ def test_flipping_a_modality_and_replacing_its_values_leaves_what_is_told_of_it_
     flipped = batch.present.clone()
     flipped[:, hidden] = ~flipped[:, hidden]
     values = batch.inputs[f"m{hidden}"]
+    assert isinstance(values, torch.Tensor)
     other = replace(batch, present=flipped, inputs={**batch.inputs, f"m{hidden}": torch.full_like(values, 7.0)})
     model = make_model(4, num_blocks=2)
     first, second = told_of(model, batch), told_of(model, other)

@@ -75,7 +75,9 @@ def test_a_label_of_other_characters_is_refused(text):
 def shifts(path: Path) -> list[int]:
     """Lines of a module that shift bits of something that is not a literal (`1 << 16` is only a size)."""
     nodes = list(ast.walk(ast.parse(path.read_text())))
-    operations = [node for node in nodes if isinstance(node, ast.BinOp) and not isinstance(node.left, ast.Constant)]
+    operations: list[ast.BinOp | ast.AugAssign] = [
+        node for node in nodes if isinstance(node, ast.BinOp) and not isinstance(node.left, ast.Constant)
+    ]
     operations += [node for node in nodes if isinstance(node, ast.AugAssign)]
     return [node.lineno for node in operations if isinstance(node.op, ast.LShift | ast.RShift)]
 

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from tests.unit.losses.test_label_free import infonce_loop
 from tests.unit.test_model import TASKS, every_pattern
 
 GAMMA, TEMPERATURE = 2.0, 0.3
-WEIGHTS = {"reconstruction": 0.7, "contrast": 0.4, "assignment": 0.2}
+WEIGHTS: dict[str, Any] = {"reconstruction": 0.7, "contrast": 0.4, "assignment": 0.2}
 CONFIG = ObjectiveConfig(
     **WEIGHTS, task_weights={TASKS[1]: 0.5}, focal_gamma=GAMMA, temperature=TEMPERATURE, pretrain_epochs=1,
     anneal_epochs=4,
@@ -53,10 +54,11 @@ def label_free_loops(batch, outputs) -> dict[str, float]:
             if is_there and sum(shown) >= 2:
                 error = reported.reconstructions[row, m] - outputs.encodings[row, m]
                 squared.append(float((error**2).sum()) / len(error))
+    encoded, reconstructed = reported.projected
     valid = torch.tensor([[bit and sum(shown) >= 2 for bit in shown] for shown in present])
     return {
         "reconstruction": sum(squared) / len(squared),
-        "contrast": infonce_loop(*reported.projected, valid, batch.subject, TEMPERATURE),
+        "contrast": infonce_loop(encoded, reconstructed, valid, batch.subject, TEMPERATURE),
         "assignment": sum(entropy) / len(entropy),
     }
 

@@ -62,8 +62,7 @@ def _results(context: BuildContext) -> ColumnBlock:
 
     def write(out: FloatArray) -> BoolArray:
         out[:] = joined.to_numpy()
-        present: BoolArray = np.isfinite(out).any(axis=1)
-        return present
+        return np.asarray(np.isfinite(out).any(axis=1))
 
     return ColumnBlock(list(NAMES), write)
 

@@ -8,7 +8,7 @@ from sklearn.metrics import log_loss
 
 from data_modules.batch import Items
 from data_modules.errors import UserError
-from data_modules.vocabulary import Modality
+from data_modules.vocabulary import Kind, Modality
 from mmnar_lightning.baselines import boosted_trees
 from mmnar_lightning.baselines.boosted_trees import BoostedTrees
 from mmnar_lightning.baselines.config import BoostedTreesConfig
@@ -25,7 +25,7 @@ def fitted(train=TRAIN, val=VAL, config=SMALL, given=None) -> BoostedTrees:
     return trees
 
 
-def with_wide(batch, kind: str = "vectors", width: int = 80):
+def with_wide(batch, kind: Kind = "vectors", width: int = 80):
     """The first modality is a wide vector of which three directions vary most; the first two tell task a."""
     generator = torch.Generator().manual_seed(int(batch.row_id.sum()))
     said = torch.cat([batch.inputs["m0"], torch.zeros(len(batch), width - 3)], dim=1)

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from tests.helpers.batches import fill_absent
 BATCH = telling_batch(200)
 
 
-def model(version: str, seed: int = 0) -> torch.nn.Module:
+def model(version: Literal["weighted", "concatenation"], seed: int = 0) -> Any:
     torch.manual_seed(seed)
     made = late_fusion(inputs_of(BATCH), LateFusionConfig(version=version, dim=16, dropout=0.0))
     with torch.no_grad():
@@ -85,7 +86,7 @@ def test_a_row_with_nothing_present_gets_the_prior_even_where_no_train_row_is_em
 
 
 @pytest.mark.parametrize("version", ["weighted", "concatenation"])
-def test_nothing_present_has_finite_gradients(version: str) -> None:
+def test_nothing_present_has_finite_gradients(version: Literal["weighted", "concatenation"]) -> None:
     made = model(version)
     nothing = replace(fill_absent(BATCH, torch.nan), present=torch.zeros(200, COUNT, dtype=torch.bool))
     nothing = fill_absent(nothing, torch.nan)

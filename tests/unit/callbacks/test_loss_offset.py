@@ -1,8 +1,10 @@
 """When the offset of the loss is fitted."""
 
 from types import SimpleNamespace
+from typing import cast
 
 import pytest
+from lightning import Trainer
 
 from mmnar_lightning.callbacks.loss_offset import LossOffsetFit
 from mmnar_lightning.rectifier.config import RectifierConfig
@@ -21,7 +23,7 @@ class Recording(LossOffsetFit):
 
 def run(callback: Recording, epochs) -> list[int]:
     for epoch in epochs:
-        callback.on_train_epoch_start(SimpleNamespace(current_epoch=epoch), None)
+        callback.on_train_epoch_start(cast(Trainer, SimpleNamespace(current_epoch=epoch)), None)
     return callback.epochs
 
 

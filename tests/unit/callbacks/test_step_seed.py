@@ -1,7 +1,9 @@
 from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import torch
+from lightning import Trainer
 
 from mmnar_lightning.callbacks.step_seed import StepSeed
 
@@ -10,7 +12,7 @@ def draws(seed: int, step: int, rank: int = 0) -> list[float]:
     """What a training step draws, whatever was drawn before it."""
     torch.rand(1 + (seed + step) % 7)
     trainer = SimpleNamespace(fit_loop=SimpleNamespace(total_batch_idx=step), global_rank=rank)
-    StepSeed(seed).on_train_batch_start(trainer, None, None, 0)
+    StepSeed(seed).on_train_batch_start(cast(Trainer, trainer), None, None, 0)
     return torch.rand(4).tolist()
 
 

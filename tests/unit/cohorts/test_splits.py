@@ -22,8 +22,7 @@ def test_a_subject_with_many_rows_gets_one_split_and_one_fold():
 
 def test_fractions_of_many_subjects_are_near_what_was_asked():
     config = SplitConfig(train=0.5, calibration=0.1, val=0.15, test=0.25)
-    shares = draw(MANY, config)["split"].value_counts(normalize=True)
-    shares = dict(shares.rows())
+    shares = dict(draw(MANY, config)["split"].value_counts(normalize=True).rows())
     assert set(shares) == set(SPLITS)
     for split, fraction in config.fractions.items():
         assert shares[split] == pytest.approx(fraction, abs=0.012)

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from mmnar_lightning.config import compose, experiment
+from mmnar_lightning.config import compose
 from mmnar_lightning.config.compose import load, save, to_plain
 from mmnar_lightning.config.experiment import ConfigError
+from mmnar_lightning.optim import OptimConfig
 from mmnar_lightning.runs.build import build_datamodule
 from tests.helpers.paths import ROOT
 
@@ -108,7 +109,7 @@ def test_words_are_laid_over_the_experiment_over_base_over_the_defaults(own):
     assert composed.trainer.max_epochs == 9
     assert composed.trainer.patience == 2
     assert composed.optim.weight_decay == base.optim.weight_decay
-    assert composed.optim.gradient_clip == experiment.OptimConfig().gradient_clip
+    assert composed.optim.gradient_clip == OptimConfig().gradient_clip
 
 
 def test_the_base_file_is_laid_over_the_defaults(tmp_path, monkeypatch):
@@ -254,7 +255,7 @@ def test_layers_that_do_not_fit_are_refused(words, message):
 def test_what_every_experiment_begins_with_is_base_over_the_defaults():
     shared = compose.shared_settings("eicu")
     assert shared["optim"]["lr"] == OmegaConf.load(EXPERIMENTS / "base.yaml").optim.lr
-    assert shared["optim"]["gradient_clip"] == experiment.OptimConfig().gradient_clip
+    assert shared["optim"]["gradient_clip"] == OptimConfig().gradient_clip
 
 
 def test_an_experiment_keeps_its_own_encoders_on_simulated_data() -> None:

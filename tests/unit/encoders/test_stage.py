@@ -90,8 +90,8 @@ def test_rows_without_a_document_are_absent_and_statistics_are_of_train_rows(
     stores = embed(finished, EmbedConfig(text=HASHED, image=RELEASE), tmp_path, published)
     assert list(stores) == ["note", "image"]
     note, image = (store.open_values(stores[name]) for name in ("note", "image"))
-    assert store.open_present(stores["note"]).tolist() == [True, False, True, True, False]  # type: ignore[union-attr]
-    assert store.open_present(stores["image"]).tolist() == [True, False, True, True, False]  # type: ignore[union-attr]
+    assert store.open_present(stores["note"]).tolist() == [True, False, True, True, False]
+    assert store.open_present(stores["image"]).tolist() == [True, False, True, True, False]
     assert note.shape == (5, 64)
     assert np.array_equal(
         note[[0, 2, 3]], hashed_ngrams(pl.DataFrame({"row_id": TEXTS.keys(), "text": TEXTS.values()}), 64)[1]

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -37,7 +38,7 @@ def gradients(backbone: TextBackbone, train: bool = True) -> dict[str, torch.Ten
     learning = {name: entry for name, entry in backbone.named_parameters() if entry.requires_grad}
     assert all(entry.grad is not None for entry in learning.values())
     assert all(entry.grad is None for entry in backbone.parameters() if not entry.requires_grad)
-    return {name: entry.grad for name, entry in learning.items()}  # type: ignore[misc]
+    return {name: entry.grad for name, entry in learning.items()}
 
 
 def test_of_a_whole_model_everything_learns_but_the_pooler_that_nothing_depends_on(config: TextConfig) -> None:
@@ -159,7 +160,10 @@ def test_a_small_encoder_learns_faster_unless_told_otherwise() -> None:
 def test_of_the_settings_of_all_texts_a_modality_takes_those_that_its_own_encoder_reads() -> None:
     usual = TextConfig(encoder="transformers", mode="trained", model="bert", window=16, overlap=4, trainable="lora")
     note, letter, report = (Modality(name=name, kind="documents", width=0) for name in ("note", "letter", "report"))
-    own = {"letter": {"encoder": "small", "dim": 8}, "report": {"encoder": "hashed_ngrams", "mode": "auto"}}
+    own: dict[str, dict[str, Any]] = {
+        "letter": {"encoder": "small", "dim": 8},
+        "report": {"encoder": "hashed_ngrams", "mode": "auto"},
+    }
     config = EmbedConfig(text=usual, modalities=own)
     assert config.of(note) == usual
     assert config.of(letter) == TextConfig(encoder="small", mode="trained", window=16, dim=8)
@@ -172,7 +176,7 @@ def test_of_the_settings_of_all_texts_a_modality_takes_those_that_its_own_encode
 
 
 @pytest.mark.parametrize("encoder", ["none", "hashed_ngrams", "transformers", "small"])
-def test_every_encoder_can_be_laid_over_the_simulated_default(encoder: str, workplace: Path) -> None:
+def test_every_encoder_can_be_laid_over_the_simulated_default(encoder: Any, workplace: Path) -> None:
     loaded = load([f"embed.text.encoder={encoder}"])
     assert loaded.simulated
     assert loaded.embed.text == TextConfig(encoder=encoder)

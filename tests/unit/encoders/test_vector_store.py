@@ -190,7 +190,8 @@ def encoder(plan: Plan, calls: list[slice] | None = None) -> Callable[[slice], n
 
 
 def test_an_item_is_the_weighted_mean_of_its_pieces(tmp_path: Path) -> None:
-    store, plan, reported = VectorStore(tmp_path), plan_of(keys("a", "b", "c")), []
+    store, plan = VectorStore(tmp_path), plan_of(keys("a", "b", "c"))
+    reported: list[float] = []
     store.build(plan, encoder(plan), reported.append)
     (block, vectors), *rest = store.read(keys("c", "a", "c"))
     expected = (1 * 1 + 2 * 2 + 3 * 3) / 6
@@ -224,7 +225,8 @@ def test_a_vector_that_is_not_there_is_an_error_and_not_zero(tmp_path: Path) -> 
 
 
 def test_a_finished_unit_is_not_done_again(tmp_path: Path) -> None:
-    store, plan, calls = VectorStore(tmp_path), plan_of(keys("a", "b", "c")), []
+    store, plan = VectorStore(tmp_path), plan_of(keys("a", "b", "c"))
+    calls: list[slice] = []
 
     def breaks(pieces: slice) -> np.ndarray:
         if pieces.start == 4:

@@ -2,14 +2,14 @@
 
 import pytest
 import torch
-from torch import multiprocessing as mp
+from torch.multiprocessing.spawn import spawn
 
 from mmnar_lightning.evaluation.predict import predict
 from tests.helpers.two_ranks_rectifier import NUM_ROWS, WORLD_SIZE, Model, batch_of, batches, outcome, run_rank
 
 
 def test_two_ranks_with_uneven_shards_give_the_rows_and_offsets_of_one_process_bit_for_bit(tmp_path) -> None:
-    context = mp.spawn(run_rank, args=(tmp_path,), nprocs=WORLD_SIZE, join=False)
+    context = spawn(run_rank, args=(tmp_path,), nprocs=WORLD_SIZE, join=False)
     try:
         joined = False
         while not joined:

@@ -253,7 +253,7 @@ def test_within_groups_is_undefined_where_a_task_has_one_class(rows) -> None:
     }
     within, known = grouped(rows)[TASKS[0]]["within"], rows["label_mask"][:, 0]
     assert 0 < within["auroc"]["value"] < 1
-    label = {name: [] for name in GROUPS.fill_null("unknown")}
+    label: dict[str, list[float]] = {name: [] for name in GROUPS.fill_null("unknown")}
     for name, value, is_known in zip(GROUPS.fill_null("unknown"), rows["label"][:, 0].tolist(), known, strict=True):
         label[name] += [value] * bool(is_known)
     assert within["count"] == sum(len(values) for values in label.values() if len(set(values)) == 2)

@@ -65,4 +65,6 @@ def test_tokens_and_vectors_of_one_width_are_refused(tmp_path: Path) -> None:
 
 def test_vectors_of_documents_are_read_in_the_scale_of_the_source() -> None:
     aligned = align(opened(vectors(1)), opened(vectors(3)))
-    assert aligned.arrays.arrays["note"].statistics.mean.tolist() == [3.0] * WIDTH
+    note = aligned.arrays.arrays["note"]
+    assert isinstance(note, ModalityArray)
+    assert note.statistics.mean.tolist() == [3.0] * WIDTH

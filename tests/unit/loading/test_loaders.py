@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import polars as pl
 import pytest
@@ -233,6 +235,7 @@ def test_rows_of_an_absent_modality_may_hold_anything():
 def test_a_modality_on_disk_is_mapped_and_never_written(tmp_path):
     values = store.create(tmp_path / "labs", 3, ["a", "b"])
     values[:] = [[1, 2], [3, 4], [5, 6]]
+    assert isinstance(values, np.memmap)
     values.flush()
     store.fit_statistics(values, np.ones(3, dtype=bool)).save(tmp_path / "labs")
     array = ModalityArray.open(tmp_path / "labs")
@@ -254,8 +257,9 @@ def test_a_batch_is_one_read_a_modality_however_many_rows_it_has(num_rows):
 
 @pytest.mark.parametrize("key", ["batch_size", "eval_batch_size"])
 def test_a_batch_of_no_rows_is_refused_by_its_full_key(key):
+    settings: dict[str, Any] = {key: 0}
     with pytest.raises(ValueError, match=f"loader.{key}=0 must be at least 1"):
-        LoaderConfig(**{key: 0})
+        LoaderConfig(**settings)
 
 
 def test_principal_axes_are_those_of_scikit_learn_whatever_the_parts(tmp_path, monkeypatch):

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from torch import Tensor
-from torch import multiprocessing as mp
+from torch.multiprocessing.spawn import spawn
 
 from mmnar_lightning.losses.assignment import assignment
 from mmnar_lightning.losses.contrastive import symmetric_infonce
@@ -116,7 +116,7 @@ def test_entries_that_take_no_part_change_no_bit(name, junk):
     results = []
     for fill in (0.0, junk):
         sides = [side.masked_fill(~valid[..., None], fill).requires_grad_() for side in (first, second)]
-        loss = compute(name, *sides, valid, subject)
+        loss = compute(name, sides[0], sides[1], valid, subject)
         loss.backward()
         results.append((loss.detach(), sides[0].grad))
     assert torch.equal(results[0][0], results[1][0])
@@ -136,7 +136,7 @@ def test_without_an_entry_the_loss_is_a_differentiable_zero(name):
 @pytest.fixture(scope="module")
 def of_two_ranks(tmp_path_factory) -> list[dict]:
     folder = tmp_path_factory.mktemp("ranks")
-    mp.spawn(two_ranks_label_free.run_rank, args=(folder,), nprocs=2)
+    spawn(two_ranks_label_free.run_rank, args=(folder,), nprocs=2)
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
 

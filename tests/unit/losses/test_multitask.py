@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 from sklearn.metrics import log_loss
-from torch import multiprocessing as mp
+from torch.multiprocessing.spawn import spawn
 
 from mmnar_lightning.losses.multitask import masked_cross_entropy
 from tests.helpers.two_ranks_multitask import WORLD_SIZE, data, run_rank
@@ -84,7 +84,7 @@ def test_extreme_logits_give_a_finite_loss_and_gradient():
 
 
 def test_two_ranks_with_uneven_label_masks_equal_one_process_in_value_and_gradient(tmp_path):
-    context = mp.spawn(run_rank, args=(tmp_path,), nprocs=WORLD_SIZE, join=False)
+    context = spawn(run_rank, args=(tmp_path,), nprocs=WORLD_SIZE, join=False)
     try:
         joined = False
         while not joined:

@@ -60,9 +60,7 @@ def test_neither_the_order_of_rows_nor_the_numbers_of_groups_matter() -> None:
     probability, label, subject, group = data()
     order = torch.randperm(len(label), generator=torch.Generator().manual_seed(5))
     one = within_groups_auroc(probability, label, subject, group, num_replicates=100)
-    other = within_groups_auroc(
-        *(column[order] for column in (probability, label, subject)), 99 - group[order], num_replicates=100
-    )
+    other = within_groups_auroc(probability[order], label[order], subject[order], 99 - group[order], num_replicates=100)
     assert other.value == pytest.approx(one.value)
     assert (other.low, other.high) == pytest.approx((one.low, one.high))
 

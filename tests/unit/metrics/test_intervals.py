@@ -47,7 +47,7 @@ def slow_replicates(probability, label, subject, num_replicates, seed):
 @pytest.mark.parametrize("levels", [4, 10**9])
 def test_equals_a_slow_loop_over_replicated_rows(levels):
     data = mixed(seed=1, levels=levels)
-    expected = np.array(list(slow_replicates(*data, num_replicates=200, seed=5)))
+    expected = np.array(list(slow_replicates(data[0], data[1], data[2], num_replicates=200, seed=5)))
     error = intervals.METRICS.index("calibration_error")
     expected[:, error] -= expected[:, error].mean() - functional.calibration_error(data[0], data[1], 15)
     ours = bootstrap_intervals(*data, num_replicates=200, seed=5, level=0.9)

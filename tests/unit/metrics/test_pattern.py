@@ -3,11 +3,12 @@ import math
 import os
 import time
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import torch
 from torch import distributed
-from torch import multiprocessing as mp
+from torch.multiprocessing.spawn import spawn
 
 from data_modules import patterns
 from data_modules.errors import UserError
@@ -59,14 +60,15 @@ def plain(rows):
 def shards(scenario, rank):
     """The batches of a rank; both ranks together hold the cohort."""
     index, pattern = torch.arange(NUM_ROWS), patterns.encode(cohort()["present"])
-    return {
+    scenarios: dict[str, Any] = {
         "rank_0_without_rows": [[], [index[:90], index[90:]]],
         "rank_1_without_rows": [[index[:90], index[90:]], []],
         "empty_batch": [[index], [index[:0]]],
         "pattern_on_one_rank": [[index[pattern != 7]], [index[pattern == 7]]],
         "repeated_rows": [[index[:120]], [index[100:], index[:30]]],
         "nobody_has_rows": [[], []],
-    }[scenario][rank]
+    }
+    return scenarios[scenario][rank]
 
 
 SCENARIOS = [
@@ -110,7 +112,7 @@ def late_rows(rank):
 @pytest.fixture(scope="module")
 def two_ranks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("gloo")
-    context = mp.spawn(run_rank, args=(folder,), nprocs=2, join=False)
+    context = spawn(run_rank, args=(folder,), nprocs=2, join=False)
     deadline = time.monotonic() + 120
     while not context.join(timeout=1):
         if time.monotonic() > deadline:

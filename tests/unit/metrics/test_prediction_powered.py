@@ -28,7 +28,8 @@ def true_mean(rate: float) -> float:
     ("rate", "labelled", "rows", "rows_each"), [(-2.0, 150, 300, 1), (-1.0, 100, 80, 1), (-1.0, 120, 150, 3)]
 )
 def test_intervals_cover_the_mean_as_often_as_they_say(rate, labelled, rows, rows_each) -> None:
-    generator, truth, covered = np.random.default_rng(4), true_mean(rate), []
+    generator, truth = np.random.default_rng(4), true_mean(rate)
+    covered: list[bool] = []
     while len(covered) < REPLICATES:
         probability, _, subject = sample(generator, rows, rate, rows_each)
         known, label, people = sample(generator, labelled, rate, rows_each)
@@ -54,7 +55,7 @@ def test_the_half_width_is_that_of_two_clustered_means() -> None:
     once = mean_risk(columns[0][0], columns[0][2], *columns[1])
     tripled = [[column.repeat(3) for column in group] for group in columns]
     thrice = mean_risk(tripled[0][0], tripled[0][2], *tripled[1])
-    assert (thrice.low, thrice.high) == (pytest.approx(once.low), pytest.approx(once.high))
+    assert (thrice.low, thrice.high) == pytest.approx((once.low, once.high))
     error = columns[1][0] - columns[1][1]
     half = 1.959964 * float(columns[0][0].var() / 60 + error.var() / 50) ** 0.5
     assert once.value == pytest.approx(float(columns[0][0].mean() - error.mean()))

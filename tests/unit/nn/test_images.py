@@ -1,5 +1,7 @@
 """Backbones: what learns, what stays, and that a batch without any image is one like the others."""
 
+from typing import Any
+
 import pytest
 import timm
 import torch
@@ -15,7 +17,7 @@ def pixels(count: int, channels: int = 1, side: int = 64) -> dict[str, torch.Ten
 
 def backbone(name: str = "test_resnet", **settings) -> ImageBackbone:
     torch.manual_seed(0)
-    network = timm.create_model(name, num_classes=0)
+    network: Any = timm.create_model(name, num_classes=0)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):  # as if it had been trained
             module.running_mean.normal_()

@@ -37,8 +37,8 @@ def test_attention_is_a_softmax_over_the_items_of_each_row():
 
 def test_scores_that_would_overflow_stay_finite():
     pool = AttentionPooling(4)
-    torch.nn.init.constant_(pool.score[0].weight, 100.0)
-    torch.nn.init.constant_(pool.score[2].weight, 100.0)
+    torch.nn.init.constant_(pool.score.get_parameter("0.weight"), 100.0)
+    torch.nn.init.constant_(pool.score.get_parameter("2.weight"), 100.0)
     vectors = torch.randn(6, 4, requires_grad=True)
     pool(vectors, ROW, 4).sum().backward()
     assert torch.isfinite(vectors.grad).all()

@@ -1,5 +1,7 @@
 """The gate: shut on noise, open where there is an effect."""
 
+from typing import Any
+
 import numpy as np
 from scipy.special import expit
 
@@ -39,7 +41,7 @@ def test_folds_are_of_subjects_and_about_equal() -> None:
 
 
 def test_a_row_is_shifted_by_what_other_subjects_say() -> None:
-    seen = []
+    seen: list[Any] = []
 
     def shift(fitted: Rows, shifted: Rows) -> np.ndarray:
         assert not set(fitted.subject) & set(shifted.subject)

@@ -56,12 +56,11 @@ def test_every_offset_is_that_of_the_estimate_of_its_task() -> None:
     for task in range(2):
         known = rows["label_mask"][:, task]
         codes = [SEEN.index(code) for code in patterns.encode(rows["present"])[known].tolist()]
-        columns = (rows["logits"][:, task], rows["label"][:, task], rows["subject"])
-        table = Rows.of(*(column[known].double().numpy() for column in columns[:2]), rows["subject"][known].numpy(),
-                        np.array(codes))  # fmt: skip
+        logits, label = (rows[name][known, task].double().numpy() for name in ("logits", "label"))
+        table = Rows.of(logits, label, rows["subject"][known].numpy(), np.array(codes))
         expected = estimate(table, MODALITIES[SEEN], 3, Minimum(rows=20, class_rows=5))
-        logits, present, subject = torch.zeros(7, 2), patterns.decode(torch.tensor(SEEN), 3), torch.arange(7) + 1000
-        found = rectifier.rectify(logits, present, subject, COHORT).logit()[:, task]
+        zeros, present, subject = torch.zeros(7, 2), patterns.decode(torch.tensor(SEEN), 3), torch.arange(7) + 1000
+        found = rectifier.rectify(zeros, present, subject, COHORT).logit()[:, task]
         np.testing.assert_allclose(found, expected.pattern.offset, atol=1e-6)
 
 
@@ -118,8 +117,10 @@ def test_a_checkpoint_holds_all_of_it_bit_for_bit_but_counts(tmp_path) -> None:
     torch.save(rectifier.state_dict(), tmp_path / "saved.pt")
     again = made(gate=True)
     again.load_state_dict(torch.load(tmp_path / "saved.pt", weights_only=True))
-    given_rows = others()
-    assert torch.equal(again.rectify(*given_rows, COHORT), rectifier.rectify(*given_rows, COHORT))
+    logits, present, subject = others()
+    assert torch.equal(
+        again.rectify(logits, present, subject, COHORT), rectifier.rectify(logits, present, subject, COHORT)
+    )
     with pytest.raises(ValueError, match="holds no counts"):
         again.table(SEEN)
     assert not [name for name in again.state_dict() if "tally" in name]

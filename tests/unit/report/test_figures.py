@@ -1,6 +1,7 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from mmnar_lightning.evaluation.results import MASKED, Cell, OffsetTable, Reliability, Score, TaskScores
@@ -15,7 +16,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def values(patterns: list[str]) -> dict[str, float]:
-    found = {}
+    found: dict[str, float] = {}
     for place, key in enumerate(f"{task}/{pattern}" for task in TASKS for pattern in patterns):
         found |= {f"auroc/{key}": 0.5 + 0.01 * place, f"count/{key}": 20.0 + place}
     return found
@@ -64,7 +65,7 @@ def test_an_interval_plot_draws_what_is_defined_and_names_what_is_masked():
     figure = figures.interval_plot(cells(), "auroc")
     death, stay = figure.axes
     assert [tick.get_text() for tick in death.get_yticklabels()] == ["all rows (n=90)", "11 (n=70)", "10 (masked)"]
-    drawn = [(list(line.get_xdata()), list(line.get_ydata())) for line in death.lines]
+    drawn = [tuple(np.asarray(ends).tolist() for ends in line.get_data()) for line in death.lines]
     assert ([0.7], [0]) in drawn
     assert ([0.6, 0.8], [0, 0]) in drawn
     assert ([0.75], [1]) in drawn
@@ -89,7 +90,7 @@ def test_a_reliability_plot_compares_before_and_after_in_every_pattern_that_is_n
     before, after = with_curves(0.8, 0.9), with_curves(0.6, 0.5)
     figure = figures.reliability_plot({"before": before, "after": after}, "death")
     assert [axes.get_title() for axes in figure.axes] == ["all rows (n=10)", "11 (n=10)"]
-    drawn = [line.get_ydata()[-1] for line in figure.axes[1].get_lines()]
+    drawn = [np.asarray(line.get_ydata())[-1] for line in figure.axes[1].get_lines()]
     assert drawn == [1, 0.9, 0.5]  # the diagonal first
     assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["before", "after"]
 
@@ -101,7 +102,7 @@ def test_an_offset_plot_draws_each_pattern_and_leaves_masked_ones_empty():
     assert axes.get_title() == "death (strength 0.50)"
     assert axes.get_xlabel() == "offset τ on the logit scale, 95 % interval"
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["11 (n=40)", "10 (masked)"]
-    points = [tuple(line.get_xdata()) for line in axes.get_lines()]
+    points = [tuple(np.asarray(line.get_xdata()).tolist()) for line in axes.get_lines()]
     assert (0.1, 0.7) in points
     assert len(points) == 3  # value, interval, zero
 

@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from data_modules.cohorts.build import COHORT, build_cohort
+from data_modules.cohorts.config import ReleaseCohortConfig
 from data_modules.databases.mimic_iv.tables import MIMIC_IV
 from data_modules.databases.registry import database
 from data_modules.raw.reader import Release
@@ -48,7 +49,9 @@ def survivors(truth: pl.DataFrame) -> pl.DataFrame:
 @pytest.fixture(scope="session")
 def cohort_folder(release: Release, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The cohort of experiments/mimic.yaml, built from the files as from a real release."""
-    return build_cohort(database("mimic"), release, load(["experiment=mimic"]).cohort, tmp_path_factory.mktemp("data"))
+    config = load(["experiment=mimic"]).cohort
+    assert isinstance(config, ReleaseCohortConfig)
+    return build_cohort(database("mimic"), release, config, tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="session")

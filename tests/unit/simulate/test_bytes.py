@@ -14,6 +14,7 @@ import zlib
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -112,7 +113,8 @@ def test_no_file_tells_where_when_and_by_whom_it_was_made(with_images: Path) -> 
 
 
 def test_the_same_release_again_writes_nothing(tmp_path: Path) -> None:
-    target, counted = tmp_path / "release", []
+    target = tmp_path / "release"
+    counted: list[float] = []
     assert simulate(TINY, target, advance=counted.append)
     assert sum(counted) == TINY.subjects
     before = {path: path.stat().st_mtime_ns for path in target.rglob("*")}
@@ -209,8 +211,9 @@ RATES = ("note_rate", "image_rate", "report_rate")
     + [(key, value) for key in RATES for value in (-0.1, 0.0, 1.0, 1.2, float("nan"))],
 )
 def test_an_impossible_knob_is_refused_by_its_full_key(key: str, value: float) -> None:
+    settings: dict[str, Any] = {key: value}
     with pytest.raises(ValueError, match=rf"^simulate\.{key}={value} must be "):
-        SimulateConfig(**{key: value})
+        SimulateConfig(**settings)
 
 
 def test_the_command_refuses_with_one_line_and_writes_where_it_was_told(workplace: Path, capsys) -> None:

@@ -1,10 +1,12 @@
 """Notes, reports and images carry their readings, and a simple reader finds them."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 from sklearn.linear_model import Ridge
 
@@ -22,7 +24,7 @@ from tests.helpers.simulated_scores import Floats
 FIRST_ADMISSION, FIRST_STUDY = 20_000_000, 50_000_000
 
 
-def explained(vectors: Floats, reading: Floats) -> float:
+def explained(vectors: NDArray[Any], reading: Floats) -> float:
     """Share of the variance of a reading that a ridge regression finds, fitted on one half and scored on the other."""
     half = np.arange(len(reading)) % 2 == 0
     return float(Ridge(alpha=0.3).fit(vectors[half], reading[half]).score(vectors[~half], reading[~half]))

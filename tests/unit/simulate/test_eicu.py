@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from data_modules.cohorts.build import COHORT, build_cohort
+from data_modules.cohorts.config import ReleaseCohortConfig
 from data_modules.databases.eicu.tables import EICU
 from data_modules.databases.registry import database
 from data_modules.raw.reader import Release, read_header
@@ -36,7 +37,9 @@ def eicu_release(eicu_folder: Path) -> Release:
 
 def known_at(release: Release, landmark: str, data: Path) -> pl.DataFrame:
     words = ["experiment=eicu", "cohort.index=first", f"cohort.landmark={landmark}", "paths.eicu_root=given"]
-    cohort = pl.read_parquet(build_cohort(database("eicu"), release, load(words).cohort, data) / COHORT)
+    config = load(words).cohort
+    assert isinstance(config, ReleaseCohortConfig)
+    cohort = pl.read_parquet(build_cohort(database("eicu"), release, config, data) / COHORT)
     return cohort.join(read_truth(release.roots[0], "eicu"), left_on="stay_id", right_on=STAY, suffix="/drawn")
 
 

@@ -1,6 +1,7 @@
 """The knobs do what they say, and the oracle is the best that a reader can do."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from data_modules.simulate import latent, truth
 from data_modules.simulate.config import SimulateConfig
 from tests.helpers.simulated_scores import TASKS, Floats, auroc, auroc_error, mean_difference
 
-NOTHING = {"rho": 0.0, "gamma": 0.0, "tau": 0.0, "calendar": 0.0}
+NOTHING: dict[str, Any] = {"rho": 0.0, "gamma": 0.0, "tau": 0.0, "calendar": 0.0}
 
 
 def presence_alone(config: SimulateConfig, count: int = 40_000) -> tuple[Floats, Floats]:

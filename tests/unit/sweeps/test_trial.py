@@ -7,6 +7,7 @@ import pytest
 import torch
 from lightning import Callback
 
+from mmnar_lightning.callbacks.checkpoints import checkpoint_callbacks
 from mmnar_lightning.cli import main
 from mmnar_lightning.config.compose import load
 from mmnar_lightning.config.experiment import ConfigError
@@ -50,7 +51,7 @@ def test_a_trial_that_was_cut_off_is_continued_in_its_folder_and_ends_as_one_tha
     monkeypatch.setenv("WANDB_SWEEP_ID", "s1")
     monkeypatch.setenv("WANDB_RUN_ID", "r1")
     with monkeypatch.context() as patch:
-        ordinary = training.checkpoint_callbacks
+        ordinary = checkpoint_callbacks
         patch.setattr(training, "checkpoint_callbacks", lambda *given: [*ordinary(*given), Stop()])
         with pytest.raises(RuntimeError, match="the machine is gone"):
             trial(load(words))

@@ -1,13 +1,14 @@
 """What eICU files hold in the wild: one clear error, or a rule that was decided on."""
 
 import gzip
+from typing import Any
 
 import polars as pl
 import pytest
 
 from data_modules.cohorts.build import build_cohort
 from data_modules.databases.eicu.config import EICUCohortConfig
-from data_modules.databases.eicu.modalities import PHYSIOLOGY
+from data_modules.databases.eicu.events import PHYSIOLOGY
 from data_modules.databases.eicu.tables import EICU
 from data_modules.databases.registry import database
 from data_modules.raw.errors import SourceError
@@ -15,7 +16,7 @@ from data_modules.raw.reader import Release
 from data_modules.stage import read_json
 from tests.helpers.eicu import cohort_rows, features_of, hospital, stay, write_release, write_table
 
-EVERY = {"index": "every", "landmark": "unit_24h"}
+EVERY: dict[str, Any] = {"index": "every", "landmark": "unit_24h"}
 
 
 @pytest.mark.parametrize("age", ["eighty", "> 90", "60.5", "-77"])
@@ -30,7 +31,8 @@ def test_an_age_that_is_none_is_counted_and_never_shown(tmp_path, age):
 
 @pytest.mark.parametrize("column", ["unitdischargestatus", "hospitaldischargestatus"])
 def test_a_state_that_is_neither_alive_nor_expired_is_refused(tmp_path, column):
-    release = write_release(tmp_path, [stay(1, **{column: "Home"}), stay(2)])
+    changed: dict[str, Any] = {column: "Home"}
+    release = write_release(tmp_path, [stay(1, **changed), stay(2)])
     with pytest.raises(SourceError, match=f"column '{column}' holds 1 of 2 values that are not Alive or Expired"):
         cohort_rows(release)
 

@@ -8,7 +8,7 @@ from collections import defaultdict
 import pytest
 
 from data_modules.databases.eicu.concepts import APERIODIC, LABS, PERIODIC
-from data_modules.databases.eicu.modalities import CONDITIONS, PHYSIOLOGY
+from data_modules.databases.eicu.events import CONDITIONS, PHYSIOLOGY
 from data_modules.databases.eicu.tables import EICU
 from data_modules.raw.reader import Release
 from tests.helpers.eicu import features_of

@@ -4,6 +4,7 @@ import csv
 import gzip
 from collections import defaultdict
 from itertools import pairwise
+from typing import Any
 
 import polars as pl
 import pytest
@@ -46,7 +47,7 @@ def following(patients):
 
 
 def first_stays(admissions):
-    firsts = {}
+    firsts: dict[str, Any] = {}
     for admission, rows in admissions.items():
         key = (int(rows[0]["hospitaldischargeyear"]), int(admission))
         person = rows[0]["uniquepid"]

@@ -1,16 +1,17 @@
 """No feature reads what shows the outcome, and what became known after the landmark changes not one bit."""
 
 import re
+from typing import Any
 
 import polars as pl
 import pytest
 
 from data_modules.cohorts.build import build_cohort
-from data_modules.databases.eicu import apache, modalities
+from data_modules.databases.eicu import apache
 from data_modules.databases.eicu import cohort as cohorts
 from data_modules.databases.eicu.cohort import build_rows
 from data_modules.databases.eicu.config import EICUCohortConfig
-from data_modules.databases.eicu.events import READ
+from data_modules.databases.eicu.events import PHYSIOLOGY, READ
 from data_modules.databases.eicu.tables import EICU
 from data_modules.databases.registry import database
 from data_modules.raw.reader import Release
@@ -73,7 +74,7 @@ def test_features_scan_what_they_declare_and_nothing_else(demo, tmp_path, monkey
 
 
 def test_apache_is_absent_before_a_day_is_over(tmp_path):
-    values = dict.fromkeys(modalities.PHYSIOLOGY, 3)
+    values = dict.fromkeys(PHYSIOLOGY, 3)
     rows = [{"apacheapsvarid": number, "patientunitstayid": number, **values} for number in (1, 2)]
     release = write_release(tmp_path, [stay(1, lasts=1439), stay(2, lasts=1440)], apacheApsVar=rows)
     found = features_of(release, "apache_physiology", tmp_path, index="every", landmark="unit_discharge")
@@ -114,16 +115,17 @@ def mutilate(release, rows, folder, *, earlier=0):
 def everything(release, rows, folder, vocabularies):
     """Modality -> what each row gets of it, bit by bit; and the vocabularies."""
     sources = sources_of(release, rows, folder / "scratch", vocabularies)
-    written, used = {}, {}
+    written: dict[str, Any] = {}
+    used: dict[str, list[str]] = {}
     for name in TABLES:
         table, present = table_of(sources, name, folder / name)
         written[name] = (table.columns, table.to_numpy().tobytes(), present)
         prefix, _, last = table.columns[-1].rpartition("/")
         if last == "distinct":
             used[prefix] = [column.removeprefix(f"{prefix}/") for column in table.columns[:-1]]
-    present = database("eicu").modalities["text"].files(sources, folder / "text")
+    in_files = database("eicu").modalities["text"].files(sources, folder / "text")
     documents = pl.read_parquet(folder / "text" / "documents.parquet").sort("row_id")
-    written["text"] = (documents.rows(), present.to_list())
+    written["text"] = (documents.rows(), in_files.to_list())
     return written, used
 
 

@@ -1,5 +1,7 @@
 """Rules and outcomes at their boundaries, on stays that were made up for them."""
 
+from typing import Any
+
 import polars as pl
 import pytest
 
@@ -112,7 +114,7 @@ def test_subjects_whose_hospital_stays_nothing_orders_are_counted(tmp_path, year
 
 
 def test_what_a_reader_should_know_of_the_release_is_counted(tmp_path):
-    expired = {"unitdischargestatus": "Expired"}
+    expired: dict[str, Any] = {"unitdischargestatus": "Expired"}
     stays = [
         stay(1, **expired),
         stay(2, **expired, hospitaldischargestatus="Expired"),
@@ -244,7 +246,7 @@ def test_rows_away_from_the_subject_s_hospital_are_dropped_and_counted(tmp_path)
 
 
 def test_a_test_fold_of_hospitals_is_never_trained_on(tmp_path):
-    tested = set()
+    tested: set[int] = set()
     for fold in range(5):
         cohort = splits_of(tmp_path / str(fold), "hospital", test_fold=fold)
         held = set(cohort.filter(split="test")["hospital_id"])

@@ -362,11 +362,13 @@ def test_medians_of_the_two_demos_agree_so_units_do(mimic_demo_roots, eicu_demo_
     """A tenth is less than any factor between units: that of magnesium in mEq/L is 1.215."""
     config = MIMICCohortConfig(index="every", landmark="icu_24h", in_unit=True, modalities=WHOLE)
     ours = build_cohort(database("mimic"), Release.parse(MIMIC_IV, mimic_demo_roots), config, tmp_path)
-    config = EICUCohortConfig(index="every", modalities=WHOLE)
+    settings = EICUCohortConfig(index="every", modalities=WHOLE)
     # The rebuilt tables have many stays and few labs, the original rows of a hundred patients all labs.
     roots = (f"{eicu_demo}:{eicu_demo / 'subset_100_patients'}", eicu_demo_roots)
-    original, rebuilt = (build_cohort(database("eicu"), Release.parse(EICU, root), config, tmp_path) for root in roots)
-    ratios = {}
+    original, rebuilt = (
+        build_cohort(database("eicu"), Release.parse(EICU, root), settings, tmp_path) for root in roots
+    )
+    ratios: dict[str, float] = {}
     for name in WHOLE:
         theirs = medians(original, name) if (original / "modalities" / name).is_dir() else {}
         theirs |= medians(rebuilt, name)

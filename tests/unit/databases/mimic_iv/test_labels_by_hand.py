@@ -67,7 +67,7 @@ def labels_at_discharge(
     hospital: Hospital, index: str, *, observation_stays: bool = True, elective: bool = True
 ) -> dict[Key, tuple[datetime, bool, bool, bool]]:
     """(admission, no stay) -> prediction time, readmission_30d, icu_90d, mortality_180d."""
-    table = {}
+    table: dict[Key, tuple[datetime, bool, bool, bool]] = {}
     for subject, everything in hospital.admissions.items():
         rows = [row for row in everything if observation_stays or row["admission_type"] not in OBSERVATION]
         for row in picked(rows, index):

@@ -7,7 +7,8 @@ import timm
 import torch
 from PIL import Image
 from safetensors.torch import save_file
-from timm.data import create_transform, resolve_model_data_config
+from timm.data.config import resolve_model_data_config
+from timm.data.transforms_factory import create_transform
 
 from mmnar_lightning.encoders.image.backbone import image_backbone, image_input
 from mmnar_lightning.encoders.image.config import ImageConfig

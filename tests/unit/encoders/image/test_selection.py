@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ import pytest
 import timm
 import torch
 from PIL import Image
-from timm.data import create_transform, resolve_model_data_config
+from timm.data.config import resolve_model_data_config
+from timm.data.transforms_factory import create_transform
 
 from data_modules.raw.errors import SourceError
 from mmnar_lightning.encoders.image import selection
@@ -132,6 +134,7 @@ def test_threads_do_not_run_ahead_of_the_reader(tmp_path: Path, monkeypatch: pyt
     begun = []
     monkeypatch.setattr(selection, "read_image", lambda path, _: begun.append(path) or "x")
     read = read_images([tmp_path] * 1000, small_input(), 2)
+    assert isinstance(read, Generator)
     next(read)
     assert len(begun) < 20
     read.close()

@@ -16,6 +16,7 @@ from data_modules.loading.items import PixelItems, VectorItems, open_store
 from data_modules.raw.errors import SourceError
 from mmnar_lightning.encoders.config import EmbedConfig
 from mmnar_lightning.encoders.image import frozen as image_networks
+from mmnar_lightning.encoders.image import selection
 from mmnar_lightning.encoders.image.backbone import image_backbone, image_input
 from mmnar_lightning.encoders.image.config import ImageConfig
 from mmnar_lightning.encoders.image.selection import ImagesError
@@ -206,7 +207,7 @@ def test_a_image_is_read_once_whatever_is_asked_of_it_later(
     cohort: Path, folders: ImageFolders, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
-    real = image_networks.read_images
+    real = selection.read_images
 
     def watched(paths, *arguments):
         read.extend(path.stem for path in paths)

@@ -4,12 +4,11 @@ import json
 import os
 import pickle
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from huggingface_hub.utils import filter_repo_objects
+from huggingface_hub.utils._paths import filter_repo_objects
 from safetensors.torch import load_file, save_file
 
 from mmnar_lightning.encoders.config import EmbedConfig
@@ -179,7 +178,7 @@ VARIABLE = "TOKENIZERS_PARALLELISM"
 
 
 @pytest.fixture
-def threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+def threads(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """The variable as a process finds it that has not tokenised yet; what a test leaves is undone."""
     monkeypatch.setattr(pretrained, "_left", {})
     monkeypatch.setenv(VARIABLE, "undone")

@@ -37,7 +37,7 @@ def model() -> Path:
     spec = importlib.util.find_spec(PACKAGE)
     if given is None and (spec is None or spec.origin is None):
         pytest.skip(f"real weights: {PACKAGE} is not installed and MMNAR_MINILM names no folder")
-    return Path(given) if given else Path(str(spec.origin)).parent / "model"  # type: ignore[union-attr]
+    return Path(given) if given else Path(str(spec.origin)).parent / "model"
 
 
 def vectors_of(config: TextConfig, texts: dict[int, list[str]], folder: Path) -> np.ndarray:

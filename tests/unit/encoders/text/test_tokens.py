@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -84,7 +85,7 @@ def test_a_document_is_the_mean_over_the_tokens_of_its_windows_and_a_row_the_mea
     assert not values[[1, 4]].any()
 
 
-def network_of(config: TextConfig, width: int, kind: str) -> MMNARModel:
+def network_of(config: TextConfig, width: int, kind: Any) -> MMNARModel:
     """A model of two modalities whose weights, except the backbone's, are drawn from one seed."""
     note = Modality(name="note", kind=kind, width=width)
     parts = {} if kind == "vectors" else {"note": item_parts(note, EmbedConfig(text=config))}
@@ -118,7 +119,7 @@ def unscale(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("pooling", ["mean", "attention"])
-def test_frozen_and_trained_give_the_same_representation(frozen: TextConfig, tmp_path: Path, pooling: str) -> None:
+def test_frozen_and_trained_give_the_same_representation(frozen: TextConfig, tmp_path: Path, pooling: Any) -> None:
     frozen = replace(frozen, pooling=pooling)
     trained = replace(frozen, mode="trained")
     vectors, tokens = (make(tmp_path, texts(24), config, 24) for config in (frozen, trained))
@@ -161,7 +162,7 @@ def test_equal_documents_are_encoded_once_and_those_of_another_cohort_never_agai
 def test_empty_blank_and_very_long_notes(model: Path, frozen: TextConfig, tmp_path: Path) -> None:
     folder = make(tmp_path, {0: [""], 1: [" \n\t\u00a0"], 2: [LONG], 3: ["", "no edema"]}, frozen, 5)
     values = arrays.open_values(folder)
-    assert arrays.open_present(folder).tolist() == [False, False, True, True, False]  # type: ignore[union-attr]
+    assert arrays.open_present(folder).tolist() == [False, False, True, True, False]
     assert np.isfinite(values).all()
     assert np.allclose(values[3], by_hand(model, "no edema", 16, 4), atol=1e-6)
     assert json.loads((folder / "manifest.json").read_text())["left_out"] == [
@@ -172,7 +173,7 @@ def test_empty_blank_and_very_long_notes(model: Path, frozen: TextConfig, tmp_pa
 def test_a_cohort_whose_notes_are_all_empty_has_none(frozen: TextConfig, tmp_path: Path) -> None:
     for number, config in enumerate((frozen, replace(frozen, mode="trained"), replace(frozen, pooling="attention"))):
         store = open_store(make(tmp_path / str(number), {0: [""]}, config, 3))
-        assert not store.present.any()  # type: ignore[union-attr]
+        assert not store.present.any()
         store.gather(np.arange(3))
 
 
@@ -191,7 +192,7 @@ def test_sections_decide_what_is_read_and_a_note_without_them_is_absent(
     notes = {0: ["Service: pain\nBRIEF HOSPITAL COURSE:\nthe stay was long\n\nFacility:\nleft side"], 1: ["no edema"]}
     folder = make(tmp_path, notes, config, 2)
     assert np.allclose(arrays.open_values(folder)[0], by_hand(model, "the stay was long", 16, 4), atol=1e-6)
-    assert arrays.open_present(folder).tolist() == [True, False]  # type: ignore[union-attr]
+    assert arrays.open_present(folder).tolist() == [True, False]
     left_out = json.loads((folder / "manifest.json").read_text())["left_out"]
     assert left_out == ["50.0% of its documents count as absent: they hold no text under Brief Hospital Course"]
 
@@ -212,7 +213,7 @@ def test_whatever_changes_a_vector_has_a_store_of_its_own(
     frozen: TextConfig, tmp_path: Path, key: str, model: Path
 ) -> None:
     other = tiny_models.write_model(tmp_path / "other", seed=1)
-    value = {"window": 12, "overlap": 2, "max_windows": 1, "bf16": True, "model": str(other)}[key]
+    value: Any = {"window": 12, "overlap": 2, "max_windows": 1, "bf16": True, "model": str(other)}[key]
     encoders = [text_encoder(config, "cpu", tmp_path) for config in (frozen, replace(frozen, **{key: value}))]
     assert encoders[0].identity != encoders[1].identity
     assert encoders[0].store.folder != encoders[1].store.folder  # type: ignore[attr-defined]
