@@ -17,6 +17,7 @@ from mmnar_lightning.evaluation.results import (
     Groups,
     Intervals,
     Results,
+    ResultsError,
     SplitCounts,
     from_json,
     to_json,
@@ -35,8 +36,22 @@ def is_done(folder: Path) -> bool:
 
 
 def read(folder: Path) -> Results:
-    """Read the results from a run's folder."""
-    return from_json(Results, stage.read_json(folder / folders.RESULTS))
+    """The results in a run's folder.
+
+    Args:
+        folder: of the run.
+
+    Returns:
+        The content of results.json.
+
+    Raises:
+        ResultsError: naming the file, when it is damaged or of another schema.
+    """
+    path = folder / folders.RESULTS
+    try:
+        return from_json(Results, stage.read_json(path))
+    except ResultsError as error:
+        raise ResultsError(f"{path}: {error}") from error
 
 
 def print_saved_results(folder: Path, min_count: int) -> None:

@@ -21,7 +21,7 @@ def draw_trials(values: Sequence[float | None], states: Sequence[str], metric: s
     axes.step(at, so_far, where="post", color="0.4", label="best so far")
     axes.set_xlabel("trial")
     axes.set_ylabel(metric)
-    axes.legend()
+    axes.legend(loc="lower right")
     return figure
 
 

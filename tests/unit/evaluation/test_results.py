@@ -1,0 +1,88 @@
+"""results.json as values: there and back without a loss, and refused where it is of another schema or damaged."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmnar_lightning.evaluation.results import (
+    SCHEMA_VERSION,
+    Groups,
+    OffsetTable,
+    Results,
+    ResultsError,
+    Risk,
+    TaskRisks,
+    from_json,
+    to_json,
+)
+from mmnar_lightning.evaluation.scores import Scoring, score, score_groups
+from mmnar_lightning.runs import folders, results
+from tests.helpers.results import offset_of, results_of, scored_rows
+from tests.unit.evaluation.test_scores import GROUPS, NUM_ROWS, PATTERNS, SUBJECT, TASKS
+
+SCORING = Scoring(num_replicates=100, seed=0, min_count=10)
+
+
+@pytest.fixture(scope="module")
+def whole() -> Results:
+    """Results with everything that a run may have, a target among it."""
+    generator = torch.Generator().manual_seed(0)
+    rows = {
+        "row_id": torch.arange(NUM_ROWS),
+        "pattern": torch.where(torch.arange(NUM_ROWS) < 53, 3, 1),
+        "probability": torch.rand(NUM_ROWS, 2, generator=generator, dtype=torch.float64),
+        "label": torch.randint(2, (NUM_ROWS, 2), generator=generator).double(),
+        "label_mask": torch.ones(NUM_ROWS, 2, dtype=torch.bool),
+    }
+    scored = scored_rows(rows, SUBJECT)
+    repeat = torch.arange(NUM_ROWS) % 2
+    risk = Risk(value=None, low=None, high=None, count=3, labelled=1)
+    content = {
+        "tasks": score(scored, TASKS, PATTERNS, SCORING),
+        "rectified": score(scored, TASKS, PATTERNS, SCORING, repeat=repeat // 2),
+        "groups": Groups(by="hospital", min_rows=10, tasks=score_groups(scored, GROUPS, TASKS, SCORING)),
+        "rectifier": {"death": OffsetTable(scale="logit", strength=0.5, patterns={"11": offset_of(tau=0.1, count=3)})},
+        "mean_risk": {"death": TaskRisks(all=risk, patterns={"11": risk})},
+        "diagnostics": {"decision_tipping_point": {"death": {"11": None}}},
+        "checkpoint": {"epoch": 3},
+    }
+    return results_of(**content, target=results_of(**content))
+
+
+def test_results_are_the_same_after_a_file(whole: Results, tmp_path: Path) -> None:
+    text = json.dumps(to_json(whole), allow_nan=False)
+    assert from_json(Results, json.loads(text)) == whole
+    (tmp_path / folders.RESULTS).write_text(text)
+    assert results.read(tmp_path) == whole
+    assert json.loads(text)["schema_version"] == json.loads(text)["target"]["schema_version"] == SCHEMA_VERSION
+
+
+def test_what_a_run_does_not_have_is_left_out_of_the_file() -> None:
+    content = to_json(results_of())
+    assert not {"rectified", "groups", "target", "protocol", "children"} & set(content)
+
+
+def test_a_pooled_metric_stands_beside_the_number_of_parts_alone(whole: Results) -> None:
+    content = to_json(whole)
+    assert set(content["tasks"]["death"]["all"]["auroc"]) == {"value", "low", "high", "num_defined"}
+    assert {"num_parts", "pooled"} <= set(content["rectified"]["death"]["all"]["auroc"])
+    empty = content["rectified"]["death"]["patterns"]["01"]["auroc"]
+    assert (empty["num_parts"], empty["pooled"]) == (0, None)
+
+
+def test_another_schema_is_refused_by_the_file(whole: Results, tmp_path: Path) -> None:
+    for version in (None, SCHEMA_VERSION + 1):
+        (tmp_path / folders.RESULTS).write_text(json.dumps({**to_json(whole), "schema_version": version}))
+        with pytest.raises(ResultsError, match=rf"{tmp_path}/results\.json: .*schema_version={version}, but"):
+            results.read(tmp_path)
+
+
+def test_a_damaged_file_is_refused(whole: Results) -> None:
+    content = to_json(whole)
+    del content["tasks"]["death"]["all"]["count"]
+    with pytest.raises(ResultsError, match="results.json is damaged: Cell cannot be read"):
+        from_json(Results, content)
+    with pytest.raises(ResultsError, match="results.json is damaged: Results cannot be read"):
+        from_json(Results, {**to_json(whole), "surplus": 1})
