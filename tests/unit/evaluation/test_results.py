@@ -82,7 +82,7 @@ def test_another_schema_is_refused_by_the_file(whole: Results, tmp_path: Path) -
 def test_a_damaged_file_is_refused(whole: Results) -> None:
     content = to_json(whole)
     del content["tasks"]["death"]["all"]["count"]
-    with pytest.raises(ResultsError, match="results.json is damaged: Cell cannot be read"):
+    with pytest.raises(ResultsError, match=r"results\.json is damaged: Cell cannot be read"):
         from_json(Results, content)
-    with pytest.raises(ResultsError, match="results.json is damaged: Results cannot be read"):
+    with pytest.raises(ResultsError, match=r"results\.json is damaged: Results cannot be read"):
         from_json(Results, {**to_json(whole), "surplus": 1})
