@@ -3,7 +3,6 @@
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import polars as pl
 from data_modules import stage
 from data_modules.cohorts import columns, presence, splits
 from data_modules.cohorts.config import ReleaseCohortConfig
-from data_modules.cohorts.rows import CohortRows
+from data_modules.cohorts.manifest import manifest
 from data_modules.cohorts.spec import DatabaseSpec
 from data_modules.errors import UserError
 from data_modules.features import store
@@ -169,7 +168,20 @@ def _write(
     if spec.scores is not None and _score_tables(spec, release):
         spec.scores(release, rows).write_parquet(folder / SCORES)
     built.attrition.write_csv(folder / ATTRITION)
-    stage.write_json(folder / stage.MANIFEST, _manifest(context, spec, identity, planned, built, cohort, modalities))
+    content = manifest(
+        identity,
+        cohort,
+        modalities,
+        config.tasks,
+        source=identity["source"],
+        attrition=built.attrition.to_dicts(),
+        simulated=release.simulated,
+        versions=release.versions(),
+        dropped=planned.dropped,
+        declared={name: text for name in names if (text := spec.modalities[name].declares)},
+        counts={**built.notes, **spec.count(context, names, cohort)},
+    )
+    stage.write_json(folder / stage.MANIFEST, content)
 
 
 def _write_modality(
@@ -200,37 +212,3 @@ def _write_modality(
 def _block(definition: ModalitySpec, context: BuildContext) -> ColumnBlock:
     assert definition.block is not None, "a table modality has a block"
     return definition.block(context)
-
-
-def _manifest(
-    context: BuildContext,
-    spec: DatabaseSpec,
-    identity: dict[str, Any],
-    planned: Plan,
-    built: CohortRows,
-    cohort: pl.DataFrame,
-    modalities: list[Modality],
-) -> dict[str, Any]:
-    """The manifest of a cohort, as plain values."""
-    names = [modality.name for modality in modalities]
-    declared = {name: spec.modalities[name].declares for name in names if spec.modalities[name].declares}
-    return {
-        "source": identity["source"],
-        "simulated": context.release.simulated,
-        "versions": context.release.versions(),
-        "files": identity["files"],
-        "config": identity["config"],
-        "config_hash": stage.digest(identity["config"]),
-        "fingerprint": stage.digest(identity),
-        "rows": cohort.height,
-        "subjects": cohort["subject_id"].n_unique(),
-        "attrition": built.attrition.to_dicts(),
-        "modalities": [modality.to_dict() for modality in modalities],
-        "dropped": planned.dropped,
-        "declared": declared,
-        "tasks": identity["config"]["tasks"],
-        "patterns": presence.count_patterns(cohort, names),
-        "prevalence": presence.prevalence(cohort, identity["config"]["tasks"]),
-        "counts": {**built.notes, **spec.count(context, names, cohort)},
-        "packages": {name: version(name) for name in ("mmnar-lightning", "polars", "numpy")},
-    }

@@ -1,7 +1,6 @@
 """Custom cohorts: validates and imports a folder that follows the contract of docs/cohort.md."""
 
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +8,11 @@ import numpy as np
 import polars as pl
 
 from data_modules import stage
-from data_modules.cohorts import columns, config, presence, splits
+from data_modules.cohorts import columns, config, splits
 from data_modules.cohorts.build import ATTRITION, COHORT, MODALITIES
 from data_modules.cohorts.columns import PRESENT, ContractError
 from data_modules.cohorts.config import CustomCohortConfig
+from data_modules.cohorts.manifest import manifest
 from data_modules.errors import UserError
 from data_modules.features import documents, store
 from data_modules.raw.errors import SourceError
@@ -55,9 +55,10 @@ def build_custom(source: Path, config: CustomCohortConfig, data: Path) -> Path:
         cohort = _complete(frame, tasks, modalities, config)
         written = [_import(path, name, cohort, folder) for name, path in files.items()]
         cohort.write_parquet(folder / COHORT)
-        attrition = {"rule": ["as given"], "rows": [cohort.height], "subjects": [cohort["subject"].n_unique()]}
+        attrition = [{"rule": "as given", "rows": cohort.height, "subjects": cohort["subject_id"].n_unique()}]
         pl.DataFrame(attrition).write_csv(folder / ATTRITION)
-        stage.write_json(folder / stage.MANIFEST, _manifest(identity, cohort, tasks, written))
+        content = manifest(identity, cohort, written, tasks, source="custom", attrition=attrition)
+        stage.write_json(folder / stage.MANIFEST, content)
 
     stage.run_stage(target, write, "paths.data")
     return target
@@ -185,29 +186,3 @@ def _import_documents(path: Path, name: str, present: store.BoolArray, target: P
     target.mkdir(parents=True)
     kept = texts.filter(pl.col("row_id").is_in(np.flatnonzero(present)))
     kept.write_parquet(target / documents.DOCUMENTS, row_group_size=documents.ROW_GROUP)
-
-
-def _manifest(
-    identity: dict[str, Any], cohort: pl.DataFrame, tasks: list[str], modalities: list[Modality]
-) -> dict[str, Any]:
-    names = [modality.name for modality in modalities]
-    return {
-        "source": "custom",
-        "simulated": False,
-        "versions": {},
-        "files": identity["files"],
-        "config": identity["config"],
-        "config_hash": stage.digest(identity["config"]),
-        "fingerprint": stage.digest(identity),
-        "rows": cohort.height,
-        "subjects": cohort["subject_id"].n_unique(),
-        "attrition": [{"rule": "as given", "rows": cohort.height, "subjects": cohort["subject_id"].n_unique()}],
-        "modalities": [modality.to_dict() for modality in modalities],
-        "dropped": [],
-        "declared": {},
-        "tasks": tasks,
-        "patterns": presence.count_patterns(cohort, names),
-        "prevalence": presence.prevalence(cohort, tasks),
-        "counts": {},
-        "packages": {name: version(name) for name in ("mmnar-lightning", "polars", "numpy")},
-    }

@@ -6,6 +6,21 @@ from data_modules.features.modality import BuildContext, ColumnBlock
 from data_modules.features.store import BoolArray, FloatArray
 
 
+def clean(column: str) -> pl.Expr:
+    """Spellings of one word as one: stripped, in lower case.
+
+    Args:
+        column: of words.
+
+    Returns:
+        Text.
+
+    >>> pl.DataFrame({"drug": [" Aspirin"]}).select(clean("drug")).item()
+    'aspirin'
+    """
+    return pl.col(column).str.strip_chars().str.to_lowercase()
+
+
 def fit_vocabulary(words: pl.DataFrame, train: pl.DataFrame, *, min_subjects: int, max_words: int) -> list[str]:
     """Select the words that become columns.
 

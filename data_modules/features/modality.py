@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from data_modules.features.store import BoolArray, FloatArray
@@ -64,3 +65,20 @@ class ModalitySpec:
     parts: tuple[str, ...] = ()
     files: Callable[[BuildContext, Path], pl.Series] | None = None
     declares: str | None = None
+
+
+def always(frame: pl.DataFrame) -> ColumnBlock:
+    """A block of columns that is present in every row.
+
+    Args:
+        frame: one row per row of the cohort, in order; null = not measured.
+
+    Returns:
+        The block, float32 with NaN where null.
+    """
+
+    def write(out: FloatArray) -> BoolArray:
+        out[:] = frame.cast(pl.Float32).fill_null(float("nan")).to_numpy()
+        return np.ones(frame.height, dtype=np.bool_)
+
+    return ColumnBlock(frame.columns, write)

@@ -7,7 +7,6 @@ landmark; without a time of entry, it was entered when it happened.
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
 from data_modules.databases.eicu.concepts import APERIODIC, PERIODIC, NamedConcept, convert, within_range
@@ -68,16 +67,6 @@ def known(context: BuildContext, table: str, at: str, entered: str | None = None
     linked = context.release.scan(table, READ[table]).join(windows, on=STAY)
     latest = pl.col(at) if entered is None else pl.max_horizontal(at, entered)
     return linked.filter(pl.col(at).is_not_null() & (latest <= pl.col(LANDMARK)))
-
-
-def always(frame: pl.DataFrame) -> ColumnBlock:
-    """A block of columns that is present in every row; null = not measured."""
-
-    def write(out: FloatArray) -> BoolArray:
-        out[:] = frame.cast(pl.Float32).fill_null(float("nan")).to_numpy()
-        return np.ones(frame.height, dtype=np.bool_)
-
-    return ColumnBlock(frame.columns, write)
 
 
 def results(context: BuildContext) -> pl.LazyFrame:

@@ -17,7 +17,6 @@ from data_modules.databases.eicu.events import (
     PHYSIOLOGY,
     READ,
     STAY,
-    always,
     known,
     last_revisions,
     monitored,
@@ -27,7 +26,7 @@ from data_modules.databases.eicu.events import (
 )
 from data_modules.databases.eicu.hospitals import presence_by_hospital
 from data_modules.features import codes, documents
-from data_modules.features.modality import BuildContext, ColumnBlock, ModalitySpec
+from data_modules.features.modality import BuildContext, ColumnBlock, ModalitySpec, always
 from data_modules.features.store import BoolArray, FloatArray
 from data_modules.raw.reader import Release
 
@@ -106,11 +105,11 @@ def _medications(context: BuildContext) -> ColumnBlock:
     orders = known(context, "medication", "drugstartoffset", "drugorderoffset")
     # Cancelled orders count: the time of cancellation is not recorded and may be after the landmark.
     substance = "hicl/" + pl.col("drughiclseqno").cast(pl.String)
-    return codes.block(context, orders.select("row_id", word=pl.coalesce(substance, _clean("drugname"))), "drug")
+    return codes.block(context, orders.select("row_id", word=pl.coalesce(substance, codes.clean("drugname"))), "drug")
 
 
 def _infusions(context: BuildContext) -> ColumnBlock:
-    substance = _clean("drugname").str.replace(r"\s*\([^()]*\)$", "")
+    substance = codes.clean("drugname").str.replace(r"\s*\([^()]*\)$", "")
     return codes.block(
         context, known(context, "infusionDrug", "infusionoffset").select("row_id", word=substance), "infusion"
     )
@@ -136,10 +135,6 @@ def _history(context: BuildContext) -> ColumnBlock:
     entered = known(context, "pastHistory", "pasthistoryoffset", "pasthistoryenteredoffset")
     path = pl.col("pasthistorypath").str.strip_prefix("notes/Progress Notes/Past History/")
     return codes.block(context, _branches(entered.with_columns(path), "pasthistorypath", "/", (3,)), "history")
-
-
-def _clean(column: str) -> pl.Expr:
-    return pl.col(column).str.strip_chars().str.to_lowercase()
 
 
 def _text(context: BuildContext, folder: Path) -> pl.Series:

@@ -10,10 +10,10 @@ import polars as pl
 from data_modules.databases.eicu.cohort import age_in_years
 from data_modules.databases.eicu.concepts import convert, within_range
 from data_modules.databases.eicu.demographics import plausible
-from data_modules.databases.eicu.events import STAY, always, known, last_revisions, monitored, results, summaries
+from data_modules.databases.eicu.events import STAY, known, last_revisions, monitored, results, summaries
 from data_modules.databases.eicu.events import vitals as summarised_vitals
 from data_modules.databases.harmonised import concepts as harmonised
-from data_modules.features.modality import BuildContext, ColumnBlock, ModalitySpec
+from data_modules.features.modality import BuildContext, ColumnBlock, ModalitySpec, always
 from data_modules.features.store import BoolArray, FloatArray
 
 

@@ -9,10 +9,10 @@ import polars as pl
 
 from data_modules.databases.harmonised import concepts as harmonised
 from data_modules.databases.mimic_iv import linking
-from data_modules.databases.mimic_iv.events import always, keep
+from data_modules.databases.mimic_iv.events import keep
 from data_modules.features import series
 from data_modules.features.concepts import Concept
-from data_modules.features.modality import BuildContext, ColumnBlock, ModalitySpec
+from data_modules.features.modality import BuildContext, ColumnBlock, ModalitySpec, always
 from data_modules.features.store import BoolArray, FloatArray
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
 from data_modules.databases.mimic_iv.concepts import convert
@@ -14,16 +13,6 @@ from data_modules.features.modality import BuildContext, ColumnBlock
 from data_modules.features.store import BoolArray, FloatArray
 
 EVENT_COLUMNS = ("subject_id", "hadm_id", "itemid", "charttime", "storetime", "valuenum", "valueuom")
-
-
-def always(frame: pl.DataFrame) -> ColumnBlock:
-    """A block of columns that is present in every row; null = not measured."""
-
-    def write(out: FloatArray) -> BoolArray:
-        out[:] = frame.cast(pl.Float32).fill_null(float("nan")).to_numpy()
-        return np.ones(frame.height, dtype=np.bool_)
-
-    return ColumnBlock(frame.columns, write)
 
 
 def keep(context: BuildContext, table: str, concepts: Sequence[Concept], specimen: str | None, path: Path) -> None:

@@ -7,11 +7,11 @@ import polars as pl
 
 from data_modules.databases.mimic_iv import demographics, images, notes
 from data_modules.databases.mimic_iv.concepts import LABS, VITALS
-from data_modules.databases.mimic_iv.events import always, summaries
+from data_modules.databases.mimic_iv.events import summaries
 from data_modules.databases.mimic_iv.linking import link, windows
 from data_modules.features import codes, documents
 from data_modules.features import images as image_index
-from data_modules.features.modality import BuildContext, ColumnBlock, ModalitySpec
+from data_modules.features.modality import BuildContext, ColumnBlock, ModalitySpec, always
 
 BILLING = "billing codes of the index stay; they are written after discharge"
 NOTE_HOURS = (0, 24, 72)
@@ -33,7 +33,7 @@ def _medications(context: BuildContext) -> ColumnBlock:
     orders = context.release.scan("prescriptions", ["subject_id", "hadm_id", "starttime", "drug_type", "drug"])
     drugs = orders.filter(pl.col("drug_type") == "MAIN")
     linked = link(drugs, windows(context.rows).lazy(), at="starttime")
-    return codes.block(context, linked.select("row_id", word=_clean("drug")), "drug")
+    return codes.block(context, linked.select("row_id", word=codes.clean("drug")), "drug")
 
 
 def _microbiology(context: BuildContext) -> ColumnBlock:
@@ -46,8 +46,8 @@ def _microbiology(context: BuildContext) -> ColumnBlock:
     linked = link(cultures, windows(context.rows).lazy(), at="event_at", available="available_at")
     words = pl.concat(
         [
-            linked.select("row_id", word="specimen/" + _clean("spec_type_desc")),
-            linked.select("row_id", word="organism/" + _clean("org_name")),
+            linked.select("row_id", word="specimen/" + codes.clean("spec_type_desc")),
+            linked.select("row_id", word="organism/" + codes.clean("org_name")),
         ]
     )
     return codes.block(context, words, "culture")
@@ -73,10 +73,6 @@ def _drg_codes(context: BuildContext) -> ColumnBlock:
 
 def _of_index(context: BuildContext, coded: pl.LazyFrame) -> pl.LazyFrame:
     return coded.join(context.rows.select("row_id", "hadm_id").lazy(), on="hadm_id")
-
-
-def _clean(column: str) -> pl.Expr:
-    return pl.col(column).str.strip_chars().str.to_lowercase()
 
 
 def _discharge_notes(context: BuildContext, folder: Path) -> pl.Series:
