@@ -16,7 +16,7 @@ from mmnar_lightning.callbacks.checkpoints import BestCheckpoint, checkpoint_cal
 from mmnar_lightning.cli import main
 from mmnar_lightning.config.compose import load
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
-from mmnar_lightning.runs import folders, single
+from mmnar_lightning.runs import folders, network, single
 from mmnar_lightning.runs import trainer as training
 from tests.helpers.results import check_clusters
 
@@ -150,7 +150,7 @@ def test_test_rows_are_read_by_evaluate_alone_and_once(settings, monkeypatch, ca
     assert not (folder / "predictions.parquet").exists()
     single.evaluate(settings())
     before = (folder / "results.json").read_bytes()
-    monkeypatch.setattr(single, "_rectify_and_evaluate", lambda *_: pytest.fail("the test split was read twice"))
+    monkeypatch.setattr(network, "_rectify_and_evaluate", lambda *_: pytest.fail("the test split was read twice"))
     capsys.readouterr()
     single.evaluate(settings())
     assert "evaluated before" in capsys.readouterr().out
@@ -160,7 +160,7 @@ def test_test_rows_are_read_by_evaluate_alone_and_once(settings, monkeypatch, ca
 def test_resuming_a_finished_run_changes_nothing_and_does_not_read_the_test_rows_again(settings, monkeypatch) -> None:
     folder = single.train(settings())
     before, weights = (folder / "results.json").read_bytes(), weights_of(folder)
-    monkeypatch.setattr(single, "_rectify_and_evaluate", lambda *_: pytest.fail("the test split was read twice"))
+    monkeypatch.setattr(network, "_rectify_and_evaluate", lambda *_: pytest.fail("the test split was read twice"))
     assert single.train(settings("resume=last")) == folder
     assert (folder / "results.json").read_bytes() == before
     assert all(torch.equal(weights[name], again) for name, again in weights_of(folder).items())

@@ -41,9 +41,10 @@ def run(place: Path):
             "evaluation.num_replicates=100",
             f"privacy.min_count={MIN_COUNT}",
         ]
-        folder = single.train(load(words))
         import wandb
 
+        wandb.teardown()  # W&B reads the environment once per process, and an earlier test may have started it
+        folder = single.train(load(words))
         wandb.finish()
         os.environ.pop(folders.RUN_ID_VARIABLE, None)
     return OfflineRun(place / folder)
