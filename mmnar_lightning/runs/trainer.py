@@ -50,6 +50,7 @@ def build_loggers(run: Run, part: int, known_id: str | None = None) -> list[Logg
     if config.wandb.enabled:
         import wandb
 
+        offline = not (os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_SWEEP_ID"))
         logger = WandbLogger(
             name=f"{config.experiment}/{known_id or run_id(folder)}",
             id=known_id or run_id(folder),
@@ -57,7 +58,8 @@ def build_loggers(run: Run, part: int, known_id: str | None = None) -> list[Logg
             group=config.experiment,
             tags=[*wandb.env.get_tags(), config.dataset, *(["simulated"] if config.simulated else [])],
             save_dir=folder.absolute(),  # the client writes from a process with another working directory
-            offline=not (os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_SWEEP_ID")),
+            offline=offline,  # sets WANDB_MODE, which a client that was started before does not read again
+            mode="offline" if offline else None,
             config=loggable(config),
             settings=wandb.Settings(
                 console="off", silent=True, disable_git=True, x_disable_meta=True, stop_fn=signals.request_termination

@@ -24,7 +24,7 @@ def place(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def run(place: Path):
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("WANDB_API_KEY", folders.RUN_ID_VARIABLE, "MIMIC_ROOT", "COHORT"):
+        for name in ("WANDB_API_KEY", folders.RUN_ID_VARIABLE, "MIMIC_ROOT", "COHORT", "WANDB_MODE"):
             patch.delenv(name, raising=False)
         patch.setenv("WANDB_ENTITY", "a-team")
         patch.setenv("WANDB_TAGS", "pilot,second try")
@@ -43,7 +43,8 @@ def run(place: Path):
         ]
         import wandb
 
-        wandb.teardown()  # W&B reads the environment once per process, and an earlier test may have started it
+        wandb.teardown()  # the client reads the environment once per process, and an earlier test may have started it
+        wandb.setup()  # as a notebook may have done: the run is offline nevertheless
         folder = single.train(load(words))
         wandb.finish()
         os.environ.pop(folders.RUN_ID_VARIABLE, None)
