@@ -2,24 +2,14 @@
 
 import pytest
 import torch
-from torch.multiprocessing.spawn import spawn
 
 from mmnar_lightning.evaluation.predict import predict
+from tests.helpers.ranks import run_ranks
 from tests.helpers.two_ranks_rectifier import NUM_ROWS, WORLD_SIZE, Model, batch_of, batches, outcome, run_rank
 
 
 def test_two_ranks_with_uneven_shards_give_the_rows_and_offsets_of_one_process_bit_for_bit(tmp_path) -> None:
-    context = spawn(run_rank, args=(tmp_path,), nprocs=WORLD_SIZE, join=False)
-    try:
-        joined = False
-        while not joined:
-            joined = context.join(timeout=60, grace_period=5)
-            assert joined or any(process.is_alive() for process in context.processes)
-            if not joined and all(process.is_alive() for process in context.processes):
-                pytest.fail("the two ranks did not end within 60 s")
-    finally:
-        for process in context.processes:
-            process.kill()
+    run_ranks(run_rank, tmp_path, WORLD_SIZE)
     expected = outcome(predict(Model(), batches(torch.arange(NUM_ROWS)), torch.device("cpu")))
     assert expected["rectifier/offset"].abs().max() > 0.1
     assert expected["row_id"].tolist() == list(range(NUM_ROWS))

@@ -3,9 +3,9 @@ import math
 import pytest
 import torch
 from sklearn.metrics import log_loss
-from torch.multiprocessing.spawn import spawn
 
 from mmnar_lightning.losses.multitask import masked_cross_entropy
+from tests.helpers.ranks import run_ranks
 from tests.helpers.two_ranks_multitask import WORLD_SIZE, data, run_rank
 
 NUM_ROWS, NUM_TASKS = 40, 3
@@ -84,17 +84,7 @@ def test_extreme_logits_give_a_finite_loss_and_gradient():
 
 
 def test_two_ranks_with_uneven_label_masks_equal_one_process_in_value_and_gradient(tmp_path):
-    context = spawn(run_rank, args=(tmp_path,), nprocs=WORLD_SIZE, join=False)
-    try:
-        joined = False
-        while not joined:
-            joined = context.join(timeout=60, grace_period=5)
-            assert joined or any(process.is_alive() for process in context.processes)
-            if not joined and all(process.is_alive() for process in context.processes):
-                pytest.fail("the two ranks did not end within 60 s")
-    finally:
-        for process in context.processes:
-            process.kill()
+    run_ranks(run_rank, tmp_path, WORLD_SIZE)
     inputs, label, known = data()
     weight = torch.full((4, 3), 0.1, requires_grad=True)
     loss = masked_cross_entropy(inputs @ weight, label, known)
