@@ -17,9 +17,10 @@ import polars as pl
 
 from benchmarks.scale import demo_roots, scale, settings, tables_read
 from data_modules.cohorts.build import build_cohort
-from data_modules.databases.mimic_iv.concepts import LABS, VITALS, item_ids
+from data_modules.databases.mimic_iv.concepts import LABS, VITALS
 from data_modules.databases.mimic_iv.tables import MIMIC_IV
 from data_modules.databases.registry import database
+from data_modules.features.concepts import names_of
 from data_modules.raw.reader import Release
 
 T = TypeVar("T")
@@ -27,22 +28,23 @@ T = TypeVar("T")
 MAX_RATIO, MAX_GROWTH, MAX_MEGABYTES = 2.5, 4.0, 1536.0
 """Build over bare scan; time at the largest size over the smallest, per factor of 4 in patients; resident memory."""
 
-EVENTS = "itemid charttime storetime valuenum valueuom"
+EVENTS = "itemid charttime storetime value valuenum valueuom"
 COLUMNS = {
     "patients": "gender anchor_age anchor_year anchor_year_group dod",
     "admissions": "hadm_id admittime dischtime deathtime admission_type admission_location discharge_location "
     "insurance language marital_status race edregtime hospital_expire_flag",
     "icustays": "hadm_id stay_id intime outtime",
-    "labevents": f"hadm_id specimen_id {EVENTS}",
+    "labevents": f"hadm_id specimen_id comments {EVENTS}",
     "chartevents": f"hadm_id {EVENTS}",
-    "prescriptions": "hadm_id starttime drug_type drug",
-    "microbiologyevents": "hadm_id chartdate charttime storetime spec_type_desc org_name",
+    "prescriptions": "hadm_id pharmacy_id starttime drug_type drug",
+    "pharmacy": "pharmacy_id entertime",
+    "microbiologyevents": "hadm_id chartdate charttime storedate storetime spec_type_desc org_name",
     "procedureevents": "hadm_id starttime storetime itemid",
 }
 """What the build reads of each table, beside subject_id."""
 FILTERS = {
-    "labevents": pl.col("itemid").is_in(item_ids(LABS)),
-    "chartevents": pl.col("itemid").is_in(item_ids(VITALS)),
+    "labevents": pl.col("itemid").is_in(names_of(LABS)),
+    "chartevents": pl.col("itemid").is_in(names_of(VITALS)),
     "prescriptions": pl.col("drug_type") == "MAIN",
 }
 

@@ -20,7 +20,7 @@ from data_modules.features.modality import BuildContext, ColumnBlock, ModalitySp
 from data_modules.raw.reader import Release
 from data_modules.vocabulary import Modality
 
-BUILDER_VERSION = 5
+BUILDER_VERSION = 6
 """Increased when the same settings and files give another cohort."""
 
 COHORT, ATTRITION, MODALITIES = "cohort.parquet", "attrition.csv", "modalities"
@@ -81,8 +81,13 @@ def plan(spec: DatabaseSpec, release: Release, config: ReleaseCohortConfig) -> P
         dropped.append(f"published predictions (baselines/published_score) are dropped: {paths} is missing")
     if not parts:
         raise UserError(f"cohort.modalities={config.modalities}: none is left ({'; '.join(dropped) or 'none listed'})")
-    read = {table for kept in parts.values() for part in kept for table in offered[part].tables}
+    read = {table for kept in parts.values() for part in kept for table in _tables(offered[part], release)}
     return Plan(parts, dropped, read)
+
+
+def _tables(modality: ModalitySpec, release: Release) -> list[str]:
+    """The tables that a modality reads from a release."""
+    return [*modality.tables, *(name for name in modality.optional if release.has(name))]
 
 
 def _folder(config: ReleaseCohortConfig, identity: dict[str, Any], data: Path) -> Path:
@@ -160,7 +165,6 @@ def _write(
         modality, present = _write_modality(folder / MODALITIES / name, name, definitions, context)
         modalities.append(modality)
         rows = presence.add_presence(rows, {name: pl.Series(present)})
-    shutil.rmtree(scratch)
     names = [modality.name for modality in modalities]
     cohort = columns.arrange(rows.with_columns(subject_id="subject_key"), config.tasks, names)
     columns.validate(cohort, folder)
@@ -179,8 +183,9 @@ def _write(
         versions=release.versions(),
         dropped=planned.dropped,
         declared={name: text for name in names if (text := spec.modalities[name].declares)},
-        counts={**built.notes, **spec.count(context, names, cohort)},
+        counts={**built.notes, **spec.count(context, names, cohort), **context.counts},
     )
+    shutil.rmtree(scratch)
     stage.write_json(folder / stage.MANIFEST, content)
 
 

@@ -1,7 +1,9 @@
-"""Checks that the labels of a cohort have both classes in every split."""
+"""Labels of a cohort: outcomes that a death precludes, and the check that both classes are in every split."""
 
 import warnings
 from collections.abc import Mapping
+
+import polars as pl
 
 from data_modules.errors import UserError
 from data_modules.vocabulary import SPLITS
@@ -51,3 +53,25 @@ def has_both_classes(counts: Mapping[str, int] | None) -> bool:
     (True, False)
     """
     return counts is not None and 0 < counts["positive"] < counts["known"]
+
+
+def after_death(event: pl.Expr, died: pl.Expr, rule: str) -> pl.Expr:
+    """Return the outcome of rows without an event whose subject died in the window, by `cohort.death_in_window`.
+
+    Args:
+        event: whether the event occurred in the window.
+        died: whether the subject died in the window; null = unknown.
+        rule: `negative` leaves the outcome False, `exclude` makes it unknown, `composite` makes it True.
+
+    >>> frame = pl.DataFrame({"event": [True, False, False], "died": [True, True, None]})
+    >>> for rule in ("negative", "exclude", "composite"):
+    ...     frame.select(after_death(pl.col("event"), pl.col("died"), rule)).to_series().to_list()
+    [True, False, False]
+    [True, None, None]
+    [True, True, None]
+    """
+    if rule == "negative":
+        return event
+    if rule == "composite":
+        return event | died
+    return pl.when(event).then(pl.lit(value=True)).when(~event & ~died).then(pl.lit(value=False))

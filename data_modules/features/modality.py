@@ -26,6 +26,7 @@ class BuildContext:
         min_vocabulary_subjects: see `ReleaseCohortConfig`.
         max_vocabulary: see `ReleaseCohortConfig`.
         vocabularies: prefix (`drug`, `culture`, ...) -> words to use instead of fitting them.
+        counts: what -> table -> counts for the manifest, filled by `record`.
     """
 
     release: Release
@@ -36,6 +37,13 @@ class BuildContext:
     min_vocabulary_subjects: int
     max_vocabulary: int
     vocabularies: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    counts: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
+
+    def record(self, what: str, table: str, counts: Mapping[str, int]) -> None:
+        """Keep counts for the manifest; zeros are left out."""
+        found = {name: count for name, count in counts.items() if count}
+        if found:
+            self.counts.setdefault(what, {}).setdefault(table, {}).update(found)
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,7 @@ class ModalitySpec:
     Attributes:
         kind: how it is stored.
         tables: raw tables that it needs.
+        optional: raw tables that it reads where they exist.
         block: prepares its columns, for a table.
         parts: modalities whose columns it concatenates, for a table of tables.
         files: writes documents or an image index into a folder; returns the row ids with data.
@@ -61,6 +70,7 @@ class ModalitySpec:
 
     kind: Kind
     tables: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
     block: Callable[[BuildContext], ColumnBlock] | None = None
     parts: tuple[str, ...] = ()
     files: Callable[[BuildContext, Path], pl.Series] | None = None

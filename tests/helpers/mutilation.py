@@ -16,16 +16,17 @@ from data_modules.raw.reader import Release
 EVENTS: Mapping[str, tuple[str, ...]] = {
     "admissions": ("admittime",),
     "icustays": ("intime",),
-    "labevents": ("storetime", "charttime"),
+    "labevents": ("charttime",),
     "chartevents": ("storetime", "charttime"),
-    "microbiologyevents": ("storetime", "charttime", "chartdate"),
+    "microbiologyevents": ("charttime", "end of chartdate"),
     "prescriptions": ("starttime",),
+    "pharmacy": ("starttime",),
     "procedureevents": ("storetime", "starttime"),
     "discharge_notes": ("storetime", "charttime"),
     "radiology_notes": ("storetime", "charttime"),
     "cxr_metadata": ("taken",),
 }
-"""Table -> when a row of it was available: the first of these that is filled."""
+"""Table -> when a row of it was available: the first of these that is filled. A specimen is known when it is taken."""
 
 CELLS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "patients": {"dod": ("dod",)},
@@ -35,6 +36,8 @@ CELLS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "edouttime": ("edouttime",),
     },
     "icustays": {"outtime": ("outtime", "los", "last_careunit")},
+    "labevents": {"storetime": ("value", "valuenum", "flag", "comments")},
+    "microbiologyevents": {"storetime": ("org_itemid", "org_name", "isolate_num", "quantity", "ab_name", "comments")},
     "prescriptions": {"stoptime": ("stoptime",)},
     "procedureevents": {"endtime": ("endtime", "value", "statusdescription")},
 }
@@ -42,6 +45,8 @@ CELLS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 
 
 def _time(column: str) -> pl.Expr:
+    if column == "end of chartdate":
+        return _time("chartdate") + pl.duration(days=1)
     text = pl.col(column)
     if column == "dod":
         return text.str.to_datetime("%Y-%m-%d", strict=False) + pl.duration(hours=23, minutes=59, seconds=59)
@@ -69,6 +74,11 @@ def mutilate(release: Release, landmarks: pl.DataFrame, folder: Path) -> tuple[R
         if name in EVENTS:
             available = pl.coalesce(_time(column) for column in EVENTS[name])
             kept = raw.filter((available <= pl.col("landmark_at")).fill_null(value=False))
+        if name == "prescriptions" and release.has("pharmacy"):
+            entries = pl.read_csv(release.files["pharmacy"], infer_schema=False)
+            entered = entries.select("pharmacy_id", _time("entertime")).rename({"entertime": "entered"})
+            order = kept.join(entered, on="pharmacy_id", how="left")
+            kept = order.filter((pl.col("entered") <= pl.col("landmark_at")).fill_null(value=True)).drop("entered")
         for time, cells in CELLS.get(name, {}).items():
             later = (_time(time) > pl.col("landmark_at")).fill_null(value=False)
             counts[f"{name}.{time}"] = kept.select(later.sum()).item()

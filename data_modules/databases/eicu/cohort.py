@@ -7,6 +7,7 @@ documents the columns that later stages read, and `cohorts/columns.py` those tha
 import polars as pl
 
 from data_modules.cohorts.attrition import Rule, apply_rules
+from data_modules.cohorts.labels import after_death
 from data_modules.cohorts.rows import CohortRows
 from data_modules.databases.eicu.config import OLDEST, EICUCohortConfig
 from data_modules.databases.eicu.hospitals import home_hospitals, split_keys
@@ -66,7 +67,8 @@ def read_stays(release: Release) -> pl.DataFrame:
     Returns:
         One row per stay: `stay_id`, `admission_id`, `subject_id`, `hospital_id`, `age` (years, null = unknown),
         `start` and `end` (minutes since admission to the hospital), `unitdischargeoffset`, `unitvisitnumber`,
-        `unitstaytype`, `year`, `died_in_unit`, `died_in_hospital` (null = unknown).
+        `unitstaytype`, `year`, `died_in_unit`, `died_in_hospital` (null = unknown), `doubtful` (the death contradicts
+        other rows).
     """
     raw = release.scan("patient", COLUMNS).filter(pl.col("patientunitstayid").is_not_null()).collect()
     refuse_repeats(release, "patient", raw, "patientunitstayid")
@@ -88,7 +90,7 @@ def read_stays(release: Release) -> pl.DataFrame:
         pl.col("hospitaldischargeyear").alias("year"),
         _died("unitdischargestatus").alias("died_in_unit"),
         _died("hospitaldischargestatus").alias("died_in_hospital"),
-    )
+    ).with_columns(doubtful=_doubtful())
 
 
 def age_in_years() -> pl.Expr:
@@ -119,6 +121,16 @@ def refuse_repeats(release: Release, table: str, frame: pl.DataFrame, key: str) 
 def _died(column: str) -> pl.Expr:
     state = pl.col(column).str.strip_chars().str.to_lowercase()
     return state.replace_strict({"expired": True, "alive": False}, default=None, return_dtype=pl.Boolean)
+
+
+def _doubtful() -> pl.Expr:
+    # The rows of a hospital stay have one state, and a subject has no hospital stay in a year after that of the death.
+    died = pl.col("died_in_hospital").fill_null(value=False)
+    states = pl.col("died_in_hospital").drop_nulls().n_unique().over("admission_id")
+    died_in = pl.col("year").filter(died).min().over("subject_id")
+    later = (pl.col("year").max().over("subject_id") > died_in).fill_null(value=False)
+    returned = died & pl.col("subject_id").is_not_null() & later
+    return (pl.col("admission_id").is_not_null() & (states > 1)) | returned
 
 
 def _refuse_unread(release: Release, raw: pl.DataFrame, column: str, read: pl.Expr, expected: str) -> None:
@@ -175,14 +187,20 @@ def _with_outcomes(stays: pl.DataFrame, config: EICUCohortConfig) -> pl.DataFram
     if config.readmission == "muse":
         again = pl.col("next_start") - pl.col("start") <= MUSE_MINUTES
     else:
-        again = (pl.col("gap") > 0) & pl.col("next_unitstaytype").ne_missing(STEP_DOWN)
+        again = (pl.col("gap") > config.min_gap_hours * 60) & pl.col("next_unitstaytype").ne_missing(STEP_DOWN)
     alone = pl.len().over("admission_id") == 1
     # A stay without a start may follow any other stay of its hospital stay.
     ordered = alone | pl.col("start").is_not_null().all().over("admission_id")
+    known = pl.when(ordered & pl.col("has_next")).then(again).when(ordered).then(pl.lit(value=False))
+    reversed_stay = (pl.col("unitdischargeoffset") < 0).fill_null(value=False)
+    readmitted = pl.when(~reversed_stay).then(known)
+    died_in_hospital, died_in_unit = (
+        pl.when(~pl.col("doubtful")).then(pl.col(column)) for column in ("died_in_hospital", "died_in_unit")
+    )
     outcomes = {
-        "in_hospital_mortality": pl.col("died_in_hospital"),
-        "unit_mortality": pl.col("died_in_unit"),
-        "icu_readmission": pl.when(ordered & pl.col("has_next")).then(again).when(ordered).then(pl.lit(value=False)),
+        "in_hospital_mortality": died_in_hospital,
+        "unit_mortality": died_in_unit,
+        "icu_readmission": after_death(readmitted, died_in_hospital, config.death_in_window),
     }
     return (
         stays.sort("admission_id", *WITHIN_ADMISSION, nulls_last=True)
@@ -217,6 +235,12 @@ def _counts(stays: pl.DataFrame) -> dict[str, int]:
         ).height,
         "next unit stay begins as the stay ends": stays.filter(pl.col("gap") == 0).height,
         "next unit stay begins later": stays.filter(pl.col("gap") > 0).height,
+        "next unit stay begins within an hour": stays.filter(pl.col("gap").is_between(1, 60)).height,
+        "last unit stays of a hospital stay that ended in death": stays.filter(
+            pl.col("died_in_hospital") & ~pl.col("has_next")
+        ).height,
+        "unit stays whose death contradicts other stays (outcomes unknown)": stays.filter("doubtful").height,
+        "unit stays that end before they begin": stays.filter(pl.col("unitdischargeoffset") < 0).height,
         "subjects in several hospitals": by_subject.filter(pl.col("hospital_id") > 1).height,
         "subjects with hospital stays in an unknown order": undated,
     }

@@ -6,56 +6,21 @@ have the same names and units. The unit of a lab is labmeasurenameinterface; lab
 should have been used.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
-import polars as pl
+from data_modules.features.concepts import Concept, lab
 
-from data_modules.features.concepts import UNIT_FACTORS, Concept
-
-FLOWS = (
-    "lpm",
-    "lpm o2",
-    "l",
-    "l/m",
-    "l/min",
-    "l/minute",
-    "lit/min",
-    "liter",
-    "liters",
-    "liters/min",
-    "liters/minute",
-    "litres/min",
-)
-PRESSURES = ("mm(hg)", "mmhg", "mm hg", "torr")
-"""Units of oxygen (lower case) other than a fraction: flows and pressures."""
+FLOWS = ("lpm", "lpmo2", "l", "l/m", "l/min", "l/minute", "lit/min", "liter", "liters", "liters/min", "liters/minute",
+         "litres/min")  # fmt: skip
+PRESSURES = ("mmhg", "torr")
+"""Units of oxygen (normal form) other than a fraction: flows and pressures."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class NamedConcept(Concept):
-    """A quantity that eICU records under a name.
-
-    Attributes:
-        label: labname, or column of a table of vitals.
-        also: further labnames of the same quantity.
-        refused: units (lower case) of other quantities under the same label; such records are dropped.
-        above: (threshold, factor, offset): a value above the threshold is in another unit than recorded and becomes
-            value · factor + offset.
-    """
-
-    label: str
-    also: tuple[str, ...] = ()
-    refused: tuple[str, ...] = ()
-    items: tuple[int, ...] = ()
-    above: tuple[float, float, float] | None = None
+def _lab(label: str, name: str, unit: str, low: float, high: float, *also: str) -> Concept:
+    return lab(name, unit, low, high, label, *also)
 
 
-def _lab(label: str, name: str, unit: str, low: float, high: float) -> NamedConcept:
-    factors = UNIT_FACTORS.get(name, {})
-    return NamedConcept(name=name, label=label, unit=unit, low=low, high=high, unit_factors=factors)
-
-
-LABS: tuple[NamedConcept, ...] = (
+LABS: tuple[Concept, ...] = (
     _lab("albumin", "albumin", "g/dL", 0.5, 6.5),
     _lab("anion gap", "anion_gap", "mEq/L", -10, 100),
     _lab("bicarbonate", "bicarbonate", "mEq/L", 0, 100),
@@ -103,7 +68,7 @@ LABS: tuple[NamedConcept, ...] = (
     _lab("pH", "ph", "1", 6.5, 8.0),
     _lab("paO2", "po2", "mmHg", 5, 800),
     _lab("paCO2", "pco2", "mmHg", 5, 250),
-    _lab("Base Excess", "base_excess", "mEq/L", -50, 50),
+    replace(_lab("Base Excess", "base_excess", "mEq/L", -50, 50, "Base Deficit"), negated=("Base Deficit",)),
     _lab("O2 Sat (%)", "oxygen_saturation", "%", 10, 100),
     _lab("Carboxyhemoglobin", "carboxyhemoglobin", "%", 0, 100),
     _lab("Methemoglobin", "methemoglobin", "%", 0, 100),
@@ -111,24 +76,26 @@ LABS: tuple[NamedConcept, ...] = (
     _lab("troponin - I", "troponin_i", "ng/mL", 0, 1000),
     _lab("BNP", "bnp", "pg/mL", 1, 200000),
     _lab("CRP", "crp", "mg/L", 0, 1000),
-    NamedConcept(
-        name="ionized_calcium", label="ionized calcium", unit="mmol/L", low=0.2, high=2.5, above=(2.5, 1 / 4.008, 0.0)
+    replace(
+        _lab("ionized calcium", "ionized_calcium", "mmol/L", 0.2, 2.5),
+        spellings={"mg/dl": 1.0},
+        above=(2.5, 1 / 4.008, 0.0),
     ),
-    NamedConcept(name="fio2", label="FiO2", unit="%", low=20, high=100, fraction=True, refused=(*FLOWS, *PRESSURES)),
+    Concept(name="fio2", names=("FiO2",), unit="%", low=20, high=100, fraction=True, refused=(*FLOWS, *PRESSURES)),
 )
 
-_CELSIUS = (70.0, 1 / 1.8, -32 / 1.8)
+_FAHRENHEIT = (70.0, 1 / 1.8, -32 / 1.8)
 
 
-def _vital(label: str, name: str, unit: str, low: float, high: float) -> NamedConcept:
-    return NamedConcept(name=name, label=label, unit=unit, low=low, high=high)
+def _vital(label: str, name: str, unit: str, low: float, high: float) -> Concept:
+    return Concept(name=name, names=(label,), unit=unit, low=low, high=high)
 
 
-PERIODIC: tuple[NamedConcept, ...] = (
+PERIODIC: tuple[Concept, ...] = (
     _vital("heartrate", "heart_rate", "1/min", 1, 299),
     _vital("respiration", "respiratory_rate", "1/min", 1, 69),
     _vital("sao2", "spo2", "%", 1, 100),
-    NamedConcept(name="temperature", label="temperature", unit="C", low=21.2, high=49, above=_CELSIUS),
+    Concept(name="temperature", names=("temperature",), unit="C", low=21.2, high=49, above=_FAHRENHEIT),
     _vital("systemicsystolic", "sbp", "mmHg", 1, 399),
     _vital("systemicdiastolic", "dbp", "mmHg", 1, 299),
     _vital("systemicmean", "mbp", "mmHg", 1, 299),
@@ -141,104 +108,12 @@ PERIODIC: tuple[NamedConcept, ...] = (
 )
 """Recorded by the bedside monitor; systemic pressures come from an arterial line."""
 
-APERIODIC: tuple[NamedConcept, ...] = (
+APERIODIC: tuple[Concept, ...] = (
     _vital("noninvasivesystolic", "noninvasive_sbp", "mmHg", 1, 399),
     _vital("noninvasivediastolic", "noninvasive_dbp", "mmHg", 1, 299),
     _vital("noninvasivemean", "noninvasive_mbp", "mmHg", 1, 299),
     _vital("paop", "wedge_pressure", "mmHg", 1, 60),
-    _vital("cardiacoutput", "cardiac_output", "L/min", 0.5, 25),
-    _vital("cardiacinput", "cardiac_index", "L/min/m2", 0.3, 15),
-    _vital("svr", "systemic_resistance", "dyn·s/cm5", 50, 6000),
+    replace(_vital("cardiacoutput", "cardiac_output", "L/min", 0.5, 25), zero_is_missing=True),
+    replace(_vital("cardiacinput", "cardiac_index", "L/min/m2", 0.3, 15), zero_is_missing=True),
+    replace(_vital("svr", "systemic_resistance", "dyn·s/cm5", 50, 6000), zero_is_missing=True),
 )
-
-
-def label_table(concepts: Sequence[NamedConcept]) -> pl.DataFrame:
-    """Return one row per label: `label`, `source` (position in its concept), `concept` (position), and its conversion.
-
-    >>> label_table(PERIODIC[:1]).select("label", "source", "concept", "low", "high").rows()
-    [('heartrate', 0, 0, 1.0, 299.0)]
-    """
-    schema = {
-        "label": pl.String,
-        "source": pl.UInt8,
-        "concept": pl.UInt16,
-        "low": pl.Float64,
-        "high": pl.Float64,
-        "fraction": pl.Boolean,
-        "threshold": pl.Float64,
-        "factor": pl.Float64,
-        "offset": pl.Float64,
-    }
-    rows = [
-        (label, source, position, one.low, one.high, one.fraction, *(one.above or (float("inf"), 1.0, 0.0)))
-        for position, one in enumerate(concepts)
-        for source, label in enumerate((one.label, *one.also))
-    ]
-    return pl.DataFrame(rows, schema=schema, orient="row")
-
-
-def unit_table(concepts: Sequence[NamedConcept]) -> pl.DataFrame:
-    """Return one row per label and other recorded unit: `label`, `unit` (lower case), `unit_factor`.
-
-    >>> unit_table([concept for concept in LABS if concept.name == "crp"]).rows()
-    [('CRP', 'mg/dl', 10.0)]
-    """
-    rows = [
-        (label, unit, factor)
-        for one in concepts
-        for label in (one.label, *one.also)
-        for unit, factor in one.unit_factors.items()
-    ]
-    schema = {"label": pl.String, "unit": pl.String, "unit_factor": pl.Float64}
-    return pl.DataFrame(rows, schema=schema, orient="row")
-
-
-def refused_table(concepts: Sequence[NamedConcept]) -> pl.DataFrame:
-    """Return one row per label and unit whose records are dropped: `label`, `unit` (lower case).
-
-    >>> refused_table([concept for concept in LABS if concept.name == "fio2"]).row(0)
-    ('FiO2', 'lpm')
-    """
-    rows = [(label, unit) for one in concepts for label in (one.label, *one.also) for unit in one.refused]
-    return pl.DataFrame(rows, schema={"label": pl.String, "unit": pl.String}, orient="row")
-
-
-def convert(events: pl.LazyFrame, concepts: Sequence[NamedConcept]) -> pl.LazyFrame:
-    """Convert named records to concepts in one unit; `within_range` drops implausible values afterwards.
-
-    A unit without a known conversion counts as the unit of the concept, because hospitals spell units in many ways.
-
-    Args:
-        events: `label`, `value`, `unit` and any other columns.
-        concepts: the concepts to keep.
-
-    Returns:
-        The events with `concept` (UInt16 position) and `source` (position of the label) instead of `label` and `unit`,
-        `value` converted, nulls and refused units dropped.
-
-    >>> raw = pl.LazyFrame({"label": ["temperature", "x"], "value": [98.6, 5.0], "unit": ["", ""]})
-    >>> convert(raw, PERIODIC).select(pl.col("value").round(3)).collect().to_series().to_list()
-    [37.0]
-    """
-    named = events.filter(pl.col("value").is_not_null()).join(label_table(concepts).lazy(), on="label")
-    recorded = named.with_columns(unit=pl.col("unit").str.strip_chars().str.to_lowercase())
-    meant = recorded.join(refused_table(concepts).lazy(), on=["label", "unit"], how="anti")
-    typed = meant.join(unit_table(concepts).lazy(), on=["label", "unit"], how="left")
-    value = pl.col("value") * pl.col("unit_factor").fill_null(1.0)
-    percent = pl.when(pl.col("fraction") & (value <= 1)).then(value * 100).otherwise(value)
-    other_unit = percent > pl.col("threshold")
-    converted = pl.when(other_unit).then(percent * pl.col("factor") + pl.col("offset")).otherwise(percent)
-    return typed.with_columns(value=converted).drop(
-        "label", "unit", "unit_factor", "low", "high", "fraction", "threshold", "factor", "offset"
-    )
-
-
-def within_range(events: pl.LazyFrame, concepts: Sequence[NamedConcept]) -> pl.LazyFrame:
-    """Return the events within the plausible range of their `concept`; other values are recording errors.
-
-    >>> schema = {"concept": pl.UInt16, "value": pl.Float64}
-    >>> within_range(pl.LazyFrame([(0, 80.0), (0, 999.0)], schema, orient="row"), PERIODIC).collect().rows()
-    [(0, 80.0)]
-    """
-    ranges = label_table(concepts).lazy().filter(pl.col("source") == 0).select("concept", "low", "high")
-    return events.join(ranges, on="concept").filter(pl.col("value").is_between("low", "high")).drop("low", "high")

@@ -27,6 +27,12 @@ class EICUCohortConfig(ReleaseCohortConfig):
     """Minimum age in years at admission; `> 89` counts as 90."""
     readmission: Literal["gap", "muse"] = field(default="gap", metadata=read_when(".tasks has icu_readmission"))
     """`gap`: the next unit stay begins after this one ends and is not step-down; `muse`: it begins within 15 days."""
+    min_gap_hours: float = field(default=0.0, metadata=read_when(".tasks has icu_readmission and .readmission = gap"))
+    """Hours after the unit stay up to which the next unit stay is a transfer and no readmission."""
+    death_in_window: Literal["negative", "exclude", "composite"] = field(
+        default="negative", metadata=read_when(".tasks has icu_readmission")
+    )
+    """Readmission of a row without one whose subject dies in hospital: False, unknown, or True (composite)."""
     fold_by: Literal["subject", "hospital"] = "subject"
     """Unit of splits and folds: subjects, or hospitals, with one hospital per subject."""
     tasks: list[str] = field(default_factory=list)
@@ -45,6 +51,8 @@ class EICUCohortConfig(ReleaseCohortConfig):
                 raise ValueError(
                     f"cohort.tasks: {task} does not fit cohort.landmark={self.landmark}, which has {', '.join(offered)}"
                 )
+        if self.min_gap_hours < 0:
+            raise ValueError(f"cohort.min_gap_hours={self.min_gap_hours} must be at least 0")
         if not 0 <= self.min_age <= OLDEST:
             raise ValueError(f"cohort.min_age={self.min_age} must lie in 0 to {OLDEST}: older ages are written '> 89'")
 

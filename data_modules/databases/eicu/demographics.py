@@ -2,7 +2,8 @@
 
 import polars as pl
 
-from data_modules.databases.eicu.concepts import NamedConcept
+from data_modules.features import categories
+from data_modules.features.concepts import Concept
 
 PATIENT_COLUMNS = (
     "patientunitstayid", "hospitalid", "gender", "age", "ethnicity", "admissionheight", "admissionweight",
@@ -30,38 +31,38 @@ CATEGORIES: dict[str, tuple[str, ...]] = {
 UNKNOWN = "unknown"
 
 BODY = (
-    NamedConcept(name="height", label="admissionheight", unit="cm", low=100, high=250),
-    NamedConcept(name="weight", label="admissionweight", unit="kg", low=20, high=400),
+    Concept(name="height", names=("admissionheight",), unit="cm", low=100, high=250),
+    Concept(name="weight", names=("admissionweight",), unit="kg", low=20, high=400),
 )
 """A value outside its plausible range is a recording error."""
 
 
 def indicators() -> list[pl.Expr]:
-    """Return indicators of categories: 1 = this category, 0 = another, null = empty or `Unknown`.
+    """Return the indicators of all categories; null = empty or `Unknown`. See `categories.indicators`.
 
     >>> frame = pl.DataFrame({column: ["Unknown", None, "Male"] for column in CATEGORIES})
     >>> frame.select(indicators())["gender/Male"].to_list()
     [None, None, 1.0]
     """
     return [
-        (_category(column) == value.lower()).cast(pl.Float64).alias(f"{column}/{value}")
+        one
         for column, values in CATEGORIES.items()
-        for value in values
+        for one in categories.indicators(_known(column), column, {v: [v.lower()] for v in values}, exact=True)
     ]
 
 
-def _category(column: str) -> pl.Expr:
-    text = pl.col(column).str.strip_chars().str.to_lowercase()
-    return pl.when(text != UNKNOWN).then(text)
+def _known(column: str) -> pl.Expr:
+    text = pl.col(column)
+    return pl.when(text.str.strip_chars().str.to_lowercase() != UNKNOWN).then(text)
 
 
-def plausible(concept: NamedConcept) -> pl.Expr:
+def plausible(concept: Concept) -> pl.Expr:
     """Return the column of a concept, null outside its plausible range.
 
     >>> pl.DataFrame({"admissionheight": [172.0, 1.72]}).select(plausible(BODY[0])).to_series().to_list()
     [172.0, None]
     """
-    value = pl.col(concept.label)
+    value = pl.col(str(concept.names[0]))
     return pl.when(value.is_between(concept.low, concept.high)).then(value)
 
 

@@ -1,7 +1,7 @@
 """Events of eICU that were known at the landmark, and their summaries.
 
-An event belongs to the unit stay of its patientunitstayid. It is known if it happened and was entered at or before the
-landmark; without a time of entry, it was entered when it happened.
+An event belongs to the unit stay of its patientunitstayid, unless it is long before the hospital stay. It is known if
+it happened and was entered at or before the landmark; without a time of entry, it was entered when it happened.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -9,9 +9,10 @@ from pathlib import Path
 
 import polars as pl
 
-from data_modules.databases.eicu.concepts import APERIODIC, PERIODIC, NamedConcept, convert, within_range
+from data_modules.databases.eicu.concepts import APERIODIC, PERIODIC
 from data_modules.databases.eicu.demographics import HOSPITAL_COLUMNS, PATIENT_COLUMNS
-from data_modules.features import series
+from data_modules.features import readings, series
+from data_modules.features.concepts import CONTRADICTED, PROBLEMS, Concept, convert, names_of
 from data_modules.features.modality import BuildContext, ColumnBlock
 from data_modules.features.store import BoolArray, FloatArray
 
@@ -36,10 +37,13 @@ READ: Mapping[str, tuple[str, ...]] = {
     "apacheApsVar": (STAY, "apacheapsvarid", *PHYSIOLOGY),
     "apachePredVar": (STAY, "apachepredvarid", *CONDITIONS),
     "pastHistory": (STAY, "pasthistoryoffset", "pasthistoryenteredoffset", "pasthistorypath"),
-    "lab": (STAY, "labresultoffset", "labresultrevisedoffset", "labname", "labresult", "labmeasurenameinterface"),
+    "lab": (
+        STAY, "labresultoffset", "labresultrevisedoffset", "labname", "labresult", "labresulttext",
+        "labmeasurenameinterface", "labmeasurenamesystem",
+    ),
     "respiratoryCharting": (STAY, "respchartoffset", "respchartentryoffset", "respchartvaluelabel", "respchartvalue"),
-    "vitalPeriodic": (STAY, "observationoffset", *(concept.label for concept in PERIODIC)),
-    "vitalAperiodic": (STAY, "observationoffset", *(concept.label for concept in APERIODIC)),
+    "vitalPeriodic": (STAY, "observationoffset", *(str(name) for name in names_of(PERIODIC))),
+    "vitalAperiodic": (STAY, "observationoffset", *(str(name) for name in names_of(APERIODIC))),
     "medication": (STAY, "drugstartoffset", "drugorderoffset", "drugname", "drughiclseqno"),
     "infusionDrug": (STAY, "infusionoffset", "drugname"),
     "treatment": (STAY, "treatmentoffset", "treatmentstring"),
@@ -47,12 +51,45 @@ READ: Mapping[str, tuple[str, ...]] = {
     "admissionDx": (STAY, "admitdxenteredoffset", "admitdxpath"),
     "note": (STAY, "noteoffset", "noteenteredoffset", "notepath", "notetext"),
     "physicalExam": (STAY, "physicalexamoffset", "physicalexampath", "physicalexamtext"),
-}
+}  # fmt: skip
 """Table -> all columns that features read; test_leakage.py checks them against those that must not be read."""
+
+
+EARLIEST = "earliest"
+EARLY_MINUTES = 7 * 24 * 60
+"""How long before the hospital stay an event may have happened; drugs of the demo start up to a week before it."""
+TOO_EARLY = "more than 7 days before the hospital stay"
+LEFT_OUT = "events left out"
+NO_SPECIMEN = pl.lit(None, pl.Int64)
+
+
+def _windows(context: BuildContext) -> pl.LazyFrame:
+    """`row_id`, stay, landmark and the earliest offset of an event, of each row."""
+    admitted = context.tables["patient"].select(STAY, "hospitaladmitoffset")
+    windows = context.rows.select("row_id", LANDMARK, pl.col("stay_id").alias(STAY)).join(admitted, on=STAY, how="left")
+    earliest = pl.min_horizontal(pl.col("hospitaladmitoffset"), 0) - EARLY_MINUTES
+    return windows.lazy().select("row_id", STAY, LANDMARK, earliest.alias(EARLIEST))
+
+
+def placed(context: BuildContext, table: str, at: str) -> pl.LazyFrame:
+    """Link the events of a table to the rows of their stay.
+
+    Args:
+        context: release and rows.
+        table: the table; its columns in `READ` are read.
+        at: offset of the event; rows without it are dropped.
+
+    Returns:
+        The columns of `READ`, `row_id`, the landmark and `EARLIEST`.
+    """
+    linked = context.release.scan(table, READ[table]).join(_windows(context), on=STAY)
+    return linked.filter(pl.col(at).is_not_null())
 
 
 def known(context: BuildContext, table: str, at: str, entered: str | None = None) -> pl.LazyFrame:
     """Select the events of a table that happened and were entered by the landmark of their stay.
+
+    They are written to a scratch file on first use; those that are too early are counted.
 
     Args:
         context: release and rows.
@@ -63,125 +100,219 @@ def known(context: BuildContext, table: str, at: str, entered: str | None = None
     Returns:
         The columns of `READ`, `row_id` and the landmark.
     """
-    windows = context.rows.lazy().select("row_id", LANDMARK, pl.col("stay_id").alias(STAY))
-    linked = context.release.scan(table, READ[table]).join(windows, on=STAY)
+    path = context.scratch / f"{table}_events.parquet"
+    if not path.is_file():
+        placed(context, table, at).sink_parquet(path, compression="lz4")
+        count_left_out(context, table, path, at)
     latest = pl.col(at) if entered is None else pl.max_horizontal(at, entered)
-    return linked.filter(pl.col(at).is_not_null() & (latest <= pl.col(LANDMARK)))
+    events = pl.scan_parquet(path).filter((pl.col(at) >= pl.col(EARLIEST)) & (latest <= pl.col(LANDMARK)))
+    return events.drop(EARLIEST)
 
 
-def results(context: BuildContext) -> pl.LazyFrame:
-    """Labs that were drawn and entered by the landmark, as input of `convert`."""
-    drawn = known(context, "lab", "labresultoffset", "labresultrevisedoffset")
-    return drawn.select(
+def count_left_out(context: BuildContext, table: str, path: Path, at: str) -> None:
+    """Count the events of a scratch file that are too early to belong to their stay."""
+    early = pl.scan_parquet(path).select((pl.col(at) < pl.col(EARLIEST)).sum())
+    context.record(LEFT_OUT, table, {TOO_EARLY: early.collect(engine="streaming").item()})
+
+
+def results(context: BuildContext, concepts: Sequence[Concept], path: Path) -> None:
+    """Write the labs that were drawn by the landmark to a scratch file.
+
+    The number is in the unit of the interface; where the text states another number, it was converted to the unit of
+    the system, and the text is in that of the interface.
+
+    Args:
+        context: release and rows.
+        concepts: the concepts to keep.
+        path: file to write: `row_id`, `hours`, `stored`, `known`, `censored`, `specimen` and the columns of `convert`.
+    """
+    drawn = placed(context, "lab", "labresultoffset")
+    stored = pl.coalesce("labresultrevisedoffset", "labresultoffset")
+    text = pl.coalesce(readings.plain("labresulttext"), readings.limit("labresulttext"))
+    converted = (pl.col("text_number") - pl.col("labresult")).abs() > 0.005 * pl.col("labresult").abs() + 1e-6
+    interface, system = pl.col("labmeasurenameinterface"), pl.col("labmeasurenamesystem")
+    events = drawn.with_columns(text_number=text).select(
         "row_id",
+        LANDMARK,
+        EARLIEST,
         event_at="labresultoffset",
-        available_at=pl.coalesce("labresultrevisedoffset", "labresultoffset"),
-        label="labname",
-        value="labresult",
-        unit="labmeasurenameinterface",
+        stored=stored,
+        name="labname",
+        number=pl.coalesce("labresult", "text_number"),
+        unit=pl.when(converted).then(pl.coalesce(system, interface)).otherwise(pl.coalesce(interface, system)),
+        other_number="text_number",
+        other_unit=pl.coalesce(interface, system),
+        text="labresulttext",
+        censored=readings.limit("labresulttext").is_not_null(),
+        done=~readings.not_done(["labresulttext"]),
+        specimen=NO_SPECIMEN,
     )
+    convert(events, concepts).sink_parquet(path, compression="lz4")
+    count_left_out(context, "lab", path, "event_at")
 
 
-def last_revisions(events: pl.LazyFrame, concepts: Sequence[NamedConcept]) -> pl.LazyFrame:
-    """Keep the last plausible revision of each lab and time; contradicting results are dropped.
+def unrevised(events: pl.DataFrame) -> pl.DataFrame:
+    """Return the events as they are: values of monitors at one time are several measurements, not revisions."""
+    return events
+
+
+def settled(events: pl.DataFrame) -> pl.DataFrame:
+    """Return the last revisions of labs; see `contradicted` and `series.last_revisions`."""
+    return series.last_revisions(contradicted(events))
+
+
+def contradicted(events: pl.DataFrame) -> pl.DataFrame:
+    """Take the values from results of one lab, time and revision that differ: it is unknown which is right.
 
     Results under two labels of a concept do not contradict each other.
 
     Args:
-        events: known labs: `row_id`, `concept`, `source`, `event_at`, `available_at`, `value`.
-        concepts: the concepts that `concept` numbers.
+        events: `row_id`, `concept`, `source`, `hours`, `stored`, `value`, `problem`.
 
     Returns:
-        One row per `row_id`, `concept`, `source` and `event_at`, with `value`:
+        The events:
 
-    | event_at | available_at | value | |
+    | hours | stored | value | becomes |
     |---|---|---|---|
-    | 60 | 90 | 4.0 | superseded |
-    | 60 | 95 | 4.2 | kept |
-    | 70 | 80 | 3.0 | dropped |
-    | 70 | 80 | 9.0 | dropped, because it is unknown which of the two is right |
+    | -9 | 90 | 4.0 | 4.0 |
+    | -9 | 95 | 4.2 | 4.2 |
+    | -8 | 80 | 3.0 | null |
+    | -8 | 80 | 9.0 | null |
 
-    >>> rows = [(0, 1, 0, 60, 90, 40.0), (0, 1, 0, 60, 95, 42.0), (0, 1, 0, 70, 80, 30.0), (0, 1, 0, 70, 80, 90.0)]
-    >>> schema = {"row_id": pl.UInt32, "concept": pl.UInt16, "source": pl.UInt8, "event_at": pl.Int64,
-    ...           "available_at": pl.Int64, "value": pl.Float64}
-    >>> last_revisions(pl.LazyFrame(rows, schema, orient="row"), PERIODIC).collect().rows()
-    [(0, 1, 0, 60, 42.0)]
+    >>> rows = [(0, 1, 0, -8.0, 80, 3.0, "usable"), (0, 1, 0, -8.0, 80, 9.0, "usable")]
+    >>> schema = {"row_id": pl.UInt32, "concept": pl.UInt16, "source": pl.UInt8, "hours": pl.Float64,
+    ...           "stored": pl.Int64, "value": pl.Float64, "problem": PROBLEMS}
+    >>> contradicted(pl.DataFrame(rows, schema, orient="row")).select("value", "problem").rows()
+    [(None, 'contradicted'), (None, 'contradicted')]
     """
-    key = ["row_id", "concept", "source", "event_at"]
-    agreed = events.group_by(*key, "available_at").agg(pl.col("value").first(), versions=pl.col("value").n_unique())
-    plausible = within_range(agreed.filter(pl.col("versions") == 1).drop("versions"), concepts)
-    return plausible.group_by(key).agg(pl.col("value").sort_by("available_at").last())
+    several = pl.col("value").drop_nulls().n_unique().over("row_id", "concept", "source", "hours", "stored") > 1
+    lost = several & pl.col("value").is_not_null()
+    return events.with_columns(
+        value=pl.when(~lost).then("value"),
+        problem=pl.when(lost).then(pl.lit(CONTRADICTED, PROBLEMS)).otherwise("problem"),
+    )
 
 
 def monitored(context: BuildContext, table: str, columns: Mapping[str, str]) -> pl.LazyFrame:
-    """Values of a table of vitals that were known at the landmark; `columns` maps new to old names."""
+    """Values of a table of vitals that were known at the landmark, as columns; `columns` maps new to old names."""
     named = [pl.col(column).cast(pl.Float64).alias(name) for name, column in columns.items()]
-    return known(context, table, "observationoffset").select("row_id", *named, event_at="observationoffset")
+    return known(context, table, "observationoffset").select("row_id", *named, LANDMARK, event_at="observationoffset")
+
+
+def charted(wide: pl.LazyFrame, concepts: Sequence[Concept]) -> pl.LazyFrame:
+    """Values of the columns of vitals as events.
+
+    Args:
+        wide: result of `monitored`, one column per concept, named by its first name.
+        concepts: the concepts.
+
+    Returns:
+        Input of `block`.
+    """
+    names = [str(concept.names[0]) for concept in concepts]
+    index = ["row_id", LANDMARK, "event_at"]
+    long = wide.unpivot(names, index=index, variable_name="name", value_name="number").with_columns(stored="event_at")
+    return convert(as_records(long), concepts)
+
+
+def as_records(events: pl.LazyFrame) -> pl.LazyFrame:
+    """Numbers without unit and text as input of `convert`; empty cells are no events."""
+    return events.filter(pl.col("number").is_not_null()).with_columns(
+        unit=pl.lit(None, pl.String),
+        text=pl.lit(None, pl.String),
+        censored=False,
+        done=True,
+        specimen=NO_SPECIMEN,
+    )
+
+
+def block(
+    context: BuildContext,
+    table: str,
+    events: Callable[[pl.LazyFrame], pl.LazyFrame],
+    scanned: pl.LazyFrame,
+    concepts: Sequence[Concept],
+    *,
+    drawn: bool,
+    settle: Callable[[pl.DataFrame], pl.DataFrame],
+    transform: Callable[[pl.DataFrame], pl.DataFrame] = lambda events: events,
+) -> ColumnBlock:
+    """A block of summaries of events.
+
+    Args:
+        context: rows of the cohort.
+        table: name of the table in the manifest.
+        events: events of a range of rows of `scanned` -> `row_id`, `LANDMARK`, `event_at`, `stored`, `concept`,
+            `source`, `specimen`, `value`, `censored`, `done`, `problem`, `unit`.
+        scanned: scan of the files with the events of all rows.
+        concepts: the concepts that `concept` numbers.
+        drawn: True = an event counts from the time it happened, and its result from the time it was stored.
+        settle: see `series.write`.
+        transform: see `series.write`.
+
+    Returns:
+        The block.
+    """
+    parts = series.LABORATORY if drawn else series.CHARTED
+
+    def of_rows(scanned: pl.LazyFrame, windows: pl.DataFrame) -> pl.LazyFrame:
+        rows = windows["row_id"]
+        return _timed(events(scanned.filter(pl.col("row_id").is_between(rows.min(), rows.max()))))
+
+    def write(out: FloatArray) -> BoolArray:
+        rows = context.rows.select("row_id")
+        present, unusable = series.write(
+            scanned, rows, concepts, out, of_rows, parts=parts, settle=settle, transform=transform
+        )
+        series.count(context, table, concepts, unusable)
+        return present
+
+    return ColumnBlock(series.column_names(concepts, parts), write)
+
+
+def _timed(events: pl.LazyFrame) -> pl.LazyFrame:
+    """Events as input of `series.write`."""
+    known = pl.col("done") & (pl.col("stored") <= pl.col(LANDMARK))
+    return events.select(
+        "row_id", "concept", "source", "problem", "unit", "stored", "specimen",
+        pl.when(known).then(pl.col("value", "censored")),
+        known=known,
+        hours=(pl.col("event_at") - pl.col(LANDMARK)) / 60,
+    )  # fmt: skip
+
+
+def labs(
+    context: BuildContext,
+    path: Path,
+    chosen: slice,
+    concepts: Sequence[Concept],
+    transform: Callable[[pl.DataFrame], pl.DataFrame] = lambda events: events,
+) -> ColumnBlock:
+    """A block of summaries of a slice of the concepts of a file of `results`."""
+
+    def events(scanned: pl.LazyFrame) -> pl.LazyFrame:
+        return series.within(scanned, chosen).filter(drawn_by_landmark())
+
+    return block(
+        context, "lab", events, pl.scan_parquet(path), concepts, drawn=True, settle=settled, transform=transform
+    )
+
+
+def drawn_by_landmark() -> pl.Expr:
+    """Whether an event of a file of `results` belongs to the stay and was drawn by the landmark."""
+    return pl.col("event_at").is_between(pl.col(EARLIEST), pl.col(LANDMARK))
 
 
 def vitals(
     context: BuildContext,
+    table: str,
     wide: pl.LazyFrame,
-    path: Path,
-    concepts: Sequence[NamedConcept],
-    transform: Callable[[pl.LazyFrame], pl.LazyFrame] = lambda events: events,
+    concepts: Sequence[Concept],
+    transform: Callable[[pl.DataFrame], pl.DataFrame] = lambda events: events,
 ) -> ColumnBlock:
-    """Summarise a table of vitals.
+    """A block of summaries of the columns of vitals; see `charted`."""
 
-    Args:
-        context: rows of the cohort.
-        wide: output of `monitored`, one column per concept, named by its label.
-        path: scratch file to write.
-        concepts: the concepts to summarise.
-        transform: see `summaries`.
+    def events(scanned: pl.LazyFrame) -> pl.LazyFrame:
+        return charted(scanned, concepts)
 
-    Returns:
-        A block with the columns of `series.column_names`.
-    """
-    labels = [concept.label for concept in concepts]
-    wide.sink_parquet(path, compression="lz4")
-
-    def long(events: pl.LazyFrame) -> pl.LazyFrame:
-        named = events.unpivot(labels, index=["row_id", "event_at"], variable_name="label", value_name="value")
-        return within_range(convert(named.with_columns(unit=pl.lit(None, pl.String)), concepts), concepts)
-
-    return summaries(context, path, concepts, long, transform)
-
-
-def summaries(
-    context: BuildContext,
-    path: Path,
-    concepts: Sequence[NamedConcept],
-    clean: Callable[[pl.LazyFrame], pl.LazyFrame],
-    transform: Callable[[pl.LazyFrame], pl.LazyFrame] = lambda events: events,
-    *,
-    shared: bool = False,
-) -> ColumnBlock:
-    """Clean and summarise the events of a scratch file, by blocks of rows.
-
-    Args:
-        context: rows of the cohort.
-        path: the scratch file.
-        concepts: the concepts that `concept` numbers after `clean`.
-        clean: events of the file -> `row_id`, `concept`, `event_at`, `value`.
-        transform: applied to the input of `series.summarise`.
-        shared: whether other modalities read the file too; otherwise it is deleted after reading.
-
-    Returns:
-        A block with the columns of `series.column_names`.
-    """
-
-    def known(scanned: pl.LazyFrame, windows: pl.DataFrame) -> pl.LazyFrame:
-        rows = windows["row_id"]
-        near = scanned.filter(pl.col("row_id").is_between(rows.min(), rows.max()))
-        hours = (pl.col("event_at") - pl.col(LANDMARK)) / 60
-        joined = clean(near).join(windows.lazy(), on="row_id")
-        return transform(joined.select("row_id", "concept", "value", hours=hours, specimen=pl.lit(None, pl.Int64)))
-
-    def write(out: FloatArray) -> BoolArray:
-        present = series.write(path, context.rows.select("row_id", LANDMARK), len(concepts), out, known)
-        if not shared:
-            path.unlink()
-        return present
-
-    return ColumnBlock(series.column_names(concepts), write)
+    return block(context, table, events, wide, concepts, drawn=False, settle=unrevised, transform=transform)

@@ -9,7 +9,7 @@ import polars as pl
 
 from data_modules.databases.eicu import forms
 from data_modules.databases.eicu.cohort import LANDMARK_MINUTES, age_in_years, refuse_repeats
-from data_modules.databases.eicu.concepts import APERIODIC, LABS, PERIODIC, NamedConcept, convert
+from data_modules.databases.eicu.concepts import APERIODIC, LABS, PERIODIC
 from data_modules.databases.eicu.demographics import demographics
 from data_modules.databases.eicu.events import (
     CONDITIONS,
@@ -18,14 +18,14 @@ from data_modules.databases.eicu.events import (
     READ,
     STAY,
     known,
-    last_revisions,
+    labs,
     monitored,
     results,
-    summaries,
     vitals,
 )
 from data_modules.databases.eicu.hospitals import presence_by_hospital
 from data_modules.features import codes, documents
+from data_modules.features.concepts import Concept, names_of
 from data_modules.features.modality import BuildContext, ColumnBlock, ModalitySpec, always
 from data_modules.features.store import BoolArray, FloatArray
 from data_modules.raw.reader import Release
@@ -82,13 +82,13 @@ def _conditions(context: BuildContext) -> ColumnBlock:
 
 def _labs(context: BuildContext) -> ColumnBlock:
     path = context.scratch / "lab.parquet"
-    convert(results(context), LABS).sink_parquet(path, compression="lz4")
-    return summaries(context, path, LABS, partial(last_revisions, concepts=LABS))
+    results(context, LABS, path)
+    return labs(context, path, slice(0, len(LABS)), LABS)
 
 
-def _own_vitals(table: str, concepts: Sequence[NamedConcept], context: BuildContext) -> ColumnBlock:
-    columns = {concept.label: concept.label for concept in concepts}
-    return vitals(context, monitored(context, table, columns), context.scratch / f"{table}.parquet", concepts)
+def _own_vitals(table: str, concepts: Sequence[Concept], context: BuildContext) -> ColumnBlock:
+    columns = {str(name): str(name) for name in names_of(concepts)}
+    return vitals(context, table, monitored(context, table, columns), concepts)
 
 
 def _branches(events: pl.LazyFrame, path: str, separator: str, depths: Sequence[int]) -> pl.LazyFrame:

@@ -8,17 +8,13 @@ nurses of MIMIC-IV chart every hour.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TypeVar
 
 import polars as pl
 
 from data_modules.databases.eicu import concepts as eicu_concepts
 from data_modules.databases.eicu import demographics
-from data_modules.databases.eicu.concepts import NamedConcept
 from data_modules.databases.mimic_iv import concepts as mimic_concepts
 from data_modules.features.concepts import Concept
-
-Kind = TypeVar("Kind", bound=Concept)
 
 WINDOW_HOURS = 24
 MAX_AGE = 90.0
@@ -50,7 +46,7 @@ LAB_NAMES = tuple(name for panel in PANELS.values() for name in panel)
 VITAL_NAMES = ("heart_rate", "sbp", "dbp", "mbp", "respiratory_rate", "temperature", "spo2")
 
 
-def _shared(names: Sequence[str], concepts: Sequence[Kind], others: Sequence[Concept]) -> tuple[Kind, ...]:
+def _shared(names: Sequence[str], concepts: Sequence[Concept], others: Sequence[Concept]) -> tuple[Concept, ...]:
     """Named concepts of one database, in the intersection of the plausible ranges of both."""
     own = {concept.name: concept for concept in concepts}
     other = {concept.name: concept for concept in others}
@@ -65,24 +61,24 @@ _OXYGEN = ("fio2",)
 MIMIC_LABS: tuple[Concept, ...] = _shared(LAB_NAMES, _MIMIC_LABS, eicu_concepts.LABS)
 MIMIC_VITALS: tuple[Concept, ...] = _shared(VITAL_NAMES, mimic_concepts.VITALS, eicu_concepts.PERIODIC)
 MIMIC_OXYGEN: tuple[Concept, ...] = _shared(_OXYGEN, mimic_concepts.VITALS, eicu_concepts.LABS)
-MIMIC_GAS_OXYGEN: tuple[Concept, ...] = (replace(MIMIC_OXYGEN[0], items=(50816,)),)
+MIMIC_GAS_OXYGEN: tuple[Concept, ...] = (replace(MIMIC_OXYGEN[0], names=(50816,)),)
 """Inspired oxygen recorded with a blood gas."""
 MIMIC_BODY: tuple[Concept, ...] = tuple(
     # Only the weight on admission, as in eICU; item 224639 is the daily weight.
-    replace(one, items=(226512,)) if one.name == "weight" else one
+    replace(one, names=(226512,)) if one.name == "weight" else one
     for one in _shared(BODY_NAMES, mimic_concepts.VITALS, demographics.BODY)
 )
 MIMIC_CHARTED: tuple[Concept, ...] = (*MIMIC_VITALS, *MIMIC_OXYGEN, *MIMIC_BODY)
 MIMIC_LABORATORY: tuple[Concept, ...] = (*MIMIC_LABS, *MIMIC_GAS_OXYGEN)
 """All concepts of labevents, as `MIMIC_CHARTED` has those of chartevents; each table is read once."""
-EICU_LABS: tuple[NamedConcept, ...] = tuple(
-    replace(one, also=("bedside glucose",)) if one.name == "glucose" else one
+EICU_LABS: tuple[Concept, ...] = tuple(
+    replace(one, names=(*one.names, "bedside glucose")) if one.name == "glucose" else one
     for one in _shared(LAB_NAMES, eicu_concepts.LABS, _MIMIC_LABS)
 )
-EICU_VITALS: tuple[NamedConcept, ...] = _shared(VITAL_NAMES, eicu_concepts.PERIODIC, mimic_concepts.VITALS)
-EICU_OXYGEN: tuple[NamedConcept, ...] = _shared(_OXYGEN, eicu_concepts.LABS, mimic_concepts.VITALS)
-EICU_LABORATORY: tuple[NamedConcept, ...] = (*EICU_LABS, *EICU_OXYGEN)
-EICU_BODY: tuple[NamedConcept, ...] = _shared(BODY_NAMES, demographics.BODY, mimic_concepts.VITALS)
+EICU_VITALS: tuple[Concept, ...] = _shared(VITAL_NAMES, eicu_concepts.PERIODIC, mimic_concepts.VITALS)
+EICU_OXYGEN: tuple[Concept, ...] = _shared(_OXYGEN, eicu_concepts.LABS, mimic_concepts.VITALS)
+EICU_LABORATORY: tuple[Concept, ...] = (*EICU_LABS, *EICU_OXYGEN)
+EICU_BODY: tuple[Concept, ...] = _shared(BODY_NAMES, demographics.BODY, mimic_concepts.VITALS)
 CUFF = {
     "systemicsystolic": "noninvasivesystolic",
     "systemicdiastolic": "noninvasivediastolic",
@@ -111,17 +107,7 @@ def of_concepts(chosen: Sequence[Concept], all_of_them: Sequence[Concept]) -> sl
     return slice(start, start + len(chosen))
 
 
-def within(events: pl.LazyFrame, chosen: slice) -> pl.LazyFrame:
-    """Return the events of a slice of concepts, with `concept` relative to its start.
-
-    >>> within(pl.LazyFrame({"concept": [4, 5, 6]}), slice(5, 7)).collect()["concept"].to_list()
-    [0, 1]
-    """
-    kept = events.filter(pl.col("concept").is_between(chosen.start, chosen.stop - 1))
-    return kept.with_columns(pl.col("concept") - chosen.start)
-
-
-def hourly(events: pl.LazyFrame) -> pl.LazyFrame:
+def hourly(events: pl.DataFrame) -> pl.DataFrame:
     """Keep the last 24 h and round times up to whole hours, so that `series.summarise` averages the values of an hour.
 
     Args:
@@ -130,8 +116,7 @@ def hourly(events: pl.LazyFrame) -> pl.LazyFrame:
     Returns:
         The kept events.
 
-    >>> frame = pl.LazyFrame({"hours": [-24.0, -23.9, -0.4, 0.0]})
-    >>> hourly(frame).collect()["hours"].to_list()
+    >>> hourly(pl.DataFrame({"hours": [-24.0, -23.9, -0.4, 0.0]}))["hours"].to_list()
     [-23.0, 0.0, 0.0]
     """
     # Cast to integer first: -0.0 and 0.0 would be two hours.
@@ -139,7 +124,7 @@ def hourly(events: pl.LazyFrame) -> pl.LazyFrame:
     return recent.with_columns(pl.col("hours").ceil().cast(pl.Int32).cast(pl.Float64))
 
 
-def latest(events: pl.LazyFrame) -> pl.LazyFrame:
+def latest(events: pl.DataFrame) -> pl.DataFrame:
     """Select the last value of each concept at any time before the landmark; values at the same time are averaged.
 
     Args:
@@ -149,11 +134,12 @@ def latest(events: pl.LazyFrame) -> pl.LazyFrame:
         `row_id`, `concept`, `value`.
 
     >>> frame = {"row_id": [0, 0, 0], "concept": [1, 1, 1], "hours": [-9.0, -2.0, -2.0], "value": [60.0, 70.0, 72.0]}
-    >>> latest(pl.LazyFrame(frame)).collect().rows()
+    >>> latest(pl.DataFrame(frame)).rows()
     [(0, 1, 71.0)]
     """
+    valued = events.filter(pl.col("value").is_not_null())
     at_last = pl.col("hours") == pl.col("hours").max()
-    return events.group_by("row_id", "concept").agg(pl.col("value").filter(at_last).sort().mean())
+    return valued.group_by("row_id", "concept").agg(pl.col("value").filter(at_last).sort().mean())
 
 
 def person(age: pl.Expr, female: pl.Expr) -> list[pl.Expr]:

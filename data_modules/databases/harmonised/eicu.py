@@ -8,11 +8,24 @@ import numpy as np
 import polars as pl
 
 from data_modules.databases.eicu.cohort import age_in_years
-from data_modules.databases.eicu.concepts import convert, within_range
 from data_modules.databases.eicu.demographics import plausible
-from data_modules.databases.eicu.events import STAY, known, last_revisions, monitored, results, summaries
+from data_modules.databases.eicu.events import (
+    EARLIEST,
+    LANDMARK,
+    STAY,
+    as_records,
+    block,
+    drawn_by_landmark,
+    known,
+    labs,
+    monitored,
+    results,
+    settled,
+)
 from data_modules.databases.eicu.events import vitals as summarised_vitals
 from data_modules.databases.harmonised import concepts as harmonised
+from data_modules.features import series
+from data_modules.features.concepts import convert, names_of
 from data_modules.features.modality import BuildContext, ColumnBlock, ModalitySpec, always
 from data_modules.features.store import BoolArray, FloatArray
 
@@ -47,47 +60,57 @@ def _laboratory(context: BuildContext) -> Path:
     """The scratch file of labs that the panels share; written on first use."""
     path = context.scratch / "harmonised_lab.parquet"
     if not path.is_file():
-        convert(results(context), harmonised.EICU_LABORATORY).sink_parquet(path, compression="lz4")
+        results(context, harmonised.EICU_LABORATORY, path)
     return path
 
 
-def labs(panel: str, context: BuildContext) -> ColumnBlock:
+def panel(name: str, context: BuildContext) -> ColumnBlock:
     """A panel of labs."""
-    chosen = harmonised.of_panel(panel)
-    concepts = harmonised.EICU_LABS[chosen]
-
-    def clean(events: pl.LazyFrame) -> pl.LazyFrame:
-        return last_revisions(harmonised.within(events, chosen), concepts)
-
-    return summaries(context, _laboratory(context), concepts, clean, harmonised.hourly, shared=True)
+    chosen = harmonised.of_panel(name)
+    return labs(context, _laboratory(context), chosen, harmonised.EICU_LABS[chosen], harmonised.hourly)
 
 
 def vitals(context: BuildContext) -> ColumnBlock:
     """Vitals; arterial-line and cuff pressures are one concept, as in MIMIC-IV."""
     concepts = harmonised.EICU_VITALS
-    line = monitored(context, "vitalPeriodic", {concept.label: concept.label for concept in concepts})
+    line = monitored(context, "vitalPeriodic", {str(name): str(name) for name in names_of(concepts)})
     cuff = monitored(context, "vitalAperiodic", harmonised.CUFF)
     wide = pl.concat([line, cuff], how="diagonal")
-    return summarised_vitals(context, wide, context.scratch / "harmonised_vitals.parquet", concepts, harmonised.hourly)
+    return summarised_vitals(context, "vitalPeriodic and vitalAperiodic", wide, concepts, harmonised.hourly)
+
+
+_GAS = pl.lit(0, pl.Int64)
+"""Marks oxygen of a blood gas, which no charted value revises."""
 
 
 def oxygen(context: BuildContext) -> ColumnBlock:
     """Inspired oxygen, charted by respiratory care or recorded with a blood gas."""
     concepts = harmonised.EICU_OXYGEN
     chosen = harmonised.of_concepts(concepts, harmonised.EICU_LABORATORY)
-    measured = last_revisions(harmonised.within(pl.scan_parquet(_laboratory(context)), chosen), concepts)
+    gases = series.within(pl.scan_parquet(_laboratory(context)), chosen).filter(drawn_by_landmark())
     charted = known(context, "respiratoryCharting", "respchartoffset", "respchartentryoffset").select(
         "row_id",
+        LANDMARK,
         event_at="respchartoffset",
-        label="respchartvaluelabel",
-        value=pl.col("respchartvalue").str.strip_chars(" %").cast(pl.Float64, strict=False),
-        unit=pl.lit(None, pl.String),
+        stored=pl.coalesce("respchartentryoffset", "respchartoffset"),
+        name="respchartvaluelabel",
+        number=pl.col("respchartvalue").str.strip_chars(" %").cast(pl.Float64, strict=False),
     )
-    events = [measured, within_range(convert(charted, concepts), concepts)]
     path = context.scratch / "harmonised_oxygen.parquet"
-    columns = ("row_id", "concept", "event_at", "value")
-    pl.concat([one.select(columns) for one in events]).sink_parquet(path, compression="lz4")
-    return summaries(context, path, concepts, lambda events: events, harmonised.hourly)
+    measured = gases.filter(pl.col("stored") <= pl.col(LANDMARK)).drop(EARLIEST).with_columns(specimen=_GAS)
+    both = [measured, convert(as_records(charted), concepts)]
+    pl.concat(both, how="diagonal").sink_parquet(path, compression="lz4")
+    scanned = pl.scan_parquet(path)
+    return block(
+        context,
+        "oxygen",
+        lambda events: events,
+        scanned,
+        concepts,
+        drawn=False,
+        settle=settled,
+        transform=harmonised.hourly,
+    )
 
 
 MODALITIES: Mapping[str, ModalitySpec] = {
@@ -97,7 +120,7 @@ MODALITIES: Mapping[str, ModalitySpec] = {
     "harmonised_vitals": ModalitySpec(kind="table", tables=("vitalPeriodic", "vitalAperiodic"), block=vitals),
     "harmonised_oxygen": ModalitySpec(kind="table", tables=("lab", "respiratoryCharting"), block=oxygen),
     **{
-        f"harmonised_{panel}": ModalitySpec(kind="table", tables=("lab",), block=partial(labs, panel))
-        for panel in harmonised.PANELS
+        f"harmonised_{name}": ModalitySpec(kind="table", tables=("lab",), block=partial(panel, name))
+        for name in harmonised.PANELS
     },
 }

@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from data_modules.databases.harmonised import concepts as harmonised
 from data_modules.databases.mimic_iv import linking
-from data_modules.databases.mimic_iv.events import keep
+from data_modules.databases.mimic_iv.events import CHARTED, LABS, Measured, block, by_admission, keep
 from data_modules.features import series
 from data_modules.features.concepts import Concept
 from data_modules.features.modality import BuildContext, ColumnBlock, ModalitySpec, always
@@ -21,61 +20,49 @@ def _person(context: BuildContext) -> ColumnBlock:
     return always(context.rows.sort("row_id").select(columns))
 
 
-def _scratch(context: BuildContext, table: str) -> Path:
+def _scratch(context: BuildContext, source: Measured) -> pl.LazyFrame:
     """The scratch file of a table's shared concepts; written on first use."""
-    concepts, specimen = {
-        "labevents": (harmonised.MIMIC_LABORATORY, "specimen_id"),
-        "chartevents": (harmonised.MIMIC_CHARTED, None),
-    }[table]
-    path = context.scratch / f"harmonised_{table}.parquet"
+    concepts = {LABS: harmonised.MIMIC_LABORATORY, CHARTED: harmonised.MIMIC_CHARTED}[source]
+    path = context.scratch / f"harmonised_{source.table}.parquet"
     if not path.is_file():
-        keep(context, table, concepts, specimen, path)
-    return path
+        keep(context, source, concepts, path)
+    return pl.scan_parquet(path)
 
 
-def _hourly(context: BuildContext, path: Path, concepts: Sequence[Concept], chosen: slice) -> ColumnBlock:
-    """A block of hourly summaries of a slice of the concepts of a scratch file."""
-
-    def known(events: pl.LazyFrame, windows: pl.DataFrame) -> pl.LazyFrame:
-        return harmonised.hourly(linking.by_admission(harmonised.within(events, chosen), windows))
-
-    def write(out: FloatArray) -> BoolArray:
-        return series.write(path, linking.windows(context.rows), len(concepts), out, known)
-
-    return ColumnBlock(series.column_names(concepts), write)
+def _hourly(context: BuildContext, source: Measured, concepts: Sequence[Concept], chosen: slice) -> ColumnBlock:
+    """A block of hourly summaries of a slice of the shared concepts of a table."""
+    events = series.within(_scratch(context, source), chosen)
+    return block(context, events, source, concepts, harmonised.hourly)
 
 
 def _labs(panel: str, context: BuildContext) -> ColumnBlock:
     chosen = harmonised.of_panel(panel)
-    return _hourly(context, _scratch(context, "labevents"), harmonised.MIMIC_LABS[chosen], chosen)
+    return _hourly(context, LABS, harmonised.MIMIC_LABS[chosen], chosen)
 
 
 def _vitals(context: BuildContext) -> ColumnBlock:
     vitals = harmonised.MIMIC_VITALS
-    chosen = harmonised.of_concepts(vitals, harmonised.MIMIC_CHARTED)
-    return _hourly(context, _scratch(context, "chartevents"), vitals, chosen)
+    return _hourly(context, CHARTED, vitals, harmonised.of_concepts(vitals, harmonised.MIMIC_CHARTED))
 
 
 def _oxygen(context: BuildContext) -> ColumnBlock:
     """Inspired oxygen, charted or recorded with a blood gas."""
     slices = {
-        "chartevents": harmonised.of_concepts(harmonised.MIMIC_OXYGEN, harmonised.MIMIC_CHARTED),
-        "labevents": harmonised.of_concepts(harmonised.MIMIC_GAS_OXYGEN, harmonised.MIMIC_LABORATORY),
+        CHARTED: harmonised.of_concepts(harmonised.MIMIC_OXYGEN, harmonised.MIMIC_CHARTED),
+        LABS: harmonised.of_concepts(harmonised.MIMIC_GAS_OXYGEN, harmonised.MIMIC_LABORATORY),
     }
-    events = [harmonised.within(pl.scan_parquet(_scratch(context, table)), chosen) for table, chosen in slices.items()]
-    path = context.scratch / "harmonised_oxygen.parquet"
-    pl.concat(events).sink_parquet(path, compression="lz4")
-    return _hourly(context, path, harmonised.MIMIC_OXYGEN, slice(0, 1))
+    events = pl.concat([series.within(_scratch(context, source), chosen) for source, chosen in slices.items()])
+    return block(context, events, CHARTED, harmonised.MIMIC_OXYGEN, harmonised.hourly)
 
 
 def _body(context: BuildContext) -> ColumnBlock:
     """Height and weight on admission, the last values by the landmark."""
-    path = _scratch(context, "chartevents")
     chosen = harmonised.of_concepts(harmonised.MIMIC_BODY, harmonised.MIMIC_CHARTED)
+    events = series.within(_scratch(context, CHARTED), chosen)
 
     def write(out: FloatArray) -> BoolArray:
-        events = harmonised.within(pl.scan_parquet(path), chosen)
-        found = harmonised.latest(linking.by_admission(events, linking.windows(context.rows))).collect()
+        known = by_admission(events, linking.windows(context.rows)).collect(engine="streaming")
+        found = harmonised.latest(series.last_revisions(known))
         out[:] = np.nan
         out[found["row_id"].to_numpy(), found["concept"].to_numpy()] = found["value"].to_numpy()
         present: BoolArray = np.logical_or.reduce(np.isfinite(out), axis=1)

@@ -7,8 +7,9 @@
 import polars as pl
 
 from data_modules.cohorts.attrition import Rule, apply_rules
+from data_modules.cohorts.labels import after_death
 from data_modules.cohorts.rows import CohortRows
-from data_modules.databases.mimic_iv import outcomes, tasks
+from data_modules.databases.mimic_iv import deaths, outcomes, tasks
 from data_modules.databases.mimic_iv.config import MIMICCohortConfig
 from data_modules.databases.mimic_iv.linking import admission_intervals
 from data_modules.raw.errors import SourceError
@@ -49,8 +50,7 @@ def build_rows(release: Release, config: MIMICCohortConfig) -> CohortRows:
     keyed = rows.with_columns(
         subject_key=pl.col("subject_id").cast(pl.String), admission_id="hadm_id", year_group="anchor_year_group"
     )
-    early = {"index admissions with an outcome inside the grace": int(candidates["early_event"].sum())}
-    return CohortRows(keyed, attrition, {**_disagreements(admissions), **(early if config.note_grace_hours else {})})
+    return CohortRows(keyed, attrition, _counts(admissions, stays, candidates, config))
 
 
 def read_admissions(release: Release) -> pl.DataFrame:
@@ -66,7 +66,7 @@ def read_admissions(release: Release) -> pl.DataFrame:
     _check_unique(release, "patients", patients, ["subject_id"])
     joined = admissions.join(patients, on="subject_id", how="inner")
     age = pl.col("anchor_age") + pl.col("admittime").dt.year() - pl.col("anchor_year")
-    return joined.with_columns(age=age.cast(pl.Float64)).sort("subject_id", "admittime", "hadm_id")
+    return deaths.with_deaths(joined.with_columns(age=age.cast(pl.Float64))).sort("subject_id", "admittime", "hadm_id")
 
 
 def read_stays(release: Release) -> pl.DataFrame:
@@ -107,14 +107,8 @@ def _counting_admissions(admissions: pl.DataFrame, config: MIMICCohortConfig) ->
     if not config.observation_stays:
         keep &= ~pl.col("admission_type").is_in(OBSERVATION_TYPES).fill_null(value=False)
     if not config.organ_donors:
-        keep &= ~_begins_after_death().fill_null(value=False)
+        keep &= ~deaths.begins_after()
     return admissions.filter(keep)
-
-
-def _begins_after_death() -> pl.Expr:
-    """True if the subject died before the admission, by `dod` or in an earlier admission, counted or not."""
-    earlier_death = pl.col("deathtime").cum_min().forward_fill().shift(1).over("subject_id")
-    return (pl.col("admittime") >= earlier_death) | (pl.col("dod") < pl.col("admittime").dt.date())
 
 
 def _before_index(release: Release, admissions: pl.DataFrame, counted: pl.DataFrame) -> pl.DataFrame:
@@ -170,13 +164,14 @@ def _rules(config: MIMICCohortConfig) -> list[Rule]:
     if not config.overlapping_admissions:
         rules.append(Rule(name="no overlapping admission", keep=~pl.col("overlaps")))
     if config.landmark == "discharge":
-        rules.append(Rule(name="discharged alive", keep=pl.col("hospital_expire_flag") == 0))
+        alive = (pl.col("hospital_expire_flag") == 0) & deaths.alive_at("dischtime")
+        rules.append(Rule(name="discharged alive", keep=alive))
         if config.note_grace_hours > 0 and config.early_events == "exclude":
             name = f"no outcome within {config.note_grace_hours:g} h of discharge"
             rules.append(Rule(name=name, keep=~pl.col("early_event")))
         return rules
     left_at = pl.max_horizontal("dischtime", "deathtime")
-    alive = pl.col("deathtime").is_null() | (pl.col("deathtime") > pl.col("landmark_at"))
+    alive = deaths.alive_at("landmark_at")
     rules.append(Rule(name="has an ICU stay", keep=pl.col("stay_id").is_not_null()))
     rules.append(Rule(name="alive and in hospital 24 h later", keep=alive & (left_at > pl.col("landmark_at"))))
     if config.in_unit:
@@ -189,18 +184,19 @@ def _add_outcomes(
     candidates: pl.DataFrame, counted: pl.DataFrame, stays: pl.DataFrame, config: MIMICCohortConfig
 ) -> pl.DataFrame:
     """Add `label/<task>`, `overlaps` and `early_event`."""
-    readmission = outcomes.next_event(candidates, counted, "admittime")
+    gap = config.min_gap_hours
+    readmission = outcomes.next_event(candidates, counted, "admittime", gap)
     if not config.elective_readmissions:
         elective = counted.filter(pl.col("admission_type").is_in(ELECTIVE_TYPES))
         readmission = readmission.filter(~pl.col("other").is_in(elective["hadm_id"].implode()))
     in_counted = stays.join(counted.select("hadm_id"), on="hadm_id", how="semi")
     for name, found in (
         ("readmission", readmission),
-        ("icu", outcomes.next_event(candidates, in_counted, "intime")),
+        ("icu", outcomes.next_event(candidates, in_counted, "intime", gap)),
     ):
         when = found.select("hadm_id", pl.col("event_at").alias(f"{name}_at"))
         candidates = candidates.join(when, on="hadm_id", how="left", maintain_order="left")
-    labels = {task: _outcome(tasks.parse_task(task)) for task in config.tasks}
+    labels = {task: _outcome(tasks.parse_task(task), config) for task in config.tasks}
     early = [_early(tasks.parse_task(task)) & labels[task] for task in config.tasks]
     return candidates.with_columns(
         *(label.alias(f"label/{task}") for task, label in labels.items()),
@@ -209,18 +205,19 @@ def _add_outcomes(
     )
 
 
-def _outcome(task: tasks.Task) -> pl.Expr:
+def _outcome(task: tasks.Task, config: MIMICCohortConfig) -> pl.Expr:
     if task.window_days is None:
-        return pl.col("hospital_expire_flag").cast(pl.Boolean)
+        return deaths.during()
     if task.kind == "mortality":
-        return outcomes.dies_within_days(task.window_days)
-    return outcomes.within_days(f"{task.kind}_at", task.window_days)
+        return deaths.within(task.window_days)
+    event = outcomes.within_days(f"{task.kind}_at", task.window_days)
+    return after_death(event, deaths.within(task.window_days), config.death_in_window)
 
 
 def _early(task: tasks.Task) -> pl.Expr:
     """Whether the outcome occurs by the time of the prediction."""
     if task.kind == "mortality":
-        return pl.col("dod") <= pl.col("prediction_at").dt.date()
+        return pl.col("died_on") <= pl.col("prediction_at").dt.date()
     if task.window_days is None:
         return pl.lit(value=False)
     return pl.col(f"{task.kind}_at") <= pl.col("prediction_at")
@@ -234,17 +231,20 @@ def _overlapping(admissions: pl.DataFrame) -> pl.DataFrame:
     return admissions.sort("subject_id", "admittime", "hadm_id").filter(overlaps).select("hadm_id")
 
 
-def _disagreements(admissions: pl.DataFrame) -> dict[str, int]:
-    """Counts of contradictions between hospital_expire_flag, which is used, and other records of death."""
-    died = pl.col("hospital_expire_flag") == 1
-    return {
-        "dod before the discharge of a survivor": admissions.filter(
-            ~died & (pl.col("dod") < pl.col("dischtime").dt.date())
-        ).height,
-        "hospital_expire_flag contradicts deathtime": admissions.filter(
-            died != pl.col("deathtime").is_not_null()
-        ).height,
-        "hospital_expire_flag contradicts discharge_location": admissions.filter(
-            died != (pl.col("discharge_location") == "DIED")
-        ).height,
-    }
+def _counts(
+    admissions: pl.DataFrame, stays: pl.DataFrame, candidates: pl.DataFrame, config: MIMICCohortConfig
+) -> dict[str, int]:
+    """Counts for the manifest: contradictions of the release, and events that settings decide about."""
+    counts = deaths.contradictions(admissions)
+    counts["ICU stays that end before they begin"] = stays.filter(pl.col("outtime") < pl.col("intime")).height
+    for task in map(tasks.parse_task, config.tasks):
+        if not task.needs_later_admission or task.window_days is None:
+            continue
+        inside = outcomes.within_days(f"{task.kind}_at", task.window_days)
+        soon = pl.col(f"{task.kind}_at") - pl.col("dischtime") <= pl.duration(hours=1)
+        died = ~inside & deaths.within(task.window_days)
+        counts[f"{task.name}: events within an hour of discharge"] = candidates.filter(inside & soon).height
+        counts[f"{task.name}: deaths in the window without an event"] = candidates.filter(died).height
+    if config.note_grace_hours:
+        counts["index admissions with an outcome inside the grace"] = int(candidates["early_event"].sum())
+    return counts

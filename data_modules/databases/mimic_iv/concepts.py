@@ -2,19 +2,11 @@
 
 Item ids and limits follow the concepts of MIT-LCP/mimic-code (vitalsign, chemistry, complete_blood_count, coagulation,
 enzyme, blood_differential, bg); where it gives no upper limit, the limit is one that no living person exceeds. A value
-outside its range is a recording error and is dropped.
+outside its range is a recording error and is not used. Blood gases record inspired oxygen as item 50816.
 """
 
-from collections.abc import Sequence
-
-import polars as pl
-
-from data_modules.features.concepts import UNIT_FACTORS, Concept
-
-
-def _lab(name: str, unit: str, low: float, high: float, *items: int) -> Concept:
-    return Concept(name=name, unit=unit, low=low, high=high, items=items, unit_factors=UNIT_FACTORS.get(name, {}))
-
+from data_modules.features.concepts import Concept
+from data_modules.features.concepts import lab as _lab
 
 LABS: tuple[Concept, ...] = (
     _lab("albumin", "g/dL", 0.5, 10, 50862),
@@ -40,12 +32,12 @@ LABS: tuple[Concept, ...] = (
     _lab("rdw", "%", 5, 60, 51277),
     _lab("wbc", "K/uL", 0.01, 1000, 51301),
     _lab("neutrophils", "%", 0, 100, 51256),
-    _lab("lymphocytes", "%", 0, 100, 51244),
+    _lab("lymphocytes", "%", 0, 100, 51244, 51245),
     _lab("monocytes", "%", 0, 100, 51254),
     _lab("eosinophils", "%", 0, 100, 51200),
     _lab("basophils", "%", 0, 100, 51146),
     _lab("bands", "%", 0, 100, 51144),
-    _lab("d_dimer", "ng/mL", 1, 100000, 51196),
+    _lab("d_dimer", "ng/mL", 1, 100000, 51196, 50915),
     _lab("fibrinogen", "mg/dL", 10, 3000, 51214),
     _lab("inr", "1", 0.5, 50, 51237),
     _lab("pt", "s", 5, 300, 51274),
@@ -68,6 +60,7 @@ LABS: tuple[Concept, ...] = (
     _lab("troponin_t", "ng/mL", 0, 200, 51003),
     _lab("nt_probnp", "pg/mL", 1, 200000, 50963),
     _lab("crp", "mg/L", 0, 1000, 50889),
+    Concept(name="fio2", unit="%", low=20, high=100, names=(50816,), fraction=True),
 )
 
 MORE_LABS: tuple[Concept, ...] = (
@@ -77,102 +70,23 @@ MORE_LABS: tuple[Concept, ...] = (
 )
 """Labs of eICU that few subjects of MIMIC-IV have, for the harmonised modalities; `labs` does not read them."""
 
-_FAHRENHEIT = (1 / 1.8, -32 / 1.8)
+_INTUBATED = ("no response-ett",)
+"""Text of the verbal score of a subject who cannot speak because of a tube; its number is 1."""
 
 VITALS: tuple[Concept, ...] = (
-    Concept(name="heart_rate", unit="1/min", low=1, high=299, items=(220045,)),
-    Concept(name="sbp", unit="mmHg", low=1, high=399, items=(220179, 220050, 225309)),
-    Concept(name="dbp", unit="mmHg", low=1, high=299, items=(220180, 220051, 225310)),
-    Concept(name="mbp", unit="mmHg", low=1, high=299, items=(220181, 220052, 225312)),
-    Concept(name="respiratory_rate", unit="1/min", low=1, high=69, items=(220210, 224690)),
-    Concept(name="temperature", unit="C", low=21.2, high=49, items=(223762,), scaled={223761: _FAHRENHEIT}),
-    Concept(name="spo2", unit="%", low=1, high=100, items=(220277,)),
-    Concept(name="glucose_bedside", unit="mg/dL", low=1, high=10000, items=(225664, 220621, 226537)),
-    Concept(name="gcs_eye", unit="points", low=1, high=4, items=(220739,)),
-    Concept(name="gcs_verbal", unit="points", low=1, high=5, items=(223900,)),
-    Concept(name="gcs_motor", unit="points", low=1, high=6, items=(223901,)),
-    Concept(name="fio2", unit="%", low=20, high=100, items=(223835,), fraction=True),
-    Concept(name="weight", unit="kg", low=20, high=500, items=(226512, 224639)),
-    Concept(name="height", unit="cm", low=120, high=230, items=(226730,), scaled={226707: (2.54, 0.0)}),
+    Concept(name="heart_rate", unit="1/min", low=1, high=299, names=(220045,)),
+    Concept(name="sbp", unit="mmHg", low=1, high=399, names=(220179, 220050, 225309)),
+    Concept(name="dbp", unit="mmHg", low=1, high=299, names=(220180, 220051, 225310)),
+    Concept(name="mbp", unit="mmHg", low=1, high=299, names=(220181, 220052, 225312)),
+    Concept(name="respiratory_rate", unit="1/min", low=1, high=69, names=(220210, 224690)),
+    Concept(name="temperature", unit="C", low=21.2, high=49, names=(223762, 223761), recorded_in={223761: "f"}),
+    Concept(name="spo2", unit="%", low=1, high=100, names=(220277,)),
+    Concept(name="glucose_bedside", unit="mg/dL", low=1, high=10000, names=(225664, 220621, 226537)),
+    Concept(name="gcs_eye", unit="points", low=1, high=4, names=(220739,)),
+    Concept(name="gcs_verbal", unit="points", low=1, high=5, names=(223900,), lacking=_INTUBATED),
+    Concept(name="intubated", unit="1", low=0, high=1, names=(223900,), states=_INTUBATED),
+    Concept(name="gcs_motor", unit="points", low=1, high=6, names=(223901,)),
+    Concept(name="fio2", unit="%", low=20, high=100, names=(223835,), fraction=True),
+    Concept(name="weight", unit="kg", low=20, high=500, names=(226512, 224639)),
+    Concept(name="height", unit="cm", low=120, high=230, names=(226730, 226707), recorded_in={226707: "in"}),
 )
-
-
-def item_ids(concepts: Sequence[Concept]) -> list[int]:
-    """Return the item ids of the concepts.
-
-    >>> item_ids([concept for concept in VITALS if concept.name == "temperature"])
-    [223762, 223761]
-    """
-    return [item for concept in concepts for item in (*concept.items, *concept.scaled)]
-
-
-def item_table(concepts: Sequence[Concept]) -> pl.DataFrame:
-    """Return one row per item: `itemid`, `concept` (position), `factor`, `offset`, `low`, `high`, `fraction`.
-
-    >>> item_table([concept for concept in VITALS if concept.name == "height"]).rows()
-    [(226730, 0, 1.0, 0.0, 120.0, 230.0, False), (226707, 0, 2.54, 0.0, 120.0, 230.0, False)]
-    """
-    rows = []
-    for position, concept in enumerate(concepts):
-        conversions = dict.fromkeys(concept.items, (1.0, 0.0)) | dict(concept.scaled)
-        for item, (factor, offset) in conversions.items():
-            rows.append((item, position, factor, offset, concept.low, concept.high, concept.fraction))
-    schema = {
-        "itemid": pl.Int64,
-        "concept": pl.UInt16,
-        "factor": pl.Float64,
-        "offset": pl.Float64,
-        "low": pl.Float64,
-        "high": pl.Float64,
-        "fraction": pl.Boolean,
-    }
-    return pl.DataFrame(rows, schema=schema, orient="row")
-
-
-def unit_table(concepts: Sequence[Concept]) -> pl.DataFrame:
-    """Return one row per item and other recorded unit: `itemid`, `unit` (lower case), `unit_factor`.
-
-    >>> unit_table([concept for concept in LABS if concept.name == "crp"]).rows()
-    [(50889, 'mg/dl', 10.0)]
-    """
-    rows = [
-        (item, unit, factor)
-        for concept in concepts
-        for item in concept.items
-        for unit, factor in concept.unit_factors.items()
-    ]
-    schema = {"itemid": pl.Int64, "unit": pl.String, "unit_factor": pl.Float64}
-    return pl.DataFrame(rows, schema=schema, orient="row")
-
-
-def convert(events: pl.LazyFrame, concepts: Sequence[Concept]) -> pl.LazyFrame:
-    """Convert recorded items to concepts in one unit, and drop implausible values.
-
-    A unit without a known conversion counts as the unit of the concept; the plausible range still applies.
-
-    Args:
-        events: `itemid`, `valuenum`, `valueuom` and any other columns.
-        concepts: the concepts to keep.
-
-    Returns:
-        The events with `concept` (UInt16 position) and `value` (Float64) instead of these three columns.
-
-    >>> raw = pl.LazyFrame({"itemid": [223761, 1], "valuenum": [98.6, 5.0], "valueuom": ["°F", None]})
-    >>> convert(raw, VITALS).select(pl.col("value").round(3)).collect().to_series().to_list()
-    [37.0]
-    """
-    known = events.filter(pl.col("itemid").is_in(item_ids(concepts)) & pl.col("valuenum").is_not_null())
-    typed = known.join(item_table(concepts).lazy(), on="itemid")
-    units = unit_table(concepts)
-    if not units.is_empty():
-        recorded = typed.with_columns(unit=pl.col("valueuom").str.strip_chars().str.to_lowercase())
-        typed = recorded.join(units.lazy(), on=["itemid", "unit"], how="left").drop("unit")
-    else:
-        typed = typed.with_columns(unit_factor=pl.lit(None, pl.Float64))
-    value = pl.col("valuenum") * pl.col("unit_factor").fill_null(1.0) * pl.col("factor") + pl.col("offset")
-    percent = pl.when(pl.col("fraction") & (value <= 1)).then(value * 100).otherwise(value)
-    return (
-        typed.with_columns(value=percent)
-        .filter(pl.col("value").is_between("low", "high"))
-        .drop("itemid", "valuenum", "valueuom", "unit_factor", "factor", "offset", "low", "high", "fraction")
-    )

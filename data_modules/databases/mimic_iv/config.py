@@ -38,6 +38,12 @@ class MIMICCohortConfig(ReleaseCohortConfig):
     """Whether observation stays (EU, ambulatory, direct) count as admissions."""
     elective_readmissions: bool = field(default=True, metadata=read_when(".tasks has readmission"))
     """Whether the next admission counts as a readmission if it is elective or same-day surgery."""
+    min_gap_hours: float = field(default=0.0, metadata=read_when(".tasks has readmission or .tasks has icu"))
+    """Hours after discharge up to which the next admission is a transfer and not counted as an outcome."""
+    death_in_window: Literal["negative", "exclude", "composite"] = field(
+        default="negative", metadata=read_when(".tasks has readmission or .tasks has icu")
+    )
+    """Outcome of a row without an event whose subject dies in the window: False, unknown, or True (composite)."""
     organ_donors: bool = False
     """Whether an admission that begins after the subject's death (an organ donor's) counts."""
     overlapping_admissions: bool = True
@@ -77,6 +83,8 @@ class MIMICCohortConfig(ReleaseCohortConfig):
                 f"cohort.min_age={self.min_age} must be at least 0, and "
                 f"cohort.max_reversed_share={self.max_reversed_share} between 0 and 1"
             )
+        if self.min_gap_hours < 0:
+            raise ValueError(f"cohort.min_gap_hours={self.min_gap_hours} must be at least 0")
         if self.in_unit and self.landmark != "icu_24h":
             raise ValueError("cohort.in_unit=true requires cohort.landmark=icu_24h")
         if self.note_grace_hours < 0 or (self.note_grace_hours > 0 and self.landmark != "discharge"):

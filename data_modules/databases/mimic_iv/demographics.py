@@ -1,20 +1,46 @@
 """Demographics, admission source and earlier admissions, as known at the landmark."""
 
+from collections.abc import Mapping, Sequence
+
 import polars as pl
 
-INDICATORS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "gender": ("gender", ("F", "M")),
-    "race": ("race", ("ASIAN", "BLACK", "HISPANIC", "WHITE", "OTHER", "UNKNOWN|UNABLE|DECLINED")),
-    "insurance": ("insurance", ("MEDICARE", "MEDICAID", "PRIVATE")),
-    "marital_status": ("marital_status", ("MARRIED", "SINGLE", "WIDOWED", "DIVORCED")),
-    "language": ("language", ("ENGLISH",)),
-    "admission_type": ("admission_type", ("EMER", "URGENT", "OBSERVATION", "ELECTIVE", "SURGICAL")),
-    "admission_location": (
-        "admission_location",
-        ("EMERGENCY", "TRANSFER", "REFERRAL", "SKILLED", "PROCEDURE"),
-    ),
+from data_modules.features import categories
+
+GROUPS: Mapping[str, Mapping[str, Sequence[str]]] = {
+    "gender": {"f": ["f"], "m": ["m"]},
+    "race": {
+        "asian": ["asian"],
+        "black": ["black"],
+        "hispanic": ["hispanic", "south american"],
+        "native": ["american indian", "native hawaiian"],
+        "white": ["white", "portuguese"],
+        "unknown": ["unknown", "unable", "patient declined", "declined"],
+    },
+    "insurance": {"medicare": ["medicare"], "medicaid": ["medicaid"], "private": ["private"]},
+    "marital_status": {
+        "married": ["married"],
+        "single": ["single"],
+        "widowed": ["widowed"],
+        "divorced": ["divorced"],
+    },
+    "language": {"english": ["english"]},
+    "admission_type": {
+        "emergency": ["ew emer", "direct emer", "emergency"],
+        "urgent": ["urgent"],
+        "observation": ["observation", "eu observation", "direct observation", "ambulatory observation"],
+        "elective": ["elective"],
+        "surgical": ["surgical"],
+    },
+    "admission_location": {
+        "emergency": ["emergency"],
+        "hospital": ["transfer from hosp"],
+        "skilled": ["transfer from skilled"],
+        "referral": ["physician referral", "phys referral", "clinic referral", "walk-in"],
+        "procedure": ["procedure", "pacu", "ambulatory surgery"],
+        "unknown": ["information not available"],
+    },
 }
-"""Column -> texts to search, ignoring case; categories differ between versions of the release."""
+"""Column -> group -> beginnings of its categories, which differ between versions of the release."""
 
 _DAY, _HOUR = 86_400.0, 3_600.0
 
@@ -24,17 +50,13 @@ def _seconds(later: pl.Expr, earlier: pl.Expr) -> pl.Expr:
 
 
 def indicators() -> list[pl.Expr]:
-    """Return indicators of categories: 1 = the cell contains the text, 0 = it does not, null = empty.
+    """Return the indicators of all categories; see `categories.indicators`.
 
-    >>> frame = pl.DataFrame({column: ["F", None] for column, _ in INDICATORS.values()})
+    >>> frame = pl.DataFrame({column: ["F", None] for column in GROUPS})
     >>> frame.select(indicators())["gender/f"].to_list()
     [1.0, None]
     """
-    return [
-        pl.col(column).str.to_uppercase().str.contains(text).cast(pl.Float64).alias(f"{name}/{text.lower()}")
-        for name, (column, texts) in INDICATORS.items()
-        for text in texts
-    ]
+    return [one for column, groups in GROUPS.items() for one in categories.indicators(pl.col(column), column, groups)]
 
 
 def history(rows: pl.DataFrame, admissions: pl.DataFrame) -> pl.DataFrame:
@@ -80,8 +102,8 @@ def icu_use(rows: pl.DataFrame, stays: pl.DataFrame) -> pl.DataFrame:
         stays: `subject_id`, `hadm_id`, `intime`, `outtime` (null or after the landmark = still in the unit).
 
     Returns:
-        One row per `row_id` with ICU stays: stays of this admission, their hours up to the landmark, and stays of
-        earlier admissions.
+        One row per `row_id` with ICU stays: stays of this admission, their hours up to the landmark (null if one
+        ends before it begins), and stays of earlier admissions.
 
     >>> from datetime import datetime as day
     >>> row = {"row_id": 0, "subject_id": 7, "hadm_id": 2, "admittime": day(2150, 1, 1), "landmark_at": day(2150, 1, 3)}
@@ -95,13 +117,14 @@ def icu_use(rows: pl.DataFrame, stays: pl.DataFrame) -> pl.DataFrame:
         .filter(pl.col("intime") <= pl.col("landmark_at"))
     )
     here = pl.col("hadm_id") == pl.col("index")
-    hours = _seconds(pl.min_horizontal("outtime", "landmark_at"), pl.col("intime")) / _HOUR
+    in_order = (pl.col("outtime") >= pl.col("intime")).fill_null(value=True)
+    hours = pl.when(in_order).then(_seconds(pl.min_horizontal("outtime", "landmark_at"), pl.col("intime")) / _HOUR)
     return (
         begun.sort("row_id", "intime")
         .group_by("row_id", maintain_order=True)
         .agg(
             here.sum().cast(pl.Float64).alias("icu_stays"),
-            hours.filter(here).sum().alias("icu_hours"),
+            pl.when(hours.filter(here).null_count() == 0).then(hours.filter(here).sum()).alias("icu_hours"),
             (~here & (pl.col("intime") < pl.col("admittime"))).sum().cast(pl.Float64).alias("earlier_icu_stays"),
         )
     )
@@ -128,5 +151,8 @@ def demographics(rows: pl.DataFrame, admissions: pl.DataFrame, stays: pl.DataFra
     )
     past, icu = history(rows, admissions), icu_use(rows, stays)
     joined = base.join(past, on="row_id", how="left").join(icu, on="row_id", how="left").sort("row_id")
-    counts = [name for name in (*past.columns, *icu.columns) if name not in {"row_id", "days_since_discharge"}]
-    return joined.with_columns(pl.col(counts).fill_null(0.0)).drop("row_id")
+    unknown = {"days_since_discharge", "icu_hours"}
+    counts = [name for name in (*past.columns, *icu.columns) if name not in {"row_id", *unknown}]
+    no_stay = pl.col("icu_stays").is_null()
+    hours = pl.when(no_stay).then(0.0).otherwise(pl.col("icu_hours"))
+    return joined.with_columns(icu_hours=hours).with_columns(pl.col(counts).fill_null(0.0)).drop("row_id")

@@ -10,6 +10,10 @@ The rule does not depend on anything after an event, so a link made at a landmar
 import polars as pl
 
 _SECOND = pl.duration(seconds=1)
+EARLY = pl.duration(hours=24)
+"""How long before an admission an event with its hadm_id may have happened; an older one has a wrong time."""
+REASONS = ("under the admission of another subject", "more than 24 h before the admission")
+"""Why an event with the hadm_id of a row is not linked to it."""
 
 
 def admission_intervals(admissions: pl.LazyFrame) -> pl.LazyFrame:
@@ -56,10 +60,12 @@ def admission_intervals(admissions: pl.LazyFrame) -> pl.LazyFrame:
 def link(events: pl.LazyFrame, windows: pl.LazyFrame, *, at: str, available: str | None = None) -> pl.LazyFrame:
     """Link events to the rows of a cohort, and drop events not known at the landmark.
 
+    An event with the hadm_id of a row belongs to it if it is of the same subject and not long before the admission;
+    `left_out` counts the others.
+
     Args:
         events: `subject_id`, `hadm_id` (null = unknown), time columns and any other columns.
-        windows: one row per unit: `row_id`, `subject_id`, `hadm_id`, `interval_start`, `interval_end`,
-            `landmark_at`.
+        windows: one row per unit, with `WINDOW_COLUMNS`.
         at: column with the time of the event; events without it are dropped.
         available: column with the time of entry into the record; null or None = available when it happened.
 
@@ -70,13 +76,19 @@ def link(events: pl.LazyFrame, windows: pl.LazyFrame, *, at: str, available: str
     >>> window = {"row_id": 0, "subject_id": 7, "hadm_id": 1, "interval_start": day(2150, 1, 1),
     ...           "interval_end": day(2150, 1, 9), "landmark_at": day(2150, 1, 5)}
     >>> events = [{"subject_id": 7, "hadm_id": 1, "charttime": day(2150, 1, 6)},
+    ...           {"subject_id": 7, "hadm_id": 1, "charttime": day(2149, 1, 1)},
     ...           {"subject_id": 7, "hadm_id": None, "charttime": day(2150, 1, 4)}]
     >>> link(pl.LazyFrame(events), pl.LazyFrame([window]), at="charttime").select("row_id", "hadm_id").collect().rows()
     [(0, None)]
     """
-    keys = windows.select("row_id", "hadm_id", "landmark_at")
+    keys = windows.select("row_id", "subject_id", "hadm_id", "interval_start", "landmark_at")
     spans = windows.select("row_id", "subject_id", "interval_start", "interval_end", "landmark_at")
-    recorded = events.filter(pl.col("hadm_id").is_not_null()).join(keys, on="hadm_id")
+    recorded = (
+        events.filter(pl.col("hadm_id").is_not_null())
+        .join(keys, on=["subject_id", "hadm_id"])
+        .filter(pl.col(at) >= _earliest())
+        .drop("interval_start")
+    )
     inside = pl.col(at).is_between("interval_start", "interval_end")
     timed = (
         events.filter(pl.col("hadm_id").is_null())
@@ -90,23 +102,35 @@ def link(events: pl.LazyFrame, windows: pl.LazyFrame, *, at: str, available: str
     return pl.concat([recorded, timed], how="diagonal").filter(known)
 
 
-def by_admission(events: pl.LazyFrame, windows: pl.DataFrame) -> pl.LazyFrame:
-    """Link events to a block of rows, as input of `series.summarise`.
+def _earliest() -> pl.Expr:
+    return pl.col("interval_start") - EARLY
 
-    Releases are sorted by subject, so a block reads only the row groups of its subjects.
+
+def left_out(events: pl.LazyFrame, windows: pl.LazyFrame, *, at: str) -> dict[str, int]:
+    """Count the events that carry the hadm_id of a row and are not linked to it.
 
     Args:
-        events: `subject_id`, `hadm_id`, `event_at`, `available_at`, `concept`, `value`, `specimen`.
-        windows: see `linking.link`.
+        events: `subject_id`, `hadm_id`, `at`.
+        windows: one row per unit, with `WINDOW_COLUMNS`.
+        at: column with the time of the event.
 
     Returns:
-        `row_id`, `concept`, `value`, `specimen`, `hours` (relative to the landmark).
+        Reason -> number of events.
+
+    >>> from datetime import datetime as day
+    >>> window = {"row_id": 0, "subject_id": 7, "hadm_id": 1, "interval_start": day(2150, 1, 1)}
+    >>> events = [{"subject_id": 8, "hadm_id": 1, "charttime": day(2150, 1, 2)},
+    ...           {"subject_id": 7, "hadm_id": 1, "charttime": day(2149, 1, 1)}]
+    >>> left_out(pl.LazyFrame(events), pl.LazyFrame([window]), at="charttime")
+    {'under the admission of another subject': 1, 'more than 24 h before the admission': 1}
     """
-    subjects = windows["subject_id"]
-    near = events.filter(pl.col("subject_id").is_between(subjects.min(), subjects.max()))
-    linked = link(near, windows.lazy(), at="event_at", available="available_at")
-    hours = (pl.col("event_at") - pl.col("landmark_at")).dt.total_seconds() / 3600
-    return linked.select("row_id", "concept", "value", "specimen", hours=hours)
+    owners = windows.select("hadm_id", "interval_start", owner="subject_id")
+    recorded = events.select("subject_id", "hadm_id", at).join(owners, on="hadm_id")
+    same = pl.col("subject_id") == pl.col("owner")
+    counts = recorded.select(
+        (~same).sum().alias(REASONS[0]), (same & (pl.col(at) < _earliest())).sum().alias(REASONS[1])
+    )
+    return counts.collect(engine="streaming").row(0, named=True)
 
 
 WINDOW_COLUMNS = ("row_id", "subject_id", "hadm_id", "interval_start", "interval_end", "landmark_at")

@@ -7,7 +7,8 @@ import polars as pl
 
 from data_modules.databases.mimic_iv import demographics, images, notes
 from data_modules.databases.mimic_iv.concepts import LABS, VITALS
-from data_modules.databases.mimic_iv.events import summaries
+from data_modules.databases.mimic_iv.events import CHARTED, linked, scratch, summaries
+from data_modules.databases.mimic_iv.events import LABS as LABS_TABLE
 from data_modules.databases.mimic_iv.linking import link, windows
 from data_modules.features import codes, documents
 from data_modules.features import images as image_index
@@ -22,41 +23,63 @@ def _demographics(context: BuildContext) -> ColumnBlock:
 
 
 def _labs(context: BuildContext) -> ColumnBlock:
-    return summaries(context, "labevents", LABS, "specimen_id")
+    return summaries(context, LABS_TABLE, LABS)
 
 
 def _vitals(context: BuildContext) -> ColumnBlock:
-    return summaries(context, "chartevents", VITALS, None)
+    return summaries(context, CHARTED, VITALS)
 
 
 def _medications(context: BuildContext) -> ColumnBlock:
-    orders = context.release.scan("prescriptions", ["subject_id", "hadm_id", "starttime", "drug_type", "drug"])
-    drugs = orders.filter(pl.col("drug_type") == "MAIN")
-    linked = link(drugs, windows(context.rows).lazy(), at="starttime")
-    return codes.block(context, linked.select("row_id", word=codes.clean("drug")), "drug")
+    """Drugs ordered by the landmark; an order is known once it was entered."""
+    columns = ["subject_id", "hadm_id", "pharmacy_id", "starttime", "drug_type", "drug"]
+    orders = linked(context, "prescriptions", columns, at="starttime").filter(pl.col("drug_type") == "MAIN")
+    if context.release.has("pharmacy"):
+        # An order repeated in pharmacy was entered with its first row.
+        entries = context.release.scan("pharmacy", ["subject_id", "pharmacy_id", "entertime"])
+        of_cohort = entries.join(context.rows.select("subject_id").unique().lazy(), on="subject_id", how="semi")
+        entered = of_cohort.group_by("pharmacy_id").agg(pl.col("entertime").min())
+        orders = orders.join(entered, on="pharmacy_id", how="left").filter(
+            pl.coalesce("entertime", "starttime") <= pl.col("landmark_at")
+        )
+    return codes.block(context, orders.select("row_id", word=codes.clean("drug")), "drug")
+
+
+CANCELLED = "cancelled"
+"""Text of org_name for a culture that was not made."""
 
 
 def _microbiology(context: BuildContext) -> ColumnBlock:
-    names = ["subject_id", "hadm_id", "chartdate", "charttime", "storetime", "spec_type_desc", "org_name"]
-    day_over = pl.col("chartdate") + pl.duration(days=1)
-    cultures = context.release.scan("microbiologyevents", names).with_columns(
-        event_at=pl.coalesce("charttime", "chartdate"),
-        available_at=pl.coalesce("storetime", "charttime", day_over),
+    """Specimens from the time they were taken, organisms from the time their result was stored."""
+    names = ["subject_id", "hadm_id", "chartdate", "charttime", "storedate", "storetime", "spec_type_desc", "org_name"]
+    path = scratch(context, "microbiologyevents", names, "chartdate")
+    cultures = pl.scan_parquet(path).with_columns(
+        taken_at=pl.coalesce("charttime", "chartdate"),
+        taken_by=pl.coalesce("charttime", _day_over("chartdate")),
+        stored_by=pl.coalesce("storetime", _day_over("storedate")),
     )
-    linked = link(cultures, windows(context.rows).lazy(), at="event_at", available="available_at")
+    rows = windows(context.rows).lazy()
+    taken = link(cultures, rows, at="taken_at", available="taken_by")
+    grown = pl.col("stored_by") <= pl.col("landmark_at")
+    organism = codes.clean("org_name")
     words = pl.concat(
         [
-            linked.select("row_id", word="specimen/" + codes.clean("spec_type_desc")),
-            linked.select("row_id", word="organism/" + codes.clean("org_name")),
+            taken.select("row_id", word="specimen/" + codes.clean("spec_type_desc")),
+            taken.filter(grown & (organism != CANCELLED)).select("row_id", word="organism/" + organism),
         ]
     )
     return codes.block(context, words, "culture")
 
 
+def _day_over(date: str) -> pl.Expr:
+    """The end of a day of which the time is unknown."""
+    return pl.col(date) + pl.duration(days=1)
+
+
 def _procedures(context: BuildContext) -> ColumnBlock:
-    events = context.release.scan("procedureevents", ["subject_id", "hadm_id", "starttime", "storetime", "itemid"])
-    linked = link(events, windows(context.rows).lazy(), at="starttime", available="storetime")
-    return codes.block(context, linked.select("row_id", word=pl.col("itemid").cast(pl.String)), "procedure")
+    columns = ["subject_id", "hadm_id", "starttime", "storetime", "itemid"]
+    events = linked(context, "procedureevents", columns, at="starttime", available="storetime")
+    return codes.block(context, events.select("row_id", word=pl.col("itemid").cast(pl.String)), "procedure")
 
 
 def _diagnosis_codes(context: BuildContext) -> ColumnBlock:
@@ -76,14 +99,18 @@ def _of_index(context: BuildContext, coded: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _discharge_notes(context: BuildContext, folder: Path) -> pl.Series:
-    known = windows(context.rows, pl.col("prediction_at")).lazy()
-    stored = notes.notes(context.release, "discharge_notes", known, own_admission_only=True)
-    return documents.write(stored, folder)
+    return documents.write(notes.texts(context, "discharge_notes", _own_summaries(context, "prediction_at")), folder)
+
+
+def _own_summaries(context: BuildContext, at: str | pl.Expr) -> pl.LazyFrame:
+    """The discharge summaries of the rows that were stored by a time."""
+    rows = windows(context.rows, pl.col(at) if isinstance(at, str) else at)
+    return notes.known(context, "discharge_notes", rows, own_admission_only=True)
 
 
 def _radiology_reports(context: BuildContext, folder: Path) -> pl.Series:
-    known = windows(context.rows).lazy()
-    return documents.write(notes.notes(context.release, "radiology_notes", known, own_admission_only=False), folder)
+    known = notes.known(context, "radiology_notes", windows(context.rows), own_admission_only=False)
+    return documents.write(notes.texts(context, "radiology_notes", known), folder)
 
 
 def _images(context: BuildContext, folder: Path) -> pl.Series:
@@ -94,8 +121,7 @@ def note_presence(context: BuildContext) -> dict[str, int]:
     """Hours after the landmark -> number of rows whose discharge summary was stored by then."""
     counts = {}
     for hours in NOTE_HOURS:
-        known = windows(context.rows, pl.col("landmark_at") + pl.duration(hours=hours)).lazy()
-        stored = notes.notes(context.release, "discharge_notes", known, own_admission_only=True)
+        stored = _own_summaries(context, pl.col("landmark_at") + pl.duration(hours=hours))
         counts[f"{hours} h"] = stored.select(pl.col("row_id").n_unique()).collect(engine="streaming").item()
     return counts
 
@@ -106,7 +132,7 @@ MIMIC_MODALITIES: Mapping[str, ModalitySpec] = {
     "demographics": ModalitySpec(kind="table", block=_demographics),
     "labs": ModalitySpec(kind="table", tables=("labevents",), block=_labs),
     "vitals": ModalitySpec(kind="table", tables=("chartevents",), block=_vitals),
-    "medications": ModalitySpec(kind="table", tables=("prescriptions",), block=_medications),
+    "medications": ModalitySpec(kind="table", tables=("prescriptions",), optional=("pharmacy",), block=_medications),
     "microbiology": ModalitySpec(kind="table", tables=("microbiologyevents",), block=_microbiology),
     "procedures": ModalitySpec(kind="table", tables=("procedureevents",), block=_procedures),
     "diagnosis_codes": ModalitySpec(kind="table", tables=("diagnoses_icd",), block=_diagnosis_codes, declares=BILLING),

@@ -2,10 +2,11 @@
 
 import polars as pl
 
+from data_modules.databases.mimic_iv.events import scratch
 from data_modules.databases.mimic_iv.linking import link
-from data_modules.raw.reader import Release
+from data_modules.features.modality import BuildContext
 
-COLUMNS = ("note_id", "subject_id", "hadm_id", "charttime", "storetime", "text")
+KEYS = ("note_id", "subject_id", "hadm_id", "charttime", "storetime")
 
 
 def available_at() -> pl.Expr:
@@ -23,21 +24,37 @@ def available_at() -> pl.Expr:
     return pl.coalesce("storetime", dated).alias("available_at")
 
 
-def notes(release: Release, table: str, windows: pl.LazyFrame, *, own_admission_only: bool) -> pl.LazyFrame:
+def known(context: BuildContext, table: str, windows: pl.DataFrame, *, own_admission_only: bool) -> pl.LazyFrame:
     """Link notes that were available by the landmark to rows.
 
     Args:
-        release: the raw tables.
+        context: release and rows.
         table: `discharge_notes` or `radiology_notes`.
         windows: see `linking.link`; `landmark_at` may include a grace.
         own_admission_only: keep only notes recorded with the hadm_id of the row.
 
     Returns:
-        `row_id`, `document_id`, `hours` (relative to the landmark), `text`, unsorted.
+        `row_id`, `note_id`, `hours` (relative to the landmark), unsorted.
     """
-    texts = release.scan(table, COLUMNS).filter(pl.col("text").is_not_null())
+    found = pl.scan_parquet(scratch(context, table, KEYS, "charttime", filled="text"))
     if own_admission_only:
-        texts = texts.filter(pl.col("hadm_id").is_not_null())
-    linked = link(texts.with_columns(available_at()), windows, at="charttime", available="available_at")
+        found = found.filter(pl.col("hadm_id").is_not_null())
+    linked = link(found.with_columns(available_at()), windows.lazy(), at="charttime", available="available_at")
     hours = (pl.col("available_at") - pl.col("landmark_at")).dt.total_seconds() / 3600
-    return linked.select("row_id", pl.col("note_id").alias("document_id"), hours.alias("hours"), "text")
+    return linked.select("row_id", "note_id", hours=hours)
+
+
+def texts(context: BuildContext, table: str, known: pl.LazyFrame) -> pl.LazyFrame:
+    """Add the texts of known notes.
+
+    Args:
+        context: release and rows.
+        table: see `known`.
+        known: result of `known`.
+
+    Returns:
+        `row_id`, `document_id`, `hours`, `text`, unsorted.
+    """
+    keys = known.collect(engine="streaming").lazy()
+    written = context.release.scan(table, ["note_id", "text"])
+    return written.join(keys, on="note_id").select("row_id", "hours", "text", document_id="note_id")

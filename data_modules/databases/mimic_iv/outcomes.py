@@ -3,16 +3,17 @@
 import polars as pl
 
 
-def next_event(index: pl.DataFrame, events: pl.DataFrame, at: str) -> pl.DataFrame:
+def next_event(index: pl.DataFrame, events: pl.DataFrame, at: str, min_gap_hours: float = 0.0) -> pl.DataFrame:
     """Find the first event of another admission of the subject after the index admission.
 
     Events of the index admission and events at or before its `dischtime` (a transfer or an overlapping admission) do
-    not count.
+    not count, nor do those within the gap.
 
     Args:
         index: `subject_id`, `hadm_id`, `dischtime`.
         events: `subject_id`, `hadm_id` and the time column.
         at: time column of `events`.
+        min_gap_hours: the event must be later than this after `dischtime`.
 
     Returns:
         `hadm_id` of the index, `other` (hadm_id of the event) and `event_at`, for index admissions with an event.
@@ -24,11 +25,12 @@ def next_event(index: pl.DataFrame, events: pl.DataFrame, at: str) -> pl.DataFra
     >>> next_event(index, later, "admittime").select("hadm_id", "other").rows()
     [(1, 2)]
     """
+    gap = pl.duration(seconds=round(min_gap_hours * 3600))
     others = events.select("subject_id", pl.col("hadm_id").alias("other"), pl.col(at).alias("event_at"))
     return (
         index.select("subject_id", "hadm_id", "dischtime")
         .join(others, on="subject_id")
-        .filter((pl.col("other") != pl.col("hadm_id")) & (pl.col("event_at") > pl.col("dischtime")))
+        .filter((pl.col("other") != pl.col("hadm_id")) & (pl.col("event_at") - pl.col("dischtime") > gap))
         .group_by("hadm_id", maintain_order=True)
         .agg(pl.col("other", "event_at").sort_by("event_at", "other").first())
     )
@@ -47,19 +49,3 @@ def within_days(event_at: str, days: int) -> pl.Expr:
     """
     gap = pl.col(event_at) - pl.col("dischtime")
     return (gap <= pl.duration(days=days)).fill_null(value=False)
-
-
-def dies_within_days(days: int) -> pl.Expr:
-    """Return True where 0 ≤ dod − date(dischtime) ≤ days; dates are compared, because `dod` has no time.
-
-    A null `dod` is a survivor: deaths are recorded for one year after the last discharge.
-
-    >>> from datetime import date, datetime as day
-    >>> died = [date(2150, 1, 1), date(2150, 7, 1), None]
-    >>> frame = pl.DataFrame({"dischtime": [day(2150, 1, 1, 18)] * 3, "dod": died})
-    >>> frame.select(dies_within_days(180)).to_series().to_list()
-    [True, False, False]
-    """
-    gap = pl.col("dod") - pl.col("dischtime").dt.date()
-    inside = (gap >= pl.duration(days=0)) & (gap <= pl.duration(days=days))
-    return inside.fill_null(value=False)

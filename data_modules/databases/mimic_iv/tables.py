@@ -116,6 +116,21 @@ _HOSP = (
         key=("pharmacy_id", "drug_type", "drug"),
         event_at="starttime",
     ),
+    Table(
+        name="pharmacy",
+        project=HOSPITAL,
+        path="hosp/pharmacy",
+        columns=parse_columns(
+            "subject_id:int hadm_id:int pharmacy_id:int poe_id:str starttime:datetime stoptime:datetime "
+            "medication:str proc_type:str status:str entertime:datetime verifiedtime:datetime route:str "
+            "frequency:str disp_sched:str infusion_type:str sliding_scale:str lockout_interval:str "
+            "basal_rate:float one_hr_max:str doses_per_24_hrs:float duration:float duration_interval:str "
+            "expiration_value:int expiration_unit:str expirationdate:datetime dispensation:str fill_quantity:str"
+        ),
+        key=("pharmacy_id",),
+        event_at="starttime",
+        available_at="entertime",
+    ),
 )
 
 _ICU = (

@@ -79,7 +79,7 @@ def _lab_table(
             "subject_id": subject,
             "hadm_id": pl.Series(hadm).set(pl.Series(unknown), None),
             "specimen_id": subject * 100 + panel % 100,
-            "itemid": np.array([concept.items[0] for concept in chosen])[quantity],
+            "itemid": np.array([concept.names[0] for concept in chosen])[quantity],
             "charttime": at,
             "storetime": np.where(late | (generator.random(len(at)) > 0.01), stored, -1),
             "value": pl.Series(value).cast(pl.String),
@@ -111,6 +111,15 @@ def prescriptions(admissions: Admissions, subject: Int, hadm: Int, generator: np
             "route": np.repeat("PO/NG", len(who)),
         },
     )
+
+
+def pharmacy(orders: pl.DataFrame) -> pl.DataFrame:
+    """Write the entries of drug orders; one in eleven was entered after its start."""
+    start = orders["starttime"].dt.epoch("s").to_numpy()
+    late = orders["pharmacy_id"].to_numpy() % 11 == 0
+    columns = {name: orders[name].to_numpy() for name in ("subject_id", "hadm_id", "pharmacy_id")}
+    entered = start + np.where(late, 2 * HOUR, -HOUR // 3)
+    return table("pharmacy", {**columns, "starttime": start, "medication": orders["drug"], "entertime": entered})
 
 
 def cultures(admissions: Admissions, subject: Int, hadm: Int, generator: np.random.Generator) -> pl.DataFrame:
@@ -161,7 +170,7 @@ def unit(admissions: Admissions, subject: Int, hadm: Int, generator: np.random.G
         np.tile(np.arange(len(VITAL_SHAPES)), len(owner)),
     )
     stay_of = owner[sample]
-    items = {concept.name: (*concept.items, *concept.scaled)[-1] for concept in VITALS}
+    items = {concept.name: concept.names[-1] for concept in VITALS}
     value = np.round(measure(VITAL_SHAPES, quantity, admissions.readings[who[stay_of]], generator), 1)
     value = np.where(quantity == list(VITAL_SHAPES).index("spo2"), np.minimum(value, 100), value)
     at = begins[stay_of] + hour[sample] * HOUR

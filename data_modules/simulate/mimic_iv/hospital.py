@@ -5,7 +5,7 @@ import polars as pl
 
 from data_modules.simulate.frames import Int, Tables
 from data_modules.simulate.latent import MIMIC, Patients
-from data_modules.simulate.mimic_iv.events import cultures, labs, prescriptions, unit
+from data_modules.simulate.mimic_iv.events import cultures, labs, pharmacy, prescriptions, unit
 from data_modules.simulate.mimic_iv.keys import FIRST_ADMISSION, FIRST_TRANSFER, admission_ids, subject_ids, table
 from data_modules.simulate.mimic_iv.timeline import HOUR, Admissions, Timeline
 
@@ -24,6 +24,7 @@ def tables(patients: Patients, timeline: Timeline, start: int, generator: np.ran
     written |= _ward_moves(admissions, subject, hadm, generator)
     written["labevents"] = labs(patients, admissions, subject, hadm, generator)
     written["prescriptions"] = prescriptions(admissions, subject, hadm, generator)
+    written["pharmacy"] = pharmacy(written["prescriptions"])
     written["microbiologyevents"] = cultures(admissions, subject, hadm, generator)
     written |= unit(admissions, subject, hadm, generator)
     return written | _billing(admissions, subject, hadm, generator)

@@ -72,6 +72,8 @@ CASES: dict[str, tuple[str, str, str]] = {
     "embed.image.path": (IMAGE["small"], "embed.image.encoder=vectors", "file.npy"),
     "cohort.early_events": ("", "cohort.note_grace_hours=72", "keep"),
     "cohort.elective_readmissions": ("cohort.tasks=[mortality_180d]", "", "false"),
+    "cohort.min_gap_hours": ("cohort.tasks=[mortality_180d]", "", "2"),
+    "cohort.death_in_window": ("cohort.tasks=[mortality_180d]", "", "exclude"),
     "cohort.in_unit": ("", "cohort.landmark=icu_24h cohort.tasks=[in_hospital_mortality]", "true"),
     "cohort.readmission": ("dataset=eicu", "dataset=eicu cohort.landmark=unit_discharge", "muse"),
     "baseline.settings": ("", "baseline.name=some.module:Model", "{width: 3}"),

@@ -5,35 +5,35 @@ import gzip
 import hashlib
 import math
 import os
+import re
 import subprocess
 import sys
 from collections import defaultdict
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 
-from data_modules.databases.mimic_iv import linking
+from data_modules.databases.mimic_iv import events
 from data_modules.databases.mimic_iv.cohort import build_rows
-from data_modules.databases.mimic_iv.concepts import LABS, VITALS, convert, item_ids
+from data_modules.databases.mimic_iv.concepts import LABS, VITALS
 from data_modules.databases.mimic_iv.config import MIMICCohortConfig
 from data_modules.databases.mimic_iv.tables import MIMIC_IV
 from data_modules.databases.registry import database
 from data_modules.features import series
+from data_modules.features.concepts import PROBLEMS, names_of
 from data_modules.features.modality import BuildContext
 from data_modules.raw.reader import Release
+from tests.helpers import records
 from tests.helpers.mimic_iv import moment
 
 NAMED = {concept.name: concept for concept in (*LABS, *VITALS)}
 
 
-def converted(item, value, unit=None, concepts=(*LABS, *VITALS)):
-    raw = pl.LazyFrame(
-        {"itemid": [item], "valuenum": [value], "valueuom": [unit]}, schema_overrides={"valueuom": pl.String}
-    )
-    table = convert(raw, concepts).collect()
-    return None if table.is_empty() else (concepts[table["concept"][0]].name, table["value"][0])
+def converted(item, value, unit=None, text=None):
+    return records.converted((*LABS, *VITALS), item, value, unit, text)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def converted(item, value, unit=None, concepts=(*LABS, *VITALS)):
     ],
 )
 def test_a_value_is_converted_to_the_unit_of_its_concept(item, value, unit, name, expected):
-    assert converted(item, value, unit) == (name, pytest.approx(expected, abs=1e-3))
+    assert converted(item, value, unit) == [(name, pytest.approx(expected, abs=1e-3), "usable")]
 
 
 @pytest.mark.parametrize(
@@ -68,30 +68,42 @@ def test_a_value_is_converted_to_the_unit_of_its_concept(item, value, unit, name
         (223835, 101.0),
         (50820, 8.1),
         (50971, -1.0),
-        (1, 5.0),
     ],
 )
-def test_an_implausible_value_or_an_unknown_item_is_dropped(item, value):
-    assert converted(item, value) is None
+def test_an_implausible_value_is_none(item, value):
+    assert [found[1:] for found in converted(item, value)] == [(None, "out of range")]
 
 
-@pytest.mark.parametrize("concept", [c for c in (*LABS, *VITALS) if not (c.fraction or c.scaled)], ids=lambda c: c.name)
+def test_an_unknown_item_is_no_record():
+    assert converted(1, 5.0) == []
+
+
+PLAIN = [c for c in (*LABS, *VITALS) if not (c.fraction or c.states or c.names == (223900,))]
+
+
+@pytest.mark.parametrize("concept", PLAIN, ids=lambda c: c.name)
 def test_both_ends_of_a_plausible_range_are_kept_and_nothing_beyond(concept):
-    item = concept.items[0]
-    assert converted(item, float(concept.low)) == (concept.name, concept.low)
-    assert converted(item, float(concept.high)) == (concept.name, concept.high)
-    assert converted(item, np.nextafter(concept.low, -np.inf)) is None
-    assert converted(item, np.nextafter(concept.high, np.inf)) is None
+    item, lost = concept.names[0], [(concept.name, None, "out of range")]
+    assert converted(item, float(concept.low)) == [(concept.name, concept.low, "usable")]
+    assert converted(item, float(concept.high)) == [(concept.name, concept.high, "usable")]
+    assert converted(item, np.nextafter(concept.low, -np.inf)) == lost
+    assert converted(item, np.nextafter(concept.high, np.inf)) == lost
 
 
-def test_no_item_is_claimed_by_two_concepts():
-    items = item_ids((*LABS, *VITALS))
-    assert len(items) == len(set(items))
+def test_the_verbal_score_of_an_intubated_subject_is_none_and_says_so():
+    assert converted(223900, 1.0, None, "No Response-ETT") == [("intubated", 1.0, "usable")]
+    assert converted(223900, 1.0, None, "No Response") == [("gcs_verbal", 1.0, "usable"), ("intubated", 0.0, "usable")]
+
+
+def test_no_item_is_claimed_by_two_concepts_but_the_verbal_score():
+    items = names_of((*LABS, *VITALS))
+    assert sorted(item for item in items if items.count(item) > 1) == [223900, 223900]
 
 
 def summary(*events):
     schema = {"row_id": pl.UInt32, "concept": pl.UInt16, "hours": pl.Float64, "value": pl.Float32, "specimen": pl.Int64}
-    return series.summarise(pl.DataFrame([(0, 0, *event) for event in events], schema=schema, orient="row"))
+    frame = pl.DataFrame([(0, 0, *event) for event in events], schema=schema, orient="row")
+    return series.summarise(frame.with_columns(censored=False, known=True))
 
 
 def test_repeats_within_a_specimen_count_once_as_their_maximum():
@@ -133,11 +145,13 @@ def measured(row, concept, hours, value, **cells):
     """An event so many hours before the landmark, known at once."""
     at = moment(5, hours=-hours)
     usual = {"subject_id": 10 + row, "hadm_id": 100 + row, "event_at": at, "available_at": at}
-    return {**usual, "concept": concept, "value": value, "specimen": None, **cells}
+    result = {"value": value, "censored": False, "done": True, "problem": "usable", "unit": None}
+    return {**usual, "concept": concept, "source": 0, "specimen": None, **result, **cells}
 
 
 def events_of(*events):
-    schema = {"concept": pl.UInt16, "value": pl.Float32, "specimen": pl.Int64}
+    schema: dict[str, Any] = {"concept": pl.UInt16, "value": pl.Float32, "specimen": pl.Int64, "unit": pl.String}
+    schema["problem"] = PROBLEMS
     return pl.DataFrame(events, schema_overrides=schema)
 
 
@@ -145,7 +159,7 @@ def events_of(*events):
 @pytest.mark.parametrize("column", ["event_at", "available_at"])
 def test_a_measurement_is_known_if_it_was_made_and_stored_by_the_landmark(column, seconds, known):
     event = measured(0, 0, 24, 4.0, **{column: moment(5, seconds=seconds)})
-    linked = linking.by_admission(events_of(event).lazy(), windows(1)).collect()
+    linked = events.by_admission(events_of(event).lazy(), windows(1)).collect()
     assert linked.height == known
     if known and column == "available_at":
         assert linked.select("row_id", "concept", "value", "hours").rows() == [(0, 0, 4.0, -24.0)]
@@ -161,7 +175,8 @@ def test_summaries_stand_in_their_rows_whichever_block_a_row_is_in(tmp_path, mon
         measured(4, 1, 0, 2.0),
     ).write_parquet(tmp_path / "events.parquet")
     out = np.full((5, 18), -1, np.float32)
-    present = series.write(tmp_path / "events.parquet", windows(5), 2, out, linking.by_admission)
+    scanned = pl.scan_parquet(tmp_path / "events.parquet")
+    present, _ = series.write(scanned, windows(5), VITALS[:2], out, events.by_admission)
     never = [0.0, *[math.nan] * 7, 0.0]
     expected = [
         [2, 4, 6, 4, 6, 5, 1, 1, 1, *never],
@@ -200,17 +215,32 @@ def raw_rows(file, items):
     """Rows of the csv as dictionaries, those of some items."""
     wanted = {str(item) for item in items}
     with gzip.open(file, "rt", encoding="utf-8", newline="") as handle:
-        return [row for row in csv.DictReader(handle) if row["itemid"] in wanted and row["valuenum"]]
+        return [row for row in csv.DictReader(handle) if row["itemid"] in wanted]
 
 
 def at(text):
     return datetime.fromisoformat(text) if text else None
 
 
+CONVERTED = {223761: (1 / 1.8, -32 / 1.8), 226707: (2.54, 0.0)}
+"""Item -> factor and offset: Fahrenheit and inches."""
+
+
+def number(event):
+    """The number of a record, or the limit or number that its text states; None without one."""
+    if event["valuenum"]:
+        return float(event["valuenum"])
+    for text in (event["value"], event.get("comments", "")):
+        stated = re.match(r"\s*(?:<|>|GREATER THAN|LESS THAN)\s*(\d*\.?\d+)", text)
+        if stated:
+            return float(stated[1])
+    return None
+
+
 def by_hand(raw, row, concept):
     """The nine columns of one row and concept; `concept` converts by one factor and offset an item."""
     specimens = defaultdict(list)
-    for number, event in enumerate(raw):
+    for place, event in enumerate(raw):
         charted, stored = at(event["charttime"]), at(event["storetime"])
         mine = (
             int(event["hadm_id"]) == row["hadm_id"]
@@ -220,11 +250,16 @@ def by_hand(raw, row, concept):
         )
         if not mine or charted > row["landmark_at"] or (stored or charted) > row["landmark_at"]:
             continue
-        factor, offset = concept.scaled.get(int(event["itemid"]), (1.0, 0.0))
-        value = float(event["valuenum"]) * factor + offset
+        if (charted - row["interval_start"]).total_seconds() < -86400:
+            continue
+        value = number(event)
+        if value is None:
+            continue
+        factor, offset = CONVERTED.get(int(event["itemid"]), (1.0, 0.0))
+        value = value * factor + offset
         if concept.low <= value <= concept.high:
             hours = (charted - row["landmark_at"]).total_seconds() / 3600
-            specimens[hours, event.get("specimen_id", -number)].append(value)
+            specimens[hours, event.get("specimen_id", -place)].append(value)
     times = defaultdict(list)
     for (hours, _), values in specimens.items():
         times[hours].append(max(values))
@@ -240,28 +275,31 @@ def by_hand(raw, row, concept):
 @pytest.mark.parametrize(
     ("modality", "file", "names"),
     [
-        ("labs", "hosp/labevents.csv.gz", ["creatinine", "glucose", "lactate", "wbc"]),
+        ("labs", "hosp/labevents.csv.gz", ["creatinine", "glucose", "lactate", "wbc", "troponin_t", "ck_mb"]),
         ("vitals", "reconstructed_from_meds/icu/chartevents.csv.gz", ["sbp", "temperature", "height"]),
     ],
 )
 def test_summaries_of_the_demo_equal_those_of_a_plain_loop(demo, mimic_demo, tmp_path, modality, file, names):
     columns, out, present = written(demo, modality, tmp_path)
     rows = [row for row in demo[1].iter_rows(named=True) if row["row_id"] % 11 == 0]
-    raw = raw_rows(mimic_demo / file, item_ids([NAMED[name] for name in names]))
+    raw = raw_rows(mimic_demo / file, names_of([NAMED[name] for name in names]))
     subjects = {row["subject_id"] for row in rows}
     observed = 0
     for name in names:
         concept = NAMED[name]
-        items = {str(item) for item in item_ids([concept])}
+        items = {str(item) for item in names_of([concept])}
         mine = [event for event in raw if event["itemid"] in items and int(event["subject_id"]) in subjects]
         start = columns.index(f"{name}/count")
         for row in rows:
             expected = by_hand(mine, row, concept)
-            found = out[row["row_id"], start : start + 9]
-            np.testing.assert_allclose(found, expected, rtol=2e-4, atol=2e-4, err_msg=f"{name} of row {row['row_id']}")
+            found = out[row["row_id"], start : start + 8]
+            np.testing.assert_allclose(
+                found, expected[:8], rtol=2e-4, atol=2e-4, err_msg=f"{name} of row {row['row_id']}"
+            )
             observed += expected[-1] == 1
     assert observed > 10
-    assert present.sum() == (out[:, 8::9] == 1).any(1).sum()
+    act = [place for place, column in enumerate(columns) if column.endswith(("/ordered", "/observed"))]
+    assert present.sum() == (out[:, act] == 1).any(1).sum()
 
 
 PROGRAM = """
@@ -271,6 +309,7 @@ import numpy as np
 from data_modules.databases.mimic_iv.cohort import build_rows
 from data_modules.databases.mimic_iv.config import MIMICCohortConfig
 from data_modules.features import series
+from data_modules.features.concepts import PROBLEMS, names_of
 from data_modules.databases.registry import database
 from data_modules.features.modality import BuildContext
 from data_modules.databases.mimic_iv.tables import MIMIC_IV

@@ -2,7 +2,9 @@
 
 import polars as pl
 
-from data_modules.databases.mimic_iv.concepts import LABS, convert
+from data_modules.databases.mimic_iv import events
+from data_modules.databases.mimic_iv.concepts import LABS
+from data_modules.features.concepts import convert
 
 
 def _depth(plan: str, word: str) -> int:
@@ -11,13 +13,13 @@ def _depth(plan: str, word: str) -> int:
 
 
 def test_a_filter_on_itemid_runs_before_times_are_parsed(synthetic):
-    events = synthetic.release().scan("labevents", ["subject_id", "itemid", "charttime", "valuenum", "valueuom"])
-    plan = convert(events, LABS).explain()
+    scanned = synthetic.release().scan("labevents", events.LABS.columns)
+    plan = convert(events.records(scanned, events.LABS), LABS).explain()
     assert _depth(plan, "strptime") < _depth(plan, "SELECTION")
     below = "\n".join(plan.splitlines()[_depth(plan, "Csv SCAN") :])
     assert "strptime" not in below
-    assert '"itemid"' in below
-    assert '"valuenum"' in below
+    assert 'SELECTION: col("itemid")' in below
+    assert f"PROJECT {len(events.LABS.columns)}/" in below
 
 
 def test_only_the_columns_that_are_asked_for_are_read(synthetic):

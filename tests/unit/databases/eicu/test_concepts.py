@@ -3,10 +3,10 @@
 import math
 
 import numpy as np
-import polars as pl
 import pytest
 
-from data_modules.databases.eicu.concepts import APERIODIC, LABS, PERIODIC, convert, within_range
+from data_modules.databases.eicu.concepts import APERIODIC, LABS, PERIODIC
+from tests.helpers import records
 from tests.helpers.eicu import DAY, features_of, stay, write_release
 
 EVERY = (*LABS, *PERIODIC, *APERIODIC)
@@ -14,20 +14,17 @@ PLAIN = [concept for concept in EVERY if not concept.fraction and concept.above 
 """Concepts whose values are taken as they are."""
 
 
-def converted(label, value, unit=None, concepts=EVERY):
-    """Name and value of what is kept of one record; None where it is dropped."""
-    raw = pl.LazyFrame({"label": [label], "value": [value], "unit": [unit]}, schema_overrides={"unit": pl.String})
-    kept = within_range(convert(raw, concepts), concepts).collect()
-    return None if kept.is_empty() else (concepts[kept["concept"][0]].name, kept["value"][0])
+def converted(label, value, unit=None, text=None):
+    return records.converted(EVERY, label, value, unit, text)
 
 
-@pytest.mark.parametrize("concept", PLAIN, ids=lambda concept: concept.label)
+@pytest.mark.parametrize("concept", PLAIN, ids=lambda concept: concept.name)
 def test_both_ends_of_a_plausible_range_are_kept_and_nothing_beyond(concept):
-    label, low, high = concept.label, float(concept.low), float(concept.high)
-    assert converted(label, low) == (concept.name, low)
-    assert converted(label, high) == (concept.name, high)
-    assert converted(label, np.nextafter(low, -np.inf)) is None
-    assert converted(label, np.nextafter(high, np.inf)) is None
+    label, low, high = concept.names[0], float(concept.low), float(concept.high)
+    assert converted(label, low) == [(concept.name, low, "usable")]
+    assert converted(label, high) == [(concept.name, high, "usable")]
+    assert converted(label, np.nextafter(low, -np.inf)) == [(concept.name, None, "out of range")]
+    assert converted(label, np.nextafter(high, np.inf)) == [(concept.name, None, "out of range")]
 
 
 @pytest.mark.parametrize(
@@ -48,28 +45,39 @@ def test_both_ends_of_a_plausible_range_are_kept_and_nothing_beyond(concept):
     ],
 )
 def test_a_value_is_converted_to_the_unit_of_its_concept(label, value, unit, name, expected):
-    assert converted(label, value, unit) == (name, pytest.approx(expected, abs=1e-3))
+    assert converted(label, value, unit) == [(name, pytest.approx(expected, abs=1e-3), "usable")]
+
+
+@pytest.mark.parametrize(
+    ("label", "value", "unit", "problem"),
+    [
+        ("FiO2", 0.19, "%", "out of range"),
+        ("FiO2", 1.01, "%", "out of range"),
+        ("FiO2", 100.1, "%", "out of range"),
+        ("ionized calcium", 0.1, "mmol/L", "out of range"),
+        ("temperature", 121.0, None, "out of range"),
+        ("sodium", None, "mmol/L", "unreadable"),
+        ("sodium", 140.0, "drops", "unknown unit"),
+        ("RBC", 4.2, "10", "unknown unit"),
+    ],
+)
+def test_a_record_without_a_usable_value_is_kept_and_says_why(label, value, unit, problem):
+    assert [found[1:] for found in converted(label, value, unit)] == [(None, problem)]
 
 
 @pytest.mark.parametrize(
     ("label", "value", "unit"),
     [
-        ("FiO2", 0.19, "%"),
-        ("FiO2", 1.01, "%"),
-        ("FiO2", 19.9, "%"),
-        ("FiO2", 100.1, "%"),
         ("FiO2", 40.0, "lpm"),
         ("FiO2", 40.0, " L/min "),
         ("FiO2", 0.5, "mm Hg"),
-        ("ionized calcium", 0.1, "mmol/L"),
-        ("temperature", 21.1, None),
-        ("temperature", 121.0, None),
+        ("FiO2", 40.0, "LPM O2"),
         ("fio2", 40.0, "%"),
-        ("sodium", None, "mmol/L"),
+        ("cardiacoutput", 0.0, None),
     ],
 )
-def test_an_implausible_value_a_refused_unit_and_an_unknown_label_are_dropped(label, value, unit):
-    assert converted(label, value, unit) is None
+def test_another_quantity_an_unknown_label_and_a_number_for_missing_are_no_record(label, value, unit):
+    assert converted(label, value, unit) == []
 
 
 def test_lags_and_slopes_of_a_summary_are_told_in_hours(tmp_path):

@@ -141,6 +141,10 @@ def test_what_a_reader_should_know_of_the_release_is_counted(tmp_path):
         "died in the unit, but left the hospital alive": 1,
         "next unit stay begins as the stay ends": 2,
         "next unit stay begins later": 3,
+        "next unit stay begins within an hour": 2,
+        "last unit stays of a hospital stay that ended in death": 3,
+        "unit stays whose death contradicts other stays (outcomes unknown)": 7,
+        "unit stays that end before they begin": 0,
         "subjects in several hospitals": 4,
         "subjects with hospital stays in an unknown order": 0,
     }
