@@ -8,7 +8,7 @@ from data_modules.cohorts.config import CohortConfig, CustomCohortConfig
 from data_modules.databases import registry
 from data_modules.errors import UserError
 from data_modules.loading.config import LoaderConfig
-from data_modules.settings import read_when
+from data_modules.settings import expand, expand_paths, path_setting, read_when
 from data_modules.simulate.config import SimulateConfig
 from mmnar_lightning.baselines.config import BaselineConfig
 from mmnar_lightning.encoders.config import EmbedConfig
@@ -47,24 +47,28 @@ def cohort_config(dataset: str) -> type[CohortConfig]:
 class PathsConfig:
     """Folders of input and output."""
 
-    data: str = "data"
+    data: str = field(default="data", metadata=path_setting())
     """Cohorts and embedding stores."""
-    runs: str = "runs"
+    runs: str = field(default="runs", metadata=path_setting())
     """One folder per run."""
-    mimic_root: str = field(default_factory=lambda: os.environ.get("MIMIC_ROOT", ""))
+    mimic_root: str = field(default_factory=lambda: os.environ.get("MIMIC_ROOT", ""), metadata=path_setting(":"))
     """Folders of MIMIC-IV, separated by ':'; MIMIC_ROOT if not set."""
-    eicu_root: str = field(default_factory=lambda: os.environ.get("EICU_ROOT", ""))
+    eicu_root: str = field(default_factory=lambda: os.environ.get("EICU_ROOT", ""), metadata=path_setting(":"))
     """Folders of eICU-CRD, separated by ':'; EICU_ROOT if not set."""
-    roots: dict[str, str] = field(default_factory=dict)
+    roots: dict[str, str] = field(default_factory=dict, metadata=path_setting(":"))
     """Folders of other databases, by dataset; <DATASET>_ROOT if not set."""
-    cohort: str = field(default_factory=lambda: os.environ.get("COHORT", ""))
+    cohort: str = field(default_factory=lambda: os.environ.get("COHORT", ""), metadata=path_setting())
     """Folder of a user's own cohort, for dataset=custom; COHORT if not set."""
+
+    def __post_init__(self) -> None:
+        """Expand `~`."""
+        expand_paths(self)
 
     def root(self, dataset: str) -> str:
         """Folders of a dataset's release, separated by ':'; empty if none is named."""
         if dataset in SIMULATED:
             return str(getattr(self, f"{dataset}_root"))
-        return self.roots.get(dataset, os.environ.get(f"{dataset.upper()}_ROOT", ""))
+        return self.roots.get(dataset, expand(os.environ.get(f"{dataset.upper()}_ROOT", ""), ":"))
 
 
 @dataclass(kw_only=True)
@@ -131,7 +135,7 @@ class EvaluationConfig:
 class TransferConfig:
     """Another cohort whose test split the trained model is scored on as well (docs/transfer.md)."""
 
-    target: str = ""
+    target: str = field(default="", metadata=path_setting())
     """Experiment whose cohort the model is also tested on, a name or a YAML file; empty is none."""
     rectifier: Literal["target", "source"] = field(
         default="target", metadata=read_when(".target is set and rectifier.fit != none")
@@ -139,7 +143,8 @@ class TransferConfig:
     """The target's rectifier: refitted on the target's calibration split, or carried over from the source."""
 
     def __post_init__(self) -> None:
-        """Refuse a carried-over rectifier without a target."""
+        """Expand `~`; refuse a carried-over rectifier without a target."""
+        expand_paths(self)
         if self.rectifier == "source" and not self.target:
             raise ValueError("transfer.rectifier=source needs transfer.target, the cohort to carry it over to")
 
@@ -171,7 +176,7 @@ class WandbConfig:
 class SweepConfig:
     """The sweep, and its search."""
 
-    file: str = ""
+    file: str = field(default="", metadata=path_setting())
     """For sweep: a YAML file in W&B's sweep format."""
     offline: bool = False
     """Search with Optuna on this machine instead of W&B, and send nothing."""
@@ -181,7 +186,8 @@ class SweepConfig:
     """Maximum trials of a random or bayes sweep; 0 takes `run_cap` of the file."""
 
     def __post_init__(self) -> None:
-        """Refuse zero processes, and a negative number of trials."""
+        """Expand `~`; refuse zero processes, and a negative number of trials."""
+        expand_paths(self)
         if self.processes < 1:
             raise ValueError(f"sweep.processes={self.processes} must be at least 1")
         if self.trials < 0:
@@ -204,13 +210,13 @@ class ExperimentConfig:
     """Evaluate the test split after training."""
     simulated: bool = False
     """Set if no release was named: one is simulated, and experiments/simulated.yaml applies first."""
-    out: str = ""
+    out: str = field(default="", metadata=path_setting())
     """For simulate: the folder to write the release into."""
-    resume: str = ""
+    resume: str = field(default="", metadata=path_setting())
     """Empty resumes the newest unfinished run with these settings, `new` starts one; or `last`, or a run's folder."""
     resume_with: list[str] = field(default_factory=list)
     """Settings that may differ from those of the resumed run, for example `[optim.lr]`; others are refused."""
-    run: str = ""
+    run: str = field(default="", metadata=path_setting())
     """For evaluate and best: the folder of the run or sweep; empty is the newest."""
     paths: PathsConfig = field(default_factory=PathsConfig)
     cohort: CohortConfig = field(default_factory=CohortConfig)
@@ -230,7 +236,8 @@ class ExperimentConfig:
     sweep: SweepConfig = field(default_factory=SweepConfig)
 
     def __post_init__(self) -> None:
-        """Refuse seeds out of range, and settings that contradict each other."""
+        """Expand `~`; refuse seeds out of range, and settings that contradict each other."""
+        expand_paths(self)
         for key in self.resume_with:
             if not key.startswith(REPLACEABLE):
                 raise ValueError(

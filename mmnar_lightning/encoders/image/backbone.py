@@ -93,7 +93,7 @@ def _data_config(network: nn.Module) -> dict[str, Any]:
 
 def _fill(network: Any, config: ImageConfig) -> None:
     """Load weights into a network, except those of a classifier."""
-    path = Path(config.weights).expanduser()
+    path = Path(config.weights)
     name = network.pretrained_cfg.get("hf_hub_id") if config.weights == PRETRAINED else config.weights
     if not name:
         raise WeightsError(

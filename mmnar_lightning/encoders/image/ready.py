@@ -112,7 +112,7 @@ class OwnVectors(CohortImages):
     @property
     def identity(self) -> dict[str, Any]:
         """Version, fingerprint of the file and selection of images."""
-        path = Path(self.config.path).expanduser()
+        path = Path(self.config.path)
         beside = path.with_suffix(".ids.npy")
         files = [path, beside] if beside.is_file() else [path]
         return {"own_vectors": IMAGES_VERSION, "files": [fingerprint(file) for file in files], **self.choice}
@@ -122,7 +122,7 @@ class OwnVectors(CohortImages):
 
     def write(self, source: Path, rows: pl.DataFrame, target: Path) -> list[str]:
         """Write the vectors of each row."""
-        path = Path(self.config.path).expanduser()
+        path = Path(self.config.path)
         file = read_vectors(path)
         if file.key == "document_id":
             raise SourceError(path, "the vectors are of documents (document_id), expected images", CONTRACT)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from data_modules.settings import read_when
+from data_modules.settings import expand_paths, path_setting, read_when
 from mmnar_lightning.encoders.backbone_config import BackboneConfig
 
 SMALL_RATE = 30.0
@@ -20,7 +20,9 @@ class TextConfig(BackboneConfig):
     encoder: Literal["none", "hashed_ngrams", "transformers", "small"] = "none"
     """none leaves texts out; hashed_ngrams counts words and pairs of words; transformers is a pretrained model; small
     trains a small network from scratch."""
-    model: str = field(default="emilyalsentzer/Bio_ClinicalBERT", metadata=read_when(".encoder = transformers"))
+    model: str = field(
+        default="emilyalsentzer/Bio_ClinicalBERT", metadata=read_when(".encoder = transformers") | path_setting()
+    )
     """transformers: a local folder, or a name on the Hugging Face hub."""
     window: int = field(default=512, metadata=read_when(".encoder = transformers, small"))
     """Tokens of a window, special tokens included; longer texts are cut into several windows."""
@@ -45,7 +47,8 @@ class TextConfig(BackboneConfig):
     """small: width of a word's vector and of a pair's."""
 
     def __post_init__(self) -> None:
-        """Reject invalid values."""
+        """Expand `~`; reject invalid values."""
+        expand_paths(self)
         windows = {"window": 8, "overlap": 0, "max_windows": 0, "batch_windows": 1}
         self.check_minima({**windows, "width": 16, "vocabulary": 16, "dim": 4})
         if self.encoder != "small" and self.overlap > self.window // 2:
