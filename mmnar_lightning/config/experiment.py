@@ -168,8 +168,11 @@ class WandbConfig:
 
     enabled: bool = True
     """Log to W&B; the CSV logger is always on."""
-    project: str = field(default="mmnar", metadata=read_when(".enabled = true"))
-    """W&B project of the runs."""
+
+    @property
+    def project(self) -> str:
+        """W&B project of the runs: WANDB_PROJECT, as W&B names it, else mmnar."""
+        return os.environ.get("WANDB_PROJECT") or "mmnar"
 
 
 @dataclass(kw_only=True)

@@ -34,10 +34,6 @@ class BackboneConfig:
         default=2, metadata=read_when(".encoder = transformers, timm and .mode = trained and .trainable = top_k")
     )
     """trainable=top_k: number of last layers that are trained."""
-    lora_rank: int = field(
-        default=8, metadata=read_when(".encoder = transformers, timm and .mode = trained and .trainable = lora")
-    )
-    """trainable=lora: rank of the updates."""
     lr_scale: float | None = None
     """trained: learning rate as a multiple of optim.lr; null is the encoder's default."""
     gradient_checkpointing: bool = field(
@@ -58,12 +54,12 @@ class BackboneConfig:
         return 1.0 if self.lr_scale is None else self.lr_scale
 
     def check_minima(self, minima: dict[str, int]) -> None:
-        """Reject settings below their minimum: those given, `top_layers` and `lora_rank`.
+        """Reject settings below their minimum: those given, and `top_layers`.
 
         Raises:
             ValueError: naming the first one.
         """
-        for key, least in {**minima, "top_layers": 1, "lora_rank": 1}.items():
+        for key, least in {**minima, "top_layers": 1}.items():
             if getattr(self, key) < least:
                 raise ValueError(f"{self.group}.{key}={getattr(self, key)} must be at least {least}")
 

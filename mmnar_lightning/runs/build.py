@@ -65,7 +65,7 @@ def _loading(config: ExperimentConfig, files: ImageFolders) -> dict[str, Any]:
         "loader": config.loader,
         "seed": config.seed,
         "accumulate": config.trainer.accumulate,
-        "encode": partial(embed, config=config.embed, data=data, images=files),
+        "encode": partial(embed, config=config.embed, data=data, images=files, accelerator=config.trainer.accelerator),
     }
 
 

@@ -53,6 +53,6 @@ if __name__ == "__main__":
     peaks = []
     for cohort in cohorts:
         with Peak() as peak:
-            embed(Path(cohort), EmbedConfig(text=text, accelerator="cpu"), Path(data), None)
+            embed(Path(cohort), EmbedConfig(text=text), Path(data), None, "cpu")
         peaks.append(peak.most)
     sys.stdout.write(json.dumps(peaks))

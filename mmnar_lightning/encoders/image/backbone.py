@@ -138,7 +138,7 @@ def _adapt(network: Any, config: ImageConfig) -> None:
     if config.trainable == "top_k":
         images.train_top(network, config.top_layers)
     if config.trainable == "lora":
-        images.add_lora(network, config.lora_rank)
+        images.add_lora(network)
 
 
 def _width(network: nn.Module, input_size: tuple[int, int, int]) -> int:

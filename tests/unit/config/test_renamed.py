@@ -84,7 +84,9 @@ def test_an_old_experiment_is_refused_with_its_new_name(old: str, new: str) -> N
 
 
 def test_keys_below_a_renamed_group_keep_their_end_and_may_have_been_removed_since() -> None:
-    assert explain("rival.late_fusion.dim") == "rival.late_fusion.dim is now called baseline.late_fusion.dim"
+    assert (
+        explain("rival.late_fusion.version") == "rival.late_fusion.version is now called baseline.late_fusion.version"
+    )
     assert explain("embed.film.colour") == "embed.film.colour is now called embed.image.colour"
     assert explain("rival.mask_only.dim") == f"rival.mask_only.dim {RENAMED['baseline.mask_only']}"
     with pytest.raises(ConfigError, match=r"^rival=\{name: mask_only\}: rival\.name is now called baseline\.name$"):

@@ -36,7 +36,7 @@ ODD = [
     "é😀",
 ]
 """Texts that YAML reads as something else, or not at all."""
-FREE = ["run", "out", "resume", "cohort.split.salt", "paths.data", "wandb.project", "embed.text.model", "sweep.file"]
+FREE = ["run", "out", "resume", "cohort.split.salt", "paths.data", "embed.text.model", "sweep.file"]
 """Settings of any text."""
 PATHS = {
     "embed.image.path": "",
@@ -86,7 +86,7 @@ TYPED = {
     "embed.modalities.cxr.views=[007, AP]": ["007", "AP"],
     "embed.modalities.cxr.max_images=007": 7,
     "baseline.settings.width=007": 7,
-    "baseline.logistic_regression.inverse_penalties=[1e-3]": [0.001],
+    "baseline.settings.rates=[1e-3]": [0.001],
     "seed=0x10": 16,
     "optim.lr=1e-3": 0.001,
     "evaluate=off": False,

@@ -69,7 +69,7 @@ def timm_config(weights: Path, **more) -> ImageConfig:
 
 
 def embedded(cohort: Path, config: ImageConfig, folders: ImageFolders, data: Path) -> Path:
-    return embed(cohort, EmbedConfig(image=config, accelerator="cpu"), data, folders)["cxr"]
+    return embed(cohort, EmbedConfig(image=config), data, folders, "cpu")["cxr"]
 
 
 def test_published_embeddings_are_averaged_over_the_frontal_images_of_a_row(
