@@ -52,6 +52,27 @@ def expand(text: str, separator: str = "") -> str:
     return separator.join(map(os.path.expanduser, parts))
 
 
+def check_minima(config: Any, group: str, **minima: float) -> None:
+    """Refuse settings below their minimum; null is none.
+
+    Args:
+        config: an instance of a settings class.
+        group: prefix of its keys, without the dot.
+        minima: field -> smallest value.
+
+    Raises:
+        ValueError: with the full key of the first one.
+
+    >>> check_minima(Inactive("rows", 0, ""), "loader", value=1)
+    Traceback (most recent call last):
+    ValueError: loader.value=0 must be at least 1
+    """
+    for name, least in minima.items():
+        value = getattr(config, name)
+        if value is not None and value < least:
+            raise ValueError(f"{group}.{name}={value} must be at least {least}")
+
+
 class Inactive(NamedTuple):
     """A setting that nothing reads.
 

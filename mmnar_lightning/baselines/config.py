@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from data_modules.settings import read_when
+from data_modules.settings import check_minima, read_when
 
 NAMES = ("none", "late_fusion", "mask_only", "boosted_trees", "logistic_regression", "published_score")
 """Baselines of this project, and the model itself."""
@@ -47,9 +47,7 @@ class BoostedTreesConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        for key, least in (("max_leaf_nodes", 2), ("num_components", 1)):
-            if getattr(self, key) < least:
-                raise ValueError(f"baseline.boosted_trees.{key}={getattr(self, key)} must be at least {least}")
+        check_minima(self, "baseline.boosted_trees", max_leaf_nodes=2, num_components=1)
         if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"baseline.boosted_trees.learning_rate={self.learning_rate} must be above 0 and finite")
 

@@ -8,7 +8,7 @@ from data_modules.cohorts.config import CohortConfig, CustomCohortConfig
 from data_modules.databases import registry
 from data_modules.errors import UserError
 from data_modules.loading.config import LoaderConfig
-from data_modules.settings import expand, expand_paths, path_setting, read_when
+from data_modules.settings import check_minima, expand, expand_paths, path_setting, read_when
 from data_modules.simulate.config import SimulateConfig
 from mmnar_lightning.baselines.config import BaselineConfig
 from mmnar_lightning.encoders.config import EmbedConfig
@@ -96,15 +96,12 @@ class TrainerConfig:
 
     def __post_init__(self) -> None:
         """Refuse counts below one, and sharding without GPUs."""
-        if self.checkpoint_every_steps < 0:
-            raise ValueError(f"trainer.checkpoint_every_steps={self.checkpoint_every_steps} must be at least 0")
+        counts = dict.fromkeys(("max_epochs", "patience", "devices", "accumulate"), 1)
+        check_minima(self, "trainer", checkpoint_every_steps=0, **counts)
         if self.strategy == "fsdp" and self.accelerator in {"cpu", "mps"}:
             raise ValueError(
                 f"trainer.strategy=fsdp shards over GPUs, but trainer.accelerator={self.accelerator}; use ddp"
             )
-        for key in ("max_epochs", "patience", "devices", "accumulate"):
-            if getattr(self, key) < 1:
-                raise ValueError(f"trainer.{key}={getattr(self, key)} must be at least 1")
 
 
 @dataclass(kw_only=True)
@@ -123,12 +120,7 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         """Refuse a negative part, zero runs, and intervals of too few replicates."""
-        if self.part is not None and self.part < 0:
-            raise ValueError(f"evaluation.part={self.part} must be at least 0")
-        if self.num_seeds < 1:
-            raise ValueError(f"evaluation.num_seeds={self.num_seeds} must be at least 1")
-        if self.num_replicates < 100:
-            raise ValueError(f"evaluation.num_replicates={self.num_replicates} must be at least 100")
+        check_minima(self, "evaluation", part=0, num_seeds=1, num_replicates=100)
 
 
 @dataclass(kw_only=True)
@@ -158,8 +150,7 @@ class PrivacyConfig:
 
     def __post_init__(self) -> None:
         """Refuse a negative count."""
-        if self.min_count < 0:
-            raise ValueError(f"privacy.min_count={self.min_count} must be at least 0")
+        check_minima(self, "privacy", min_count=0)
 
 
 @dataclass(kw_only=True)
@@ -191,10 +182,7 @@ class SweepConfig:
     def __post_init__(self) -> None:
         """Expand `~`; refuse zero processes, and a negative number of trials."""
         expand_paths(self)
-        if self.processes < 1:
-            raise ValueError(f"sweep.processes={self.processes} must be at least 1")
-        if self.trials < 0:
-            raise ValueError(f"sweep.trials={self.trials} must be at least 0 (0 = run_cap of the file)")
+        check_minima(self, "sweep", processes=1, trials=0)
 
 
 @dataclass(kw_only=True)

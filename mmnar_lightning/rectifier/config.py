@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from data_modules.settings import read_when
+from data_modules.settings import check_minima, read_when
 
 
 @dataclass(kw_only=True)
@@ -24,10 +24,7 @@ class RectifierConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        lowest = {"start_epoch": 0, "min_rows": 1}
-        for key, least in lowest.items():
-            if getattr(self, key) < least:
-                raise ValueError(f"rectifier.{key}={getattr(self, key)} must be at least {least}")
+        check_minima(self, "rectifier", start_epoch=0, min_rows=1)
 
     @property
     def min_class_rows(self) -> int:

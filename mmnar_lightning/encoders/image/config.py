@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from data_modules.settings import expand_paths, path_setting, read_when
+from data_modules.settings import check_minima, expand_paths, path_setting, read_when
 from mmnar_lightning.encoders.backbone_config import BackboneConfig
 
 OTHERS = "*"
@@ -46,7 +46,7 @@ class ImageConfig(BackboneConfig):
     def __post_init__(self) -> None:
         """Expand `~`; reject invalid values."""
         expand_paths(self)
-        self.check_minima({"max_images": 1, "batch_size": 1, "num_workers": 0})
+        check_minima(self, self.group, max_images=1, batch_size=1, num_workers=0)
         if not 0 <= self.max_unreadable_share <= 1:
             raise ValueError(f"embed.image.max_unreadable_share={self.max_unreadable_share} must be between 0 and 1")
         if not self.views or len(set(self.views)) < len(self.views):

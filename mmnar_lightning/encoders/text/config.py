@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from data_modules.settings import expand_paths, path_setting, read_when
+from data_modules.settings import check_minima, expand_paths, path_setting, read_when
 from mmnar_lightning.encoders.backbone_config import BackboneConfig
 
 SMALL_RATE = 30.0
@@ -50,7 +50,7 @@ class TextConfig(BackboneConfig):
     def __post_init__(self) -> None:
         """Expand `~`; reject invalid values."""
         expand_paths(self)
-        self.check_minima({"window": 8, "max_windows": 0, "batch_windows": 1})
+        check_minima(self, self.group, window=8, max_windows=0, batch_windows=1)
         self.check_training()
         if self.encoder == "hashed_ngrams" and self.mode == "trained":
             raise ValueError("embed.text.mode=trained: embed.text.encoder=hashed_ngrams has nothing to train")
