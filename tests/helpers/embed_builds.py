@@ -96,7 +96,7 @@ if __name__ == "__main__":
         die_after(chosen.die_after)
     if chosen.die_joining:
         die_joining()
-    setattr(frozen, "BATCHES", BATCHES)  # noqa: B010  # the name that the module imported
+    setattr(frozen, "UNIT_BATCHES", BATCHES)  # noqa: B010  # the name that the module imported
     units: list[int] = []
 
     def begin() -> None:

@@ -10,10 +10,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from data_modules.features import images, store
-from data_modules.loading.items import RowItems
 from data_modules.raw.errors import SourceError
 from data_modules.raw.fingerprint import fingerprint
-from mmnar_lightning.encoders.encoder import Vectors, write_array
+from mmnar_lightning.encoders.encoder import Vectors, write_vectors
 from mmnar_lightning.encoders.image.config import ImageConfig
 from mmnar_lightning.encoders.image.selection import Unreadable, choose
 from mmnar_lightning.encoders.image.vectors import CONTRACT, RELEASE_WIDTH, Floats, read_release, read_vectors
@@ -71,10 +70,7 @@ class CohortImages:
                     unreadable.add(file, reason(file))
                 yield part["row_id"].cast(pl.Int64).to_numpy()[found], vectors[found]
 
-        if self.config.pooling == "mean":
-            write_array(target, rows, width, blocks())
-        else:
-            write_items(target, rows, width, images.height, blocks())
+        write_vectors(target, rows, width, self.config.pooling, images.height, blocks())
         return unreadable.finish()
 
 
@@ -131,25 +127,3 @@ class OwnVectors(CohortImages):
             return file.look_up(images[file.key])
 
         return self._write(source, rows, target, file.values.shape[1], look_up, lambda _: "without a vector")
-
-
-def write_items(target: Path, rows: pl.DataFrame, width: int, most: int, blocks: Iterator[Vectors]) -> None:
-    """Write vectors as items of their rows, with the statistics of train rows.
-
-    Args:
-        target: folder to fill.
-        rows: `row_id` and `split` of the cohort.
-        width: width of a vector.
-        most: maximum number of vectors.
-        blocks: row ids, ascending, and their vectors.
-    """
-    values = store.create(target, most, [str(column) for column in range(width)])
-    owner = np.zeros(most, np.int64)
-    count = 0
-    for row_id, vectors in blocks:
-        written = slice(count, count + len(row_id))
-        owner[written], values[written] = row_id, vectors
-        count = written.stop
-    RowItems.save(target, rows.height, owner[:count], np.arange(count))
-    train = (rows["split"] == "train").to_numpy()
-    store.fit_statistics(values, train[owner] & (np.arange(most) < count)).save(target)

@@ -88,7 +88,7 @@ def build_here(cohort: Path, model: Path, data: Path) -> int:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(frozen, "BATCHES", embed_builds.BATCHES)
+        patch.setattr(frozen, "UNIT_BATCHES", embed_builds.BATCHES)
         write = _Work._write
         patch.setattr(_Work, "_write", lambda self, unit, part: units.append(unit) or write(self, unit, part))
         embed(cohort, embed_builds.settings(model), data, ImageFolders(pictures=cohort.parent))
