@@ -138,7 +138,14 @@ def save(config: ExperimentConfig, path: Path) -> None:
 
 
 def experiments_folder() -> Path:
-    """The folder of the YAML files: in the working directory, the checkout or the installed package."""
+    """The folder of the YAML files: in the working directory, the checkout or the installed package.
+
+    Returns:
+        The first of them that has a base.yaml.
+
+    Raises:
+        ConfigError: if none has.
+    """
     package = Path(__file__).resolve().parents[1]
     for folder in (Path.cwd() / "experiments", package.parent / "experiments", package / "_experiments"):
         if (folder / "base.yaml").is_file():

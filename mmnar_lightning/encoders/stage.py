@@ -111,7 +111,17 @@ def text_encoder(config: TextConfig, accelerator: str, data: Path) -> Encoder:
 
 
 def device_of(accelerator: str) -> torch.device:
-    """The device of this process; of several GPUs, the one of its local rank under torchrun or srun."""
+    """The device of this process; of several GPUs, the one of its local rank under torchrun or srun.
+
+    Args:
+        accelerator: `auto`, `cpu`, `gpu` or `mps`, which stands for the CPU.
+
+    Returns:
+        The device.
+
+    Raises:
+        UserError: if no GPU is available for `gpu`.
+    """
     if accelerator in {"cpu", "mps"} or (accelerator == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
     if not torch.cuda.is_available():

@@ -17,7 +17,17 @@ HUB = "https://huggingface.co"
 
 
 def image_input(config: ImageConfig) -> ImageInput:
-    """The input format of the network; loads no weights."""
+    """The input format of the network; loads no weights.
+
+    Args:
+        config: `embed.image`, encoder timm or small.
+
+    Returns:
+        Size, colour and transformation of its pixels.
+
+    Raises:
+        ImagesError: if timm lacks the model, or the model has no colour.
+    """
     from timm.data import create_transform  # type: ignore[attr-defined]
 
     if config.encoder == "small":

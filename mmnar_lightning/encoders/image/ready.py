@@ -117,7 +117,19 @@ class OwnVectors(CohortImages):
         """No work: reading is fast."""
 
     def write(self, source: Path, rows: pl.DataFrame, target: Path) -> list[str]:
-        """Write the vectors of each row."""
+        """Write the vectors of each row.
+
+        Args:
+            source: the modality's folder in the cohort.
+            rows: `row_id` and `split` of the cohort.
+            target: folder to fill.
+
+        Returns:
+            Messages for the user.
+
+        Raises:
+            SourceError: if the vectors are not of images.
+        """
         path = Path(self.config.path)
         file = read_vectors(path)
         if file.key == "document_id":

@@ -117,7 +117,18 @@ class FrozenText:
 
 
 def load_backbone(folder: Path, config: TextConfig) -> TextBackbone:
-    """The pretrained model of a folder as a backbone; rejects windows longer than its position embeddings."""
+    """The pretrained model of a folder as a backbone.
+
+    Args:
+        folder: of the model.
+        config: windows and precision.
+
+    Returns:
+        The backbone.
+
+    Raises:
+        UserError: if windows are longer than its position embeddings.
+    """
     model = pretrained.load_model(folder)
     settings: Any = model.config
     longest = getattr(settings, "max_position_embeddings", None)
