@@ -5,8 +5,8 @@ ARGS ?=
 BIN := .venv/bin
 
 # Variables on the command line of make are passed as environment variables or key=value words.
-export MIMIC_ROOT EICU_ROOT
-WORDS = $(if $(filter-out undefined,$(origin DATASET)),dataset=$(DATASET)) $(if $(COHORT),paths.cohort='$(COHORT)') $(if $(RESUME),resume=$(RESUME)) \
+export MIMIC_ROOT EICU_ROOT COHORT
+WORDS = $(if $(filter-out undefined,$(origin DATASET)),dataset='$(DATASET)') $(if $(RESUME),resume='$(RESUME)') \
         $(if $(DEVICES),trainer.devices=$(DEVICES)) $(if $(SEED),seed=$(SEED)) \
         $(if $(SUBJECTS),simulate.subjects=$(SUBJECTS)) $(ARGS)
 
@@ -44,12 +44,10 @@ simulate: setup ## Write a simulated release with known truth. OUT=DIR SUBJECTS=
 doctor: setup ## List the tables under a root, those that are missing, and what needs each of them.
 	$(BIN)/mmnar doctor $(WORDS)
 
-# A sweep's settings are uploaded to W&B and hold no paths: COHORT reaches the trials through the environment.
-sweep: export COHORT := $(COHORT)
 sweep: setup ## Search settings: SWEEP=experiments/sweeps/x.yaml by W&B's agent, or on this machine with OFFLINE=1 PROCESSES=2 TRIALS=20.
 	$(BIN)/mmnar sweep sweep.file='$(SWEEP)' $(if $(OFFLINE),sweep.offline=true) \
 	  $(if $(PROCESSES),sweep.processes=$(PROCESSES)) $(if $(TRIALS),sweep.trials=$(TRIALS)) \
-	  $(filter-out paths.cohort=%,$(WORDS))
+	  $(WORDS)
 
 best: setup ## Read the test split once, with the best trial of the newest sweep (ARGS="run=FOLDER" for another).
 	$(BIN)/mmnar best $(ARGS)

@@ -94,9 +94,7 @@ def main() -> int:
             (place / part).mkdir()
         write_model(place / "model")
         write_documents(place / "note", chosen.documents)
-        config = TextConfig(
-            encoder="transformers", model=str(place / "model"), window=WINDOW, overlap=OVERLAP, batch_windows=BATCH
-        )
+        config = TextConfig(encoder="transformers", model=str(place / "model"), window=WINDOW, batch_windows=BATCH)
         batches = ideal_batches(place / "note", place / "model", config, place / "tokens")
         backbone = load_backbone(place / "model", config)
         bare_loop(backbone, batches[:4])

@@ -31,7 +31,7 @@ def presence_against_severity() -> Figure:
             share = [present[bins == number, position].mean() for number in range(len(middle))]
             axes.plot(middle, share, "o-", markersize=3, label=f"{name} ({present[:, position].mean():.1%})")
         axes.set(title=f"rho = {strength:g} (n={len(severity):,})", xlabel="severity", ylim=(0, 1))
-        axes.legend(fontsize=7)
+        axes.legend(fontsize=7, loc="upper right")
     figure.axes[0].set_ylabel("share with the modality")
     return figure
 
@@ -80,7 +80,7 @@ def outcome_against_presence() -> Figure:
     names = ["".join("1" if people.present[people.pattern == p][0, m] else "0" for m in range(3)) for p in patterns]
     axes.set_xticks(patterns, names, family="monospace")
     axes.set(xlabel=f"presence of {', '.join(world.setting.modalities)}", ylabel="mean risk", ylim=(0, None))
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=8, loc="upper right")
     return figure
 
 

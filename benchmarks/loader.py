@@ -25,7 +25,7 @@ from data_modules.datamodule import CohortDataModule
 from mmnar_lightning.config import compose
 from mmnar_lightning.config.experiment import ExperimentConfig
 from mmnar_lightning.module import MMNARModule
-from mmnar_lightning.optim import build_optimizer
+from mmnar_lightning.optim import MAX_GRADIENT_NORM, build_optimizer
 from mmnar_lightning.runs import build
 from mmnar_lightning.runs.run import Run
 from mmnar_lightning.runs.trainer import build_pattern_metrics, build_trainer
@@ -142,7 +142,7 @@ def bare_loop(module: MMNARModule, batches: list[Batch], num_steps: int) -> floa
         loss = module.objective(module.objective.terms(module(batch), batch))
         optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, module.optim.gradient_clip)
+        torch.nn.utils.clip_grad_norm_(parameters, MAX_GRADIENT_NORM)
         optimizer.step()
         schedule.step()
     return time.perf_counter() - started

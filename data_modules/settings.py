@@ -1,10 +1,11 @@
-"""Declares beside a setting when it is read, and finds the settings that nothing reads.
+"""Declares beside a setting when it is read and whether it is a path; finds the settings that nothing reads.
 
 A condition is text: clauses joined by `and`, these by `or`. A clause is `key = value, value`, `key != value`,
 `key > number`, `key is set`, or `key has word` (an entry of a list begins with it; of a text, it contains the word). A
 key that begins with a dot is of the same group. The text is what the user is shown.
 """
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, NamedTuple
@@ -13,6 +14,63 @@ from typing import Any, NamedTuple
 def read_when(condition: str) -> dict[str, str]:
     """Metadata of a field that is read under a condition only; that of a group holds for all its settings."""
     return {"read_when": condition}
+
+
+def path_setting(separator: str = "") -> dict[str, str]:
+    """Metadata of a field that holds a path, or, with a separator, several; `expand_paths` expands `~` in it."""
+    return {"path_separator": separator}
+
+
+def expand_paths(config: Any) -> None:
+    """Expand `~` in all paths of an instance of a settings class, which calls this in `__post_init__`."""
+    for entry in fields(config):
+        if (separator := entry.metadata.get("path_separator")) is None:
+            continue
+        value = getattr(config, entry.name)
+        expanded = (
+            {name: expand(folder, separator) for name, folder in value.items()}
+            if isinstance(value, Mapping)
+            else expand(value, separator)
+        )
+        setattr(config, entry.name, expanded)
+
+
+def expand(text: str, separator: str = "") -> str:
+    """Expand `~` at the beginning of a path.
+
+    Args:
+        text: a path; other text, and the home of an unknown user, stay as they are.
+        separator: of several paths; empty for one.
+
+    Returns:
+        The expanded text.
+
+    >>> expand("~/a:/b:~/c", ":").replace(os.path.expanduser("~"), "HOME"), expand("/a/~b")
+    ('HOME/a:/b:HOME/c', '/a/~b')
+    """
+    parts = text.split(separator) if separator else [text]
+    return separator.join(map(os.path.expanduser, parts))
+
+
+def check_minima(config: Any, group: str, **minima: float) -> None:
+    """Refuse settings below their minimum; null is none.
+
+    Args:
+        config: an instance of a settings class.
+        group: prefix of its keys, without the dot.
+        minima: field -> smallest value.
+
+    Raises:
+        ValueError: with the full key of the first one.
+
+    >>> check_minima(Inactive("rows", 0, ""), "loader", value=1)
+    Traceback (most recent call last):
+    ValueError: loader.value=0 must be at least 1
+    """
+    for name, least in minima.items():
+        value = getattr(config, name)
+        if value is not None and value < least:
+            raise ValueError(f"{group}.{name}={value} must be at least {least}")
 
 
 class Inactive(NamedTuple):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from data_modules.batch import Batch
 from mmnar_lightning.distributed.collectives import clip_gradient
 from mmnar_lightning.objective import Objective
-from mmnar_lightning.optim import OptimConfig, build_optimizer, restore_settings
+from mmnar_lightning.optim import MAX_GRADIENT_NORM, OptimConfig, build_optimizer, restore_settings
 from mmnar_lightning.outputs import ModelOutputs
 from mmnar_lightning.rectifier.rectifier import Rectifier
 
@@ -98,8 +98,7 @@ class MMNARModule(LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip the norm of the gradient to `optim.gradient_clip`."""
-        if self.optim.gradient_clip > 0:
-            # Not self.clip_gradients: under mixed precision Lightning rejects it with a fused optimiser.
-            root = self.trainer.strategy.model
-            clip_gradient(self if root is None else root, self.optim.gradient_clip)
+        """Clip the norm of the gradient."""
+        # Not self.clip_gradients: under mixed precision Lightning rejects it with a fused optimiser.
+        root = self.trainer.strategy.model
+        clip_gradient(self if root is None else root, MAX_GRADIENT_NORM)

@@ -15,25 +15,25 @@ WARMUP_FRACTION = 0.05
 FINAL_FRACTION = 0.05
 """Learning rate at the last step, as a fraction of the peak."""
 
+MAX_GRADIENT_NORM = 1.0
+"""Larger gradients are scaled to this norm: one step on an odd batch cannot undo the training before it."""
+
 
 @dataclass(kw_only=True)
 class OptimConfig:
-    """Learning rate, weight decay and gradient clipping; all for the global batch."""
+    """Learning rate and weight decay; both for the global batch."""
 
     lr: float = 2e-4
     """Peak learning rate."""
     weight_decay: float = 1e-4
     """Decoupled weight decay."""
-    gradient_clip: float = 1.0
-    """Maximum norm of the gradient; 0 = no clipping."""
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
         if not 0 < self.lr < math.inf:
             raise ValueError(f"optim.lr={self.lr} must be above 0 and finite")
-        for key in ("weight_decay", "gradient_clip"):
-            if not 0 <= getattr(self, key) < math.inf:
-                raise ValueError(f"optim.{key}={getattr(self, key)} must be at least 0 and finite")
+        if not 0 <= self.weight_decay < math.inf:
+            raise ValueError(f"optim.weight_decay={self.weight_decay} must be at least 0 and finite")
 
 
 def rate_factor(step: int, num_steps: int) -> float:

@@ -19,7 +19,8 @@ from data_modules.simulate.release import read_truth
 from data_modules.stage import digest
 from mmnar_lightning import console
 from mmnar_lightning.config.compose import load
-from mmnar_lightning.metrics.intervals import METRICS, Interval, bootstrap_intervals, paired_difference
+from mmnar_lightning.metrics.bootstrap import METRICS
+from mmnar_lightning.metrics.intervals import Interval, bootstrap_intervals, paired_difference
 from mmnar_lightning.runs import build, folders
 from mmnar_lightning.runs.protocols import train
 

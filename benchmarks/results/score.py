@@ -12,8 +12,9 @@ from torch import Tensor
 from benchmarks.results import plan
 from data_modules.simulate.config import SimulateConfig
 from data_modules.simulate.release import read_truth, release_folder
+from mmnar_lightning.metrics.bootstrap import METRICS
 from mmnar_lightning.metrics.diagnostics import order_tipping_point
-from mmnar_lightning.metrics.intervals import METRICS, Interval, bootstrap_intervals, paired_difference
+from mmnar_lightning.metrics.intervals import Interval, bootstrap_intervals, paired_difference
 
 KEYS = ["release", "row_id"]
 MEAN = "mean"

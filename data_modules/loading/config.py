@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from data_modules.settings import check_minima
+
 
 @dataclass(kw_only=True)
 class LoaderConfig:
@@ -17,6 +19,4 @@ class LoaderConfig:
 
     def __post_init__(self) -> None:
         """Refuse sizes below one."""
-        for key in ("batch_size", "eval_batch_size"):
-            if getattr(self, key) < 1:
-                raise ValueError(f"loader.{key}={getattr(self, key)} must be at least 1")
+        check_minima(self, "loader", batch_size=1, eval_batch_size=1)

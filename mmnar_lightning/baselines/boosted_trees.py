@@ -18,6 +18,8 @@ Columns = NDArray[np.float32]
 
 MAX_ITERATIONS = 1000
 """Most trees of a task."""
+PATIENCE = 50
+"""Trees without a lower validation log-loss before a task's fit stops; the best number of trees is kept."""
 MIN_LEAF_ROWS = 20
 """Fewest train rows of a leaf."""
 LEAF_PENALTY = 1.0
@@ -97,7 +99,7 @@ class BoostedTrees:
             max_features=MAX_FEATURES,
             early_stopping=True,
             scoring="loss",
-            n_iter_no_change=config.patience,
+            n_iter_no_change=PATIENCE,
             random_state=self.seed,
         ).fit(seen[:, measured], label, X_val=held_out[:, measured], y_val=check)
         self.trees[task] = trees

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from data_modules.settings import read_when
+from data_modules.settings import check_minima, read_when
 
 NAMES = ("none", "late_fusion", "mask_only", "boosted_trees", "logistic_regression", "published_score")
 """Baselines of this project, and the model itself."""
@@ -25,39 +25,19 @@ class LateFusionConfig:
 
     version: Literal["weighted", "concatenation"] = "weighted"
     """`weighted`: mean of the logits of present modalities; `concatenation`: of encodings, zeros where absent."""
-    dim: int = 128
-    """Width of a modality's encoding."""
     dropout: float = 0.1
     """Probability of dropping a hidden unit."""
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
-        if self.dim < 1:
-            raise ValueError(f"baseline.late_fusion.dim={self.dim} must be at least 1")
+        """Check the range."""
         if not 0 <= self.dropout < 1:
             raise ValueError(f"baseline.late_fusion.dropout={self.dropout} must be in [0, 1)")
-
-
-@dataclass(kw_only=True)
-class LogisticRegressionConfig:
-    """Logistic regression."""
-
-    inverse_penalties: list[float] = field(default_factory=lambda: [0.003, 0.01, 0.03, 0.1, 0.3])
-    """Values of C; val chooses one per task by log-loss."""
-
-    def __post_init__(self) -> None:
-        """Check the range."""
-        if not self.inverse_penalties or min(self.inverse_penalties) <= 0:
-            given = self.inverse_penalties
-            raise ValueError(f"baseline.logistic_regression.inverse_penalties={given} must be numbers above 0")
 
 
 @dataclass(kw_only=True)
 class BoostedTreesConfig:
     """Gradient-boosted trees, one ensemble per task."""
 
-    patience: int = 50
-    """Trees without a lower validation log-loss before a task's fit stops; the best number of trees is kept."""
     learning_rate: float = 0.05
     """Shrinkage of every tree."""
     max_leaf_nodes: int = 15
@@ -67,9 +47,7 @@ class BoostedTreesConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        for key, least in (("patience", 1), ("max_leaf_nodes", 2), ("num_components", 1)):
-            if getattr(self, key) < least:
-                raise ValueError(f"baseline.boosted_trees.{key}={getattr(self, key)} must be at least {least}")
+        check_minima(self, "baseline.boosted_trees", max_leaf_nodes=2, num_components=1)
         if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"baseline.boosted_trees.learning_rate={self.learning_rate} must be above 0 and finite")
 
@@ -89,10 +67,6 @@ class BaselineConfig:
         default_factory=BoostedTreesConfig, metadata=read_when(".name = boosted_trees")
     )
     """Gradient-boosted trees."""
-    logistic_regression: LogisticRegressionConfig = field(
-        default_factory=LogisticRegressionConfig, metadata=read_when(".name = logistic_regression")
-    )
-    """Logistic regression."""
     published_score: PublishedScoreConfig = field(
         default_factory=PublishedScoreConfig, metadata=read_when(".name = published_score")
     )

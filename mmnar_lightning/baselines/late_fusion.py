@@ -9,6 +9,9 @@ from mmnar_lightning.baselines.inputs import BaselineInputs, prior_head
 from mmnar_lightning.nn.encoders import Encoders
 from mmnar_lightning.outputs import ModelOutputs, SideHeads
 
+DIM = 128
+"""Width of a modality's encoding, as of the model's."""
+
 
 class WeightedLateFusion(nn.Module):
     """Σ_m present_m w_m l_m / Σ_m present_m w_m, with w a softmax of learned scalars and l_m a linear head on e_m.
@@ -24,8 +27,8 @@ class WeightedLateFusion(nn.Module):
     def __init__(self, inputs: BaselineInputs, config: LateFusionConfig) -> None:
         super().__init__()
         count = len(inputs.modalities)
-        self.encoders = Encoders(inputs.modalities, config.dim, config.dropout, inputs.axes, inputs.items)
-        self.heads = nn.ModuleList(prior_head(config.dim, inputs.prior) for _ in range(count))
+        self.encoders = Encoders(inputs.modalities, DIM, config.dropout, inputs.axes, inputs.items)
+        self.heads = nn.ModuleList(prior_head(DIM, inputs.prior) for _ in range(count))
         self.score = nn.Parameter(torch.zeros(count))
         self.empty = nn.Parameter(inputs.prior.clone())
 
@@ -59,10 +62,10 @@ class ConcatenationLateFusion(nn.Module):
 
     def __init__(self, inputs: BaselineInputs, config: LateFusionConfig) -> None:
         super().__init__()
-        width = len(inputs.modalities) * (config.dim + 1)
-        self.encoders = Encoders(inputs.modalities, config.dim, config.dropout, inputs.axes, inputs.items)
-        self.hidden = nn.Sequential(nn.Linear(width, config.dim), nn.GELU(), nn.Dropout(config.dropout))
-        self.head = prior_head(config.dim, inputs.prior)
+        width = len(inputs.modalities) * (DIM + 1)
+        self.encoders = Encoders(inputs.modalities, DIM, config.dropout, inputs.axes, inputs.items)
+        self.hidden = nn.Sequential(nn.Linear(width, DIM), nn.GELU(), nn.Dropout(config.dropout))
+        self.head = prior_head(DIM, inputs.prior)
 
     def forward(self, batch: Batch) -> ModelOutputs:
         """Predict a batch."""

@@ -8,9 +8,11 @@ from data_modules import patterns
 from data_modules.batch import Batch
 from data_modules.errors import UserError
 from data_modules.vocabulary import ARRAY_KINDS
-from mmnar_lightning.baselines.config import LogisticRegressionConfig
 from mmnar_lightning.baselines.inputs import EMBED_FIRST, BaselineInputs
 from mmnar_lightning.nn.additive import AdditiveHead
+
+INVERSE_PENALTIES = (0.003, 0.01, 0.03, 0.1, 0.3)
+"""Values of C, two decades around the best ones; val chooses one per task by log-loss."""
 
 
 class LogisticRegression:
@@ -18,12 +20,10 @@ class LogisticRegression:
 
     Args:
         inputs: modalities, tasks, prior, axes.
-        config: penalties.
     """
 
-    def __init__(self, inputs: BaselineInputs, config: LogisticRegressionConfig) -> None:
+    def __init__(self, inputs: BaselineInputs) -> None:
         self.inputs = inputs
-        self.config = config
         self.heads: list[AdditiveHead] = []
         self.iterations: dict[str, int] = {}
         self.losses: dict[str, list[float]] = {}
@@ -46,7 +46,7 @@ class LogisticRegression:
                     f"{EMBED_FIRST}"
                 )
         listed = torch.unique(patterns.encode(train.present)).tolist()
-        for inverse_penalty in self.config.inverse_penalties:
+        for inverse_penalty in INVERSE_PENALTIES:
             head = AdditiveHead(self.inputs.modalities, listed, len(self.inputs.tasks), self.inputs.axes)
             with torch.no_grad():
                 head.linear.bias.copy_(self.inputs.prior)

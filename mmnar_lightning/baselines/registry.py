@@ -106,7 +106,7 @@ BASELINES: Mapping[str, NetworkBaseline | EstimatorBaseline] = {
         build=lambda inputs, config, seed: BoostedTrees(inputs, config.boosted_trees, seed), raw_tables=True
     ),
     "logistic_regression": EstimatorBaseline(
-        build=lambda inputs, config, seed: LogisticRegression(inputs, config.logistic_regression),
+        build=lambda inputs, config, seed: LogisticRegression(inputs),
         read=("model.encoder.",),
     ),
     "published_score": EstimatorBaseline(

@@ -27,7 +27,16 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes a checkpoint to a temporary file, flushes it to disk and renames it; `last` becomes `previous`."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Save; a run that is killed meanwhile keeps the previous checkpoint."""
+        """Save; a run that is killed meanwhile keeps the previous checkpoint.
+
+        Args:
+            checkpoint: its content.
+            path: of the file.
+            storage_options: of Lightning's interface.
+
+        Raises:
+            CheckpointError: if the file cannot be written.
+        """
         partial = Path(f"{path}.partial")
         try:
             super().save_checkpoint(checkpoint, partial, storage_options)

@@ -12,7 +12,14 @@ from mmnar_lightning.distributed import signals
 
 @signals.handled()
 def make_release(config: ExperimentConfig) -> Path:
-    """Write a simulated release into the folder that `out` names."""
+    """Write a simulated release into the folder that `out` names.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ConfigError: if `out` is empty.
+    """
     if not config.out:
         raise ConfigError("simulate needs OUT=/path (or out=), the folder to write the release into")
     target = Path(config.out)

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 from yaml import YAMLError
 
+from data_modules.settings import expand
 from mmnar_lightning.config import keys
 from mmnar_lightning.config.experiment import (
     SIMULATED,
@@ -20,6 +21,7 @@ from mmnar_lightning.config.experiment import (
     datasets,
 )
 from mmnar_lightning.config.renamed import explain_all, explain_experiment
+from mmnar_lightning.config.text import quote_file, quote_word
 
 
 def load(words: Sequence[str]) -> ExperimentConfig:
@@ -36,12 +38,8 @@ def load(words: Sequence[str]) -> ExperimentConfig:
     Raises:
         ConfigError: naming the full key, the given and the expected value, or the new name of the key.
     """
-    for word in words:
-        if "=" not in word or word.startswith("="):
-            raise ConfigError(f"{word!r} is not a setting; settings are key=value, for example trainer.max_epochs=20")
     try:
-        asked = OmegaConf.from_dotlist(list(words))
-        _refuse_renamed_words(words)
+        asked = _parse(words)
         _check_dataset(asked.get("dataset", "mimic"))
         layers = _files(asked)
         dataset = next((layer.dataset for layer in (asked, *reversed(layers)) if "dataset" in layer), "mimic")
@@ -54,13 +52,41 @@ def load(words: Sequence[str]) -> ExperimentConfig:
         config = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
         raise ConfigError(_explain(error, words)) from error
-    except YAMLError as error:
-        raise ConfigError(f"{_unreadable(words)}: the value is not readable; quote it as YAML") from error
     except ValueError as error:
         raise ConfigError(str(error)) from error
     assert isinstance(config, ExperimentConfig)
     config.given = frozenset(word.partition("=")[0] for word in words)
     return config
+
+
+def _parse(words: Sequence[str]) -> DictConfig:
+    """Parse the words of a command line; a later one overrides an earlier one."""
+    for word in words:
+        if "=" not in word or word.startswith("="):
+            raise ConfigError(f"{word!r} is not a setting; settings are key=value, for example trainer.max_epochs=20")
+        if "${" in word or word.endswith("=???"):
+            raise ConfigError(
+                f"{word}: ${{...}} and ??? have a meaning of their own in YAML files; give the value itself"
+            )
+    quoted = [quote_word(word, kinds()) for word in words]
+    for word, readable in zip(words, quoted, strict=True):
+        try:
+            refuse_renamed(OmegaConf.from_dotlist([readable]), word)
+        except YAMLError as error:
+            raise ConfigError(f"{word}: the value is not readable; quote it as YAML") from error
+    return OmegaConf.from_dotlist(quoted)
+
+
+@cache
+def kinds() -> Mapping[str, Any]:
+    """Full key -> declared type of every setting, those of one modality included as `embed.modalities.*.<setting>`."""
+    found: dict[str, Any] = {}
+    for dataset in datasets():
+        found |= keys.kinds(_typed(dataset))
+    for key, kind in list(found.items()):
+        if key.startswith(("embed.text.", "embed.image.")):
+            found[f"embed.modalities.*.{key.rpartition('.')[2]}"] = kind
+    return found
 
 
 def _check_dataset(dataset: Any) -> None:
@@ -112,7 +138,14 @@ def save(config: ExperimentConfig, path: Path) -> None:
 
 
 def experiments_folder() -> Path:
-    """The folder of the YAML files: in the working directory, the checkout or the installed package."""
+    """The folder of the YAML files: in the working directory, the checkout or the installed package.
+
+    Returns:
+        The first of them that has a base.yaml.
+
+    Raises:
+        ConfigError: if none has.
+    """
     package = Path(__file__).resolve().parents[1]
     for folder in (Path.cwd() / "experiments", package.parent / "experiments", package / "_experiments"):
         if (folder / "base.yaml").is_file():
@@ -142,7 +175,7 @@ def _typed(dataset: str) -> type:
 
 def _files(asked: DictConfig) -> list[DictConfig]:
     """base.yaml and the files that `experiment` lists; later ones override earlier ones."""
-    experiment = str(asked.get("experiment", asked.get("dataset", "mimic")))
+    experiment = expand(str(asked.get("experiment", asked.get("dataset", "mimic"))))
     folder = experiments_folder()
     names = [experiment] if Path(experiment).is_file() else experiment.split(",")
     if all("/" in name and not name.endswith((".yaml", ".yml")) for name in names):
@@ -157,7 +190,7 @@ def _files(asked: DictConfig) -> list[DictConfig]:
 
 def _find_file(name: str, folder: Path) -> Path:
     """The YAML file of a name in experiments/, or of a path."""
-    file = Path(name) if name.endswith((".yaml", ".yml")) else folder / f"{name}.yaml"
+    file = Path(expand(name)) if name.endswith((".yaml", ".yml")) else folder / f"{name}.yaml"
     if not file.is_file():
         if sentence := explain_experiment(name):
             raise ConfigError(f"experiment={name}: {sentence}")
@@ -183,7 +216,7 @@ def _check_one_dataset(layers: Mapping[str, DictConfig], asked: DictConfig) -> N
 
 def _read(path: Path) -> DictConfig:
     try:
-        loaded = OmegaConf.load(path)
+        loaded = OmegaConf.create(quote_file(path.read_text(encoding="utf-8"), kinds()))
     except YAMLError as error:
         raise ConfigError(f"{path}: this file is not readable YAML ({' '.join(str(error).split())})") from error
     if not isinstance(loaded, DictConfig):
@@ -206,11 +239,6 @@ def refuse_renamed(settings: DictConfig, source: str) -> None:
     assert isinstance(plain, dict)
     if sentence := explain_all(plain):
         raise ConfigError(f"{source}: {sentence}")
-
-
-def _refuse_renamed_words(words: Sequence[str]) -> None:
-    for word in words:
-        refuse_renamed(OmegaConf.from_dotlist([word]), word)
 
 
 def _explain(error: OmegaConfBaseException, words: Sequence[str]) -> str:
@@ -249,16 +277,6 @@ def _example(word: str) -> str:
     key = word.partition("=")[0]
     known = (name for dataset in datasets() for name in keys.settings(_typed(dataset)))
     return next(name for name in known if name.startswith(f"{key}."))
-
-
-def _unreadable(words: Sequence[str]) -> str:
-    """The first word whose value is not valid YAML."""
-    for word in words:
-        try:
-            OmegaConf.from_dotlist([word])
-        except YAMLError:
-            return word
-    return " ".join(words)
 
 
 def flatten(plain: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:

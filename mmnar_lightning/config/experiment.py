@@ -8,7 +8,7 @@ from data_modules.cohorts.config import CohortConfig, CustomCohortConfig
 from data_modules.databases import registry
 from data_modules.errors import UserError
 from data_modules.loading.config import LoaderConfig
-from data_modules.settings import read_when
+from data_modules.settings import check_minima, expand, expand_paths, path_setting, read_when
 from data_modules.simulate.config import SimulateConfig
 from mmnar_lightning.baselines.config import BaselineConfig
 from mmnar_lightning.encoders.config import EmbedConfig
@@ -47,24 +47,28 @@ def cohort_config(dataset: str) -> type[CohortConfig]:
 class PathsConfig:
     """Folders of input and output."""
 
-    data: str = "data"
+    data: str = field(default="data", metadata=path_setting())
     """Cohorts and embedding stores."""
-    runs: str = "runs"
+    runs: str = field(default="runs", metadata=path_setting())
     """One folder per run."""
-    mimic_root: str = field(default_factory=lambda: os.environ.get("MIMIC_ROOT", ""))
+    mimic_root: str = field(default_factory=lambda: os.environ.get("MIMIC_ROOT", ""), metadata=path_setting(":"))
     """Folders of MIMIC-IV, separated by ':'; MIMIC_ROOT if not set."""
-    eicu_root: str = field(default_factory=lambda: os.environ.get("EICU_ROOT", ""))
+    eicu_root: str = field(default_factory=lambda: os.environ.get("EICU_ROOT", ""), metadata=path_setting(":"))
     """Folders of eICU-CRD, separated by ':'; EICU_ROOT if not set."""
-    roots: dict[str, str] = field(default_factory=dict)
+    roots: dict[str, str] = field(default_factory=dict, metadata=path_setting(":"))
     """Folders of other databases, by dataset; <DATASET>_ROOT if not set."""
-    cohort: str = field(default_factory=lambda: os.environ.get("COHORT", ""))
+    cohort: str = field(default_factory=lambda: os.environ.get("COHORT", ""), metadata=path_setting())
     """Folder of a user's own cohort, for dataset=custom; COHORT if not set."""
+
+    def __post_init__(self) -> None:
+        """Expand `~`."""
+        expand_paths(self)
 
     def root(self, dataset: str) -> str:
         """Folders of a dataset's release, separated by ':'; empty if none is named."""
         if dataset in SIMULATED:
             return str(getattr(self, f"{dataset}_root"))
-        return self.roots.get(dataset, os.environ.get(f"{dataset.upper()}_ROOT", ""))
+        return self.roots.get(dataset, expand(os.environ.get(f"{dataset.upper()}_ROOT", ""), ":"))
 
 
 @dataclass(kw_only=True)
@@ -92,15 +96,12 @@ class TrainerConfig:
 
     def __post_init__(self) -> None:
         """Refuse counts below one, and sharding without GPUs."""
-        if self.checkpoint_every_steps < 0:
-            raise ValueError(f"trainer.checkpoint_every_steps={self.checkpoint_every_steps} must be at least 0")
+        counts = dict.fromkeys(("max_epochs", "patience", "devices", "accumulate"), 1)
+        check_minima(self, "trainer", checkpoint_every_steps=0, **counts)
         if self.strategy == "fsdp" and self.accelerator in {"cpu", "mps"}:
             raise ValueError(
                 f"trainer.strategy=fsdp shards over GPUs, but trainer.accelerator={self.accelerator}; use ddp"
             )
-        for key in ("max_epochs", "patience", "devices", "accumulate"):
-            if getattr(self, key) < 1:
-                raise ValueError(f"trainer.{key}={getattr(self, key)} must be at least 1")
 
 
 @dataclass(kw_only=True)
@@ -119,19 +120,14 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         """Refuse a negative part, zero runs, and intervals of too few replicates."""
-        if self.part is not None and self.part < 0:
-            raise ValueError(f"evaluation.part={self.part} must be at least 0")
-        if self.num_seeds < 1:
-            raise ValueError(f"evaluation.num_seeds={self.num_seeds} must be at least 1")
-        if self.num_replicates < 100:
-            raise ValueError(f"evaluation.num_replicates={self.num_replicates} must be at least 100")
+        check_minima(self, "evaluation", part=0, num_seeds=1, num_replicates=100)
 
 
 @dataclass(kw_only=True)
 class TransferConfig:
     """Another cohort whose test split the trained model is scored on as well (docs/transfer.md)."""
 
-    target: str = ""
+    target: str = field(default="", metadata=path_setting())
     """Experiment whose cohort the model is also tested on, a name or a YAML file; empty is none."""
     rectifier: Literal["target", "source"] = field(
         default="target", metadata=read_when(".target is set and rectifier.fit != none")
@@ -139,7 +135,8 @@ class TransferConfig:
     """The target's rectifier: refitted on the target's calibration split, or carried over from the source."""
 
     def __post_init__(self) -> None:
-        """Refuse a carried-over rectifier without a target."""
+        """Expand `~`; refuse a carried-over rectifier without a target."""
+        expand_paths(self)
         if self.rectifier == "source" and not self.target:
             raise ValueError("transfer.rectifier=source needs transfer.target, the cohort to carry it over to")
 
@@ -153,8 +150,7 @@ class PrivacyConfig:
 
     def __post_init__(self) -> None:
         """Refuse a negative count."""
-        if self.min_count < 0:
-            raise ValueError(f"privacy.min_count={self.min_count} must be at least 0")
+        check_minima(self, "privacy", min_count=0)
 
 
 @dataclass(kw_only=True)
@@ -163,15 +159,18 @@ class WandbConfig:
 
     enabled: bool = True
     """Log to W&B; the CSV logger is always on."""
-    project: str = field(default="mmnar", metadata=read_when(".enabled = true"))
-    """W&B project of the runs."""
+
+    @property
+    def project(self) -> str:
+        """W&B project of the runs: WANDB_PROJECT, as W&B names it, else mmnar."""
+        return os.environ.get("WANDB_PROJECT") or "mmnar"
 
 
 @dataclass(kw_only=True)
 class SweepConfig:
     """The sweep, and its search."""
 
-    file: str = ""
+    file: str = field(default="", metadata=path_setting())
     """For sweep: a YAML file in W&B's sweep format."""
     offline: bool = False
     """Search with Optuna on this machine instead of W&B, and send nothing."""
@@ -181,11 +180,9 @@ class SweepConfig:
     """Maximum trials of a random or bayes sweep; 0 takes `run_cap` of the file."""
 
     def __post_init__(self) -> None:
-        """Refuse zero processes, and a negative number of trials."""
-        if self.processes < 1:
-            raise ValueError(f"sweep.processes={self.processes} must be at least 1")
-        if self.trials < 0:
-            raise ValueError(f"sweep.trials={self.trials} must be at least 0 (0 = run_cap of the file)")
+        """Expand `~`; refuse zero processes, and a negative number of trials."""
+        expand_paths(self)
+        check_minima(self, "sweep", processes=1, trials=0)
 
 
 @dataclass(kw_only=True)
@@ -204,13 +201,13 @@ class ExperimentConfig:
     """Evaluate the test split after training."""
     simulated: bool = False
     """Set if no release was named: one is simulated, and experiments/simulated.yaml applies first."""
-    out: str = ""
+    out: str = field(default="", metadata=path_setting())
     """For simulate: the folder to write the release into."""
-    resume: str = ""
+    resume: str = field(default="", metadata=path_setting())
     """Empty resumes the newest unfinished run with these settings, `new` starts one; or `last`, or a run's folder."""
     resume_with: list[str] = field(default_factory=list)
     """Settings that may differ from those of the resumed run, for example `[optim.lr]`; others are refused."""
-    run: str = ""
+    run: str = field(default="", metadata=path_setting())
     """For evaluate and best: the folder of the run or sweep; empty is the newest."""
     paths: PathsConfig = field(default_factory=PathsConfig)
     cohort: CohortConfig = field(default_factory=CohortConfig)
@@ -230,7 +227,8 @@ class ExperimentConfig:
     sweep: SweepConfig = field(default_factory=SweepConfig)
 
     def __post_init__(self) -> None:
-        """Refuse seeds out of range, and settings that contradict each other."""
+        """Expand `~`; refuse seeds out of range, and settings that contradict each other."""
+        expand_paths(self)
         for key in self.resume_with:
             if not key.startswith(REPLACEABLE):
                 raise ValueError(

@@ -29,6 +29,17 @@ def settings(owner: type) -> dict[str, Field[Any]]:
     return {key: field for key, field, is_group in walk(owner) if not is_group}
 
 
+def kinds(owner: type, prefix: str = "") -> dict[str, Any]:
+    """Key -> declared type of every setting of a settings class, without groups."""
+    found: dict[str, Any] = {}
+    for name, kind in _hints(owner).items():
+        if is_dataclass(kind) and isinstance(kind, type):
+            found |= kinds(kind, f"{prefix}{name}.")
+        else:
+            found[f"{prefix}{name}"] = kind
+    return found
+
+
 def groups(owner: type) -> list[str]:
     """Keys of all groups of a settings class."""
     return [key for key, _, is_group in walk(owner) if is_group]

@@ -11,6 +11,18 @@ RENAMED: Mapping[str, str] = {
     "embed.film.max_films": "embed.image.max_images",
     "embed.film": "embed.image",
     "embed.modalities.*.max_films": "embed.modalities.*.max_images",
+    "embed.accelerator": "was removed: trainer.accelerator holds for frozen encoders too",
+    "embed.text.overlap": "was removed: always an eighth of embed.text.window",
+    "embed.text.width": "was removed: always 1024",
+    "embed.text.vocabulary": "was removed: always 16384",
+    "embed.text.dim": "was removed: always 64",
+    "embed.text.lora_rank": "was removed: always 8",
+    "embed.image.lora_rank": "was removed: always 8",
+    "embed.modalities.*.overlap": "was removed: always an eighth of the window",
+    "embed.modalities.*.width": "was removed: always 1024",
+    "embed.modalities.*.vocabulary": "was removed: always 16384",
+    "embed.modalities.*.dim": "was removed: always 64",
+    "embed.modalities.*.lora_rank": "was removed: always 8",
     "simulate.films": "simulate.images",
     "simulate.film_rate": "simulate.image_rate",
     "simulate.sources": "simulate.databases",
@@ -27,18 +39,25 @@ RENAMED: Mapping[str, str] = {
     "rectifier.refresh": "was removed: the offset of the loss is fitted once",
     "rectifier.damping": "was removed: the offset of the loss is fitted once",
     "rectifier.gate_folds": "was removed: always 5",
-    "rectifier.min_positives": "rectifier.min_class_rows",
-    "rectifier.min_negatives": "rectifier.min_class_rows",
+    "rectifier.min_positives": "was removed: always a quarter of rectifier.min_rows",
+    "rectifier.min_negatives": "was removed: always a quarter of rectifier.min_rows",
+    "rectifier.min_class_rows": "was removed: always a quarter of rectifier.min_rows",
+    "rectifier.max_offset": "was removed: always 2",
     "objective.auxiliary_floor": "was removed: always 0.1",
+    "optim.gradient_clip": "was removed: always 1",
     "optim.warmup_fraction": "was removed: always 0.05",
     "optim.final_fraction": "was removed: always 0.05",
     "baseline.mask_only": "was removed: always a width of 32 and a dropout of 0.1",
+    "baseline.late_fusion.dim": "was removed: always 128",
+    "baseline.logistic_regression": "was removed: C is always one of 0.003, 0.01, 0.03, 0.1 and 0.3, chosen by val",
+    "baseline.boosted_trees.patience": "was removed: always 50",
     "baseline.boosted_trees.max_iterations": "was removed: always 1000",
     "baseline.boosted_trees.min_leaf_rows": "was removed: always 20",
     "baseline.boosted_trees.leaf_penalty": "was removed: always 1",
     "baseline.boosted_trees.max_features": "was removed: always 0.5",
     "baseline.boosted_trees.wide": "was removed: always 64",
     "wandb.entity": "was removed: set the environment variable WANDB_ENTITY",
+    "wandb.project": "was removed: set the environment variable WANDB_PROJECT",
     "wandb.tags": "was removed: set the environment variable WANDB_TAGS, tags separated by commas",
     "experiment=rivals/": "experiment=baselines/",
     "experiment=films_frozen": "experiment=images_frozen",
@@ -91,8 +110,8 @@ def explain_all(plain: Mapping[Any, Any]) -> str | None:
     Returns:
         Sentences, joined; None without such keys.
 
-    >>> explain_all({"seed": 1, "rectifier": {"min_positives": 3, "gate": True}})
-    'rectifier.min_positives is now called rectifier.min_class_rows'
+    >>> explain_all({"seed": 1, "rectifier": {"scale": 3, "gate": True}})
+    'rectifier.scale was removed: always logit'
     """
     found = [sentence for key in _keys(plain) if (sentence := explain(key))]
     if not found:

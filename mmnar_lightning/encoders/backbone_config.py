@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from data_modules.settings import read_when
+from data_modules.settings import check_minima, read_when
 
 
 @dataclass(kw_only=True)
@@ -34,10 +34,6 @@ class BackboneConfig:
         default=2, metadata=read_when(".encoder = transformers, timm and .mode = trained and .trainable = top_k")
     )
     """trainable=top_k: number of last layers that are trained."""
-    lora_rank: int = field(
-        default=8, metadata=read_when(".encoder = transformers, timm and .mode = trained and .trainable = lora")
-    )
-    """trainable=lora: rank of the updates."""
     lr_scale: float | None = None
     """trained: learning rate as a multiple of optim.lr; null is the encoder's default."""
     gradient_checkpointing: bool = field(
@@ -57,22 +53,13 @@ class BackboneConfig:
         """Learning rate of the encoder as a multiple of the model's."""
         return 1.0 if self.lr_scale is None else self.lr_scale
 
-    def check_minima(self, minima: dict[str, int]) -> None:
-        """Reject settings below their minimum: those given, `top_layers` and `lora_rank`.
-
-        Raises:
-            ValueError: naming the first one.
-        """
-        for key, least in {**minima, "top_layers": 1, "lora_rank": 1}.items():
-            if getattr(self, key) < least:
-                raise ValueError(f"{self.group}.{key}={getattr(self, key)} must be at least {least}")
-
     def check_training(self) -> None:
-        """Reject a learning rate out of range and a small encoder that is not trained.
+        """Reject no layers, a learning rate out of range, and a small encoder that is not trained.
 
         Raises:
             ValueError: naming the setting.
         """
+        check_minima(self, self.group, top_layers=1)
         if self.lr_scale is not None and not 0 < self.lr_scale <= self.max_lr_scale:
             raise ValueError(f"{self.group}.lr_scale={self.lr_scale} must be above 0 and at most {self.max_lr_scale:g}")
         if self.encoder == "small" and self.mode == "frozen":

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal
+from typing import Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -24,8 +24,6 @@ class EmbedConfig:
     """Encoder of images."""
     modalities: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Settings of one modality, which override embed.text or embed.image: embed.modalities.cxr.encoder=none."""
-    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
-    """Device type of frozen encoders."""
 
     def __post_init__(self) -> None:
         """Reject settings of a modality that neither kind has."""

@@ -15,7 +15,7 @@ from mmnar_lightning.encoders.encoder import Encoder
 from mmnar_lightning.encoders.image.config import ImageConfig
 from mmnar_lightning.encoders.image.stage import ImageFolders, image_encoder
 from mmnar_lightning.encoders.text import pretrained
-from mmnar_lightning.encoders.text.config import TextConfig
+from mmnar_lightning.encoders.text.config import HASHED_WIDTH, SMALL_DIM, SMALL_VOCABULARY, TextConfig
 from mmnar_lightning.encoders.text.frozen import FrozenText, tokeniser_of
 from mmnar_lightning.encoders.text.hashed import HashedNgrams
 from mmnar_lightning.encoders.text.tokens import HashedTokeniser
@@ -25,7 +25,9 @@ EMBEDDER_VERSION = 2
 EMBEDDINGS = "embeddings"
 
 
-def embed(cohort: Path, config: EmbedConfig, data: Path, images: ImageFolders) -> dict[str, Path]:
+def embed(
+    cohort: Path, config: EmbedConfig, data: Path, images: ImageFolders, accelerator: str = "auto"
+) -> dict[str, Path]:
     """Encode all modalities with a configured encoder, unless the output exists.
 
     Processes that call this together share the work. An encoder that cannot be loaded raises a UserError, a missing or
@@ -36,6 +38,7 @@ def embed(cohort: Path, config: EmbedConfig, data: Path, images: ImageFolders) -
         config: settings of the encoders.
         data: `paths.data`.
         images: folders of the images.
+        accelerator: `trainer.accelerator`, the device type of frozen encoders; `mps` stands for the CPU.
 
     Returns:
         Modality -> folder with its encoded inputs and presence.
@@ -49,7 +52,7 @@ def embed(cohort: Path, config: EmbedConfig, data: Path, images: ImageFolders) -
     unknown = [name for name in config.modalities if name not in names]
     if unknown:
         raise UserError(f"embed.modalities.{unknown[0]}: the cohort has no such modality; it has {', '.join(names)}")
-    encoders = {modality.name: _encoder(config.of(modality), config, data, images) for modality in modalities}
+    encoders = {modality.name: _encoder(config.of(modality), accelerator, data, images) for modality in modalities}
     return {
         name: _embed(cohort, name, manifest["fingerprint"], encoder, data)
         for name, encoder in encoders.items()
@@ -80,23 +83,23 @@ def _embed(cohort: Path, name: str, fingerprint: str, encoder: Encoder, data: Pa
 
 
 def _encoder(
-    config: TextConfig | ImageConfig | None, whole: EmbedConfig, data: Path, images: ImageFolders
+    config: TextConfig | ImageConfig | None, accelerator: str, data: Path, images: ImageFolders
 ) -> Encoder | None:
     if config is None or config.encoder == "none":
         return None
     if isinstance(config, TextConfig):
-        return text_encoder(config, whole.accelerator, data)
-    return image_encoder(config, data, images, device_of(whole.accelerator))
+        return text_encoder(config, accelerator, data)
+    return image_encoder(config, data, images, device_of(accelerator))
 
 
 def text_encoder(config: TextConfig, accelerator: str, data: Path) -> Encoder:
     """The text encoder of these settings."""
     if config.encoder == "hashed_ngrams":
-        return HashedNgrams(config.width, tuple(config.sections))
+        return HashedNgrams(HASHED_WIDTH, tuple(config.sections))
     if config.encoder == "small":
-        tokeniser = HashedTokeniser(config.vocabulary, config.window, config.max_windows)
-        identity = trained_identity(config, {"words": config.vocabulary})
-        return TrainedText(config, {**identity, "dim": config.dim}, 2 * config.dim, lambda: tokeniser)
+        tokeniser = HashedTokeniser(SMALL_VOCABULARY, config.window, config.max_windows)
+        identity = trained_identity(config, {"words": SMALL_VOCABULARY})
+        return TrainedText(config, {**identity, "dim": SMALL_DIM}, 2 * SMALL_DIM, lambda: tokeniser)
     if not config.trained:
         return FrozenText(config, data / EMBEDDINGS, device_of(accelerator))
     folder = pretrained.locate(config.model)
@@ -108,10 +111,20 @@ def text_encoder(config: TextConfig, accelerator: str, data: Path) -> Encoder:
 
 
 def device_of(accelerator: str) -> torch.device:
-    """The device of this process; of several GPUs, the one of its local rank under torchrun or srun."""
-    if accelerator == "cpu" or (accelerator == "auto" and not torch.cuda.is_available()):
+    """The device of this process; of several GPUs, the one of its local rank under torchrun or srun.
+
+    Args:
+        accelerator: `auto`, `cpu`, `gpu` or `mps`, which stands for the CPU.
+
+    Returns:
+        The device.
+
+    Raises:
+        UserError: if no GPU is available for `gpu`.
+    """
+    if accelerator in {"cpu", "mps"} or (accelerator == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
     if not torch.cuda.is_available():
-        raise UserError("embed.accelerator=gpu: no GPU is available; use auto or cpu")
+        raise UserError("trainer.accelerator=gpu: no GPU is available; use auto or cpu")
     rank = os.environ.get("LOCAL_RANK") or os.environ.get("SLURM_LOCALID") or "0"
     return torch.device("cuda", int(rank) % torch.cuda.device_count())

@@ -8,7 +8,7 @@ from data_modules.vocabulary import Modality
 from mmnar_lightning.encoders.config import EmbedConfig
 from mmnar_lightning.encoders.image.backbone import image_backbone
 from mmnar_lightning.encoders.text import pretrained
-from mmnar_lightning.encoders.text.config import TextConfig
+from mmnar_lightning.encoders.text.config import SMALL_DIM, SMALL_VOCABULARY, TextConfig
 from mmnar_lightning.encoders.text.frozen import load_backbone
 from mmnar_lightning.nn.backbone import lora_config
 from mmnar_lightning.nn.encoders import ItemParts
@@ -37,22 +37,22 @@ def item_parts(modality: Modality, config: EmbedConfig) -> ItemParts:
 def text_backbone(config: TextConfig) -> TextBackbone:
     """The trained text encoder, in training mode, with the configured parameters frozen."""
     if config.encoder == "small":
-        network = SmallNetwork(config.vocabulary, config.dim)
-        return TextBackbone(network, 2 * config.dim, batch_windows=config.batch_windows, bf16=config.bf16)
+        network = SmallNetwork(SMALL_VOCABULARY, SMALL_DIM)
+        return TextBackbone(network, 2 * SMALL_DIM, batch_windows=config.batch_windows, bf16=config.bf16)
     backbone = load_backbone(pretrained.locate(config.model), config)
     model = backbone.network.get_submodule("model")
     if config.trainable == "top_k":
         freeze_all_but_last(model, model.config.num_hidden_layers, config.top_layers)  # type: ignore[union-attr, arg-type]  # likewise
     if config.trainable == "lora":
-        backbone.network.add_module("model", _with_lora(model, config.lora_rank))
+        backbone.network.add_module("model", _with_lora(model))
     freeze_unused(backbone.network)
     return backbone.train()
 
 
-def _with_lora(model: nn.Module, rank: int) -> nn.Module:
+def _with_lora(model: nn.Module) -> nn.Module:
     """Freeze a model and add trained low-rank updates to every linear layer."""
     # Not nn.images.add_lora, which does not wrap the model: the names of parameters in checkpoints would differ.
-    config = lora_config(rank, "all-linear", "embed.text")
+    config = lora_config("all-linear", "embed.text")
     from peft import get_peft_model
 
     with warnings.catch_warnings():

@@ -25,6 +25,8 @@ Keys = NDArray[np.bytes_]
 
 KEYS, VECTORS, PARTS = "keys.npy", "vectors.npy", "parts"
 WAIT_SECONDS = 0.2
+UNIT_BATCHES = 8
+"""Batches per unit of work, the most that a killed process loses."""
 SETTING = "paths.data"
 
 

@@ -7,7 +7,8 @@ import torch
 
 from data_modules import patterns
 from data_modules.loading.opened import OpenedCohort
-from mmnar_lightning.evaluation.results import OffsetTable, Risk, TaskRisks, from_json
+from mmnar_lightning.evaluation.results import OffsetTable, Risk, TaskRisks
+from mmnar_lightning.evaluation.results_json import from_json
 from mmnar_lightning.metrics.prediction_powered import MeanRisk, mean_risk, no_mean_risk
 from mmnar_lightning.module import MMNARModule
 from mmnar_lightning.outputs import ScoredRows

@@ -11,9 +11,10 @@ from torch import Tensor
 from data_modules import patterns
 from data_modules.cohorts.columns import groups_of
 from mmnar_lightning.evaluation.results import Cell, GroupScores, Reliability, Score, TaskScores, Within
+from mmnar_lightning.metrics.bootstrap import METRICS
 from mmnar_lightning.metrics.functional import reliability_curve
 from mmnar_lightning.metrics.groups import within_groups_auroc
-from mmnar_lightning.metrics.intervals import METRICS, Interval, bootstrap_intervals
+from mmnar_lightning.metrics.intervals import Interval, bootstrap_intervals
 from mmnar_lightning.outputs import ScoredRows
 
 GROUP = "group"

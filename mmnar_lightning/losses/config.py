@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from data_modules.settings import read_when
+from data_modules.settings import check_minima, read_when
 
 AUXILIARY = ("reconstruction", "contrast", "assignment")
 """Label-free terms."""
@@ -48,8 +48,7 @@ class ObjectiveConfig:
                 raise ValueError(f"objective.{key}={getattr(self, key)} must be at least 0 and finite")
         if not 0 < self.temperature < math.inf:
             raise ValueError(f"objective.temperature={self.temperature} must be above 0 and finite")
-        if self.anneal_epochs < 1:
-            raise ValueError(f"objective.anneal_epochs={self.anneal_epochs} must be at least 1")
+        check_minima(self, "objective", anneal_epochs=1)
         if self.pretrain_epochs and not self.auxiliary:
             raise ValueError(
                 f"objective.pretrain_epochs={self.pretrain_epochs}: no label-free term to train; set the weight "

@@ -6,7 +6,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from mmnar_lightning.metrics import functional
-from mmnar_lightning.metrics.intervals import CHUNK_ELEMENTS, MIN_SUBJECTS, Interval, draw_counts, percentile_interval
+from mmnar_lightning.metrics.bootstrap import MIN_SUBJECTS, draw_weights
+from mmnar_lightning.metrics.intervals import Interval, percentile_interval
 
 
 def within_groups_auroc(
@@ -49,11 +50,11 @@ def within_groups_auroc(
     members = [group == number for number in torch.unique(group)]
     comparable = [rows for rows in members if 0 < label[rows].sum() < rows.sum()]
     generator = np.random.default_rng(seed)
-    drawn = [torch.full((num_replicates if len(names) < MIN_SUBJECTS else 0,), torch.nan, dtype=torch.float64)]
-    chunk = max(1, CHUNK_ELEMENTS // max(len(label), 1))
-    for start in range(0, num_replicates if len(names) >= MIN_SUBJECTS else 0, chunk):
-        counts = draw_counts(generator, min(chunk, num_replicates - start), len(names))
-        drawn.append(_share(probability, label, comparable, counts[:, dense]))
+    if len(names) < MIN_SUBJECTS:
+        drawn = [torch.full((num_replicates,), torch.nan, dtype=torch.float64)]
+    else:
+        weights = draw_weights(generator, num_replicates, dense, len(names))
+        drawn = [_share(probability, label, comparable, weight) for weight in weights]
     value = float(_share(probability, label, comparable, once))
     return percentile_interval(value, torch.cat(drawn), len(comparable), level)
 

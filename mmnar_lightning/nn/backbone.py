@@ -40,11 +40,14 @@ def train_last_layers(
             parameter.requires_grad_(True)
 
 
-def lora_config(rank: int, target_modules: str, setting: str) -> Any:
+LORA_RANK = 8
+"""Rank of low-rank updates, peft's default; their quality hardly depends on it (Hu et al., section 7.2)."""
+
+
+def lora_config(target_modules: str, setting: str) -> Any:
     """The peft configuration of low-rank updates (Hu et al., ICLR 2022), scaled by 2 (alpha = 2 · rank).
 
     Args:
-        rank: rank of the updates.
         target_modules: pattern of the adapted layers' names, or `all-linear`.
         setting: group of the settings in errors.
 
@@ -60,4 +63,4 @@ def lora_config(rank: int, target_modules: str, setting: str) -> Any:
         raise UserError(
             f"{setting}.trainable=lora needs peft, which is not installed: pip install 'mmnar-lightning[lora]'"
         ) from error
-    return LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=target_modules)
+    return LoraConfig(r=LORA_RANK, lora_alpha=2 * LORA_RANK, target_modules=target_modules)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from data_modules.settings import read_when
+from data_modules.settings import check_minima, read_when
 
 
 @dataclass(kw_only=True)
@@ -22,9 +22,7 @@ class FusionConfig:
 
     def __post_init__(self) -> None:
         """Reject invalid and inconsistent values."""
-        for key in ("dim", "num_heads", "num_blocks"):
-            if getattr(self, key) < 1:
-                raise ValueError(f"model.fusion.{key}={getattr(self, key)} must be at least 1")
+        check_minima(self, "model.fusion", dim=1, num_heads=1, num_blocks=1)
         if self.dim % self.num_heads:
             raise ValueError(f"model.fusion.num_heads={self.num_heads} does not divide model.fusion.dim={self.dim}")
         if not 0 <= self.dropout < 1:
@@ -40,8 +38,7 @@ class EncoderConfig:
 
     def __post_init__(self) -> None:
         """Reject a negative number."""
-        if self.components < 0:
-            raise ValueError(f"model.encoder.components={self.components} must be at least 0 (0 = every column)")
+        check_minima(self, "model.encoder", components=0)
 
 
 @dataclass(kw_only=True)
@@ -56,8 +53,7 @@ class LeaveOneOutConfig:
 
     def __post_init__(self) -> None:
         """Reject a negative number."""
-        if self.sampled < 0:
-            raise ValueError(f"model.loo.sampled={self.sampled} must be at least 0 (0 = each modality in turn)")
+        check_minima(self, "model.loo", sampled=0)
 
 
 @dataclass(kw_only=True)
@@ -69,8 +65,7 @@ class AdditiveConfig:
 
     def __post_init__(self) -> None:
         """Reject a negative number."""
-        if self.inverse_penalty < 0:
-            raise ValueError(f"model.additive.inverse_penalty={self.inverse_penalty} must be at least 0 (0 = no head)")
+        check_minima(self, "model.additive", inverse_penalty=0)
 
 
 @dataclass(kw_only=True)

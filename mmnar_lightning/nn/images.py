@@ -122,7 +122,7 @@ def train_top(network: Any, layers: int) -> None:
     train_last_layers(network, counted, layers, "embed.image")
 
 
-def add_lora(network: nn.Module, rank: int) -> None:
+def add_lora(network: nn.Module) -> None:
     """Freeze a network and add trained low-rank updates (LoRA) to its linear layers and ungrouped convolutions.
 
     The updates start at zero. Needs the package peft.
@@ -133,7 +133,7 @@ def add_lora(network: nn.Module, rank: int) -> None:
         if isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and module.groups == 1)
     ]
     # One pattern of whole names: peft matches a name in a list against the end of any other.
-    config = lora_config(rank, "|".join(re.escape(name) for name in layers), "embed.image")
+    config = lora_config("|".join(re.escape(name) for name in layers), "embed.image")
     from peft import inject_adapter_in_model
 
     inject_adapter_in_model(config, network)

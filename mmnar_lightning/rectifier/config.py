@@ -1,10 +1,9 @@
 """Settings of the rectifier (docs/method.md, section 3)."""
 
-import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from data_modules.settings import read_when
+from data_modules.settings import check_minima, read_when
 
 
 @dataclass(kw_only=True)
@@ -17,20 +16,17 @@ class RectifierConfig:
     """Whether loss and model include an offset τ⁰, fitted on the other half of the calibration split."""
     start_epoch: int = field(default=5, metadata=read_when(".fit != none and .loss_offset = true"))
     """τ⁰ is fitted at the start of this epoch, counted from the first epoch with labels."""
-    max_offset: float = field(default=2.0, metadata=read_when(".fit != none and .loss_offset = true"))
-    """Largest absolute value of τ⁰."""
     min_rows: int = field(default=20, metadata=read_when(".fit != none"))
-    """Fewest rows of a pattern, or of a number of modalities, that get their own offset."""
-    min_class_rows: int = field(default=5, metadata=read_when(".fit != none"))
-    """Fewest positives, and fewest negatives, among them."""
+    """Fewest rows of a pattern, or of a number of modalities, that get their own offset; a quarter of them must be
+    positives, and a quarter negatives."""
     gate: bool = field(default=True, metadata=read_when(".fit != none"))
     """Scale τ by a strength in [0, 1] that cross-validation chooses; 0 unless it helps by a standard error."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        lowest = {"start_epoch": 0, "min_rows": 1, "min_class_rows": 1}
-        for key, least in lowest.items():
-            if getattr(self, key) < least:
-                raise ValueError(f"rectifier.{key}={getattr(self, key)} must be at least {least}")
-        if not 0 < self.max_offset < math.inf:
-            raise ValueError(f"rectifier.max_offset={self.max_offset} must be above 0 and finite")
+        check_minima(self, "rectifier", start_epoch=0, min_rows=1)
+
+    @property
+    def min_class_rows(self) -> int:
+        """Fewest positives, and fewest negatives, among `min_rows`."""
+        return max(1, self.min_rows // 4)

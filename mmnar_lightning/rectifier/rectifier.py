@@ -15,6 +15,8 @@ from mmnar_lightning.rectifier import gate
 from mmnar_lightning.rectifier.config import RectifierConfig
 from mmnar_lightning.rectifier.estimate import Array, Int, Minimum, Offsets, Rows, estimate
 
+MAX_OFFSET = 2.0
+"""Largest absolute value of τ⁰: a factor of 7 in the odds, beyond what a pattern of few rows can show."""
 Z = 1.959963984540054
 """Standard normal quantile of a 95 % interval."""
 
@@ -99,14 +101,13 @@ class Rectifier(nn.Module):
     def fit_centred(
         self, *, logits: Tensor, label: Tensor, label_mask: Tensor, present: Tensor, subject: Tensor, cohort: str
     ) -> None:
-        """Estimate τ⁰: as `fit`, but ungated, centred over these rows and clipped to ±`max_offset`."""
+        """Estimate τ⁰: as `fit`, but ungated, centred over these rows and clipped to ±`MAX_OFFSET`."""
         self._fit(logits, label, label_mask, present, subject, cohort)
         self.strength.fill_(1.0)
         # Weighted by counts, so that the sum does not depend on the order of the rows.
         rows = torch.bincount(self._node(present.to(self.pattern.device)), minlength=self.offset.shape[1])
         centre = (self.offset * rows).sum(1, keepdim=True) / len(present)
-        limit = self.config.max_offset
-        self.offset.copy_((self.offset - centre).clamp(-limit, limit))
+        self.offset.copy_((self.offset - centre).clamp(-MAX_OFFSET, MAX_OFFSET))
 
     def recount(self, *, logits: Tensor, label: Tensor, label_mask: Tensor, present: Tensor, subject: Tensor) -> None:
         """Count the rows of the fit again for `table`: checkpoints hold no counts.

@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from mmnar_lightning.evaluation.results import OffsetTable, Results, TaskScores
-from mmnar_lightning.metrics.intervals import METRICS
+from mmnar_lightning.metrics.bootstrap import METRICS
 from mmnar_lightning.report import masking
 
 SCORED = {"tasks": "before the rectifier", "rectified": "after the rectifier"}

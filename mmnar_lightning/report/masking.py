@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 
 from mmnar_lightning.evaluation.results import MASKED, Cell, Offset, OffsetTable, Score, TaskScores
-from mmnar_lightning.metrics.intervals import METRICS
+from mmnar_lightning.metrics.bootstrap import METRICS
 
 MASKED_OFFSET = Offset(**dict.fromkeys((entry.name for entry in fields(Offset)), None))
 """An offset with too few rows to be shown."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from mmnar_lightning.console import say, show, warn
 from mmnar_lightning.evaluation.results import Cell, Groups, Results, Risk, TaskScores
-from mmnar_lightning.metrics.intervals import METRICS
+from mmnar_lightning.metrics.bootstrap import METRICS
 from mmnar_lightning.report import masking
 from mmnar_lightning.report.figures import MAX_PATTERNS
 

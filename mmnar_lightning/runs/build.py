@@ -46,7 +46,7 @@ def _custom_datamodule(config: ExperimentConfig) -> CustomDataModule:
     if not config.paths.cohort:
         raise ConfigError("dataset=custom needs COHORT=/path (or paths.cohort), a folder as docs/cohort.md describes")
     assert isinstance(config.cohort, CustomCohortConfig)
-    source = Path(config.paths.cohort).expanduser()
+    source = Path(config.paths.cohort)
     return CustomDataModule(source=source, config=config.cohort, **_loading(config, ImageFolders()))
 
 
@@ -65,7 +65,7 @@ def _loading(config: ExperimentConfig, files: ImageFolders) -> dict[str, Any]:
         "loader": config.loader,
         "seed": config.seed,
         "accumulate": config.trainer.accumulate,
-        "encode": partial(embed, config=config.embed, data=data, images=files),
+        "encode": partial(embed, config=config.embed, data=data, images=files, accelerator=config.trainer.accelerator),
     }
 
 

@@ -161,7 +161,14 @@ def named_run(config: ExperimentConfig) -> Path:
 
 
 def new_run(config: ExperimentConfig) -> Path:
-    """Create the folder of a new run."""
+    """Create the folder of a new run.
+
+    Returns:
+        The folder, with config.yaml.
+
+    Raises:
+        ConfigError: if it cannot be written.
+    """
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     name = f"{stamp}-{_fingerprint(config)}{'-simulated' if config.simulated else ''}"
     parent = Path(config.paths.runs) / config.experiment
@@ -230,7 +237,18 @@ def settings_of(folder: Path, config: ExperimentConfig) -> ExperimentConfig:
 
 
 def newest_run(config: ExperimentConfig, *needed: str) -> Path:
-    """The newest run of an experiment with any of the needed files; parents only if children.json is one of them."""
+    """The newest run of an experiment with any of the needed files; parents only if children.json is one of them.
+
+    Args:
+        config: `paths.runs` and the experiment.
+        needed: names of files.
+
+    Returns:
+        Its folder.
+
+    Raises:
+        ConfigError: if there is none.
+    """
     parent = Path(config.paths.runs) / config.experiment
     found = sorted(
         path.parent

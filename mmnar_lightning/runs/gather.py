@@ -10,7 +10,8 @@ from torch import Tensor
 
 from data_modules import patterns
 from data_modules.errors import UserError
-from mmnar_lightning.evaluation.results import OffsetTable, Results, TaskRisks, from_json, to_json
+from mmnar_lightning.evaluation.results import OffsetTable, Results, TaskRisks
+from mmnar_lightning.evaluation.results_json import from_json, to_json
 from mmnar_lightning.outputs import ScoredRows
 from mmnar_lightning.runs.plan import Child
 

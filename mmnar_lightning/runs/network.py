@@ -15,6 +15,7 @@ from mmnar_lightning.distributed import signals
 from mmnar_lightning.evaluation import diagnose, rectify
 from mmnar_lightning.evaluation.predict import predict
 from mmnar_lightning.module import MMNARModule
+from mmnar_lightning.nn.weights import load_weights
 from mmnar_lightning.outputs import ScoredRows
 from mmnar_lightning.runs import build, folders, results, transfer
 from mmnar_lightning.runs.resume import checkpoint_to_resume, identity, print_ranks, read_checkpoint
@@ -86,7 +87,7 @@ def _rectify_and_evaluate(run: Run, trained: _Trained) -> None:
     with signals.deferred(trained.trainer.world_size > 1):
         checkpoint = read_checkpoint(run.folder / folders.BEST, run.cohort.fingerprint)
         module = build.build_module(run.config, run.cohort)
-        module.load_state_dict(checkpoint["state_dict"])
+        load_weights(module, checkpoint["state_dict"], str(run.folder / folders.BEST))
         _warn_without_offset(run, module, checkpoint["epoch"])
         calibration = _fit_rectifier(run, trained.trainer, module, checkpoint)
         signals.raise_if_requested()

@@ -14,7 +14,8 @@ from data_modules import patterns, stage
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.console import say
 from mmnar_lightning.distributed.collectives import rank
-from mmnar_lightning.evaluation.results import Groups, Results, SplitCounts, TaskScores, to_json
+from mmnar_lightning.evaluation.results import Groups, Results, SplitCounts, TaskScores
+from mmnar_lightning.evaluation.results_json import to_json
 from mmnar_lightning.evaluation.scores import GROUP, Scoring, score, score_groups
 from mmnar_lightning.report.figures import SCORED, draw_results
 from mmnar_lightning.report.tables import show_groups, show_parts, show_rectifier, show_scores

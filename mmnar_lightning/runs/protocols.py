@@ -22,7 +22,14 @@ from mmnar_lightning.runs.plan import LEAVE_PATTERN_OUT, Child, child_config, of
 
 @signals.handled()
 def train(config: ExperimentConfig) -> Path:
-    """Train a single run, or all runs of a protocol, which are then gathered; returns the folder."""
+    """Train a single run, or all runs of a protocol, which are then gathered.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ConfigError: if `evaluation.part` is given for a single run.
+    """
     protocol = protocol_of(config)
     if protocol is None and config.evaluation.part is not None:
         raise ConfigError(
@@ -32,7 +39,18 @@ def train(config: ExperimentConfig) -> Path:
 
 
 def train_all(config: ExperimentConfig, protocol: str) -> Path:
-    """Train the unfinished runs of a protocol and gather all; returns the parent's folder."""
+    """Train the unfinished runs of a protocol and gather all.
+
+    Args:
+        config: of the parent.
+        protocol: as of `protocol_of`.
+
+    Returns:
+        The parent's folder.
+
+    Raises:
+        ConfigError: if the protocol fits rectifiers and the baseline has none.
+    """
     for line in check_ignored(config):
         warn(line)
     if protocol == "crossfit" and build.is_estimator(config):

@@ -13,15 +13,8 @@ from data_modules.cohorts.columns import groups_of
 from mmnar_lightning.console import say
 from mmnar_lightning.evaluation.diagnose import decision_tipping_points
 from mmnar_lightning.evaluation.rectify import Rectification
-from mmnar_lightning.evaluation.results import (
-    Groups,
-    Intervals,
-    Results,
-    ResultsError,
-    SplitCounts,
-    from_json,
-    to_json,
-)
+from mmnar_lightning.evaluation.results import Groups, Intervals, Results, SplitCounts
+from mmnar_lightning.evaluation.results_json import ResultsError, from_json, to_json
 from mmnar_lightning.evaluation.scores import GROUP, Scoring, predictions, score, score_groups
 from mmnar_lightning.outputs import ScoredRows
 from mmnar_lightning.report import figures

@@ -99,8 +99,12 @@ def read_checkpoint(path: Path, cohort: str) -> dict[str, Any]:
     except Exception as error:  # the type that torch raises depends on where the file is truncated
         raise BrokenCheckpointError(f"{path} is refused: it cannot be read ({_first_line(error)})") from error
     missing = [part for part in PARTS if not isinstance(checkpoint, dict) or part not in checkpoint]
-    if missing or "cohort_fingerprint" not in checkpoint["hyper_parameters"]:
-        raise BrokenCheckpointError(f"{path} is refused: it is not a checkpoint of mmnar")
+    if (
+        missing
+        or "cohort_fingerprint" not in checkpoint["hyper_parameters"]
+        or IDENTITY_KEY not in checkpoint["callbacks"]
+    ):
+        raise BrokenCheckpointError(f"{path} is refused: it is not a checkpoint of mmnar, or one of an older version")
     trained = checkpoint["hyper_parameters"]["cohort_fingerprint"]
     if trained != cohort:
         raise ConfigError(

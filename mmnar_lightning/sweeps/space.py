@@ -6,11 +6,14 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import GenericAlias
 from typing import Any
 
 import yaml
 
 from data_modules.errors import UserError
+from mmnar_lightning.config.compose import kinds
+from mmnar_lightning.config.text import quote_file
 
 KNOWN = {
     "name", "description", "project", "entity", "program", "command",
@@ -120,7 +123,7 @@ def read(path: Path) -> Sweep:
         SweepError: naming the key, the given value and the expected one.
     """
     try:
-        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
+        plain = yaml.safe_load(quote_file(path.read_text(encoding="utf-8"), _kinds()))
     except OSError as error:
         raise SweepError(f"sweep.file={path}: cannot be read ({error.strerror})") from error
     except yaml.YAMLError as error:
@@ -129,6 +132,14 @@ def read(path: Path) -> Sweep:
         return parse(plain)
     except SweepError as error:
         raise SweepError(f"{path}: {error}") from None
+
+
+def _kinds() -> dict[str, Any]:
+    """Declared types of the values of a sweep file, as of the settings that they are given to."""
+    found: dict[str, Any] = {}
+    for key, kind in kinds().items():
+        found |= {f"parameters.{key}.value": kind, f"parameters.{key}.values": GenericAlias(list, (kind,))}
+    return found
 
 
 def parse(plain: Any) -> Sweep:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from data_modules.errors import UserError
+from mmnar_lightning.callbacks.run_identity import IDENTITY_KEY
 from mmnar_lightning.config.compose import load
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.distributed.signals import PreemptedError
@@ -200,6 +203,20 @@ def test_a_checkpoint_of_something_else_is_refused_by_name(stopped, settings, wh
     single.train(settings())
     assert "last.ckpt is refused: it is not a checkpoint of mmnar" in capsys.readouterr().out
     assert_same(stopped, whole)
+
+
+def test_a_checkpoint_of_another_version_is_refused_by_name(stopped, settings, capsys) -> None:
+    path = stopped / folders.BEST
+    checkpoint = torch.load(path, weights_only=True)
+    weights = checkpoint["state_dict"]
+    weights["model.earlier.weight"] = weights.pop(name := next(iter(weights)))
+    torch.save(checkpoint, path)
+    with pytest.raises(UserError, match=rf"best\.ckpt: {re.escape(name)} of MMNARModule is missing"):
+        single.evaluate(settings(f"run={stopped}"))
+    del checkpoint["callbacks"][IDENTITY_KEY]
+    torch.save(checkpoint, stopped / folders.LAST)
+    single.train(settings())
+    assert "last.ckpt is refused: it is not a checkpoint of mmnar, or one of an older" in capsys.readouterr().out
 
 
 def test_without_a_readable_checkpoint_nothing_is_trained(stopped, settings) -> None:

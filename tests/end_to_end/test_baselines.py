@@ -130,7 +130,7 @@ def test_a_refused_setting_leaves_no_folder(settings, workplace: Path) -> None:
 
 
 def test_a_network_that_is_evaluated_later_gives_what_it_would_have_given_at_once(settings) -> None:
-    words = ("trainer.max_epochs=3", "baseline.late_fusion.dim=32")
+    words = ("trainer.max_epochs=3",)
     whole = single.train(settings("baselines/late_fusion", "paths.runs=whole", *words))
     parts = single.train(settings("baselines/late_fusion", "evaluate=false", *words))
     single.evaluate(settings("baselines/late_fusion"))

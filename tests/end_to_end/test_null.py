@@ -14,7 +14,7 @@ from mmnar_lightning.runs import gather
 from mmnar_lightning.runs.plan import Child
 
 REPLICATES, FITTED, SCORED, FOLDS, MODALITIES = 200, 240, 160, 4, 4
-SETTINGS = RectifierConfig(gate=False, min_rows=2, min_class_rows=1)
+SETTINGS = RectifierConfig(gate=False, min_rows=2)
 
 
 def noise(seed: int, count: int = FITTED + SCORED):

@@ -26,7 +26,7 @@ from tests.conftest import write_custom_cohort
 EPOCHS, TASKS = 5, ("first", "second")
 
 
-RECTIFIER = ("rectifier.start_epoch=1", "rectifier.min_rows=5", "rectifier.min_class_rows=2", "rectifier.gate=false")
+RECTIFIER = ("rectifier.start_epoch=1", "rectifier.min_rows=8", "rectifier.gate=false")
 
 
 def is_read(word: str, words: Sequence[str]) -> bool:

@@ -23,7 +23,7 @@ LEARNT = [name for name in BASELINES if name != "published_score"]
 """What is fitted; tests/unit/databases/eicu/test_scores.py tests the one that is only read."""
 CONFIGS = {name: BaselineConfig(name=name) for name in LEARNT} | {
     "late_fusion_concatenation": BaselineConfig(
-        name="late_fusion", late_fusion=LateFusionConfig(version="concatenation", dim=16)
+        name="late_fusion", late_fusion=LateFusionConfig(version="concatenation")
     )
 }
 

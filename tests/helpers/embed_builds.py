@@ -29,11 +29,11 @@ PATIENCE_SECONDS = 100
 
 def settings(model: Path) -> EmbedConfig:
     """Small windows, batches and units, so that there are many of them."""
-    text = TextConfig(encoder="transformers", model=str(model), window=16, overlap=4, batch_windows=2)
+    text = TextConfig(encoder="transformers", model=str(model), window=16, batch_windows=2)
     if model.is_dir():
-        return EmbedConfig(text=text, accelerator="cpu")
+        return EmbedConfig(text=text)
     image = ImageConfig(encoder="timm", model="test_resnet", weights=str(model), batch_size=1, num_workers=0)
-    return EmbedConfig(image=image, accelerator="cpu")
+    return EmbedConfig(image=image)
 
 
 def before(owner: object, name: str, act: Callable[[], None]) -> None:
@@ -96,7 +96,7 @@ if __name__ == "__main__":
         die_after(chosen.die_after)
     if chosen.die_joining:
         die_joining()
-    setattr(frozen, "BATCHES", BATCHES)  # noqa: B010  # the name that the module imported
+    setattr(frozen, "UNIT_BATCHES", BATCHES)  # noqa: B010  # the name that the module imported
     units: list[int] = []
 
     def begin() -> None:
@@ -105,5 +105,5 @@ if __name__ == "__main__":
         units.append(1)
 
     before(vector_store._Work, "_write", begin)
-    embed(chosen.cohort, settings(chosen.model), chosen.data, ImageFolders(pictures=chosen.pictures))
+    embed(chosen.cohort, settings(chosen.model), chosen.data, ImageFolders(pictures=chosen.pictures), "cpu")
     sys.stdout.write(str(len(units)))

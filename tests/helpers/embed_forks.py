@@ -34,7 +34,7 @@ class Rows(Dataset[Items]):
 
 if __name__ == "__main__":
     cohort, model, data = map(Path, sys.argv[1:])
-    text = TextConfig(encoder="transformers", mode="trained", model=str(model), window=16, overlap=4)
+    text = TextConfig(encoder="transformers", mode="trained", model=str(model), window=16)
     store = TokenItems(embed(cohort, EmbedConfig(text=text), data, None)["note"])
     loader = DataLoader(Rows(store), batch_size=None, num_workers=2, multiprocessing_context="fork")
     total = sum(int(items.values["length"].sum()) for items in loader)

@@ -9,8 +9,10 @@ import pytest
 from torch import Tensor
 
 from data_modules import patterns
-from mmnar_lightning.evaluation.results import MASKED, Cell, Intervals, Offset, Results, SplitCounts, from_json, to_json
-from mmnar_lightning.metrics.intervals import METRICS, bootstrap_intervals
+from mmnar_lightning.evaluation.results import MASKED, Cell, Intervals, Offset, Results, SplitCounts
+from mmnar_lightning.evaluation.results_json import from_json, to_json
+from mmnar_lightning.metrics.bootstrap import METRICS
+from mmnar_lightning.metrics.intervals import bootstrap_intervals
 from mmnar_lightning.outputs import ScoredRows
 from mmnar_lightning.report.masking import MASKED_OFFSET
 from mmnar_lightning.runs import gather

@@ -54,7 +54,7 @@ def batches(rows: Tensor) -> list[Batch]:
 
 def fitted(rows: ScoredRows) -> Rectifier:
     """Offsets that these rows give, and their strength."""
-    settings = RectifierConfig(min_rows=5, min_class_rows=2)
+    settings = RectifierConfig(min_rows=5)
     rectifier = Rectifier(2, 3, range(8), NUM_ROWS, settings)
     rectifier.fit(**rows.labelled, cohort=COHORT)
     return rectifier

@@ -19,6 +19,7 @@ WORDS = {
     "of now": "current",
     "whoever": "any process, any user",
     "goes on with": "continues, resumes",
+    "going on": "continuing, resuming",
     "gone on with": "continued, resumed",
     "somebody": "the user, another process",
     "rival": "baseline",
@@ -38,7 +39,8 @@ EXEMPT = (
 )
 """Files that name the words on purpose: the list itself, old settings, and what changed."""
 _PATTERN = re.compile(rf"\b({'|'.join(map(re.escape, WORDS))})\b", re.IGNORECASE)
-_ENDINGS = {".py", ".md", ".yaml", ".yml", ".toml"}
+_ENDINGS = {".py", ".md", ".yaml", ".yml", ".toml", ".sbatch"}
+_NAMES = {"Makefile", ".ci/run"}
 
 
 def found(paths: Sequence[Path]) -> Iterator[str]:
@@ -56,7 +58,7 @@ def main(given: Sequence[str]) -> int:
         given
         or subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
     )
-    paths = [(ROOT / name).resolve() for name in listed if Path(name).suffix in _ENDINGS]
+    paths = [(ROOT / name).resolve() for name in listed if Path(name).suffix in _ENDINGS or name in _NAMES]
     chosen = [path for path in paths if path.is_file() and str(path.relative_to(ROOT)) not in EXEMPT]
     lines = list(found(chosen))
     sys.stdout.writelines(f"{line}\n" for line in lines)

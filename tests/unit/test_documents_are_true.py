@@ -2,6 +2,7 @@
 
 import json
 import re
+import tomllib
 from dataclasses import is_dataclass
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -100,3 +101,8 @@ def test_the_readme_names_the_two_commands_and_every_subcommand_exists() -> None
 def test_nothing_of_the_workplace_is_in_the_documents() -> None:
     for path in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
         assert "/tmp/" not in path.read_text(), path
+
+
+def test_the_citation_has_the_version_of_the_program() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert re.findall(r"^version: (.*)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE) == [version]

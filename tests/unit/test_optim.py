@@ -53,7 +53,6 @@ def test_the_optimiser_is_adamw_with_the_decay_that_was_asked_for():
         ("lr", float("nan")),
         ("lr", float("inf")),
         ("weight_decay", -1.0),
-        ("gradient_clip", float("nan")),
     ],
 )
 def test_a_setting_that_cannot_train_is_refused_by_its_full_key(key, value):

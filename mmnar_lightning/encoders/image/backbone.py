@@ -17,7 +17,17 @@ HUB = "https://huggingface.co"
 
 
 def image_input(config: ImageConfig) -> ImageInput:
-    """The input format of the network; loads no weights."""
+    """The input format of the network; loads no weights.
+
+    Args:
+        config: `embed.image`, encoder timm or small.
+
+    Returns:
+        Size, colour and transformation of its pixels.
+
+    Raises:
+        ImagesError: if timm lacks the model, or the model has no colour.
+    """
     from timm.data import create_transform  # type: ignore[attr-defined]
 
     if config.encoder == "small":
@@ -93,7 +103,7 @@ def _data_config(network: nn.Module) -> dict[str, Any]:
 
 def _fill(network: Any, config: ImageConfig) -> None:
     """Load weights into a network, except those of a classifier."""
-    path = Path(config.weights).expanduser()
+    path = Path(config.weights)
     name = network.pretrained_cfg.get("hf_hub_id") if config.weights == PRETRAINED else config.weights
     if not name:
         raise WeightsError(
@@ -138,7 +148,7 @@ def _adapt(network: Any, config: ImageConfig) -> None:
     if config.trainable == "top_k":
         images.train_top(network, config.top_layers)
     if config.trainable == "lora":
-        images.add_lora(network, config.lora_rank)
+        images.add_lora(network)
 
 
 def _width(network: nn.Module, input_size: tuple[int, int, int]) -> int:

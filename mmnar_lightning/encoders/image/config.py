@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from data_modules.settings import read_when
+from data_modules.settings import check_minima, expand_paths, path_setting, read_when
 from mmnar_lightning.encoders.backbone_config import BackboneConfig
 
 OTHERS = "*"
@@ -23,7 +23,7 @@ class ImageConfig(BackboneConfig):
     runs a model of that library; small trains a small network from scratch."""
     model: str = field(default="", metadata=read_when(".encoder = timm"))
     """timm: name of the model, for example densenet121."""
-    weights: str = field(default="", metadata=read_when(".encoder = timm"))
+    weights: str = field(default="", metadata=read_when(".encoder = timm") | path_setting())
     """timm: a local file (safetensors, or a state dict of torch.save); `pretrained`, the weights that timm publishes,
     or a hub name (owner/name), both downloaded once; `none`, random initialisation, to train from scratch."""
     views: list[str] = field(default_factory=lambda: ["AP", "PA"], metadata=read_when(".encoder != none"))
@@ -40,12 +40,13 @@ class ImageConfig(BackboneConfig):
     """Threads that read and decode images; 0 = the main thread only. The tensors do not depend on the number."""
     max_unreadable_share: float = field(default=0.01, metadata=read_when(".encoder != none"))
     """Share of images that may be unreadable or without a vector; above it the stage stops."""
-    path: str = field(default="", metadata=read_when(".encoder = vectors"))
+    path: str = field(default="", metadata=read_when(".encoder = vectors") | path_setting())
     """vectors: a .parquet or .npy file as docs/text_and_images.md describes."""
 
     def __post_init__(self) -> None:
-        """Reject invalid values."""
-        self.check_minima({"max_images": 1, "batch_size": 1, "num_workers": 0})
+        """Expand `~`; reject invalid values."""
+        expand_paths(self)
+        check_minima(self, self.group, max_images=1, batch_size=1, num_workers=0)
         if not 0 <= self.max_unreadable_share <= 1:
             raise ValueError(f"embed.image.max_unreadable_share={self.max_unreadable_share} must be between 0 and 1")
         if not self.views or len(set(self.views)) < len(self.views):

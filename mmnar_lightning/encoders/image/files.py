@@ -15,9 +15,6 @@ from mmnar_lightning.encoders.image.ready import CohortImages
 from mmnar_lightning.encoders.image.selection import ImageInput, access_problem
 from mmnar_lightning.encoders.vector_store import Keys
 
-BATCHES = 16
-"""Batches per unit of work, the most that a killed process loses."""
-
 
 @dataclass(frozen=True)
 class ImageFiles(CohortImages):

@@ -13,11 +13,11 @@ import torch
 from data_modules import stage
 from mmnar_lightning.console import progress
 from mmnar_lightning.encoders.image.backbone import image_backbone
-from mmnar_lightning.encoders.image.files import BATCHES, ImageFiles, image_keys
+from mmnar_lightning.encoders.image.files import ImageFiles, image_keys
 from mmnar_lightning.encoders.image.ready import IMAGES_VERSION, Found
 from mmnar_lightning.encoders.image.selection import Pixels, read_image, read_images
 from mmnar_lightning.encoders.image.vectors import Floats
-from mmnar_lightning.encoders.vector_store import Plan, VectorStore
+from mmnar_lightning.encoders.vector_store import UNIT_BATCHES, Plan, VectorStore
 from mmnar_lightning.nn.images import ImageBackbone
 from mmnar_lightning.nn.weights import fingerprint
 
@@ -66,7 +66,7 @@ class FrozenImages(ImageFiles):
         if not len(missing):
             return
         plan = Plan(
-            missing, np.arange(len(missing)), np.ones(len(missing), np.float32), self.config.batch_size * BATCHES
+            missing, np.arange(len(missing)), np.ones(len(missing), np.float32), self.config.batch_size * UNIT_BATCHES
         )
         first = np.searchsorted(keys, missing, sorter=(order := np.argsort(keys, kind="stable")))
         files = images["file"].gather(order[first])

@@ -10,10 +10,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from data_modules.features import images, store
-from data_modules.loading.items import RowItems
 from data_modules.raw.errors import SourceError
 from data_modules.raw.fingerprint import fingerprint
-from mmnar_lightning.encoders.encoder import Vectors, write_array
+from mmnar_lightning.encoders.encoder import Vectors, write_vectors
 from mmnar_lightning.encoders.image.config import ImageConfig
 from mmnar_lightning.encoders.image.selection import Unreadable, choose
 from mmnar_lightning.encoders.image.vectors import CONTRACT, RELEASE_WIDTH, Floats, read_release, read_vectors
@@ -71,10 +70,7 @@ class CohortImages:
                     unreadable.add(file, reason(file))
                 yield part["row_id"].cast(pl.Int64).to_numpy()[found], vectors[found]
 
-        if self.config.pooling == "mean":
-            write_array(target, rows, width, blocks())
-        else:
-            write_items(target, rows, width, images.height, blocks())
+        write_vectors(target, rows, width, self.config.pooling, images.height, blocks())
         return unreadable.finish()
 
 
@@ -112,7 +108,7 @@ class OwnVectors(CohortImages):
     @property
     def identity(self) -> dict[str, Any]:
         """Version, fingerprint of the file and selection of images."""
-        path = Path(self.config.path).expanduser()
+        path = Path(self.config.path)
         beside = path.with_suffix(".ids.npy")
         files = [path, beside] if beside.is_file() else [path]
         return {"own_vectors": IMAGES_VERSION, "files": [fingerprint(file) for file in files], **self.choice}
@@ -121,8 +117,20 @@ class OwnVectors(CohortImages):
         """No work: reading is fast."""
 
     def write(self, source: Path, rows: pl.DataFrame, target: Path) -> list[str]:
-        """Write the vectors of each row."""
-        path = Path(self.config.path).expanduser()
+        """Write the vectors of each row.
+
+        Args:
+            source: the modality's folder in the cohort.
+            rows: `row_id` and `split` of the cohort.
+            target: folder to fill.
+
+        Returns:
+            Messages for the user.
+
+        Raises:
+            SourceError: if the vectors are not of images.
+        """
+        path = Path(self.config.path)
         file = read_vectors(path)
         if file.key == "document_id":
             raise SourceError(path, "the vectors are of documents (document_id), expected images", CONTRACT)
@@ -131,25 +139,3 @@ class OwnVectors(CohortImages):
             return file.look_up(images[file.key])
 
         return self._write(source, rows, target, file.values.shape[1], look_up, lambda _: "without a vector")
-
-
-def write_items(target: Path, rows: pl.DataFrame, width: int, most: int, blocks: Iterator[Vectors]) -> None:
-    """Write vectors as items of their rows, with the statistics of train rows.
-
-    Args:
-        target: folder to fill.
-        rows: `row_id` and `split` of the cohort.
-        width: width of a vector.
-        most: maximum number of vectors.
-        blocks: row ids, ascending, and their vectors.
-    """
-    values = store.create(target, most, [str(column) for column in range(width)])
-    owner = np.zeros(most, np.int64)
-    count = 0
-    for row_id, vectors in blocks:
-        written = slice(count, count + len(row_id))
-        owner[written], values[written] = row_id, vectors
-        count = written.stop
-    RowItems.save(target, rows.height, owner[:count], np.arange(count))
-    train = (rows["split"] == "train").to_numpy()
-    store.fit_statistics(values, train[owner] & (np.arange(most) < count)).save(target)

@@ -3,11 +3,19 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from data_modules.settings import read_when
+from data_modules.settings import check_minima, expand_paths, path_setting, read_when
 from mmnar_lightning.encoders.backbone_config import BackboneConfig
 
 SMALL_RATE = 30.0
 """Learning rate of the small encoder as a multiple of the model's: a batch updates few of its vectors."""
+SMALL_VOCABULARY = 16384
+"""Size of the small encoder's hash tables of words and of pairs of words: clinical notes have fewer frequent words."""
+SMALL_DIM = 64
+"""Width of a word's vector, and of a pair's, of the small encoder."""
+HASHED_WIDTH = 1024
+"""Width of a text's vector of hashed_ngrams; `model.encoder.components` reduces it."""
+OVERLAPS = 8
+"""Consecutive windows share one of so many parts of a window, so that a sentence that one cuts stands in another."""
 
 
 @dataclass(kw_only=True)
@@ -20,12 +28,13 @@ class TextConfig(BackboneConfig):
     encoder: Literal["none", "hashed_ngrams", "transformers", "small"] = "none"
     """none leaves texts out; hashed_ngrams counts words and pairs of words; transformers is a pretrained model; small
     trains a small network from scratch."""
-    model: str = field(default="emilyalsentzer/Bio_ClinicalBERT", metadata=read_when(".encoder = transformers"))
+    model: str = field(
+        default="emilyalsentzer/Bio_ClinicalBERT", metadata=read_when(".encoder = transformers") | path_setting()
+    )
     """transformers: a local folder, or a name on the Hugging Face hub."""
     window: int = field(default=512, metadata=read_when(".encoder = transformers, small"))
-    """Tokens of a window, special tokens included; longer texts are cut into several windows."""
-    overlap: int = field(default=64, metadata=read_when(".encoder = transformers"))
-    """Tokens that consecutive windows share."""
+    """Tokens of a window, special tokens included; longer texts are cut into several windows; those of
+    transformers share an eighth of their tokens."""
     max_windows: int = field(default=0, metadata=read_when(".encoder = transformers, small"))
     """Number of windows of a text that are kept, from its beginning; 0 keeps all."""
     sections: list[str] = field(default_factory=list, metadata=read_when(".encoder != none"))
@@ -37,21 +46,11 @@ class TextConfig(BackboneConfig):
     )
     """trained: learning rate of the encoder as a multiple of optim.lr; null is 1, and 30 for small; 0.1 suits a
     pretrained one."""
-    width: int = field(default=1024, metadata=read_when(".encoder = hashed_ngrams"))
-    """hashed_ngrams: width of a text's vector."""
-    vocabulary: int = field(default=16384, metadata=read_when(".encoder = small"))
-    """small: size of the hash tables of words and of pairs of words."""
-    dim: int = field(default=64, metadata=read_when(".encoder = small"))
-    """small: width of a word's vector and of a pair's."""
 
     def __post_init__(self) -> None:
-        """Reject invalid values."""
-        windows = {"window": 8, "overlap": 0, "max_windows": 0, "batch_windows": 1}
-        self.check_minima({**windows, "width": 16, "vocabulary": 16, "dim": 4})
-        if self.encoder != "small" and self.overlap > self.window // 2:
-            raise ValueError(
-                f"embed.text.overlap={self.overlap} must be at most half of embed.text.window={self.window}"
-            )
+        """Expand `~`; reject invalid values."""
+        expand_paths(self)
+        check_minima(self, self.group, window=8, max_windows=0, batch_windows=1)
         self.check_training()
         if self.encoder == "hashed_ngrams" and self.mode == "trained":
             raise ValueError("embed.text.mode=trained: embed.text.encoder=hashed_ngrams has nothing to train")
@@ -62,6 +61,11 @@ class TextConfig(BackboneConfig):
             )
         if any(not name.strip() for name in self.sections):
             raise ValueError("embed.text.sections: a heading must not be empty")
+
+    @property
+    def overlap(self) -> int:
+        """Tokens that consecutive windows share."""
+        return self.window // OVERLAPS
 
     @property
     def rate(self) -> float:

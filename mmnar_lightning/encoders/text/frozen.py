@@ -15,19 +15,16 @@ from data_modules import stage
 from data_modules.errors import UserError
 from data_modules.features import store as arrays
 from data_modules.features.tokens import TokenTable
-from data_modules.loading.items import RowItems
 from mmnar_lightning.console import progress
-from mmnar_lightning.encoders.encoder import Vectors, write_array
+from mmnar_lightning.encoders.encoder import Vectors, write_vectors
 from mmnar_lightning.encoders.text import pretrained
 from mmnar_lightning.encoders.text.config import TextConfig
 from mmnar_lightning.encoders.text.corpus import Corpus, read_corpus
 from mmnar_lightning.encoders.text.tokens import KEYS, PretrainedTokeniser, write_tokens
-from mmnar_lightning.encoders.vector_store import SETTING, Keys, Plan, VectorStore
+from mmnar_lightning.encoders.vector_store import SETTING, UNIT_BATCHES, Keys, Plan, VectorStore
 from mmnar_lightning.nn.text import PretrainedNetwork, TextBackbone
 
 FROZEN_VERSION = 1
-UNIT_BATCHES = 8
-"""Batches per unit of work, the most that a killed process loses."""
 
 
 @dataclass(frozen=True)
@@ -111,27 +108,27 @@ class FrozenText:
         """Write one vector per row or, for attention, one per document."""
         corpus = read_corpus(source, self.config.sections)
         width = self.store.width() if len(corpus.key) else 1
-        if self.config.pooling == "mean":
-            write_array(target, rows, width, self._vectors(corpus))
-        else:
-            self._write_items(corpus, rows, width, target)
+        write_vectors(target, rows, width, self.config.pooling, len(corpus.key), self._vectors(corpus))
         return corpus.left_out
 
     def _vectors(self, corpus: Corpus) -> Iterator[Vectors]:
         for block, vectors in self.store.read(corpus.key):
             yield corpus.row[block], vectors
 
-    def _write_items(self, corpus: Corpus, rows: pl.DataFrame, width: int, target: Path) -> None:
-        values = arrays.create(target, len(corpus.key), [str(column) for column in range(width)])
-        for block, vectors in self.store.read(corpus.key):
-            values[block] = vectors
-        RowItems.save(target, rows.height, corpus.row, np.arange(len(corpus.key)))
-        train = (rows["split"] == "train").to_numpy()
-        arrays.fit_statistics(values, train[corpus.row]).save(target)
-
 
 def load_backbone(folder: Path, config: TextConfig) -> TextBackbone:
-    """The pretrained model of a folder as a backbone; rejects windows longer than its position embeddings."""
+    """The pretrained model of a folder as a backbone.
+
+    Args:
+        folder: of the model.
+        config: windows and precision.
+
+    Returns:
+        The backbone.
+
+    Raises:
+        UserError: if windows are longer than its position embeddings.
+    """
     model = pretrained.load_model(folder)
     settings: Any = model.config
     longest = getattr(settings, "max_position_embeddings", None)

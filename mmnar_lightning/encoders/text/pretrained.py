@@ -41,7 +41,7 @@ def locate(name: str) -> Path:
     Raises:
         UserError: with the files to download and their destination.
     """
-    folder = Path(name).expanduser()
+    folder = Path(name)
     if folder.is_dir():
         return _checked(folder)
     if not HUB_NAME.fullmatch(name):

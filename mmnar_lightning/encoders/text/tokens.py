@@ -52,7 +52,7 @@ class PretrainedTokeniser:
         self.size = window - len(self.before) - len(self.after)
         self.overlap, self.max_windows = overlap, max_windows
         if self.size <= overlap:
-            raise UserError(f"embed.text.window={window} is too short for embed.text.overlap={overlap}")
+            raise UserError(f"embed.text.window={window} is too short: windows share {overlap} tokens")
 
     def _added(self) -> tuple[list[int], list[int]]:
         """Special tokens before and after a text."""

@@ -16,7 +16,7 @@ from tests.helpers.baselines import TASKS, inputs_of, telling_batch
 from tests.helpers.batches import take
 
 TRAIN, VAL, TEST = telling_batch(800), telling_batch(300, seed=1), telling_batch(100, seed=2)
-SMALL = BoostedTreesConfig(patience=20, learning_rate=0.2)
+SMALL = BoostedTreesConfig(learning_rate=0.2)
 
 
 def fitted(train=TRAIN, val=VAL, config=SMALL, given=None) -> BoostedTrees:
@@ -67,8 +67,9 @@ def test_the_number_of_trees_is_the_best_on_val_and_val_grows_no_tree() -> None:
     assert all(np.array_equal(one, other) for one, other in zip(stages[0][:same], stages[1][:same], strict=True))
 
 
-def test_a_fit_stops_when_val_has_not_improved_for_so_many_trees() -> None:
-    trees = fitted(config=BoostedTreesConfig(patience=5, learning_rate=0.3))
+def test_a_fit_stops_when_val_has_not_improved_for_so_many_trees(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(boosted_trees, "PATIENCE", 5)
+    trees = fitted(config=BoostedTreesConfig(learning_rate=0.3))
     assert all(len(losses) < 100 for losses in trees.losses.values())
 
 
@@ -154,7 +155,6 @@ def test_items_are_refused() -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        {"patience": 0},
         {"max_leaf_nodes": 1},
         {"num_components": 0},
         {"learning_rate": 0.0},

@@ -18,7 +18,7 @@ BATCH = telling_batch(200)
 
 def model(version: Literal["weighted", "concatenation"], seed: int = 0) -> Any:
     torch.manual_seed(seed)
-    made = late_fusion(inputs_of(BATCH), LateFusionConfig(version=version, dim=16, dropout=0.0))
+    made = late_fusion(inputs_of(BATCH), LateFusionConfig(version=version, dropout=0.0))
     with torch.no_grad():
         for parameter in made.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
@@ -75,7 +75,7 @@ def test_a_row_with_nothing_present_gets_the_prior_even_where_no_train_row_is_em
     train = telling_batch(1500, seed=5)
     train.present[:, 0] = True
     torch.manual_seed(0)
-    made = late_fusion(inputs_of(train), LateFusionConfig(dim=16))
+    made = late_fusion(inputs_of(train), LateFusionConfig())
     with torch.no_grad():
         made.empty.add_(2.0)
     fit_network(made, train, steps=400, rate=0.02)
@@ -107,7 +107,7 @@ def test_concatenation_tells_an_absent_modality_from_one_whose_encoding_is_zero(
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"dim": 0}, "baseline.late_fusion.dim=0"), ({"dropout": 1.0}, "baseline.late_fusion.dropout")],
+    [({"dropout": -0.1}, "baseline.late_fusion.dropout"), ({"dropout": 1.0}, "baseline.late_fusion.dropout")],
 )
 def test_nonsense_is_refused(settings, message: str) -> None:
     with pytest.raises(ValueError, match=message):

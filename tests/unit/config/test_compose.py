@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 from mmnar_lightning.config import compose
 from mmnar_lightning.config.compose import load, save, to_plain
 from mmnar_lightning.config.experiment import ConfigError
-from mmnar_lightning.optim import OptimConfig
+from mmnar_lightning.losses.config import ObjectiveConfig
 from mmnar_lightning.runs.build import build_datamodule
 from tests.helpers.paths import ROOT
 
@@ -39,7 +39,6 @@ BAD = {
     "objective.task_weights.death=-1": ["objective.task_weights.death=-1.0", "at least 0"],
     "optim.lr=0": ["optim.lr=0.0", "above 0"],
     "optim.lr=nan": ["optim.lr=nan", "above 0"],
-    "optim.gradient_clip=-1": ["optim.gradient_clip=-1.0", "at least 0"],
     "optim.weight_decay=-1": ["optim.weight_decay=-1.0", "at least 0"],
     "cohort.name=a/b": ["cohort.name='a/b'", "letters"],
     "cohort.modalities=[labs,labs]": ["cohort.modalities", "labs", "duplicates"],
@@ -81,7 +80,7 @@ def test_an_unknown_key_is_refused_and_the_nearest_one_is_named(word, meant):
 
 
 def test_a_key_like_no_other_is_refused_with_the_settings_of_its_group():
-    with pytest.raises(ConfigError, match=r"known settings of optim are lr, weight_decay, gradient_clip$"):
+    with pytest.raises(ConfigError, match=r"known settings of optim are lr, weight_decay$"):
         load(["optim.learning_rate=3"])
 
 
@@ -109,7 +108,7 @@ def test_words_are_laid_over_the_experiment_over_base_over_the_defaults(own):
     assert composed.trainer.max_epochs == 9
     assert composed.trainer.patience == 2
     assert composed.optim.weight_decay == base.optim.weight_decay
-    assert composed.optim.gradient_clip == OptimConfig().gradient_clip
+    assert composed.objective.temperature == ObjectiveConfig().temperature
 
 
 def test_the_base_file_is_laid_over_the_defaults(tmp_path, monkeypatch):
@@ -255,7 +254,7 @@ def test_layers_that_do_not_fit_are_refused(words, message):
 def test_what_every_experiment_begins_with_is_base_over_the_defaults():
     shared = compose.shared_settings("eicu")
     assert shared["optim"]["lr"] == OmegaConf.load(EXPERIMENTS / "base.yaml").optim.lr
-    assert shared["optim"]["gradient_clip"] == OptimConfig().gradient_clip
+    assert shared["objective"]["temperature"] == ObjectiveConfig().temperature
 
 
 def test_an_experiment_keeps_its_own_encoders_on_simulated_data() -> None:

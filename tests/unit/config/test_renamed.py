@@ -2,15 +2,20 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from omegaconf import OmegaConf
 
+from data_modules.errors import UserError
 from mmnar_lightning.config import keys
 from mmnar_lightning.config.compose import _typed, experiments_folder, load, save
 from mmnar_lightning.config.experiment import ConfigError, datasets
 from mmnar_lightning.config.renamed import EXPERIMENT, MAX_NAMED, RENAMED, explain, explain_all, explain_experiment
-from mmnar_lightning.runs import folders, single
+from mmnar_lightning.encoders.stage import device_of
+from mmnar_lightning.rectifier.config import RectifierConfig
+from mmnar_lightning.runs import build, folders, single
 
 KEYS = {old: new for old, new in RENAMED.items() if not old.startswith(EXPERIMENT)}
 EXPERIMENTS = {old: new for old, new in RENAMED.items() if old.startswith(EXPERIMENT)}
@@ -84,7 +89,9 @@ def test_an_old_experiment_is_refused_with_its_new_name(old: str, new: str) -> N
 
 
 def test_keys_below_a_renamed_group_keep_their_end_and_may_have_been_removed_since() -> None:
-    assert explain("rival.late_fusion.dim") == "rival.late_fusion.dim is now called baseline.late_fusion.dim"
+    assert (
+        explain("rival.late_fusion.version") == "rival.late_fusion.version is now called baseline.late_fusion.version"
+    )
     assert explain("embed.film.colour") == "embed.film.colour is now called embed.image.colour"
     assert explain("rival.mask_only.dim") == f"rival.mask_only.dim {RENAMED['baseline.mask_only']}"
     with pytest.raises(ConfigError, match=r"^rival=\{name: mask_only\}: rival\.name is now called baseline\.name$"):
@@ -104,3 +111,19 @@ def test_a_file_with_many_old_keys_names_the_first_and_counts_the_others() -> No
     assert told.startswith("rectifier.scale was removed: always logit; rectifier.refresh was")
     assert told.endswith("; and 2 more")
     assert told.count("; ") == MAX_NAMED
+
+
+def test_what_took_the_place_of_removed_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("WANDB_PROJECT", "ours")
+    config = load([f"paths.mimic_root={tmp_path}", "trainer.accelerator=cpu", "embed.text.window=64"])
+    assert config.wandb.project == "ours"
+    monkeypatch.delenv("WANDB_PROJECT")
+    assert config.wandb.project == "mmnar"
+    encode: Any = build.build_datamodule(config).encode
+    assert encode.keywords["accelerator"] == "cpu"
+    assert config.embed.text.overlap == 8
+    assert [RectifierConfig(min_rows=rows).min_class_rows for rows in (1, 20, 41)] == [1, 5, 10]
+    assert device_of("mps") == torch.device("cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match=r"^trainer\.accelerator=gpu: no GPU is available; use auto or cpu$"):
+        device_of("gpu")

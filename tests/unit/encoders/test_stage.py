@@ -21,7 +21,7 @@ from mmnar_lightning.encoders.text.hashed import hashed_ngrams
 from tests.helpers import tiny_models
 from tests.helpers.images import index
 
-HASHED = TextConfig(encoder="hashed_ngrams", width=64)
+HASHED = TextConfig(encoder="hashed_ngrams")
 RELEASE = ImageConfig(encoder="release")
 TEXTS = {0: "No edema.", 2: "Severe pulmonary edema.", 3: "Walks with a cane."}
 
@@ -62,10 +62,10 @@ def finished(tmp_path: Path) -> Path:
 def test_texts_of_a_row_are_joined_in_order_of_time() -> None:
     early, late = {"hours": -5.0, "document_id": "b"}, {"hours": -1.0, "document_id": "a"}
     texts = pl.DataFrame([{"row_id": 7, **late, "text": "edema."}, {"row_id": 7, **early, "text": "No"}])
-    rows, vectors = hashed_ngrams(texts, 64)
+    rows, vectors = hashed_ngrams(texts, 1024)
     assert rows.tolist() == [7]
-    assert np.array_equal(vectors, hashed_ngrams(pl.DataFrame({"row_id": [7], "text": ["No edema."]}), 64)[1])
-    assert not np.array_equal(vectors, hashed_ngrams(pl.DataFrame({"row_id": [7], "text": ["edema. No"]}), 64)[1])
+    assert np.array_equal(vectors, hashed_ngrams(pl.DataFrame({"row_id": [7], "text": ["No edema."]}), 1024)[1])
+    assert not np.array_equal(vectors, hashed_ngrams(pl.DataFrame({"row_id": [7], "text": ["edema. No"]}), 1024)[1])
 
 
 def test_vectors_of_texts_depend_on_their_words_alone_and_have_length_one() -> None:
@@ -92,9 +92,9 @@ def test_rows_without_a_document_are_absent_and_statistics_are_of_train_rows(
     note, image = (store.open_values(stores[name]) for name in ("note", "image"))
     assert store.open_present(stores["note"]).tolist() == [True, False, True, True, False]
     assert store.open_present(stores["image"]).tolist() == [True, False, True, True, False]
-    assert note.shape == (5, 64)
+    assert note.shape == (5, 1024)
     assert np.array_equal(
-        note[[0, 2, 3]], hashed_ngrams(pl.DataFrame({"row_id": TEXTS.keys(), "text": TEXTS.values()}), 64)[1]
+        note[[0, 2, 3]], hashed_ngrams(pl.DataFrame({"row_id": TEXTS.keys(), "text": TEXTS.values()}), 1024)[1]
     )
     assert not note[[1, 4]].any()
     assert np.array_equal(image[3], vector(10.0))
@@ -112,7 +112,7 @@ def test_rows_that_are_counted_a_few_at_a_time_have_the_bytes_of_all_at_once(
     texts[1].insert(1, " ")
     cohort = tiny_models.write_cohort(tmp_path / "c", {**texts, 6: ["\n"]}, 12)
     whole = pl.read_parquet(cohort / "modalities" / "note" / "documents.parquet")
-    rows, expected = hashed_ngrams(whole.filter(pl.col("text").str.strip_chars() != ""), 64)
+    rows, expected = hashed_ngrams(whole.filter(pl.col("text").str.strip_chars() != ""), 1024)
     monkeypatch.setattr(hashed, "ROWS_TOGETHER", 3)
     made = embed(cohort, EmbedConfig(text=HASHED), tmp_path, ImageFolders())["note"]
     assert np.flatnonzero(store.open_present(made)).tolist() == rows.tolist() == list(texts)
@@ -129,7 +129,9 @@ def test_what_was_encoded_is_not_encoded_again_and_other_settings_lie_elsewhere(
     (published.embeddings / "files" / "p10" / "a.tfrecord").unlink()
     assert embed(finished, config, tmp_path, published) == first
     assert (first["note"] / store.VALUES).stat().st_mtime_ns == before
-    other = embed(finished, EmbedConfig(text=TextConfig(encoder="hashed_ngrams", width=32)), tmp_path, ImageFolders())
+    other = embed(
+        finished, EmbedConfig(text=TextConfig(encoder="hashed_ngrams", sections=["Plan"])), tmp_path, ImageFolders()
+    )
     assert list(other) == ["note"]
     assert other["note"] != first["note"]
 
@@ -161,8 +163,3 @@ def test_every_process_of_a_machine_takes_a_gpu_of_its_own(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     assert device_of("auto") == torch.device("cuda", expected)
-
-
-def test_too_narrow_a_text_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"^embed\.text\.width=15 must be at least 16"):
-        TextConfig(width=15)

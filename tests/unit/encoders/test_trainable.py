@@ -13,6 +13,7 @@ from mmnar_lightning.config.compose import load
 from mmnar_lightning.encoders.config import EmbedConfig
 from mmnar_lightning.encoders.text.config import TextConfig
 from mmnar_lightning.encoders.trainable import text_backbone
+from mmnar_lightning.nn.backbone import LORA_RANK
 from mmnar_lightning.nn.text import TextBackbone
 from tests.helpers import tiny_models
 
@@ -26,7 +27,7 @@ VALUES = {
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> TextConfig:
     model = tiny_models.write_model(tmp_path_factory.mktemp("model") / "bert", layers=3)
-    return TextConfig(encoder="transformers", mode="trained", model=str(model), window=16, overlap=4)
+    return TextConfig(encoder="transformers", mode="trained", model=str(model), window=16)
 
 
 def gradients(backbone: TextBackbone, train: bool = True) -> dict[str, torch.Tensor]:
@@ -105,12 +106,12 @@ def test_two_models_of_one_seed_learn_alike_and_dropout_is_off_in_evaluation(con
 
 
 def test_lora_begins_as_the_pretrained_model_and_only_its_additions_learn(config: TextConfig) -> None:
-    backbone = text_backbone(replace(config, trainable="lora", lora_rank=2))
+    backbone = text_backbone(replace(config, trainable="lora"))
     torch.testing.assert_close(backbone.eval()(VALUES), text_backbone(config).eval()(VALUES))
     names = gradients(backbone)
     assert names
     assert all("lora_" in name for name in names)
-    assert min(min(entry.shape) for entry in names.values()) == 2
+    assert min(min(entry.shape) for entry in names.values()) == LORA_RANK
     gradients(text_backbone(replace(config, trainable="lora", gradient_checkpointing=True)))
 
 
@@ -133,7 +134,6 @@ def test_lora_without_peft_says_what_to_install(config: TextConfig, monkeypatch:
     ("settings", "message"),
     [
         ({"window": 7}, "embed.text.window=7 must be at least 8"),
-        ({"window": 16, "overlap": 9}, "embed.text.overlap=9 must be at most half of embed.text.window=16"),
         ({"encoder": "small", "mode": "frozen"}, "embed.text.mode=frozen: embed.text.encoder=small has random weights"),
         ({"encoder": "hashed_ngrams", "mode": "trained"}, "hashed_ngrams has nothing to train"),
         ({"encoder": "hashed_ngrams", "pooling": "attention"}, "joins the texts of a row before it counts"),
@@ -148,7 +148,7 @@ def test_settings_that_contradict_each_other_are_refused(settings: dict[str, obj
 
 
 def test_texts_are_left_out_with_one_word_whatever_else_was_set() -> None:
-    assert TextConfig(encoder="none", model="bert", lr_scale=0.1, trainable="lora", dim=8).encoder == "none"
+    assert TextConfig(encoder="none", model="bert", lr_scale=0.1, trainable="lora").encoder == "none"
 
 
 def test_a_small_encoder_learns_faster_unless_told_otherwise() -> None:
@@ -158,15 +158,15 @@ def test_a_small_encoder_learns_faster_unless_told_otherwise() -> None:
 
 
 def test_of_the_settings_of_all_texts_a_modality_takes_those_that_its_own_encoder_reads() -> None:
-    usual = TextConfig(encoder="transformers", mode="trained", model="bert", window=16, overlap=4, trainable="lora")
+    usual = TextConfig(encoder="transformers", mode="trained", model="bert", window=16, trainable="lora")
     note, letter, report = (Modality(name=name, kind="documents", width=0) for name in ("note", "letter", "report"))
     own: dict[str, dict[str, Any]] = {
-        "letter": {"encoder": "small", "dim": 8},
+        "letter": {"encoder": "small"},
         "report": {"encoder": "hashed_ngrams", "mode": "auto"},
     }
     config = EmbedConfig(text=usual, modalities=own)
     assert config.of(note) == usual
-    assert config.of(letter) == TextConfig(encoder="small", mode="trained", window=16, dim=8)
+    assert config.of(letter) == TextConfig(encoder="small", mode="trained", window=16)
     assert config.of(report) == TextConfig(encoder="hashed_ngrams")
     refused = EmbedConfig(text=usual, modalities={"letter": {"encoder": "small", "trainable": "lora"}})
     with pytest.raises(

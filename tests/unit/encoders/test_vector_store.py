@@ -88,7 +88,7 @@ def build_here(cohort: Path, model: Path, data: Path) -> int:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(frozen, "BATCHES", embed_builds.BATCHES)
+        patch.setattr(frozen, "UNIT_BATCHES", embed_builds.BATCHES)
         write = _Work._write
         patch.setattr(_Work, "_write", lambda self, unit, part: units.append(unit) or write(self, unit, part))
         embed(cohort, embed_builds.settings(model), data, ImageFolders(pictures=cohort.parent))
@@ -292,7 +292,7 @@ def test_memory_does_not_grow_with_the_documents_but_by_an_index_of_them(
     encoder: str, few_and_many: dict[int, Path], tmp_path: Path
 ) -> None:
     model = tiny_models.write_model(tmp_path / "bert", positions=128)
-    settings = {"model": str(model), "window": 128, "overlap": 16} if encoder == "transformers" else {"width": 16}
+    settings = {"model": str(model), "window": 128} if encoder == "transformers" else {}
     given = [json.dumps({"encoder": encoder, **settings}), str(tmp_path / "data"), *map(str, few_and_many.values())]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "tests.helpers.embed_peak", *given]

@@ -6,17 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmnar_lightning.evaluation.results import (
-    SCHEMA_VERSION,
-    Groups,
-    OffsetTable,
-    Results,
-    ResultsError,
-    Risk,
-    TaskRisks,
-    from_json,
-    to_json,
-)
+from mmnar_lightning.evaluation.results import SCHEMA_VERSION, Groups, OffsetTable, Results, Risk, TaskRisks
+from mmnar_lightning.evaluation.results_json import ResultsError, from_json, to_json
 from mmnar_lightning.evaluation.scores import Scoring, score, score_groups
 from mmnar_lightning.runs import folders, results
 from tests.helpers.results import offset_of, results_of, scored_rows

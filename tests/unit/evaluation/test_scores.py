@@ -8,9 +8,10 @@ import torch
 
 from data_modules import patterns
 from mmnar_lightning.evaluation import scores
-from mmnar_lightning.evaluation.results import OffsetTable, TaskScores, from_json, to_json
+from mmnar_lightning.evaluation.results import OffsetTable, TaskScores
+from mmnar_lightning.evaluation.results_json import from_json, to_json
 from mmnar_lightning.metrics import functional
-from mmnar_lightning.metrics.intervals import METRICS
+from mmnar_lightning.metrics.bootstrap import METRICS
 from mmnar_lightning.report import masking
 from tests.helpers.results import offset_of, scored_rows
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn import metrics as sklearn_metrics
 
-from mmnar_lightning.metrics import functional, intervals
+from mmnar_lightning.metrics import bootstrap, functional
 from mmnar_lightning.metrics.intervals import bootstrap_intervals, paired_difference
 
 
@@ -29,10 +29,10 @@ def mixed(seed, levels):
 
 def slow_replicates(probability, label, subject, num_replicates, seed):
     """The same draws, the rows replicated literally and scored by scikit-learn."""
-    bins = functional.equal_mass_bins(probability, intervals.NUM_BINS).numpy()
+    bins = functional.equal_mass_bins(probability, bootstrap.NUM_BINS).numpy()
     probability, label = probability.numpy(), label.numpy()
     names, dense = np.unique(subject.numpy(), return_inverse=True)
-    counts = intervals.draw_counts(np.random.default_rng(seed), num_replicates, len(names)).long().numpy()
+    counts = bootstrap.draw_counts(np.random.default_rng(seed), num_replicates, len(names)).long().numpy()
     for count in counts:
         rows = np.repeat(np.arange(len(label)), count[dense])
         residual = np.bincount(bins[rows], weights=probability[rows] - label[rows])
@@ -48,10 +48,10 @@ def slow_replicates(probability, label, subject, num_replicates, seed):
 def test_equals_a_slow_loop_over_replicated_rows(levels):
     data = mixed(seed=1, levels=levels)
     expected = np.array(list(slow_replicates(data[0], data[1], data[2], num_replicates=200, seed=5)))
-    error = intervals.METRICS.index("calibration_error")
+    error = bootstrap.METRICS.index("calibration_error")
     expected[:, error] -= expected[:, error].mean() - functional.calibration_error(data[0], data[1], 15)
     ours = bootstrap_intervals(*data, num_replicates=200, seed=5, level=0.9)
-    for column, name in enumerate(intervals.METRICS):
+    for column, name in enumerate(bootstrap.METRICS):
         low, high = np.quantile(expected[:, column], [0.05, 0.95])
         assert (ours[name].low, ours[name].high) == pytest.approx((low, high), abs=1e-12)
         assert ours[name].num_defined == 200
@@ -71,7 +71,7 @@ def test_value_is_the_metric_of_the_sample(levels):
 
 
 def test_draws_are_a_multinomial_of_subjects():
-    counts = intervals.draw_counts(np.random.default_rng(0), 4000, 10)
+    counts = bootstrap.draw_counts(np.random.default_rng(0), 4000, 10)
     assert counts.sum(-1).eq(10).all()
     assert counts.mean(0).tolist() == pytest.approx([1.0] * 10, abs=0.1)
     assert counts.var(0).tolist() == pytest.approx([0.9] * 10, abs=0.12)
@@ -85,7 +85,7 @@ def test_depends_on_rows_and_seed_only(monkeypatch, levels):
     shuffled = probability[order], label[order], subject[order] * 1000 + 5
     assert bootstrap_intervals(*shuffled, num_replicates=50, seed=1) == first
     assert bootstrap_intervals(*shuffled, num_replicates=50, seed=2) != first
-    monkeypatch.setattr(intervals, "CHUNK_ELEMENTS", 150 * 7)
+    monkeypatch.setattr(bootstrap, "CHUNK_ELEMENTS", 150 * 7)
     chunked = bootstrap_intervals(*shuffled, num_replicates=50, seed=1)
     for name, interval in first.items():
         assert vars(chunked[name]) == pytest.approx(vars(interval), abs=1e-12)
@@ -93,8 +93,8 @@ def test_depends_on_rows_and_seed_only(monkeypatch, levels):
 
 def test_chunks_bound_the_memory():
     data = mixed(seed=4, levels=10)
-    largest = max(weight.numel() for weight in intervals._Sample.of(*data).draw(20_000, np.random.default_rng(0)))
-    assert largest <= intervals.CHUNK_ELEMENTS
+    largest = max(weight.numel() for weight in bootstrap._Sample.of(*data).draw(20_000, np.random.default_rng(0)))
+    assert largest <= bootstrap.CHUNK_ELEMENTS
 
 
 def test_intervals_cover_clustered_data_where_naive_ones_do_not():
@@ -195,7 +195,7 @@ def slow_averages(data, num_replicates, seed):
         for number in fold.unique():
             rows = (repeat == again) & (fold == number)
             names, dense = np.unique(subject[rows].numpy(), return_inverse=True)
-            counts = intervals.draw_counts(generator, num_replicates, len(names)).long().numpy()
+            counts = bootstrap.draw_counts(generator, num_replicates, len(names)).long().numpy()
             drawn = [np.repeat(np.arange(int(rows.sum())), count[dense]) for count in counts]
             score, truth = probability[rows].numpy(), label[rows].numpy()
             parts.append([sklearn_metrics.roc_auc_score(truth[chosen], score[chosen]) for chosen in drawn])
@@ -284,14 +284,14 @@ def test_a_paired_difference_equals_a_slow_loop_over_the_same_replicated_rows(le
     first, second, label, subject = baselines(7, levels)
     expected = np.array(list(slow_replicates(first, label, subject, num_replicates=200, seed=5)))
     expected -= np.array(list(slow_replicates(second, label, subject, num_replicates=200, seed=5)))
-    error = intervals.METRICS.index("calibration_error")
+    error = bootstrap.METRICS.index("calibration_error")
     value = functional.calibration_error(first, label, 15) - functional.calibration_error(second, label, 15)
     expected[:, error] -= expected[:, error].mean() - value
     ours = paired_difference(first, second, label, subject, num_replicates=200, seed=5, level=0.9)
     assert ours["calibration_error"].value == pytest.approx(value)
     scores = [sklearn_metrics.roc_auc_score(label, column) for column in (first, second)]
     assert ours["auroc"].value == pytest.approx(scores[0] - scores[1])
-    for column, name in enumerate(intervals.METRICS):
+    for column, name in enumerate(bootstrap.METRICS):
         low, high = np.quantile(expected[:, column], [0.05, 0.95])
         assert (ours[name].low, ours[name].high) == pytest.approx((low, high), abs=1e-12)
         assert ours[name].num_defined == 200

@@ -91,7 +91,7 @@ def test_lora_starts_as_the_network_itself_and_learns_little(name: str) -> None:
     given = pixels(2, side=160)
     network = backbone(name).eval()
     before = network(given)
-    add_lora(network.network, 4)
+    add_lora(network.network)
     network.eval()
     assert torch.allclose(network(given), before, atol=1e-5)
     learnt = [name for name, parameter in network.named_parameters() if parameter.requires_grad]
@@ -105,7 +105,7 @@ def test_lora_starts_as_the_network_itself_and_learns_little(name: str) -> None:
 def test_without_peft_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "peft", None)
     with pytest.raises(ValueError, match="pip install 'mmnar-lightning"):
-        add_lora(nn.Linear(2, 2), 1)
+        add_lora(nn.Linear(2, 2))
 
 
 def test_the_small_network_tells_where_something_lies() -> None:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from mmnar_lightning.evaluation.results import OffsetTable
 from mmnar_lightning.evaluation.scores import Scoring, score
-from mmnar_lightning.metrics.intervals import METRICS
+from mmnar_lightning.metrics.bootstrap import METRICS
 from mmnar_lightning.report import figures
 from tests.helpers.results import offset_of, results_of, scored_rows
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from mmnar_lightning.evaluation import scores
-from mmnar_lightning.evaluation.results import TaskRisks, from_json, to_json
+from mmnar_lightning.evaluation.results import TaskRisks
+from mmnar_lightning.evaluation.results_json import from_json, to_json
 from mmnar_lightning.runs import gather
 from mmnar_lightning.runs.gather import PoolingError
 from mmnar_lightning.runs.plan import Child

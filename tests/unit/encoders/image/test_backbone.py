@@ -85,7 +85,7 @@ def test_what_learns_is_what_was_asked_for(weights: Path) -> None:
 
     assert {name.split(".")[1] for name in learnt(trainable="top_k", top_layers=1)} == {"layer4"}
     assert {name.split(".")[1] for name in learnt(trainable="top_k", top_layers=2)} == {"layer3", "layer4"}
-    assert all("lora" in name for name in learnt(trainable="lora", lora_rank=2))
+    assert all("lora" in name for name in learnt(trainable="lora"))
 
 
 def test_weights_of_another_network_are_refused_by_file_and_tensor(weights: Path) -> None:

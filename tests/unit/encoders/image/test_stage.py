@@ -69,7 +69,7 @@ def timm_config(weights: Path, **more) -> ImageConfig:
 
 
 def embedded(cohort: Path, config: ImageConfig, folders: ImageFolders, data: Path) -> Path:
-    return embed(cohort, EmbedConfig(image=config, accelerator="cpu"), data, folders)["cxr"]
+    return embed(cohort, EmbedConfig(image=config), data, folders, "cpu")["cxr"]
 
 
 def test_published_embeddings_are_averaged_over_the_frontal_images_of_a_row(
@@ -264,7 +264,7 @@ def test_too_many_missing_images_stop_the_stage_before_a_image_is_decoded(
 def test_a_run_that_was_broken_off_goes_on_where_it_was_and_ends_with_the_same_bytes(
     cohort: Path, folders: ImageFolders, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(image_networks, "BATCHES", 1)
+    monkeypatch.setattr(image_networks, "UNIT_BATCHES", 1)
     config = timm_config(weights, batch_size=1, pooling="attention")
     whole = embedded(cohort, config, folders, tmp_path / "whole")
     encoded: list[int] = []

@@ -198,7 +198,7 @@ def seen_while_tokenising(tmp_path: Path, model: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(PretrainedTokeniser, "_windows", watched)
     cohort = tiny_models.write_cohort(tmp_path / "c", {row: [tiny_models.note(row, 9)] for row in range(6)}, 6)
-    text = TextConfig(encoder="transformers", mode="trained", model=str(model), window=16, overlap=4)
+    text = TextConfig(encoder="transformers", mode="trained", model=str(model), window=16)
     embed(cohort, EmbedConfig(text=text), tmp_path / "data", None)
     return seen
 
@@ -226,5 +226,5 @@ def test_nothing_is_asked_of_the_hub_for_a_local_folder(
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     cohort = tiny_models.write_cohort(tmp_path / "c", {0: ["no edema"]}, 1)
-    config = EmbedConfig(text=TextConfig(encoder="transformers", model=str(model), window=16, overlap=4))
+    config = EmbedConfig(text=TextConfig(encoder="transformers", model=str(model), window=16))
     assert list(embed(cohort, config, tmp_path / "data", None)) == ["note"]

@@ -42,11 +42,11 @@ def model() -> Path:
 
 def vectors_of(config: TextConfig, texts: dict[int, list[str]], folder: Path) -> np.ndarray:
     cohort = tiny_models.write_cohort(folder / "cohort", texts, len(texts))
-    return arrays.open_values(embed(cohort, EmbedConfig(text=config, accelerator="cpu"), folder / "data", None)["note"])
+    return arrays.open_values(embed(cohort, EmbedConfig(text=config), folder / "data", None, "cpu")["note"])
 
 
 def test_it_loads_like_any_local_folder_and_its_neighbours_make_sense(model: Path, tmp_path: Path) -> None:
-    config = TextConfig(encoder="transformers", model=str(model), window=256, overlap=32)
+    config = TextConfig(encoder="transformers", model=str(model), window=256)
     sentences = [text for group in GROUPS for text in group]
     vectors = vectors_of(config, {row: [text] for row, text in enumerate(sentences)}, tmp_path)
     assert vectors.shape == (12, 384)
@@ -61,6 +61,6 @@ def test_it_trains_and_long_notes_become_several_windows(model: Path, tmp_path: 
     config = TextConfig(encoder="transformers", mode="trained", model=str(model), trainable="top_k", top_layers=1)
     backbone = text_backbone(config)
     assert sum(entry.numel() for entry in backbone.parameters() if entry.requires_grad) == 1_774_464
-    long = replace(config, mode="frozen", window=64, overlap=8, trainable="all")
+    long = replace(config, mode="frozen", window=64, trainable="all")
     text = " ".join(sentence for group in GROUPS for sentence in group) * 5
     assert np.isfinite(vectors_of(long, {0: [text]}, tmp_path)).all()

@@ -1,0 +1,80 @@
+"""Converts the dataclasses of results.py to plain values and back; no other code reads or writes results.json."""
+
+from collections.abc import Mapping
+from dataclasses import Field, fields, is_dataclass
+from types import NoneType, UnionType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+from data_modules.errors import UserError
+from mmnar_lightning.evaluation.results import SCHEMA_VERSION, Results
+
+T = TypeVar("T")
+
+
+class ResultsError(UserError):
+    """A results.json is damaged, or has another schema."""
+
+
+def to_json(value: Any) -> Any:
+    """Convert a value to plain nested values; optional fields that are None are omitted.
+
+    Returns:
+        Nested mappings, lists and plain values.
+
+    >>> from mmnar_lightning.evaluation.results import Intervals
+    >>> to_json(Intervals(level=0.95, num_replicates=100, clusters="subjects"))
+    {'level': 0.95, 'num_replicates': 100, 'clusters': 'subjects'}
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        return {entry.name: to_json(getattr(value, entry.name)) for entry in fields(value) if _is_written(value, entry)}
+    if isinstance(value, Mapping):
+        return {name: to_json(part) for name, part in value.items()}
+    return [to_json(part) for part in value] if isinstance(value, list | tuple) else value
+
+
+def _is_written(value: Any, entry: Field[Any]) -> bool:
+    deciding = entry.name if entry.metadata.get("optional") else entry.metadata.get("beside")
+    return deciding is None or getattr(value, deciding) is not None
+
+
+def from_json(kind: type[T], content: Mapping[str, Any]) -> T:
+    """Convert plain nested values back to a value.
+
+    Args:
+        kind: a dataclass of results.py.
+        content: result of `to_json`, or content of the file.
+
+    Returns:
+        The value.
+
+    Raises:
+        ResultsError: for another schema, and for missing or unknown fields.
+
+    >>> from mmnar_lightning.evaluation.results import Intervals
+    >>> from_json(Intervals, {"level": 0.95, "num_replicates": 100, "clusters": "subjects"}).level
+    0.95
+    """
+    if kind is Results and content.get("schema_version") != SCHEMA_VERSION:
+        raise ResultsError(
+            f"results.json has schema_version={content.get('schema_version')}, but this program reads "
+            f"{SCHEMA_VERSION}; evaluate the run again with the version of mmnar-lightning that wrote it"
+        )
+    hints = get_type_hints(kind)
+    try:
+        return kind(**{name: _read(hints[name], part) for name, part in content.items()})
+    except (KeyError, TypeError) as error:
+        raise ResultsError(f"results.json is damaged: {kind.__name__} cannot be read ({error})") from error
+
+
+def _read(hint: Any, content: Any) -> Any:
+    if get_origin(hint) is UnionType or NoneType in get_args(hint):
+        if content is None:
+            return None
+        (hint,) = (part for part in get_args(hint) if part is not NoneType)
+    if is_dataclass(hint) and isinstance(hint, type):
+        return from_json(hint, content)
+    if get_origin(hint) is dict:
+        return {name: _read(get_args(hint)[1], part) for name, part in content.items()}
+    if get_origin(hint) is list:
+        return [_read(get_args(hint)[0], part) for part in content]
+    return content
