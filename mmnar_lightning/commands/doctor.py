@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from data_modules.cohorts.spec import DatabaseSpec
 from data_modules.databases.registry import database
+from data_modules.raw.header import read_header
 from data_modules.raw.locate import find_folder
-from data_modules.raw.reader import Release, read_header
+from data_modules.raw.reader import Release
 from mmnar_lightning.config.experiment import CUSTOM, ConfigError, ExperimentConfig
 from mmnar_lightning.console import say, show
 
