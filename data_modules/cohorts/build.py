@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,15 +18,18 @@ from data_modules.cohorts.spec import DatabaseSpec
 from data_modules.errors import UserError
 from data_modules.features import store
 from data_modules.features.modality import BuildContext, ColumnBlock, ModalitySpec
+from data_modules.raw import checksums
 from data_modules.raw.reader import Release
 from data_modules.vocabulary import Modality
 
-BUILDER_VERSION = 5
+BUILDER_VERSION = 6
 """Increased when the same settings and files give another cohort."""
 
 COHORT, ATTRITION, MODALITIES = "cohort.parquet", "attrition.csv", "modalities"
 SCORES = "scores.parquet"
 """Published predictions for the rows of the cohort; never an input."""
+VERIFIED = "verified"
+"""Key of the manifest; null unless the raw tables were compared with SHA256SUMS.txt."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,13 @@ def _folder(config: ReleaseCohortConfig, identity: dict[str, Any], data: Path) -
     return data / "cohorts" / f"{config.name}-{stage.digest(identity)}"
 
 
-def build_cohort(spec: DatabaseSpec, release: Release, config: ReleaseCohortConfig, data: Path) -> Path:
+def build_cohort(
+    spec: DatabaseSpec,
+    release: Release,
+    config: ReleaseCohortConfig,
+    data: Path,
+    meter: checksums.Meter = checksums.no_meter,
+) -> Path:
     """Build a cohort unless it exists.
 
     A missing or malformed raw file is a `SourceError`, a folder that cannot be written a `StageError`.
@@ -99,6 +109,7 @@ def build_cohort(spec: DatabaseSpec, release: Release, config: ReleaseCohortConf
         release: its raw tables.
         config: rows, outcomes and modalities of the cohort.
         data: `paths.data`.
+        meter: shows the progress of `cohort.verify`.
 
     Returns:
         The cohort folder.
@@ -106,23 +117,46 @@ def build_cohort(spec: DatabaseSpec, release: Release, config: ReleaseCohortConf
     planned = plan(spec, release, config)
     identity = _identity(spec, release, config)
     target = _folder(config, identity, data)
+    verified = None
+    if config.verify and not _is_verified(target):
+        verified = checksums.verify(release, _tables(spec, release, config), meter)
 
     def write(folder: Path) -> None:
         with release.explained():
-            _write(folder, spec, release, config, planned, identity)
+            _write(folder, spec, release, config, planned, identity, verified)
 
-    stage.run_stage(target, write, "paths.data")
+    if not stage.run_stage(target, write, "paths.data") and verified is not None:
+        _record(target, verified)
     return target
 
 
+def _is_verified(target: Path) -> bool:
+    """Whether a cohort exists whose raw tables were verified."""
+    path = target / stage.MANIFEST
+    return path.is_file() and bool(stage.read_json(path).get(VERIFIED))
+
+
+def _record(target: Path, verified: dict[str, list[str]]) -> None:
+    """Record in the manifest of an existing cohort that its raw tables were verified now."""
+    path = target / stage.MANIFEST
+    with suppress(OSError):  # a shared cohort may be read only: its tables are verified again at the next start
+        stage.write_json(path, {**stage.read_json(path), VERIFIED: verified})
+
+
 def _identity(spec: DatabaseSpec, release: Release, config: ReleaseCohortConfig) -> dict[str, Any]:
-    tables = [*release.schema.core_tables, *plan(spec, release, config).tables, *_score_tables(spec, release)]
+    settings = asdict(config)
+    del settings["verify"]  # a verified cohort has the same bytes
     return {
         "builder": BUILDER_VERSION,
         "source": release.schema.name,
-        "config": asdict(config),
-        "files": release.fingerprints(tables),
+        "config": settings,
+        "files": release.fingerprints(_tables(spec, release, config)),
     }
+
+
+def _tables(spec: DatabaseSpec, release: Release, config: ReleaseCohortConfig) -> list[str]:
+    """The raw tables that a cohort is built from."""
+    return [*release.schema.core_tables, *plan(spec, release, config).tables, *_score_tables(spec, release)]
 
 
 def _score_tables(spec: DatabaseSpec, release: Release) -> tuple[str, ...]:
@@ -138,6 +172,7 @@ def _write(
     config: ReleaseCohortConfig,
     planned: Plan,
     identity: dict[str, Any],
+    verified: dict[str, list[str]] | None,
 ) -> None:
     built = spec.build_rows(release, config)
     split_unit = "split_key" if "split_key" in built.rows.columns else "subject_key"
@@ -180,6 +215,7 @@ def _write(
         dropped=planned.dropped,
         declared={name: text for name in names if (text := spec.modalities[name].declares)},
         counts={**built.notes, **spec.count(context, names, cohort)},
+        verified=verified,
     )
     stage.write_json(folder / stage.MANIFEST, content)
 

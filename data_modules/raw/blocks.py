@@ -4,7 +4,7 @@ Every table is read through this file, so that one place decides where a row end
 """
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
@@ -87,7 +87,7 @@ def _ahead(chunks: Iterator[bytes]) -> Iterator[bytes]:
             yield chunk
 
 
-def chunks(file: Path) -> Iterator[bytes]:
+def chunks(file: Path) -> Generator[bytes]:
     """Yield the content of a file, decompressed; no chunk is empty.
 
     Raises:
@@ -115,8 +115,10 @@ def _inflate(file: Path, handle: BinaryIO) -> Iterator[bytes]:
             while data:
                 if inflater.eof:
                     data = data.lstrip(b"\0")  # some programs fill the last block with zeros
-                    inflater = zlib.decompressobj(_GZIP) if data else inflater
-                part = inflater.decompress(data, 2 * CHUNK) if data else b""
+                    if not data:
+                        break
+                    inflater = zlib.decompressobj(_GZIP)
+                part = inflater.decompress(data, 2 * CHUNK)
                 data = inflater.unused_data if inflater.eof else inflater.unconsumed_tail
                 if part:
                     yield part

@@ -8,8 +8,6 @@ import numpy as np
 import polars as pl
 import polars.selectors as cs
 
-from data_modules.raw.shape import Block
-
 BoolArray = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 FORMATS = {
     pl.Datetime: ("%Y-%m-%d %H:%M:%S%.f", r"^(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d(?:\.\d+)?) ?(?:Z|UTC|[+-]00:?00)?$"),
@@ -61,26 +59,26 @@ class Columns:
         return self.dtypes[name] if name is not None and is_number else pl.String()
 
 
-def parse(block: Block, columns: Columns, names: Sequence[str]) -> pl.DataFrame:
-    """Parse the numbers of a block; empty text and NaN are null, and times stay text.
+def parse(text: bytes, columns: Columns, names: Sequence[str]) -> pl.DataFrame:
+    """Parse the numbers of rows; empty text and NaN are null, and times stay text.
 
     Args:
-        block: rows of the width of the header.
+        text: rows of the width of the header.
         columns: of the file.
         names: the columns to return.
 
     Returns:
-        One row per row of the block.
+        One row per row.
 
     Raises:
         UnparsableError: if a cell is no number, infinite, or no UTF-8 text.
     """
     try:
-        frame = _read(block.text, columns, names)
+        frame = _read(text, columns, names)
     except pl.exceptions.PolarsError:
-        if _is_utf8(block.text):
+        if _is_utf8(text):
             raise UnparsableError from None
-        frame = _read_replaced(block.text, columns, names)
+        frame = _read_replaced(text, columns, names)
     if any(cells.is_infinite().any() for cells in frame.select(cs.float()).get_columns()):
         raise UnparsableError
     return frame
@@ -151,20 +149,20 @@ def _times(text: pl.Series, dtype: Any) -> pl.Series:
         return text.str.replace(iso, form).str.strptime(dtype, usual, strict=False)
 
 
-def failures(block: Block, columns: Columns, names: Sequence[str]) -> dict[str, BoolArray]:
+def failures(rows: bytes, columns: Columns, names: Sequence[str]) -> dict[str, BoolArray]:
     """Where cells do not parse.
 
     Args:
-        block: rows of the width of the header.
+        rows: rows of the width of the header.
         columns: of the file.
         names: the columns to examine.
 
     Returns:
         Name -> bool of one value per row.
     """
-    is_utf8 = _is_utf8(block.text)
+    is_utf8 = _is_utf8(rows)
     text, typed = (
-        _scan(_replaced(block.text), columns.schema(typed=typed), ignore_errors=True).select(names).collect()
+        _scan(_replaced(rows), columns.schema(typed=typed), ignore_errors=True).select(names).collect()
         for typed in (False, True)
     )
     filled = {name: (text[name] != "").fill_null(value=False) for name in names}

@@ -3,6 +3,7 @@
 import csv
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from data_modules.raw.errors import DOWNLOAD_AGAIN, SourceError
 from data_modules.raw.schema import Table
 
 LONGEST_HEADER = 100_000
+SAMPLE = 1 << 20
+"""Bytes that are read to find a header and a row."""
 
 
 def read_header(file: Path) -> list[str]:
@@ -20,8 +23,8 @@ def read_header(file: Path) -> list[str]:
         SourceError: if the file is unreadable, damaged, not gzip despite its suffix, not text, has no rows, has lone CR
             line ends, or names two columns alike.
     """
-    start = next(iter(chunks(file)), b"")
-    line, end, rows = start.partition(b"\n")
+    start = _start(file)
+    line, _, rows = start.partition(b"\n")
     line = line.removesuffix(b"\r")
     if not line.strip():
         raise SourceError(file, "this file is empty and has no header", DOWNLOAD_AGAIN)
@@ -32,9 +35,21 @@ def read_header(file: Path) -> list[str]:
             "convert its line ends to LF, for example with tr '\\r' '\\n'",
         )
     names = _names(file, line)
-    if not end or not rows.strip():
+    if len(start) <= SAMPLE and not rows.strip():
         raise SourceError(file, "this table has a header but no rows", DOWNLOAD_AGAIN)
     return names
+
+
+def _start(file: Path) -> bytes:
+    """The header and the beginning of the first row, at most about `SAMPLE` bytes."""
+    start = b""
+    with closing(chunks(file)) as read:
+        for chunk in read:
+            start += chunk
+            _, _, rows = start.partition(b"\n")
+            if rows.strip() or len(start) > SAMPLE:
+                break
+    return start
 
 
 def _names(file: Path, line: bytes) -> list[str]:

@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -82,6 +82,15 @@ class Release:
             table = self.schema.tables[name]
             versions.setdefault(table.project, set()).update(filter(None, [locate.version_of(file, table.path)]))
         return {project: ", ".join(sorted(found)) or "unknown" for project, found in versions.items()}
+
+    def folders(self, files: Container[Path] | None = None) -> list[Path]:
+        """The folders of the releases that tables, all or the given files, were found in."""
+        found = [
+            locate.release_folder(file, self.schema.tables[name].path)
+            for name, file in self.files.items()
+            if files is None or file in files
+        ]
+        return list(dict.fromkeys(found))
 
     def fingerprints(self, names: Sequence[str]) -> dict[str, str]:
         """Path within the release -> fingerprint of the file, for the tables that exist."""

@@ -17,6 +17,7 @@ _NO_MARKS = bytes(set(range(256)) - set(b",\n"))
 _BEFORE, _AFTER = (np.isin(np.arange(256), list(marks)) for marks in (b',\n"', b',\r\n"'))
 """Bytes that may stand before the quotation mark that opens a field, and after the one that closes it."""
 _FIELD = re.compile(rb'(?:"[^"]*(?:""[^"]*)*"|[^",\r\n]*)(,|\r?\n|\Z)')
+_BLANK_LINE = re.compile(rb"^[ \t]*\r?\n", re.MULTILINE)
 
 
 class Block(NamedTuple):
@@ -45,8 +46,8 @@ class Row(NamedTuple):
     width: int
 
 
-def checked(file: Path, block: Block, width: int) -> Block:
-    """Return a block without blank lines, whose rows all have the same width.
+def checked(file: Path, block: Block, width: int) -> bytes:
+    """Return the rows of a block without blank lines, all of the same width.
 
     Args:
         file: for the message.
@@ -54,18 +55,21 @@ def checked(file: Path, block: Block, width: int) -> Block:
         width: number of columns of the header.
 
     Returns:
-        The block itself unless it has blank lines.
+        The bytes of the rows; empty if every line is blank.
 
     Raises:
         SourceError: at the first row of another width, or whose quotation marks are not in pairs around fields.
     """
     if _well_formed(block.text, width):
-        return block
+        return block.text
+    if b'"' not in block.text:
+        filled = _BLANK_LINE.sub(b"", block.text)
+        if _well_formed(filled, width):
+            return filled
     fault = first_fault(block, width)
     if fault is not None:
         raise SourceError(file, *fault)
-    kept = (block.text[row.start : row.end] for row in _rows(block.text) if not _blank(block.text, row))
-    return Block(b"".join(kept), block.line)
+    return b"".join(block.text[row.start : row.end] for row in _rows(block.text) if not _blank(block.text, row))
 
 
 def _well_formed(text: bytes, width: int) -> bool:
@@ -158,6 +162,6 @@ def line_at(block: Block, position: int) -> int:
 
 
 def line_of_row(block: Block, index: int) -> int:
-    """Number of the line at which a row of a checked block begins, blank lines not counted as rows."""
+    """Number of the line at which a row of a block begins; blank lines are not counted as rows."""
     filled = (row for row in _rows(block.text) if not _blank(block.text, row))
     return next(line_at(block, row.start) for number, row in enumerate(filled) if number == index)

@@ -40,9 +40,9 @@ class Source:
         self.began()
         names = list(self.columns.dtypes) if wanted is None else wanted
         found = 0
-        for block in self._blocks():
+        for _, rows in self._blocks():
             try:
-                frame = self._frame(block, names, keep)
+                frame = self._frame(rows, names, keep)
             except UnparsableError:
                 raise self._cause(self._read(names, keep)) from None
             found += 1
@@ -55,17 +55,17 @@ class Source:
         if not found:
             raise SourceError(self.file, "this table has a header but no rows", DOWNLOAD_AGAIN)
 
-    def _blocks(self) -> Iterator[Block]:
-        """The checked blocks that have a row."""
+    def _blocks(self) -> Iterator[tuple[Block, bytes]]:
+        """The blocks that have a row, and their checked rows."""
         for block in blocks(self.file, self.columns.width):
-            found = checked(self.file, block, self.columns.width)
-            if found.text:
-                yield found
+            rows = checked(self.file, block, self.columns.width)
+            if rows:
+                yield block, rows
 
-    def _frame(self, block: Block, names: Sequence[str], keep: pl.Expr | None) -> pl.DataFrame:
+    def _frame(self, rows: bytes, names: Sequence[str], keep: pl.Expr | None) -> pl.DataFrame:
         """Parse and filter; times that the filter does not read are parsed last, as it drops most events."""
         tested = _tested(keep)
-        frame = cells.parse(block, self.columns, self._read(names, keep))
+        frame = cells.parse(rows, self.columns, self._read(names, keep))
         frame = cells.parse_times(frame, self.columns, [name for name in frame.columns if name in tested])
         if keep is not None:
             frame = frame.filter(keep)
@@ -78,8 +78,8 @@ class Source:
     def _cause(self, names: Sequence[str]) -> SourceError:
         """The error of cells that do not parse, from a second pass that counts them; no cell is shown."""
         counts, first, num_rows = dict.fromkeys(names, 0), dict.fromkeys(names, 0), 0
-        for block in self._blocks():
-            failing = cells.failures(block, self.columns, names)
+        for block, rows in self._blocks():
+            failing = cells.failures(rows, self.columns, names)
             num_rows += len(failing[names[0]])
             for name, fails in failing.items():
                 if fails.any() and not counts[name]:

@@ -74,6 +74,7 @@ CASES: dict[str, tuple[str, str, str]] = {
     "cohort.elective_readmissions": ("cohort.tasks=[mortality_180d]", "", "false"),
     "cohort.in_unit": ("", "cohort.landmark=icu_24h cohort.tasks=[in_hospital_mortality]", "true"),
     "cohort.readmission": ("dataset=eicu", "dataset=eicu cohort.landmark=unit_discharge", "muse"),
+    "cohort.verify": ("", REAL, "true"),
     "baseline.settings": ("", "baseline.name=some.module:Model", "{width: 3}"),
     "baseline.late_fusion.dim": ("", "baselines/late_fusion", "64"),
     "baseline.late_fusion.dropout": ("", "baselines/late_fusion", "0.3"),
