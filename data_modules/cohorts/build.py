@@ -1,5 +1,6 @@
 """The cohort stage: builds a folder with rows, labels, presence, splits and inputs from a raw release."""
 
+import logging
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
@@ -120,6 +121,9 @@ def build_cohort(
     verified = None
     if config.verify and not _is_verified(target):
         verified = checksums.verify(release, _tables(spec, release, config), meter)
+        if verified["unlisted"]:
+            unlisted = ", ".join(verified["unlisted"])
+            logging.getLogger(__name__).warning("cohort.verify: %s does not list %s", checksums.SUMS, unlisted)
 
     def write(folder: Path) -> None:
         with release.explained():
