@@ -125,7 +125,8 @@ def test_a_list_that_is_another_file_is_named_with_its_line(synthetic, refused):
 
 def test_progress_reaches_the_size_of_the_files(synthetic):
     publish(synthetic.root)
-    counted, totals = [], []
+    counted: list[float] = []
+    totals: list[int] = []
 
     @contextmanager
     def meter(what, total):
