@@ -41,7 +41,7 @@ simulate: setup ## Write a simulated release with known truth. OUT=DIR SUBJECTS=
 	  $(if $(SEED),simulate.seed=$(SEED)) $(if $(filter mimic,$(DATASET)),simulate.databases=[mimic_iv]) \
 	  $(if $(filter eicu,$(DATASET)),simulate.databases=[eicu]) $(ARGS)
 
-doctor: setup ## List the tables under a root, those that are missing, and what needs each of them.
+doctor: setup ## List the tables under a root and what needs them; compare files with SHA256SUMS.txt.
 	$(BIN)/mmnar doctor $(WORDS)
 
 # A sweep's settings are uploaded to W&B and hold no paths: COHORT reaches the trials through the environment.
