@@ -14,6 +14,7 @@ from data_modules.databases.registry import database
 from data_modules.loading.config import LoaderConfig
 from data_modules.loading.loaders import EvalLoader, TrainLoader
 from data_modules.loading.opened import OpenedCohort, open_cohort
+from data_modules.raw.checksums import Meter, no_meter
 from data_modules.raw.reader import Release
 
 Encode = Callable[[Path], Mapping[str, Path]]
@@ -117,6 +118,7 @@ class ReleaseDataModule(CohortDataModule):
         roots: `:`-separated folders of the release.
         config: rows, outcomes and modalities of the cohort.
         data: `paths.data`.
+        meter: shows the progress of `cohort.verify`.
         **settings: arguments of `CohortDataModule`.
     """
 
@@ -127,6 +129,7 @@ class ReleaseDataModule(CohortDataModule):
         roots: str,
         config: ReleaseCohortConfig,
         data: Path,
+        meter: Meter = no_meter,
         **settings: Any,
     ) -> None:
         super().__init__(**settings)
@@ -134,11 +137,12 @@ class ReleaseDataModule(CohortDataModule):
         self.roots = roots
         self.config = config
         self.data = data
+        self.meter = meter
 
     def build(self) -> Path:
         """Build the cohort unless it exists, and return its folder."""
         release = Release.parse(self.database.schema, self.roots)
-        return build_cohort(self.database, release, self.config, self.data)
+        return build_cohort(self.database, release, self.config, self.data, self.meter)
 
 
 class MIMICDataModule(ReleaseDataModule):

@@ -1,7 +1,9 @@
 """The cohort stage: builds a folder with rows, labels, presence, splits and inputs from a raw release."""
 
+import logging
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from data_modules.cohorts.spec import DatabaseSpec
 from data_modules.errors import UserError
 from data_modules.features import store
 from data_modules.features.modality import BuildContext, ColumnBlock, ModalitySpec
+from data_modules.raw import checksums
 from data_modules.raw.reader import Release
 from data_modules.vocabulary import Modality
 
@@ -26,6 +29,8 @@ BUILDER_VERSION = 6
 COHORT, ATTRITION, MODALITIES = "cohort.parquet", "attrition.csv", "modalities"
 SCORES = "scores.parquet"
 """Published predictions for the rows of the cohort; never an input."""
+VERIFIED = "verified"
+"""Key of the manifest; null unless the raw tables were compared with SHA256SUMS.txt."""
 
 
 @dataclass(frozen=True)
@@ -81,11 +86,11 @@ def plan(spec: DatabaseSpec, release: Release, config: ReleaseCohortConfig) -> P
         dropped.append(f"published predictions (baselines/published_score) are dropped: {paths} is missing")
     if not parts:
         raise UserError(f"cohort.modalities={config.modalities}: none is left ({'; '.join(dropped) or 'none listed'})")
-    read = {table for kept in parts.values() for part in kept for table in _tables(offered[part], release)}
+    read = {table for kept in parts.values() for part in kept for table in _tables_of(offered[part], release)}
     return Plan(parts, dropped, read)
 
 
-def _tables(modality: ModalitySpec, release: Release) -> list[str]:
+def _tables_of(modality: ModalitySpec, release: Release) -> list[str]:
     """The tables that a modality reads from a release."""
     return [*modality.tables, *(name for name in modality.optional if release.has(name))]
 
@@ -94,7 +99,13 @@ def _folder(config: ReleaseCohortConfig, identity: dict[str, Any], data: Path) -
     return data / "cohorts" / f"{config.name}-{stage.digest(identity)}"
 
 
-def build_cohort(spec: DatabaseSpec, release: Release, config: ReleaseCohortConfig, data: Path) -> Path:
+def build_cohort(
+    spec: DatabaseSpec,
+    release: Release,
+    config: ReleaseCohortConfig,
+    data: Path,
+    meter: checksums.Meter = checksums.no_meter,
+) -> Path:
     """Build a cohort unless it exists.
 
     A missing or malformed raw file is a `SourceError`, a folder that cannot be written a `StageError`.
@@ -104,6 +115,7 @@ def build_cohort(spec: DatabaseSpec, release: Release, config: ReleaseCohortConf
         release: its raw tables.
         config: rows, outcomes and modalities of the cohort.
         data: `paths.data`.
+        meter: shows the progress of `cohort.verify`.
 
     Returns:
         The cohort folder.
@@ -111,23 +123,49 @@ def build_cohort(spec: DatabaseSpec, release: Release, config: ReleaseCohortConf
     planned = plan(spec, release, config)
     identity = _identity(spec, release, config)
     target = _folder(config, identity, data)
+    verified = None
+    if config.verify and not _is_verified(target):
+        verified = checksums.verify(release, _tables(spec, release, config), meter)
+        if verified["unlisted"]:
+            unlisted = ", ".join(verified["unlisted"])
+            logging.getLogger(__name__).warning("cohort.verify: %s does not list %s", checksums.SUMS, unlisted)
 
     def write(folder: Path) -> None:
         with release.explained():
-            _write(folder, spec, release, config, planned, identity)
+            _write(folder, spec, release, config, planned, identity, verified)
 
-    stage.run_stage(target, write, "paths.data")
+    if not stage.run_stage(target, write, "paths.data") and verified is not None:
+        _record(target, verified)
     return target
 
 
+def _is_verified(target: Path) -> bool:
+    """Whether a cohort exists whose raw tables were verified."""
+    path = target / stage.MANIFEST
+    return path.is_file() and bool(stage.read_json(path).get(VERIFIED))
+
+
+def _record(target: Path, verified: dict[str, list[str]]) -> None:
+    """Record in the manifest of an existing cohort that its raw tables were verified now."""
+    path = target / stage.MANIFEST
+    with suppress(OSError):  # a shared cohort may be read only: its tables are verified again at the next start
+        stage.write_json(path, {**stage.read_json(path), VERIFIED: verified})
+
+
 def _identity(spec: DatabaseSpec, release: Release, config: ReleaseCohortConfig) -> dict[str, Any]:
-    tables = [*release.schema.core_tables, *plan(spec, release, config).tables, *_score_tables(spec, release)]
+    settings = asdict(config)
+    del settings["verify"]  # a verified cohort has the same bytes
     return {
         "builder": BUILDER_VERSION,
         "source": release.schema.name,
-        "config": asdict(config),
-        "files": release.fingerprints(tables),
+        "config": settings,
+        "files": release.fingerprints(_tables(spec, release, config)),
     }
+
+
+def _tables(spec: DatabaseSpec, release: Release, config: ReleaseCohortConfig) -> list[str]:
+    """The raw tables that a cohort is built from."""
+    return [*release.schema.core_tables, *plan(spec, release, config).tables, *_score_tables(spec, release)]
 
 
 def _score_tables(spec: DatabaseSpec, release: Release) -> tuple[str, ...]:
@@ -143,6 +181,7 @@ def _write(
     config: ReleaseCohortConfig,
     planned: Plan,
     identity: dict[str, Any],
+    verified: dict[str, list[str]] | None,
 ) -> None:
     built = spec.build_rows(release, config)
     split_unit = "split_key" if "split_key" in built.rows.columns else "subject_key"
@@ -184,6 +223,7 @@ def _write(
         dropped=planned.dropped,
         declared={name: text for name in names if (text := spec.modalities[name].declares)},
         counts={**built.notes, **spec.count(context, names, cohort), **context.counts},
+        verified=verified,
     )
     shutil.rmtree(scratch)
     stage.write_json(folder / stage.MANIFEST, content)

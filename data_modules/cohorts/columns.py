@@ -12,6 +12,9 @@ from data_modules.errors import UserError
 from data_modules.vocabulary import SPLITS
 
 LABEL, PRESENT = "label/", "present/"
+_TEXT = (pl.String, pl.Categorical, pl.Enum, pl.Null)
+MAX_NAME = 100
+"""Characters of the name of a task or modality, which names files, folders and metrics."""
 
 KEY_COLUMNS: dict[str, pl.DataType] = {
     "row_id": pl.UInt32(),
@@ -121,19 +124,19 @@ def validate(frame: pl.DataFrame, place: Path | str) -> None:
     data_modules.cohorts.columns.ContractError: mine: column 'present/labs' (1 rows): must be True or False, never ...
     """
     _require_columns(frame, place)
+    _check_ids(frame, place)
     row_id = frame["row_id"]
-    if not row_id.dtype.is_integer() or not row_id.sort().cast(pl.Int64).equals(
-        pl.int_range(frame.height, eager=True, dtype=pl.Int64), null_equal=False
-    ):
+    in_range = row_id.dtype.is_integer() and bool(row_id.is_between(0, frame.height - 1).all())
+    if not in_range or row_id.null_count() or row_id.n_unique() < frame.height:
         raise ContractError(place, "row_id", 0, f"must be the integers 0 to {frame.height - 1}, each once")
-    for name in ("admission_id", "stay_id", "hospital_id", "fold"):
-        if name in frame.columns and not frame[name].dtype.is_integer() and frame[name].dtype != pl.Null:
-            raise ContractError(place, name, 0, f"must be integer, but is {frame[name].dtype}")
     if "fold" in frame.columns:
-        _refuse(place, "fold", frame.filter(~pl.col("fold").is_between(0, 127)).height, "must lie in 0 to 127")
-    for name in frame.columns:
-        if name.startswith(LABEL) and "/" in name.removeprefix(LABEL):
-            raise ContractError(place, name, 0, "the name of a task must not contain a slash")
+        inside = pl.col("fold").is_between(0, 127).fill_null(value=False)
+        rule = "must lie in 0 to 127, and never be null; without the column folds are drawn"
+        _refuse(place, "fold", frame.filter(~inside).height, rule)
+    for kind, prefix in (("task", LABEL), ("modality", PRESENT)):
+        for name in frame.columns:
+            if name.startswith(prefix):
+                _check_name(place, prefix, kind, name.removeprefix(prefix))
     _refuse(place, "subject_id", frame["subject_id"].null_count(), "must name a subject in every row")
     for name in frame.columns:
         if name.startswith((LABEL, PRESENT)) and frame[name].dtype != pl.Boolean:
@@ -141,12 +144,42 @@ def validate(frame: pl.DataFrame, place: Path | str) -> None:
         if name.startswith(PRESENT):
             _refuse(place, name, frame[name].null_count(), "must be True or False, never null")
     if "split" in frame.columns:
-        unknown = frame.filter(~pl.col("split").is_in(SPLITS) | pl.col("split").is_null()).height
+        if frame["split"].dtype.base_type() not in _TEXT:
+            rule = f"must be text, one of {', '.join(SPLITS)}, but is {frame['split'].dtype}"
+            raise ContractError(place, "split", 0, rule)
+        split = pl.col("split").cast(pl.String)
+        unknown = frame.filter(~split.is_in(SPLITS) | split.is_null()).height
         _refuse(place, "split", unknown, f"must be one of {', '.join(SPLITS)}")
     for name in ("split", "fold"):
         if name in frame.columns:
             shared = frame.group_by("subject_id").agg(pl.col(name).n_unique()).filter(pl.col(name) > 1).height
             _refuse(place, name, shared, f"a subject must be in one {name} only", what="subjects")
+
+
+def _check_ids(frame: pl.DataFrame, place: Path | str) -> None:
+    """Refuse identifiers of other dtypes, or that do not fit those of `KEY_COLUMNS`."""
+    dtype = frame["subject_id"].dtype
+    if not dtype.is_integer() and dtype.base_type() not in _TEXT:
+        raise ContractError(place, "subject_id", 0, f"must be text or integer, but is {dtype}")
+    for name in ("admission_id", "stay_id", "hospital_id", "fold"):
+        if name not in frame.columns or frame[name].dtype == pl.Null:
+            continue
+        if not frame[name].dtype.is_integer():
+            raise ContractError(place, name, 0, f"must be integer, but is {frame[name].dtype}")
+        large = frame[name].drop_nulls().cast(pl.Int64, strict=False).null_count()
+        _refuse(place, name, large, "must lie below 2**63, as a signed 64-bit integer")
+
+
+def _check_name(place: Path | str, prefix: str, kind: str, name: str) -> None:
+    """Refuse names of tasks and modalities that cannot name a file, a folder or a metric."""
+    if not name:
+        raise ContractError(place, prefix, 0, f"the name of a {kind} must not be empty")
+    if len(name) > MAX_NAME:
+        shown = f"{prefix}{name[:20]}..."
+        raise ContractError(place, shown, 0, f"the name of a {kind} must have at most {MAX_NAME} characters")
+    if "/" in name or name.startswith(".") or not name.isprintable():
+        rule = f"the name of a {kind} must not contain a slash or control character, nor begin with a full stop"
+        raise ContractError(place, prefix + name, 0, rule)
 
 
 def _require_columns(frame: pl.DataFrame, place: Path | str) -> None:

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
+from data_modules.settings import read_when
 from data_modules.vocabulary import SPLITS
 
 
@@ -95,6 +96,8 @@ class ReleaseCohortConfig(CohortConfig):
     """Minimum number of train subjects with a drug, organism, procedure or code that becomes a column."""
     max_vocabulary: int = 200
     """Maximum number of columns of a vocabulary, most frequent first."""
+    verify: bool = field(default=False, metadata=read_when("simulated = false"))
+    """Compare the raw tables with SHA256SUMS.txt of the release before the build; the cohort does not depend on it."""
 
     def __post_init__(self) -> None:
         """Refuse limits below one."""

@@ -2,13 +2,12 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 
 from data_modules import stage
-from data_modules.cohorts import columns, config, splits
+from data_modules.cohorts import columns, config, given, splits
 from data_modules.cohorts.build import ATTRITION, COHORT, MODALITIES
 from data_modules.cohorts.columns import PRESENT, ContractError
 from data_modules.cohorts.config import CustomCohortConfig
@@ -17,9 +16,9 @@ from data_modules.errors import UserError
 from data_modules.features import documents, store
 from data_modules.raw.errors import SourceError
 from data_modules.raw.fingerprint import fingerprint
-from data_modules.vocabulary import Modality
+from data_modules.vocabulary import Kind, Modality
 
-IMPORTER_VERSION = 1
+IMPORTER_VERSION = 2
 TABLE, VECTORS = "table.parquet", "vectors.npy"
 
 
@@ -36,12 +35,13 @@ def build_custom(source: Path, config: CustomCohortConfig, data: Path) -> Path:
     Returns:
         The imported folder, with the layout of a built cohort.
     """
-    frame = _read_parquet(source / COHORT)
+    frame = given.cast_flags(given.read_parquet(source / COHORT), source / COHORT)
     columns.validate(frame, source / COHORT)
     tasks = _choose(columns.tasks_of(frame), config.tasks, "tasks", source)
     modalities = _choose(columns.modalities_of(frame), config.modalities, "modalities", source)
     _check_folds(frame, config.split, source / COHORT)
     files = {name: _file_of(source, name) for name in modalities}
+    unread = _unread(source, columns.modalities_of(frame))
     identity = {
         "importer": IMPORTER_VERSION,
         "config": asdict(config),
@@ -53,24 +53,18 @@ def build_custom(source: Path, config: CustomCohortConfig, data: Path) -> Path:
 
     def write(folder: Path) -> None:
         cohort = _complete(frame, tasks, modalities, config)
-        written = [_import(path, name, cohort, folder) for name, path in files.items()]
+        imported = [_import(path, name, cohort, folder) for name, path in files.items()]
+        written, lines = [modality for modality, _ in imported], [line for _, found in imported for line in found]
         cohort.write_parquet(folder / COHORT)
         attrition = [{"rule": "as given", "rows": cohort.height, "subjects": cohort["subject_id"].n_unique()}]
         pl.DataFrame(attrition).write_csv(folder / ATTRITION)
-        content = manifest(identity, cohort, written, tasks, source="custom", attrition=attrition)
+        content = manifest(
+            identity, cohort, written, tasks, source="custom", attrition=attrition, dropped=[*unread, *lines]
+        )
         stage.write_json(folder / stage.MANIFEST, content)
 
     stage.run_stage(target, write, "paths.data")
     return target
-
-
-def _read_parquet(path: Path) -> pl.DataFrame:
-    if not path.is_file():
-        raise SourceError(path, "this file of the cohort contract is missing", "write it as docs/cohort.md shows")
-    try:
-        return pl.read_parquet(path)
-    except pl.exceptions.PolarsError as error:
-        raise SourceError(path, "this file is not readable as parquet", "write it again") from error
 
 
 def _choose(available: list[str], requested: list[str], key: str, source: Path) -> list[str]:
@@ -116,73 +110,41 @@ def _complete(frame: pl.DataFrame, tasks: list[str], modalities: list[str], conf
     return columns.arrange(keyed, tasks, modalities)
 
 
-def _import(path: Path, name: str, cohort: pl.DataFrame, folder: Path) -> Modality:
-    """Import a modality; data of rows without the modality are never written."""
+def _unread(source: Path, modalities: list[str]) -> list[str]:
+    """Lines for the user: folders of modalities that no presence column names."""
+    folder = source / MODALITIES
+    found = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    return [
+        f"{MODALITIES}/{name} is not read: {COHORT} has no column {PRESENT}{name}"
+        for name in found
+        if name not in modalities and not name.startswith(".")
+    ]
+
+
+def _import(path: Path, name: str, cohort: pl.DataFrame, folder: Path) -> tuple[Modality, list[str]]:
+    """Import a modality; data of rows without the modality are never written. Returns it, and lines for the user."""
     target = folder / MODALITIES / name
     present = cohort[PRESENT + name].to_numpy()
     if path.name == documents.DOCUMENTS:
-        _import_documents(path, name, present, target)
-        return Modality(name=name, kind="documents")
-    names, position, values = _read_table(path) if path.name == TABLE else _read_vectors(path, cohort.height)
-    if position.size and (position.min() < 0 or position.max() >= cohort.height):
-        raise ContractError(path, "row_id", 0, f"must lie in 0 to {cohort.height - 1}, the rows of {COHORT}")
-    counts = np.bincount(position, minlength=cohort.height)
-    if (counts > 1).any():
-        raise ContractError(path, "row_id", int((counts > 1).sum()), "each row must occur once")
-    if (present & (counts == 0)).any():
-        missing = int((present & (counts == 0)).sum())
+        texts = given.read_documents(path, PRESENT + name, present)
+        target.mkdir(parents=True)
+        texts.write_parquet(target / documents.DOCUMENTS, row_group_size=documents.ROW_GROUP)
+        return Modality(name=name, kind="documents"), []
+    is_table = path.name == TABLE
+    inputs = given.read_table(path, name, cohort.height) if is_table else given.read_vectors(path, cohort.height)
+    missing = int((~np.isin(np.flatnonzero(present), inputs.row_id)).sum())
+    if missing:
         raise ContractError(path, PRESENT + name, missing, "is True, but the file lacks the row")
-    out = store.create(target, cohort.height, names)
-    for block in store.blocks(len(position)):
-        kept = present[position[block]]
-        out[position[block][kept]] = values[block][kept]
+    out = store.create(target, cohort.height, inputs.names)
+    empty = 0
+    for block in store.blocks(len(inputs.row_id)):
+        kept = present[inputs.row_id[block]]
+        rows = inputs.row_id[block][kept]
+        with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite, which is refused
+            out[rows] = inputs.values[block][kept]
+        empty += given.check_values(path, PRESENT + name, out[rows], vectors=not is_table)
     train = (cohort["split"] == "train").to_numpy()
     store.fit_statistics(out, present & train).save(target)
-    return Modality(name=name, kind="table" if path.name == TABLE else "vectors", width=len(names))
-
-
-def _read_table(path: Path) -> tuple[list[str], Any, Any]:
-    """Column names, (n,) row ids and (n, width) float32 values of a numeric table."""
-    table = _read_parquet(path)
-    if "row_id" not in table.columns or not table["row_id"].dtype.is_integer() or table["row_id"].null_count():
-        raise ContractError(path, "row_id", 0, "must exist, be integer and never null")
-    values = table.drop("row_id")
-    for name, dtype in values.schema.items():
-        if not dtype.is_numeric() and dtype != pl.Boolean:
-            raise ContractError(path, name, 0, f"must be numeric, but is {dtype}")
-    if not values.width:
-        raise ContractError(path, "<any>", 0, "there is no column besides row_id")
-    array = values.select(pl.all().cast(pl.Float32).fill_null(float("nan"))).to_numpy()
-    return values.columns, table["row_id"].cast(pl.Int64).to_numpy(), array
-
-
-def _read_vectors(path: Path, num_rows: int) -> tuple[list[str], Any, Any]:
-    """Column names, (N,) row ids and (N, width) values of precomputed vectors; row i belongs to row_id i."""
-    try:
-        values = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise SourceError(path, "this file is not a readable .npy array of numbers", "write it again") from error
-    if values.ndim != 2 or values.shape[0] != num_rows or not np.issubdtype(values.dtype, np.floating):
-        raise SourceError(
-            path,
-            f"has {values.dtype} of shape {values.shape}; expected floats of shape ({num_rows}, width), "
-            "row i for row_id i",
-            "write it again; rows without the modality may hold any values",
-        )
-    return [str(column) for column in range(values.shape[1])], np.arange(num_rows), values
-
-
-def _import_documents(path: Path, name: str, present: store.BoolArray, target: Path) -> None:
-    texts = _read_parquet(path)
-    for column in ("row_id", "text"):
-        if column not in texts.columns:
-            raise ContractError(path, column, 0, "is missing")
-    if not texts["row_id"].dtype.is_integer() or texts["text"].dtype != pl.String:
-        raise ContractError(path, "row_id, text", 0, "row_id must be integer and text must be String")
-    texts = texts.filter(pl.col("text").is_not_null())
-    known = np.isin(np.flatnonzero(present), texts["row_id"].to_numpy())
-    if not known.all():
-        raise ContractError(path, PRESENT + name, int((~known).sum()), "is True, but there is no document")
-    target.mkdir(parents=True)
-    kept = texts.filter(pl.col("row_id").is_in(np.flatnonzero(present)))
-    kept.write_parquet(target / documents.DOCUMENTS, row_group_size=documents.ROW_GROUP)
+    lines = [f"{name}: {empty} rows with {PRESENT}{name} have no value in {path.name}"] if empty else []
+    kind: Kind = "table" if is_table else "vectors"
+    return Modality(name=name, kind=kind, width=len(inputs.names)), [*inputs.lines, *lines]

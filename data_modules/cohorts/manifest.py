@@ -26,6 +26,7 @@ def manifest(
     dropped: Sequence[str] = (),
     declared: Mapping[str, str] | None = None,
     counts: Mapping[str, Any] | None = None,
+    verified: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, Any]:
     """The content of manifest.json.
 
@@ -41,6 +42,7 @@ def manifest(
         dropped: lines for the user on what was left out.
         declared: modality -> what a reader must know of when it becomes available.
         counts: further counts.
+        verified: tables compared with SHA256SUMS.txt and tables that it does not list; None if none was compared.
 
     Returns:
         Plain values.
@@ -64,5 +66,6 @@ def manifest(
         "patterns": presence.count_patterns(cohort, names),
         "prevalence": presence.prevalence(cohort, list(tasks)),
         "counts": dict(counts or {}),
+        "verified": verified,
         "packages": {name: version(name) for name in PACKAGES},
     }

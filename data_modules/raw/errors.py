@@ -4,6 +4,9 @@ from pathlib import Path
 
 from data_modules.errors import UserError
 
+DOWNLOAD_AGAIN = "compare the file with SHA256SUMS.txt of the release and download it again"
+"""Remedy of a file that differs from the published one."""
+
 
 class SourceError(UserError):
     """A raw file is missing, unreadable or malformed.

@@ -103,9 +103,25 @@ def _find(folder: Path, path: str) -> Path | None:
     return next((file for file in candidates if file is not None and file.is_file()), None)
 
 
+def release_folder(file: Path, path: str) -> Path:
+    """Find the folder of the release that holds a table.
+
+    Args:
+        file: of the table.
+        path: of the table within the release.
+
+    Returns:
+        The folder.
+
+    >>> release_folder(Path("/data/mimiciv/3.1/hosp/patients.csv.gz"), "hosp/patients").as_posix()
+    '/data/mimiciv/3.1'
+    """
+    return file.parents[path.count("/")]
+
+
 def version_of(file: Path, path: str) -> str | None:
     """The version of a release by its folder name or its README; None if unknown."""
-    release = file.parents[path.count("/")]
+    release = release_folder(file, path)
     if _VERSION.fullmatch(release.name):
         return release.name
     for name in ("readme.md", "readme.txt", "changelog.txt"):

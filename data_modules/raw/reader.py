@@ -1,27 +1,24 @@
-"""The reader of raw files: lazy scans with declared dtypes, and errors that name file, column and remedy."""
+"""A release: its tables under one or several roots, scanned lazily with their declared dtypes."""
 
-import csv
-import gzip
 import json
 import os
 import re
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
-from difflib import get_close_matches
 from pathlib import Path
 
 import polars as pl
 
 from data_modules.raw import locate
-from data_modules.raw.errors import SourceError
+from data_modules.raw.cells import Columns
+from data_modules.raw.errors import DOWNLOAD_AGAIN, SourceError
 from data_modules.raw.fingerprint import fingerprint
-from data_modules.raw.schema import ReleaseSchema, Table
+from data_modules.raw.header import positions, read_header
+from data_modules.raw.schema import ReleaseSchema
+from data_modules.raw.source import Source
 
-DOWNLOAD_AGAIN = "compare the file with SHA256SUMS.txt of the release and download it again"
 _PARQUET_REFUSED = re.compile(r"parquet: .*\(os error (\d+)\)|\(os error (\d+)\): .*\.parquet$")
 _QUOTING = (pl.exceptions.ComputeError, pl.exceptions.InvalidOperationError)
-_TEMPORAL = {pl.Datetime: "%Y-%m-%d %H:%M:%S%.f", pl.Date: "%Y-%m-%d"}
 
 
 class Release:
@@ -42,7 +39,7 @@ class Release:
             raise SourceError(setting, "no folder is set", f"set {setting} to the folder of the release")
         self.roots = [_readable(root, schema) for root in roots]
         self.files = locate.find_files(self.roots, schema.tables)
-        self._scanned: dict[str, set[str]] = {}
+        self._reading = "a table"
 
     @classmethod
     def parse(cls, schema: ReleaseSchema, text: str) -> "Release":
@@ -86,6 +83,15 @@ class Release:
             versions.setdefault(table.project, set()).update(filter(None, [locate.version_of(file, table.path)]))
         return {project: ", ".join(sorted(found)) or "unknown" for project, found in versions.items()}
 
+    def folders(self, files: Container[Path] | None = None) -> list[Path]:
+        """The folders of the releases that tables, all or the given files, were found in."""
+        found = [
+            locate.release_folder(file, self.schema.tables[name].path)
+            for name, file in self.files.items()
+            if files is None or file in files
+        ]
+        return list(dict.fromkeys(found))
+
     def fingerprints(self, names: Sequence[str]) -> dict[str, str]:
         """Path within the release -> fingerprint of the file, for the tables that exist."""
         return {
@@ -95,55 +101,52 @@ class Release:
     def scan(self, name: str, columns: Sequence[str]) -> pl.LazyFrame:
         """Scan columns of a table lazily with their declared dtypes.
 
-        Times are parsed after the caller's filters on other columns, which the optimiser pushes below the parsing; this
-        is several times faster than parsing in the CSV reader. A table that is missing, is not CSV, lacks a column or
-        has no rows is a `SourceError`.
+        The file is checked while it is read: a row of another width than the header, a cut file or a cell of another
+        dtype is a `SourceError` when the frame is collected. A table that is missing, is not CSV, lacks a column or has
+        no rows is one at once. Times are parsed after the caller's filters on other columns.
 
         Args:
             name: the table.
             columns: declared columns.
 
         Returns:
-            The columns under their declared names; empty text is null.
+            The columns under their declared names; empty text and NaN are null.
         """
         self.require([name])
         table, file = self.schema.tables[name], self.files[name]
-        actual = _actual_names(table, file, columns)
-        self._scanned.setdefault(name, set()).update(columns)
-        temporal = {column for column in columns if table.columns[column].base_type() in _TEMPORAL}
-        overrides = {actual[column]: pl.String() if column in temporal else table.columns[column] for column in columns}
-        frame = pl.scan_csv(file, schema_overrides=overrides, infer_schema=False)
-        return frame.select(_typed(pl.col(actual[column]), table.columns[column]).alias(column) for column in columns)
+        header = read_header(file)
+        found = positions(table, file, header, columns)
+        dtypes = {column: table.columns[column] for column in columns}
+
+        def began() -> None:
+            self._reading = f"{file}: columns {', '.join(columns)}"
+
+        return Source(file, Columns(len(header), found, dtypes), began).scan()
 
     @contextmanager
     def explained(self) -> Iterator[None]:
-        """Replace errors of polars on a malformed file by one that names file, column and remedy.
+        """Replace errors of polars on the values of a table by one that names file, columns and remedy.
 
         Messages of polars may quote cells, which are patient data, so they are neither repeated nor chained.
 
         Raises:
-            SourceError: if a scanned table is malformed.
+            SourceError: if polars could not use the values of a table.
             OSError: if a file could not be written.
-            PolarsError: if no scanned table explains the error.
+            PolarsError: for a defect of the program; its message is withheld.
         """
         try:
             yield
         except (pl.exceptions.PolarsError, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:
-                raise  # of Python: polars reads the tables, so a file was being written
-            match = _PARQUET_REFUSED.search(str(error))
-            if match:
-                code = int(match.group(1) or match.group(2))
+                raise  # of Python, which wrote a file
+            refused = _PARQUET_REFUSED.search(str(error))
+            if refused:
+                code = int(refused.group(1) or refused.group(2))
                 raise OSError(code, os.strerror(code)) from None
-            for name, columns in self._scanned.items():
-                _raise_cause(self.schema.tables[name], self.files[name], sorted(columns))
+            withheld = f"polars raised {type(error).__name__} (its message is withheld: it may quote cells)"
             if isinstance(error, _QUOTING):
-                raise SourceError(
-                    ", ".join(str(self.files[name]) for name in self._scanned),
-                    f"polars raised {type(error).__name__} (its message is withheld: it may quote cells)",
-                    DOWNLOAD_AGAIN,
-                ) from None
-            raise
+                raise SourceError(self._reading, withheld, DOWNLOAD_AGAIN) from None
+            raise type(error)(withheld).with_traceback(error.__traceback__) from None
 
 
 def _is_simulated(manifest: Path) -> bool:
@@ -152,17 +155,6 @@ def _is_simulated(manifest: Path) -> bool:
     except (OSError, ValueError):
         return False
     return isinstance(content, dict) and content.get("simulated") is True
-
-
-def _typed(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    filled = pl.when(column != "").then(column)
-    if isinstance(dtype, pl.Datetime):
-        return filled.str.to_datetime(_TEMPORAL[pl.Datetime], time_unit="us", strict=True)
-    if isinstance(dtype, pl.Date):
-        return filled.str.to_date(_TEMPORAL[pl.Date], strict=True)
-    if isinstance(dtype, pl.String):
-        return filled
-    return column
 
 
 def _readable(root: Path, schema: ReleaseSchema) -> Path:
@@ -178,96 +170,3 @@ def _readable(root: Path, schema: ReleaseSchema) -> Path:
         problem = f"this folder cannot be read ({error.strerror or error})"
         raise SourceError(root, problem, f"give yourself read and execute permission on it, or {remedy}") from error
     return root
-
-
-def read_header(file: Path) -> list[str]:
-    """Return the column names of a CSV file.
-
-    Raises:
-        SourceError: if the file is unreadable, damaged, not gzip despite its suffix, not text, or has no rows.
-    """
-    opener = gzip.open if file.suffix.lower() == ".gz" else open
-    try:
-        with opener(file, "rt", encoding="utf-8-sig", newline="") as handle:
-            line = handle.readline(100_000)
-            second = handle.read(100).strip()
-    except gzip.BadGzipFile as error:
-        raise SourceError(file, "this file is not gzip, although its name ends in .gz", DOWNLOAD_AGAIN) from error
-    except (EOFError, zlib.error) as error:
-        raise SourceError(file, "the gzip stream is truncated or damaged", DOWNLOAD_AGAIN) from error
-    except UnicodeDecodeError:
-        raise SourceError(file, "this file is not a CSV text file", DOWNLOAD_AGAIN) from None
-    except OSError as error:
-        problem = f"this file cannot be read ({error.strerror or error})"
-        raise SourceError(file, problem, "give yourself read permission on it") from error
-    if not line.strip():
-        raise SourceError(file, "this file is empty and has no header", DOWNLOAD_AGAIN)
-    if not second:
-        raise SourceError(file, "this table has a header but no rows", DOWNLOAD_AGAIN)
-    return next(csv.reader([line]))
-
-
-def _actual_names(table: Table, file: Path, columns: Sequence[str]) -> dict[str, str]:
-    """Declared name -> name in the file, matched ignoring case."""
-    header = read_header(file)
-    by_lower = {name.strip().lower(): name for name in header}
-    if not any(name.lower() in by_lower for name in table.columns):
-        raise SourceError(
-            file,
-            f"this file is not a CSV of {table.path}: its first line names none of the columns",
-            DOWNLOAD_AGAIN,
-        )
-    for column in columns:
-        if column.lower() not in by_lower:
-            near = get_close_matches(column.lower(), by_lower, n=1)
-            found = f"; the closest name in the file is {by_lower[near[0]]!r}" if near else ""
-            raise SourceError(
-                file,
-                f"column {column!r} is missing{found}",
-                f"restore the header of the release: {', '.join(table.columns)}",
-            )
-    return {column: by_lower[column.lower()] for column in columns}
-
-
-def _raise_cause(table: Table, file: Path, columns: Sequence[str]) -> None:
-    """Raise the defect of a file, without the cells that polars would quote."""
-    try:
-        _examine(table, file, columns)
-    except SourceError as error:
-        raise error from None
-
-
-def _examine(table: Table, file: Path, columns: Sequence[str]) -> None:
-    """Raise the defect that may have failed a scan of some columns of a file; return if there is none."""
-    actual = _actual_names(table, file, columns)
-    text = pl.scan_csv(file, infer_schema=False)
-    bad = [
-        _fails(pl.col(actual[name]), table.columns[name]).sum().alias(name)
-        for name in columns
-        if not isinstance(table.columns[name], pl.String)
-    ]
-    try:
-        counts = text.select(*bad, pl.len().alias("rows of the table")).collect(engine="streaming").row(0, named=True)
-    except OSError as error:
-        raise SourceError(file, f"this file cannot be read to the end ({error})", DOWNLOAD_AGAIN) from error
-    except pl.exceptions.PolarsError as error:
-        raise SourceError(file, "this file is not a well-formed CSV", DOWNLOAD_AGAIN) from error
-    num_rows = counts.pop("rows of the table")
-    for column, count in counts.items():
-        if count:
-            raise SourceError(
-                file,
-                f"column {column!r} holds {count} of {num_rows} values that are not {table.columns[column]}",
-                "fix these cells, or empty those whose value is unknown",
-            )
-
-
-def _fails(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    """True where a non-empty cell does not parse as the dtype."""
-    text = column.str.strip_chars()
-    filled = text != ""
-    if isinstance(dtype, (pl.Datetime, pl.Date)):
-        parsed = column.str.strptime(dtype, _TEMPORAL[dtype.base_type()], strict=False)
-    else:
-        parsed = text.cast(dtype, strict=False)
-    return filled & parsed.is_null()

@@ -1,20 +1,24 @@
-"""`mmnar doctor`: lists the tables found under a root, the missing ones, and what needs each of them."""
+"""`mmnar doctor`: lists the tables under a root, the missing ones and what needs them, and checks their files."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
+from pathlib import Path
 
 from data_modules.cohorts.spec import DatabaseSpec
 from data_modules.databases.registry import database
+from data_modules.raw import checksums
+from data_modules.raw.errors import SourceError
+from data_modules.raw.header import read_header
 from data_modules.raw.locate import find_folder
-from data_modules.raw.reader import Release, read_header
+from data_modules.raw.reader import Release
 from mmnar_lightning.config.experiment import CUSTOM, ConfigError, ExperimentConfig
-from mmnar_lightning.console import say, show
+from mmnar_lightning.console import progress, say, show, warn
 
 
 def examine(config: ExperimentConfig) -> bool:
     """Print the tables of every project under the roots; a root that does not exist raises a `SourceError`.
 
     Returns:
-        Whether all core tables were found.
+        Whether all core tables were found, every table begins as one, and all files have the published content.
 
     Raises:
         ConfigError: for a dataset without a release, and when none was named.
@@ -28,9 +32,10 @@ def examine(config: ExperimentConfig) -> bool:
         raise ConfigError(f"doctor needs {variable}=/path (or {setting}), the folder to inspect")
     release = Release.parse(schema, config.paths.root(config.dataset))
     versions = release.versions()
+    broken = _broken(release)
     for project in dict.fromkeys(table.project for table in schema.tables.values()):
         rows = [
-            [table.path, _state(release, name), _cost(name, table.core, spec)]
+            [table.path, _state(release, name, broken), _cost(name, table.core, spec)]
             for name, table in schema.tables.items()
             if table.project == project
         ]
@@ -39,6 +44,9 @@ def examine(config: ExperimentConfig) -> bool:
         if files:
             found = find_folder(release.roots, files, "files")
             say(f"files of {files}: {found or f'missing; embed.image.encoder={encoders} needs them'}")
+    for problem in broken.values():
+        warn(problem)
+    intact = _compare(release, config.trainer.progress_bar)
     absent = release.missing(list(schema.tables))
     unavailable = [
         name
@@ -47,20 +55,48 @@ def examine(config: ExperimentConfig) -> bool:
     ]
     missing_core = release.missing(schema.core_tables)
     say(f"{len(release.files)} tables found, {len(absent)} missing")
-    if missing_core:
+    if broken or not intact:
+        say("no cohort should be built before these files are downloaded again")
+    elif missing_core:
         say(f"no cohort can be built: the core tables {', '.join(missing_core)} are missing")
     elif unavailable:
         say(f"a cohort can be built, without the modalities {', '.join(unavailable)}")
     else:
         say("a cohort can be built with every modality")
-    return not missing_core
+    return intact and not broken and not missing_core
 
 
-def _state(release: Release, name: str) -> str:
+def _compare(release: Release, show_progress: bool) -> bool:
+    """Compare the files of every release folder with its SHA256SUMS.txt; returns whether all are as published."""
+    wrong: list[Path] = []
+    for folder in release.folders():
+        files = checksums.published(folder)
+        if files is None:
+            say(f"{folder}: no {checksums.SUMS}, so its files are not compared with the published ones")
+            continue
+        differing = checksums.differing(files, progress if show_progress else checksums.no_meter)
+        for file in differing:
+            warn(f"{file}: this file differs from the one that {checksums.SUMS} lists; download it again")
+        say(f"{folder}: {len(files) - len(differing)} of {len(files)} files are those that {checksums.SUMS} lists")
+        wrong += differing
+    return not wrong
+
+
+def _broken(release: Release) -> dict[str, str]:
+    """Table -> what is wrong with the beginning of its file."""
+    broken = {}
+    for name, file in release.files.items():
+        try:
+            read_header(file)
+        except SourceError as error:
+            broken[name] = str(error)
+    return broken
+
+
+def _state(release: Release, name: str, broken: Container[str]) -> str:
     if not release.has(name):
         return "missing"
-    read_header(release.files[name])
-    return str(release.files[name])
+    return f"{release.files[name]}{' (cannot be read)' if name in broken else ''}"
 
 
 def _cost(name: str, core: bool, spec: DatabaseSpec) -> str:
@@ -74,5 +110,5 @@ def _cost(name: str, core: bool, spec: DatabaseSpec) -> str:
 
 
 def run(config: ExperimentConfig, words: Sequence[str]) -> int:
-    """Run the command; returns the exit status, 1 if a core table is missing."""
+    """Run the command; returns the exit status, 1 if a core table is missing or a file is damaged."""
     return 0 if examine(config) else 1

@@ -15,6 +15,7 @@ from data_modules.databases.registry import database
 from data_modules.datamodule import CohortDataModule, CustomDataModule, ReleaseDataModule
 from data_modules.loading.arrays import PART_ROWS
 from data_modules.loading.opened import OpenedCohort
+from data_modules.raw.checksums import no_meter
 from data_modules.raw.locate import find_folder
 from data_modules.simulate.release import release_folder, simulate
 from mmnar_lightning.baselines.inputs import BaselineInputs, prior_logit
@@ -54,7 +55,8 @@ def _release_datamodule(config: ExperimentConfig) -> ReleaseDataModule:
     assert isinstance(config.cohort, ReleaseCohortConfig)
     roots = release_roots(config)
     files = _image_folders(database(config.dataset), roots)
-    return ReleaseDataModule(config.dataset, roots=roots, config=config.cohort, **_loading(config, files))
+    meter = progress if config.trainer.progress_bar else no_meter
+    return ReleaseDataModule(config.dataset, roots=roots, config=config.cohort, meter=meter, **_loading(config, files))
 
 
 def _loading(config: ExperimentConfig, files: ImageFolders) -> dict[str, Any]:

@@ -40,6 +40,7 @@ FREE_KEYS = (
     "run",
     "out",
     "evaluate",
+    "cohort.verify",
     "paths",
     "trainer.accelerator",
     "trainer.checkpoint_every_steps",

@@ -1,30 +1,44 @@
-"""What polars is asked to do: filter before it parses times, read only what is needed."""
+"""What a scan reads: only the columns that are asked for, and times of the rows that a filter keeps."""
 
 import polars as pl
 
 from data_modules.databases.mimic_iv import events
 from data_modules.databases.mimic_iv.concepts import LABS
 from data_modules.features.concepts import convert
+from data_modules.raw import cells
+
+COLUMNS = ["subject_id", "itemid", "charttime", "valuenum", "valueuom"]
 
 
-def _depth(plan: str, word: str) -> int:
-    """Line of the plan, from the top, that holds a word; the scan is at the bottom."""
-    return next(number for number, line in enumerate(plan.splitlines()) if word in line)
+def test_times_are_parsed_of_the_rows_that_a_filter_keeps(synthetic, monkeypatch):
+    synthetic.rows["labevents"][1]["itemid"] = 50912
+    for row in synthetic.rows["labevents"][2:]:
+        row["itemid"] = 1
+    parsed, usual = [], cells.parse_times
+
+    def count(frame, columns, names):
+        parsed.extend([frame.height] * len(columns.temporal(names)))
+        return usual(frame, columns, names)
+
+    monkeypatch.setattr(cells, "parse_times", count)
+    release = synthetic.write("labevents").release()
+    scanned = release.scan("labevents", events.LABS.columns)
+    assert convert(events.records(scanned, events.LABS), LABS).collect().height == 2
+    assert parsed == [2, 2], "two times of two rows"
 
 
-def test_a_filter_on_itemid_runs_before_times_are_parsed(synthetic):
-    scanned = synthetic.release().scan("labevents", events.LABS.columns)
-    plan = convert(events.records(scanned, events.LABS), LABS).explain()
-    assert _depth(plan, "strptime") < _depth(plan, "SELECTION")
-    below = "\n".join(plan.splitlines()[_depth(plan, "Csv SCAN") :])
-    assert "strptime" not in below
-    assert 'SELECTION: col("itemid")' in below
-    assert f"PROJECT {len(events.LABS.columns)}/" in below
+def test_a_filter_on_a_time_and_another_column_keeps_what_it_should(synthetic):
+    row = synthetic.rows["labevents"][5]
+    scanned = synthetic.release().scan("labevents", COLUMNS)
+    kept = scanned.filter(pl.col("charttime") == row["charttime"], pl.col("subject_id") == row["subject_id"])
+    assert kept.select("charttime", "valuenum").collect().rows() == [(row["charttime"], row["valuenum"])]
 
 
 def test_only_the_columns_that_are_asked_for_are_read(synthetic):
-    plan = synthetic.release().scan("labevents", ["itemid", "charttime"]).explain()
-    assert f"PROJECT 2/{len(synthetic.headers['labevents'])} COLUMNS" in plan
+    synthetic.rows["labevents"][0] |= {"storetime": "soon", "ref_range_upper": "high"}
+    scanned = synthetic.write("labevents").release().scan("labevents", [*COLUMNS, "storetime", "ref_range_upper"])
+    assert scanned.select("itemid", "charttime").collect().height == len(synthetic.rows["labevents"])
+    assert "PROJECT 2/7 COLUMNS" in scanned.select("itemid", "charttime").explain()
 
 
 def test_empty_text_is_null_and_times_have_microseconds(synthetic):
@@ -33,3 +47,9 @@ def test_empty_text_is_null_and_times_have_microseconds(synthetic):
     assert frame.schema == {"valueuom": pl.String, "charttime": pl.Datetime("us")}
     assert frame["valueuom"][0] is None
     assert frame["charttime"][0].microsecond == 500_000
+
+
+def test_the_first_rows_of_a_scan_are_the_first_of_the_file(synthetic):
+    rows = synthetic.rows["labevents"][:3]
+    found = synthetic.release().scan("labevents", ["labevent_id"]).head(3).collect()
+    assert found["labevent_id"].to_list() == [row["labevent_id"] for row in rows]

@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 from data_modules import stage
-from data_modules.raw import reader
+from data_modules.raw.source import Source
 from tests.helpers.paths import ROOT
 
 SCRIPT = """
@@ -78,7 +78,7 @@ def test_a_full_disk_is_told_as_such_and_no_raw_file_is_read_again(
         raise AssertionError("a raw file is suspected of a full disk")
 
     monkeypatch.setattr(owner, function, refuse)
-    monkeypatch.setattr(reader, "_examine", never)
+    monkeypatch.setattr(Source, "_cause", never)
     message = refused(synthetic)
     assert message.startswith(f"StageError: {data / 'cohorts' / 'cohort-'}")
     assert "cannot be written (No space left on device" in message

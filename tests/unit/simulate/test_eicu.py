@@ -13,7 +13,8 @@ from data_modules.cohorts.build import COHORT, build_cohort
 from data_modules.cohorts.config import ReleaseCohortConfig
 from data_modules.databases.eicu.tables import EICU
 from data_modules.databases.registry import database
-from data_modules.raw.reader import Release, read_header
+from data_modules.raw.header import read_header
+from data_modules.raw.reader import Release
 from data_modules.simulate import latent
 from data_modules.simulate.config import SimulateConfig
 from data_modules.simulate.release import read_truth, simulate

@@ -10,7 +10,8 @@ import pytest
 
 from data_modules.databases.mimic_iv.images import taken_at
 from data_modules.databases.mimic_iv.tables import MIMIC_IV
-from data_modules.raw.reader import Release, read_header
+from data_modules.raw.header import read_header
+from data_modules.raw.reader import Release
 from tests.helpers.simulated_scores import TASKS, auroc
 
 TABLES = sorted(MIMIC_IV.tables)

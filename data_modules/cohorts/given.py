@@ -1,0 +1,245 @@
+"""Reads the files of a custom cohort; what other programs write against the contract is cast, counted or refused."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from data_modules.cohorts.columns import KEY_COLUMNS, LABEL, PRESENT, SPLIT_COLUMNS, ContractError
+from data_modules.features.store import BoolArray
+from data_modules.raw.errors import SourceError
+
+IDS = {*KEY_COLUMNS, "hadm_id", "icustay_id", "patient_id", "uniquepid", "patientunitstayid"} - {"row_id"}
+"""Names of identifiers, in lower case: no input."""
+_INDEX = re.compile(r"__index_level_\d+__|Unnamed: \d+")
+"""Names that pandas gives to the index of a frame."""
+
+
+class Inputs(NamedTuple):
+    """The values of a modality, as they were given.
+
+    Attributes:
+        names: of the columns.
+        row_id: (n,) int64, each once.
+        values: (n, width), NaN = not measured.
+        lines: for the user: what was left out.
+    """
+
+    names: list[str]
+    row_id: Any
+    values: Any
+    lines: list[str]
+
+
+def read_parquet(path: Path) -> pl.DataFrame:
+    """Read a parquet file.
+
+    Returns:
+        Its rows.
+
+    Raises:
+        SourceError: if it is missing or unreadable.
+    """
+    if not path.is_file():
+        raise SourceError(path, "this file of the cohort contract is missing", "write it as docs/cohort.md shows")
+    try:
+        return pl.read_parquet(path)
+    except (pl.exceptions.PolarsError, OSError):
+        raise SourceError(path, "this file is not readable as parquet", "write it again") from None
+
+
+def cast_flags(frame: pl.DataFrame, place: Path) -> pl.DataFrame:
+    """Cast labels and presence that are written as 0 and 1 to Boolean; NaN is null.
+
+    Args:
+        frame: the rows of cohort.parquet.
+        place: for the message.
+
+    Returns:
+        The rows; columns of other dtypes as they were.
+
+    Raises:
+        ContractError: if such a column has another number.
+
+    >>> rows = pl.DataFrame({"label/death": [0.0, float("nan")], "present/labs": [1, 0]})
+    >>> cast_flags(rows, Path("mine")).rows()
+    [(False, True), (None, False)]
+    """
+    flags = [name for name in frame.columns if name.startswith((LABEL, PRESENT)) and frame[name].dtype.is_numeric()]
+    cast = []
+    for name in flags:
+        values = frame[name].fill_nan(None) if frame[name].dtype.is_float() else frame[name]
+        others = int(((values != 0) & (values != 1)).sum())
+        if others:
+            raise ContractError(place, name, others, "must be Boolean, or 0 and 1")
+        cast.append(values == 1)
+    return frame.with_columns(cast)
+
+
+def row_ids(table: pl.DataFrame, path: Path, num_rows: int) -> Any:
+    """The row ids of a file.
+
+    Args:
+        table: with the column row_id.
+        path: for the message.
+        num_rows: of the cohort.
+
+    Returns:
+        (n,) int64.
+
+    Raises:
+        ContractError: if row_id is missing, null, no integer, or of no row of the cohort.
+    """
+    if "row_id" not in table.columns or not table["row_id"].dtype.is_integer() or table["row_id"].null_count():
+        raise ContractError(path, "row_id", 0, "must exist, be integer and never null")
+    outside = int((~table["row_id"].is_between(0, num_rows - 1)).sum())
+    if outside:
+        raise ContractError(path, "row_id", outside, f"must lie in 0 to {num_rows - 1}, the rows of cohort.parquet")
+    return table["row_id"].cast(pl.Int64).to_numpy()
+
+
+def read_table(path: Path, modality: str, num_rows: int) -> Inputs:
+    """Read a numeric table.
+
+    Args:
+        path: of table.parquet.
+        modality: for the lines.
+        num_rows: of the cohort.
+
+    Returns:
+        Its values in float32, without identifiers and the index of pandas.
+
+    Raises:
+        ContractError: if a column is not numeric, is a label or presence, or a row occurs twice.
+    """
+    table = read_parquet(path)
+    position = row_ids(table, path, num_rows)
+    repeated = len(position) - len(np.unique(position))
+    if repeated:
+        raise ContractError(path, "row_id", repeated, "each row must occur once")
+    left_out = dict(_no_inputs(table.columns))
+    values = table.drop("row_id", *left_out)
+    for name, dtype in values.schema.items():
+        if name.startswith((LABEL, PRESENT)) or name in SPLIT_COLUMNS:
+            raise ContractError(path, name, 0, "is a column of cohort.parquet and no input; remove it")
+        if not dtype.is_numeric() and dtype != pl.Boolean:
+            raise ContractError(path, name, 0, f"must be numeric, but is {dtype}")
+    if not values.width:
+        raise ContractError(path, "<any>", 0, "there is no column besides row_id")
+    array = values.select(pl.all().cast(pl.Float32).fill_null(float("nan"))).to_numpy()
+    lines = [f"{modality}: column {name} of {path.name} is left out: it is {what}" for name, what in left_out.items()]
+    return Inputs(values.columns, position, array, lines)
+
+
+def _no_inputs(names: list[str]) -> Iterator[tuple[str, str]]:
+    """Names that are no measurements, and what they are."""
+    for name in names:
+        if _INDEX.fullmatch(name):
+            yield name, "the index of a pandas frame"
+        elif name.lower() in IDS:
+            yield name, "an identifier"
+
+
+def read_vectors(path: Path, num_rows: int) -> Inputs:
+    """Read precomputed vectors; row i belongs to row_id i.
+
+    Args:
+        path: of vectors.npy.
+        num_rows: of the cohort.
+
+    Returns:
+        The vectors, mapped from disk.
+
+    Raises:
+        SourceError: if the file is not an array of floats of that length.
+    """
+    values = _load(path)
+    if values.ndim != 2 or values.shape[0] != num_rows or not np.issubdtype(values.dtype, np.floating):
+        raise SourceError(
+            path,
+            f"has {values.dtype} of shape {values.shape}; expected floats of shape ({num_rows}, width), "
+            "row i for row_id i",
+            "write it again; rows without the modality may hold any values",
+        )
+    if not values.shape[1]:
+        raise SourceError(path, f"has shape {values.shape}: its vectors have no component", "write it again")
+    return Inputs([str(column) for column in range(values.shape[1])], np.arange(num_rows), values, [])
+
+
+def _load(path: Path) -> Any:
+    """Map an array from disk."""
+    magic = b""
+    try:
+        with path.open("rb") as handle:
+            magic = handle.read(4)
+        if magic == b"\x93NUM":
+            return _map(path)
+    except (ValueError, EOFError, OSError):
+        pass  # described below
+    if magic == b"PK\x03\x04":
+        raise SourceError(path, "this file is an .npz archive", "write one array with numpy.save")
+    raise SourceError(path, "this file is not a readable .npy array of numbers", "write it again")
+
+
+def _map(path: Path) -> Any:
+    with path.open("rb") as handle:
+        version = np.lib.format.read_magic(handle)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(handle)
+    if 0 in shape:
+        return np.empty(shape, dtype)  # an array without elements cannot be mapped
+    return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+def check_values(path: Path, column: str, values: Any, *, vectors: bool) -> int:
+    """Refuse infinite values, and vectors of NaN.
+
+    Args:
+        path: for the message.
+        column: presence of the modality, for the message.
+        values: (n, width) float32 of present rows.
+        vectors: whether a row of NaN is refused; in a table it means that nothing was measured.
+
+    Returns:
+        Number of rows of NaN.
+
+    Raises:
+        ContractError: with the number of rows.
+    """
+    infinite = int(np.isinf(values).any(axis=1).sum())
+    if infinite:
+        raise ContractError(
+            path, column, infinite, "is True, but the row has infinite values; write NaN or null instead"
+        )
+    empty = int(np.isnan(values).all(axis=1).sum())
+    if vectors and empty:
+        raise ContractError(path, column, empty, "is True, but every component of the vector is NaN")
+    return empty
+
+
+def read_documents(path: Path, column: str, present: BoolArray) -> pl.DataFrame:
+    """Read documents.
+
+    Args:
+        path: of documents.parquet.
+        column: presence of the modality, for the message.
+        present: (N,) bool of the cohort.
+
+    Returns:
+        The documents of present rows.
+
+    Raises:
+        ContractError: if a column is missing or has another dtype, or a present row has no document.
+    """
+    texts = read_parquet(path)
+    if "text" not in texts.columns or texts["text"].dtype != pl.String:
+        raise ContractError(path, "text", 0, "must exist and be String")
+    row_ids(texts, path, len(present))
+    texts = texts.filter(pl.col("text").is_not_null())
+    known = np.isin(np.flatnonzero(present), texts["row_id"].to_numpy())
+    if not known.all():
+        raise ContractError(path, column, int((~known).sum()), "is True, but there is no document")
+    return texts.filter(pl.col("row_id").is_in(np.flatnonzero(present)))
