@@ -22,6 +22,16 @@ class Encoder(Protocol):
     def identity(self) -> dict[str, Any]:
         """Plain values that, with the cohort, determine the output."""
 
+    def contents(self, source: Path) -> str | None:
+        """Digest of files outside of the cohort that determine the output too.
+
+        Args:
+            source: the modality's folder in the cohort.
+
+        Returns:
+            The digest; None if there are no such files.
+        """
+
     def prepare(self, source: Path) -> None:
         """Do the expensive work, shared by all processes that call this.
 

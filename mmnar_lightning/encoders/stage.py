@@ -67,10 +67,12 @@ def _embed(cohort: Path, name: str, fingerprint: str, encoder: Encoder, data: Pa
         "modality": name,
         "encoder": encoder.identity,
     }
+    source = cohort / MODALITIES / name
+    contents = encoder.contents(source)
+    identity |= {} if contents is None else {"contents": contents}
     target = data / EMBEDDINGS / f"{name}-{stage.digest(identity)}"
     if (target / stage.MANIFEST).is_file():
         return target
-    source = cohort / MODALITIES / name
     encoder.prepare(source)
 
     def write(folder: Path) -> None:

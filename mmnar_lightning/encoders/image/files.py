@@ -1,6 +1,5 @@
 """Image files as batches of pixels."""
 
-import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,10 +8,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from data_modules.raw.errors import SourceError
 from mmnar_lightning.encoders.image.backbone import image_input
+from mmnar_lightning.encoders.image.keys import contents, image_keys
 from mmnar_lightning.encoders.image.ready import CohortImages
-from mmnar_lightning.encoders.image.selection import ImageInput, access_problem
+from mmnar_lightning.encoders.image.selection import ImageInput
 from mmnar_lightning.encoders.vector_store import Keys
 
 
@@ -25,6 +24,10 @@ class ImageFiles(CohortImages):
     """
 
     folder: Path
+
+    def contents(self, source: Path) -> str:
+        """Digest of the image files of a cohort."""
+        return contents(image_keys(self.folder, self.images(source)["file"])[0])
 
     @cached_property
     def input(self) -> ImageInput:
@@ -54,29 +57,3 @@ class ImageFiles(CohortImages):
             unreadable.add(file, "empty" if (self.folder / f"{file}.jpg").is_file() else "missing")
         unreadable.check()
         return keys, whole
-
-
-def image_keys(folder: Path, files: pl.Series) -> tuple[Keys, NDArray[np.bool_]]:
-    """Keys of image files from name, size and modification time, so that a replaced image has another key.
-
-    Args:
-        folder: of the release.
-        files: names without suffix.
-
-    Returns:
-        (n,) S32, the keys, and (n,) bool, whether the file exists and is not empty.
-
-    Raises:
-        SourceError: if a file cannot be accessed.
-    """
-    keys, whole = np.zeros(len(files), "S32"), np.zeros(len(files), np.bool_)
-    for position, file in enumerate(files):
-        try:
-            state = (folder / f"{file}.jpg").stat()
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise SourceError(folder / f"{file}.jpg", *access_problem(error)) from error
-        whole[position] = state.st_size > 0
-        keys[position] = hashlib.sha256(f"{file} {state.st_size} {state.st_mtime_ns}".encode()).hexdigest()[:32]
-    return keys, whole

@@ -13,7 +13,8 @@ import torch
 from data_modules import stage
 from mmnar_lightning.console import progress
 from mmnar_lightning.encoders.image.backbone import image_backbone
-from mmnar_lightning.encoders.image.files import ImageFiles, image_keys
+from mmnar_lightning.encoders.image.files import ImageFiles
+from mmnar_lightning.encoders.image.keys import image_keys
 from mmnar_lightning.encoders.image.ready import IMAGES_VERSION, Found
 from mmnar_lightning.encoders.image.selection import Pixels, read_image, read_images
 from mmnar_lightning.encoders.image.vectors import Floats

@@ -14,6 +14,7 @@ from data_modules.raw.errors import SourceError
 from data_modules.raw.fingerprint import fingerprint
 from mmnar_lightning.encoders.encoder import Vectors, write_vectors
 from mmnar_lightning.encoders.image.config import ImageConfig
+from mmnar_lightning.encoders.image.keys import TFRECORD, contents, image_keys
 from mmnar_lightning.encoders.image.selection import Unreadable, choose
 from mmnar_lightning.encoders.image.vectors import CONTRACT, RELEASE_WIDTH, Floats, read_release, read_vectors
 
@@ -86,8 +87,12 @@ class ReleaseImages(CohortImages):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Version, folder and selection of images."""
-        return {"release_images": IMAGES_VERSION, "folder": str(self.folder), **self.choice}
+        """Version and selection of images."""
+        return {"release_images": IMAGES_VERSION, **self.choice}
+
+    def contents(self, source: Path) -> str:
+        """Digest of the embeddings of a cohort's images."""
+        return contents(image_keys(self.folder, self.images(source)["file"], TFRECORD)[0])
 
     def prepare(self, source: Path) -> None:
         """No work: reading is fast."""
@@ -97,7 +102,7 @@ class ReleaseImages(CohortImages):
         return self._write(source, rows, target, RELEASE_WIDTH, self._look_up, lambda _: "without an embedding")
 
     def _look_up(self, images: pl.DataFrame) -> Found:
-        paths = [self.folder / f"{file}.tfrecord" for file in images["file"]]
+        paths = [self.folder / f"{file}{TFRECORD}" for file in images["file"]]
         return read_release(paths, self.config.num_workers)
 
 
@@ -112,6 +117,9 @@ class OwnVectors(CohortImages):
         beside = path.with_suffix(".ids.npy")
         files = [path, beside] if beside.is_file() else [path]
         return {"own_vectors": IMAGES_VERSION, "files": [fingerprint(file) for file in files], **self.choice}
+
+    def contents(self, source: Path) -> None:
+        """Nothing beside the file, whose fingerprint is in the identity."""
 
     def prepare(self, source: Path) -> None:
         """No work: reading is fast."""

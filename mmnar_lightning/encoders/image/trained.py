@@ -29,9 +29,9 @@ class TrainedImages(ImageFiles):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Version, folder, input format, width of the vectors and selection of images."""
+        """Version, input format, width of the vectors and selection of images."""
         choice = {key: value for key, value in self.choice.items() if key != "pooling"}
-        shown = {"folder": str(self.folder), "input": self.input.description, "width": self.width}
+        shown = {"input": self.input.description, "width": self.width}
         return {"pixels": IMAGES_VERSION, **shown, **choice}
 
     def prepare(self, source: Path) -> None:

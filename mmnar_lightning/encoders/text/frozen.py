@@ -67,6 +67,9 @@ class FrozenText:
         """The vectors of all documents encoded by this model."""
         return VectorStore(self.stores / f"text-{stage.digest(self.fingerprint)}")
 
+    def contents(self, source: Path) -> None:
+        """Nothing outside of the cohort."""
+
     def prepare(self, source: Path) -> None:
         """Encode the documents without a vector, together with all processes that call this."""
         missing = self.store.missing(read_corpus(source, self.config.sections).key)

@@ -38,6 +38,9 @@ class HashedNgrams:
         """Version, width and sections."""
         return {"hashed_ngrams": HASHED_VERSION, "width": self.width, "sections": list(self.sections)}
 
+    def contents(self, source: Path) -> None:
+        """Nothing outside of the cohort."""
+
     def prepare(self, source: Path) -> None:
         """No work: counting is fast."""
 

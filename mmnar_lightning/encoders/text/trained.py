@@ -34,6 +34,9 @@ class TrainedText:
     width: int
     open: Callable[[], Tokeniser]
 
+    def contents(self, source: Path) -> None:
+        """Nothing outside of the cohort."""
+
     def prepare(self, source: Path) -> None:
         """No work: tokenising uses all cores already."""
 

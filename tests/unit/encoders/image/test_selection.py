@@ -18,7 +18,7 @@ from data_modules.raw.errors import SourceError
 from mmnar_lightning.encoders.image import selection
 from mmnar_lightning.encoders.image.backbone import image_input
 from mmnar_lightning.encoders.image.config import ImageConfig
-from mmnar_lightning.encoders.image.files import image_keys
+from mmnar_lightning.encoders.image.keys import image_keys
 from mmnar_lightning.encoders.image.selection import (
     ImagesError,
     Unreadable,

@@ -314,3 +314,36 @@ def test_a_cohort_whose_rows_show_no_image_has_an_empty_store(
     ):
         made = open_store(embedded(cohort, config, folders, tmp_path))
         assert not made.present.any()
+
+
+@pytest.mark.parametrize("kind", ["release", "frozen", "trained", "small"])
+def test_files_that_are_lost_or_come_back_or_change_are_noticed(
+    cohort: Path, folders: ImageFolders, weights: Path, tmp_path: Path, kind: str
+) -> None:
+    config = {
+        "release": ImageConfig(encoder="release"),
+        "frozen": timm_config(weights, max_unreadable_share=0.5),
+        "trained": timm_config(weights, max_unreadable_share=0.5, mode="trained"),
+        "small": ImageConfig(encoder="small", max_unreadable_share=0.5),
+    }[kind]
+    suffix, folder = (".tfrecord", folders.embeddings) if kind == "release" else (".jpg", folders.pictures)
+    assert folder is not None
+    file, hidden = folder / f"files/p10/d{suffix}", tmp_path / "hidden"
+    file.rename(hidden)
+    without = embedded(cohort, config, folders, tmp_path)
+    assert shown(without) == [True, False, True, False, False, False]
+    hidden.rename(file)
+    with_file = embedded(cohort, config, folders, tmp_path)
+    assert shown(with_file) == [True, False, True, False, True, False]
+    assert embedded(cohort, config, folders, tmp_path) == with_file, "nothing changed"
+    if kind == "release":
+        file.write_bytes(encode(published(77), "d"))
+    else:
+        jpeg(grey(77), file)
+    assert embedded(cohort, config, folders, tmp_path) not in (with_file, without)
+
+
+def shown(folder: Path) -> list[bool]:
+    """Which rows have an input."""
+    stored = store.open_present(folder)
+    return (open_store(folder).present if stored is None else stored).tolist()
