@@ -321,7 +321,7 @@ def test_files_that_are_lost_or_come_back_or_change_are_noticed(
     cohort: Path, folders: ImageFolders, weights: Path, tmp_path: Path, kind: str
 ) -> None:
     config = {
-        "release": ImageConfig(encoder="release"),
+        "release": ImageConfig(encoder="release", max_unreadable_share=0.5),
         "frozen": timm_config(weights, max_unreadable_share=0.5),
         "trained": timm_config(weights, max_unreadable_share=0.5, mode="trained"),
         "small": ImageConfig(encoder="small", max_unreadable_share=0.5),
