@@ -202,6 +202,12 @@ def test_lone_carriage_returns_are_refused_with_the_remedy(table, suffix, ends):
     assert f"line {1 if ends == 'all' else 2}" in message
 
 
+def test_a_lone_carriage_return_inside_of_an_unquoted_field_is_refused(table, suffix):
+    table.at(4, {"labevents": "value", "lab": "labresulttext"}[table.name], "a\rb")
+    table.write(suffix=suffix)
+    table.refused("line 4 holds a carriage return (CR) that ends no line", "quote the field that holds the CR")
+
+
 def test_cr_line_ends_in_a_table_of_notes_show_no_note(tmp_path):
     header = "note_id,subject_id,hadm_id,note_type,note_seq,charttime,storetime,text"
     file = tmp_path / "note" / "discharge.csv"
