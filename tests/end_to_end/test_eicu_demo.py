@@ -1,6 +1,7 @@
 """The open eICU demo, from raw files to results.json, by the commands that the README names."""
 
 import json
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -116,10 +117,7 @@ def test_the_build_is_bit_identical_the_second_time(built, workplace, eicu_demo_
     files = sorted(path.relative_to(built) for path in built.rglob("*") if path.suffix in {".npy", ".parquet", ".json"})
     assert len(files) > 20
     for file in files:
-        if file.name == "documents.parquet":
-            assert pl.read_parquet(built / file).sort("row_id").equals(pl.read_parquet(again / file).sort("row_id"))
-        else:
-            assert (built / file).read_bytes() == (again / file).read_bytes(), file
+        assert (built / file).read_bytes() == (again / file).read_bytes(), file
 
 
 def test_make_passes_its_variables_on_to_the_letter(eicu_demo_roots):
@@ -128,7 +126,7 @@ def test_make_passes_its_variables_on_to_the_letter(eicu_demo_roots):
     command = ["make", "-n", "-s", "cohort", "DATASET=eicu", f"EICU_ROOT={eicu_demo_roots}", f"ARGS={COUNTS}"]
     printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     line = next(line for line in printed.splitlines() if "mmnar cohort" in line)
-    assert line.split("mmnar cohort", 1)[1].split() == ["dataset=eicu", *COUNTS.split()]
+    assert shlex.split(line.split("mmnar cohort", 1)[1]) == ["dataset=eicu", *COUNTS.split()]
 
 
 def test_the_doctor_tells_what_is_missing_and_what_it_costs(workplace, eicu_demo, capsys):

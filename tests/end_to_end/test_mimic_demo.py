@@ -1,6 +1,7 @@
 """The open MIMIC-IV demo, from raw files to results.json, by the commands that the README names."""
 
 import json
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -64,7 +65,7 @@ def test_make_passes_its_variables_on_to_the_letter(mimic_demo_roots: str, tmp_p
     command = ["make", "-n", "-s", "cohort", "DATASET=mimic", f"MIMIC_ROOT={mimic_demo_roots}", f"ARGS={words}"]
     printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     line = next(line for line in printed.splitlines() if "mmnar cohort" in line)
-    assert line.split("mmnar cohort", 1)[1].split() == ["dataset=mimic", *words.split()]
+    assert shlex.split(line.split("mmnar cohort", 1)[1]) == ["dataset=mimic", *words.split()]
 
 
 def test_the_cohort_command_leaves_exactly_one_cohort(mimic_demo_roots: str, tmp_path: Path) -> None:
