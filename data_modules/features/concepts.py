@@ -200,7 +200,8 @@ def convert(events: pl.LazyFrame, concepts: Sequence[Concept]) -> pl.LazyFrame:
     table = name_table(concepts, names["name"])
     known = events.filter(pl.col("name").is_in(table["name"].unique().implode()))
     named = known.join(table.lazy(), on="name").filter(~_lacks(concepts)).with_columns(unit=_unit("unit"))
-    meant = named.join(_refused(concepts).lazy(), on=["concept", "unit"], how="anti")
+    refused = _refused(concepts)
+    meant = named if refused.is_empty() else named.join(refused.lazy(), on=["concept", "unit"], how="anti")
     first = _reading(meant, concepts, "number", "unit", "value")
     second = "other_number" in names
     if second:
@@ -246,18 +247,20 @@ def _reading(events: pl.LazyFrame, concepts: Sequence[Concept], number: str, uni
     stated = small
     for position, concept in enumerate(concepts):
         if concept.states:
-            is_stated = pl.col("text").str.to_lowercase().is_in(concept.states).cast(pl.Float64)
+            is_stated = _text_of(position).is_in(concept.states).cast(pl.Float64)
             stated = pl.when(pl.col("concept") == position).then(is_stated).otherwise(stated)
     return joined.with_columns(stated.alias(value)).drop("factor", "offset")
 
 
+def _text_of(position: int) -> pl.Expr:
+    """Text of the records of a concept, in lower case; null for all others, so that it is not read for them."""
+    return pl.when(pl.col("concept") == position).then(pl.col("text")).str.to_lowercase()
+
+
 def _lacks(concepts: Sequence[Concept]) -> pl.Expr:
     """Whether the text or number of a record stands for no measurement of its concept."""
-    text = pl.col("text").str.to_lowercase()
     lacking = [
-        (pl.col("concept") == position) & text.is_in(concept.lacking)
-        for position, concept in enumerate(concepts)
-        if concept.lacking
+        _text_of(position).is_in(concept.lacking) for position, concept in enumerate(concepts) if concept.lacking
     ]
     zeros = [position for position, concept in enumerate(concepts) if concept.zero_is_missing]
     zero = pl.col("concept").is_in(zeros) & (pl.col("number") == 0)
