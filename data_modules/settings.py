@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, NamedTuple
 
+from data_modules.errors import UserError
+
 
 def read_when(condition: str) -> dict[str, str]:
     """Metadata of a field that is read under a condition only; that of a group holds for all its settings."""
@@ -61,16 +63,16 @@ def check_minima(config: Any, group: str, **minima: float) -> None:
         minima: field -> smallest value.
 
     Raises:
-        ValueError: with the full key of the first one.
+        UserError: with the full key of the first one.
 
     >>> check_minima(Inactive("rows", 0, ""), "loader", value=1)
     Traceback (most recent call last):
-    ValueError: loader.value=0 must be at least 1
+    data_modules.errors.UserError: loader.value=0 must be at least 1
     """
     for name, least in minima.items():
         value = getattr(config, name)
         if value is not None and value < least:
-            raise ValueError(f"{group}.{name}={value} must be at least {least}")
+            raise UserError(f"{group}.{name}={value} must be at least {least}")
 
 
 class Inactive(NamedTuple):

@@ -31,9 +31,9 @@ class OptimConfig:
     def __post_init__(self) -> None:
         """Refuse values out of range."""
         if not 0 < self.lr < math.inf:
-            raise ValueError(f"optim.lr={self.lr} must be above 0 and finite")
+            raise UserError(f"optim.lr={self.lr} must be above 0 and finite")
         if not 0 <= self.weight_decay < math.inf:
-            raise ValueError(f"optim.weight_decay={self.weight_decay} must be at least 0 and finite")
+            raise UserError(f"optim.weight_decay={self.weight_decay} must be at least 0 and finite")
 
 
 def rate_factor(step: int, num_steps: int) -> float:

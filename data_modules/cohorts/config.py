@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
+from data_modules.errors import UserError
 from data_modules.settings import read_when
 from data_modules.vocabulary import SPLITS
 
@@ -35,22 +36,20 @@ class SplitConfig:
         """Refuse negative fractions, fractions that do not sum to 1, and folds out of range."""
         fractions = self.fractions
         if min(fractions.values()) < 0 or not math.isclose(sum(fractions.values()), 1, abs_tol=1e-6):
-            raise ValueError(f"cohort.split: the fractions {fractions} must be at least 0 and sum to 1")
+            raise UserError(f"cohort.split: the fractions {fractions} must be at least 0 and sum to 1")
         if self.train <= 0:
-            raise ValueError("cohort.split.train must be above 0, because models are fitted on it")
+            raise UserError("cohort.split.train must be above 0, because models are fitted on it")
         if self.num_folds < 2:
-            raise ValueError(f"cohort.split.num_folds={self.num_folds} must be at least 2")
+            raise UserError(f"cohort.split.num_folds={self.num_folds} must be at least 2")
         for key in ("test_fold", "crossfit_fold"):
             fold = getattr(self, key)
             if fold is not None and not 0 <= fold < self.num_folds:
                 folds = f"with cohort.split.num_folds={self.num_folds} the folds are 0 to {self.num_folds - 1}"
-                raise ValueError(f"cohort.split.{key}={fold} is not a fold: {folds}")
+                raise UserError(f"cohort.split.{key}={fold} is not a fold: {folds}")
         if self.crossfit_fold is not None and self.test_fold is not None:
-            raise ValueError(
-                "cohort.split.test_fold and cohort.split.crossfit_fold use the same folds: set one of them"
-            )
+            raise UserError("cohort.split.test_fold and cohort.split.crossfit_fold use the same folds: set one of them")
         if self.crossfit_fold is not None and self.num_folds < 3:
-            raise ValueError(
+            raise UserError(
                 f"cohort.split.num_folds={self.num_folds} must be at least 3 for cohort.split.crossfit_fold: one fold "
                 "per half of calibration, the others for training"
             )
@@ -77,13 +76,13 @@ class CohortConfig:
     def __post_init__(self) -> None:
         """Refuse invalid names, and tasks or modalities listed twice."""
         if not self.name.replace("-", "_").isidentifier():
-            raise ValueError(
+            raise UserError(
                 f"cohort.name={self.name!r} must consist of letters, digits, '_' and '-': it names a folder"
             )
         for key in ("tasks", "modalities"):
             names = getattr(self, key)
             if len(set(names)) != len(names):
-                raise ValueError(f"cohort.{key}={names} has duplicates")
+                raise UserError(f"cohort.{key}={names} has duplicates")
 
 
 @dataclass(kw_only=True)
@@ -104,7 +103,7 @@ class ReleaseCohortConfig(CohortConfig):
         super().__post_init__()
         for key in ("min_vocabulary_subjects", "max_vocabulary"):
             if getattr(self, key) < 1:
-                raise ValueError(f"cohort.{key}={getattr(self, key)} must be at least 1")
+                raise UserError(f"cohort.{key}={getattr(self, key)} must be at least 1")
 
 
 @dataclass(kw_only=True)

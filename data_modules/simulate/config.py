@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from data_modules.errors import UserError
+
 STRONGEST = 10
 """Largest strength of an effect on the logit scale; beyond it nothing is random."""
 
@@ -41,14 +43,14 @@ class SimulateConfig:
             or set(self.databases) - {"mimic_iv", "eicu"}
             or len(set(self.databases)) < len(self.databases)
         ):
-            raise ValueError(f"simulate.databases={self.databases}: expected mimic_iv, eicu or both")
+            raise UserError(f"simulate.databases={self.databases}: expected mimic_iv, eicu or both")
         if self.subjects < 1:
-            raise ValueError(f"simulate.subjects={self.subjects} must be at least 1")
+            raise UserError(f"simulate.subjects={self.subjects} must be at least 1")
         if self.seed < 0:
-            raise ValueError(f"simulate.seed={self.seed} must be at least 0")
+            raise UserError(f"simulate.seed={self.seed} must be at least 0")
         for key in ("rho", "gamma", "tau", "calendar"):
             if not 0 <= getattr(self, key) <= STRONGEST:
-                raise ValueError(f"simulate.{key}={getattr(self, key)} must be between 0 and {STRONGEST}")
+                raise UserError(f"simulate.{key}={getattr(self, key)} must be between 0 and {STRONGEST}")
         for key in ("note_rate", "image_rate", "report_rate"):
             if not 0.01 <= getattr(self, key) <= 0.99:
-                raise ValueError(f"simulate.{key}={getattr(self, key)} must be between 0.01 and 0.99")
+                raise UserError(f"simulate.{key}={getattr(self, key)} must be between 0.01 and 0.99")

@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from data_modules.errors import UserError
 from data_modules.settings import check_minima, read_when
 
 NAMES = ("none", "late_fusion", "mask_only", "boosted_trees", "logistic_regression", "published_score")
@@ -31,7 +32,7 @@ class LateFusionConfig:
     def __post_init__(self) -> None:
         """Check the range."""
         if not 0 <= self.dropout < 1:
-            raise ValueError(f"baseline.late_fusion.dropout={self.dropout} must be in [0, 1)")
+            raise UserError(f"baseline.late_fusion.dropout={self.dropout} must be in [0, 1)")
 
 
 @dataclass(kw_only=True)
@@ -49,7 +50,7 @@ class BoostedTreesConfig:
         """Check the ranges."""
         check_minima(self, "baseline.boosted_trees", max_leaf_nodes=2, num_components=1)
         if not 0 < self.learning_rate < math.inf:
-            raise ValueError(f"baseline.boosted_trees.learning_rate={self.learning_rate} must be above 0 and finite")
+            raise UserError(f"baseline.boosted_trees.learning_rate={self.learning_rate} must be above 0 and finite")
 
 
 @dataclass(kw_only=True)
@@ -76,10 +77,10 @@ class BaselineConfig:
         """Refuse a name that is neither one of this project's nor a path to another package's.
 
         Raises:
-            ValueError: with the names that there are.
+            UserError: with the names that there are.
         """
         if self.name not in NAMES and not re.fullmatch(r"[\w.]+:\w+", self.name):
-            raise ValueError(
+            raise UserError(
                 f"baseline.name={self.name}: expected one of {', '.join(NAMES)}, or package.module:Name for a baseline "
                 "of another package"
             )

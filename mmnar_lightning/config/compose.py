@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 from yaml import YAMLError
 
+from data_modules.errors import UserError
 from data_modules.settings import expand
 from mmnar_lightning.config import keys
 from mmnar_lightning.config.experiment import (
@@ -53,7 +54,7 @@ def load(words: Sequence[str]) -> ExperimentConfig:
         config = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
         raise ConfigError(_explain(error, words)) from error
-    except ValueError as error:
+    except UserError as error:
         raise ConfigError(str(error)) from error
     assert isinstance(config, ExperimentConfig)
     config.given = frozenset(word.partition("=")[0] for word in words)

@@ -99,7 +99,7 @@ class TrainerConfig:
         counts = dict.fromkeys(("max_epochs", "patience", "devices", "accumulate"), 1)
         check_minima(self, "trainer", checkpoint_every_steps=0, **counts)
         if self.strategy == "fsdp" and self.accelerator in {"cpu", "mps"}:
-            raise ValueError(
+            raise UserError(
                 f"trainer.strategy=fsdp shards over GPUs, but trainer.accelerator={self.accelerator}; use ddp"
             )
 
@@ -138,7 +138,7 @@ class TransferConfig:
         """Expand `~`; refuse a carried-over rectifier without a target."""
         expand_paths(self)
         if self.rectifier == "source" and not self.target:
-            raise ValueError("transfer.rectifier=source needs transfer.target, the cohort to carry it over to")
+            raise UserError("transfer.rectifier=source needs transfer.target, the cohort to carry it over to")
 
 
 @dataclass(kw_only=True)
@@ -231,32 +231,32 @@ class ExperimentConfig:
         expand_paths(self)
         for key in self.resume_with:
             if not key.startswith(REPLACEABLE):
-                raise ValueError(
+                raise UserError(
                     f"resume_with=[{key}]: a checkpoint can be resumed only with other {', '.join(REPLACEABLE)}*; "
                     "start a new run for any other change"
                 )
         if not 0 <= self.seed <= MAX_SEED - self.evaluation.num_seeds:
-            raise ValueError(f"seed={self.seed} must be in [0, {MAX_SEED}), evaluation.num_seeds of them")
+            raise UserError(f"seed={self.seed} must be in [0, {MAX_SEED}), evaluation.num_seeds of them")
         if self.objective.pretrain_epochs >= self.trainer.max_epochs:
-            raise ValueError(
+            raise UserError(
                 f"objective.pretrain_epochs={self.objective.pretrain_epochs} leaves no epoch with labels: "
                 f"trainer.max_epochs={self.trainer.max_epochs} counts them too"
             )
         protocol = self.evaluation.protocol
         if self.transfer.target and (protocol != "split" or self.rectifier.fit == "crossfit"):
-            raise ValueError(
+            raise UserError(
                 f"transfer.target={self.transfer.target}: every run's model would be tested on the same target; use "
                 "evaluation.protocol=split, and no rectifier.fit=crossfit"
             )
         if self.transfer.rectifier == "source" and self.rectifier.fit == "none":
-            raise ValueError("transfer.rectifier=source carries over a rectifier, but rectifier.fit=none fits none")
+            raise UserError("transfer.rectifier=source carries over a rectifier, but rectifier.fit=none fits none")
         if protocol != "split" and self.rectifier.fit == "crossfit":
-            raise ValueError(
+            raise UserError(
                 f"rectifier.fit=crossfit cannot be used with evaluation.protocol={protocol}: both need several "
                 "runs; use rectifier.fit=calibration"
             )
         if protocol == "leave_pattern_out" and self.loader.held_pattern is not None:
-            raise ValueError(
+            raise UserError(
                 "evaluation.protocol=leave_pattern_out holds out every pattern, but loader.held_pattern="
                 f"{self.loader.held_pattern} names one; omit it, or run that alone with evaluation.protocol=split"
             )
@@ -264,7 +264,7 @@ class ExperimentConfig:
             for key in ("test_fold", "crossfit_fold"):
                 fold = getattr(self.cohort.split, key)
                 if fold is not None:
-                    raise ValueError(
+                    raise UserError(
                         f"evaluation.protocol=kfold runs every fold, but cohort.split.{key}={fold} names one; omit it, "
                         "or run that fold alone with evaluation.protocol=split"
                     )

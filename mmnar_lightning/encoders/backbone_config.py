@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from data_modules.errors import UserError
 from data_modules.settings import check_minima, read_when
 
 
@@ -57,13 +58,13 @@ class BackboneConfig:
         """Reject no layers, a learning rate out of range, and a small encoder that is not trained.
 
         Raises:
-            ValueError: naming the setting.
+            UserError: naming the setting.
         """
         check_minima(self, self.group, top_layers=1)
         if self.lr_scale is not None and not 0 < self.lr_scale <= self.max_lr_scale:
-            raise ValueError(f"{self.group}.lr_scale={self.lr_scale} must be above 0 and at most {self.max_lr_scale:g}")
+            raise UserError(f"{self.group}.lr_scale={self.lr_scale} must be above 0 and at most {self.max_lr_scale:g}")
         if self.encoder == "small" and self.mode == "frozen":
-            raise ValueError(
+            raise UserError(
                 f"{self.group}.mode=frozen: {self.group}.encoder=small has random weights until it is trained; "
                 f"use {self.group}.mode=trained"
             )

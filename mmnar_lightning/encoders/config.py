@@ -31,7 +31,7 @@ class EmbedConfig:
         for name, settings in self.modalities.items():
             for key in settings:
                 if key not in known:
-                    raise ValueError(f"embed.modalities.{name}.{key}: unknown setting; known are {sorted(known)}")
+                    raise UserError(f"embed.modalities.{name}.{key}: unknown setting; known are {sorted(known)}")
 
     def of(self, modality: Modality) -> TextConfig | ImageConfig | None:
         """The settings of a modality's encoder.

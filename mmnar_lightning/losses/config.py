@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
+from data_modules.errors import UserError
 from data_modules.settings import check_minima, read_when
 
 AUXILIARY = ("reconstruction", "contrast", "assignment")
@@ -42,15 +43,15 @@ class ObjectiveConfig:
         """Reject invalid weights and epochs."""
         for task, weight in self.task_weights.items():
             if not 0 <= weight < math.inf:
-                raise ValueError(f"objective.task_weights.{task}={weight} must be at least 0 and finite")
+                raise UserError(f"objective.task_weights.{task}={weight} must be at least 0 and finite")
         for key in (*AUXILIARY, "focal_gamma", "pretrain_epochs"):
             if not 0 <= getattr(self, key) < math.inf:
-                raise ValueError(f"objective.{key}={getattr(self, key)} must be at least 0 and finite")
+                raise UserError(f"objective.{key}={getattr(self, key)} must be at least 0 and finite")
         if not 0 < self.temperature < math.inf:
-            raise ValueError(f"objective.temperature={self.temperature} must be above 0 and finite")
+            raise UserError(f"objective.temperature={self.temperature} must be above 0 and finite")
         check_minima(self, "objective", anneal_epochs=1)
         if self.pretrain_epochs and not self.auxiliary:
-            raise ValueError(
+            raise UserError(
                 f"objective.pretrain_epochs={self.pretrain_epochs}: no label-free term to train; set the weight "
                 f"of one of {', '.join(AUXILIARY)}"
             )

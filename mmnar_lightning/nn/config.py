@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from data_modules.errors import UserError
 from data_modules.settings import check_minima, read_when
 
 
@@ -24,9 +25,9 @@ class FusionConfig:
         """Reject invalid and inconsistent values."""
         check_minima(self, "model.fusion", dim=1, num_heads=1, num_blocks=1)
         if self.dim % self.num_heads:
-            raise ValueError(f"model.fusion.num_heads={self.num_heads} does not divide model.fusion.dim={self.dim}")
+            raise UserError(f"model.fusion.num_heads={self.num_heads} does not divide model.fusion.dim={self.dim}")
         if not 0 <= self.dropout < 1:
-            raise ValueError(f"model.fusion.dropout={self.dropout} must be in [0, 1)")
+            raise UserError(f"model.fusion.dropout={self.dropout} must be in [0, 1)")
 
 
 @dataclass(kw_only=True)
@@ -86,4 +87,4 @@ class ModelConfig:
     def __post_init__(self) -> None:
         """Reject an invalid probability."""
         if not 0 <= self.modality_dropout < 1:
-            raise ValueError(f"model.modality_dropout={self.modality_dropout} must be in [0, 1)")
+            raise UserError(f"model.modality_dropout={self.modality_dropout} must be in [0, 1)")

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from data_modules.cohorts.config import ReleaseCohortConfig
+from data_modules.errors import UserError
 from data_modules.settings import read_when
 
 OLDEST = 90
@@ -46,15 +47,15 @@ class EICUCohortConfig(ReleaseCohortConfig):
         for task in self.tasks:
             if task not in {name for names in TASKS.values() for name in names}:
                 known = ", ".join(sorted({name for names in TASKS.values() for name in names}))
-                raise ValueError(f"cohort.tasks: unknown task {task!r}; known tasks are {known}")
+                raise UserError(f"cohort.tasks: unknown task {task!r}; known tasks are {known}")
             if task not in offered:
-                raise ValueError(
+                raise UserError(
                     f"cohort.tasks: {task} does not fit cohort.landmark={self.landmark}, which has {', '.join(offered)}"
                 )
         if self.min_gap_hours < 0:
-            raise ValueError(f"cohort.min_gap_hours={self.min_gap_hours} must be at least 0")
+            raise UserError(f"cohort.min_gap_hours={self.min_gap_hours} must be at least 0")
         if not 0 <= self.min_age <= OLDEST:
-            raise ValueError(f"cohort.min_age={self.min_age} must lie in 0 to {OLDEST}: older ages are written '> 89'")
+            raise UserError(f"cohort.min_age={self.min_age} must lie in 0 to {OLDEST}: older ages are written '> 89'")
 
 
 CohortConfig = EICUCohortConfig

@@ -5,6 +5,7 @@ from typing import Literal
 
 from data_modules.cohorts.config import ReleaseCohortConfig
 from data_modules.databases.mimic_iv import tasks
+from data_modules.errors import UserError
 from data_modules.settings import read_when
 
 YEAR_GROUPS = ("2008 - 2010", "2011 - 2013", "2014 - 2016", "2017 - 2019", "2020 - 2022")
@@ -61,34 +62,34 @@ class MIMICCohortConfig(ReleaseCohortConfig):
         for task in parsed:
             if (task.kind == "in_hospital_mortality") != (self.landmark == "icu_24h"):
                 wanted = "in_hospital_mortality" if self.landmark == "icu_24h" else "outcomes after discharge"
-                raise ValueError(
+                raise UserError(
                     f"cohort.tasks: {task.name} does not fit cohort.landmark={self.landmark}, which has {wanted}"
                 )
             if self.index == "last" and task.needs_later_admission:
-                raise ValueError(
+                raise UserError(
                     f"cohort.index=last has no later admission, so {task.name} would always be False; "
                     "use first or every, or remove the task"
                 )
         late = sorted(set(AFTER_DISCHARGE) & set(self.modalities)) if self.landmark != "discharge" else []
         if late:
-            raise ValueError(
+            raise UserError(
                 f"cohort.modalities: {', '.join(late)} is written after discharge and reveals the outcome of the stay; "
                 f"it cannot be an input at cohort.landmark={self.landmark}"
             )
         unknown = sorted(set(self.anchor_year_groups or []) - set(YEAR_GROUPS))
         if unknown:
-            raise ValueError(f"cohort.anchor_year_groups: unknown {unknown}; known groups are {', '.join(YEAR_GROUPS)}")
+            raise UserError(f"cohort.anchor_year_groups: unknown {unknown}; known groups are {', '.join(YEAR_GROUPS)}")
         if self.min_age < 0 or not 0 <= self.max_reversed_share <= 1:
-            raise ValueError(
+            raise UserError(
                 f"cohort.min_age={self.min_age} must be at least 0, and "
                 f"cohort.max_reversed_share={self.max_reversed_share} between 0 and 1"
             )
         if self.min_gap_hours < 0:
-            raise ValueError(f"cohort.min_gap_hours={self.min_gap_hours} must be at least 0")
+            raise UserError(f"cohort.min_gap_hours={self.min_gap_hours} must be at least 0")
         if self.in_unit and self.landmark != "icu_24h":
-            raise ValueError("cohort.in_unit=true requires cohort.landmark=icu_24h")
+            raise UserError("cohort.in_unit=true requires cohort.landmark=icu_24h")
         if self.note_grace_hours < 0 or (self.note_grace_hours > 0 and self.landmark != "discharge"):
-            raise ValueError(
+            raise UserError(
                 f"cohort.note_grace_hours={self.note_grace_hours} must be 0, or above 0 at cohort.landmark=discharge"
             )
 

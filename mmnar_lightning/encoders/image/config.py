@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from data_modules.errors import UserError
 from data_modules.settings import check_minima, expand_paths, path_setting, read_when
 from mmnar_lightning.encoders.backbone_config import BackboneConfig
 
@@ -48,9 +49,9 @@ class ImageConfig(BackboneConfig):
         expand_paths(self)
         check_minima(self, self.group, max_images=1, batch_size=1, num_workers=0)
         if not 0 <= self.max_unreadable_share <= 1:
-            raise ValueError(f"embed.image.max_unreadable_share={self.max_unreadable_share} must be between 0 and 1")
+            raise UserError(f"embed.image.max_unreadable_share={self.max_unreadable_share} must be between 0 and 1")
         if not self.views or len(set(self.views)) < len(self.views):
-            raise ValueError(f"embed.image.views={self.views}: expected views, each once, for example [AP,PA]")
+            raise UserError(f"embed.image.views={self.views}: expected views, each once, for example [AP,PA]")
         self.check_training()
         if self.encoder != "none":  # encoder=none alone leaves images out, whatever else is set
             self._check_source()
@@ -61,14 +62,14 @@ class ImageConfig(BackboneConfig):
         needed = {"vectors": ("path",), "timm": ("model", "weights")}.get(self.encoder, ())
         for key in needed:
             if not given[key]:
-                raise ValueError(f"embed.image.{key} is empty, but embed.image.encoder={self.encoder} needs it")
+                raise UserError(f"embed.image.{key} is empty, but embed.image.encoder={self.encoder} needs it")
 
     def _check_mode(self) -> None:
         if self.encoder in ("release", "vectors") and self.trained:
-            raise ValueError(f"embed.image.mode=trained: encoder={self.encoder} has no network to train; use frozen")
+            raise UserError(f"embed.image.mode=trained: encoder={self.encoder} has no network to train; use frozen")
         if self.weights == RANDOM and not self.trained:
-            raise ValueError(
+            raise UserError(
                 "embed.image.weights=none: a frozen network of random weights carries no information; name a file"
             )
         if self.weights == RANDOM and self.trainable != "all":
-            raise ValueError(f"embed.image.trainable={self.trainable}: random weights must all be trained; use all")
+            raise UserError(f"embed.image.trainable={self.trainable}: random weights must all be trained; use all")

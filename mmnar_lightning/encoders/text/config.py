@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from data_modules.errors import UserError
 from data_modules.settings import check_minima, expand_paths, path_setting, read_when
 from mmnar_lightning.encoders.backbone_config import BackboneConfig
 
@@ -53,14 +54,14 @@ class TextConfig(BackboneConfig):
         check_minima(self, self.group, window=8, max_windows=0, batch_windows=1)
         self.check_training()
         if self.encoder == "hashed_ngrams" and self.mode == "trained":
-            raise ValueError("embed.text.mode=trained: embed.text.encoder=hashed_ngrams has nothing to train")
+            raise UserError("embed.text.mode=trained: embed.text.encoder=hashed_ngrams has nothing to train")
         if self.encoder == "hashed_ngrams" and self.pooling == "attention":
-            raise ValueError(
+            raise UserError(
                 "embed.text.pooling=attention: embed.text.encoder=hashed_ngrams joins the texts of a row before it "
                 "counts words; use mean"
             )
         if any(not name.strip() for name in self.sections):
-            raise ValueError("embed.text.sections: a heading must not be empty")
+            raise UserError("embed.text.sections: a heading must not be empty")
 
     @property
     def overlap(self) -> int:

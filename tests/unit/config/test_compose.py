@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from data_modules.errors import UserError
 from mmnar_lightning.config import compose
 from mmnar_lightning.config.compose import load, save, to_plain
 from mmnar_lightning.config.experiment import ConfigError
@@ -270,3 +271,13 @@ def test_pre_training_leaves_epochs_with_labels() -> None:
         ConfigError, match=r"objective\.pretrain_epochs=2 leaves no epoch with labels: trainer\.max_epochs=2"
     ):
         load(["trainer.max_epochs=2", "objective.pretrain_epochs=2"])
+
+
+def test_a_defect_while_settings_are_made_is_no_mistake_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("not of the user")
+
+    monkeypatch.setattr(OmegaConf, "to_object", broken)
+    with pytest.raises(ValueError, match="not of the user") as caught:
+        load(["dataset=mimic"])
+    assert not isinstance(caught.value, UserError)
