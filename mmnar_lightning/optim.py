@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from data_modules.errors import UserError
+
 if TYPE_CHECKING:
     from torch import nn
     from torch.optim import Optimizer
