@@ -150,23 +150,32 @@ BLANK = bytes.fromhex(
     "3a7e9b550000000a49444154789c6360000000020001e221bc330000000049454e44ae426082"
 )
 """A PNG of one pixel."""
-_SAVE = figures.save
+PLOTS = {name: getattr(figures, name) for name in ("interval_plot", "reliability_plot", "offset_plot", "save")}
+"""What draws and saves the figures of a run."""
 
 
-def _save_blank(figure: object, path: Path, dpi: int = 120) -> None:
+def _save_blank(_figure: object, path: Path, dpi: int = 120) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(BLANK)
 
 
 @pytest.fixture(autouse=True, scope="session")
 def blank_figures() -> Iterator[None]:
-    """Do not render the figures of whole runs, which take two thirds of a tiny one; tests/unit/report renders them."""
+    """Do not draw the figures of whole runs, which take two thirds of a tiny one; those that ask for it draw them."""
     with pytest.MonkeyPatch.context() as patch:
+        for name in PLOTS:
+            patch.setattr(figures, name, lambda *_, **__: None)
         patch.setattr(figures, "save", _save_blank)
         yield
 
 
+def draw_figures(patch: pytest.MonkeyPatch) -> None:
+    """Draw and save figures after all."""
+    for name, usual in PLOTS.items():
+        patch.setattr(figures, name, usual)
+
+
 @pytest.fixture
 def rendered_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Render figures after all."""
-    monkeypatch.setattr(figures, "save", _SAVE)
+    """Draw and save figures after all."""
+    draw_figures(monkeypatch)

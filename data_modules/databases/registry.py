@@ -8,8 +8,9 @@ an entry point of the group `mmnar.databases`: `<dataset> = "<package>"`.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,7 +27,13 @@ GROUP = "mmnar.databases"
 
 def packages() -> dict[str, str]:
     """Dataset -> package of all installed databases."""
-    return {**{entry.name: entry.value for entry in entry_points(group=GROUP)}, **OWN}
+    return {**{entry.name: entry.value for entry in _registered()}, **OWN}
+
+
+@cache
+def _registered() -> tuple[EntryPoint, ...]:
+    """The entry points of other databases; finding them reads a file of every installed package."""
+    return tuple(entry_points(group=GROUP))
 
 
 def cohort_config(dataset: str) -> type[ReleaseCohortConfig]:

@@ -1,7 +1,7 @@
 """Composes a configuration from defaults < YAML files < key=value words; converts it to YAML and plain values."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import field, fields, make_dataclass
+from dataclasses import field, fields, is_dataclass, make_dataclass
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -17,6 +17,7 @@ from mmnar_lightning.config.experiment import (
     SIMULATED,
     ConfigError,
     ExperimentConfig,
+    PathsConfig,
     cohort_config,
     datasets,
 )
@@ -44,11 +45,11 @@ def load(words: Sequence[str]) -> ExperimentConfig:
         layers = _files(asked)
         dataset = next((layer.dataset for layer in (asked, *reversed(layers)) if "dataset" in layer), "mimic")
         _check_dataset(dataset)
-        schema = _schema(dataset)
-        root = f"paths.{dataset}_root"
-        if dataset in SIMULATED and not OmegaConf.select(OmegaConf.merge(schema, *layers, asked), root):
+        below = (_schema(dataset), _environment())
+        merged = OmegaConf.merge(*below, *layers, asked)
+        if dataset in SIMULATED and not OmegaConf.select(merged, f"paths.{dataset}_root"):
             layers[1:1] = _simulated(layers)
-        merged = OmegaConf.merge(schema, *layers, asked)
+            merged = OmegaConf.merge(*below, *layers, asked)
         config = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
         raise ConfigError(_explain(error, words)) from error
@@ -103,9 +104,17 @@ def _simulated(layers: Sequence[DictConfig]) -> list[DictConfig]:
 
 def to_plain(config: ExperimentConfig) -> dict[str, Any]:
     """Convert the configuration to nested plain values."""
-    plain = OmegaConf.to_container(OmegaConf.structured(config), resolve=True)
-    assert isinstance(plain, dict)
-    return {str(key): value for key, value in plain.items()}
+    return {setting.name: _plain(getattr(config, setting.name)) for setting in fields(config)}
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        return {setting.name: _plain(getattr(value, setting.name)) for setting in fields(value)}
+    if isinstance(value, Mapping):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    return value
 
 
 def loggable(config: ExperimentConfig) -> dict[str, Any]:
@@ -126,7 +135,7 @@ def _without_folders(value: Any) -> Any:
 
 def shared_settings(dataset: str) -> dict[str, Any]:
     """The defaults of every experiment on a dataset, overridden by base.yaml, as nested plain values."""
-    shared = OmegaConf.merge(_schema(dataset), _read(experiments_folder() / "base.yaml"))
+    shared = OmegaConf.merge(_schema(dataset), _environment(), _read(experiments_folder() / "base.yaml"))
     plain = OmegaConf.to_container(shared)
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
@@ -153,12 +162,18 @@ def experiments_folder() -> Path:
     raise ConfigError("no experiments/base.yaml here, in the checkout or in the package; reinstall the package")
 
 
+@cache
 def _schema(dataset: str) -> DictConfig:
-    """The structured configuration with the cohort settings of a dataset."""
+    """The structured configuration with the cohort settings of a dataset; merging copies it."""
     schema: DictConfig = OmegaConf.structured(_typed(dataset))
     # From the class, not from an instance, whose __post_init__ would already have chosen the tasks of a landmark.
     schema.cohort = OmegaConf.structured(cohort_config(dataset))
     return schema
+
+
+def _environment() -> dict[str, Any]:
+    """The folders that environment variables name now, which may differ from when the schema was made."""
+    return {"paths": _plain(PathsConfig())}
 
 
 @cache

@@ -19,6 +19,7 @@ from data_modules.simulate.release import simulate
 from mmnar_lightning.config.compose import load
 from mmnar_lightning.report import figures
 from mmnar_lightning.runs import folders, single
+from tests.conftest import PLOTS, draw_figures
 from tests.helpers.wandb_logs import OfflineRun
 
 SUBJECTS, MIN_COUNT = 300, 10
@@ -75,16 +76,16 @@ def written(figure: Figure) -> list[str]:
 @pytest.fixture(scope="module")
 def run(place: Path, release: Path, drawn: dict[str, list[str]]) -> Path:
     """The folder of a run that read the documents, logged to W&B offline and was tested."""
-    save = figures.save
 
     def look_and_save(figure: Figure, path: Path) -> None:
-        save(figure, path)
+        PLOTS["save"](figure, path)
         drawn[path.name] = written(figure)
 
     with pytest.MonkeyPatch.context() as patch:
         for name in ("WANDB_API_KEY", folders.RUN_ID_VARIABLE):
             patch.delenv(name, raising=False)
         patch.chdir(place)
+        draw_figures(patch)
         patch.setattr(figures, "save", look_and_save)
         words = [
             "experiment=mimic",

@@ -72,6 +72,7 @@ def checkpoint_of(folder: Path, name: str = folders.BEST) -> dict[str, Any]:
     return torch.load(folder / name, weights_only=True)
 
 
+@pytest.mark.usefixtures("rendered_figures")
 def test_a_run_leaves_what_the_rectifier_does_before_and_after(settings) -> None:
     config = settings()
     folder = single.train(config)

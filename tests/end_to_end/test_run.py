@@ -54,6 +54,7 @@ def weights_of(folder: Path) -> dict[str, torch.Tensor]:
     return torch.load(folder / folders.LAST, weights_only=True)["state_dict"]
 
 
+@pytest.mark.usefixtures("rendered_figures")
 def test_a_run_leaves_everything_that_the_architecture_names(settings) -> None:
     folder = single.train(settings())
     for name in ("config.yaml", "metrics.csv", "predictions.parquet", "results.json", "checkpoints/best.ckpt"):

@@ -43,7 +43,7 @@ RESULTS = results_of(
 
 
 @pytest.fixture
-def drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Figure]:
+def drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rendered_figures: None) -> dict[str, Figure]:
     """Name of a file -> the figure that would be written into it."""
     found: dict[str, Figure] = {}
     monkeypatch.setattr(figures, "save", lambda figure, path: found.setdefault(path.name, figure))
