@@ -1,4 +1,4 @@
-"""On one, two and three ranks a run is the same run: real processes, started by torchrun."""
+"""On one, two and three ranks a run is the same run: processes that meet as those of torchrun do."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mmnar_lightning.runs import folders
-from tests.helpers.processes import ROOT, TRAIN, Started, torchrun, write_cohort
+from tests.helpers.processes import ROOT, TRAIN, Ranks, write_cohort
 
 RANKS = (1, 2, 3)
 SUPERVISED = "objective.reconstruction=0 objective.contrast=0 objective.assignment=0"
@@ -51,8 +51,7 @@ def left(tmp_path_factory) -> dict[tuple[str, int], Left]:
     for ranks in RANKS:
         variants = " / ".join(f"paths.runs={name}{ranks} {words}" for name, words in VARIANTS.items())
         words = [*TRAIN, "paths.cohort=given", "/", *variants.split()]
-        run = Started(torchrun(ranks, str(ROOT / "tests" / "helpers" / "probed.py"), *words), place)
-        assert run.wait(240) == 0, run.output[-4000:]
+        Ranks(ranks, [str(ROOT / "tests" / "helpers" / "probed.py"), *words], place).wait(240)
         for name in VARIANTS:
             (folder,) = (place / f"{name}{ranks}" / "custom").iterdir()
             best, last = (torch.load(folder / file, weights_only=True) for file in (folders.BEST, folders.LAST))

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import write_custom_cohort
+from tests.helpers import forked
 
 PROGRAM = str(Path(sys.executable).with_name("mmnar"))
 HEAVY = ("torch", "lightning", "polars", "numpy", "transformers", "wandb", "sklearn", "matplotlib")
@@ -130,8 +131,8 @@ SECRET = "Smith, John"
 def test_a_defect_keeps_its_traceback_without_cells_on_screen_and_in_the_runs_folder(raises, shown, workplace) -> None:
     write_custom_cohort(workplace / "given")
     program = DEFECT.format(module="network", function="_fit", raises=raises)
-    words = ["train", "dataset=custom", "paths.cohort=given", "wandb.enabled=false"]
-    done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, check=False)
+    words = ["-c", program, "train", "dataset=custom", "paths.cohort=given", "wandb.enabled=false"]
+    done = forked.finished(words, workplace, os.environ)
     assert done.returncode == 1
     (written,) = workplace.glob("runs/custom/*/traceback.txt")
     for text in (done.stderr, written.read_text()):
@@ -158,6 +159,6 @@ cli.run()
     [(75, "0", ["saved"]), (0, "1", ["saved"]), (0, "0", ["saved", "torn down"]), (1, "0", ["saved", "torn down"])],
 )
 def test_a_rank_that_was_stopped_leaves_before_threads_can_abort_it(status, rank, reported, tmp_path) -> None:
-    words = [sys.executable, "-c", LEAVING, str(tmp_path / "store"), str(status)]
-    run = subprocess.run(words, env=os.environ | {"RANK": rank}, capture_output=True, text=True, check=False)
+    words = ["-c", LEAVING, str(tmp_path / "store"), str(status)]
+    run = forked.finished(words, tmp_path, os.environ | {"RANK": rank})
     assert (run.returncode, run.stdout.splitlines()) == (status, reported), run.stderr

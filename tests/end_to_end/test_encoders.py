@@ -15,7 +15,7 @@ from mmnar_lightning.config.compose import load
 from mmnar_lightning.config.experiment import ExperimentConfig
 from mmnar_lightning.runs import build, folders
 from tests.conftest import write_custom_cohort
-from tests.helpers import tiny_models
+from tests.helpers import forked, tiny_models
 from tests.helpers.paths import ROOT
 
 SENTENCE = "severe edema Zyxwvutine was stopped on Michaelmas"
@@ -72,10 +72,10 @@ def begun(config: ExperimentConfig) -> dict[str, torch.Tensor]:
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The folder of a run by the command line, in a process of its own, and what it printed."""
     place = tmp_path_factory.mktemp("a_path_of_this_machine")
-    command = [sys.executable, "-m", "mmnar_lightning", "train", *words_of(place)]
+    command = ["-m", "mmnar_lightning", "train", *words_of(place)]
     unwanted = ("WANDB_API_KEY", folders.RUN_ID_VARIABLE, "MIMIC_ROOT", "EICU_ROOT", "COHORT")
     environment = {key: value for key, value in os.environ.items() if key not in unwanted} | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    done = forked.finished(command, place, environment)
     assert done.returncode == 0, done.stdout + done.stderr
     (config,) = place.glob("runs/custom/*/config.yaml")
     return config.parent, done.stdout + done.stderr

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tests.end_to_end.test_cli import PROGRAM
+from tests.helpers import forked
 from tests.helpers.paths import ROOT
 
 EXPERIMENT = """
@@ -64,8 +64,8 @@ def installed(workplace: Path) -> dict[str, str]:
 
 
 def run(command: str, *words: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    given = [PROGRAM, command, *QUICK, *words]
-    return subprocess.run(given, env=os.environ | environment, capture_output=True, text=True, check=False)
+    given = ["-m", "mmnar_lightning", command, *QUICK, *words]
+    return forked.finished(given, Path.cwd(), os.environ | environment)
 
 
 def test_a_database_outside_of_the_project_is_trained_on(installed: dict[str, str], workplace: Path) -> None:

@@ -3,8 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,6 +21,7 @@ from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.runs import folders, network, protocols, single
 from mmnar_lightning.runs import trainer as training
 from tests.conftest import write_custom_cohort
+from tests.helpers import forked
 from tests.helpers.paths import ROOT
 from tests.helpers.results import check_clusters
 
@@ -351,10 +350,8 @@ def test_every_fold_and_one_fold_are_not_asked_together(capsys) -> None:
 
 def test_two_processes_train_every_fold_together_and_one_of_them_gathers(custom, workplace: Path) -> None:
     words = [*QUICK, *SMALLER, "dataset=custom", "paths.cohort=given", "trainer.devices=2"]
-    command = [sys.executable, "-m", "mmnar_lightning", "train", *words]
-    ended = subprocess.run(
-        command, capture_output=True, text=True, timeout=240, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False
-    )
+    command = ["-m", "mmnar_lightning", "train", *words]
+    ended = forked.finished(command, workplace, {**os.environ, "PYTHONPATH": str(ROOT)})
     assert ended.returncode == 0, ended.stderr[-2000:]
     assert ended.stdout.count("run 2 of 2") == 1, "one process speaks"
     (parent,) = (workplace / "runs" / "custom").iterdir()

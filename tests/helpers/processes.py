@@ -1,18 +1,17 @@
 """A cohort whose shards are uneven, and runs as processes of their own."""
 
-import contextlib
 import os
-import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+from torch._C._distributed_c10d import TCPStore
 
 from tests.conftest import _made
+from tests.helpers.forked import Forked
 from tests.helpers.paths import ROOT
 
 SPLIT_ROWS = {"train": 203, "calibration": 160, "val": 41, "test": 40}
@@ -73,17 +72,16 @@ class Started:
     Args:
         command: words after the interpreter.
         cwd: folder to run in.
+        more: variables of its environment.
     """
 
-    def __init__(self, command: Sequence[str], cwd: Path) -> None:
+    def __init__(self, command: Sequence[str], cwd: Path, more: Mapping[str, str] | None = None) -> None:
         hidden = ("WANDB_API_KEY", "MMNAR_RUN_ID", "MIMIC_ROOT", "EICU_ROOT", "COHORT", "LOCAL_RANK")
         environment = {key: value for key, value in os.environ.items() if key not in hidden}
-        environment |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        environment |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **(more or {})}
         self.log = cwd / f"log-{time.monotonic_ns()}.txt"
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, *command], cwd=cwd, env=environment, stdout=log, stderr=log, start_new_session=True
-            )
+        self.log.touch()
+        self.process = Forked(command, cwd, environment, self.log)
 
     @property
     def output(self) -> str:
@@ -101,9 +99,7 @@ class Started:
 
     def kill(self) -> None:
         """Kill the whole group."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        self.process.kill()
 
     def until(self, happened: Callable[[], bool], timeout: float = 90.0) -> None:
         """Wait for something."""
@@ -117,3 +113,37 @@ class Started:
 def torchrun(ranks: int, *command: str) -> list[str]:
     """The words that start a command on several ranks of this machine."""
     return ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}", *command]
+
+
+class Ranks:
+    """A command on several ranks of this machine, which find each other as those of torchrun do.
+
+    Args:
+        ranks: how many.
+        command: words after the interpreter.
+        cwd: folder to run in.
+    """
+
+    def __init__(self, ranks: int, command: Sequence[str], cwd: Path) -> None:
+        # As torchrun's agent does, this process holds the store in which they meet, at a port that is free.
+        self.store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+        common = {
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(self.store.port),
+            "TORCHELASTIC_RUN_ID": "tests",
+            "TORCHELASTIC_USE_AGENT_STORE": "True",
+            "WORLD_SIZE": str(ranks),
+            "LOCAL_WORLD_SIZE": str(ranks),
+            "GROUP_RANK": "0",
+        }
+        names = [{"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(ranks)]
+        self.started = [Started(command, cwd, common | own) for own in names]
+
+    def wait(self, timeout: float) -> None:
+        """Fail unless all of them end well."""
+        try:
+            for one in self.started:
+                assert one.process.wait(timeout) == 0, one.output[-4000:]
+        finally:
+            for one in self.started:
+                one.kill()

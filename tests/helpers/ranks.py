@@ -1,24 +1,26 @@
 """Runs a function in several processes, and ends them all whatever happens."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from torch.multiprocessing.spawn import spawn
+from torch.multiprocessing.spawn import start_processes
+
+from tests.helpers import forked
 
 SECONDS = 60
 
 
 def run_ranks(run_rank: Callable[[int, Path], None], folder: Path, world_size: int) -> None:
     """Call `run_rank(rank, folder)` in `world_size` processes; the test fails when they take longer than SECONDS."""
-    context = spawn(run_rank, args=(folder,), nprocs=world_size, join=False)
+    method = forked.CONTEXT.get_start_method()
+    context = start_processes(run_rank, args=(folder,), nprocs=world_size, join=False, start_method=method)
     assert context is not None
     try:
-        joined = False
-        while not joined:
-            joined = context.join(timeout=SECONDS, grace_period=5)
-            assert joined or any(process.is_alive() for process in context.processes)
-            if not joined and all(process.is_alive() for process in context.processes):
+        deadline = time.monotonic() + SECONDS
+        while not context.join(timeout=max(0.0, deadline - time.monotonic()), grace_period=5):
+            if time.monotonic() > deadline:
                 pytest.fail(f"the {world_size} ranks did not end within {SECONDS} s")
     finally:
         for process in context.processes:

@@ -24,6 +24,7 @@ from mmnar_lightning.encoders.vector_store import KEYS, VECTORS, Keys, Plan, Vec
 from tests.helpers import embed_builds, embed_peak, tiny_models
 from tests.helpers.images import grey, index, jpeg
 from tests.helpers.paths import ROOT
+from tests.helpers.processes import Started
 
 WIDTH = 3
 MOST_BYTES = 8000
@@ -67,19 +68,17 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def start(cohort: Path, model: Path, data: Path, *words: str) -> subprocess.Popen[bytes]:
+def start(cohort: Path, model: Path, data: Path, *words: str) -> Started:
     """A process that embeds, of images those beside their cohort."""
     given = [*map(str, (cohort, model, data)), "--pictures", str(cohort.parent), *words]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "tests.helpers.embed_builds", *given]
-    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    data.parent.mkdir(exist_ok=True)
+    return Started(["-m", "tests.helpers.embed_builds", *given], data.parent)
 
 
-def finish(process: subprocess.Popen[bytes], expected: int = 0) -> int:
+def finish(process: Started, expected: int = 0) -> int:
     """How many units it encoded; none where it was killed."""
-    printed, errors = process.communicate(timeout=120)
-    assert process.returncode == expected, errors.decode()
-    return int(printed or 0)
+    assert process.wait() == expected, process.output
+    return 0 if expected else int(process.output.split()[-1])
 
 
 def build_here(cohort: Path, model: Path, data: Path) -> int:

@@ -5,12 +5,12 @@ import math
 import pytest
 import torch
 from torch import Tensor
-from torch.multiprocessing.spawn import spawn
 
 from mmnar_lightning.losses.assignment import assignment
 from mmnar_lightning.losses.contrastive import symmetric_infonce
 from mmnar_lightning.losses.reconstruction import reconstruction
 from tests.helpers import two_ranks_label_free
+from tests.helpers.ranks import run_ranks
 
 ROWS, MODALITIES, WIDTH, TEMPERATURE = 24, 3, 5, 0.2
 JUNK = (torch.nan, torch.inf, 1e30)
@@ -136,7 +136,7 @@ def test_without_an_entry_the_loss_is_a_differentiable_zero(name):
 @pytest.fixture(scope="module")
 def of_two_ranks(tmp_path_factory) -> list[dict]:
     folder = tmp_path_factory.mktemp("ranks")
-    spawn(two_ranks_label_free.run_rank, args=(folder,), nprocs=2)
+    run_ranks(two_ranks_label_free.run_rank, folder, 2)
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
 

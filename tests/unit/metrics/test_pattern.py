@@ -1,19 +1,18 @@
 import json
 import math
 import os
-import time
 from datetime import timedelta
 from typing import Any
 
 import pytest
 import torch
 from torch import distributed
-from torch.multiprocessing.spawn import spawn
 
 from data_modules import patterns
 from data_modules.errors import UserError
 from mmnar_lightning.metrics import functional
 from mmnar_lightning.metrics.pattern import PatternMetric, mask_small_cells
+from tests.helpers.ranks import run_ranks
 
 TASKS = ["mortality", "readmission"]
 MODALITIES = ["labs", "notes", "ecg"]
@@ -112,13 +111,7 @@ def late_rows(rank):
 @pytest.fixture(scope="module")
 def two_ranks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("gloo")
-    context = spawn(run_rank, args=(folder,), nprocs=2, join=False)
-    deadline = time.monotonic() + 120
-    while not context.join(timeout=1):
-        if time.monotonic() > deadline:
-            for process in context.processes:
-                process.kill()
-            pytest.fail("the two ranks wait for each other")
+    run_ranks(run_rank, folder, 2)
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
 
 
