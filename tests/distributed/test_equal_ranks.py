@@ -51,7 +51,8 @@ def left(tmp_path_factory) -> dict[tuple[str, int], Left]:
     for ranks in RANKS:
         variants = " / ".join(f"paths.runs={name}{ranks} {words}" for name, words in VARIANTS.items())
         words = [*TRAIN, "paths.cohort=given", "/", *variants.split()]
-        Ranks(ranks, [str(ROOT / "tests" / "helpers" / "probed.py"), *words], place).wait(240)
+        run = Ranks(ranks, [str(ROOT / "tests" / "helpers" / "probed.py"), *words], place)
+        assert run.wait(240) == [0] * ranks, run.output
         for name in VARIANTS:
             (folder,) = (place / f"{name}{ranks}" / "custom").iterdir()
             best, last = (torch.load(folder / file, weights_only=True) for file in (folders.BEST, folders.LAST))

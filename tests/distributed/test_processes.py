@@ -10,7 +10,7 @@ import torch
 
 from mmnar_lightning.cli import PREEMPTED
 from mmnar_lightning.runs import folders
-from tests.helpers.processes import ROOT, TRAIN, Started, torchrun, write_cohort
+from tests.helpers.processes import ROOT, TRAIN, Ranks, Started, torchrun, write_cohort
 
 WORDS = [
     *TRAIN,
@@ -47,8 +47,8 @@ def children(process: int) -> list[int]:
 
 
 def test_two_ranks_asked_to_stop_save_together_and_end_as_if_never_asked(place) -> None:
-    whole = Started([*TWO, "paths.runs=whole"], place)
-    assert whole.wait() == 0, whole.output
+    whole = Ranks(2, [*TWO[:-1], "paths.runs=whole"], place)
+    assert whole.wait() == [0, 0], whole.output
     assert "2 ranks; loader.batch_size=3 and optim.lr are global: 1.5 rows per rank" in whole.output
     stopped = Started([*TWO, "paths.runs=parts"], place)
     stopped.until(lambda: steps(place / "parts") >= 10)
@@ -85,5 +85,5 @@ def test_a_rank_that_dies_ends_the_others_and_fewer_ranks_may_go_on(place) -> No
 
 
 def test_sharded_weights_are_clipped_and_called_as_a_whole(tmp_path) -> None:
-    run = Started(torchrun(2, str(ROOT / "tests/helpers/sharded.py")), tmp_path)
-    assert run.wait() == 0, run.output
+    run = Ranks(2, [str(ROOT / "tests/helpers/sharded.py")], tmp_path)
+    assert run.wait() == [0, 0], run.output

@@ -9,10 +9,10 @@ from mmnar_lightning.cli import PREEMPTED
 from mmnar_lightning.runs import folders
 from tests.distributed.test_processes import only
 from tests.distributed.test_resume import BATCHES, WORDS, assert_same
-from tests.helpers.processes import ROOT, TRAIN, Started, write_cohort
+from tests.helpers.processes import ROOT, TRAIN, Ranks, write_cohort
 
-TWO = [*TRAIN, *WORDS, "paths.cohort=given", "trainer.devices=2"]
-COMMAND = ["-m", "mmnar_lightning", "train", *TWO]
+SETTINGS = [*TRAIN, *WORDS, "paths.cohort=given"]
+COMMAND = ["-m", "mmnar_lightning", "train", *SETTINGS]
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +25,8 @@ def place(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def whole(place: Path) -> Path:
     """The run on two ranks that was never stopped."""
-    run = Started([*COMMAND, "paths.runs=whole"], place)
-    assert run.wait() == 0, run.output
+    run = Ranks(2, [*COMMAND, "paths.runs=whole"], place)
+    assert run.wait() == [0, 0], run.output
     return only(place / "whole")
 
 
@@ -40,8 +40,8 @@ def whole(place: Path) -> Path:
 def test_both_ranks_stop_and_end_as_the_run_that_was_never_stopped(method, call, rank, number, place, whole) -> None:
     runs = f"paths.runs={method}{rank}"
     reported = [method, str(call), str(rank), number]
-    stopped = Started([str(ROOT / "tests/helpers/stopped_at.py"), *reported, *TWO, runs], place)
-    assert stopped.wait(120) == PREEMPTED, stopped.output
+    stopped = Ranks(2, [str(ROOT / "tests/helpers/stopped_at.py"), *reported, *SETTINGS, runs], place)
+    assert stopped.wait() == [PREEMPTED, 0], stopped.output
     assert f"stopped by {number}" in stopped.output
     assert "Traceback" not in stopped.output
     folder = only(place / f"{method}{rank}")
@@ -51,6 +51,6 @@ def test_both_ranks_stop_and_end_as_the_run_that_was_never_stopped(method, call,
     assert offset.abs().max() > 0, "the stop was meant to come after the loss offset was fitted"
     if method == "training_step":
         assert last["global_step"] == call
-    again = Started([*COMMAND, runs], place)
-    assert again.wait() == 0, again.output
+    again = Ranks(2, [*COMMAND, runs], place)
+    assert again.wait() == [0, 0], again.output
     assert_same(folder, whole)

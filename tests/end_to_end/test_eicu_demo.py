@@ -3,13 +3,14 @@
 import json
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from mmnar_lightning.cli import main
-from tests.helpers.paths import ROOT
+from tests.helpers.paths import ROOT, shared
 
 pytestmark = pytest.mark.demo
 QUICK = [
@@ -80,10 +81,19 @@ def test_the_cohort_command_leaves_exactly_one_cohort(workplace, eicu_demo_roots
     assert cohort["prediction_offset_minutes"].unique().to_list() == [1440]
 
 
-def test_the_manifest_tells_presence_by_hospital_and_pools_the_small(workplace, eicu_demo_roots, monkeypatch):
-    monkeypatch.setenv("EICU_ROOT", eicu_demo_roots)
-    assert main(["cohort", "dataset=eicu"]) == 0
-    (file,) = workplace.glob("data/cohorts/*/manifest.json")
+@pytest.fixture(scope="module")
+def built(eicu_demo_roots, tmp_path_factory) -> Iterator[Path]:
+    """`paths.data` with the cohort of dataset=eicu; read-only."""
+    data = tmp_path_factory.mktemp("built")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EICU_ROOT", eicu_demo_roots)
+        assert main(["cohort", "dataset=eicu", f"paths.data={data}"]) == 0
+    with shared(data):
+        yield data
+
+
+def test_the_manifest_tells_presence_by_hospital_and_pools_the_small(built):
+    (file,) = built.glob("cohorts/*/manifest.json")
     counts = json.loads(file.read_text())["counts"]
     cohort = pl.read_parquet(file.with_name("cohort.parquet"))
     assert counts["subjects in several hospitals"] == 19
@@ -99,19 +109,17 @@ def test_the_manifest_tells_presence_by_hospital_and_pools_the_small(workplace, 
         assert (of.height, of["present/labs"].sum()) == (entry["rows"], entry["labs"])
 
 
-def test_the_build_is_bit_identical_the_second_time(workplace, eicu_demo_roots, monkeypatch):
+def test_the_build_is_bit_identical_the_second_time(built, workplace, eicu_demo_roots, monkeypatch):
     monkeypatch.setenv("EICU_ROOT", eicu_demo_roots)
-    for data in ("a", "b"):
-        assert main(["cohort", "dataset=eicu", f"paths.data={data}"]) == 0
-    files = sorted(
-        path.relative_to("a") for path in Path("a").rglob("*") if path.suffix in {".npy", ".parquet", ".json"}
-    )
+    assert main(["cohort", "dataset=eicu", "paths.data=again"]) == 0
+    again = workplace / "again"
+    files = sorted(path.relative_to(built) for path in built.rglob("*") if path.suffix in {".npy", ".parquet", ".json"})
     assert len(files) > 20
     for file in files:
         if file.name == "documents.parquet":
-            assert pl.read_parquet("a" / file).sort("row_id").equals(pl.read_parquet("b" / file).sort("row_id"))
+            assert pl.read_parquet(built / file).sort("row_id").equals(pl.read_parquet(again / file).sort("row_id"))
         else:
-            assert ("a" / file).read_bytes() == ("b" / file).read_bytes(), file
+            assert (built / file).read_bytes() == (again / file).read_bytes(), file
 
 
 def test_make_passes_its_variables_on_to_the_letter(eicu_demo_roots):

@@ -3,13 +3,13 @@
 import json
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from mmnar_lightning.cli import main
+from tests.helpers import forked
 from tests.helpers.paths import ROOT
 
 pytestmark = pytest.mark.demo
@@ -69,14 +69,15 @@ def test_make_passes_its_variables_on_to_the_letter(mimic_demo_roots: str, tmp_p
 
 def test_the_cohort_command_leaves_exactly_one_cohort(mimic_demo_roots: str, tmp_path: Path) -> None:
     words = ["experiment=mimic_structured", "cohort.index=every", "cohort.landmark=discharge", f"paths.data={tmp_path}"]
-    command = [sys.executable, "-m", "mmnar_lightning", "cohort", "dataset=mimic", *words]
+    command = ["-m", "mmnar_lightning", "cohort", "dataset=mimic", *words]
     environment = {
         "MIMIC_ROOT": mimic_demo_roots,
         "PATH": "/usr/bin:/bin",
         "HF_HUB_OFFLINE": "1",
         "PYTHONPATH": str(ROOT),
     }
-    subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=True)
+    done = forked.finished(command, tmp_path, environment)
+    assert done.returncode == 0, done.stdout + done.stderr
     (cohort,) = tmp_path.glob("cohorts/*/cohort.parquet")
     assert cohort.parent.name.startswith("mimic_structured-")
     frame = pl.read_parquet(cohort)

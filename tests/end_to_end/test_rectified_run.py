@@ -1,7 +1,5 @@
 """Whole runs with the offset of the loss and the rectifier of the output, on a small custom cohort."""
 
-import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,12 +7,10 @@ from typing import Any
 import polars as pl
 import pytest
 import torch
-from lightning import Callback
 from sklearn.metrics import roc_auc_score
 
 from data_modules import patterns
 from mmnar_lightning.callbacks.checkpoints import checkpoint_callbacks
-from mmnar_lightning.config.compose import load
 from mmnar_lightning.config.experiment import ExperimentConfig
 from mmnar_lightning.evaluation.predict import predict
 from mmnar_lightning.losses.config import AUXILIARY
@@ -22,10 +18,17 @@ from mmnar_lightning.metrics.prediction_powered import mean_risk
 from mmnar_lightning.runs import build, folders, protocols, single
 from mmnar_lightning.runs import trainer as training
 from tests.conftest import write_custom_cohort
+from tests.helpers.small_runs import Stop, compose, results_of
 
-EPOCHS, TASKS = 5, ("first", "second")
-
-
+TASKS = ("first", "second")
+WORDS = (
+    "trainer.max_epochs=5",
+    "loader.batch_size=64",
+    "optim.lr=0.003",
+    "cohort.split.train=0.4",
+    "cohort.split.calibration=0.3",
+    "cohort.split.test=0.2",
+)
 RECTIFIER = ("rectifier.start_epoch=1", "rectifier.min_rows=8", "rectifier.gate=false")
 
 
@@ -38,34 +41,10 @@ def is_read(word: str, words: Sequence[str]) -> bool:
 def settings(workplace: Path) -> Callable[..., ExperimentConfig]:
     cohort = write_custom_cohort(workplace / "given", num_subjects=300)
 
-    def compose(*words: str) -> ExperimentConfig:
-        os.environ.pop(folders.RUN_ID_VARIABLE, None)
-        return load(
-            [
-                "dataset=custom",
-                f"paths.cohort={cohort}",
-                f"trainer.max_epochs={EPOCHS}",
-                "trainer.progress_bar=false",
-                "trainer.accelerator=cpu",
-                "wandb.enabled=false",
-                "loader.batch_size=64",
-                "model.fusion.dim=16",
-                "model.fusion.num_heads=2",
-                "evaluation.num_replicates=100",
-                "optim.lr=0.003",
-                "cohort.split.train=0.4",
-                "cohort.split.calibration=0.3",
-                "cohort.split.test=0.2",
-                *(word for word in RECTIFIER if is_read(word, words)),
-                *words,
-            ]
-        )
+    def settings(*words: str) -> ExperimentConfig:
+        return compose(cohort, *WORDS, *(word for word in RECTIFIER if is_read(word, words)), *words)
 
-    return compose
-
-
-def results_of(folder: Path) -> dict[str, Any]:
-    return {key: value for key, value in json.loads((folder / "results.json").read_text()).items() if key != "run_id"}
+    return settings
 
 
 def checkpoint_of(folder: Path, name: str = folders.BEST) -> dict[str, Any]:
@@ -171,17 +150,6 @@ def _check_that_logits_hold_the_offset_of_the_loss(config, datamodule, weights, 
     assert offset.abs().max() > 0.01
     found = predictions.sort("row_id").select(f"logit/{task}" for task in TASKS).to_torch()
     torch.testing.assert_close(found, bare.logits + offset, atol=1e-5, rtol=1e-5)
-
-
-class Stop(Callback):
-    """Ends a run as a crash would, right after the last checkpoint of an epoch was written."""
-
-    def __init__(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def on_train_epoch_start(self, trainer, pl_module) -> None:
-        if trainer.current_epoch == self.epoch + 1:
-            raise RuntimeError("stopped on purpose")
 
 
 def test_stopped_after_any_epoch_and_resumed_it_gives_the_same_results(settings, monkeypatch) -> None:

@@ -1,15 +1,12 @@
 """Whole runs on a small custom cohort: results, repetition, resumption, refusals."""
 
-import json
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
 import torch
-from lightning import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from mmnar_lightning.callbacks.checkpoints import BestCheckpoint, checkpoint_callbacks
@@ -18,48 +15,42 @@ from mmnar_lightning.config.compose import load
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.runs import folders, network, single
 from mmnar_lightning.runs import trainer as training
+from tests.conftest import draw_figures, write_custom_cohort
+from tests.helpers.paths import shared
 from tests.helpers.results import check_clusters
+from tests.helpers.small_runs import Stop, compose, results_of
 
 EPOCHS = 4
 
 
 @pytest.fixture
 def settings(workplace: Path, custom_cohort: Path) -> Callable[..., ExperimentConfig]:
-    def compose(*words: str) -> ExperimentConfig:
-        os.environ.pop(folders.RUN_ID_VARIABLE, None)
-        return load(
-            [
-                "dataset=custom",
-                f"paths.cohort={custom_cohort}",
-                f"trainer.max_epochs={EPOCHS}",
-                "trainer.progress_bar=false",
-                "trainer.accelerator=cpu",
-                "wandb.enabled=false",
-                "loader.batch_size=32",
-                "model.fusion.dim=16",
-                "model.fusion.num_heads=2",
-                "evaluation.num_replicates=100",
-                *words,
-            ]
-        )
-
-    return compose
+    return partial(compose, custom_cohort, f"trainer.max_epochs={EPOCHS}")
 
 
-def results_of(folder: Path) -> dict[str, Any]:
-    return {key: value for key, value in json.loads((folder / "results.json").read_text()).items() if key != "run_id"}
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The run of these settings that nothing disturbed, its figures drawn; read-only."""
+    place = tmp_path_factory.mktemp("whole")
+    cohort = write_custom_cohort(place / "given")
+    with pytest.MonkeyPatch.context() as patch:
+        draw_figures(patch)
+        words = (f"trainer.max_epochs={EPOCHS}", f"paths.runs={place / 'runs'}", f"paths.data={place / 'data'}")
+        folder = single.train(compose(cohort, *words))
+    with shared(folder):
+        yield folder
 
 
 def weights_of(folder: Path) -> dict[str, torch.Tensor]:
     return torch.load(folder / folders.LAST, weights_only=True)["state_dict"]
 
 
-@pytest.mark.usefixtures("rendered_figures")
-def test_a_run_leaves_everything_that_the_architecture_names(settings) -> None:
-    folder = single.train(settings())
+def test_a_run_leaves_everything_that_the_architecture_names(whole: Path) -> None:
+    folder = whole
     for name in ("config.yaml", "metrics.csv", "predictions.parquet", "results.json", "checkpoints/best.ckpt"):
         assert (folder / name).is_file(), name
     assert {path.name for path in (folder / "figures").iterdir()} >= {"auroc.png", "reliability_first.png"}
+    assert (folder / "figures" / "auroc.png").stat().st_size > 10_000
     scored = results_of(folder)["tasks"]
     predictions = pl.read_parquet(folder / "predictions.parquet")
     assert predictions["split"].unique().to_list() == ["test"]
@@ -78,28 +69,16 @@ def test_a_run_leaves_everything_that_the_architecture_names(settings) -> None:
     assert {"val/auroc", "val/auroc/first/11", "val/count/second/10", "train/loss"} <= set(logged.columns)
 
 
-def test_the_same_seed_gives_the_same_results_and_another_seed_gives_others(settings, workplace: Path) -> None:
-    first = results_of(single.train(settings("paths.runs=a")))
+def test_the_same_seed_gives_the_same_results_and_another_seed_gives_others(settings, whole: Path) -> None:
+    first = results_of(whole)
     assert results_of(single.train(settings("paths.runs=b"))) == first
     assert results_of(single.train(settings("paths.runs=c", "seed=1")))["tasks"] != first["tasks"]
 
 
-class Stop(Callback):
-    """Ends a run as a crash would, right after the last checkpoint of an epoch was written."""
-
-    def __init__(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def on_train_epoch_start(self, trainer, pl_module) -> None:
-        if trainer.current_epoch == self.epoch + 1:
-            raise RuntimeError("stopped on purpose")
-
-
 @pytest.mark.parametrize("epoch", range(EPOCHS - 1))
 def test_a_run_stopped_after_any_epoch_and_resumed_ends_with_the_same_weights(
-    epoch: int, settings, monkeypatch: pytest.MonkeyPatch
+    epoch: int, settings, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = single.train(settings("paths.runs=whole"))
     usual = checkpoint_callbacks
     monkeypatch.setattr(training, "checkpoint_callbacks", lambda *given: [Stop(epoch), *usual(*given)])
     with pytest.raises(RuntimeError, match="on purpose"):
@@ -137,12 +116,10 @@ def test_resuming_where_there_is_no_run_is_refused(settings) -> None:
         single.train(settings("resume=last"))
 
 
-def test_the_resolved_configuration_of_a_run_repeats_it(settings, custom_cohort: Path) -> None:
-    first = single.train(settings("paths.runs=a"))
-    os.environ.pop(folders.RUN_ID_VARIABLE, None)
-    again = single.train(load([f"experiment={first / 'config.yaml'}", "paths.runs=b"]))
-    assert again.parent.name == first.parent.name
-    assert results_of(again) == results_of(first)
+def test_the_resolved_configuration_of_a_run_repeats_it(whole: Path, workplace: Path) -> None:
+    again = single.train(load([f"experiment={whole / 'config.yaml'}", "paths.runs=b", "paths.data=data"]))
+    assert again.parent.name == whole.parent.name
+    assert results_of(again) == results_of(whole)
 
 
 def test_test_rows_are_read_by_evaluate_alone_and_once(settings, monkeypatch, capsys) -> None:
@@ -167,8 +144,8 @@ def test_resuming_a_finished_run_changes_nothing_and_does_not_read_the_test_rows
     assert all(torch.equal(weights[name], again) for name, again in weights_of(folder).items())
 
 
-def test_best_and_last_are_two_checkpoints(settings) -> None:
-    folder = single.train(settings())
+def test_best_and_last_are_two_checkpoints(whole: Path) -> None:
+    folder = whole
     best = torch.load(folder / folders.BEST, weights_only=True)
     last = torch.load(folder / folders.LAST, weights_only=True)
     assert last["epoch"] == EPOCHS - 1

@@ -139,11 +139,17 @@ class Ranks:
         names = [{"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(ranks)]
         self.started = [Started(command, cwd, common | own) for own in names]
 
-    def wait(self, timeout: float) -> None:
-        """Fail unless all of them end well."""
+    @property
+    def output(self) -> str:
+        """What all of them said, rank by rank."""
+        return "\n".join(one.output[-4000:] for one in self.started)
+
+    def wait(self, timeout: float = 120.0) -> list[int]:
+        """Exit status of every rank; whatever is left is killed."""
         try:
-            for one in self.started:
-                assert one.process.wait(timeout) == 0, one.output[-4000:]
+            return [one.process.wait(timeout) for one in self.started]
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"not ended within {timeout} s:\n{self.output}") from None
         finally:
             for one in self.started:
                 one.kill()
