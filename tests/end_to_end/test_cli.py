@@ -78,7 +78,7 @@ import torch
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        ({}, "OMP_WAIT_POLICY = 'PASSIVE'"),
+        ({}, "GOMP_SPINCOUNT = '0'"),
         ({"OMP_WAIT_POLICY": "ACTIVE"}, "OMP_WAIT_POLICY = 'ACTIVE'"),
         ({"GOMP_SPINCOUNT": "5"}, "GOMP_SPINCOUNT = '5'"),
     ],
