@@ -48,7 +48,7 @@ _OTHER: Mapping[str, Mapping[str, Conversion]] = {
     },
     "IU/L": {"u/l": (1.0, 0.0), "u/ml": (1000.0, 0.0), "ukat/l": (60.0, 0.0), "nkat/l": (0.06, 0.0)},
     "cm": {"cm": (1.0, 0.0), "m": (100.0, 0.0), **dict.fromkeys(("in", "inch", "inches"), (2.54, 0.0))},
-    "fL": dict.fromkeys(("fl", "u3", "um3", "cuu", "cum"), (1.0, 0.0)),
+    "fL": dict.fromkeys(("fl", "u3", "um3", "cuu", "cum", "cuum"), (1.0, 0.0)),
     "kg": {"kg": (1.0, 0.0), "g": (1e-3, 0.0), **dict.fromkeys(("lb", "lbs"), (0.45359237, 0.0))},
     "mmHg": {**dict.fromkeys(("mmhg", "mm/hg", "torr"), (1.0, 0.0)), "kpa": (7.50062, 0.0), "cmh2o": (0.735559, 0.0)},
     "pg": dict.fromkeys(("pg", "uug", "pg/cell"), (1.0, 0.0)),

@@ -9,7 +9,11 @@ from typing import Any
 from data_modules.databases.mimic_iv.cohort import build_rows
 from data_modules.databases.mimic_iv.config import MIMICCohortConfig
 from data_modules.databases.mimic_iv.tables import MIMIC_IV
+from data_modules.databases.registry import database
+from data_modules.features.modality import BuildContext
+from data_modules.features.store import create
 from data_modules.raw.reader import Release
+from tests.helpers.mutilation import sources_at
 
 START = datetime(2150, 1, 1)
 Row = Mapping[str, Any]
@@ -78,3 +82,19 @@ def cohort_rows(release: Release, **settings: Any) -> dict[int, dict[str, Any]]:
     """hadm_id -> row of the cohort, the bystander left out."""
     built = build_rows(release, MIMICCohortConfig(**settings))
     return {row["hadm_id"]: row for row in built.rows.iter_rows(named=True) if row["hadm_id"] != 9000}
+
+
+def context_of(release: Release, folder: Path, **settings: Any) -> BuildContext:
+    """What the writers of features see of a cohort; its scratch files are in a new folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = build_rows(release, MIMICCohortConfig(**settings)).rows
+    return sources_at(release, rows, folder / "scratch", {})
+
+
+def features_of(context: BuildContext, name: str, folder: Path) -> dict[int, dict[str, float] | None]:
+    """hadm_id -> what a row gets of a modality that is one table, None where it is absent; NaN stays NaN."""
+    block = database("mimic").modalities[name].block(context)
+    values = create(folder / name, context.rows.height, block.columns)
+    present = block.write(values)
+    rows = zip(context.rows["hadm_id"], values.tolist(), present.tolist(), strict=True)
+    return {hadm: dict(zip(block.columns, cells, strict=True)) if there else None for hadm, cells, there in rows}
