@@ -11,7 +11,7 @@ WORDS = $(if $(filter-out undefined,$(origin DATASET)),dataset='$(DATASET)') $(i
         $(if $(SUBJECTS),simulate.subjects=$(SUBJECTS)) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup cohort embed train evaluate simulate doctor sweep best test test-fast test-oldest test-slurm check format bench results results-eicu docs clean
+.PHONY: help setup cohort embed train evaluate simulate doctor sweep best test test-fast test-oldest test-slurm check format bench validation results results-eicu docs clean
 
 help: ## Print every target with its description.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -87,6 +87,9 @@ bench: setup ## Time and memory of start-up, the cohort build, the loader, the o
 	$(BIN)/python -m benchmarks.embed
 	$(BIN)/python -m benchmarks.images
 	$(BIN)/python -m benchmarks.ranks
+
+validation: setup ## Derive labs, vitals, labels and demographics of the open demos a second time, and print the cells that disagree.
+	$(BIN)/python -m benchmarks.validation
 
 results: setup ## Compare the method with its baselines on simulated releases and write docs/results.md; a stopped comparison is resumed.
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.results.run

@@ -35,15 +35,20 @@ DONE = "patients"
 """Written last: a folder without it was left half-way."""
 
 
-def demo_roots() -> str | None:
-    """Roots of the open demo with its rebuilt chartevents, or None, saying where it was looked for."""
+def demo(name: str) -> Path | None:
+    """Folder of an open demo, or None, saying where it was looked for."""
     beside = Path(__file__).resolve().parents[2] / "shared" / "data"
     for base in filter(None, (os.environ.get("MMNAR_DEMO_DATA"), str(beside))):
-        folder = Path(base) / DEMO
-        if folder.is_dir():
-            return f"{folder}:{folder / 'reconstructed_from_meds'}"
-    print(f"nothing is measured: the open demo {DEMO} is not in MMNAR_DEMO_DATA nor in {beside}")
+        if (Path(base) / name).is_dir():
+            return Path(base) / name
+    print(f"nothing is measured: the open demo {name} is not in MMNAR_DEMO_DATA nor in {beside}")
     return None
+
+
+def demo_roots() -> str | None:
+    """Roots of the open MIMIC-IV demo with its rebuilt chartevents, or None."""
+    folder = demo(DEMO)
+    return None if folder is None else f"{folder}:{folder / 'reconstructed_from_meds'}"
 
 
 def settings() -> MIMICCohortConfig:

@@ -1,15 +1,10 @@
-"""Labs and vitals: summaries against a loop over the csv rows, conversions, and the same bits on any machine."""
+"""Labs and vitals: conversions, summaries, and the same bits on any machine; see also benchmarks/validation."""
 
-import csv
-import gzip
 import hashlib
 import math
 import os
-import re
 import subprocess
 import sys
-from collections import defaultdict
-from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -28,8 +23,6 @@ from data_modules.features.modality import BuildContext
 from data_modules.raw.reader import Release
 from tests.helpers import records
 from tests.helpers.mimic_iv import moment
-
-NAMED = {concept.name: concept for concept in (*LABS, *VITALS)}
 
 
 def converted(item, value, unit=None, text=None):
@@ -209,97 +202,6 @@ def written(demo, name, scratch):
     block = database("mimic").modalities[name].block(sources)
     out = np.full((rows.height, len(block.columns)), -1, np.float32)
     return block.columns, out, block.write(out)
-
-
-def raw_rows(file, items):
-    """Rows of the csv as dictionaries, those of some items."""
-    wanted = {str(item) for item in items}
-    with gzip.open(file, "rt", encoding="utf-8", newline="") as handle:
-        return [row for row in csv.DictReader(handle) if row["itemid"] in wanted]
-
-
-def at(text):
-    return datetime.fromisoformat(text) if text else None
-
-
-CONVERTED = {223761: (1 / 1.8, -32 / 1.8), 226707: (2.54, 0.0)}
-"""Item -> factor and offset: Fahrenheit and inches."""
-
-
-def number(event):
-    """The number of a record, or the limit or number that its text states; None without one."""
-    if event["valuenum"]:
-        return float(event["valuenum"])
-    for text in (event["value"], event.get("comments", "")):
-        stated = re.match(r"\s*(?:<|>|GREATER THAN|LESS THAN)\s*(\d*\.?\d+)", text)
-        if stated:
-            return float(stated[1])
-    return None
-
-
-def by_hand(raw, row, concept):
-    """The nine columns of one row and concept; `concept` converts by one factor and offset an item."""
-    specimens = defaultdict(list)
-    for place, event in enumerate(raw):
-        charted, stored = at(event["charttime"]), at(event["storetime"])
-        mine = (
-            int(event["hadm_id"]) == row["hadm_id"]
-            if event["hadm_id"]
-            else int(event["subject_id"]) == row["subject_id"]
-            and row["interval_start"] <= charted <= row["interval_end"]
-        )
-        if not mine or charted > row["landmark_at"] or (stored or charted) > row["landmark_at"]:
-            continue
-        if (charted - row["interval_start"]).total_seconds() < -86400:
-            continue
-        value = number(event)
-        if value is None:
-            continue
-        factor, offset = CONVERTED.get(int(event["itemid"]), (1.0, 0.0))
-        value = value * factor + offset
-        if concept.low <= value <= concept.high:
-            hours = (charted - row["landmark_at"]).total_seconds() / 3600
-            specimens[hours, event.get("specimen_id", -place)].append(value)
-    times = defaultdict(list)
-    for (hours, _), values in specimens.items():
-        times[hours].append(max(values))
-    if not times:
-        return [0.0, *[math.nan] * 7, 0.0]
-    x = sorted(times)
-    y = [sum(times[hours]) / len(times[hours]) for hours in x]
-    slope = np.polyfit(np.array(x) - np.mean(x), y, 1)[0] if len(x) > 1 else math.nan
-    return [len(x), y[0], y[-1], min(y), max(y), sum(y) / len(y), slope, -x[-1], 1.0]
-
-
-@pytest.mark.demo
-@pytest.mark.parametrize(
-    ("modality", "file", "names"),
-    [
-        ("labs", "hosp/labevents.csv.gz", ["creatinine", "glucose", "lactate", "wbc", "troponin_t", "ck_mb"]),
-        ("vitals", "reconstructed_from_meds/icu/chartevents.csv.gz", ["sbp", "temperature", "height"]),
-    ],
-)
-def test_summaries_of_the_demo_equal_those_of_a_plain_loop(demo, mimic_demo, tmp_path, modality, file, names):
-    columns, out, present = written(demo, modality, tmp_path)
-    rows = [row for row in demo[1].iter_rows(named=True) if row["row_id"] % 11 == 0]
-    raw = raw_rows(mimic_demo / file, names_of([NAMED[name] for name in names]))
-    subjects = {row["subject_id"] for row in rows}
-    observed = 0
-    for name in names:
-        concept = NAMED[name]
-        items = {str(item) for item in names_of([concept])}
-        mine = [event for event in raw if event["itemid"] in items and int(event["subject_id"]) in subjects]
-        start = columns.index(f"{name}/count")
-        for row in rows:
-            expected = by_hand(mine, row, concept)
-            found = out[row["row_id"], start : start + 8]
-            np.testing.assert_allclose(
-                found, expected[:8], rtol=2e-4, atol=2e-4, err_msg=f"{name} of row {row['row_id']}"
-            )
-            observed += expected[-1] == 1
-    assert observed > 10
-    act = [place for place, column in enumerate(columns) if column.endswith(("/ordered", "/observed"))]
-    assert present.sum() == (out[:, act] == 1).any(1).sum()
 
 
 PROGRAM = """
