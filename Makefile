@@ -5,7 +5,7 @@ ARGS ?=
 BIN := .venv/bin
 
 # Variables on the command line of make are passed as environment variables or key=value words.
-export MIMIC_ROOT EICU_ROOT COHORT
+export MIMIC_ROOT EICU_ROOT COHORT MIMIC_CODE
 WORDS = $(if $(filter-out undefined,$(origin DATASET)),dataset='$(DATASET)') $(if $(RESUME),resume='$(RESUME)') \
         $(if $(DEVICES),trainer.devices=$(DEVICES)) $(if $(SEED),seed=$(SEED)) \
         $(if $(SUBJECTS),simulate.subjects=$(SUBJECTS)) $(ARGS)
@@ -88,8 +88,8 @@ bench: setup ## Time and memory of start-up, the cohort build, the loader, the o
 	$(BIN)/python -m benchmarks.images
 	$(BIN)/python -m benchmarks.ranks
 
-validation: setup ## Derive labs, vitals, labels and demographics of the open demos a second time, and print the cells that disagree.
-	$(BIN)/python -m benchmarks.validation
+validation: setup ## Derive labs, vitals, labels and demographics of the open demos a second time, and print the cells that disagree; MIMIC_CODE=DIR compares MIMIC_ROOT with mimic-code instead.
+	$(BIN)/python -m benchmarks.validation$(if $(MIMIC_CODE),.mimic_code)
 
 results: setup ## Compare the method with its baselines on simulated releases and write docs/results.md; a stopped comparison is resumed.
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.results.run

@@ -118,6 +118,8 @@ SLOW = (
     "tests/end_to_end/",
     "tests/distributed/",
     "tests/unit/simulate/",
+    "tests/unit/benchmarks/test_mimic_code.py",
+    "tests/unit/benchmarks/test_validation",
     "tests/unit/sweeps/",
     "tests/unit/encoders/test_vector_store.py",
     "tests/unit/encoders/test_stage.py",
