@@ -86,9 +86,11 @@ def records(scanned: pl.LazyFrame, source: Measured) -> pl.LazyFrame:
         Input of `convert`, with `censored` (the number is a limit) and `done` (False = nothing was measured).
     """
     lacks_number = pl.col("valuenum").is_null()
-    compared = pl.col(source.text).str.contains("^ *[<>]")
+    # Most texts repeat the number and need no parser; a remark is no result where there is a number.
+    read = dict.fromkeys(source.texts, lacks_number)
+    read[source.text] = lacks_number | pl.col(source.text).str.contains(r"^\s*[<>[:alpha:]]")
     texts = scanned.with_columns(
-        *(pl.when(lacks_number | compared).then(pl.col(name)).alias(f"{name}_read") for name in source.texts)
+        pl.when(needed).then(pl.col(name)).alias(f"{name}_read") for name, needed in read.items()
     )
     limits = pl.coalesce(readings.limit(f"{name}_read") for name in source.texts)
     plain = pl.coalesce(readings.plain(f"{name}_read") for name in source.texts)

@@ -110,10 +110,16 @@ def test_an_admission_within_a_day_of_the_death_is_that_of_an_organ_donor(tmp_pa
     assert counts.get(DOUBTFUL, 0) == (hours > 24)
 
 
-def test_one_subject_s_death_is_not_another_s(tmp_path):
-    rows = [OUTER, INNER, admission(2, 3, moment(1), moment(20))]
-    release = write_release(tmp_path, patients=[patient(1), patient(2)], admissions=rows)
-    assert cohort_rows(release, **LEAVING)[3]["label/mortality_180d"] is False
+def test_a_doubtful_death_leaves_out_only_the_admission_that_records_it(tmp_path):
+    assert labels(tmp_path, [OUTER, INNER, admission(1, 3, moment(700), moment(705))])[0] == {1: None, 3: None}
+
+
+def test_deaths_and_admissions_of_one_subject_are_not_those_of_another(tmp_path):
+    people = [patient(1), patient(2), patient(3, dod=moment(30).date())]
+    rows = [OUTER, INNER, admission(2, 3, moment(1), moment(20)), admission(2, 4, moment(700), moment(701))]
+    release = write_release(tmp_path, patients=people, admissions=[*rows, admission(3, 5, moment(1), moment(20))])
+    found = {hadm: row["label/mortality_180d"] for hadm, row in cohort_rows(release, **LEAVING).items()}
+    assert found == {3: False, 4: False, 5: True}
 
 
 INDEX = admission(1, 1, moment(1), moment(5))
