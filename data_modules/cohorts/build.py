@@ -70,12 +70,13 @@ def plan(spec: DatabaseSpec, release: Release, config: ReleaseCohortConfig) -> P
         kept = []
         for part in offered[name].parts or (name,):
             missing = release.missing(offered[part].tables)
+            label = name if part == name else f"{name}/{part}"
             if not missing:
                 kept.append(part)
+                dropped += _without(label, offered[part], release)
                 continue
             if config.missing_tables == "error":
                 release.require(missing)
-            label = name if part == name else f"{name}/{part}"
             paths = ", ".join(f"{release.schema.tables[table].path}.csv.gz" for table in missing)
             dropped.append(f"{label} is dropped: {paths} is missing")
         if kept:
@@ -88,6 +89,12 @@ def plan(spec: DatabaseSpec, release: Release, config: ReleaseCohortConfig) -> P
         raise UserError(f"cohort.modalities={config.modalities}: none is left ({'; '.join(dropped) or 'none listed'})")
     read = {table for kept in parts.values() for part in kept for table in _tables_of(offered[part], release)}
     return Plan(parts, dropped, read)
+
+
+def _without(label: str, modality: ModalitySpec, release: Release) -> list[str]:
+    """Lines on the optional tables of a modality that are missing."""
+    paths = {table: f"{release.schema.tables[table].path}.csv.gz" for table in release.missing(list(modality.optional))}
+    return [f"{label}: {path} is missing, so {modality.optional[table]}" for table, path in paths.items()]
 
 
 def _tables_of(modality: ModalitySpec, release: Release) -> list[str]:

@@ -61,7 +61,7 @@ class ModalitySpec:
     Attributes:
         kind: how it is stored.
         tables: raw tables that it needs.
-        optional: raw tables that it reads where they exist.
+        optional: raw table that it reads where it exists -> what holds without it.
         block: prepares its columns, for a table.
         parts: modalities whose columns it concatenates, for a table of tables.
         files: writes documents or an image index into a folder; returns the row ids with data.
@@ -70,7 +70,7 @@ class ModalitySpec:
 
     kind: Kind
     tables: tuple[str, ...] = ()
-    optional: tuple[str, ...] = ()
+    optional: Mapping[str, str] = field(default_factory=dict)
     block: Callable[[BuildContext], ColumnBlock] | None = None
     parts: tuple[str, ...] = ()
     files: Callable[[BuildContext, Path], pl.Series] | None = None

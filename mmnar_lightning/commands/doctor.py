@@ -106,7 +106,8 @@ def _cost(name: str, core: bool, spec: DatabaseSpec) -> str:
     needing = [modality for modality, definition in offered if name in definition.tables]
     joined = [f"part of {whole}" for whole, definition in offered if set(definition.parts) & set(needing)]
     scored = ["baselines/published_score"] if name in spec.score_tables else []
-    return ", ".join([*needing, *joined, *scored]) or "nothing yet"
+    read = [f"{modality}, if it is there" for modality, definition in offered if name in definition.optional]
+    return ", ".join([*needing, *joined, *scored, *read]) or "nothing yet"
 
 
 def run(config: ExperimentConfig, words: Sequence[str]) -> int:

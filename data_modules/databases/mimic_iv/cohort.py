@@ -50,7 +50,7 @@ def build_rows(release: Release, config: MIMICCohortConfig) -> CohortRows:
     keyed = rows.with_columns(
         subject_key=pl.col("subject_id").cast(pl.String), admission_id="hadm_id", year_group="anchor_year_group"
     )
-    return CohortRows(keyed, attrition, _counts(admissions, stays, candidates, config))
+    return CohortRows(keyed, attrition, _counts(admissions, stays, candidates, rows, config))
 
 
 def read_admissions(release: Release) -> pl.DataFrame:
@@ -232,9 +232,13 @@ def _overlapping(admissions: pl.DataFrame) -> pl.DataFrame:
 
 
 def _counts(
-    admissions: pl.DataFrame, stays: pl.DataFrame, candidates: pl.DataFrame, config: MIMICCohortConfig
+    admissions: pl.DataFrame,
+    stays: pl.DataFrame,
+    candidates: pl.DataFrame,
+    rows: pl.DataFrame,
+    config: MIMICCohortConfig,
 ) -> dict[str, int]:
-    """Counts for the manifest: contradictions of the release, and events that settings decide about."""
+    """Counts for the manifest: contradictions of the release, and rows about which settings decide."""
     counts = deaths.contradictions(admissions)
     counts["ICU stays that end before they begin"] = stays.filter(pl.col("outtime") < pl.col("intime")).height
     for task in map(tasks.parse_task, config.tasks):
@@ -243,8 +247,8 @@ def _counts(
         inside = outcomes.within_days(f"{task.kind}_at", task.window_days)
         soon = pl.col(f"{task.kind}_at") - pl.col("dischtime") <= pl.duration(hours=1)
         died = ~inside & deaths.within(task.window_days)
-        counts[f"{task.name}: events within an hour of discharge"] = candidates.filter(inside & soon).height
-        counts[f"{task.name}: deaths in the window without an event"] = candidates.filter(died).height
+        counts[f"{task.name}: events within an hour of discharge"] = rows.filter(inside & soon).height
+        counts[f"{task.name}: deaths in the window without an event"] = rows.filter(died).height
     if config.note_grace_hours:
         counts["index admissions with an outcome inside the grace"] = int(candidates["early_event"].sum())
     return counts

@@ -132,7 +132,12 @@ MIMIC_MODALITIES: Mapping[str, ModalitySpec] = {
     "demographics": ModalitySpec(kind="table", block=_demographics),
     "labs": ModalitySpec(kind="table", tables=("labevents",), block=_labs),
     "vitals": ModalitySpec(kind="table", tables=("chartevents",), block=_vitals),
-    "medications": ModalitySpec(kind="table", tables=("prescriptions",), optional=("pharmacy",), block=_medications),
+    "medications": ModalitySpec(
+        kind="table",
+        tables=("prescriptions",),
+        optional={"pharmacy": "an order counts from its start, also if it was entered later"},
+        block=_medications,
+    ),
     "microbiology": ModalitySpec(kind="table", tables=("microbiologyevents",), block=_microbiology),
     "procedures": ModalitySpec(kind="table", tables=("procedureevents",), block=_procedures),
     "diagnosis_codes": ModalitySpec(kind="table", tables=("diagnoses_icd",), block=_diagnosis_codes, declares=BILLING),

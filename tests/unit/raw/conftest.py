@@ -22,7 +22,8 @@ Rows = list[dict[str, object]]
 
 def _rows() -> dict[str, Rows]:
     tables: dict[str, Rows] = {
-        name: [] for name in ("patients", "admissions", "icustays", "labevents", "chartevents", "prescriptions")
+        name: []
+        for name in ("patients", "admissions", "icustays", "labevents", "chartevents", "prescriptions", "pharmacy")
     }
     for subject in range(1, NUM_SUBJECTS + 1):
         tables["patients"].append(
@@ -55,6 +56,7 @@ def _rows() -> dict[str, Rows]:
             tables["prescriptions"].append(
                 ids | {"starttime": admitted, "drug_type": "MAIN", "drug": "Aspirin", "pharmacy_id": hadm}
             )
+            tables["pharmacy"].append(ids | {"starttime": admitted, "entertime": admitted, "pharmacy_id": hadm})
     return tables
 
 

@@ -27,6 +27,17 @@ def test_a_missing_part_of_structured_is_dropped_and_the_rest_stays(synthetic):
     assert "structured/medications is dropped: hosp/prescriptions.csv.gz is missing" in planned.dropped
 
 
+def test_what_holds_without_a_table_that_a_modality_only_may_read_is_said(synthetic):
+    config = MIMICCohortConfig(modalities=["medications"], missing_tables="error")
+    assert "pharmacy" in plan(database("mimic"), synthetic.release(), config).tables
+    synthetic.path("pharmacy").unlink()
+    planned = plan(database("mimic"), synthetic.release(), config)
+    lost = "hosp/pharmacy.csv.gz is missing, so an order counts from its start, also if it was entered later"
+    assert planned.dropped == [f"medications: {lost}"]
+    assert planned.parts == {"medications": ["medications"]}
+    assert "pharmacy" not in planned.tables
+
+
 def test_missing_tables_error_refuses_instead(synthetic, refused):
     synthetic.path("labevents").unlink()
     message = refused(synthetic, missing_tables="error")
