@@ -107,9 +107,10 @@ def records(scanned: pl.LazyFrame, source: Measured) -> pl.LazyFrame:
     )
 
 
-def count_left_out(context: BuildContext, table: str, path: Path, at: str = "event_at") -> None:
+def count_left_out(context: BuildContext, table: str, path: Path, at: str | pl.Expr = "event_at") -> None:
     """Count the events of a scratch file that carry the hadm_id of a row and are not linked to it."""
-    context.record(LEFT_OUT, table, left_out(pl.scan_parquet(path), windows(context.rows).lazy(), at=at))
+    events = pl.scan_parquet(path).with_columns(happened_at=at)
+    context.record(LEFT_OUT, table, left_out(events, windows(context.rows).lazy(), at="happened_at"))
 
 
 def linked(
@@ -131,14 +132,16 @@ def linked(
     return link(pl.scan_parquet(path), windows(context.rows).lazy(), at=at, available=available)
 
 
-def scratch(context: BuildContext, table: str, columns: Sequence[str], at: str, filled: str | None = None) -> Path:
+def scratch(
+    context: BuildContext, table: str, columns: Sequence[str], at: str | pl.Expr, filled: str | None = None
+) -> Path:
     """The scratch file of a table with the events of the cohort's subjects; written, and counted, on first use.
 
     Args:
         context: release and rows.
         table: the table.
         columns: its columns to keep.
-        at: column with the time of the event.
+        at: time of the event.
         filled: keep only events with a value in this column, which need not be kept.
 
     Returns:

@@ -36,11 +36,13 @@ UNDATED = {"diagnoses_icd", "drgcodes", "cxr_metadata"}
 ADMITTED = moment(10)
 
 
-def mimic(folder, table, at, *, subject=1, hadm=1, **cells):
+def mimic(folder, table, at, *, subject=1, hadm=1, charttime=None, **cells):
     """Whether admissions 1 and 2, of subjects 1 and 2, have one event of a table; and what is counted."""
     modality, time, others = MIMIC[table]
     filler = {"subject_id": 900, "hadm_id": 9000, time: moment(2), **others, "note_id": "z"}
     event = {"subject_id": subject, "hadm_id": hadm, time: at, **others}
+    if charttime is not None:
+        event["charttime"] = charttime
     columns = MIMIC_IV.tables[table].columns
     rows: list[Row] = [{name: cell for name, cell in row.items() if name in columns} for row in (event, filler)]
     release = write_release(
@@ -82,6 +84,13 @@ def test_the_day_before_an_admission_begins_at_the_arrival_in_the_emergency_depa
     arrival = {"edregtime": moment(9, hours=12)}
     assert mimic(tmp_path / "on", "labevents", moment(8, hours=12), **arrival) == ([True, False], {})
     assert mimic(tmp_path / "off", "labevents", moment(8, hours=11), **arrival)[0] == [False, False]
+
+
+@pytest.mark.parametrize(("hours", "known"), [(12, True), (11, False)])
+def test_a_specimen_is_left_out_by_the_hour_at_which_it_was_taken_and_not_by_its_date(tmp_path, hours, known):
+    times = {"charttime": moment(8, hours=hours), "edregtime": moment(9, hours=12)}
+    expected = {} if known else {"microbiologyevents": {EARLY: 1}}
+    assert mimic(tmp_path, "microbiologyevents", moment(8), **times) == ([known, False], expected)
 
 
 def test_every_dated_table_of_mimic_iv_that_a_modality_needs_is_tested_here():
