@@ -41,3 +41,7 @@ def test_an_entry_after_the_landmark_is_absent(tmp_path):
 def test_a_gas_of_the_same_time_revises_no_entry_and_counts_when_it_is_stored(tmp_path, stored, expected):
     gas = Drawn(name="fio2", at=-1, stored=stored, number=60)
     assert oxygen(tmp_path, charted("40", DAY - 5), labs=[gas]) == expected
+
+
+def test_a_gas_that_is_stored_after_the_landmark_is_absent(tmp_path):
+    assert oxygen(tmp_path, labs=[Drawn(name="fio2", at=-1, stored=1, number=60)]) is None

@@ -45,15 +45,6 @@ def test_a_hospital_stay_in_a_later_year_contradicts_the_death(tmp_path, year, l
     assert notes[DOUBTFUL] == (label is None)
 
 
-def test_subjects_without_an_id_are_not_one_subject(tmp_path):
-    stays = [
-        stay(1, admission=11, uniquepid="", **DEAD),
-        stay(2, admission=12, uniquepid="", hospitaldischargeyear=2015),
-        stay(3),
-    ]
-    assert labels(tmp_path, stays)[1][DOUBTFUL] == 0
-
-
 def again(folder, gap, **settings):
     one: dict[str, Any] = {"person": "a", "admission": 5, "lasts": DAY}
     return labels(folder, [stay(1, **one), stay(2, begins=DAY + gap, **one)], "icu_readmission", **settings)
