@@ -174,7 +174,7 @@ def counted(config, release, name, folder):
 def test_the_manifest_of_mimic_iv_counts_them_by_table(tmp_path):
     labs: list[Row] = [
         {"subject_id": subject, "hadm_id": 1, "itemid": 50912, "valuenum": 1.5, "charttime": at}
-        for subject, at in ((1, moment(12)), (1, moment(1)), (2, moment(12)), (2, moment(13)))
+        for subject, at in ((1, moment(12)), (1, moment(1)), (2, moment(12)), (2, moment(1)))
     ]
     subjects = range(1, 61)
     release = write_release(
