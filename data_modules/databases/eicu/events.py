@@ -287,14 +287,15 @@ def labs(
     chosen: slice,
     concepts: Sequence[Concept],
     transform: Callable[[pl.DataFrame], pl.DataFrame] = lambda events: events,
+    counted_as: str = "lab",
 ) -> ColumnBlock:
-    """A block of summaries of a slice of the concepts of a file of `results`."""
+    """A block of summaries of a slice of the concepts of a file of `results`; the manifest has its counts by name."""
 
     def events(scanned: pl.LazyFrame) -> pl.LazyFrame:
         return series.within(scanned, chosen).filter(drawn_by_landmark())
 
     return block(
-        context, "lab", events, pl.scan_parquet(path), concepts, drawn=True, settle=settled, transform=transform
+        context, counted_as, events, pl.scan_parquet(path), concepts, drawn=True, settle=settled, transform=transform
     )
 
 

@@ -67,7 +67,9 @@ def _laboratory(context: BuildContext) -> Path:
 def panel(name: str, context: BuildContext) -> ColumnBlock:
     """A panel of labs."""
     chosen = harmonised.of_panel(name)
-    return labs(context, _laboratory(context), chosen, harmonised.EICU_LABS[chosen], harmonised.hourly)
+    return labs(
+        context, _laboratory(context), chosen, harmonised.EICU_LABS[chosen], harmonised.hourly, "harmonised lab"
+    )
 
 
 def vitals(context: BuildContext) -> ColumnBlock:
@@ -76,7 +78,7 @@ def vitals(context: BuildContext) -> ColumnBlock:
     line = monitored(context, "vitalPeriodic", {str(name): str(name) for name in names_of(concepts)})
     cuff = monitored(context, "vitalAperiodic", harmonised.CUFF)
     wide = pl.concat([line, cuff], how="diagonal")
-    return summarised_vitals(context, "vitalPeriodic and vitalAperiodic", wide, concepts, harmonised.hourly)
+    return summarised_vitals(context, "harmonised vitals", wide, concepts, harmonised.hourly)
 
 
 _GAS = pl.lit(0, pl.Int64)
@@ -103,7 +105,7 @@ def oxygen(context: BuildContext) -> ColumnBlock:
     scanned = pl.scan_parquet(path)
     return block(
         context,
-        "oxygen",
+        "harmonised oxygen",
         lambda events: events,
         scanned,
         concepts,

@@ -32,7 +32,7 @@ def _scratch(context: BuildContext, source: Measured) -> pl.LazyFrame:
 def _hourly(context: BuildContext, source: Measured, concepts: Sequence[Concept], chosen: slice) -> ColumnBlock:
     """A block of hourly summaries of a slice of the shared concepts of a table."""
     events = series.within(_scratch(context, source), chosen)
-    return block(context, events, source, concepts, harmonised.hourly)
+    return block(context, events, source, concepts, harmonised.hourly, f"harmonised {source.table}")
 
 
 def _labs(panel: str, context: BuildContext) -> ColumnBlock:
@@ -52,7 +52,7 @@ def _oxygen(context: BuildContext) -> ColumnBlock:
         LABS: harmonised.of_concepts(harmonised.MIMIC_GAS_OXYGEN, harmonised.MIMIC_LABORATORY),
     }
     events = pl.concat([series.within(_scratch(context, source), chosen) for source, chosen in slices.items()])
-    return block(context, events, CHARTED, harmonised.MIMIC_OXYGEN, harmonised.hourly)
+    return block(context, events, CHARTED, harmonised.MIMIC_OXYGEN, harmonised.hourly, "harmonised oxygen")
 
 
 def _body(context: BuildContext) -> ColumnBlock:

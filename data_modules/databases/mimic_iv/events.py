@@ -197,8 +197,9 @@ def block(
     source: Measured,
     concepts: Sequence[Concept],
     transform: Callable[[pl.DataFrame], pl.DataFrame] = lambda events: events,
+    counted_as: str | None = None,
 ) -> ColumnBlock:
-    """A block of summaries of events with the columns of a file of `keep`."""
+    """A block of summaries of events with the columns of a file of `keep`; the manifest has its counts by name."""
 
     def of_rows(events: pl.LazyFrame, windows: pl.DataFrame) -> pl.LazyFrame:
         return by_admission(events, windows, drawn="ordered" in source.parts)
@@ -206,7 +207,7 @@ def block(
     def write(out: FloatArray) -> BoolArray:
         rows = windows(context.rows)
         written = series.write(events, rows, concepts, out, of_rows, parts=source.parts, transform=transform)
-        series.count(context, source.table, concepts, written[1])
+        series.count(context, counted_as or source.table, concepts, written[1])
         return written[0]
 
     return ColumnBlock(series.column_names(concepts, source.parts), write)
