@@ -61,8 +61,9 @@ test-oldest: ## Run the unit tests with the oldest versions that pyproject.toml 
 	.venv-oldest/bin/uv pip install --quiet --python .venv-oldest/bin/python --resolution lowest-direct $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) --editable '.[dev]'
 	.venv-oldest/bin/python -m pytest -n 2 -q -m "not slow and not demo" tests/unit data_modules mmnar_lightning
 
+# In the order of collection, whole runs come first; in the order of the number of tests they would come last, one by one.
 test: setup ## Run the tests (those on the open demos skip, saying so, where the demos are not found).
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slurm: setup ## Jobs on a private SLURM cluster of one node: preempted, out of time, in arrays (skips without SLURM).
 	$(BIN)/python -m pytest tests/distributed/slurm_preemption.py
