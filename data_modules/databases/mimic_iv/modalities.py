@@ -52,14 +52,15 @@ CANCELLED = "cancelled"
 def _microbiology(context: BuildContext) -> ColumnBlock:
     """Specimens from the time they were taken, organisms from the time their result was stored."""
     names = ["subject_id", "hadm_id", "chartdate", "charttime", "storedate", "storetime", "spec_type_desc", "org_name"]
-    taken_at = pl.coalesce("charttime", _day_over("chartdate"))
+    taken_at = pl.coalesce("charttime", "chartdate")
     path = scratch(context, "microbiologyevents", names, taken_at)
     cultures = pl.scan_parquet(path).with_columns(
         taken_at=taken_at,
+        taken_by=pl.coalesce("charttime", _day_over("chartdate")),
         stored_by=pl.coalesce("storetime", _day_over("storedate")),
     )
     rows = windows(context.rows).lazy()
-    taken = link(cultures, rows, at="taken_at")
+    taken = link(cultures, rows, at="taken_at", available="taken_by")
     grown = pl.col("stored_by") <= pl.col("landmark_at")
     organism = codes.clean("org_name")
     words = pl.concat(

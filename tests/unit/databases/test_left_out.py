@@ -26,7 +26,7 @@ MIMIC: dict[str, tuple[str, str, dict[str, Any]]] = {
     "chartevents": ("vitals", "charttime", {"itemid": 220045, "valuenum": 80}),
     "prescriptions": ("medications", "starttime", {"drug_type": "MAIN", "drug": "Heparin", "pharmacy_id": 5}),
     "procedureevents": ("procedures", "starttime", {"itemid": 225792}),
-    "microbiologyevents": ("microbiology", "charttime", {"spec_type_desc": "URINE", "chartdate": moment(2)}),
+    "microbiologyevents": ("microbiology", "chartdate", {"spec_type_desc": "URINE"}),
     "discharge_notes": ("discharge_note", "charttime", {"note_id": "a", "text": "a"}),
     "radiology_notes": ("radiology_report", "charttime", {"note_id": "a", "text": "a"}),
 }

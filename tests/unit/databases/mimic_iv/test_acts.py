@@ -73,19 +73,6 @@ def test_a_specimen_without_an_hour_is_known_when_its_day_is_over(tmp_path, take
     assert (cultures(tmp_path, culture(**taken), intime=intime) is not None) == known
 
 
-def test_a_specimen_without_hour_and_admission_belongs_to_the_admission_at_the_end_of_its_day(tmp_path):
-    """The admission begins at 18:00 of the day on which the specimen was taken."""
-    release = write_release(
-        tmp_path / "raw",
-        patients=[patient(1)],
-        admissions=[admission(1, 1, moment(0, hours=18), moment(9))],
-        icustays=[stay(1, 1, moment(1), moment(8))],
-        microbiologyevents=[culture(hadm_id="", charttime="", chartdate=moment(0))],
-    )
-    found = features_of(context_of(release, tmp_path, **ICU), "microbiology", tmp_path)[1]
-    assert words(found) == ["specimen/urine"]
-
-
 def drugs(folder, entries, **cells):
     """Words of an order of heparin that starts an hour before the landmark."""
     order = {"subject_id": 1, "hadm_id": 1, "pharmacy_id": 5, "starttime": moment(2, hours=-1), "drug_type": "MAIN"}
