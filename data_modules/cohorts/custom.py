@@ -142,7 +142,7 @@ def _import(path: Path, name: str, cohort: pl.DataFrame, folder: Path) -> tuple[
         rows = inputs.row_id[block][kept]
         with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite, which is refused
             out[rows] = inputs.values[block][kept]
-        empty += given.check_values(path, PRESENT + name, out[rows], vectors=not is_table)
+        empty += given.check_values(path, PRESENT + name, out[rows], inputs.names, vectors=not is_table)
     train = (cohort["split"] == "train").to_numpy()
     store.fit_statistics(out, present & train).save(target)
     lines = [f"{name}: {empty} rows with {PRESENT}{name} have no value in {path.name}"] if empty else []
