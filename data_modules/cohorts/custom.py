@@ -18,7 +18,7 @@ from data_modules.raw.errors import SourceError
 from data_modules.raw.fingerprint import fingerprint
 from data_modules.vocabulary import Kind, Modality
 
-IMPORTER_VERSION = 2
+IMPORTER_VERSION = 3
 TABLE, VECTORS = "table.parquet", "vectors.npy"
 
 

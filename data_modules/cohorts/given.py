@@ -235,14 +235,14 @@ def read_documents(path: Path, column: str, present: BoolArray) -> pl.DataFrame:
         The documents of present rows.
 
     Raises:
-        ContractError: if a column is missing or has another dtype, or a present row has no document.
+        ContractError: if a column is missing or has another dtype, or a present row has no document with text.
     """
     texts = read_parquet(path)
     if "text" not in texts.columns or texts["text"].dtype != pl.String:
         raise ContractError(path, "text", 0, "must exist and be String")
     row_ids(texts, path, len(present))
-    texts = texts.filter(pl.col("text").is_not_null())
+    texts = texts.filter(pl.col("text").str.strip_chars() != "")  # null is left out too
     known = np.isin(np.flatnonzero(present), texts["row_id"].to_numpy())
     if not known.all():
-        raise ContractError(path, column, int((~known).sum()), "is True, but there is no document")
+        raise ContractError(path, column, int((~known).sum()), "is True, but there is no document with text")
     return texts.filter(pl.col("row_id").is_in(np.flatnonzero(present)))

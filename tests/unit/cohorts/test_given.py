@@ -276,3 +276,11 @@ def test_other_files_are_no_vectors(custom_cohort, vectors, content):
 def test_vectors_of_python_objects_are_refused(custom_cohort, vectors):
     np.save(vectors, np.load(vectors).astype(object))
     assert f"{vectors}: this file is not a readable .npy array" in refused(custom_cohort, SourceError)
+
+
+@pytest.mark.parametrize("text", [None, "", " \n"])
+def test_documents_without_text_are_no_data_of_a_present_row(custom_cohort, cohort, texts, text):
+    row = pl.read_parquet(cohort).filter("present/vectors")["row_id"][0]
+    change(texts, text=pl.when(pl.col("row_id") != row).then("text").otherwise(pl.lit(text, dtype=pl.String)))
+    message = refused(custom_cohort)
+    assert f"{texts}: column 'present/vectors' (1 rows): is True, but there is no document with text" in message
