@@ -77,7 +77,8 @@ class CohortConfig:
         """Refuse invalid names, and tasks or modalities listed twice."""
         if not self.name.replace("-", "_").isidentifier():
             raise UserError(
-                f"cohort.name={self.name!r} must consist of letters, digits, '_' and '-': it names a folder"
+                f"cohort.name={self.name!r} must consist of letters, digits, '_' and '-', and begin with no digit: "
+                "it names a folder"
             )
         for key in ("tasks", "modalities"):
             names = getattr(self, key)

@@ -18,7 +18,7 @@ from data_modules.raw.errors import SourceError
 from data_modules.raw.fingerprint import fingerprint
 from data_modules.vocabulary import Kind, Modality
 
-IMPORTER_VERSION = 2
+IMPORTER_VERSION = 3
 TABLE, VECTORS = "table.parquet", "vectors.npy"
 
 
@@ -142,7 +142,7 @@ def _import(path: Path, name: str, cohort: pl.DataFrame, folder: Path) -> tuple[
         rows = inputs.row_id[block][kept]
         with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite, which is refused
             out[rows] = inputs.values[block][kept]
-        empty += given.check_values(path, PRESENT + name, out[rows], vectors=not is_table)
+        empty += given.check_values(path, PRESENT + name, out[rows], inputs.names, vectors=not is_table)
     train = (cohort["split"] == "train").to_numpy()
     store.fit_statistics(out, present & train).save(target)
     lines = [f"{name}: {empty} rows with {PRESENT}{name} have no value in {path.name}"] if empty else []

@@ -194,13 +194,14 @@ def _map(path: Path) -> Any:
     return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
-def check_values(path: Path, column: str, values: Any, *, vectors: bool) -> int:
-    """Refuse infinite values, and vectors of NaN.
+def check_values(path: Path, column: str, values: Any, names: list[str], *, vectors: bool) -> int:
+    """Refuse values that are infinite in float32, and vectors of NaN.
 
     Args:
         path: for the message.
         column: presence of the modality, for the message.
         values: (n, width) float32 of present rows.
+        names: of the columns, for the message.
         vectors: whether a row of NaN is refused; in a table it means that nothing was measured.
 
     Returns:
@@ -209,11 +210,13 @@ def check_values(path: Path, column: str, values: Any, *, vectors: bool) -> int:
     Raises:
         ContractError: with the number of rows.
     """
-    infinite = int(np.isinf(values).any(axis=1).sum())
-    if infinite:
-        raise ContractError(
-            path, column, infinite, "is True, but the row has infinite values; write NaN or null instead"
-        )
+    infinite = np.isinf(values)
+    if infinite.any():
+        index = int(infinite.any(axis=0).argmax())
+        rows = int(infinite[:, index].sum())
+        place = f"component {index}" if vectors else names[index]
+        rule = f"has infinite values, or numbers beyond float32, where {column} is True; write NaN or null instead"
+        raise ContractError(path, place, rows, rule)
     empty = int(np.isnan(values).all(axis=1).sum())
     if vectors and empty:
         raise ContractError(path, column, empty, "is True, but every component of the vector is NaN")
@@ -232,14 +235,14 @@ def read_documents(path: Path, column: str, present: BoolArray) -> pl.DataFrame:
         The documents of present rows.
 
     Raises:
-        ContractError: if a column is missing or has another dtype, or a present row has no document.
+        ContractError: if a column is missing or has another dtype, or a present row has no document with text.
     """
     texts = read_parquet(path)
     if "text" not in texts.columns or texts["text"].dtype != pl.String:
         raise ContractError(path, "text", 0, "must exist and be String")
     row_ids(texts, path, len(present))
-    texts = texts.filter(pl.col("text").is_not_null())
+    texts = texts.filter(pl.col("text").str.strip_chars() != "")  # null is left out too
     known = np.isin(np.flatnonzero(present), texts["row_id"].to_numpy())
     if not known.all():
-        raise ContractError(path, column, int((~known).sum()), "is True, but there is no document")
+        raise ContractError(path, column, int((~known).sum()), "is True, but there is no document with text")
     return texts.filter(pl.col("row_id").is_in(np.flatnonzero(present)))

@@ -138,8 +138,9 @@ def test_columns_that_are_no_numbers_are_refused_by_name(custom_cohort, table, v
 def test_infinities_of_present_rows_are_counted(custom_cohort, cohort, table, value):
     change(cohort, **{"present/table": pl.col("row_id") != 1})
     change(table, c2=pl.when(pl.col("row_id").is_in([0, 1, 5])).then(value).otherwise(pl.col("c2")))
-    assert f"{table}: column 'present/table' (2 rows): is True, but the row has infinite values" in refused(
-        custom_cohort
+    message = refused(custom_cohort)
+    assert (
+        f"{table}: column 'c2' (2 rows): has infinite values, or numbers beyond float32, where present/table" in message
     )
 
 
@@ -151,7 +152,7 @@ def test_infinities_of_vectors_are_counted_and_those_of_absent_rows_ignored(cust
     imported(custom_cohort)
     values[np.flatnonzero(seen)[:4], 1] = np.inf
     np.save(vectors, values)
-    assert "'present/vectors' (4 rows): is True, but the row has infinite values" in refused(custom_cohort)
+    assert "'component 1' (4 rows): has infinite values, or numbers beyond float32" in refused(custom_cohort)
 
 
 def test_present_vectors_of_nan_are_refused_and_a_single_nan_is_not(custom_cohort, cohort, vectors):
@@ -275,3 +276,11 @@ def test_other_files_are_no_vectors(custom_cohort, vectors, content):
 def test_vectors_of_python_objects_are_refused(custom_cohort, vectors):
     np.save(vectors, np.load(vectors).astype(object))
     assert f"{vectors}: this file is not a readable .npy array" in refused(custom_cohort, SourceError)
+
+
+@pytest.mark.parametrize("text", [None, "", " \n"])
+def test_documents_without_text_are_no_data_of_a_present_row(custom_cohort, cohort, texts, text):
+    row = pl.read_parquet(cohort).filter("present/vectors")["row_id"][0]
+    change(texts, text=pl.when(pl.col("row_id") != row).then("text").otherwise(pl.lit(text, dtype=pl.String)))
+    message = refused(custom_cohort)
+    assert f"{texts}: column 'present/vectors' (1 rows): is True, but there is no document with text" in message

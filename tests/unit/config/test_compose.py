@@ -42,6 +42,7 @@ BAD = {
     "optim.lr=nan": ["optim.lr=nan", "above 0"],
     "optim.weight_decay=-1": ["optim.weight_decay=-1.0", "at least 0"],
     "cohort.name=a/b": ["cohort.name='a/b'", "letters"],
+    "cohort.name=0123": ["cohort.name='0123'", "begin with no digit"],
     "cohort.modalities=[labs,labs]": ["cohort.modalities", "labs", "duplicates"],
     "cohort.index=second": ["cohort.index=second", "first", "last", "every"],
     "cohort.landmark=birth": ["cohort.landmark=birth", "discharge", "icu_24h"],
