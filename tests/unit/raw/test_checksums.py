@@ -157,7 +157,7 @@ def test_the_doctor_names_every_damaged_file_and_ends_with_status_1(synthetic, w
     words = ["doctor", f"paths.mimic_root={synthetic.root}", f"trainer.progress_bar={bar}"]
     publish(synthetic.root)
     assert main(words) == 0
-    assert "6 of 6 files are those that SHA256SUMS.txt lists" in capsys.readouterr().out
+    assert "7 of 7 files are those that SHA256SUMS.txt lists" in capsys.readouterr().out
     damage(synthetic.path("chartevents"))
     synthetic.path("labevents").write_bytes(b"<html>")
     assert main(words) == 1
@@ -165,7 +165,7 @@ def test_the_doctor_names_every_damaged_file_and_ends_with_status_1(synthetic, w
     for name in ("chartevents", "labevents"):
         assert f"{synthetic.path(name)}: this file differs from the one that SHA256SUMS.txt lists" in said
     assert f"{synthetic.path('labevents')}: this file is not gzip" in said
-    assert "4 of 6 files" in said
+    assert "5 of 7 files" in said
 
 
 def test_the_doctor_says_where_nothing_can_be_compared(synthetic, workplace, capsys):
