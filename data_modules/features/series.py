@@ -148,34 +148,47 @@ def write(
         transform: applied to the settled events.
 
     Returns:
-        (N,) bool, True = the row has an event; and the results that have no usable value: `concept`, `problem`, `unit`
-        and their number `results`.
+        (N,) bool, True = the row has an event; and the results that are limits (`problem` is `USABLE`) or have no
+        usable value: `concept`, `problem`, `unit` and their number `results`.
     """
     present = np.zeros(windows.height, dtype=np.bool_)
-    unusable = []
+    special = []
     initial = np.array([0.0 if part in _ZERO else np.nan for part in parts], np.float32)
     for block in blocks(windows.height, ROWS_AT_ONCE):
         part = windows[block]
         linked = settle(link(events, part).collect(engine="streaming"))
-        unusable.append(_unusable(linked))
+        special.append(_special(linked))
         table = np.broadcast_to(initial, (part.height, len(concepts), len(parts))).copy()
         summary = summarise(transform(linked))
         position, concept = summary["row_id"].to_numpy() - block.start, summary["concept"].to_numpy()
         table[position, concept] = summary.select(parts).cast(pl.Float32).fill_null(float("nan")).to_numpy()
         out[block] = table.reshape(part.height, -1)
         present[block][np.unique(position)] = True
-    return present, pl.concat(unusable).group_by("concept", "problem", "unit").agg(pl.col("results").sum())
+    return present, pl.concat(special).group_by("concept", "problem", "unit").agg(pl.col("results").sum())
 
 
-def _unusable(linked: pl.DataFrame) -> pl.DataFrame:
-    lost = linked.filter(pl.col("known") & (pl.col("problem") != USABLE))
-    return lost.group_by("concept", "problem", "unit").agg(results=pl.len())
+def _special(linked: pl.DataFrame) -> pl.DataFrame:
+    """Count the known results that are limits or have no usable value."""
+    found = linked.filter(pl.col("known") & ((pl.col("problem") != USABLE) | pl.col("censored")))
+    return found.group_by("concept", "problem", "unit").agg(results=pl.len())
 
 
-def count(context: BuildContext, table: str, concepts: Sequence[Concept], unusable: pl.DataFrame) -> None:
-    """Record in the manifest how many results of a table have no usable value, by concept, reason and unit."""
-    entries = {
-        " ".join(filter(None, (concepts[concept].name, problem, unit))): results
-        for concept, problem, unit, results in unusable.sort("concept", "problem", "unit").iter_rows()
-    }
-    context.record("results without a value", table, entries)
+def count(context: BuildContext, table: str, concepts: Sequence[Concept], special: pl.DataFrame) -> None:
+    """Record in the manifest the results that are limits, by concept, or without a value, by reason and unit.
+
+    Args:
+        context: receives the counts.
+        table: name of the table in the manifest.
+        concepts: the concepts that `concept` numbers.
+        special: counts of `write`.
+    """
+    limits: dict[str, int] = {}
+    lost: dict[str, int] = {}
+    for concept, problem, unit, results in special.sort("concept", "problem", "unit").iter_rows():
+        name = concepts[concept].name
+        if problem == USABLE:
+            limits[name] = results
+        else:
+            lost[" ".join(filter(None, (name, problem, unit)))] = results
+    context.record("results that are limits", table, limits)
+    context.record("results without a value", table, lost)

@@ -261,10 +261,10 @@ def block(
 
     def write(out: FloatArray) -> BoolArray:
         rows = context.rows.select("row_id")
-        present, unusable = series.write(
+        present, special = series.write(
             scanned, rows, concepts, out, of_rows, parts=parts, settle=settle, transform=transform
         )
-        series.count(context, table, concepts, unusable)
+        series.count(context, table, concepts, special)
         return present
 
     return ColumnBlock(series.column_names(concepts, parts), write)

@@ -7,7 +7,7 @@ import pytest
 from tests.helpers.drawn import Drawn, eicu_labs, mimic_labs
 
 BOTH = pytest.mark.parametrize("labs", [mimic_labs, eicu_labs])
-LOST = "results without a value"
+LIMITS, LOST = "results that are limits", "results without a value"
 
 
 def of(built, name, *parts):
@@ -39,7 +39,7 @@ def test_a_lab_drawn_after_the_landmark_is_no_act(tmp_path, labs):
 def test_a_censored_result_is_observed_with_its_limit(tmp_path, labs, text, value):
     built = labs(tmp_path, Drawn(name="troponin_t", text=text))
     assert of(built, "troponin_t", "last", "censored", "observed", "count") == pytest.approx([value, 1, 1, 1])
-    assert LOST not in built.counts
+    assert built.counts == {LIMITS: {"troponin_t": 1}}
 
 
 @BOTH
