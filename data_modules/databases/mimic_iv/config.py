@@ -88,9 +88,12 @@ class MIMICCohortConfig(ReleaseCohortConfig):
             raise UserError(f"cohort.min_gap_hours={self.min_gap_hours} must be at least 0")
         if self.in_unit and self.landmark != "icu_24h":
             raise UserError("cohort.in_unit=true requires cohort.landmark=icu_24h")
-        if self.note_grace_hours < 0 or (self.note_grace_hours > 0 and self.landmark != "discharge"):
+        if self.note_grace_hours < 0:
+            raise UserError(f"cohort.note_grace_hours={self.note_grace_hours} must be at least 0")
+        if self.note_grace_hours > 0 and self.landmark != "discharge":
             raise UserError(
-                f"cohort.note_grace_hours={self.note_grace_hours} must be 0, or above 0 at cohort.landmark=discharge"
+                f"cohort.note_grace_hours={self.note_grace_hours} must be 0 at cohort.landmark={self.landmark}: "
+                "set cohort.note_grace_hours=0, or cohort.landmark=discharge"
             )
 
 
