@@ -171,17 +171,19 @@ def read_vectors(path: Path, num_rows: int) -> Inputs:
 
 def _load(path: Path) -> Any:
     """Map an array from disk."""
-    magic = b""
+    unreadable = SourceError(path, "this file is not a readable .npy array of numbers", "write it again")
     try:
         with path.open("rb") as handle:
             magic = handle.read(4)
+        if magic == b"PK\x03\x04":
+            raise SourceError(path, "this file is an .npz archive", "write one array with numpy.save")
         if magic == b"\x93NUM":
             return _map(path)
+    except SourceError:
+        raise
     except (ValueError, EOFError, OSError):
-        pass  # described below
-    if magic == b"PK\x03\x04":
-        raise SourceError(path, "this file is an .npz archive", "write one array with numpy.save")
-    raise SourceError(path, "this file is not a readable .npy array of numbers", "write it again")
+        raise unreadable from None
+    raise unreadable
 
 
 def _map(path: Path) -> Any:

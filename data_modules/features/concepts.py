@@ -206,18 +206,11 @@ def convert(events: pl.LazyFrame, concepts: Sequence[Concept]) -> pl.LazyFrame:
     second = "other_number" in names
     if second:
         first = _reading(
-            first.with_columns(other_unit=_unit("other_unit")), concepts, "other_number", "other_unit", "o"
+            first.with_columns(other_unit=_unit("other_unit")), concepts, "other_number", "other_unit", "other"
         )
-    values = [pl.col("value"), *([pl.col("o")] if second else [])]
+    values = [pl.col("value"), *([pl.col("other")] if second else [])]
     plausible = [pl.when(value.is_between("low", "high")).then(value) for value in values]
-    unknown = pl.col("number").is_not_null() & pl.col("value").is_null()
-    problem = (
-        pl.when(pl.col("usable").is_not_null()).then(pl.lit(USABLE))
-        .when(pl.col("number").is_null()).then(pl.lit(UNREADABLE))
-        .when(unknown).then(pl.lit(UNKNOWN_UNIT))
-        .otherwise(pl.lit(OUT_OF_RANGE))
-    )  # fmt: skip
-    settled = first.with_columns(usable=pl.coalesce(plausible)).with_columns(problem=problem.cast(PROBLEMS))
+    settled = first.with_columns(usable=pl.coalesce(plausible)).with_columns(problem=_problem())
     kept = [name for name in names if name not in {"name", "number", "unit", "text", "other_number", "other_unit"}]
     return settled.select(
         *kept,
@@ -227,6 +220,17 @@ def convert(events: pl.LazyFrame, concepts: Sequence[Concept]) -> pl.LazyFrame:
         value=pl.col("usable"),
         unit=pl.when(pl.col("problem") == UNKNOWN_UNIT).then("unit"),
     )
+
+
+def _problem() -> pl.Expr:
+    """Why a record has no `usable` value, from its `number` and its converted `value`."""
+    problem = (
+        pl.when(pl.col("usable").is_not_null()).then(pl.lit(USABLE))
+        .when(pl.col("number").is_null()).then(pl.lit(UNREADABLE))
+        .when(pl.col("value").is_null()).then(pl.lit(UNKNOWN_UNIT))
+        .otherwise(pl.lit(OUT_OF_RANGE))
+    )  # fmt: skip
+    return problem.cast(PROBLEMS)
 
 
 def _unit(column: str) -> pl.Expr:

@@ -181,8 +181,8 @@ def test_the_cohort_of_the_environment_keeps_its_text_and_expands_it(monkeypatch
     assert load(["dataset=custom"]).paths.cohort == "/home/me/0123 #b"
 
 
-def test_a_home_of_nobody_stays_as_it_is() -> None:
-    assert expand("~nobody-here/a") == "~nobody-here/a"
+def test_the_home_of_an_unknown_user_stays_as_it_is() -> None:
+    assert expand("~unknown-user/a") == "~unknown-user/a"
 
 
 def test_a_variable_of_make_reaches_the_command_as_it_is() -> None:

@@ -19,7 +19,7 @@ from data_modules.raw.schema import ReleaseSchema, Table, parse_columns
 
 COLUMNS = parse_columns("id:int name:str seen_at:datetime value:float comment:str born_on:date")
 READ = ["id", "name", "seen_at", "value", "born_on"]
-"""All but `comment`, which nobody reads."""
+"""All but `comment`, which is not read."""
 SCHEMA = ReleaseSchema(
     name="made_up",
     root_setting=("paths.roots.made_up", "MADE_UP_ROOT"),
