@@ -22,12 +22,22 @@ class Items:
 
     Attributes:
         row: (n,) int64, ascending: the batch position of the row of each item.
-        values: name -> tensor over items, or over parts of items (windows of a document); a further tensor then holds
-            the item of each part.
+        values: name -> tensor over items, or over parts of items (windows of a document); `item` then holds the item of
+            each part.
     """
 
     row: Tensor
     values: dict[str, Tensor]
+
+    def select(self, chosen: Tensor) -> "Items":
+        """The items of some rows, given as a mask (B,) bool."""
+        kept = chosen[self.row]
+        row = (chosen.cumsum(0) - 1)[self.row[kept]]
+        if "item" not in self.values:
+            return Items(row=row, values={name: value[kept] for name, value in self.values.items()})
+        parts = kept[self.values["item"]]
+        values = {name: value[parts] for name, value in self.values.items()}
+        return Items(row=row, values=values | {"item": (kept.cumsum(0) - 1)[values["item"]]})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +54,8 @@ class Batch:
         label_mask: (B, T) bool, True = the label is known.
         label_share: (T,) float under gradient accumulation: known labels of this part on all ranks, divided by
             their mean over the parts of the step, so that the mean over parts is the mean over the step; None = 1.
+        fold: (B, R) int64, the inner fold of each row in each of R repeats, -1 outside of the inner folds; None
+            without them.
     """
 
     row_id: Tensor
@@ -53,6 +65,7 @@ class Batch:
     label: Tensor
     label_mask: Tensor
     label_share: Tensor | None = None
+    fold: Tensor | None = None
 
     @property
     def pattern(self) -> Tensor:
@@ -61,6 +74,17 @@ class Batch:
 
     def __len__(self) -> int:
         return int(self.row_id.shape[0])
+
+    def select(self, chosen: Tensor) -> "Batch":
+        """Select rows by a mask, (B,) bool; the other rows of the batch are left out."""
+        names = ("row_id", "subject", "present", "label", "label_mask")
+        own = {name: getattr(self, name)[chosen] for name in names}
+        inputs = {
+            name: value[chosen] if isinstance(value, Tensor) else value.select(chosen)
+            for name, value in self.inputs.items()
+        }
+        fold = None if self.fold is None else self.fold[chosen]
+        return Batch(**own, inputs=inputs, label_share=self.label_share, fold=fold)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
         """The same batch on another device."""

@@ -1,6 +1,7 @@
 """LightningDataModules: loaders of the splits of a cohort folder."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from data_modules.cohorts.custom import build_custom
 from data_modules.databases.registry import database
 from data_modules.loading.config import LoaderConfig
 from data_modules.loading.loaders import EvalLoader, TrainLoader
-from data_modules.loading.opened import OpenedCohort, open_cohort
+from data_modules.loading.opened import OpenedCohort, Reading, open_cohort
 from data_modules.raw.checksums import Meter, no_meter
 from data_modules.raw.reader import Release
 
@@ -36,16 +37,24 @@ class CohortDataModule(LightningDataModule):
         seed: seed of the training order.
         accumulate: number of parts of a training batch.
         encode: returns the folders with arrays or items of documents and images.
+        reading: how the model reads the cohort; its `held_pattern` is that of `loader`.
     """
 
     def __init__(
-        self, *, loader: LoaderConfig, seed: int = 0, accumulate: int = 1, encode: Encode = encode_nothing
+        self,
+        *,
+        loader: LoaderConfig,
+        seed: int = 0,
+        accumulate: int = 1,
+        encode: Encode = encode_nothing,
+        reading: Reading | None = None,
     ) -> None:
         super().__init__()
         self.loader = loader
         self.seed = seed
         self.accumulate = accumulate
         self.encode = encode
+        self.reading = replace(reading or Reading(), held_pattern=loader.held_pattern)
         self._cohort: OpenedCohort | None = None
 
     @property
@@ -70,7 +79,7 @@ class CohortDataModule(LightningDataModule):
         """Open the cohort folder, once."""
         if self._cohort is None:
             folder = self.build()
-            self.use(open_cohort(folder, self.encode(folder), self.loader.held_pattern))
+            self.use(open_cohort(folder, self.encode(folder), self.reading))
 
     def use(self, cohort: OpenedCohort) -> None:
         """Use an opened cohort, for example one aligned to another."""
@@ -102,8 +111,8 @@ class CohortDataModule(LightningDataModule):
         return EvalLoader(self.cohort.arrays, rows, batch_size=self.loader.eval_batch_size, **self._ranks())
 
     def val_dataloader(self) -> EvalLoader:
-        """Batches of the val split."""
-        return self.eval_dataloader("val")
+        """Batches of the val split; with inner folds of the train split, whose rows are predicted where held out."""
+        return self.eval_dataloader("train" if self.reading.inner_folds else "val")
 
     def test_dataloader(self) -> EvalLoader:
         """Batches of the test split; only `evaluate` reads them."""

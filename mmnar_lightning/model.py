@@ -16,6 +16,7 @@ from mmnar_lightning.nn.encoders import Encoders, ItemParts
 from mmnar_lightning.nn.fusion import Fusion
 from mmnar_lightning.nn.heads import TaskHeads
 from mmnar_lightning.nn.hiding import Hiding, drop, hide
+from mmnar_lightning.nn.inputs import InputMaps
 from mmnar_lightning.nn.mlp import projection
 from mmnar_lightning.outputs import LeaveOneOut, ModelOutputs
 
@@ -32,9 +33,10 @@ class MMNARModel(nn.Module):
         config: settings of the parts.
         auxiliary: trained terms among `reconstruction`, `contrast` and `assignment`; the others have no parameters.
         assignable: (M,) bool, modalities whose presence varies among the train rows; None = all.
-        axes: modality -> (width, K) float, principal axes that its vectors are projected on first.
+        maps: modality -> the fixed map that its vectors pass first.
         items: modality name -> backbone and pooling of its items; other modalities are arrays.
         patterns: P pattern ids of the cohort, for the additive head.
+        beside: modalities whose own columns the additive head reads beside those of their map.
     """
 
     assignable: Tensor
@@ -46,19 +48,20 @@ class MMNARModel(nn.Module):
         config: ModelConfig,
         auxiliary: Collection[str] = (),
         assignable: Tensor | None = None,
-        axes: Mapping[str, Tensor] | None = None,
+        maps: InputMaps | None = None,
         items: Mapping[str, ItemParts] | None = None,
         patterns: Sequence[int] = (),
+        beside: Collection[str] = (),
     ) -> None:
         super().__init__()
         dim, dropout, count = config.fusion.dim, config.fusion.dropout, len(modalities)
         self.config = config
-        self.encoders = Encoders(modalities, dim, dropout, axes, items)
+        self.encoders = Encoders(modalities, dim, dropout, maps, items)
         self.fusion = Fusion(count, config.fusion)
         self.heads = TaskHeads(num_tasks, dim, dropout)
         self.additive = None
-        if config.additive.inverse_penalty > 0:
-            self.additive = AdditiveHead(modalities, patterns, num_tasks, axes or {})
+        if config.additive.inverse_penalties:
+            self.additive = AdditiveHead(modalities, patterns, num_tasks, maps or {}, config.additive.slopes, beside)
             self.heads.zero_init()
         self.decoders = Decoders(count, dim, dropout) if {"reconstruction", "contrast"} & set(auxiliary) else None
         self.contrast = projection(dim, dim, dropout) if "contrast" in auxiliary else None

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from data_modules.batch import Batch
 from mmnar_lightning.distributed.collectives import clip_gradient
+from mmnar_lightning.ensemble import FoldEnsemble
 from mmnar_lightning.objective import Objective
 from mmnar_lightning.optim import MAX_GRADIENT_NORM, OptimConfig, build_optimizer, restore_settings
 from mmnar_lightning.outputs import ModelOutputs
@@ -48,19 +49,24 @@ class MMNARModule(LightningModule):
 
     def forward(self, batch: Batch) -> ModelOutputs:
         """Predict a batch; logits are those of f."""
-        outputs: ModelOutputs = self.model(batch)
+        return self._offset(self.model(batch), batch)
+
+    def _offset(self, outputs: ModelOutputs, batch: Batch) -> ModelOutputs:
+        """Add the offset of the loss to the logits."""
         if self.loss_offset is None:
             return outputs
         logits = self.loss_offset(outputs.logits, batch.present, batch.subject, self.cohort)
         return replace(outputs, logits=logits)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The loss of a batch, a scalar."""
-        terms = self.objective.terms(self(batch), batch)
-        loss: Tensor = self.objective(terms, self.current_epoch)
+        """The loss of a batch, a scalar; the sum over members of inner folds, of which each has its own gradient."""
+        parts = self.model.parts(batch) if isinstance(self.model, FoldEnsemble) else [(self.model, batch)]
+        found = [self.objective.terms(self._offset(model(own), own), own) for model, own in parts]
+        loss = torch.stack([self.objective(terms, self.current_epoch) for terms in found]).sum()
+        terms = {name: torch.stack([own[name] for own in found]).mean() for name in found[0]}
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # the Trainer's own argument, set untyped
         if (self.trainer.fit_loop.total_batch_idx + 1) % every == 0:
-            self.log("train/loss", loss, prog_bar=True, batch_size=len(batch))
+            self.log("train/loss", loss / len(found), prog_bar=True, batch_size=len(batch))
             self.log_dict({f"train/loss/{name}": term for name, term in terms.items()}, batch_size=len(batch))
         return loss
 
@@ -98,7 +104,11 @@ class MMNARModule(LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip the norm of the gradient."""
+        """Clip the norm of the gradient, of each member of inner folds on its own."""
         # Not self.clip_gradients: under mixed precision Lightning rejects it with a fused optimiser.
         root = self.trainer.strategy.model
-        clip_gradient(self if root is None else root, MAX_GRADIENT_NORM)
+        if isinstance(self.model, FoldEnsemble):
+            for member in self.model.members:
+                clip_gradient(member, MAX_GRADIENT_NORM)
+        else:
+            clip_gradient(self if root is None else root, MAX_GRADIENT_NORM)

@@ -42,7 +42,7 @@ SLOW = "optim.lr=5e-5"
 
 
 def _axes(count: int, inverse_penalty: float) -> tuple[str, ...]:
-    return f"model.encoder.components={count}", f"model.additive.inverse_penalty={inverse_penalty}", SLOW
+    return f"model.encoder.components={count}", f"model.additive.inverse_penalties=[{inverse_penalty}]", SLOW
 
 
 METHODS: dict[str, tuple[str, tuple[str, ...], tuple[tuple[str, ...], ...]]] = {

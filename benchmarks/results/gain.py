@@ -48,7 +48,7 @@ def run(out: Path, way: str, reader: str, seed: int) -> pl.DataFrame:
             f"simulate.seed={seed}", f"seed={seed}", f"cohort.modalities=[{','.join(READ[reader])}]",
         ]  # fmt: skip
         if way == "frozen":
-            words.append("model.additive.inverse_penalty=0.03")
+            words.append("model.additive.inverse_penalties=[0.03]")
         trained = train(load(words))
         mark.write_text(str(trained))
     return pl.read_parquet(Path(mark.read_text()) / folders.PREDICTIONS)

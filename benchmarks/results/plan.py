@@ -70,10 +70,10 @@ METHODS = {
         "",
         MODEL,
         (
-            ("model.encoder.components=8", "model.additive.inverse_penalty=0.03"),
-            ("model.encoder.components=16", "model.additive.inverse_penalty=0.03"),
-            ("model.encoder.components=8", "model.additive.inverse_penalty=0.1"),
-            ("model.encoder.components=8", "model.additive.inverse_penalty=0.03", "optim.lr=5e-4"),
+            ("model.encoder.components=8", "model.additive.inverse_penalties=[0.03]"),
+            ("model.encoder.components=16", "model.additive.inverse_penalties=[0.03]"),
+            ("model.encoder.components=8", "model.additive.inverse_penalties=[0.1]"),
+            ("model.encoder.components=8", "model.additive.inverse_penalties=[0.03]", "optim.lr=5e-4"),
         ),
     ),
     "late_fusion": Method(

@@ -104,3 +104,31 @@ def calibration_half(cohort: pl.DataFrame, half: Half, salt: str, crossfit_fold:
     else:
         in_second = pl.col("fold") == crossfit_fold
     return rows.filter(in_second if half == "B" else ~in_second)["row_id"].sort()
+
+
+def inner_fold(cohort: pl.DataFrame, num_folds: int, num_repeats: int, salt: str) -> list[pl.Series]:
+    """Draw the inner fold of every row of train and val, by a hash of its subject.
+
+    Args:
+        cohort: `subject_id`, `split`.
+        num_folds: K.
+        num_repeats: R, independent draws.
+        salt: `cohort.split.salt`.
+
+    Returns:
+        Of each repeat, Int64 in the order of the rows: 0 to K - 1, and -1 outside of train and val.
+
+    >>> rows = pl.DataFrame({"subject_id": ["a", "b", "a"], "split": ["train", "test", "train"]})
+    >>> [series.to_list() for series in inner_fold(rows, 3, 1, "mmnar")]
+    [[2, -1, 2]]
+    """
+    inside = pl.col("split").is_in(["train", "val"])
+    subjects = cohort.filter(inside)["subject_id"].unique().sort()
+    drawn = []
+    for repeat in range(num_repeats):
+        turn = (_positions(subjects, f"{salt}/inner{repeat}") * num_folds).cast(pl.Int64)
+        folds = pl.DataFrame({"subject_id": subjects, "turn": turn})
+        joined = cohort.select("subject_id", inside.alias("inside")).join(folds, on="subject_id", how="left",
+                                                                           maintain_order="left")  # fmt: skip
+        drawn.append(joined.select(pl.when("inside").then("turn").otherwise(-1))["turn"])
+    return drawn

@@ -61,7 +61,8 @@ def _store(entry: Modality, found: Modality | None, target: OpenedCohort, source
     if found is None:
         if not isinstance(theirs, ModalityArray):
             raise TransferError(f"{entry.name}: the target lacks it, and {entry.kind} cannot be absent from every row")
-        return ModalityArray(np.zeros((target.table.height, entry.width), np.float32), theirs.statistics)
+        zeros = np.zeros((target.table.height, entry.width), np.float32)
+        return ModalityArray(zeros, theirs.statistics, raw=theirs.raw)
     own = target.arrays.arrays[entry.name]
     if (found.kind, found.width) != (entry.kind, entry.width):
         raise TransferError(
@@ -78,7 +79,7 @@ def _store(entry: Modality, found: Modality | None, target: OpenedCohort, source
 def _rescaled(own: Store, theirs: Store) -> Store:
     """The values in the scale of other train rows; pixels are not scaled."""
     if isinstance(own, ModalityArray) and isinstance(theirs, ModalityArray):
-        return replace(own, statistics=theirs.statistics)
+        return replace(own, statistics=theirs.statistics, raw=theirs.raw)
     if isinstance(own, VectorItems) and isinstance(theirs, VectorItems):
         own = copy(own)
         own.statistics = theirs.statistics

@@ -40,11 +40,13 @@ class ModalityArray:
         values: (N, width) float32, memory-mapped.
         statistics: mean and scale over the train rows.
         present: (N,) bool, True = the row has a vector; None if the presence of the cohort holds.
+        raw: gather values as they are stored, NaN where not measured, for models that encode them themselves.
     """
 
     values: FloatArray
     statistics: Statistics
     present: BoolArray | None = None
+    raw: bool = False
 
     @classmethod
     def open(cls, folder: Path) -> "ModalityArray":
@@ -57,8 +59,9 @@ class ModalityArray:
         return int(self.values.shape[1])
 
     def gather(self, rows: NDArray[np.int64]) -> Tensor:
-        """Standardised values of rows, (B, width) float32; values not measured are 0, the train mean."""
-        return standardise(self.values[rows], self.statistics)
+        """Values of rows, (B, width) float32; unless `raw`, standardised, and 0 (the train mean) if not measured."""
+        values = self.values[rows]
+        return torch.from_numpy(values) if self.raw else standardise(values, self.statistics)
 
 
 class Store(Protocol):
@@ -102,6 +105,30 @@ def principal_axes(array: Store, rows: NDArray[np.int64], count: int) -> Tensor:
     return (signed / spread).float()
 
 
+def quantile_edges(values: FloatArray, rows: NDArray[np.int64], bins: int) -> tuple[list[Tensor], Tensor]:
+    """Compute edges of bins of equal mass of each column over some rows.
+
+    Args:
+        values: (N, C) float32, NaN = not measured.
+        rows: (n,) row ids.
+        bins: most bins of a column; ties give fewer.
+
+    Returns:
+        The distinct edges of each column, ascending float32, empty for a column that is never measured; and (C,) bool,
+        columns that are not always measured.
+
+    >>> edges, missing = quantile_edges(np.array([[0], [1], [1], [1], [np.nan]], np.float32), np.arange(5), 4)
+    >>> edges[0].tolist(), missing.tolist()
+    ([0.0, 1.0], [True])
+    """
+    seen = values[rows]
+    measured = np.isfinite(seen)
+    levels = np.linspace(0, 1, bins + 1)
+    edges = [np.unique(np.quantile(seen[known, place], levels, method="inverted_cdf")) if known.any() else np.zeros(0)
+             for place, known in enumerate(measured.T)]  # fmt: skip
+    return [torch.from_numpy(np.unique(own.astype(np.float32))) for own in edges], torch.from_numpy(~measured.all(0))
+
+
 class CohortArrays:
     """A cohort as arrays, read by row id.
 
@@ -109,12 +136,16 @@ class CohortArrays:
         cohort: the rows of `cohort.parquet`, sorted by `row_id`.
         tasks: T tasks.
         arrays: modality name -> array or items, in the order of the pattern's bits.
+        fold: (N, R) int64, the inner fold of each row in each repeat, -1 outside of them; None without inner folds.
     """
 
-    def __init__(self, cohort: pl.DataFrame, tasks: Sequence[str], arrays: Mapping[str, Store]) -> None:
+    def __init__(
+        self, cohort: pl.DataFrame, tasks: Sequence[str], arrays: Mapping[str, Store], fold: Tensor | None = None
+    ) -> None:
         labels = cohort.select(LABEL + task for task in tasks)
         present = cohort.select(PRESENT + name for name in arrays)
         self.arrays = dict(arrays)
+        self.fold = fold
         self.subject = torch.from_numpy(cohort["subject"].cast(pl.Int64).to_numpy(writable=True))
         self.present = torch.from_numpy(present.to_numpy(writable=True))
         self.label = torch.from_numpy(labels.select(pl.all().cast(pl.Float32).fill_null(0.0)).to_numpy(writable=True))
@@ -130,4 +161,5 @@ class CohortArrays:
             inputs={name: array.gather(index) for name, array in self.arrays.items()},
             label=self.label[rows],
             label_mask=self.label_mask[rows],
+            fold=None if self.fold is None else self.fold[rows],
         )

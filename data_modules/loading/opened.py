@@ -6,8 +6,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from data_modules import stage
@@ -16,7 +18,7 @@ from data_modules.cohorts.build import COHORT, MODALITIES, SCORES
 from data_modules.cohorts.columns import PRESENT, validate
 from data_modules.cohorts.presence import count_patterns
 from data_modules.errors import UserError
-from data_modules.loading.arrays import CohortArrays, ModalityArray, Store, principal_axes
+from data_modules.loading.arrays import CohortArrays, ModalityArray, Store, principal_axes, quantile_edges
 from data_modules.loading.items import open_store
 from data_modules.patterns import encode
 from data_modules.vocabulary import ARRAY_KINDS, Kind, Modality
@@ -90,15 +92,28 @@ class OpenedCohort:
         return {name: torch.stack([_score(table, f"{name}/{task}") for task in self.tasks], -1) for name in names}
 
     def axes(self, count: int) -> dict[str, Tensor]:
-        """Modality -> (width, count) float, principal axes of its train rows, for arrays wider than `count`."""
-        train = self.rows("train")
+        """Modality -> (width, count) float, principal axes of its train rows, for vectors wider than `count`."""
+        # Not of tables: their columns were chosen one by one, and the variance of a column says nothing of its use.
         return {
-            modality.name: principal_axes(
-                self.arrays.arrays[modality.name], train[self.arrays.present[train, position]].numpy(), count
-            )
+            modality.name: principal_axes(self.arrays.arrays[modality.name], self._train_rows(position), count)
             for position, modality in enumerate(self.modalities)
-            if modality.kind in ARRAY_KINDS and 0 < count < modality.width
+            if modality.kind == "vectors" and 0 < count < modality.width
         }
+
+    def edges(self, bins: int) -> dict[str, tuple[list[Tensor], Tensor]]:
+        """Table -> edges of its columns and whether each has missing values, as of `quantile_edges`, on train rows."""
+        found = {}
+        for position, modality in enumerate(self.modalities):
+            array = self.arrays.arrays[modality.name]
+            if modality.kind == "table" and bins and isinstance(array, ModalityArray):
+                found[modality.name] = quantile_edges(array.values, self._train_rows(position), bins)
+        return found
+
+    def _train_rows(self, position: int) -> NDArray[np.int64]:
+        """(n,) row ids of train rows with a modality."""
+        train = self.rows("train")
+        own: NDArray[np.int64] = train[self.arrays.present[train, position]].numpy()
+        return own
 
     def rows(self, split: str) -> Tensor:
         """(N,) int64 row ids of a split."""
@@ -120,7 +135,24 @@ class OpenedCohort:
         return torch.from_numpy(rows.cast(pl.Int64).to_numpy(writable=True))
 
 
-def open_cohort(folder: Path, encoded: Mapping[str, Path], held_pattern: Sequence[str] | None = None) -> OpenedCohort:
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How a model reads a cohort.
+
+    Attributes:
+        held_pattern: the present modalities of the rows to keep only in test; None holds out nothing.
+        inner_folds: K, folds of train and val together, which become the train split; 0 keeps the val split.
+        inner_repeats: R, independent draws of the inner folds.
+        raw_tables: gather tables as they are stored, NaN where not measured, instead of standardised.
+    """
+
+    held_pattern: Sequence[str] | None = None
+    inner_folds: int = 0
+    inner_repeats: int = 1
+    raw_tables: bool = False
+
+
+def open_cohort(folder: Path, encoded: Mapping[str, Path], reading: Reading | None = None) -> OpenedCohort:
     """Open a finished cohort folder.
 
     Rows that violate the cohort contract are a `ContractError`.
@@ -128,14 +160,15 @@ def open_cohort(folder: Path, encoded: Mapping[str, Path], held_pattern: Sequenc
     Args:
         folder: folder of the cohort.
         encoded: modality -> folder with the arrays or items of documents and images.
-        held_pattern: the present modalities of the rows to keep only in test; None holds out nothing.
+        reading: how a model reads it; None is the default.
 
     Returns:
         The opened cohort.
 
     Raises:
-        UserError: if a model can read no modality, or the pattern cannot be held out.
+        UserError: if a model can read no modality, the pattern cannot be held out, or an inner fold has no subject.
     """
+    reading = reading or Reading()
     manifest: dict[str, Any] = stage.read_json(folder / stage.MANIFEST)
     table = pl.read_parquet(folder / COHORT)
     validate(table, folder / COHORT)
@@ -161,13 +194,39 @@ def open_cohort(folder: Path, encoded: Mapping[str, Path], held_pattern: Sequenc
         raise UserError(
             f"{folder}: the model can read no modality ({'; '.join(left_out)}); choose an encoder under embed."
         )
-    if held_pattern is not None:
-        table = _hold_out(table, modalities, held_pattern)
-        named = ", ".join(sorted(held_pattern)) or "nothing"
+    if reading.held_pattern is not None:
+        table = _hold_out(table, modalities, reading.held_pattern)
+        named = ", ".join(sorted(reading.held_pattern)) or "nothing"
         left_out.append(f"rows with exactly {named} are only in the test split")
+    fold = None
+    if reading.inner_folds:
+        fold = _inner_folds(table, reading, manifest["config"]["split"]["salt"])
+        table = table.with_columns(split=pl.col("split").replace("val", "train"))
     tasks = list(manifest["tasks"])
-    arrays = CohortArrays(table, tasks, stores)
-    return OpenedCohort(folder, manifest, table, tasks, modalities, left_out, arrays, held_pattern is not None)
+    arrays = CohortArrays(table, tasks, _as_read(stores, modalities, raw_tables=reading.raw_tables), fold)
+    return OpenedCohort(folder, manifest, table, tasks, modalities, left_out, arrays, reading.held_pattern is not None)
+
+
+def _as_read(stores: Mapping[str, Store], modalities: Sequence[Modality], *, raw_tables: bool) -> dict[str, Store]:
+    """The stores of the modalities; with `raw_tables`, tables are gathered as they are stored."""
+    tables = {modality.name for modality in modalities if raw_tables and modality.kind == "table"}
+    return {
+        name: replace(store, raw=True) if name in tables and isinstance(store, ModalityArray) else store
+        for name, store in stores.items()
+    }
+
+
+def _inner_folds(table: pl.DataFrame, reading: Reading, salt: str) -> Tensor:
+    """(N, R) int64, the inner fold of every row of train and val, -1 elsewhere."""
+    drawn = splits.inner_fold(table, reading.inner_folds, reading.inner_repeats, salt)
+    for folds in drawn:
+        found = folds.filter(folds >= 0).n_unique()
+        if found < reading.inner_folds:
+            raise UserError(
+                f"evaluation.inner_folds={reading.inner_folds}: {reading.inner_folds - found} of the folds have no "
+                "subject of train or val; lower it"
+            )
+    return torch.stack([torch.from_numpy(folds.to_numpy(writable=True)) for folds in drawn], dim=1)
 
 
 def _kind(entry: Modality, array: Store) -> Kind:

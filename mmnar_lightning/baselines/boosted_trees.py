@@ -107,6 +107,10 @@ class BoostedTrees:
         self.losses[task] = (-trees.validation_score_[1:]).tolist()
         self.iterations[task] = int(np.argmin(self.losses[task])) + 1
 
+    def choose(self, task: str, iteration: int) -> None:
+        """Predict a task with its first trees, `iteration` of them."""
+        self.iterations[task] = iteration
+
     def predict(self, batch: Batch) -> Tensor:
         """Predict probabilities, (B, T) float64; those of a row do not depend on the rest of the batch."""
         columns = self._columns(batch)

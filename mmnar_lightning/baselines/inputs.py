@@ -1,13 +1,15 @@
 """Inputs that every baseline is built from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from data_modules.vocabulary import Modality
+from mmnar_lightning.nn.config import AdditiveConfig
 from mmnar_lightning.nn.encoders import ItemParts
+from mmnar_lightning.nn.inputs import InputMaps
 
 EMBED_FIRST = "use a frozen encoder, for example embed.text.encoder=hashed_ngrams, embed.image.encoder=release"
 """How to give an estimator texts or images."""
@@ -21,17 +23,21 @@ class BaselineInputs:
         modalities: M modalities, in the order of the pattern's bits.
         tasks: T task names, in the order of the logits.
         prior: (T,) float, the logit of each task's share of positives among the known labels of train.
-        axes: modality -> (width, K) float, the principal axes that its vectors are projected on first.
+        maps: modality -> the fixed map that its vectors pass first: principal axes, or a piecewise-linear encoding.
         items: modality -> the parts that read its items; all others are arrays.
+        beside: modalities whose own columns a linear model reads beside those of their map.
+        additive: penalties and slopes of a linear model.
         scores: name -> (N, T) float64, published predictions of the cohort's rows, NaN where missing.
     """
 
     modalities: Sequence[Modality]
     tasks: Sequence[str]
     prior: Tensor
-    axes: Mapping[str, Tensor] = field(default_factory=dict)
+    maps: InputMaps = field(default_factory=dict)
     items: Mapping[str, ItemParts] = field(default_factory=dict)
+    beside: Collection[str] = ()
     scores: Mapping[str, Tensor] = field(default_factory=dict)
+    additive: AdditiveConfig = field(default_factory=AdditiveConfig)
 
 
 def prior_logit(label: Tensor, label_mask: Tensor) -> Tensor:

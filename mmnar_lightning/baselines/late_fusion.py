@@ -27,7 +27,7 @@ class WeightedLateFusion(nn.Module):
     def __init__(self, inputs: BaselineInputs, config: LateFusionConfig) -> None:
         super().__init__()
         count = len(inputs.modalities)
-        self.encoders = Encoders(inputs.modalities, DIM, config.dropout, inputs.axes, inputs.items)
+        self.encoders = Encoders(inputs.modalities, DIM, config.dropout, inputs.maps, inputs.items)
         self.heads = nn.ModuleList(prior_head(DIM, inputs.prior) for _ in range(count))
         self.score = nn.Parameter(torch.zeros(count))
         self.empty = nn.Parameter(inputs.prior.clone())
@@ -63,7 +63,7 @@ class ConcatenationLateFusion(nn.Module):
     def __init__(self, inputs: BaselineInputs, config: LateFusionConfig) -> None:
         super().__init__()
         width = len(inputs.modalities) * (DIM + 1)
-        self.encoders = Encoders(inputs.modalities, DIM, config.dropout, inputs.axes, inputs.items)
+        self.encoders = Encoders(inputs.modalities, DIM, config.dropout, inputs.maps, inputs.items)
         self.hidden = nn.Sequential(nn.Linear(width, DIM), nn.GELU(), nn.Dropout(config.dropout))
         self.head = prior_head(DIM, inputs.prior)
 

@@ -10,21 +10,21 @@ from data_modules.errors import UserError
 from data_modules.vocabulary import ARRAY_KINDS
 from mmnar_lightning.baselines.inputs import EMBED_FIRST, BaselineInputs
 from mmnar_lightning.nn.additive import AdditiveHead
+from mmnar_lightning.nn.additive_fit import AdditiveFit, Rows, grid
 
-INVERSE_PENALTIES = (0.003, 0.01, 0.03, 0.1, 0.3)
-"""Values of C, two decades around the best ones; val chooses one per task by log-loss."""
+INVERSE_PENALTIES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+"""Values of C without `model.additive.inverse_penalties`; every modality has a total variance of 1."""
 
 
 class LogisticRegression:
-    """The initial fit of the model's additive head, with a penalty that val chooses.
+    """The initial fit of the model's additive head, with penalties that held-out rows choose.
 
     Args:
-        inputs: modalities, tasks, prior, axes.
+        inputs: modalities, tasks, prior, maps, penalties and slopes.
     """
 
     def __init__(self, inputs: BaselineInputs) -> None:
         self.inputs = inputs
-        self.heads: list[AdditiveHead] = []
         self.iterations: dict[str, int] = {}
         self.losses: dict[str, list[float]] = {}
         self.remarks: list[str] = []
@@ -33,7 +33,7 @@ class LogisticRegression:
         """Fit every task with every penalty.
 
         Args:
-            train: all its rows, standardised.
+            train: all its rows.
             val: likewise.
 
         Raises:
@@ -45,34 +45,28 @@ class LogisticRegression:
                     f"logistic_regression needs one vector per row, but {modality.name} has {modality.kind}; "
                     f"{EMBED_FIRST}"
                 )
+        inputs, config, tasks = self.inputs, self.inputs.additive, self.inputs.tasks
         listed = torch.unique(patterns.encode(train.present)).tolist()
-        for inverse_penalty in INVERSE_PENALTIES:
-            head = AdditiveHead(self.inputs.modalities, listed, len(self.inputs.tasks), self.inputs.axes)
-            with torch.no_grad():
-                head.linear.bias.copy_(self.inputs.prior)
-            head.fit(head.features(train), train.label, train.label_mask, inverse_penalty)
-            self.heads.append(head)
-        losses = np.stack([_losses(head, val) for head in self.heads])
-        for column, task in enumerate(self.inputs.tasks):
-            self.losses[task] = losses[:, column].tolist()
-            self.iterations[task] = int(losses[:, column].argmin()) + 1
+        self.head = AdditiveHead(inputs.modalities, listed, len(tasks), inputs.maps, config.slopes, inputs.beside)
+        with torch.no_grad():
+            self.head.linear.bias.copy_(self.inputs.prior)
+        candidates = grid(config.inverse_penalties or INVERSE_PENALTIES, config.deviations)
+        self.path = AdditiveFit(self.head, candidates)
+        self.path.fit(Rows.read(self.head, [train]))
+        losses = self.path.losses(Rows.read(self.head, [val]))
+        for task, own in zip(tasks, losses, strict=True):
+            self.losses[task] = own.tolist()
+            self.choose(task, int(np.argmin(own)) + 1)
+
+    def choose(self, task: str, iteration: int) -> None:
+        """Predict a task with a candidate, numbered from 1."""
+        self.iterations[task] = iteration
+        self.path.choose(list(self.inputs.tasks).index(task), iteration - 1)
 
     @torch.no_grad()
     def predict(self, batch: Batch) -> Tensor:
         """Predict probabilities, (B, T) float64."""
-        logits = torch.stack([head.double()(_doubled(batch)) for head in self.heads])
-        chosen = torch.tensor([self.iterations[task] - 1 for task in self.inputs.tasks])
-        return torch.sigmoid(logits[chosen, :, torch.arange(len(chosen))].T)
-
-
-@torch.no_grad()
-def _losses(head: AdditiveHead, val: Batch) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
-    """Compute the log-loss of each task over its known labels, (T,)."""
-    each = torch.nn.functional.binary_cross_entropy_with_logits(
-        head(val).double(), torch.where(val.label_mask, val.label, 0.0).double(), reduction="none"
-    )
-    total = torch.where(val.label_mask, each, 0.0).sum(0)
-    return np.asarray(total / val.label_mask.sum(0).clamp(min=1))
+        return torch.sigmoid(self.head.double()(_doubled(batch)))
 
 
 def _doubled(batch: Batch) -> Batch:

@@ -45,6 +45,9 @@ class NetworkBaseline:
 class Estimator(Protocol):
     """A model that is fitted in one call, on all rows of a split.
 
+    With inner folds, a method `choose(task, iteration)`, numbered from 1, lets the copies of all folds predict with the
+    same iteration; copies of an estimator without it each keep their own.
+
     Attributes:
         iterations: of every task, after the fit.
         losses: of every task, the validation loss after each iteration.
@@ -107,7 +110,7 @@ BASELINES: Mapping[str, NetworkBaseline | EstimatorBaseline] = {
     ),
     "logistic_regression": EstimatorBaseline(
         build=lambda inputs, config, seed: LogisticRegression(inputs),
-        read=("model.encoder.",),
+        read=("model.encoder.", "model.additive."),
     ),
     "published_score": EstimatorBaseline(
         build=lambda inputs, config, seed: PublishedScore(inputs, config.published_score),

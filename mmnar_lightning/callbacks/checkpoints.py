@@ -13,8 +13,10 @@ from data_modules.errors import UserError
 
 MONITOR = "val/auroc"
 """Mean AUROC over the tasks in which it is defined on val."""
-BEST = "val/auroc_best"
-"""Its best value so far, that of `best.ckpt`."""
+INNER_MONITOR = "val/log_loss"
+"""Mean log-loss over the tasks of the rows of all inner folds, each predicted where it was held out."""
+MODES = {MONITOR: "max", INNER_MONITOR: "min"}
+"""Monitored metric -> whether a larger or a smaller value is better."""
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 """The latest checkpoint and the one before it."""
 
@@ -116,7 +118,7 @@ class BestCheckpoint(RelocatableCheckpoint):
         if self.best_model_score is None:
             return
         for logger in trainer.loggers:
-            values = {BEST: float(self.best_model_score), "epoch": trainer.current_epoch}
+            values = {f"{self.monitor}_best": float(self.best_model_score), "epoch": trainer.current_epoch}
             logger.log_metrics(values, step=trainer.global_step)
             logger.save()
 
@@ -153,7 +155,7 @@ class PretrainAwareEarlyStopping(EarlyStopping):
             super().on_train_epoch_end(trainer, pl_module)
 
 
-def checkpoint_callbacks(folder: Path, patience: int, pretrain_epochs: int = 0) -> list[Any]:
+def checkpoint_callbacks(folder: Path, patience: int, pretrain_epochs: int = 0, monitor: str = MONITOR) -> list[Any]:
     """Early stopping, the best checkpoint and the last checkpoint.
 
     `last` has no monitor and is saved at the end of each epoch: Lightning's `save_last` writes only together with a new
@@ -163,6 +165,7 @@ def checkpoint_callbacks(folder: Path, patience: int, pretrain_epochs: int = 0) 
         folder: of the checkpoints.
         patience: number of epochs without improvement before training stops.
         pretrain_epochs: first epochs, trained without labels.
+        monitor: metric that chooses the best epoch, one of `MODES`.
 
     Returns:
         The three callbacks, in this order.
@@ -171,8 +174,8 @@ def checkpoint_callbacks(folder: Path, patience: int, pretrain_epochs: int = 0) 
         pretrain_epochs,
         dirpath=folder,
         filename="best",
-        monitor=MONITOR,
-        mode="max",
+        monitor=monitor,
+        mode=MODES[monitor],
         auto_insert_metric_name=False,
         enable_version_counter=False,
         save_on_train_epoch_end=True,
@@ -182,8 +185,8 @@ def checkpoint_callbacks(folder: Path, patience: int, pretrain_epochs: int = 0) 
     )
     stop = PretrainAwareEarlyStopping(
         pretrain_epochs,
-        monitor=MONITOR,
-        mode="max",
+        monitor=monitor,
+        mode=MODES[monitor],
         patience=patience,
         check_finite=True,
         check_on_train_epoch_end=True,

@@ -75,6 +75,7 @@ class PatternMetrics(Callback):
             logger.log_metrics({**logged, "epoch": trainer.current_epoch}, step=trainer.global_step)
             logger.save()  # before the checkpoint of the epoch, from which a killed run resumes
         pl_module.log(f"{split}/auroc", values["auroc"], logger=False, prog_bar=True)
+        pl_module.log(f"{split}/log_loss", values["log_loss"], logger=False)
 
     def _send_table(self, split: str, trainer: Trainer) -> None:
         metric = self.metrics[split]

@@ -113,6 +113,11 @@ class EvaluationConfig:
     each missingness pattern, which is trained on the others and tested on it."""
     num_seeds: int = 1
     """Runs that differ only in their seed: `seed`, `seed` + 1, ...; their metrics are averaged."""
+    inner_folds: int = 0
+    """K folds of the subjects of train and val: K models, each trained without one fold, whose rows together choose
+    penalties, epochs and trials by log-loss; the K models are averaged. 0 chooses on the val split instead."""
+    inner_repeats: int = field(default=1, metadata=read_when(".inner_folds > 0"))
+    """Independent draws of the inner folds, each with models and seeds of its own; all are averaged."""
     num_replicates: int = 1000
     """Bootstrap replicates of every interval."""
     part: int | None = None
@@ -120,7 +125,9 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         """Refuse a negative part, zero runs, and intervals of too few replicates."""
-        check_minima(self, "evaluation", part=0, num_seeds=1, num_replicates=100)
+        check_minima(self, "evaluation", part=0, num_seeds=1, num_replicates=100, inner_folds=0, inner_repeats=1)
+        if self.inner_folds == 1:
+            raise UserError("evaluation.inner_folds=1 leaves no row to train on; use 2 or more, or 0 for the val split")
 
 
 @dataclass(kw_only=True)
@@ -241,6 +248,11 @@ class ExperimentConfig:
             raise UserError(
                 f"objective.pretrain_epochs={self.objective.pretrain_epochs} leaves no epoch with labels: "
                 f"trainer.max_epochs={self.trainer.max_epochs} counts them too"
+            )
+        if self.evaluation.inner_folds and (self.trainer.accumulate > 1 or self.trainer.strategy == "fsdp"):
+            raise UserError(
+                f"evaluation.inner_folds={self.evaluation.inner_folds} trains its models together, which neither "
+                "trainer.accumulate nor trainer.strategy=fsdp can do; omit these, or use evaluation.inner_folds=0"
             )
         protocol = self.evaluation.protocol
         if self.transfer.target and (protocol != "split" or self.rectifier.fit == "crossfit"):

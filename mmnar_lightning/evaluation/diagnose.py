@@ -11,6 +11,7 @@ from torch import Tensor
 from data_modules import patterns
 from data_modules.batch import Batch
 from data_modules.loading.opened import OpenedCohort
+from mmnar_lightning.ensemble import FoldEnsemble
 from mmnar_lightning.evaluation.predict import propensities
 from mmnar_lightning.evaluation.scores import Scoring
 from mmnar_lightning.metrics import diagnostics
@@ -41,7 +42,8 @@ def diagnose(
         presence is predicted. Empty without one.
     """
     model = module.model
-    if not isinstance(model, MMNARModel) or model.assignment is None:
+    first = model.members[0] if isinstance(model, FoldEnsemble) else model
+    if not isinstance(first, MMNARModel) or first.assignment is None:
         return {}
     propensity, present = propensities(model, batches, module.device, context)
     subject = cohort.arrays.subject[cohort.rows("test")]
@@ -56,7 +58,7 @@ def diagnose(
             )
         )
         for place, modality in enumerate(cohort.modalities)
-        if bool(model.assignable[place])
+        if bool(first.assignable[place])
     }
     return {"assignment": found}
 

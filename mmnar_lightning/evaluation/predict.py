@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from data_modules.batch import Batch
 from mmnar_lightning.distributed.collectives import all_gather_counts, all_gather_rows
+from mmnar_lightning.ensemble import FoldEnsemble
 from mmnar_lightning.model import MMNARModel
 from mmnar_lightning.outputs import ScoredRows
 
@@ -48,7 +49,7 @@ def predict(
 
 @torch.no_grad()
 def propensities(
-    model: MMNARModel,
+    model: nn.Module,
     batches: Iterable[Batch],
     device: torch.device,
     context: Callable[[], AbstractContextManager[None]] = nullcontext,
@@ -56,7 +57,7 @@ def propensities(
     """Predict presence with a model that has an assignment head; every rank must call it.
 
     Args:
-        model: with an assignment head.
+        model: a model with an assignment head, or an ensemble of such models, which are averaged.
         batches: as for `predict`.
         device: as for `predict`.
         context: as for `predict`.
@@ -66,7 +67,9 @@ def propensities(
     """
 
     def columns(batch: Batch) -> list[Tensor]:
-        return [model.propensities(batch), batch.present]
+        members = model.members if isinstance(model, FoldEnsemble) else [model]
+        found = [member.propensities(batch) for member in members if isinstance(member, MMNARModel)]
+        return [torch.stack(found).mean(0), batch.present]
 
     _, (propensity, present) = _gather(model, batches, device, context, columns)
     return propensity, present.bool()

@@ -49,6 +49,23 @@ def average_precision(probability: Tensor, label: Tensor) -> float:
     return float(area_under_steps(*_confusion(probability, label)))
 
 
+def log_loss(logits: Tensor, label: Tensor) -> float:
+    """The mean cross-entropy of predictions, in nats.
+
+    Args:
+        logits: (N,) float; infinite where a probability is 0 or 1.
+        label: (N,) 0 or 1.
+
+    Returns:
+        At least 0; NaN without rows.
+
+    >>> round(log_loss(torch.tensor([0.0, 2.0]), torch.tensor([0, 1])), 4)
+    0.41
+    """
+    sign = 1 - 2 * label.double()
+    return float(torch.nn.functional.softplus(sign * logits.double()).mean())
+
+
 def brier_score(probability: Tensor, label: Tensor) -> float:
     """The mean squared difference between probability and label.
 

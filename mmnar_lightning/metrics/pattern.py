@@ -131,21 +131,27 @@ class PatternMetric(Metric):
         """Score every task, overall and per pattern.
 
         Returns:
-            `auroc`, the mean over the tasks in which it is defined, and for every task `auroc/<task>`,
-            `average_precision/<task>`, `brier/<task>`, `count/<task>` (rows with a known label) and
+            `auroc` and `log_loss`, the means over the tasks in which they are defined, and for every task
+            `auroc/<task>`, `average_precision/<task>`, `brier/<task>`, `count/<task>` (rows with a known label) and
             `positives/<task>`; then each of the five as `<metric>/<task>/<pattern label>` for every listed
             pattern. The keys do not depend on the rows; undefined values are NaN. A logit that is NaN raises a
             UserError.
         """
         rows = self._unique_rows()
         values: dict[str, float] = {}
+        losses = []
         for column, task in enumerate(self.tasks):
             known = rows.label_mask[:, column]
+            losses.append(functional.log_loss(rows.logits[known, column], rows.label[known, column]))
             cells = {f"/{text}": known & (rows.pattern == code) for text, code in self.labels.items()}
             for suffix, member in {"": known, **cells}.items():
                 scores = _scores(rows.probability[member, column], rows.label[member, column])
                 values |= {f"{name}/{task}{suffix}": score for name, score in scores.items()}
-        return {"auroc": _mean_defined([values[f"auroc/{task}"] for task in self.tasks]), **values}
+        return {
+            "auroc": _mean_defined([values[f"auroc/{task}"] for task in self.tasks]),
+            "log_loss": _mean_defined(losses),
+            **values,
+        }
 
     def rows(self) -> ScoredRows:
         """The rows of all ranks on the CPU, each once, sorted by row id.

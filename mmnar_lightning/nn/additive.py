@@ -1,79 +1,99 @@
-"""The additive head: a linear model of the inputs and the pattern."""
+"""The additive head: a linear model of the inputs and the pattern, with slopes that may depend on the pattern."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
+from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from data_modules import patterns as pattern_ids
 from data_modules.batch import Batch
 from data_modules.vocabulary import ARRAY_KINDS, Modality
+from mmnar_lightning.nn.inputs import InputMaps, mapped_width
+
+Slopes = Literal["shared", "presence", "pattern"]
+"""Slopes of the inputs: the same in every pattern; with a deviation for each present modality; or for each pattern."""
 
 
 class AdditiveHead(nn.Module):
-    """Σ_m present_m · W_m x_m + b(pattern), one logit per task, with x_m projected on its principal axes if any.
+    """w · x + d(pattern) · x + b(pattern), one logit per task; x holds the inputs of all modalities, zero where absent.
 
-    Initialised from a penalised logistic regression on the train rows; the task heads start at zero and learn only
-    what is not additive. b(pattern) is zero for patterns without train rows.
+    The inputs of a modality are a block of columns, mapped or its own.
+
+    d(pattern) is zero with shared slopes, the sum of the deviations of the present modalities (products of inputs and
+    presence), or the pattern's own deviation. b and d are zero for patterns without train rows. Initialised from a
+    penalised logistic regression on the train rows (`nn.additive_fit`); the task heads start at zero and learn only
+    what is not additive.
 
     Args:
         modalities: M modalities; those with several items per row are not used.
         patterns: P pattern ids of the cohort.
         num_tasks: T.
-        axes: modality -> (width, K) float, principal axes that its vectors are projected on first.
+        maps: modality -> the fixed map that its vectors pass first.
+        slopes: of the inputs.
+        beside: modalities whose own columns are read beside those of their map, for what no component shows.
     """
 
     pattern: Tensor
 
     def __init__(
-        self, modalities: Sequence[Modality], patterns: Sequence[int], num_tasks: int, axes: Mapping[str, Tensor]
+        self,
+        modalities: Sequence[Modality],
+        patterns: Sequence[int],
+        num_tasks: int,
+        maps: InputMaps,
+        slopes: Slopes = "shared",
+        beside: Collection[str] = (),
     ) -> None:
         super().__init__()
         self.names = {
             modality.name: position for position, modality in enumerate(modalities) if modality.kind in ARRAY_KINDS
         }
         widths = {modality.name: modality.width for modality in modalities}
-        self.axes = nn.ParameterDict({name: nn.Parameter(axes[name], requires_grad=False) for name in axes})
+        self.maps = nn.ModuleDict({f"{name}_map": maps[name] for name in self.names if name in maps})
         self.register_buffer("pattern", torch.tensor(sorted(patterns), dtype=torch.int64))
-        width = sum(axes[name].shape[1] if name in axes else widths[name] for name in self.names)
-        self.linear = nn.Linear(width + len(patterns), num_tasks)
+        self.slopes = slopes
+        self.beside = [name for name in self.names if name in beside and name in maps]
+        mapped = {name: mapped_width(name, widths[name], maps) for name in self.names}
+        self.blocks = [*mapped.items(), *((name, widths[name]) for name in self.beside)]
+        self.width = sum(width for _, width in self.blocks)
+        self.linear = nn.Linear(self.width + len(patterns), num_tasks)
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
+        groups = {"shared": 0, "presence": len(modalities), "pattern": len(patterns)}[slopes]
+        self.deviation = nn.Parameter(torch.zeros(groups, num_tasks, self.width)) if groups else None
 
-    def features(self, batch: Batch) -> Tensor:
-        """(B, F) float: projected inputs, zero where absent, and the one-hot pattern."""
-        columns = []
-        for name, position in self.names.items():
-            values = batch.inputs[name]
-            assert isinstance(values, Tensor)
-            shown = torch.where(batch.present[:, position, None], values, 0.0)
-            columns.append(shown @ self.axes[name] if name in self.axes else shown)
-        own = pattern_ids.encode(batch.present)[:, None] == self.pattern
-        return torch.cat([*columns, own.to(columns[0])], dim=1)
+    def inputs(self, batch: Batch) -> Tensor:
+        """(B, F) float: mapped inputs, zero where absent."""
+        columns = [self._read(batch, name, mapped=True) for name in self.names]
+        columns += [self._read(batch, name, mapped=False) for name in self.beside]
+        return torch.cat(columns, dim=1) if columns else batch.label.new_zeros((len(batch), 0))
+
+    def block_present(self, batch: Batch) -> Tensor:
+        """(B, blocks) bool: presence of the modality of each block of inputs."""
+        return batch.present[:, [self.names[name] for name, _ in self.blocks]]
+
+    def _read(self, batch: Batch, name: str, *, mapped: bool) -> Tensor:
+        values, present = batch.inputs[name], batch.present[:, self.names[name], None]
+        assert isinstance(values, Tensor)
+        shown = torch.where(present, values, 0.0)
+        if not mapped or f"{name}_map" not in self.maps:
+            return shown
+        return torch.where(present, self.maps[f"{name}_map"](shown), 0.0)
+
+    def own_pattern(self, batch: Batch) -> Tensor:
+        """(B, P) bool: one-hot pattern."""
+        return pattern_ids.encode(batch.present)[:, None] == self.pattern
+
+    def groups(self, batch: Batch) -> Tensor:
+        """(B, G) bool: the deviations that apply to each row."""
+        return batch.present if self.slopes == "presence" else self.own_pattern(batch)
 
     def forward(self, batch: Batch) -> Tensor:
         """(B, T) float logits."""
-        logits: Tensor = self.linear(self.features(batch))
-        return logits
-
-    @torch.no_grad()
-    def fit(self, features: Tensor, label: Tensor, label_mask: Tensor, inverse_penalty: float) -> None:
-        """Set the weights to those of a logistic regression of each task; a task with one class keeps its weights.
-
-        Args:
-            features: (N, F) float, features of the train rows.
-            label: (N, T) float, 0 or 1; undefined where unknown.
-            label_mask: (N, T) bool.
-            inverse_penalty: C of scikit-learn's `LogisticRegression`.
-        """
-        from sklearn.linear_model import LogisticRegression
-
-        for task in range(label.shape[1]):
-            known = label_mask[:, task]
-            outcome = label[known, task].numpy()
-            if len(np.unique(outcome)) < 2:
-                continue
-            fitted = LogisticRegression(C=inverse_penalty, max_iter=1000).fit(features[known].double().numpy(), outcome)
-            self.linear.weight[task] = torch.from_numpy(fitted.coef_[0])
-            self.linear.bias[task] = float(fitted.intercept_[0])
+        inputs = self.inputs(batch)
+        logits: Tensor = self.linear(torch.cat([inputs, self.own_pattern(batch).to(inputs)], dim=1))
+        if self.deviation is None:
+            return logits
+        own = torch.einsum("bf,gtf->bgt", inputs, self.deviation)
+        return logits + torch.where(self.groups(batch).unsqueeze(-1), own, 0.0).sum(1)

@@ -1,6 +1,8 @@
 """Settings of the model."""
 
+import math
 from dataclasses import dataclass, field
+from typing import Literal
 
 from data_modules.errors import UserError
 from data_modules.settings import check_minima, read_when
@@ -35,11 +37,15 @@ class EncoderConfig:
     """Inputs of the encoders."""
 
     components: int = 0
-    """Number of principal components, fitted on train rows, that a modality is reduced to; 0 = no reduction."""
+    """Number of principal components, fitted on train rows, that vectors are reduced to; 0 = no reduction. Tables are
+    never reduced."""
+    bins: int = 0
+    """Most bins of a table's column in the piecewise-linear encoding, of equal mass among train rows, with a flag for
+    values not measured; 0 = standardised values, the mean where not measured."""
 
     def __post_init__(self) -> None:
-        """Reject a negative number."""
-        check_minima(self, "model.encoder", components=0)
+        """Reject negative numbers."""
+        check_minima(self, "model.encoder", components=0, bins=0)
 
 
 @dataclass(kw_only=True)
@@ -61,12 +67,29 @@ class LeaveOneOutConfig:
 class AdditiveConfig:
     """A linear head on the inputs, added to the heads on the representation."""
 
-    inverse_penalty: float = 0.0
-    """C of the logistic regression on the train rows that initialises it; 0 leaves the head out."""
+    inverse_penalties: list[float] = field(default_factory=list)
+    """C of the logistic regression that initialises it; of several, held-out rows choose one per task by log-loss. An
+    empty list leaves the head out."""
+    slopes: Literal["shared", "presence", "pattern"] = field(
+        default="shared", metadata=read_when(".inverse_penalties is set or baseline.name = logistic_regression")
+    )
+    """Slopes of the inputs: `shared`; with a deviation for each present modality; or with one for each pattern."""
+    deviations: list[float] = field(
+        default_factory=lambda: [0.1, 1.0],
+        metadata=read_when(".inverse_penalties is set or baseline.name = logistic_regression"),
+    )
+    """Variances of whatever depends on the pattern, intercepts and deviations of slopes, relative to that of the shared
+    slopes (a second penalty); of several, held-out rows choose one per task by log-loss."""
 
     def __post_init__(self) -> None:
-        """Reject a negative number."""
-        check_minima(self, "model.additive", inverse_penalty=0)
+        """Reject values that are no penalty."""
+        if not all(0 < value < math.inf for value in self.inverse_penalties):
+            raise UserError(
+                f"model.additive.inverse_penalties={self.inverse_penalties} must be numbers above 0; an empty list "
+                "leaves the head out"
+            )
+        if not self.deviations or not all(0 <= value < math.inf for value in self.deviations):
+            raise UserError(f"model.additive.deviations={self.deviations} must be one or more numbers of at least 0")
 
 
 @dataclass(kw_only=True)

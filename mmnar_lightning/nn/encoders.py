@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from data_modules.batch import Batch, Items
 from data_modules.vocabulary import ARRAY_KINDS, Modality
+from mmnar_lightning.nn.inputs import InputMap, InputMaps
 from mmnar_lightning.nn.item_pooling import build_pooling
 from mmnar_lightning.nn.mlp import projection
 
@@ -24,21 +25,19 @@ class ArrayEncoder(nn.Module):
         width: width of the vector.
         dim: D.
         dropout: inside the projection.
-        axes: (width, K) float, principal axes that the vector is projected on first; None = no projection.
+        mapped: the fixed map that the vector passes first; None = none.
     """
 
-    axes: Tensor | None
-
-    def __init__(self, width: int, dim: int, dropout: float, axes: Tensor | None = None) -> None:
+    def __init__(self, width: int, dim: int, dropout: float, mapped: InputMap | None = None) -> None:
         super().__init__()
-        self.register_buffer("axes", axes)
-        self.project = projection(width if axes is None else axes.shape[1], dim, dropout)
+        self.mapped = mapped
+        self.project = projection(width if mapped is None else mapped.width, dim, dropout)
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, values: Tensor) -> Tensor:
         """(B, width) float -> (B, D) float."""
-        reduced = values if self.axes is None else values @ self.axes
-        encoding: Tensor = self.norm(self.project(reduced))
+        read = values if self.mapped is None else self.mapped(values)
+        encoding: Tensor = self.norm(self.project(read))
         return encoding
 
 
@@ -119,7 +118,7 @@ class Encoders(nn.Module):
         modalities: M modalities; those that are not arrays need an entry in `items`.
         dim: D.
         dropout: inside the projections.
-        axes: modality -> (width, K) float, principal axes that its vectors are projected on first.
+        maps: modality -> the fixed map that its vectors pass first.
         items: modality name -> backbone and pooling of its items.
     """
 
@@ -128,17 +127,17 @@ class Encoders(nn.Module):
         modalities: Sequence[Modality],
         dim: int,
         dropout: float,
-        axes: Mapping[str, Tensor] | None = None,
+        maps: InputMaps | None = None,
         items: Mapping[str, ItemParts] | None = None,
     ) -> None:
         super().__init__()
-        parts, reduced = items or {}, axes or {}
+        parts, fixed = items or {}, maps or {}
         assert all(modality.kind in ARRAY_KINDS or modality.name in parts for modality in modalities)
         self.encoders = nn.ModuleDict(
             {
                 f"{modality.name}_encoder": ItemEncoder(parts[modality.name], modality.width, dim, dropout)
                 if modality.name in parts
-                else ArrayEncoder(modality.width, dim, dropout, reduced.get(modality.name))
+                else ArrayEncoder(modality.width, dim, dropout, fixed.get(modality.name))
                 for modality in modalities
             }
         )

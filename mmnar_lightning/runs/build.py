@@ -1,23 +1,26 @@
 """Builds the datamodule, module or estimator of a configuration; the only mapping from names to classes."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from data_modules.cohorts.config import CustomCohortConfig, ReleaseCohortConfig
 from data_modules.cohorts.spec import DatabaseSpec
 from data_modules.databases.registry import database
 from data_modules.datamodule import CohortDataModule, CustomDataModule, ReleaseDataModule
 from data_modules.loading.arrays import PART_ROWS
-from data_modules.loading.opened import OpenedCohort
+from data_modules.loading.opened import OpenedCohort, Reading
 from data_modules.raw.checksums import no_meter
 from data_modules.raw.locate import find_folder
 from data_modules.simulate.release import release_folder, simulate
+from data_modules.vocabulary import ARRAY_KINDS, Modality
+from mmnar_lightning.baselines.folded import FoldedEstimator
 from mmnar_lightning.baselines.inputs import BaselineInputs, prior_logit
 from mmnar_lightning.baselines.registry import Estimator, EstimatorBaseline, NetworkBaseline, find
 from mmnar_lightning.config.compose import loggable
@@ -26,10 +29,13 @@ from mmnar_lightning.console import progress
 from mmnar_lightning.encoders.image.stage import ImageFolders
 from mmnar_lightning.encoders.stage import embed
 from mmnar_lightning.encoders.trainable import item_parts
+from mmnar_lightning.ensemble import FoldEnsemble
 from mmnar_lightning.model import MMNARModel
 from mmnar_lightning.module import MMNARModule
 from mmnar_lightning.nn.additive import AdditiveHead
+from mmnar_lightning.nn.additive_fit import Rows, fit_heads, grid
 from mmnar_lightning.nn.encoders import ItemParts
+from mmnar_lightning.nn.inputs import InputMap, PiecewiseLinear, Projection
 from mmnar_lightning.objective import Objective
 from mmnar_lightning.rectifier.rectifier import Rectifier
 
@@ -67,6 +73,11 @@ def _loading(config: ExperimentConfig, files: ImageFolders) -> dict[str, Any]:
         "loader": config.loader,
         "seed": config.seed,
         "accumulate": config.trainer.accumulate,
+        "reading": Reading(
+            inner_folds=config.evaluation.inner_folds,
+            inner_repeats=config.evaluation.inner_repeats,
+            raw_tables=reads_raw_tables(config),
+        ),
         "encode": partial(embed, config=config.embed, data=data, images=files, accelerator=config.trainer.accelerator),
     }
 
@@ -101,9 +112,11 @@ def is_estimator(config: ExperimentConfig) -> bool:
 
 
 def reads_raw_tables(config: ExperimentConfig) -> bool:
-    """Whether the estimator takes raw tables, as they are stored."""
+    """Whether the model takes tables as they are stored: to encode them itself, or because it reads missing values."""
     baseline = _baseline(config)
-    return isinstance(baseline, EstimatorBaseline) and baseline.raw_tables
+    if isinstance(baseline, EstimatorBaseline) and baseline.raw_tables:
+        return True
+    return config.model.encoder.bins > 0 and (baseline is None or "model.encoder.".startswith(baseline.read))
 
 
 def build_module(config: ExperimentConfig, cohort: OpenedCohort) -> MMNARModule:
@@ -116,7 +129,7 @@ def build_module(config: ExperimentConfig, cohort: OpenedCohort) -> MMNARModule:
         "modalities": [modality.to_dict() for modality in cohort.modalities],
         "tasks": cohort.tasks,
     }
-    model = _build_model(config, cohort)
+    model = _build_networks(config, cohort)
     loss_offset, rectifier = _build_rectifiers(config, cohort)
     objective = Objective(cohort.tasks, config.objective)
     return MMNARModule(model, objective, config.optim, hyperparameters, loss_offset, rectifier)
@@ -148,39 +161,81 @@ def build_rectifier(config: ExperimentConfig, cohort: OpenedCohort) -> Rectifier
     )
 
 
-def _build_model(config: ExperimentConfig, cohort: OpenedCohort) -> nn.Module:
-    """Build the paper's model, or the baseline that replaces it."""
+def _build_networks(config: ExperimentConfig, cohort: OpenedCohort) -> nn.Module:
+    """Build the paper's model, or the baseline that replaces it; with inner folds one for each fold and repeat."""
     baseline = _baseline(config)
+    count = config.evaluation.inner_folds * config.evaluation.inner_repeats or 1
     if baseline is None:
-        model = MMNARModel(
+        models = _build_models(config, cohort, count)
+        members: list[nn.Module] = list(models)
+        _fit_additive_heads(config, cohort, [model.additive for model in models if model.additive is not None])
+    else:
+        assert isinstance(baseline, NetworkBaseline)
+        inputs = _baseline_inputs(config, cohort)
+        members = [baseline.build(inputs, config.baseline) for _ in range(count)]
+    return FoldEnsemble(members, config.evaluation.inner_folds) if config.evaluation.inner_folds else members[0]
+
+
+def _build_models(config: ExperimentConfig, cohort: OpenedCohort, count: int) -> list[MMNARModel]:
+    maps = _input_maps(config, cohort)
+    return [
+        MMNARModel(
             cohort.modalities,
             len(cohort.tasks),
             config.model,
             auxiliary=config.objective.auxiliary,
             assignable=cohort.varying,
-            axes=cohort.axes(config.model.encoder.components),
+            maps=maps,
             items=_item_parts(config, cohort),
             patterns=cohort.patterns,
+            beside=_hashed(config, cohort),
         )
-        if model.additive is not None:
-            _fit_additive_head(model.additive, cohort, config.model.additive.inverse_penalty)
-        return model
-    assert isinstance(baseline, NetworkBaseline)
-    return baseline.build(_baseline_inputs(config, cohort), config.baseline)
+        for _ in range(count)
+    ]
 
 
-def _fit_additive_head(head: AdditiveHead, cohort: OpenedCohort, inverse_penalty: float) -> None:
-    """Fit the additive head on the train rows; their projected inputs are all in memory at once."""
-    train, arrays = cohort.rows("train"), cohort.arrays
-    features = torch.cat([head.features(arrays.gather(rows)) for rows in torch.split(train, PART_ROWS)])
-    head.fit(features, arrays.label[train], arrays.label_mask[train], inverse_penalty)
+def _input_maps(config: ExperimentConfig, cohort: OpenedCohort) -> dict[str, InputMap]:
+    """The fixed maps of vectors and tables, fitted on train rows; all models of a run share them."""
+    encoder = config.model.encoder
+    tables = {name: PiecewiseLinear(*found) for name, found in cohort.edges(encoder.bins).items()}
+    return {name: Projection(axes) for name, axes in cohort.axes(encoder.components).items()} | tables
+
+
+def _hashed(config: ExperimentConfig, cohort: OpenedCohort) -> list[str]:
+    """Modalities of hashed texts: a rare strong word is in no leading component."""
+    declared = [Modality(**entry) for entry in cohort.manifest["modalities"]]
+    encoders = {entry.name: config.embed.of(entry) for entry in declared if entry.kind not in ARRAY_KINDS}
+    return [name for name, own in encoders.items() if own is not None and own.encoder == "hashed_ngrams"]
+
+
+def _fit_additive_heads(config: ExperimentConfig, cohort: OpenedCohort, heads: Sequence[AdditiveHead]) -> None:
+    """Fit the additive head of each model on its train rows; those columns that are not zero are in memory at once."""
+    if not heads:
+        return
+    settings, arrays = config.model.additive, cohort.arrays
+    candidates = grid(settings.inverse_penalties, settings.deviations)
+
+    def read(rows: Tensor) -> Rows:
+        return Rows.read(heads[0], (arrays.gather(part) for part in torch.split(rows, PART_ROWS)))
+
+    train = cohort.rows("train")
+    pool = read(train)
+    if arrays.fold is None:
+        held = read(cohort.rows("val")) if len(candidates) > 1 else pool
+        fit_heads(heads, [(pool, held)], candidates)
+        return
+    fold, count = arrays.fold[train].numpy(), config.evaluation.inner_folds
+    held_out = [fold[:, number // count] == number % count for number in range(len(heads))]
+    fit_heads(heads, [(pool.select(~own), pool.select(own)) for own in held_out], candidates)
 
 
 def build_estimator(config: ExperimentConfig, cohort: OpenedCohort) -> Estimator:
-    """Build the unfitted estimator for an opened cohort."""
+    """Build the unfitted estimator for an opened cohort; with inner folds, of one copy for each fold and repeat."""
     baseline = _baseline(config)
     assert isinstance(baseline, EstimatorBaseline)
-    return baseline.build(_baseline_inputs(config, cohort), config.baseline, config.seed)
+    build = partial(baseline.build, _baseline_inputs(config, cohort), config.baseline)
+    count = config.evaluation.inner_folds
+    return FoldedEstimator(build, cohort.tasks, count, config.seed) if count else build(config.seed)
 
 
 def _baseline_inputs(config: ExperimentConfig, cohort: OpenedCohort) -> BaselineInputs:
@@ -190,9 +245,11 @@ def _baseline_inputs(config: ExperimentConfig, cohort: OpenedCohort) -> Baseline
         modalities=cohort.modalities,
         tasks=cohort.tasks,
         prior=prior,
-        axes=cohort.axes(config.model.encoder.components),
+        maps=_input_maps(config, cohort),
         items=_item_parts(config, cohort),
         scores=cohort.scores,
+        beside=_hashed(config, cohort),
+        additive=config.model.additive,
     )
 
 

@@ -1,15 +1,12 @@
 """Runs of estimators, which are fitted without Lightning and write the same files as other runs."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from data_modules import stage
 from data_modules.batch import Batch
-from data_modules.loading.arrays import ModalityArray
 from data_modules.loading.opened import OpenedCohort
 from mmnar_lightning.baselines.registry import Estimator
 from mmnar_lightning.config.experiment import ConfigError
@@ -39,9 +36,9 @@ def fit(run: Run) -> Estimator:
         The fitted estimator.
     """
     estimator = build.build_estimator(run.config, run.cohort)
-    raw = build.reads_raw_tables(run.config)
-    val = batch_of(run.cohort, "val", raw_tables=raw)
-    estimator.fit(batch_of(run.cohort, "train", raw_tables=raw), val)
+    train = batch_of(run.cohort, "train")
+    val = train if run.config.evaluation.inner_folds else batch_of(run.cohort, "val")
+    estimator.fit(train, val)
     for line in estimator.remarks:
         warn(line)
     content = {"cohort_fingerprint": run.cohort.fingerprint, "iterations": estimator.iterations}
@@ -57,7 +54,7 @@ def fit(run: Run) -> Estimator:
 def evaluate(run: Run, estimator: Estimator) -> None:
     """Predict and score the test rows, and those of the target if there is one."""
     target = transfer.score_estimator(run, estimator)
-    rows = test_rows(run.cohort, estimator, raw_tables=build.reads_raw_tables(run.config))
+    rows = test_rows(run.cohort, estimator)
     num_missing = len(run.cohort.rows("test")) - len(rows)
     if num_missing:
         warn(f"{num_missing} test rows have no prediction and are not scored; {len(rows)} are")
@@ -65,9 +62,9 @@ def evaluate(run: Run, estimator: Estimator) -> None:
     results.save_results(run, results.compute_results(run, rows, fitted, target=target))
 
 
-def test_rows(cohort: OpenedCohort, estimator: Estimator, *, raw_tables: bool) -> ScoredRows:
+def test_rows(cohort: OpenedCohort, estimator: Estimator) -> ScoredRows:
     """Predict the test rows of a cohort."""
-    return score(cohort, estimator, batch_of(cohort, "test", raw_tables=raw_tables)).rows()
+    return score(cohort, estimator, batch_of(cohort, "test")).rows()
 
 
 def score(cohort: OpenedCohort, estimator: Estimator, batch: Batch) -> PatternMetric:
@@ -86,19 +83,9 @@ def score(cohort: OpenedCohort, estimator: Estimator, batch: Batch) -> PatternMe
     return metric
 
 
-def batch_of(cohort: OpenedCohort, split: str, *, raw_tables: bool) -> Batch:
-    """All rows of a split as one batch; raw tables are as stored, with NaN for values not measured."""
-    rows = cohort.rows(split)
-    batch = cohort.arrays.gather(rows)
-    if not raw_tables:
-        return batch
-    arrays = cohort.arrays.arrays
-    tables: dict[str, Any] = {
-        modality.name: torch.from_numpy(array.values[rows.numpy()])
-        for modality in cohort.modalities
-        if modality.kind == "table" and isinstance(array := arrays[modality.name], ModalityArray)
-    }
-    return replace(batch, inputs=batch.inputs | tables)
+def batch_of(cohort: OpenedCohort, split: str) -> Batch:
+    """All rows of a split as one batch."""
+    return cohort.arrays.gather(cohort.rows(split))
 
 
 def _check_again(path: Path, content: dict[str, Any]) -> None:

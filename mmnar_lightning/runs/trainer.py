@@ -10,7 +10,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import LearningRateMonitor, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 
-from mmnar_lightning.callbacks.checkpoints import AtomicCheckpointIO, checkpoint_callbacks
+from mmnar_lightning.callbacks.checkpoints import INNER_MONITOR, MONITOR, AtomicCheckpointIO, checkpoint_callbacks
 from mmnar_lightning.callbacks.loss_offset import LossOffsetFit
 from mmnar_lightning.callbacks.pattern_metrics import PatternMetrics
 from mmnar_lightning.callbacks.preemption import DisabledSignalConnector, Preemption
@@ -120,6 +120,7 @@ def _trainer(
     config: ExperimentConfig, folder: Path, loggers: list[Logger], callbacks: list[Callback], num_batches: int
 ) -> Trainer:
     settings, launch = config.trainer, _devices(config)
+    monitor = INNER_MONITOR if config.evaluation.inner_folds else MONITOR
     plugins: list[Any] = [AtomicCheckpointIO(), launch.environment]
     trainer = Trainer(
         accelerator=settings.accelerator,
@@ -132,7 +133,7 @@ def _trainer(
         logger=loggers,
         callbacks=[
             *callbacks,
-            *checkpoint_callbacks(folder / "checkpoints", settings.patience, config.objective.pretrain_epochs),
+            *checkpoint_callbacks(folder / "checkpoints", settings.patience, config.objective.pretrain_epochs, monitor),
         ],
         plugins=plugins,
         log_every_n_steps=max(1, min(LOG_EVERY_STEPS, num_batches)),

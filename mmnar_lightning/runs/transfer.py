@@ -140,7 +140,7 @@ def score_estimator(run: Run, estimator: Estimator) -> Results | None:
     target = open_target(run.config, run.cohort)
     if target is None:
         return None
-    rows = runs_estimator.test_rows(target.cohort, estimator, raw_tables=build.reads_raw_tables(run.config))
+    rows = runs_estimator.test_rows(target.cohort, estimator)
     return _results(run, target, rows, {"rectifier": None}, None)
 
 

@@ -16,8 +16,10 @@ def tensors(batch: Batch) -> dict[str, torch.Tensor]:
 
 
 def in_parts():
-    """A batch of every field, the one of gradient accumulation too."""
-    return dataclasses.replace(make_batch(PRESENT), label_share=torch.ones(2))
+    """A batch of every field, those of gradient accumulation and inner folds too."""
+    return dataclasses.replace(
+        make_batch(PRESENT), label_share=torch.ones(2), fold=torch.zeros(3, 1, dtype=torch.int64)
+    )
 
 
 def test_moving_a_batch_moves_every_tensor_and_changes_nothing_else():

@@ -79,7 +79,7 @@ def test_the_tuned_layer_is_what_the_results_were_made_with() -> None:
         assert getattr(made, part) == getattr(tuned, part)
     assert (made.trainer.max_epochs, made.trainer.patience) == (tuned.trainer.max_epochs, tuned.trainer.patience)
     without = load(["experiment=mimic,tuned,ablations/no_additive", "paths.mimic_root=''"])
-    assert (without.model.additive.inverse_penalty, without.model.encoder.components) == (0, 8)
+    assert (without.model.additive.inverse_penalties, without.model.encoder.components) == ([], 8)
 
 
 def test_make_help_prints_every_target_with_a_sentence() -> None:

@@ -1,59 +1,133 @@
 import numpy as np
+import pytest
 import torch
-from sklearn.linear_model import LogisticRegression
+from scipy.optimize import minimize
 
 from data_modules import patterns
 from mmnar_lightning.model import MMNARModel
-from mmnar_lightning.nn.additive import AdditiveHead
+from mmnar_lightning.nn.additive import AdditiveHead, Slopes
+from mmnar_lightning.nn.additive_fit import AdditiveFit, Penalty, Rows, fit_heads, grid
 from mmnar_lightning.nn.config import AdditiveConfig, FusionConfig, ModelConfig
-from tests.helpers.batches import DIM, NUM_TASKS, fill_absent, make_batch, modalities
+from mmnar_lightning.nn.inputs import Projection
+from tests.helpers.batches import DIM, NUM_TASKS, fill_absent, make_batch, modalities, take
 from tests.unit.test_model import every_pattern
 
 PATTERNS = [3, 1, 2]
+SLOPES: list[Slopes] = ["shared", "presence", "pattern"]
 
 
-def head(axes: dict | None = None) -> AdditiveHead:
-    return AdditiveHead(modalities(2), PATTERNS, NUM_TASKS, axes or {})
+def axes() -> torch.Tensor:
+    return torch.linalg.qr(torch.randn(4, 2, generator=torch.Generator().manual_seed(0))).Q
 
 
-def test_it_starts_from_the_logistic_regression_of_each_task():
+def head(slopes: Slopes = "shared", *, mapped: bool = True, beside: tuple[str, ...] = ()) -> AdditiveHead:
+    maps = {"m1": Projection(axes())} if mapped else {}
+    return AdditiveHead(modalities(2), PATTERNS, NUM_TASKS, maps, slopes, beside)
+
+
+def columns(batch, *, beside: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The blocks of a batch, each divided by the root of its total variance, its one-hot pattern and its presence."""
+    blocks = [(0, batch.inputs["m0"]), (1, batch.inputs["m1"] @ axes())]
+    if beside:
+        blocks.append((1, batch.inputs["m1"]))
+    parts = []
+    for place, values in blocks:
+        present = batch.present[:, place].numpy()
+        own = np.where(present[:, None], values.numpy(), 0.0).astype(float)
+        parts.append(own / np.sqrt(own[present].var(axis=0).sum()))
+    pattern = (patterns.encode(batch.present)[:, None] == torch.tensor(sorted(PATTERNS))).numpy().astype(float)
+    return np.hstack(parts), pattern, batch.present.numpy().astype(float)
+
+
+def penalised(design: np.ndarray, variance: np.ndarray, outcome: np.ndarray, inverse: float) -> np.ndarray:
+    """Logits of the logistic regression with prior variance · C of every column, minimised directly."""
+
+    def loss(weights: np.ndarray) -> float:
+        logit = design @ weights[:-1] + weights[-1]
+        return float(
+            np.logaddexp(0, (1 - 2 * outcome) * logit).sum() + (weights[:-1] ** 2 / variance).sum() / 2 / inverse
+        )
+
+    found = minimize(loss, np.zeros(design.shape[1] + 1), method="L-BFGS-B", options={"maxiter": 5000, "ftol": 1e-13})
+    return np.asarray(design @ found.x[:-1] + found.x[-1])
+
+
+@pytest.mark.parametrize("slopes", SLOPES)
+@pytest.mark.parametrize("beside", [False, True])
+def test_it_starts_from_the_penalised_regression_of_each_task(slopes: Slopes, beside: bool):
     batch = make_batch(every_pattern(2, repeats=40))
-    axes = {"m1": torch.linalg.qr(torch.randn(4, 2, generator=torch.Generator().manual_seed(0))).Q}
-    started = head(axes)
-    started.fit(started.features(batch), batch.label, batch.label_mask, 0.5)
-    shown = [batch.inputs[f"m{m}"] * batch.present[:, m, None] for m in range(2)]
-    own = (patterns.encode(batch.present)[:, None] == torch.tensor(sorted(PATTERNS))).float()
-    columns = torch.cat([shown[0], shown[1] @ axes["m1"], own], dim=1).double().numpy()
+    started = head(slopes, beside=("m1",) if beside else ())
+    rows = Rows.read(started, [batch])
+    assert fit_heads([started], [(rows, rows)], [Penalty(0.5, 0.25)]) == [Penalty(0.5, 0.25)] * NUM_TASKS
+    inputs, pattern, present = columns(batch, beside=beside)
+    groups = {"shared": np.zeros((len(batch), 0)), "presence": present, "pattern": pattern}[slopes]
+    design = np.hstack([inputs, pattern, *(inputs * group[:, None] for group in groups.T)])
+    variance = np.full(design.shape[1], 0.25)
+    variance[: inputs.shape[1]] = 1.0
     for task in range(NUM_TASKS):
         known = batch.label_mask[:, task].numpy()
-        fitted = LogisticRegression(C=0.5, max_iter=1000).fit(columns[known], batch.label[known, task].numpy())
-        found = started(batch)[:, task].detach().numpy()
-        np.testing.assert_allclose(found, fitted.decision_function(columns), rtol=1e-3, atol=1e-3)
+        expected = penalised(design[known], variance, batch.label[known, task].double().numpy(), 0.5)
+        found = started(batch)[known, task].detach().numpy()
+        np.testing.assert_allclose(found, expected, rtol=2e-2, atol=5e-3)
 
 
 def test_an_absent_input_and_a_pattern_of_its_own_add_nothing():
     batch = make_batch(every_pattern(2))
-    torch.manual_seed(0)
-    added = head()
-    torch.nn.init.normal_(added.linear.weight)
-    assert torch.equal(added(batch), added(fill_absent(batch, torch.nan)))
-    nothing = ~batch.present.any(1)  # pattern 0 is not listed
-    assert torch.equal(added(batch)[nothing], added.linear.bias.expand(int(nothing.sum()), -1))
+    for slopes in SLOPES:
+        torch.manual_seed(0)
+        added = head(slopes)
+        torch.nn.init.normal_(added.linear.weight)
+        if added.deviation is not None:
+            torch.nn.init.normal_(added.deviation)
+        assert torch.equal(added(batch), added(fill_absent(batch, torch.nan)))
+        nothing = ~batch.present.any(1)  # pattern 0 is not listed
+        assert torch.equal(added(batch)[nothing], added.linear.bias.expand(int(nothing.sum()), -1))
 
 
 def test_a_task_with_one_class_stays_at_zero():
     batch = make_batch(every_pattern(2, repeats=5))
     batch.label[:, 0] = 1.0
     started = head()
-    started.fit(started.features(batch), batch.label, batch.label_mask, 1.0)
+    rows = Rows.read(started, [batch])
+    fit_heads([started], [(rows, rows)], grid([0.1, 1.0], [1.0]))
     assert bool((started.linear.weight[0] == 0).all())
     assert bool((started.linear.weight[1] != 0).any())
+
+
+@torch.no_grad()
+def test_the_heads_of_all_folds_get_the_penalty_that_is_best_over_their_held_out_rows():
+    batch = make_batch(every_pattern(2, repeats=30))
+    fold = torch.arange(len(batch)) % 3
+    candidates = grid([0.01, 0.3, 10.0], [0.1, 1.0])
+    heads = [head() for _ in range(3)]
+    parts = []
+    for own, number in zip(heads, range(3), strict=True):
+        rows = Rows.read(own, [batch])
+        parts.append((rows.select((fold != number).numpy()), rows.select((fold == number).numpy())))
+    chosen = fit_heads(heads, parts, candidates)
+    for task in range(NUM_TASKS):
+        total = []
+        for candidate in candidates:
+            loss = 0.0
+            for number in range(3):
+                alone = head()
+                fit = AdditiveFit(alone, [candidate])
+                fit.fit(parts[number][0])
+                fit.choose(task, 0)
+                rest = take(batch, (fold == number).nonzero().squeeze(1).tolist())
+                known = rest.label_mask[:, task]
+                logit = alone(rest)[known, task]
+                loss += float(torch.nn.functional.binary_cross_entropy_with_logits(
+                    logit, rest.label[known, task], reduction="sum"
+                ))  # fmt: skip
+            total.append(loss)
+        assert chosen[task] == candidates[int(np.argmin(total))]
 
 
 def test_a_model_with_it_begins_as_the_additive_head_alone_and_learns_more():
     config = ModelConfig(
         fusion=FusionConfig(dim=DIM, num_heads=4, num_blocks=1, dropout=0.0),
-        additive=AdditiveConfig(inverse_penalty=1.0),
+        additive=AdditiveConfig(inverse_penalties=[1.0]),
     )
     torch.manual_seed(0)
     model = MMNARModel(modalities(2), NUM_TASKS, config, patterns=PATTERNS)

@@ -2,6 +2,7 @@ import torch
 
 from mmnar_lightning.nn.encoders import ArrayEncoder, Encoders
 from mmnar_lightning.nn.heads import TaskHeads
+from mmnar_lightning.nn.inputs import Projection
 from tests.helpers.batches import DIM, NUM_TASKS, fill_absent, make_batch, modalities
 
 PRESENT = torch.tensor([[True, False], [False, True], [True, True]])
@@ -46,11 +47,11 @@ def test_there_is_one_head_a_task_and_they_share_nothing_but_the_norm():
 def test_an_encoder_of_components_sees_a_vector_along_its_axes_alone():
     torch.manual_seed(0)
     axes = torch.linalg.qr(torch.randn(6, 2)).Q
-    encoder = ArrayEncoder(6, 8, 0.0, axes)
+    encoder = ArrayEncoder(6, 8, 0.0, Projection(axes))
     values = torch.randn(5, 6)
     beside = torch.randn(5, 6)
     beside = beside - beside @ axes @ axes.T
     torch.testing.assert_close(encoder(values), encoder(values + beside), rtol=1e-4, atol=1e-5)
     assert not torch.allclose(encoder(values), encoder(values + axes[:, 0]))
-    assert "axes" in encoder.state_dict()
-    assert "axes" not in dict(encoder.named_parameters())
+    assert "mapped.axes" in encoder.state_dict()
+    assert not any("axes" in name for name, _ in encoder.named_parameters())

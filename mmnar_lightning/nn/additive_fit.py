@@ -1,0 +1,244 @@
+"""Fits additive heads: penalised logistic regressions whose penalties held-out rows choose."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from data_modules.batch import Batch
+from mmnar_lightning.nn.additive import AdditiveHead
+
+MAX_ITERATIONS = 1000
+"""Of L-BFGS."""
+TINY = 1e-12
+"""Smallest total variance of a block."""
+
+
+@dataclass(frozen=True)
+class Penalty:
+    """A candidate.
+
+    Attributes:
+        inverse: C of scikit-learn's `LogisticRegression`.
+        deviation: prior variance of whatever depends on the pattern, relative to that of the shared slopes.
+    """
+
+    inverse: float
+    deviation: float
+
+
+def grid(inverse: Sequence[float], deviation: Sequence[float]) -> list[Penalty]:
+    """Combine penalties; the weakest is the last for each deviation, so that a fit can start from the one before.
+
+    Returns:
+        The candidates.
+
+    >>> grid([0.1, 0.01], [1.0])
+    [Penalty(inverse=0.01, deviation=1.0), Penalty(inverse=0.1, deviation=1.0)]
+    """
+    return [Penalty(own, ratio) for ratio in sorted(deviation) for own in sorted(inverse)]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a regression reads of some rows.
+
+    Attributes:
+        columns: scipy CSR matrix (N, F + P): inputs and one-hot pattern.
+        groups: (N, G) bool, the deviations that apply to each row.
+        present: (N, blocks) bool, presence of the modality of each block of inputs.
+        blocks: width of each block; their sum is F.
+        label: (N, T) float, 0 or 1; undefined where unknown.
+        label_mask: (N, T) bool.
+    """
+
+    columns: Any
+    groups: NDArray[np.bool_]
+    present: NDArray[np.bool_]
+    blocks: tuple[int, ...]
+    label: NDArray[np.float64]
+    label_mask: NDArray[np.bool_]
+
+    @classmethod
+    def read(cls, head: AdditiveHead, batches: Iterable[Batch]) -> "Rows":
+        """Read rows in parts; only columns that are not zero are kept in memory."""
+        from scipy import sparse
+
+        columns, groups, present, label, mask = [], [], [], [], []
+        for batch in batches:
+            own = torch.cat([head.inputs(batch), head.own_pattern(batch)], dim=1)
+            columns.append(sparse.csr_matrix(own.double().numpy()))
+            groups.append(head.groups(batch).numpy())
+            present.append(head.block_present(batch).numpy())
+            label.append(batch.label.double().numpy())
+            mask.append(batch.label_mask.numpy())
+        return cls(
+            columns=sparse.vstack(columns, format="csr"),
+            groups=np.concatenate(groups),
+            present=np.concatenate(present),
+            blocks=tuple(width for _, width in head.blocks),
+            label=np.concatenate(label),
+            label_mask=np.concatenate(mask),
+        )
+
+    def select(self, chosen: NDArray[np.bool_]) -> "Rows":
+        """Select rows by a mask, (N,) bool."""
+        names = ("columns", "groups", "present", "label", "label_mask")
+        return Rows(blocks=self.blocks, **{name: getattr(self, name)[chosen] for name in names})
+
+    @property
+    def scale(self) -> NDArray[np.float64]:
+        """(F,) factors that give every block a total variance of 1 over the rows that have it.
+
+        One penalty then shrinks the contribution of every modality alike, however many columns it has.
+        """
+        factors, start = [], 0
+        for place, width in enumerate(self.blocks):
+            own = self.columns[self.present[:, place], start : start + width]
+            square, mean = own.multiply(own).mean(axis=0), own.mean(axis=0)
+            total = float(np.sum(np.asarray(square) - np.square(np.asarray(mean)))) if own.shape[0] else 0.0
+            factors.append(np.full(width, 1 / np.sqrt(total) if total > TINY else 1.0))
+            start += width
+        return np.concatenate(factors) if factors else np.ones(0)
+
+    def design(self, scale: NDArray[np.float64], ratio: float, *, slopes: bool) -> Any:
+        """The scaled columns, and with `slopes` those of the deviations; what depends on the pattern times √ratio."""
+        from scipy import sparse
+
+        width = sum(self.blocks)
+        inputs = self.columns[:, :width] @ sparse.diags(scale)
+        parts = [inputs, self.columns[:, width:] * np.sqrt(ratio)]
+        if slopes:
+            deviating = inputs * np.sqrt(ratio)
+            parts += [sparse.diags(member.astype(np.float64)) @ deviating for member in self.groups.T]
+        return sparse.hstack(parts, format="csr")
+
+
+class AdditiveFit:
+    """The path of candidates of one additive head, fitted on some rows.
+
+    Args:
+        head: built, its weights are replaced by `choose`.
+        candidates: penalties.
+    """
+
+    def __init__(self, head: AdditiveHead, candidates: Sequence[Penalty]) -> None:
+        self.head = head
+        self.slopes = head.deviation is not None
+        self.candidates = list(candidates)
+        self.weights: list[list[NDArray[np.float64] | None]] = []
+
+    def fit(self, train: Rows) -> None:
+        """Fit every candidate on the known labels of each task; a task with one class has no fit."""
+        self.scale, self.weights = train.scale, []
+        for task in range(train.label.shape[1]):
+            known = train.label_mask[:, task]
+            outcome = train.label[known, task]
+            if len(np.unique(outcome)) < 2:
+                self.weights.append([None] * len(self.candidates))
+            else:
+                self.weights.append(self._path(train, known, outcome))
+
+    def losses(self, held: Rows) -> NDArray[np.float64]:
+        """Log-loss of every task and candidate over its known labels, (T, candidates), NaN without one or a fit."""
+        found = np.full((held.label.shape[1], len(self.candidates)), np.nan)
+        for ratio in {entry.deviation for entry in self.candidates}:
+            design = held.design(self.scale, ratio, slopes=self.slopes)
+            for place, entry in enumerate(self.candidates):
+                for task, weights in enumerate(self.weights):
+                    known, own = held.label_mask[:, task], weights[place]
+                    if entry.deviation == ratio and own is not None and known.any():
+                        logit = design[known] @ own[:-1] + own[-1]
+                        found[task, place] = _log_loss(logit, held.label[known, task])
+        return found
+
+    @torch.no_grad()
+    def choose(self, task: int, place: int) -> None:
+        """Set the head's weights of a task to those of a candidate."""
+        head, weights = self.head, self.weights[task][place]
+        if weights is None:
+            return
+        root, shared = np.sqrt(self.candidates[place].deviation), head.linear.in_features
+        own = [weights[: head.width] * self.scale, weights[head.width : shared] * root]
+        head.linear.weight[task] = torch.from_numpy(np.concatenate(own))
+        head.linear.bias[task] = float(weights[-1])
+        if head.deviation is not None:
+            deviation = weights[shared:-1].reshape(head.deviation.shape[0], -1) * root * self.scale
+            head.deviation[:, task] = torch.from_numpy(deviation).float()
+
+    def _path(
+        self, train: Rows, known: NDArray[np.bool_], outcome: NDArray[np.float64]
+    ) -> list[NDArray[np.float64] | None]:
+        """Fit the candidates in order, each from the one before; weights and, last, the intercept of each."""
+        from sklearn.linear_model import LogisticRegression
+
+        found: list[NDArray[np.float64] | None] = []
+        previous: float | None = None
+        for entry in self.candidates:
+            if entry.deviation != previous:
+                design = train.design(self.scale, entry.deviation, slopes=self.slopes)[known]
+                fitted = LogisticRegression(max_iter=MAX_ITERATIONS, warm_start=True)
+                previous = entry.deviation
+            fitted.set_params(C=entry.inverse).fit(design, outcome)
+            found.append(np.append(fitted.coef_[0], fitted.intercept_[0]))
+        return found
+
+
+def pooled(losses: Sequence[Sequence[float]], counts: Sequence[float]) -> int:
+    """Choose among candidates by their log-loss over all held-out rows.
+
+    Args:
+        losses: of each fold, the mean log-loss of each candidate; the shortest fold limits the candidates.
+        counts: known labels of each fold; a fold without one, or without a fit, does not count.
+
+    Returns:
+        Position of the best candidate.
+
+    >>> pooled([[0.5, 0.4], [0.2, 0.4, 0.1]], [10, 30])
+    0
+    """
+    usable = [(own, count) for own, count in zip(losses, counts, strict=True) if count and not np.isnan(own[0])]
+    if not usable:
+        return 0
+    length = min(len(own) for own, _ in usable)
+    stacked = np.stack([np.asarray(own[:length]) for own, _ in usable])
+    return int(np.argmin(np.average(stacked, axis=0, weights=[count for _, count in usable])))
+
+
+def fit_heads(
+    heads: Sequence[AdditiveHead], parts: Sequence[tuple[Rows, Rows]], candidates: Sequence[Penalty]
+) -> list[Penalty]:
+    """Fit the heads of an ensemble, each on its own rows, with the penalty that all held-out rows together choose.
+
+    Args:
+        heads: K, alike.
+        parts: of each head, the rows that it is fitted on and those that are held out, which are read only if there are
+            several candidates.
+        candidates: penalties.
+
+    Returns:
+        The penalty of each task.
+    """
+    fits = [AdditiveFit(head, candidates) for head in heads]
+    losses = []
+    for fit, (train, held) in zip(fits, parts, strict=True):
+        fit.fit(train)
+        losses.append(fit.losses(held) if len(candidates) > 1 else None)
+    chosen = []
+    for task in range(parts[0][0].label.shape[1]):
+        curves = [own[task].tolist() for own in losses if own is not None]
+        place = pooled(curves, [held.label_mask[:, task].sum() for _, held in parts]) if curves else 0
+        for fit in fits:
+            fit.choose(task, place)
+        chosen.append(candidates[place])
+    return chosen
+
+
+def _log_loss(logit: NDArray[np.float64], label: NDArray[np.float64]) -> float:
+    loss: Tensor = functional.binary_cross_entropy_with_logits(torch.from_numpy(logit), torch.from_numpy(label))
+    return float(loss)

@@ -1,0 +1,87 @@
+"""Fixed maps from a modality's vector to the columns that models read; nothing in them is trained."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+OUTSIDE = 1.0
+"""A value outside of the train values extends the first or the last bin by at most its own width."""
+
+
+class Projection(nn.Module):
+    """Project vectors on principal axes.
+
+    Args:
+        axes: (width, K) float.
+    """
+
+    axes: Tensor
+
+    def __init__(self, axes: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("axes", axes)
+        self.width = int(axes.shape[1])
+
+    def forward(self, values: Tensor) -> Tensor:
+        """(B, width) float -> (B, K) float."""
+        return values @ self.axes
+
+
+class PiecewiseLinear(nn.Module):
+    """Piecewise-linear encoding of a table (Gorishniy, Rubachev and Babenko, NeurIPS 2022, equation 1).
+
+    A column with the edges b_0 < ... < b_T becomes T columns: (x - b_{t-1}) / (b_t - b_{t-1}), which is cut at 0 in
+    every bin but the first and at 1 in every bin but the last; those two extend beyond the edges by `OUTSIDE`. A value
+    that was not measured (NaN) is 0 in all of them and 1 in a column of its own, if any train value is missing.
+
+    Args:
+        edges: of each of C columns, ascending and distinct; a column with fewer than two has no bins.
+        missing: (C,) bool, columns with a flag.
+
+    >>> encode = PiecewiseLinear([torch.tensor([0.0, 1.0, 3.0])], torch.tensor([True]))
+    >>> encode(torch.tensor([[0.5], [2.0], [float("nan")]]))
+    tensor([[0.5000, 0.0000, 0.0000],
+            [1.0000, 0.5000, 0.0000],
+            [0.0000, 0.0000, 1.0000]])
+    """
+
+    column: Tensor
+    start: Tensor
+    size: Tensor
+    low: Tensor
+    high: Tensor
+    flagged: Tensor
+
+    def __init__(self, edges: Sequence[Tensor], missing: Tensor) -> None:
+        super().__init__()
+        counts = torch.tensor([max(len(own) - 1, 0) for own in edges])
+        start = torch.cat([own[:-1] for own in edges])
+        end = torch.cat([own[1:] for own in edges])
+        last = counts.cumsum(0)[counts > 0] - 1
+        low, high = torch.zeros_like(start), torch.ones_like(start)
+        low[last - counts[counts > 0] + 1] = -OUTSIDE
+        high[last] = 1 + OUTSIDE
+        self.register_buffer("column", torch.repeat_interleave(torch.arange(len(edges)), counts))
+        self.register_buffer("start", start)
+        self.register_buffer("size", end - start)
+        self.register_buffer("low", low)
+        self.register_buffer("high", high)
+        self.register_buffer("flagged", missing.nonzero().squeeze(1))
+        self.width = len(start) + len(self.flagged)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """(B, C) float, NaN = not measured -> (B, `width`) float, finite."""
+        place = (values[:, self.column] - self.start) / self.size
+        binned = torch.minimum(torch.maximum(place, self.low), self.high).nan_to_num(0.0)
+        return torch.cat([binned, values[:, self.flagged].isnan().to(values.dtype)], dim=1)
+
+
+InputMap = Projection | PiecewiseLinear
+InputMaps = Mapping[str, InputMap]
+"""Modality -> the map of its vector; a modality without one is read as it is."""
+
+
+def mapped_width(name: str, width: int, maps: InputMaps) -> int:
+    """Number of columns of a modality after its map."""
+    return maps[name].width if name in maps else width

@@ -1,0 +1,60 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from data_modules.loading.arrays import quantile_edges
+from mmnar_lightning.nn.inputs import OUTSIDE, PiecewiseLinear
+
+
+def by_hand(value: float, edges: list[float]) -> list[float]:
+    """Equation 1 of Gorishniy, Rubachev and Babenko (2022), bin by bin; the outer bins extend by their own width."""
+    bins = len(edges) - 1
+    encoded = []
+    for t in range(1, bins + 1):
+        low, high = edges[t - 1], edges[t]
+        if math.isnan(value) or (value < low and t > 1):
+            encoded.append(0.0)
+        elif value >= high and t < bins:
+            encoded.append(1.0)
+        else:
+            encoded.append(min(max((value - low) / (high - low), -OUTSIDE), 1 + OUTSIDE))
+    return encoded
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_it_is_equation_one_column_by_column(seed: int):
+    generator = np.random.default_rng(seed)
+    edges = [np.sort(generator.normal(size=count)).astype(np.float32) for count in (5, 2, 9)]
+    values = generator.normal(scale=2.0, size=(50, 3)).astype(np.float32)
+    values[generator.random(values.shape) < 0.2] = np.nan
+    encode = PiecewiseLinear([torch.from_numpy(own) for own in edges], torch.tensor([True, False, True]))
+    found = encode(torch.from_numpy(values)).numpy()
+    for row, encoded in zip(values.tolist(), found, strict=True):
+        expected = [
+            entry for value, column in zip(row, edges, strict=True) for entry in by_hand(value, column.tolist())
+        ]
+        flags = [float(math.isnan(row[0])), float(math.isnan(row[2]))]
+        np.testing.assert_allclose(encoded, expected + flags, atol=1e-4)
+    assert encode.width == 4 + 1 + 8 + 2
+
+
+def test_a_column_that_never_varies_has_no_bin_and_nothing_is_trained():
+    encode = PiecewiseLinear([torch.tensor([3.0]), torch.zeros(0)], torch.tensor([False, True]))
+    assert encode(torch.tensor([[3.0, torch.nan], [9.0, 1.0]])).tolist() == [[1.0], [0.0]]
+    assert not list(encode.parameters())
+
+
+def test_edges_are_values_of_the_given_rows_and_hold_equal_shares():
+    generator = np.random.default_rng(0)
+    values = generator.exponential(size=(400, 2)).astype(np.float32)
+    values[:200, 1] = np.nan
+    rows = np.arange(0, 400, 2)
+    (first, second), missing = quantile_edges(values, rows, 4)
+    assert missing.tolist() == [False, True]
+    for edges, seen in ((first, values[rows, 0]), (second, values[rows[rows >= 200], 1])):
+        assert set(edges.tolist()) <= set(seen.tolist())
+        assert (edges[0], edges[-1]) == (seen.min(), seen.max())
+        counts, _ = np.histogram(seen, edges.numpy())
+        assert counts.max() - counts.min() <= 2
