@@ -8,17 +8,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 from scipy.special import expit
 
+from data_modules.simulate import equations
 from data_modules.simulate.config import SimulateConfig
-from data_modules.simulate.outcome import (
-    draw_phrases,
-    effect_of_health,
-    effect_of_phrase,
-    standardised,
-    towards_severity,
-)
 
 Array = NDArray[np.float64]
 
@@ -208,11 +201,11 @@ class World:
             (..., T).
         """
         config = self.config
-        health_part = effect_of_health(
+        health_part = equations.effect_of_health(
             health, self.pattern_slope[pattern], self.outcome_health, config.nu, config.kappa
         )
         base = health_part + worry[..., None] * self.setting.outcome_worry
-        shift = self.pattern_effect.T[pattern] + effect_of_phrase(phrase, config.phi)
+        shift = self.pattern_effect.T[pattern] + equations.effect_of_phrase(phrase, config.phi)
         return np.asarray(self.outcome_intercept + base + shift)
 
 
@@ -231,17 +224,6 @@ def reading_covariance() -> Array:
     return covariance
 
 
-def exclusion(setting: Setting, readings: Array) -> Array:
-    """Compute P(does not reach the landmark | readings), (N,)."""
-    intercept, slope = setting.excluded
-    return np.asarray(expit(intercept + slope * readings[:, 0]))
-
-
-def encode(present: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Encode presence (N, 3) as a pattern, first modality = lowest digit."""
-    return np.asarray(present @ np.array([1, 2, 4]), dtype=np.int64)
-
-
 def solve(config: SimulateConfig, setting: Setting = MIMIC) -> World:
     """Solve the intercepts for the given rates among subjects who reach the landmark."""
     generator = np.random.default_rng(20250917)
@@ -254,7 +236,7 @@ def solve(config: SimulateConfig, setting: Setting = MIMIC) -> World:
     groups -= groups.mean(0)
     groups *= value_of(config, setting.group_effect) / groups.std(0)
     order_shift = site.standard_normal((2, num_modalities))
-    effects += config.shift * standardised(site.standard_normal(effects.shape))
+    effects += config.shift * equations.standardised(site.standard_normal(effects.shape))
     unsolved = World(
         config,
         setting,
@@ -262,24 +244,27 @@ def solve(config: SimulateConfig, setting: Setting = MIMIC) -> World:
         order_hidden=np.array([ORDER_SEVERITY, ORDER_WORRY]) * np.exp(0.5 * config.shift * order_shift),
         order_group=groups,
         outcome_intercept=np.zeros(num_tasks),
-        outcome_health=towards_severity(setting.outcome_health, config.shared),
+        outcome_health=equations.towards_severity(setting.outcome_health, config.shared),
         pattern_effect=effects,
-        pattern_slope=1 + config.pi * standardised(slopes.standard_normal(2**num_modalities)),
+        pattern_slope=1 + config.pi * equations.standardised(slopes.standard_normal(2**num_modalities)),
     )
     health = generator.standard_normal((SOLVE_DRAWS, len(HEALTH)))
     worry = generator.standard_normal(SOLVE_DRAWS)
     readings = readings_of(health, generator)
     group = generator.integers(num_groups, size=SOLVE_DRAWS)
-    reaches = 1 - exclusion(setting, readings)
+    reaches = 1 - equations.exclusion(readings, *setting.excluded)
     logits = unsolved.order_logit(health[:, 0], worry, readings[:, :3], group)
     order = np.array(
-        [_intercept(logits[:, m], reaches, value_of(config, rate)) for m, rate in enumerate(setting.order_rates)]
+        [
+            equations.intercept(logits[:, m], reaches, value_of(config, rate))
+            for m, rate in enumerate(setting.order_rates)
+        ]
     )
     present = generator.random(logits.shape) < expit(order + logits)
-    phrase = draw_phrases(SOLVE_DRAWS, config.phi, phrases)
-    outcome_logits = unsolved.outcome_logit(health, worry, encode(present), phrase)
+    phrase = equations.draw_phrases(SOLVE_DRAWS, config.phi, phrases)
+    outcome_logits = unsolved.outcome_logit(health, worry, equations.encode(present), phrase)
     outcome = np.array(
-        [_intercept(outcome_logits[:, t], reaches, rate) for t, rate in enumerate(setting.outcome_rates)]
+        [equations.intercept(outcome_logits[:, t], reaches, rate) for t, rate in enumerate(setting.outcome_rates)]
     )
     return replace(unsolved, order_intercept=order, outcome_intercept=outcome)
 
@@ -287,12 +272,6 @@ def solve(config: SimulateConfig, setting: Setting = MIMIC) -> World:
 def value_of(config: SimulateConfig, given: float | str) -> float:
     """Return a number itself, or the value of the setting with that name."""
     return float(getattr(config, given)) if isinstance(given, str) else given
-
-
-def _intercept(logit: Array, weight: Array, rate: float) -> float:
-    """Solve for the intercept at which the weighted mean probability equals the rate."""
-    low, high = -30 - logit.max(), 30 - logit.min()
-    return float(brentq(lambda shift: np.average(expit(shift + logit), weights=weight) - rate, low, high, xtol=1e-6))
 
 
 def draw(world: World, count: int, generator: np.random.Generator) -> Patients:
@@ -303,11 +282,11 @@ def draw(world: World, count: int, generator: np.random.Generator) -> Patients:
     worry = generator.standard_normal(count)
     readings = readings_of(health, generator)
     group = generator.integers(len(world.setting.groups), size=count)
-    excluded = generator.random(count) < exclusion(world.setting, readings)
+    excluded = generator.random(count) < equations.exclusion(readings, *world.setting.excluded)
     logit = world.order_logit(health[:, 0], worry, readings[:, :3], group)
     present = generator.random(logit.shape) < expit(logit)
-    pattern = encode(present)
-    phrase = draw_phrases(count, config.phi, phrases)
+    pattern = equations.encode(present)
+    phrase = equations.draw_phrases(count, config.phi, phrases)
     probability = expit(world.outcome_logit(health, worry, pattern, phrase))
     outcome = generator.random(probability.shape) < probability
     labelled = labels.random(count) < config.label_share if config.label_share < 1 else np.ones(count, dtype=np.bool_)

@@ -7,6 +7,7 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.special import expit, log_expit
 
+from data_modules.simulate.equations import PHRASE_RATE
 from data_modules.simulate.latent import (
     HEALTH,
     LOADINGS,
@@ -16,7 +17,6 @@ from data_modules.simulate.latent import (
     World,
     reading_covariance,
 )
-from data_modules.simulate.outcome import PHRASE_RATE
 
 DRAWS = 400
 """Importance samples per row."""

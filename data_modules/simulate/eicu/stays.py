@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from data_modules.databases.eicu.tables import EICU
 from data_modules.simulate.config import SimulateConfig
+from data_modules.simulate.equations import draw_phrases
 from data_modules.simulate.frames import Int, disturbances, frame
 from data_modules.simulate.latent import Array, Patients, drift
-from data_modules.simulate.outcome import draw_phrases
 
 Bool = NDArray[np.bool_]
 

@@ -81,7 +81,8 @@ def _patient(patients: Patients, stays: Stays, start: int, generator: np.random.
     status = np.where(patients.outcome[:, 0], "Expired", "Alive")
     unknown = ~first_dies & (generator.random(len(status)) < 0.01) & patients.excluded
     status = np.where(unknown | ~patients.labelled, "", status)
-    unit_status = np.where(stays.dies, "Expired", "Alive")
+    unit_status, unit_went = np.where(stays.dies, "Expired", "Alive"), np.where(stays.dies, "Death", "Floor")
+    went = np.where(patients.outcome[person, 0], "Death", "Home")
     clock = generator.integers(0, DAY, count)
     return table(
         "patient",
@@ -100,7 +101,7 @@ def _patient(patients: Patients, stays: Stays, start: int, generator: np.random.
             "hospitaldischargeyear": np.full(count, 2014) + (start + person) % 2,
             "hospitaldischargetime24": _clock(clock),
             "hospitaldischargeoffset": ends[person] - stays.begins,
-            "hospitaldischargelocation": np.where(patients.outcome[person, 0], "Death", "Home"),
+            "hospitaldischargelocation": np.where(stays.recorded, went, ""),
             "hospitaldischargestatus": status[person],
             "unittype": generator.choice(["Med-Surg ICU", "MICU", "CCU-CTICU", "Neuro ICU"], count),
             "unitadmittime24": _clock(clock),
@@ -110,7 +111,7 @@ def _patient(patients: Patients, stays: Stays, start: int, generator: np.random.
             "admissionweight": np.round(82 + 18 * generator.standard_normal(count).clip(-2, 4), 1),
             "unitdischargetime24": _clock(clock + stays.minutes),
             "unitdischargeoffset": stays.minutes,
-            "unitdischargelocation": np.where(stays.dies, "Death", "Floor"),
+            "unitdischargelocation": np.where(stays.recorded, unit_went, ""),
             "unitdischargestatus": np.where(stays.recorded, unit_status, ""),
             "uniquepid": [
                 f"{100 + hospital:03d}-{start + who}" for hospital, who in zip(stays.hospital, person, strict=True)

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from data_modules.simulate.config import SimulateConfig
+from data_modules.simulate.equations import draw_phrases
 from data_modules.simulate.frames import disturbances
 from data_modules.simulate.latent import Array, Patients, drift, readings_of
-from data_modules.simulate.outcome import draw_phrases
 
 Int = NDArray[np.int64]
 Bool = NDArray[np.bool_]

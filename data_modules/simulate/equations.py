@@ -1,10 +1,12 @@
-"""The equation of the outcomes: how health and the phrase enter their logits (docs/simulation.md has the settings).
+"""Pure parts of the causal model: effects on the outcomes, patterns, intercepts (docs/simulation.md has the equations).
 
-At the defaults of the settings every function returns what a linear model has, to the last bit.
+At the defaults of the settings the effects are those of a linear model, to the last bit.
 """
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import brentq
+from scipy.special import expit
 
 Array = NDArray[np.float64]
 
@@ -109,3 +111,19 @@ def effect_of_phrase(phrase: NDArray[np.bool_] | None, phi: float) -> Array:
 def draw_phrases(count: int, phi: float, generator: np.random.Generator) -> NDArray[np.bool_]:
     """Draw whether each of `count` notes has the phrase, (count,); none has it where it has no effect."""
     return generator.random(count) < PHRASE_RATE if phi > 0 else np.zeros(count, dtype=np.bool_)
+
+
+def exclusion(readings: Array, intercept: float, slope: float) -> Array:
+    """Compute P(does not reach the landmark | readings), (N,)."""
+    return np.asarray(expit(intercept + slope * readings[:, 0]))
+
+
+def encode(present: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Encode presence (N, 3) as a pattern, first modality = lowest digit."""
+    return np.asarray(present @ np.array([1, 2, 4]), dtype=np.int64)
+
+
+def intercept(logit: Array, weight: Array, rate: float) -> float:
+    """Solve for the intercept at which the weighted mean probability equals the rate."""
+    low, high = -30 - logit.max(), 30 - logit.min()
+    return float(brentq(lambda shift: np.average(expit(shift + logit), weights=weight) - rate, low, high, xtol=1e-6))
