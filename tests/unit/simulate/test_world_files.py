@@ -16,12 +16,14 @@ from data_modules.cohorts.config import ReleaseCohortConfig
 from data_modules.databases.eicu.cohort import build_rows
 from data_modules.databases.eicu.config import EICUCohortConfig
 from data_modules.databases.eicu.tables import EICU
+from data_modules.databases.mimic_iv.concepts import LABS, VITALS
 from data_modules.databases.mimic_iv.tables import MIMIC_IV
 from data_modules.databases.registry import database
 from data_modules.raw.reader import Release
 from data_modules.simulate import frames, image, text
 from data_modules.simulate.config import ADDED, SimulateConfig
 from data_modules.simulate.eicu.stays import draw_stays
+from data_modules.simulate.eicu.tables import LAB_NAMES
 from data_modules.simulate.latent import MIMIC, draw, solve
 from data_modules.simulate.mimic_iv import documents, timeline
 from data_modules.simulate.release import _identity, read_truth, release_folder, simulate
@@ -205,26 +207,52 @@ def test_apart_from_the_sentences_notes_are_what_they_were(world: Path, quiet: P
     assert reports[0].equals(reports[1])
 
 
-def test_labs_and_vitals_of_an_admission_move_in_three_directions(world: Path, quiet: Path) -> None:
-    """One draw moves all panels of an admission, by loadings that all admissions share."""
-    keys = ["labevent_id", "hadm_id", "itemid", "charttime"]
-    one, other = whole(world, "labevents"), whole(quiet, "labevents")
-    assert one.select(keys).equals(other.select(keys))
-    moved = one.with_columns(by=pl.col("valuenum") - other["valuenum"]).drop_nulls("hadm_id")
-    steady = moved.filter(
-        pl.col("itemid").is_in([50983, 51222])
-    )  # sodium and hemoglobin: one unit, far from the limits
-    spread = steady.group_by("hadm_id", "itemid").agg(pl.col("by").max() - pl.col("by").min(), n=pl.len())
-    assert spread.filter(pl.col("n") > 1)["by"].max() < 0.021, "rounded to 0.01"
-    assert spread.filter(pl.col("n") > 1).height > SUBJECTS
-    wide = steady.group_by("hadm_id", "itemid").agg(pl.col("by").mean()).pivot("itemid", index="hadm_id").drop_nulls()
-    sodium, hemoglobin = wide["50983"], wide["51222"]
-    for values, name, sd in ((sodium, "sodium", 4.0), (hemoglobin, "hemoglobin", 1.7)):
-        expected = sd * 0.5 * 1.5 * np.linalg.norm(LAB_SHAPES[name][3])
-        assert abs(values.std() / expected - 1) < 0.12, name
-    a, b = LAB_SHAPES["sodium"][3], LAB_SHAPES["hemoglobin"][3]
-    cosine = a @ b / np.linalg.norm(a) / np.linalg.norm(b)
-    assert abs(np.corrcoef(sodium, hemoglobin)[0, 1] - cosine) < 0.1
+# Quantities far from the limits that values are cut at, and of one unit.
+STEADY = ("sodium", "chloride", "hemoglobin", "hematocrit")
+MIMIC_LABS = {concept.names[0]: concept.name for concept in LABS}
+MIMIC_VITALS = {concept.names[0]: concept.name for concept in VITALS}
+
+
+def moved(folders: tuple[Path, Path], table: str, owner: str, kind: pl.Expr, value: str) -> pl.DataFrame:
+    """Owner, quantity, and by how many standard deviations nuisance moved its values: the first, and their range."""
+    one, other = (whole(folder, table) for folder in folders)
+    assert one.select(owner, kind).equals(other.select(owner, kind)), "the same quantities are measured"
+    spread = {name: shape[1] for name, shape in (*LAB_SHAPES.items(), *VITAL_SHAPES.items())}
+    by = (pl.col(value) - other[value]) / pl.col("name").replace_strict(spread, default=None, return_dtype=pl.Float64)
+    named = one.with_columns(kind.alias("name")).with_columns(by=by).drop_nulls([owner, "by"])
+    return named.group_by(owner, "name").agg(
+        pl.col("by").median(), pl.len(), range=pl.col("by").max() - pl.col("by").min()
+    )
+
+
+@pytest.mark.parametrize("name", ["mimic_iv", "eicu"])
+def test_one_draw_of_three_numbers_moves_all_labs_and_vitals_of_an_admission(
+    name: str, world: Path, quiet: Path
+) -> None:
+    folders = world, quiet
+    if name == "mimic_iv":
+        owner = "hadm_id"
+        labs = moved(folders, "labevents", owner, pl.col("itemid").replace_strict(MIMIC_LABS), "valuenum")
+        kind = pl.col("itemid").replace_strict(MIMIC_VITALS, default=None)
+        vitals = moved(folders, "chartevents", owner, kind, "valuenum")
+    else:
+        owner = "patientunitstayid"
+        names = {there: lab for lab, (there, _) in LAB_NAMES.items()}
+        labs = moved(folders, "lab", owner, pl.col("labname").replace_strict(names), "labresult")
+        vitals = moved(folders, "vitalPeriodic", owner, pl.lit("heart_rate"), "heartrate")
+    steady = labs.filter(pl.col("name").is_in(STEADY))
+    again = steady.filter(pl.col("len") > 1)
+    assert again.height > 2 * SUBJECTS
+    assert (again["range"] < 0.02).mean() > 0.97, "all panels move alike"
+    wide = steady.pivot("name", index=owner, values="by").drop_nulls()
+    loading = np.array([LAB_SHAPES[lab][3] for lab in STEADY])
+    drawn, misfit, *_ = np.linalg.lstsq(loading, wide.select(STEADY).to_numpy().T, rcond=None)
+    assert np.median(misfit) < 0.001, "three numbers explain four labs"
+    assert np.abs(drawn.std(1) / (0.5 * KNOBS["nuisance"]) - 1).max() < 0.2
+    expected = wide.select(owner, expected=pl.Series(VITAL_SHAPES["heart_rate"][3] @ drawn))
+    found = vitals.filter(pl.col("name") == "heart_rate").join(expected, on=owner)
+    assert found.height > 50
+    assert ((found["by"] - found["expected"]).abs() < 0.08).mean() > 0.95, "vitals move with the labs"
 
 
 def test_a_measured_value_is_the_quantity_plus_its_disturbance() -> None:

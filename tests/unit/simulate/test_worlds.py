@@ -140,6 +140,12 @@ def test_what_a_setting_adds_moves_no_other_draw() -> None:
         latent.draw(world_of(knobs), 400, np.random.default_rng(6)) for knobs in ({"phi": 2.5}, EVERY)
     )
     assert same(alone, all_of_them, "phrase")
+    silent = replace(world_of({}), config=SimulateConfig(phi=1e-9, label_share=0.6))
+    first, second = np.random.default_rng(6), np.random.default_rng(6)
+    for _ in range(2):
+        one, other = latent.draw(world_of({}), 400, first), latent.draw(silent, 400, second)
+        assert other.phrase.any()
+        assert same(one, other, "health worry readings group excluded present pattern outcome")
 
 
 def test_a_share_of_the_subjects_is_labelled_whatever_else_they_are() -> None:
