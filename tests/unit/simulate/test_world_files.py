@@ -275,7 +275,9 @@ def test_a_measured_value_is_the_quantity_plus_its_disturbance() -> None:
 
 def test_embeddings_get_eight_fresh_directions() -> None:
     readings = np.random.default_rng(5).standard_normal((300, 2))
-    loud, silent = (image.embeddings(readings, np.random.default_rng(6), nuisance) for nuisance in (3.0, 0.0))
+    generators = [np.random.default_rng(6) for _ in range(2)]
+    loud, silent = (image.embeddings(readings, own, size) for own, size in zip(generators, (3.0, 0.0), strict=True))
+    assert generators[0].random() == generators[1].random(), "what is drawn next is the same"
     by = loud.astype(float) - silent
     left, sizes, _ = np.linalg.svd(by, full_matrices=False)
     assert sizes[7] > 100 * sizes[8]

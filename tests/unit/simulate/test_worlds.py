@@ -273,6 +273,12 @@ def test_the_oracle_beats_every_linear_model_of_what_is_read(people: latent.Pati
 
 def test_a_default_world_has_none_of_the_settings() -> None:
     world = world_of({})
+    one = latent.draw(world, 200, np.random.default_rng(3))
+    linear = world.outcome_intercept + (
+        one.health @ latent.MIMIC.outcome_health.T + one.worry[:, None] * latent.MIMIC.outcome_worry
+    )
+    found = truth._probability(world, one.health, one.worry, one.pattern, None)
+    assert np.array_equal(found, expit(linear + world.pattern_effect.T[one.pattern])), "to the last bit"
     assert np.array_equal(world.pattern_slope, np.ones(8))
     assert np.array_equal(world.outcome_health, latent.MIMIC.outcome_health)
     assert set(EVERY) == set(ADDED)
