@@ -1,9 +1,12 @@
 """Settings of the causal model (docs/simulation.md)."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from data_modules.errors import UserError
 
+ADDED = ("nu", "kappa", "pi", "phi", "shared", "nuisance", "label_share", "shift")
+"""Settings whose defaults give the linear world. They are left out of its name, so that it keeps its folder."""
 STRONGEST = 10
 """Largest strength of an effect on the logit scale; beyond it nothing is random."""
 
@@ -36,6 +39,35 @@ class SimulateConfig:
     images: bool = True
     """Write the JPEG files; metadata and embeddings are always written."""
 
+    nu: float = 0.0
+    """Square root of the share of the effects of severity and of the structured part on the outcome that is U-shaped:
+    risk at both ends. 0 to 1."""
+    kappa: float = 0.0
+    """Square root of the share of the effects of note and image on the outcome that is their product. 0 to 1."""
+    pi: float = 0.0
+    """Standard deviation over the patterns of the factor by which they multiply the effects of severity and of the
+    structured part on the outcome."""
+    phi: float = 0.0
+    """Effect of a rare phrase of the note on every outcome, on the logit scale; 4 % of the notes have it."""
+    shared: float = 0.0
+    """Share of the outcome on severity, which every modality shows. 0 to 1."""
+    nuisance: float = 0.0
+    """Strength of what image embeddings, notes, labs and vitals contain that depends on nothing else."""
+    label_share: float = 1.0
+    """Share of the subjects whose index has labels, at random."""
+    shift: float = 0.0
+    """Distance of the site from that of 0, in the effects of patterns on the outcome and of severity and worry on
+    orders."""
+
+    def identity(self) -> dict[str, Any]:
+        """Return the settings that name a release: those of `ADDED` only where they are not at their default.
+
+        >>> sorted(set(SimulateConfig(nu=0.5).identity()) - set(SimulateConfig().identity()))
+        ['nu']
+        """
+        plain = asdict(SimulateConfig())
+        return {key: value for key, value in asdict(self).items() if key not in ADDED or value != plain[key]}
+
     def __post_init__(self) -> None:
         """Check the ranges."""
         if (
@@ -48,9 +80,14 @@ class SimulateConfig:
             raise UserError(f"simulate.subjects={self.subjects} must be at least 1")
         if self.seed < 0:
             raise UserError(f"simulate.seed={self.seed} must be at least 0")
-        for key in ("rho", "gamma", "tau", "calendar"):
+        for key in ("rho", "gamma", "tau", "calendar", "pi", "phi", "nuisance", "shift"):
             if not 0 <= getattr(self, key) <= STRONGEST:
                 raise UserError(f"simulate.{key}={getattr(self, key)} must be between 0 and {STRONGEST}")
+        for key in ("nu", "kappa", "shared"):
+            if not 0 <= getattr(self, key) <= 1:
+                raise UserError(f"simulate.{key}={getattr(self, key)} must be between 0 and 1")
+        if not 0 < self.label_share <= 1:
+            raise UserError(f"simulate.label_share={self.label_share} must be above 0 and at most 1")
         for key in ("note_rate", "image_rate", "report_rate"):
             if not 0.01 <= getattr(self, key) <= 0.99:
                 raise UserError(f"simulate.{key}={getattr(self, key)} must be between 0.01 and 0.99")

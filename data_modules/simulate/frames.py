@@ -11,8 +11,8 @@ from data_modules.raw.schema import Table
 from data_modules.simulate.latent import Array
 
 Int = NDArray[np.int64]
-Shape = tuple[float, float, Array]
-"""Mean, standard deviation, and the loading on the three structured readings."""
+Shape = tuple[float, float, Array, Array]
+"""Mean, standard deviation, and the loadings on the three structured readings and on the three disturbances."""
 
 
 def frame(declared: Table, columns: Mapping[str, Any]) -> pl.DataFrame:
@@ -49,12 +49,31 @@ def repeat(counts: Int) -> tuple[Int, Int]:
     return owner, np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
 
 
-def measure(shapes: Mapping[str, Shape], quantity: Int, readings: Array, generator: np.random.Generator) -> Array:
-    """Simulate measured values of quantities (positions in `shapes`), given the readings of each event's stay."""
-    mean, spread = (np.array([shape[part] for shape in shapes.values()])[quantity] for part in (0, 1))
-    loading = np.array([shape[2] for shape in shapes.values()])[quantity]
+def disturbances(count: int, nuisance: float, generator: np.random.Generator) -> Array:
+    """Draw what moves the labs and vitals of each of `count` admissions and says nothing of them, (count, 3)."""
+    return 0.5 * nuisance * generator.standard_normal((count, 3)) if nuisance > 0 else np.zeros((count, 3))
+
+
+def measure(
+    shapes: Mapping[str, Shape], quantity: Int, readings: Array, disturbance: Array, generator: np.random.Generator
+) -> Array:
+    """Simulate measured values.
+
+    Args:
+        shapes: the quantities.
+        quantity: (E,) position in `shapes` of each event.
+        readings: (E, 8) of its stay.
+        disturbance: (E, 3) of its stay, from `disturbances`.
+        generator: of the noise of each value.
+
+    Returns:
+        (E,) in the unit of the quantity.
+    """
+    mean, spread, loading, disturbed = (
+        np.array([shape[part] for shape in shapes.values()])[quantity] for part in range(4)
+    )
     shift = (loading * readings[:, :3]).sum(1) + 0.5 * generator.standard_normal(len(quantity))
-    return np.asarray(mean + spread * shift)
+    return np.asarray(mean + spread * (shift + (disturbed * disturbance).sum(1)))
 
 
 Tables = dict[str, pl.DataFrame]

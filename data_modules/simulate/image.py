@@ -22,6 +22,7 @@ def _blob(row: float, column: float, height: float, width: float) -> Array:
 
 _CHEST = 0.75 - 0.5 * (_blob(0.45, 0.28, 0.38, 0.15) + _blob(0.45, 0.72, 0.38, 0.15)) + 0.1 * _blob(0.5, 0.5, 0.6, 0.05)
 _PROJECTION = np.random.default_rng(1376).standard_normal((2, EMBEDDING_WIDTH)) * 0.5
+_NUISANCE = np.random.default_rng(1377).standard_normal((8, EMBEDDING_WIDTH)) * 0.5
 
 
 def draw_image(reading: Array, generator: np.random.Generator) -> NDArray[np.uint8]:
@@ -46,7 +47,19 @@ def jpeg(pixels: NDArray[np.uint8]) -> bytes:
     return buffer.getvalue()
 
 
-def embeddings(readings: Array, generator: np.random.Generator) -> NDArray[np.float32]:
-    """Simulate the output of a frozen network: a smooth function of (N, 2) readings plus noise, (N, 1376) float32."""
-    noise = generator.standard_normal((len(readings), EMBEDDING_WIDTH))
-    return np.asarray(np.tanh(readings @ _PROJECTION) + 0.5 * noise, dtype=np.float32)
+def embeddings(readings: Array, generator: np.random.Generator, nuisance: float = 0.0) -> NDArray[np.float32]:
+    """Simulate the output of a frozen network: a smooth function of the readings, plus noise.
+
+    Args:
+        readings: (N, 2) image/0 and image/1.
+        generator: of the noise.
+        nuisance: strength of eight directions of high variance that have nothing to do with the readings.
+
+    Returns:
+        (N, 1376) float32.
+    """
+    (directions,) = generator.spawn(1)
+    vectors = np.tanh(readings @ _PROJECTION) + 0.5 * generator.standard_normal((len(readings), EMBEDDING_WIDTH))
+    if nuisance > 0:
+        vectors += nuisance * (directions.standard_normal((len(readings), len(_NUISANCE))) @ _NUISANCE)
+    return np.asarray(vectors, dtype=np.float32)

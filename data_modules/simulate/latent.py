@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 from scipy.special import expit
 
+from data_modules.simulate import equations
 from data_modules.simulate.config import SimulateConfig
 
 Array = NDArray[np.float64]
@@ -110,6 +110,9 @@ EICU = Setting(
 """First unit stays at 24 h; subjects who leave within a day do not reach it."""
 
 SOLVE_DRAWS = 200_000
+SITE_SEED, SLOPE_SEED, PHRASE_SEED = 20251101, 20251102, 20251103
+"""Seeds of the other site, of the slopes of the patterns, and of the phrases among the draws of `solve`. They are
+constants, so that two worlds of equal settings but `shift` differ in the site alone."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,8 @@ class Patients:
         present: (N, 3) bool, ordered and stored in time.
         pattern: (N,) int, bits in the order of the setting's modalities.
         outcome: (N, T) bool, by task.
+        phrase: (N,) bool, the note has the phrase, whether it is present or not.
+        labelled: (N,) bool, the outcomes are recorded.
     """
 
     health: Array
@@ -135,6 +140,8 @@ class Patients:
     present: NDArray[np.bool_]
     pattern: NDArray[np.int64]
     outcome: NDArray[np.bool_]
+    phrase: NDArray[np.bool_]
+    labelled: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -145,17 +152,23 @@ class World:
         config: the settings.
         setting: the database.
         order_intercept: (3,) a_m, solved for the given rates at every rho and gamma.
+        order_hidden: (2, 3) coefficients of severity and worry on each order, before rho.
         order_group: (G, 3) effect of the group.
         outcome_intercept: (T,) by task, solved likewise.
+        outcome_health: (T, 4) coefficients of health by task.
         pattern_effect: (T, 8) tau by task and pattern, with mean zero.
+        pattern_slope: (8,) factor of severity and structured in the outcome by pattern, with mean one.
     """
 
     config: SimulateConfig
     setting: Setting
     order_intercept: Array
+    order_hidden: Array
     order_group: Array
     outcome_intercept: Array
+    outcome_health: Array
     pattern_effect: Array
+    pattern_slope: Array
 
     def order_logit(self, severity: Array, worry: Array, seen: Array, group: NDArray[np.int64]) -> Array:
         """Compute the logit of presence of each modality.
@@ -169,14 +182,31 @@ class World:
         Returns:
             (..., 3).
         """
-        hidden = severity[..., None] * ORDER_SEVERITY + worry[..., None] * ORDER_WORRY
+        hidden = severity[..., None] * self.order_hidden[0] + worry[..., None] * self.order_hidden[1]
         logit = self.config.rho * hidden + self.config.gamma * (seen @ ORDER_SEEN.T)
         return np.asarray(self.order_intercept + logit + self.order_group[group])
 
-    def outcome_logit(self, health: Array, worry: Array, pattern: NDArray[np.int64]) -> Array:
-        """Compute the logit of each outcome, (..., T), from health (..., 4), worry (...,) and pattern (...,)."""
-        base = health @ self.setting.outcome_health.T + worry[..., None] * self.setting.outcome_worry
-        return np.asarray(self.outcome_intercept + base + self.pattern_effect.T[pattern])
+    def outcome_logit(
+        self, health: Array, worry: Array, pattern: NDArray[np.int64], phrase: NDArray[np.bool_] | None = None
+    ) -> Array:
+        """Compute the logit of each outcome.
+
+        Args:
+            health: (..., 4).
+            worry: (...,).
+            pattern: (...,) int.
+            phrase: (...,) bool, whether the note has the phrase; None = no note has it.
+
+        Returns:
+            (..., T).
+        """
+        config = self.config
+        health_part = equations.effect_of_health(
+            health, self.pattern_slope[pattern], self.outcome_health, config.nu, config.kappa
+        )
+        base = health_part + worry[..., None] * self.setting.outcome_worry
+        shift = self.pattern_effect.T[pattern] + equations.effect_of_phrase(phrase, config.phi)
+        return np.asarray(self.outcome_intercept + base + shift)
 
 
 def readings_of(health: Array, generator: np.random.Generator) -> Array:
@@ -194,20 +224,10 @@ def reading_covariance() -> Array:
     return covariance
 
 
-def exclusion(setting: Setting, readings: Array) -> Array:
-    """Compute P(does not reach the landmark | readings), (N,)."""
-    intercept, slope = setting.excluded
-    return np.asarray(expit(intercept + slope * readings[:, 0]))
-
-
-def encode(present: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Encode presence (N, 3) as a pattern, first modality = lowest digit."""
-    return np.asarray(present @ np.array([1, 2, 4]), dtype=np.int64)
-
-
 def solve(config: SimulateConfig, setting: Setting = MIMIC) -> World:
     """Solve the intercepts for the given rates among subjects who reach the landmark."""
     generator = np.random.default_rng(20250917)
+    site, slopes, phrases = (np.random.default_rng(seed) for seed in (SITE_SEED, SLOPE_SEED, PHRASE_SEED))
     num_modalities, num_tasks, num_groups = len(setting.modalities), len(setting.tasks), len(setting.groups)
     effects = generator.standard_normal((num_tasks, 2**num_modalities))
     effects -= effects.mean(1, keepdims=True)
@@ -215,22 +235,38 @@ def solve(config: SimulateConfig, setting: Setting = MIMIC) -> World:
     groups = generator.standard_normal((num_groups, num_modalities))
     groups -= groups.mean(0)
     groups *= value_of(config, setting.group_effect) / groups.std(0)
-    unsolved = World(config, setting, np.zeros(num_modalities), groups, np.zeros(num_tasks), effects)
+    order_shift = site.standard_normal((2, num_modalities))
+    effects += config.shift * equations.standardised(site.standard_normal(effects.shape))
+    unsolved = World(
+        config,
+        setting,
+        order_intercept=np.zeros(num_modalities),
+        order_hidden=np.array([ORDER_SEVERITY, ORDER_WORRY]) * np.exp(0.5 * config.shift * order_shift),
+        order_group=groups,
+        outcome_intercept=np.zeros(num_tasks),
+        outcome_health=equations.towards_severity(setting.outcome_health, config.shared),
+        pattern_effect=effects,
+        pattern_slope=1 + config.pi * equations.standardised(slopes.standard_normal(2**num_modalities)),
+    )
     health = generator.standard_normal((SOLVE_DRAWS, len(HEALTH)))
     worry = generator.standard_normal(SOLVE_DRAWS)
     readings = readings_of(health, generator)
     group = generator.integers(num_groups, size=SOLVE_DRAWS)
-    reaches = 1 - exclusion(setting, readings)
+    reaches = 1 - equations.exclusion(readings, *setting.excluded)
     logits = unsolved.order_logit(health[:, 0], worry, readings[:, :3], group)
     order = np.array(
-        [_intercept(logits[:, m], reaches, value_of(config, rate)) for m, rate in enumerate(setting.order_rates)]
+        [
+            equations.intercept(logits[:, m], reaches, value_of(config, rate))
+            for m, rate in enumerate(setting.order_rates)
+        ]
     )
     present = generator.random(logits.shape) < expit(order + logits)
-    outcome_logits = unsolved.outcome_logit(health, worry, encode(present))
+    phrase = equations.draw_phrases(SOLVE_DRAWS, config.phi, phrases)
+    outcome_logits = unsolved.outcome_logit(health, worry, equations.encode(present), phrase)
     outcome = np.array(
-        [_intercept(outcome_logits[:, t], reaches, rate) for t, rate in enumerate(setting.outcome_rates)]
+        [equations.intercept(outcome_logits[:, t], reaches, rate) for t, rate in enumerate(setting.outcome_rates)]
     )
-    return World(config, setting, order, groups, outcome, effects)
+    return replace(unsolved, order_intercept=order, outcome_intercept=outcome)
 
 
 def value_of(config: SimulateConfig, given: float | str) -> float:
@@ -238,25 +274,23 @@ def value_of(config: SimulateConfig, given: float | str) -> float:
     return float(getattr(config, given)) if isinstance(given, str) else given
 
 
-def _intercept(logit: Array, weight: Array, rate: float) -> float:
-    """Solve for the intercept at which the weighted mean probability equals the rate."""
-    low, high = -30 - logit.max(), 30 - logit.min()
-    return float(brentq(lambda shift: np.average(expit(shift + logit), weights=weight) - rate, low, high, xtol=1e-6))
-
-
 def draw(world: World, count: int, generator: np.random.Generator) -> Patients:
-    """Draw index stays of `count` subjects."""
+    """Draw index stays of `count` subjects; what settings add has generators of its own."""
+    phrases, labels = generator.spawn(2)
+    config = world.config
     health = generator.standard_normal((count, len(HEALTH)))
     worry = generator.standard_normal(count)
     readings = readings_of(health, generator)
     group = generator.integers(len(world.setting.groups), size=count)
-    excluded = generator.random(count) < exclusion(world.setting, readings)
+    excluded = generator.random(count) < equations.exclusion(readings, *world.setting.excluded)
     logit = world.order_logit(health[:, 0], worry, readings[:, :3], group)
     present = generator.random(logit.shape) < expit(logit)
-    pattern = encode(present)
-    probability = expit(world.outcome_logit(health, worry, pattern))
+    pattern = equations.encode(present)
+    phrase = equations.draw_phrases(count, config.phi, phrases)
+    probability = expit(world.outcome_logit(health, worry, pattern, phrase))
     outcome = generator.random(probability.shape) < probability
-    return Patients(health, worry, readings, group, excluded, present, pattern, outcome)
+    labelled = labels.random(count) < config.label_share if config.label_share < 1 else np.ones(count, dtype=np.bool_)
+    return Patients(health, worry, readings, group, excluded, present, pattern, outcome, phrase, labelled)
 
 
 def drift(patients: Patients, generator: np.random.Generator) -> Patients:

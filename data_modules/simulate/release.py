@@ -5,7 +5,6 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -74,7 +73,7 @@ def simulate(
 
 
 def _identity(config: SimulateConfig) -> dict[str, object]:
-    return {"simulated": True, "simulator": SIMULATOR_VERSION, "config": asdict(config)}
+    return {"simulated": True, "simulator": SIMULATOR_VERSION, "config": config.identity()}
 
 
 def _refuse_other(config: SimulateConfig, target: Path) -> None:
@@ -149,9 +148,9 @@ def _draw_mimic(
     world: latent.World, start: int, count: int, generators: list[np.random.Generator], folder: Path
 ) -> dict[str, pl.DataFrame]:
     people, times, tables, notes, reports, images, pixels, absent, oracle = generators
-    patients = latent.draw(world, count, people)
-    drawn = timeline.draw(patients, times)
-    chart = documents.Chart.of(patients, drawn, start)
+    patients = timeline.without_labels(latent.draw(world, count, people))
+    drawn = timeline.draw(patients, world.config, times)
+    chart = documents.Chart.of(patients, drawn, start, world.config.nuisance)
     written = hospital.tables(patients, drawn, start, tables)
     written["discharge_notes"] = documents.discharge_notes(chart, notes)
     written["radiology_notes"] = documents.radiology_reports(chart, reports)
@@ -171,15 +170,15 @@ def _draw_eicu(
 ) -> dict[str, pl.DataFrame]:
     people, times, tables, *_, absent, oracle = generators
     patients = latent.draw(world, count, people)
-    stays = eicu_stays.draw_stays(patients, start, times)
+    stays = eicu_stays.draw_stays(patients, world.config, start, times)
     first = stays.number == 0
     keys = pl.DataFrame({"patientunitstayid": stays.stay[first], "outcome/unit_mortality": stays.dies[first]})
-    contents = entries.contents(patients.readings, absent)
+    contents = entries.contents(patients, world.config.nuisance, absent)
     known = eicu.with_unit_mortality(truth.table(world, patients, keys, oracle))
     _write_truth(
         known.with_columns(**{name: pl.Series(texts) for name, texts in contents.items()}), "eicu", start, folder
     )
-    return eicu.tables(patients, stays, start, tables)
+    return eicu.tables(patients, stays, start, world.config.nuisance, tables)
 
 
 def _write_truth(known: pl.DataFrame, database: str, start: int, folder: Path) -> None:

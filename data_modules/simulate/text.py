@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from data_modules.simulate.frames import Int
@@ -58,6 +59,17 @@ DISTRACTORS = (
     "Follow up with primary care within two weeks.",
 )
 
+PHRASES = ("Pancreatic cancer with metastases to the liver.", "Known stage four adenocarcinoma of the pancreas.")
+"""Two wordings of the phrase."""
+
+NEUTRAL = tuple(
+    f"{who} {what}."
+    for who in ("Physiotherapy", "Pharmacy", "Social work", "The dietitian", "The chaplain", "An interpreter")
+    for what in ("reviewed the chart", "left contact details", "was informed of the transfer", "saw the relatives",
+                 "updated the whiteboard")
+)  # fmt: skip
+"""Sentences that every note may have, whatever it describes."""
+
 FINDINGS = (
     ("The lungs are clear.", "No focal consolidation.", "Minimal atelectasis at the left base.",
      "Patchy opacity at the right base.", "Multifocal opacities.", "Extensive bilateral airspace opacities."),
@@ -83,8 +95,42 @@ def grades(reading: Array, spread: float, aspects: Sequence[Sequence[str]], gene
     return np.asarray(np.minimum(quantile * len(aspects[0]), len(aspects[0]) - 1).astype(np.int64))
 
 
-def discharge_notes(readings: Array, generator: np.random.Generator) -> list[str]:
-    """Write texts of (N, 2) readings note/0 and note/1."""
+def further_sentences(
+    phrase: NDArray[np.bool_], nuisance: float, generator: np.random.Generator
+) -> list[tuple[str, ...]]:
+    """Draw the sentences of notes that do not depend on readings.
+
+    Args:
+        phrase: (N,) whether each note has the phrase.
+        nuisance: a third of the mean number of neutral sentences.
+        generator: of numbers, sentences and wordings.
+
+    Returns:
+        N groups of sentences: neutral ones, then the phrase.
+    """
+    wordings, neutral = generator.spawn(2)
+    wording = wordings.integers(len(PHRASES), size=len(phrase)) if phrase.any() else np.zeros(len(phrase), np.int64)
+    counts = neutral.poisson(3 * nuisance, len(phrase)) if nuisance > 0 else np.zeros(len(phrase), np.int64)
+    return [
+        (*(NEUTRAL[place] for place in neutral.integers(len(NEUTRAL), size=count)), *([PHRASES[w]] if has else []))
+        for count, w, has in zip(counts.tolist(), wording.tolist(), phrase.tolist(), strict=True)
+    ]
+
+
+def discharge_notes(
+    readings: Array, generator: np.random.Generator, further: Sequence[Sequence[str]] | None = None
+) -> list[str]:
+    """Write discharge summaries.
+
+    Args:
+        readings: (N, 2) note/0 and note/1.
+        generator: of grades and distractors.
+        further: sentences that each has besides, from `further_sentences`.
+
+    Returns:
+        N texts.
+    """
+    further = further or [()] * len(readings)
     function = grades(readings[:, 0], NOTE_SPREAD, FUNCTION, generator)
     course = grades(readings[:, 1], SEVERITY_SPREAD, COURSE, generator)
     extra = generator.random((len(readings), len(DISTRACTORS))) < 0.35
@@ -93,7 +139,7 @@ def discharge_notes(readings: Array, generator: np.random.Generator) -> list[str
     for row in range(len(readings)):
         social = [FUNCTION[aspect][function[row, aspect]] for aspect in np.argsort(order[row])]
         hospital = [COURSE[aspect][course[row, aspect]] for aspect in range(len(COURSE))]
-        history = [text for text, keep in zip(DISTRACTORS, extra[row], strict=True) if keep]
+        history = [text for text, keep in zip(DISTRACTORS, extra[row], strict=True) if keep] + list(further[row])
         notes.append(
             "Name: ___   Unit No: ___\n\nAdmission Date: ___   Discharge Date: ___\n\n"
             f"Past Medical History:\n{' '.join(history)}\n\n"

@@ -57,8 +57,18 @@ def drugs(stays: Stays, generator: np.random.Generator) -> Tables:
     return {"medication": table("medication", medication), "infusionDrug": table("infusionDrug", infusions)}
 
 
-def entered(patients: Patients, stays: Stays, generator: np.random.Generator) -> Tables:
-    """Write the entries that clinicians make within a day, if any, and the later ones that every stay has."""
+def entered(patients: Patients, stays: Stays, nuisance: float, generator: np.random.Generator) -> Tables:
+    """Write the entries that clinicians make within a day, if any, and the later ones that every stay has.
+
+    Args:
+        patients: of the chunk.
+        stays: of the chunk.
+        nuisance: strength of what texts contain that depends on nothing else.
+        generator: of the entries.
+
+    Returns:
+        The tables.
+    """
     image, acute = _image(stays.readings, generator), _acute(stays.readings, generator)
     report = _report(stays.readings, generator)
     diagnosis = _paths(stays, (*DIAGNOSED, *ACUTE), np.hstack([image, acute]), stays.present[:, DIAGNOSES], generator)
@@ -83,7 +93,7 @@ def entered(patients: Patients, stays: Stays, generator: np.random.Generator) ->
              "admitdxpath": [f"admission diagnosis|Non-operative Organ Systems|{entry}" for entry in outcome],
              "admitdxname": outcome},
         ),
-        **_forms(stays, generator),
+        **_forms(stays, nuisance, generator),
     }  # fmt: skip
 
 
@@ -103,15 +113,19 @@ def _paths(
     )
 
 
-def _forms(stays: Stays, generator: np.random.Generator) -> Tables:
+def _forms(stays: Stays, nuisance: float, generator: np.random.Generator) -> Tables:
     """Write notes, examinations and past history of stays with text, graded by the readings of the note."""
+    (own,) = generator.spawn(1)
     present = np.flatnonzero(stays.present[:, TEXT])
+    further = text.further_sentences(stays.phrase[present], nuisance, own)
     function = text.grades(stays.readings[present, 3], text.NOTE_SPREAD, text.FUNCTION, generator)
     course = text.grades(stays.readings[present, 4], text.SEVERITY_SPREAD, text.COURSE, generator)
     who, aspect = np.nonzero(np.ones_like(function))
     examined = [text.FUNCTION[a][function[w, a]] for w, a in zip(who, aspect, strict=True)]
     row, part = np.nonzero(np.ones_like(course))
     noted = [text.COURSE[a][course[w, a]] for w, a in zip(row, part, strict=True)]
+    noted += [sentence for sentences in further for sentence in sentences]
+    row = np.concatenate([row, np.repeat(np.arange(len(present)), [len(sentences) for sentences in further])])
     history = generator.choice(
         ["Hypertension Requiring Treatment", "Insulin Dependent Diabetes", "No Health Problems"], len(present)
     )
@@ -141,8 +155,19 @@ def _forms(stays: Stays, generator: np.random.Generator) -> Tables:
     }  # fmt: skip
 
 
-def contents(readings: Array, generator: np.random.Generator) -> dict[str, list[str]]:
-    """Write the diagnoses, text and treatments of (N, 8) readings, whether they are entered or not."""
+def contents(patients: Patients, nuisance: float, generator: np.random.Generator) -> dict[str, list[str]]:
+    """Write the diagnoses, text and treatments of first stays, whether they are entered or not.
+
+    Args:
+        patients: of the chunk.
+        nuisance: strength of what texts contain that depends on nothing else.
+        generator: of the contents.
+
+    Returns:
+        Column of the truth -> N texts.
+    """
+    (own,) = generator.spawn(1)
+    readings, further = patients.readings, text.further_sentences(patients.phrase, nuisance, own)
     diagnosed = np.hstack([_image(readings, generator), _acute(readings, generator)])
     treated = _report(readings, generator)
     function = text.grades(readings[:, 3], text.NOTE_SPREAD, text.FUNCTION, generator)
@@ -151,8 +176,9 @@ def contents(readings: Array, generator: np.random.Generator) -> dict[str, list[
         " ".join(
             [text.FUNCTION[a][grade] for a, grade in enumerate(one)]
             + [text.COURSE[a][grade] for a, grade in enumerate(two)]
+            + list(three)
         )
-        for one, two in zip(function.tolist(), course.tolist(), strict=True)
+        for one, two, three in zip(function.tolist(), course.tolist(), further, strict=True)
     ]
     return {
         "content/diagnoses": _listed((*DIAGNOSED, *ACUTE), diagnosed),

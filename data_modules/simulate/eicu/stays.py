@@ -9,7 +9,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from data_modules.databases.eicu.tables import EICU
-from data_modules.simulate.frames import Int, frame
+from data_modules.simulate.config import SimulateConfig
+from data_modules.simulate.equations import draw_phrases
+from data_modules.simulate.frames import Int, disturbances, frame
 from data_modules.simulate.latent import Array, Patients, drift
 
 Bool = NDArray[np.bool_]
@@ -38,6 +40,9 @@ class Stays:
         present: (S, 3) bool.
         readings: (S, 8).
         hospital: (S,) position of the hospital.
+        phrase: (S,) bool, in the stay's own text.
+        disturbance: (S, 3) of its labs and vitals.
+        recorded: (S,) bool, how the stay ended, and when the second one of the hospital stay began.
     """
 
     person: Int
@@ -50,10 +55,26 @@ class Stays:
     present: Bool
     readings: Array
     hospital: Int
+    phrase: Bool
+    disturbance: Array
+    recorded: Bool
 
 
-def draw_stays(patients: Patients, start: int, generator: np.random.Generator) -> Stays:
-    """Draw first unit stays, and second ones: readmissions, and step-downs, which are none."""
+def draw_stays(patients: Patients, config: SimulateConfig, start: int, generator: np.random.Generator) -> Stays:
+    """Draw first unit stays, and second ones: readmissions, and step-downs, which are none.
+
+    Every subject without labels has a second stay. As it has no time, it is not known whether it is a readmission.
+
+    Args:
+        patients: of the chunk.
+        config: the settings.
+        start: number of its first subject.
+        generator: of times.
+
+    Returns:
+        The stays.
+    """
+    phrases, moved = generator.spawn(2)
     count = len(patients.worry)
     person = np.arange(count)
     long = LANDMARK + 1 + np.exp(7 + 0.25 * patients.readings[:, 0] + 0.6 * generator.standard_normal(count))
@@ -64,7 +85,7 @@ def draw_stays(patients: Patients, start: int, generator: np.random.Generator) -
     dies = unit_deaths(patients, generator)
     back = patients.outcome[:, 1] & ~dies
     down = ~back & ~dies & (generator.random(count) < 0.15)
-    again = np.flatnonzero(back | down)
+    again = np.flatnonzero(back | down | ~patients.labelled)
     gap = np.where(back[again], generator.integers(300, 4000, len(again)), 0)
     later = drift(patients, generator)
     return Stays(
@@ -78,6 +99,9 @@ def draw_stays(patients: Patients, start: int, generator: np.random.Generator) -
         present=np.concatenate([patients.present, generator.random((len(again), 3)) < 0.7]),
         readings=np.concatenate([patients.readings, later.readings[again]]),
         hospital=np.concatenate([patients.group, patients.group[again]]),
+        phrase=np.concatenate([patients.phrase, draw_phrases(len(again), config.phi, phrases)]),
+        disturbance=disturbances(count + len(again), config.nuisance, moved),
+        recorded=np.concatenate([patients.labelled, patients.labelled[again]]),
     )
 
 

@@ -1,13 +1,15 @@
 """Writes unit stays, entries and readings as the tables of eICU-CRD 2.0, with the defects of real data."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import polars as pl
 from scipy.special import expit
 
 from data_modules.simulate.eicu.entries import drugs, entered
 from data_modules.simulate.eicu.stays import UNIT_DEATH_SHARE, Stays, after_landmarks, keys, table
-from data_modules.simulate.frames import Int, Tables, measure, repeat
-from data_modules.simulate.latent import EICU, Patients
+from data_modules.simulate.frames import Int, Shape, Tables, measure, repeat
+from data_modules.simulate.latent import EICU, Array, Patients
 from data_modules.simulate.shapes import LAB_SHAPES, VITAL_SHAPES
 
 DAY = 24 * 60
@@ -34,13 +36,24 @@ def with_unit_mortality(known: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def tables(patients: Patients, stays: Stays, start: int, generator: np.random.Generator) -> Tables:
-    """Write all tables except `hospital` of a chunk whose first subject is number `start`."""
+def tables(patients: Patients, stays: Stays, start: int, nuisance: float, generator: np.random.Generator) -> Tables:
+    """Write all tables except `hospital` of a chunk.
+
+    Args:
+        patients: of the chunk.
+        stays: of the chunk.
+        start: number of its first subject.
+        nuisance: strength of what texts contain that depends on nothing else.
+        generator: of the contents.
+
+    Returns:
+        The tables.
+    """
     written = {"patient": _patient(patients, stays, start, generator)}
     written |= _apache(patients, stays, generator)
     written |= _measured(patients, stays, generator)
     written |= drugs(stays, generator)
-    return written | entered(patients, stays, generator)
+    return written | entered(patients, stays, nuisance, generator)
 
 
 def hospitals() -> pl.DataFrame:
@@ -67,7 +80,9 @@ def _patient(patients: Patients, stays: Stays, start: int, generator: np.random.
     ends = np.where(first_dies, ends, ends + generator.integers(60, 8000, len(ends)))
     status = np.where(patients.outcome[:, 0], "Expired", "Alive")
     unknown = ~first_dies & (generator.random(len(status)) < 0.01) & patients.excluded
-    status = np.where(unknown, "", status)
+    status = np.where(unknown | ~patients.labelled, "", status)
+    unit_status, unit_went = np.where(stays.dies, "Expired", "Alive"), np.where(stays.dies, "Death", "Floor")
+    went = np.where(patients.outcome[person, 0], "Death", "Home")
     clock = generator.integers(0, DAY, count)
     return table(
         "patient",
@@ -81,12 +96,12 @@ def _patient(patients: Patients, stays: Stays, start: int, generator: np.random.
             "wardid": 1000 + stays.hospital,
             "admissionheight": np.round(168 + 10 * generator.standard_normal(count), 1),
             "hospitaladmittime24": _clock(clock - stays.begins),
-            "hospitaladmitoffset": -stays.begins,
+            "hospitaladmitoffset": pl.Series(-stays.begins).set(pl.Series(~stays.recorded & (stays.number == 1)), None),
             "hospitaladmitsource": generator.choice(["Emergency Department", "Floor", "Operating Room", ""], count),
             "hospitaldischargeyear": np.full(count, 2014) + (start + person) % 2,
             "hospitaldischargetime24": _clock(clock),
             "hospitaldischargeoffset": ends[person] - stays.begins,
-            "hospitaldischargelocation": np.where(patients.outcome[person, 0], "Death", "Home"),
+            "hospitaldischargelocation": np.where(stays.recorded, went, ""),
             "hospitaldischargestatus": status[person],
             "unittype": generator.choice(["Med-Surg ICU", "MICU", "CCU-CTICU", "Neuro ICU"], count),
             "unitadmittime24": _clock(clock),
@@ -96,8 +111,8 @@ def _patient(patients: Patients, stays: Stays, start: int, generator: np.random.
             "admissionweight": np.round(82 + 18 * generator.standard_normal(count).clip(-2, 4), 1),
             "unitdischargetime24": _clock(clock + stays.minutes),
             "unitdischargeoffset": stays.minutes,
-            "unitdischargelocation": np.where(stays.dies, "Death", "Floor"),
-            "unitdischargestatus": np.where(stays.dies, "Expired", "Alive"),
+            "unitdischargelocation": np.where(stays.recorded, unit_went, ""),
+            "unitdischargestatus": np.where(stays.recorded, unit_status, ""),
             "uniquepid": [
                 f"{100 + hospital:03d}-{start + who}" for hospital, who in zip(stays.hospital, person, strict=True)
             ],
@@ -109,18 +124,22 @@ def _clock(minutes: Int) -> list[str]:
     return [f"{minute // 60:02d}:{minute % 60:02d}:00" for minute in minutes % DAY]
 
 
+def _measure(shapes: Mapping[str, Shape], name: str, stays: Stays, owner: Int, generator: np.random.Generator) -> Array:
+    """Simulate values of one quantity of the stays `owner`."""
+    quantity = np.full(len(owner), list(shapes).index(name))
+    return measure(shapes, quantity, stays.readings[owner], stays.disturbance[owner], generator)
+
+
 def _apache(patients: Patients, stays: Stays, generator: np.random.Generator) -> Tables:
     """Write worst values of day 1 (-1 = missing), predictors, and the predictions of two versions of APACHE."""
     owner = np.flatnonzero(generator.random(len(stays.stay)) < 0.9)
     names = ("wbc", "sodium", "hematocrit", "creatinine", "albumin", "bun", "glucose")
     values = {}
     for name in names:
-        value = measure(LABS, np.full(len(owner), list(LABS).index(name)), stays.readings[owner], generator)
+        value = _measure(LABS, name, stays, owner, generator)
         values[name] = np.where(generator.random(len(owner)) < 0.25, -1, np.round(np.maximum(value, 0.2), 2))
     for column, name in (("heartrate", "heart_rate"), ("respiratoryrate", "respiratory_rate")):
-        value = measure(
-            VITAL_SHAPES, np.full(len(owner), list(VITAL_SHAPES).index(name)), stays.readings[owner], generator
-        )
+        value = _measure(VITAL_SHAPES, name, stays, owner, generator)
         values[column] = np.where(generator.random(len(owner)) < 0.05, -1, np.round(np.maximum(value, 5)))
     flags = {name: np.zeros(len(owner), np.int64) for name in ("intubated", "vent", "dialysis", "meds")}
     died = patients.outcome[stays.person[owner], 0].astype(np.int64)
@@ -156,7 +175,7 @@ def _measured(patients: Patients, stays: Stays, generator: np.random.Generator) 
     taken = generator.random(len(panel)) < 0.8
     panel, quantity = panel[taken], quantity[taken]
     who = owner[panel]
-    value = measure(LABS, quantity, stays.readings[who], generator)
+    value = measure(LABS, quantity, stays.readings[who], stays.disturbance[who], generator)
     late = number[panel] >= 4
     spread = np.array([shape[1] for shape in LABS.values()])[quantity]
     died = patients.outcome[stays.person[who], 0]
@@ -180,12 +199,7 @@ def _vitals(stays: Stays, generator: np.random.Generator) -> Tables:
     owner, number = repeat(np.clip(stays.minutes // 60, 1, 26))
     names = {"heartrate": "heart_rate", "respiration": "respiratory_rate", "sao2": "spo2", "systemicsystolic": "sbp",
              "systemicdiastolic": "dbp"}  # fmt: skip
-    read = {
-        column: np.round(
-            measure(VITAL_SHAPES, np.full(len(owner), list(VITAL_SHAPES).index(name)), stays.readings[owner], generator)
-        )
-        for column, name in names.items()
-    }
+    read = {column: np.round(_measure(VITAL_SHAPES, name, stays, owner, generator)) for column, name in names.items()}
     read["sao2"] = np.minimum(read["sao2"], 100)
     offset = {"observationoffset": number * 60 + 5}
     cuff = number % 4 == 0

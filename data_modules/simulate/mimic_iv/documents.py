@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from data_modules.databases.mimic_iv.tables import EMBEDDINGS, IMAGE_PROJECT
 from data_modules.databases.mimic_iv.tfrecord import encode
@@ -14,6 +15,8 @@ from data_modules.simulate.frames import Tables
 from data_modules.simulate.latent import Array, Patients
 from data_modules.simulate.mimic_iv.keys import admission_ids, subject_ids, table
 from data_modules.simulate.mimic_iv.timeline import DAY, HOUR, Admissions, Bool, Int, Timeline
+
+Floats = NDArray[np.float32]
 
 CXR, NOTE, REPORT = 0, 1, 2
 IMAGES_FOLDER, EMBEDDINGS_FOLDER = f"{IMAGE_PROJECT}/2.1.0", f"{EMBEDDINGS}/1.0"
@@ -31,19 +34,27 @@ class Chart:
         admissions: of the chunk.
         subject: (A,) subject_id of each admission.
         hadm: (A,) hadm_id of each admission.
+        nuisance: strength of what notes and embeddings contain that depends on nothing else.
     """
 
     patients: Patients
     admissions: Admissions
     subject: Int
     hadm: Int
+    nuisance: float
 
     @classmethod
-    def of(cls, patients: Patients, timeline: Timeline, start: int) -> "Chart":
+    def of(cls, patients: Patients, timeline: Timeline, start: int, nuisance: float) -> "Chart":
         """Build the chart of a chunk whose first subject is number `start`."""
         admissions = timeline.admissions
         subject = subject_ids(start, len(patients.worry))[admissions.person]
-        return cls(patients, admissions, subject, admission_ids(start, admissions))
+        return cls(patients, admissions, subject, admission_ids(start, admissions), nuisance)
+
+    def notes(self, who: Int, generator: np.random.Generator) -> list[str]:
+        """Write the summaries of some admissions (positions, (N,))."""
+        (own,) = generator.spawn(1)
+        further = text.further_sentences(self.admissions.phrase[who], self.nuisance, own)
+        return text.discharge_notes(self.admissions.readings[who][:, 3:5], generator, further)
 
     def ordered(self, modality: int, later_share: float, generator: np.random.Generator) -> Bool:
         """(A,) presence of a modality in time: as drawn for the index admission, random for later ones."""
@@ -63,7 +74,7 @@ def discharge_notes(chart: Chart, generator: np.random.Generator) -> pl.DataFram
     ordered = chart.ordered(NOTE, 0.7, generator)
     late = chart.absent_index(NOTE, 0.3, generator)
     who = np.flatnonzero(ordered | late)
-    texts = text.discharge_notes(admissions.readings[who][:, 3:5], generator)
+    texts = chart.notes(who, generator)
     outcome = chart.patients.outcome[admissions.person[who]]
     leak = np.where(late[who], np.where(outcome[:, 2], 2, np.where(outcome[:, 0], 1, 0)), 0)
     prompt = np.minimum(np.exp(np.log(14) + generator.standard_normal(len(who))), GRACE_HOURS - 0.5)
@@ -150,7 +161,8 @@ def images(
         "-".join(f"{part:08x}" for part in parts) for parts in generator.integers(0, 2**32, (len(who), 5)).tolist()
     ]
     readings = admissions.readings[who][:, 5:7]
-    _write_files(folder, chart.subject[who], study, names, view, readings, pixels, write_jpeg=write_jpeg)
+    vectors = image.embeddings(readings, pixels, chart.nuisance)
+    _write_files(folder, chart.subject[who], study, names, view, readings, vectors, pixels, write_jpeg=write_jpeg)
     clock = at % DAY
     keys = {"dicom_id": names, "subject_id": chart.subject[who], "study_id": study}
     metadata = {
@@ -169,10 +181,9 @@ def images(
 
 
 def _write_files(
-    folder: Path, subject: Int, study: Int, names: list[str], view: Array, readings: Array,
+    folder: Path, subject: Int, study: Int, names: list[str], view: Array, readings: Array, vectors: Floats,
     generator: np.random.Generator, *, write_jpeg: bool,
 ) -> None:  # fmt: skip
-    vectors = image.embeddings(readings, generator)
     for row, name in enumerate(names):
         place = Path("files") / f"p{str(subject[row])[:2]}" / f"p{subject[row]}" / f"s{study[row]}"
         if view[row] != "LATERAL":
@@ -195,12 +206,13 @@ def counterfactuals(
     index = np.flatnonzero(chart.admissions.number == 0)
     readings = chart.admissions.readings[index]
     contents = {
-        "content/discharge_note": text.discharge_notes(readings[:, 3:5], generator),
+        "content/discharge_note": chart.notes(index, generator),
         "content/radiology_report": text.radiology_reports(readings[:, 7], generator),
     }
     vectors = folder / "image_embeddings"
     vectors.mkdir(parents=True, exist_ok=True)
-    np.save(vectors / f"{chart.subject.min()}.npy", image.embeddings(readings[:, 5:7], generator).astype(np.float16))
+    shown = image.embeddings(readings[:, 5:7], generator, chart.nuisance).astype(np.float16)
+    np.save(vectors / f"{chart.subject.min()}.npy", shown)
     if write_jpeg:
         for subject, reading in zip(chart.subject[index], readings[:, 5:7], strict=True):
             _write(folder / "images" / f"{subject}.jpg", image.jpeg(image.draw_image(reading, generator)))

@@ -34,7 +34,7 @@ def labs(
     taken = generator.random(len(panel)) < np.where(np.arange(len(LAB_SHAPES)) < 12, 0.9, 0.3)[quantity]
     panel, quantity = panel[taken], quantity[taken]
     who = owner[panel]
-    value = measure(LAB_SHAPES, quantity, admissions.readings[who], generator)
+    value = measure(LAB_SHAPES, quantity, admissions.readings[who], admissions.disturbance[who], generator)
     leak = last[panel] & (admissions.number[who] == 0)
     future = patients.outcome[admissions.person[who]].sum(1) - 0.5
     spread = np.array([shape[1] for shape in LAB_SHAPES.values()])[quantity]
@@ -171,7 +171,11 @@ def unit(admissions: Admissions, subject: Int, hadm: Int, generator: np.random.G
     )
     stay_of = owner[sample]
     items = {concept.name: concept.names[-1] for concept in VITALS}
-    value = np.round(measure(VITAL_SHAPES, quantity, admissions.readings[who[stay_of]], generator), 1)
+    charted_of = who[stay_of]
+    value = measure(
+        VITAL_SHAPES, quantity, admissions.readings[charted_of], admissions.disturbance[charted_of], generator
+    )
+    value = np.round(value, 1)
     value = np.where(quantity == list(VITAL_SHAPES).index("spo2"), np.minimum(value, 100), value)
     at = begins[stay_of] + hour[sample] * HOUR
     charted = {

@@ -1,11 +1,14 @@
 """Times of the index admission and of the later admissions that its outcomes require."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from data_modules.simulate.config import SimulateConfig
+from data_modules.simulate.equations import draw_phrases
+from data_modules.simulate.frames import disturbances
 from data_modules.simulate.latent import Array, Patients, drift, readings_of
 
 Int = NDArray[np.int64]
@@ -31,6 +34,8 @@ class Admissions:
         dies: (A,) bool, during the admission.
         icu: (A,) bool.
         readings: (A, 8) of the admission's own health.
+        phrase: (A,) bool, in the admission's own note.
+        disturbance: (A, 3) of its labs and vitals.
     """
 
     person: Int
@@ -41,6 +46,8 @@ class Admissions:
     dies: Bool
     icu: Bool
     readings: Array
+    phrase: Bool
+    disturbance: Array
 
 
 @dataclass(frozen=True)
@@ -51,8 +58,14 @@ class Timeline:
     death: Int
 
 
-def draw(patients: Patients, generator: np.random.Generator) -> Timeline:
+def without_labels(patients: Patients) -> Patients:
+    """Let subjects without labels die in the index admission, so that it is no row at discharge."""
+    return replace(patients, excluded=patients.excluded | ~patients.labelled)
+
+
+def draw(patients: Patients, config: SimulateConfig, generator: np.random.Generator) -> Timeline:
     """Draw times given outcomes; outcomes are stored as events only, for the cohort builder to find."""
+    phrases, moved = generator.spawn(2)
     count = len(patients.worry)
     begins = _first_day(count, generator) + generator.integers(0, DAY // 60, count) * 60
     days = np.clip(np.exp(1.3 + 0.25 * patients.readings[:, 0] + 0.4 * generator.standard_normal(count)), 1, 30)
@@ -67,7 +80,14 @@ def draw(patients: Patients, generator: np.random.Generator) -> Timeline:
     parts = [part for part in (index, later, overlapping) if len(part.person)]
     joined = Admissions(*(np.concatenate([getattr(part, name) for part in parts]) for name in vars(index)))
     order = np.lexsort((joined.begins, joined.person))
-    return Timeline(Admissions(*(getattr(joined, name)[order] for name in vars(joined))), death)
+    admissions = Admissions(*(getattr(joined, name)[order] for name in vars(joined)))
+    own = draw_phrases(len(order), config.phi, phrases)
+    admissions = replace(
+        admissions,
+        phrase=np.where(admissions.number == 0, patients.phrase[admissions.person], own),
+        disturbance=disturbances(len(order), config.nuisance, moved),
+    )
+    return Timeline(admissions, death)
 
 
 def _first_day(count: int, generator: np.random.Generator) -> Int:
@@ -89,7 +109,8 @@ def _admissions(
 ) -> Admissions:
     waited = (generator.uniform(1, 10, len(person)) * HOUR).astype(np.int64) // 60 * 60
     arrives = np.where(generator.random(len(person)) < 0.7, begins - waited, begins)
-    return Admissions(person, np.full(len(person), number), arrives, begins, ends, dies, icu, readings)
+    none, still = np.zeros(len(person), dtype=np.bool_), np.zeros((len(person), 3))
+    return Admissions(person, np.full(len(person), number), arrives, begins, ends, dies, icu, readings, none, still)
 
 
 def _death_days(patients: Patients, generator: np.random.Generator) -> Int:
@@ -132,4 +153,4 @@ def _overlapping(
     # Its readings are random: it begins before the index landmark and must add no information to the index.
     readings = readings_of(generator.standard_normal((len(chosen), patients.health.shape[1])), generator)
     made = _admissions(chosen, 2, begins, ends, none, none, readings, generator)
-    return Admissions(made.person, made.number, begins, begins, ends, none, none, made.readings)
+    return replace(made, arrives=begins)

@@ -200,14 +200,17 @@ def test_a_simulation_that_is_killed_leaves_nothing_that_looks_finished(
     assert not (tmp_path / ".release.partial").exists()
 
 
-KNOBS = ("rho", "gamma", "tau", "calendar")
+KNOBS = ("rho", "gamma", "tau", "calendar", "nu", "kappa", "pi", "phi", "shared", "nuisance", "label_share", "shift")
+SHARES = ("nu", "kappa", "shared", "label_share")
 RATES = ("note_rate", "image_rate", "report_rate")
 
 
 @pytest.mark.parametrize(
     ("key", "value"),
     [("subjects", 0), ("subjects", -5), ("seed", -1)]
-    + [(key, -0.1) for key in KNOBS]
+    + [(key, value) for key in KNOBS for value in (-0.1, 10.1, float("nan"))]
+    + [("label_share", 0.0)]
+    + [(key, 1.01) for key in SHARES]
     + [(key, value) for key in RATES for value in (-0.1, 0.0, 1.0, 1.2, float("nan"))],
 )
 def test_an_impossible_knob_is_refused_by_its_full_key(key: str, value: float) -> None:
