@@ -35,16 +35,24 @@ class CohortDataModule(LightningDataModule):
         loader: settings of the loaders.
         seed: seed of the training order.
         accumulate: number of parts of a training batch.
+        pretrain_epochs: first epochs, which also read the pre-training rows of the cohort.
         encode: returns the folders with arrays or items of documents and images.
     """
 
     def __init__(
-        self, *, loader: LoaderConfig, seed: int = 0, accumulate: int = 1, encode: Encode = encode_nothing
+        self,
+        *,
+        loader: LoaderConfig,
+        seed: int = 0,
+        accumulate: int = 1,
+        pretrain_epochs: int = 0,
+        encode: Encode = encode_nothing,
     ) -> None:
         super().__init__()
         self.loader = loader
         self.seed = seed
         self.accumulate = accumulate
+        self.pretrain_epochs = pretrain_epochs
         self.encode = encode
         self._cohort: OpenedCohort | None = None
 
@@ -90,6 +98,8 @@ class CohortDataModule(LightningDataModule):
             batch_size=self.loader.batch_size,
             seed=self.seed,
             accumulate=self.accumulate,
+            more=self.cohort.pretraining_rows,
+            pretrain_epochs=self.pretrain_epochs,
             **self._ranks(),
         )
 

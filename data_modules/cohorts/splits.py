@@ -53,6 +53,23 @@ def draw(subject_ids: pl.Series, config: SplitConfig, given: pl.DataFrame | None
     return _hold_out(drawn.select("subject_id", "split", pl.col("fold").cast(pl.Int8)), config)
 
 
+def assign(rows: pl.DataFrame, config: SplitConfig) -> pl.DataFrame:
+    """Add the drawn `split` and `fold` to the rows of a database.
+
+    Args:
+        rows: with `subject_key`, or `split_key` where splits are drawn by a larger unit than the subject.
+        config: as for `draw`.
+
+    Returns:
+        The rows, in order.
+
+    >>> assign(pl.DataFrame({"subject_key": ["a", "b", "a"]}), SplitConfig()).columns
+    ['subject_key', 'split', 'fold']
+    """
+    unit = "split_key" if "split_key" in rows.columns else "subject_key"
+    return rows.join(draw(rows[unit], config), left_on=unit, right_on="subject_id", maintain_order="left")
+
+
 def _positions(subjects: pl.Series, salt: str) -> pl.Series:
     return pl.Series([unit_interval(name, salt) for name in subjects], dtype=pl.Float64)
 

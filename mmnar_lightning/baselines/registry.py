@@ -65,6 +65,7 @@ class Estimator(Protocol):
 ESTIMATOR_UNREAD = (
     "model.",
     "objective.",
+    "cohort.pretraining_rows",
     "optim.",
     "loader.",
     "rectifier.",

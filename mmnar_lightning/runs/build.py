@@ -67,6 +67,7 @@ def _loading(config: ExperimentConfig, files: ImageFolders) -> dict[str, Any]:
         "loader": config.loader,
         "seed": config.seed,
         "accumulate": config.trainer.accumulate,
+        "pretrain_epochs": config.objective.pretrain_epochs,
         "encode": partial(embed, config=config.embed, data=data, images=files, accelerator=config.trainer.accelerator),
     }
 

@@ -67,6 +67,7 @@ CASES: dict[str, tuple[str, str, str]] = {
     "cohort.death_in_window": ("cohort.tasks=[mortality_180d]", "", "exclude"),
     "cohort.in_unit": ("", "cohort.landmark=icu_24h cohort.tasks=[in_hospital_mortality]", "true"),
     "cohort.readmission": ("dataset=eicu", "dataset=eicu cohort.landmark=unit_discharge", "muse"),
+    "cohort.pretraining_rows": ("", "objective.pretrain_epochs=2", "true"),
     "cohort.verify": ("", REAL, "true"),
     "baseline.settings": ("", "baseline.name=some.module:Model", "{width: 3}"),
     "baseline.late_fusion.dropout": ("", "baselines/late_fusion", "0.3"),
