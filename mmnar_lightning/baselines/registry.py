@@ -65,7 +65,6 @@ class Estimator(Protocol):
 ESTIMATOR_UNREAD = (
     "model.",
     "objective.",
-    "cohort.pretraining_rows",
     "optim.",
     "loader.",
     "rectifier.",
