@@ -36,6 +36,7 @@ class CohortDataModule(LightningDataModule):
         loader: settings of the loaders.
         seed: seed of the training order.
         accumulate: number of parts of a training batch.
+        pretrain_epochs: first epochs, which also read the pre-training rows of the cohort.
         encode: returns the folders with arrays or items of documents and images.
         reading: how the model reads the cohort; its `held_pattern` is that of `loader`.
     """
@@ -46,6 +47,7 @@ class CohortDataModule(LightningDataModule):
         loader: LoaderConfig,
         seed: int = 0,
         accumulate: int = 1,
+        pretrain_epochs: int = 0,
         encode: Encode = encode_nothing,
         reading: Reading | None = None,
     ) -> None:
@@ -53,6 +55,7 @@ class CohortDataModule(LightningDataModule):
         self.loader = loader
         self.seed = seed
         self.accumulate = accumulate
+        self.pretrain_epochs = pretrain_epochs
         self.encode = encode
         self.reading = replace(reading or Reading(), held_pattern=loader.held_pattern)
         self._cohort: OpenedCohort | None = None
@@ -99,6 +102,8 @@ class CohortDataModule(LightningDataModule):
             batch_size=self.loader.batch_size,
             seed=self.seed,
             accumulate=self.accumulate,
+            more=self.cohort.pretraining_rows,
+            pretrain_epochs=self.pretrain_epochs,
             **self._ranks(),
         )
 

@@ -121,6 +121,7 @@ SLOW = (
     "tests/unit/benchmarks/test_mimic_code.py",
     "tests/unit/benchmarks/test_validation",
     "tests/unit/sweeps/",
+    "tests/unit/cohorts/test_pretraining.py",
     "tests/unit/encoders/test_vector_store.py",
     "tests/unit/encoders/test_stage.py",
     "tests/unit/encoders/text/",

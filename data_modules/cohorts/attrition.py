@@ -13,10 +13,12 @@ class Rule:
     Attributes:
         name: description of the rows that remain.
         keep: True = keep the row; null counts as False.
+        needed: whether a row that the rule removes has no prediction time, so that pre-training cannot use it either.
     """
 
     name: str
     keep: pl.Expr
+    needed: bool = False
 
 
 def apply_rules(candidates: pl.DataFrame, rules: Sequence[Rule], start: str) -> tuple[pl.DataFrame, pl.DataFrame]:

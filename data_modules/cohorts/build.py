@@ -4,7 +4,7 @@ import logging
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from data_modules import stage
-from data_modules.cohorts import columns, presence, splits
+from data_modules.cohorts import columns, presence, pretraining, splits
 from data_modules.cohorts.config import ReleaseCohortConfig
 from data_modules.cohorts.manifest import manifest
 from data_modules.cohorts.spec import DatabaseSpec
@@ -162,6 +162,8 @@ def _record(target: Path, verified: dict[str, list[str]]) -> None:
 def _identity(spec: DatabaseSpec, release: Release, config: ReleaseCohortConfig) -> dict[str, Any]:
     settings = asdict(config)
     del settings["verify"]  # a verified cohort has the same bytes
+    if not config.pretraining_rows:
+        del settings["pretraining_rows"]  # cohorts that were built before the setting existed stay as they are
     return {
         "builder": BUILDER_VERSION,
         "source": release.schema.name,
@@ -191,14 +193,14 @@ def _write(
     verified: dict[str, list[str]] | None,
 ) -> None:
     built = spec.build_rows(release, config)
-    split_unit = "split_key" if "split_key" in built.rows.columns else "subject_key"
-    drawn = splits.draw(built.rows[split_unit], config.split)
-    rows = built.rows.join(drawn, left_on=split_unit, right_on="subject_id", maintain_order="left")
+    rows = splits.assign(built.rows, config.split)
+    others = pretraining.select(built, config.split) if config.pretraining_rows else None
+    every = rows if others is None else pl.concat([rows, others.rows], how="diagonal")
     scratch = folder / ".scratch"
     scratch.mkdir()
     context = BuildContext(
         release=release,
-        rows=rows,
+        rows=every,
         tables=spec.read_tables(release),
         train=rows.filter(pl.col("split") == "train").select("row_id", "subject_id"),
         scratch=scratch,
@@ -210,11 +212,14 @@ def _write(
         definitions = [spec.modalities[part] for part in parts]
         modality, present = _write_modality(folder / MODALITIES / name, name, definitions, context)
         modalities.append(modality)
-        rows = presence.add_presence(rows, {name: pl.Series(present)})
+        every = presence.add_presence(every, {name: pl.Series(present)})
     names = [modality.name for modality in modalities]
-    cohort = columns.arrange(rows.with_columns(subject_id="subject_key"), config.tasks, names)
+    every = every.with_columns(subject_id="subject_key")
+    cohort = columns.arrange(every.head(rows.height), config.tasks, names)
     columns.validate(cohort, folder)
     cohort.write_parquet(folder / COHORT)
+    if others is not None:
+        pretraining.write(every.slice(rows.height), cohort, names, folder)
     if spec.scores is not None and _score_tables(spec, release):
         spec.scores(release, rows).write_parquet(folder / SCORES)
     built.attrition.write_csv(folder / ATTRITION)
@@ -229,7 +234,12 @@ def _write(
         versions=release.versions(),
         dropped=planned.dropped,
         declared={name: text for name in names if (text := spec.modalities[name].declares)},
-        counts={**built.notes, **spec.count(context, names, cohort), **context.counts},
+        counts={
+            **built.notes,
+            **spec.count(replace(context, rows=rows), names, cohort),
+            **context.counts,
+            **({pretraining.COUNTS: others.attrition.to_dicts()} if others else {}),
+        },
         verified=verified,
     )
     shutil.rmtree(scratch)

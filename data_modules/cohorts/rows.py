@@ -1,8 +1,11 @@
 """The result of the cohort builder of a database."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
+
+from data_modules.cohorts.attrition import Rule
 
 
 @dataclass(frozen=True)
@@ -15,8 +18,13 @@ class CohortRows:
             read; `split_key` (text) if splits and folds are drawn by a larger unit than the subject.
         attrition: `rule`, `rows`, `subjects`.
         notes: counts for the manifest.
+        others: the units that are no row, sorted as `rows`, with its columns but `row_id` and labels; None unless
+            `cohort.pretraining_rows` asks for them.
+        needed: the rules that a unit must pass to have a prediction time.
     """
 
     rows: pl.DataFrame
     attrition: pl.DataFrame
     notes: dict[str, int]
+    others: pl.DataFrame | None = None
+    needed: Sequence[Rule] = ()

@@ -53,6 +53,23 @@ def draw(subject_ids: pl.Series, config: SplitConfig, given: pl.DataFrame | None
     return _hold_out(drawn.select("subject_id", "split", pl.col("fold").cast(pl.Int8)), config)
 
 
+def assign(rows: pl.DataFrame, config: SplitConfig) -> pl.DataFrame:
+    """Add the drawn `split` and `fold` to the rows of a database.
+
+    Args:
+        rows: with `subject_key`, or `split_key` where splits are drawn by a larger unit than the subject.
+        config: as for `draw`.
+
+    Returns:
+        The rows, in order.
+
+    >>> assign(pl.DataFrame({"subject_key": ["a", "b", "a"]}), SplitConfig()).columns
+    ['subject_key', 'split', 'fold']
+    """
+    unit = "split_key" if "split_key" in rows.columns else "subject_key"
+    return rows.join(draw(rows[unit], config), left_on=unit, right_on="subject_id", maintain_order="left")
+
+
 def _positions(subjects: pl.Series, salt: str) -> pl.Series:
     return pl.Series([unit_interval(name, salt) for name in subjects], dtype=pl.Float64)
 
@@ -107,7 +124,7 @@ def calibration_half(cohort: pl.DataFrame, half: Half, salt: str, crossfit_fold:
 
 
 def inner_fold(cohort: pl.DataFrame, num_folds: int, num_repeats: int, salt: str) -> list[pl.Series]:
-    """Draw the inner fold of every row of train and val, by a hash of its subject.
+    """Draw the inner fold of every row outside of calibration and test, by a hash of its subject.
 
     Args:
         cohort: `subject_id`, `split`.
@@ -116,13 +133,13 @@ def inner_fold(cohort: pl.DataFrame, num_folds: int, num_repeats: int, salt: str
         salt: `cohort.split.salt`.
 
     Returns:
-        Of each repeat, Int64 in the order of the rows: 0 to K - 1, and -1 outside of train and val.
+        Of each repeat, Int64 in the order of the rows: 0 to K - 1, and -1 in calibration, test and without a split.
 
     >>> rows = pl.DataFrame({"subject_id": ["a", "b", "a"], "split": ["train", "test", "train"]})
     >>> [series.to_list() for series in inner_fold(rows, 3, 1, "mmnar")]
     [[2, -1, 2]]
     """
-    inside = pl.col("split").is_in(["train", "val"])
+    inside = ~pl.col("split").is_in(["calibration", "test"])
     subjects = cohort.filter(inside)["subject_id"].unique().sort()
     drawn = []
     for repeat in range(num_repeats):

@@ -52,6 +52,7 @@ def align(target: OpenedCohort, source: OpenedCohort) -> OpenedCohort:
         modalities=list(source.modalities),
         left_out=[*target.left_out, *left_out],
         arrays=CohortArrays(table, source.tasks, stores),
+        pretraining_rows=target.pretraining_rows[:0],  # nothing is trained on the target
     )
 
 

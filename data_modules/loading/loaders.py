@@ -12,6 +12,9 @@ from data_modules.batch import Batch
 from data_modules.errors import UserError
 from data_modules.loading.arrays import CohortArrays
 
+PRETRAINING = 1
+"""Added to the seed of the order of pre-training, whose cycles are numbered as epochs are."""
+
 
 class TrainLoader:
     """Shuffled batches of a split; the order is a function of (seed, epoch).
@@ -19,6 +22,9 @@ class TrainLoader:
     All ranks iterate over the same global batches, and each takes every world_size-th row, so that together they see
     the batches of a single process. `accumulate` splits a global batch into consecutive parts. If the last batch has
     fewer rows than ranks, some ranks have no row; if it has fewer rows than parts, it is dropped.
+
+    In the first `pretrain_epochs` the rows are drawn from the split and `more` together. An epoch keeps its number of
+    batches: each takes the next rows of a permutation of all of them, and a new permutation begins after the last.
 
     Args:
         arrays: the cohort.
@@ -28,6 +34,8 @@ class TrainLoader:
         accumulate: parts of a global batch.
         rank: rank of this process.
         world_size: number of processes.
+        more: (E,) int64 row ids that only the first epochs read; None = none.
+        pretrain_epochs: number of these epochs.
 
     Raises:
         UserError: if the split has no rows, or a part of a global batch has fewer rows than there are processes.
@@ -43,6 +51,8 @@ class TrainLoader:
         accumulate: int = 1,
         rank: int = 0,
         world_size: int = 1,
+        more: Tensor | None = None,
+        pretrain_epochs: int = 0,
     ) -> None:
         if not len(rows):
             raise UserError("the train split has no rows; raise cohort.split.train, or use a larger cohort")
@@ -59,6 +69,8 @@ class TrainLoader:
         self.accumulate = accumulate
         self.rank = rank
         self.world_size = world_size
+        self.more = rows[:0] if more is None else more
+        self.pretrain_epochs = pretrain_epochs
         self.epoch = 0
         self.num_served = 0
 
@@ -96,8 +108,21 @@ class TrainLoader:
 
     def order(self) -> Tensor:
         """(N,) int64 row ids in the order of this epoch."""
+        if self.epoch < self.pretrain_epochs and len(self.more):
+            return self._pretraining_order()
         permutation = np.random.default_rng([self.seed, self.epoch]).permutation(len(self.rows))
         return self.rows[torch.from_numpy(permutation)]
+
+    def _pretraining_order(self) -> Tensor:
+        """The rows of this epoch in the endless sequence of permutations of the split and `more`."""
+        pool = torch.cat([self.rows, self.more])
+        served = min(len(self.rows), len(self) // self.accumulate * self.batch_size)
+        cycle, place = np.divmod(np.arange(self.epoch * served, (self.epoch + 1) * served), len(pool))
+        chosen = [
+            np.random.default_rng([self.seed, number, PRETRAINING]).permutation(len(pool))[place[cycle == number]]
+            for number in np.unique(cycle)
+        ]
+        return pool[torch.from_numpy(np.concatenate(chosen))]
 
     def __iter__(self) -> Iterator[Batch]:
         order = self.order()

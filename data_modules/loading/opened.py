@@ -1,7 +1,7 @@
 """An opened cohort folder: rows, labels, presence and arrays."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from data_modules import stage
-from data_modules.cohorts import splits
+from data_modules.cohorts import pretraining, splits
 from data_modules.cohorts.build import COHORT, MODALITIES, SCORES
 from data_modules.cohorts.columns import PRESENT, validate
 from data_modules.cohorts.presence import count_patterns
@@ -36,8 +36,9 @@ class OpenedCohort:
         modalities: M modalities that a model can read, in the order of the pattern's bits: one float vector per row, or
             items.
         left_out: lines for the user on data that the model does not read.
-        arrays: inputs, labels and presence by row.
+        arrays: inputs, labels and presence by row, those of the pre-training rows last, without labels.
         holds_out: whether a pattern is only in the test split.
+        pretraining_rows: (E,) int64, ids of the rows that only pre-training reads.
     """
 
     folder: Path
@@ -48,6 +49,7 @@ class OpenedCohort:
     left_out: list[str]
     arrays: CohortArrays
     holds_out: bool = False
+    pretraining_rows: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
 
     @property
     def fingerprint(self) -> str:
@@ -117,8 +119,7 @@ class OpenedCohort:
 
     def rows(self, split: str) -> Tensor:
         """(N,) int64 row ids of a split."""
-        chosen = self.table.filter(pl.col("split") == split)["row_id"]
-        return torch.from_numpy(chosen.cast(pl.Int64).to_numpy(writable=True))
+        return _row_ids(self.table, split)
 
     def calibration_half(self, half: splits.Half) -> Tensor:
         """Row ids of one half of the calibration split; the halves share no subject.
@@ -188,23 +189,37 @@ def open_cohort(folder: Path, encoded: Mapping[str, Path], reading: Reading | No
     ]
     for name, place in encoded.items():
         left_out.extend(f"{name}: {line}" for line in stage.read_json(place / stage.MANIFEST)["left_out"])
-    table, lines = _without_lost_rows(table, stores)
+    every, lines = _without_lost_rows(pretraining.appended(table, folder), stores)
     left_out += lines
     if not modalities:
         raise UserError(
             f"{folder}: the model can read no modality ({'; '.join(left_out)}); choose an encoder under embed."
         )
     if reading.held_pattern is not None:
-        table = _hold_out(table, modalities, reading.held_pattern)
+        every = _hold_out(every, modalities, reading.held_pattern)
         named = ", ".join(sorted(reading.held_pattern)) or "nothing"
         left_out.append(f"rows with exactly {named} are only in the test split")
     fold = None
     if reading.inner_folds:
-        fold = _inner_folds(table, reading, manifest["config"]["split"]["salt"])
-        table = table.with_columns(split=pl.col("split").replace("val", "train"))
+        fold = _inner_folds(every, reading, manifest["config"]["split"]["salt"])
+        every = every.with_columns(split=pl.col("split").replace("val", "train"))
     tasks = list(manifest["tasks"])
-    arrays = CohortArrays(table, tasks, _as_read(stores, modalities, raw_tables=reading.raw_tables), fold)
-    return OpenedCohort(folder, manifest, table, tasks, modalities, left_out, arrays, reading.held_pattern is not None)
+    return OpenedCohort(
+        folder,
+        manifest,
+        every.head(table.height),
+        tasks,
+        modalities,
+        left_out,
+        CohortArrays(every, tasks, _as_read(stores, modalities, raw_tables=reading.raw_tables), fold),
+        reading.held_pattern is not None,
+        _row_ids(every, pretraining.SPLIT),
+    )
+
+
+def _row_ids(table: pl.DataFrame, split: str) -> Tensor:
+    chosen = table.filter(pl.col("split") == split)["row_id"]
+    return torch.from_numpy(chosen.cast(pl.Int64).to_numpy(writable=True))
 
 
 def _as_read(stores: Mapping[str, Store], modalities: Sequence[Modality], *, raw_tables: bool) -> dict[str, Store]:
@@ -217,7 +232,7 @@ def _as_read(stores: Mapping[str, Store], modalities: Sequence[Modality], *, raw
 
 
 def _inner_folds(table: pl.DataFrame, reading: Reading, salt: str) -> Tensor:
-    """(N, R) int64, the inner fold of every row of train and val, -1 elsewhere."""
+    """(N, R) int64, the inner fold of every row of train, val and pre-training, -1 elsewhere."""
     drawn = splits.inner_fold(table, reading.inner_folds, reading.inner_repeats, salt)
     for folds in drawn:
         found = folds.filter(folds >= 0).n_unique()
@@ -250,7 +265,9 @@ def _without_lost_rows(table: pl.DataFrame, stores: Mapping[str, Store]) -> tupl
 
 
 def _hold_out(table: pl.DataFrame, modalities: Sequence[Modality], held_pattern: Sequence[str]) -> pl.DataFrame:
-    """Remove the rows of a pattern from all splits but test; scales and vocabularies were still fitted on them.
+    """Remove the rows of a pattern from all splits but test, and from pre-training.
+
+    Scales and vocabularies were still fitted on them.
 
     Returns:
         The table, `split` null in the removed rows.
@@ -260,7 +277,7 @@ def _hold_out(table: pl.DataFrame, modalities: Sequence[Modality], held_pattern:
     """
     held_names, names = set(held_pattern), [modality.name for modality in modalities]
     held = pl.all_horizontal(pl.col(PRESENT + name) == (name in held_names) for name in names)
-    count = table.filter(held & (pl.col("split") != "test")).height
+    count = table.filter(held & ~pl.col("split").is_in(["test", pretraining.SPLIT])).height
     left = table.filter(~held & (pl.col("split") == "train")).height
     if held_names - set(names) or not count or not left:
         raise UserError(

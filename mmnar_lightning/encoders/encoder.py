@@ -44,7 +44,7 @@ class Encoder(Protocol):
 
         Args:
             source: the modality's folder in the cohort.
-            rows: `row_id` and `split` of the cohort, in order.
+            rows: `row_id` and `split` of the cohort and its pre-training rows, in order.
             target: an empty folder.
 
         Returns:

@@ -7,6 +7,7 @@ import polars as pl
 import torch
 
 from data_modules import stage
+from data_modules.cohorts import pretraining
 from data_modules.cohorts.build import COHORT, MODALITIES
 from data_modules.errors import UserError
 from data_modules.vocabulary import Modality
@@ -76,7 +77,7 @@ def _embed(cohort: Path, name: str, fingerprint: str, encoder: Encoder, data: Pa
     encoder.prepare(source)
 
     def write(folder: Path) -> None:
-        rows = pl.read_parquet(cohort / COHORT, columns=["row_id", "split"])
+        rows = pretraining.appended(pl.read_parquet(cohort / COHORT, columns=["row_id", "split"]), cohort)
         left_out = encoder.write(source, rows, folder)
         stage.write_json(folder / stage.MANIFEST, {**identity, "left_out": left_out})
 

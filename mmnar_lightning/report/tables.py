@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from data_modules.cohorts.pretraining import COUNTS
 from mmnar_lightning.console import say, show, warn
 from mmnar_lightning.evaluation.results import Cell, Groups, Results, Risk, TaskScores
 from mmnar_lightning.metrics.bootstrap import METRICS
@@ -25,6 +26,9 @@ def show_cohort(manifest: Mapping[str, Any], min_count: int) -> None:
         for entry in manifest["attrition"]
     ]
     show("attrition", ["rule", "rows", "subjects"], attrition)
+    if COUNTS in manifest["counts"]:
+        left = _count(manifest["counts"][COUNTS][-1]["rows"], min_count)
+        say(f"pre-training: {left} more rows of train subjects, without labels")
     names = ", ".join(modality["name"] for modality in manifest["modalities"])
     shown = [
         [entry["label"], entry["present"], _count(entry["rows"], min_count)]

@@ -78,6 +78,7 @@ def _loading(config: ExperimentConfig, files: ImageFolders) -> dict[str, Any]:
             inner_repeats=config.evaluation.inner_repeats,
             raw_tables=reads_raw_tables(config),
         ),
+        "pretrain_epochs": config.objective.pretrain_epochs,
         "encode": partial(embed, config=config.embed, data=data, images=files, accelerator=config.trainer.accelerator),
     }
 

@@ -28,7 +28,8 @@ def test_every_setting_is_explained_and_every_explained_one_exists() -> None:
     assert explained == leaves("mimic") | leaves("eicu")
     section = text[text.index("## cohort, dataset=eicu") : text.index("## cohort, dataset=custom")]
     own = set(re.findall(r"^\| `([a-z0-9_.]+)` \| `", section, re.MULTILINE))
-    inherited = {"name", "modalities", "missing_tables", "min_vocabulary_subjects", "max_vocabulary", "split", "verify"}
+    limits = {"min_vocabulary_subjects", "max_vocabulary"}
+    inherited = {"name", "modalities", "missing_tables", "split", "pretraining_rows", "verify"} | limits
     expected = {key for key in leaves("eicu") if key.startswith("cohort.")}
     assert own == {key for key in expected if key.split(".")[1] not in inherited}
 

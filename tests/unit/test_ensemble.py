@@ -51,8 +51,7 @@ def test_each_member_trains_on_the_rows_outside_of_its_fold():
 
 def module(model: torch.nn.Module) -> MMNARModule:
     objective = Objective([f"t{task}" for task in range(NUM_TASKS)], ObjectiveConfig())
-    found = MMNARModule(model, objective, OptimConfig(), {"cohort_fingerprint": "c"})
-    return found
+    return MMNARModule(model, objective, OptimConfig(), {"cohort_fingerprint": "c"})
 
 
 class Stub:

@@ -46,7 +46,8 @@ def build_rows(release: Release, config: EICUCohortConfig) -> CohortRows:
     # Before the filter: a next unit stay without a subject is still a readmission.
     outcomes = _with_outcomes(placed, config).filter(is_known).with_columns(prediction_offset_minutes=_landmark(config))
     outcomes = outcomes.join(home_hospitals(known), on="subject_id", maintain_order="left")
-    rows, attrition = apply_rules(_pick(outcomes, config.index), _rules(config), f"{config.index} index")
+    rules = _rules(config)
+    rows, attrition = apply_rules(_pick(outcomes, config.index), rules, f"{config.index} index")
     attrition = pl.concat([_before_index(stays, known), attrition])
     if rows.is_empty():
         emptied = attrition.filter(pl.col("rows") == 0)["rule"][0]
@@ -55,10 +56,18 @@ def build_rows(release: Release, config: EICUCohortConfig) -> CohortRows:
             f"no rows are left after the rule {emptied!r}",
             "relax the rules under cohort. (index, landmark, min_age)",
         )
-    split_key = pl.col("subject_id") if config.fold_by == "subject" else split_keys("hospital_id")
-    keyed = rows.sort("stay_id").with_columns(subject_key="subject_id", split_key=split_key)
     labels = [f"label/{task}" for task in config.tasks]
-    return CohortRows(keyed.select(*ROW_COLUMNS, *labels).with_row_index("row_id"), attrition, _counts(outcomes))
+    keyed = _keyed(rows, config).select(*ROW_COLUMNS, *labels).with_row_index("row_id")
+    if not config.pretraining_rows:
+        return CohortRows(keyed, attrition, _counts(outcomes))
+    others = _keyed(outcomes.join(rows, on="stay_id", how="anti"), config).drop(labels)
+    return CohortRows(keyed, attrition, _counts(outcomes), others, [rule for rule in rules if rule.needed])
+
+
+def _keyed(stays: pl.DataFrame, config: EICUCohortConfig) -> pl.DataFrame:
+    """The unit stays in the order of the cohort, with the keys of subjects and splits."""
+    split_key = pl.col("subject_id") if config.fold_by == "subject" else split_keys("home")
+    return stays.sort("stay_id").with_columns(subject_key="subject_id", split_key=split_key)
 
 
 def read_stays(release: Release) -> pl.DataFrame:
@@ -165,17 +174,17 @@ def _rules(config: EICUCohortConfig) -> list[Rule]:
     ]
     offset = pl.col("unitdischargeoffset")
     if config.landmark == "unit_24h":
-        rules += [Rule(name="still in the unit 24 h later", keep=offset > LANDMARK_MINUTES)]
+        rules += [Rule(name="still in the unit 24 h later", keep=offset > LANDMARK_MINUTES, needed=True)]
     else:
         alive = ~pl.col("died_in_unit").fill_null(value=False)
         rules += [
-            Rule(name="left the unit at or after entering it", keep=offset >= 0),
+            Rule(name="left the unit at or after entering it", keep=offset >= 0, needed=True),
             Rule(name="not expired in the unit", keep=alive),
         ]
     if config.fold_by == "hospital":
         # In another hospital, rows of a subject would be in another split than their hospital, or in two splits.
         at_home = pl.col("hospital_id").eq_missing(pl.col("home"))
-        rules += [Rule(name="in the subject's hospital of the lowest id", keep=at_home)]
+        rules += [Rule(name="in the subject's hospital of the lowest id", keep=at_home, needed=True)]
     return rules
 
 

@@ -4,6 +4,8 @@
 `cohorts/columns.py` those that the cohort file keeps.
 """
 
+from dataclasses import replace
+
 import polars as pl
 
 from data_modules.cohorts.attrition import Rule, apply_rules
@@ -33,9 +35,9 @@ def build_rows(release: Release, config: MIMICCohortConfig) -> CohortRows:
     stays = read_stays(release)
     _check_reversed(release, admissions, config)
     counted = _counting_admissions(admissions, config)
-    candidates = _discharge(counted, config) if config.landmark == "discharge" else _icu(counted, stays, config)
-    candidates = _add_outcomes(candidates, counted, stays, config)
-    rows, attrition = apply_rules(candidates, _rules(config), f"{config.index} index")
+    candidates = _add_outcomes(_candidates(counted, stays, config), counted, stays, config)
+    rules = _rules(config)
+    rows, attrition = apply_rules(candidates, rules, f"{config.index} index")
     attrition = pl.concat([_before_index(release, admissions, counted), attrition])
     if rows.is_empty():
         emptied = attrition.filter(pl.col("rows") == 0)["rule"][0]
@@ -45,12 +47,21 @@ def build_rows(release: Release, config: MIMICCohortConfig) -> CohortRows:
             "relax the rules under cohort. (index, landmark, min_age, anchor_year_groups, ...)",
         )
     intervals = admission_intervals(admissions.lazy()).collect()
-    rows = rows.sort("subject_id", "admittime", "hadm_id").with_row_index("row_id")
-    rows = rows.join(intervals.drop("subject_id"), on="hadm_id", how="left", maintain_order="left")
-    keyed = rows.with_columns(
+    keyed = _keyed(rows, intervals).with_row_index("row_id")
+    counts = _counts(admissions, stays, candidates, rows, config)
+    if not config.pretraining_rows:
+        return CohortRows(keyed, attrition, counts)
+    others = _candidates(counted, stays, replace(config, index="every")).join(rows, on="hadm_id", how="anti")
+    return CohortRows(keyed, attrition, counts, _keyed(others, intervals), [rule for rule in rules if rule.needed])
+
+
+def _keyed(rows: pl.DataFrame, intervals: pl.DataFrame) -> pl.DataFrame:
+    """The rows in the order of the cohort, with their keys and the intervals of their admissions."""
+    ordered = rows.sort("subject_id", "admittime", "hadm_id")
+    placed = ordered.join(intervals.drop("subject_id"), on="hadm_id", how="left", maintain_order="left")
+    return placed.with_columns(
         subject_key=pl.col("subject_id").cast(pl.String), admission_id="hadm_id", year_group="anchor_year_group"
     )
-    return CohortRows(keyed, attrition, _counts(admissions, stays, candidates, rows, config))
 
 
 def read_admissions(release: Release) -> pl.DataFrame:
@@ -134,6 +145,11 @@ def _pick(frame: pl.DataFrame, index: str) -> pl.DataFrame:
     return frame.unique("subject_id", keep="first" if index == "first" else "last", maintain_order=True)
 
 
+def _candidates(counted: pl.DataFrame, stays: pl.DataFrame, config: MIMICCohortConfig) -> pl.DataFrame:
+    """The index admissions with their landmarks."""
+    return _discharge(counted, config) if config.landmark == "discharge" else _icu(counted, stays, config)
+
+
 def _discharge(counted: pl.DataFrame, config: MIMICCohortConfig) -> pl.DataFrame:
     grace = pl.duration(seconds=round(config.note_grace_hours * 3600))
     return _pick(counted, config.index).with_columns(
@@ -172,8 +188,9 @@ def _rules(config: MIMICCohortConfig) -> list[Rule]:
         return rules
     left_at = pl.max_horizontal("dischtime", "deathtime")
     alive = deaths.alive_at("landmark_at")
-    rules.append(Rule(name="has an ICU stay", keep=pl.col("stay_id").is_not_null()))
-    rules.append(Rule(name="alive and in hospital 24 h later", keep=alive & (left_at > pl.col("landmark_at"))))
+    in_hospital = alive & (left_at > pl.col("landmark_at"))
+    rules.append(Rule(name="has an ICU stay", keep=pl.col("stay_id").is_not_null(), needed=True))
+    rules.append(Rule(name="alive and in hospital 24 h later", keep=in_hospital, needed=True))
     if config.in_unit:
         in_unit = pl.min_horizontal("outtime", left_at) > pl.col("landmark_at")
         rules.append(Rule(name="still in the unit 24 h later", keep=in_unit))

@@ -67,6 +67,7 @@ CASES: dict[str, tuple[str, str, str]] = {
     "cohort.death_in_window": ("cohort.tasks=[mortality_180d]", "", "exclude"),
     "cohort.in_unit": ("", "cohort.landmark=icu_24h cohort.tasks=[in_hospital_mortality]", "true"),
     "cohort.readmission": ("dataset=eicu", "dataset=eicu cohort.landmark=unit_discharge", "muse"),
+    "cohort.pretraining_rows": ("", "objective.pretrain_epochs=2", "true"),
     "cohort.verify": ("", REAL, "true"),
     "baseline.settings": ("", "baseline.name=some.module:Model", "{width: 3}"),
     "baseline.late_fusion.dropout": ("", "baselines/late_fusion", "0.3"),
@@ -156,6 +157,14 @@ REFUSED = {
     ("baselines/boosted_trees", "trainer.max_epochs=7"): r"trainer\.max_epochs=7 .* than boosted_trees",
     ("baselines/boosted_trees", "optim.lr=0.1"): r"optim\.lr=0\.1",
     ("baselines/boosted_trees", "loader.batch_size=7"): r"loader\.batch_size=7",
+    # Without the label-free terms, which no baseline has, there are no epochs of pre-training.
+    **{
+        (
+            f"baselines/{name}",
+            "cohort.pretraining_rows=true",
+        ): r"cohort\.pretraining_rows=True is not read: it needs obj"
+        for name in ("boosted_trees", "late_fusion")
+    },
     ("baselines/boosted_trees", "objective.task_weights.x=2"): r"objective\.task_weights\.x=2",
     ("baselines/boosted_trees", "objective.focal_gamma=2"): r"objective\.focal_gamma=2",
     ("baselines/boosted_trees", "trainer.devices=2"): r"trainer\.devices=2: only one process can fit boosted_trees",

@@ -165,6 +165,62 @@ def test_the_state_of_a_loader_is_two_plain_integers(arrays):
     assert loader.state_dict() == {"num_served": 1, "accumulate": 1}
 
 
+PRETRAIN_EPOCHS = 6
+MORE = torch.tensor([0, 1, 2, 50, 51, 52])
+
+
+def with_more(arrays, **settings) -> TrainLoader:
+    return make(arrays, more=MORE, pretrain_epochs=PRETRAIN_EPOCHS, **settings)
+
+
+@pytest.mark.parametrize("batch_size", [1, 10, 15, 47, 100])
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_pre_training_reads_every_row_before_any_a_second_time(arrays, batch_size, accumulate):
+    if batch_size < accumulate:
+        return
+    usual = make(arrays, batch_size=batch_size, accumulate=accumulate)
+    loader = with_more(arrays, batch_size=batch_size, accumulate=accumulate)
+    epochs = [served(loader, epoch) for epoch in range(PRETRAIN_EPOCHS)]
+    for number, epoch in enumerate(epochs):
+        assert list(map(len, epoch)) == list(map(len, served(usual, number)))
+    read = [row for epoch in epochs for batch in epoch for row in batch]
+    pool = sorted([*ROWS.tolist(), *MORE.tolist()])
+    times = np.bincount(read, minlength=NUM_ROWS)[pool]
+    assert times.min() >= len(read) // len(pool)
+    assert times.max() <= -(-len(read) // len(pool))
+    if accumulate == 1:
+        cycles = [read[start : start + len(pool)] for start in range(0, len(read), len(pool))]
+        assert [sorted(cycle) for cycle in cycles[:-1]] == [pool] * (len(cycles) - 1)
+        assert len({tuple(cycle) for cycle in cycles}) == len(cycles), "each is permuted anew"
+
+
+def test_after_pre_training_and_without_more_rows_the_order_is_the_usual_one(arrays):
+    for epoch in range(PRETRAIN_EPOCHS + 3):
+        usual = served(make(arrays), epoch)
+        assert served(make(arrays, more=MORE[:0], pretrain_epochs=PRETRAIN_EPOCHS), epoch) == usual
+        assert served(make(arrays, more=MORE), epoch) == usual
+        assert (served(with_more(arrays), epoch) == usual) == (epoch >= PRETRAIN_EPOCHS)
+
+
+def test_the_order_of_pre_training_is_a_function_of_seed_and_epoch(arrays):
+    alone = served(with_more(arrays), 3)
+    walked = with_more(arrays)
+    assert [served(walked, epoch) for epoch in range(5)][3] == alone
+    assert served(with_more(arrays, seed=8), 3) != alone
+    shards = [served(with_more(arrays, rank=rank, world_size=2), 3) for rank in range(2)]
+    assert [sorted(a + b) for a, b in zip(*shards, strict=True)] == [sorted(batch) for batch in alone]
+
+
+def test_a_loader_resumed_in_pre_training_goes_on_exactly(arrays):
+    whole = served(with_more(arrays), 1)
+    stopped, resumed = with_more(arrays), with_more(arrays)
+    stopped.set_epoch(1)
+    for _, _ in zip(range(2), stopped, strict=False):
+        state = stopped.state_dict()
+    resumed.load_state_dict(state)
+    assert served(resumed, 1) == whole[2:]
+
+
 @pytest.mark.parametrize("world_size", [1, 2, 3, 5])
 @pytest.mark.parametrize("num_rows", [5, 7, 47])
 def test_evaluation_shards_hold_every_row_once(arrays, world_size, num_rows):

@@ -6,7 +6,9 @@ from typing import Any
 import polars as pl
 import pytest
 
+from data_modules.cohorts import pretraining
 from data_modules.cohorts.build import build_cohort
+from data_modules.cohorts.config import SplitConfig
 from data_modules.databases.eicu import apache
 from data_modules.databases.eicu import cohort as cohorts
 from data_modules.databases.eicu.cohort import build_rows
@@ -132,7 +134,10 @@ def everything(release, rows, folder, vocabularies):
 @pytest.mark.demo
 @pytest.mark.parametrize("landmark", ["unit_24h", "unit_discharge"])
 def test_rows_of_the_demo_are_bit_identical_without_their_future(demo, tmp_path, landmark):
-    rows = build_rows(demo, EICUCohortConfig(index="every", landmark=landmark)).rows
+    built = build_rows(demo, EICUCohortConfig(index="first", landmark=landmark, pretraining_rows=True))
+    extra = pretraining.select(built, SplitConfig(train=1, calibration=0, val=0, test=0)).rows
+    assert extra.height > 300
+    rows = pl.concat([built.rows, extra], how="diagonal")
     left, deleted = mutilate(demo, rows, tmp_path / "release")
     whole, vocabularies = everything(demo, rows, tmp_path / "whole", {})
     again, _ = everything(left, rows, tmp_path / "left", vocabularies)

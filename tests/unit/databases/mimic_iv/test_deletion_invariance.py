@@ -5,6 +5,8 @@ from datetime import timedelta
 import polars as pl
 import pytest
 
+from data_modules.cohorts import pretraining
+from data_modules.cohorts.config import SplitConfig
 from data_modules.databases.mimic_iv.cohort import build_rows
 from data_modules.databases.mimic_iv.config import MIMICCohortConfig
 from data_modules.databases.mimic_iv.tables import MIMIC_IV
@@ -20,6 +22,14 @@ HARMONISED = [
 NOTHING = {("discharge_note", 0.0), ("present/discharge_note", 0.0)}
 """Without a grace no summary of these releases is stored in time."""
 LANDMARKS = {"discharge": ["readmission_30d"], "icu_24h": ["in_hospital_mortality"]}
+
+
+def every_row(release, **settings):
+    """The first row of every subject, and its others, which only pre-training reads; in the order of time."""
+    built = build_rows(release, MIMICCohortConfig(index="first", pretraining_rows=True, **settings))
+    extra = pretraining.select(built, SplitConfig(train=1, calibration=0, val=0, test=0)).rows
+    rows = pl.concat([built.rows, extra], how="diagonal").sort("subject_id", "admittime", "hadm_id")
+    return rows.with_columns(pl.col("split").is_not_null().alias("extra"))
 
 
 def one_row_a_subject(rows, place):
@@ -46,8 +56,8 @@ def before_and_after(release, rows, names, folder, *, cut=None):
 @pytest.mark.parametrize("landmark", LANDMARKS)
 def test_a_row_of_the_demo_is_bit_identical_without_its_future(mimic_demo_roots, tmp_path, landmark, place):
     release = Release.parse(MIMIC_IV, mimic_demo_roots)
-    config = MIMICCohortConfig(index="every", landmark=landmark, tasks=LANDMARKS[landmark])
-    rows = one_row_a_subject(build_rows(release, config).rows, place)
+    rows = one_row_a_subject(every_row(release, landmark=landmark, tasks=LANDMARKS[landmark]), place)
+    assert place == "first" or rows["extra"].sum() > 10
     whole, left, counts = before_and_after(release, rows, [*TABLES, *HARMONISED], tmp_path)
     assert rows.height >= 80
     assert counts["labevents"] > 1_000
@@ -129,8 +139,9 @@ def hospital(tmp_path):
 @pytest.mark.parametrize("place", ["first", "middle", "last"])
 @pytest.mark.parametrize(("landmark", "grace"), [("discharge", 0.0), ("discharge", 72.0), ("icu_24h", 0.0)])
 def test_notes_and_images_of_a_row_are_identical_without_its_future(hospital, tmp_path, landmark, grace, place):
-    config = MIMICCohortConfig(index="every", landmark=landmark, tasks=LANDMARKS[landmark], note_grace_hours=grace)
-    rows = one_row_a_subject(build_rows(hospital, config).rows.filter(pl.col("subject_id") < 900), place)
+    every = every_row(hospital, landmark=landmark, tasks=LANDMARKS[landmark], note_grace_hours=grace)
+    rows = one_row_a_subject(every.filter(pl.col("subject_id") < 900), place)
+    assert rows["extra"].all() == (place != "first")
     at_landmark = ["demographics", "radiology_report", "cxr"]
     parts = [(at_landmark, "landmark_at")]
     if landmark == "discharge":
