@@ -191,9 +191,7 @@ def _write(
     verified: dict[str, list[str]] | None,
 ) -> None:
     built = spec.build_rows(release, config)
-    split_unit = "split_key" if "split_key" in built.rows.columns else "subject_key"
-    drawn = splits.draw(built.rows[split_unit], config.split)
-    rows = built.rows.join(drawn, left_on=split_unit, right_on="subject_id", maintain_order="left")
+    rows = splits.assign(built.rows, config.split)
     scratch = folder / ".scratch"
     scratch.mkdir()
     context = BuildContext(

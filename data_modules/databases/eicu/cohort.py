@@ -55,10 +55,13 @@ def build_rows(release: Release, config: EICUCohortConfig) -> CohortRows:
             f"no rows are left after the rule {emptied!r}",
             "relax the rules under cohort. (index, landmark, min_age)",
         )
-    split_key = pl.col("subject_id") if config.fold_by == "subject" else split_keys("hospital_id")
-    keyed = rows.sort("stay_id").with_columns(subject_key="subject_id", split_key=split_key)
+    split_key = split_keys("hospital_id") if config.fold_by == "hospital" else pl.col("subject_id")
+    keyed = rows.sort("stay_id").with_columns(
+        subject_key="subject_id", split_key=split_key, era=pl.col("year").cast(pl.String)
+    )
+    kept = [*ROW_COLUMNS, *(["era"] if config.fold_by == "year_group" else [])]
     labels = [f"label/{task}" for task in config.tasks]
-    return CohortRows(keyed.select(*ROW_COLUMNS, *labels).with_row_index("row_id"), attrition, _counts(outcomes))
+    return CohortRows(keyed.select(*kept, *labels).with_row_index("row_id"), attrition, _counts(outcomes))
 
 
 def read_stays(release: Release) -> pl.DataFrame:
@@ -176,6 +179,8 @@ def _rules(config: EICUCohortConfig) -> list[Rule]:
         # In another hospital, rows of a subject would be in another split than their hospital, or in two splits.
         at_home = pl.col("hospital_id").eq_missing(pl.col("home"))
         rules += [Rule(name="in the subject's hospital of the lowest id", keep=at_home)]
+    if config.fold_by == "year_group":
+        rules += [Rule(name="year of discharge known", keep=pl.col("year").is_not_null())]
     return rules
 
 
