@@ -31,6 +31,12 @@ class SplitConfig:
     crossfit_fold: int | None = None
     """The fold of train and calibration that is half B of calibration, from 0; the next fold is half A, and the other
     folds are train. `rectifier.fit=crossfit` runs every fold."""
+    test_from: int | None = None
+    """This fold and all later ones are the test split, and the earlier ones are hashed into the other splits; for folds
+    in order of time (`cohort.fold_by=year_group`). `evaluation.protocol=temporal` runs every boundary."""
+    target_calibration: float = 0.0
+    """Share of the subjects of the held-out folds that fits the rectifier in place of test; the other subjects are then
+    hashed into train and val only."""
 
     def __post_init__(self) -> None:
         """Refuse negative fractions, fractions that do not sum to 1, and folds out of range."""
@@ -41,13 +47,20 @@ class SplitConfig:
             raise UserError("cohort.split.train must be above 0, because models are fitted on it")
         if self.num_folds < 2:
             raise UserError(f"cohort.split.num_folds={self.num_folds} must be at least 2")
-        for key in ("test_fold", "crossfit_fold"):
-            fold = getattr(self, key)
-            if fold is not None and not 0 <= fold < self.num_folds:
+        for key, fold in self.held_folds.items():
+            if not 0 <= fold < self.num_folds:
                 folds = f"with cohort.split.num_folds={self.num_folds} the folds are 0 to {self.num_folds - 1}"
                 raise UserError(f"cohort.split.{key}={fold} is not a fold: {folds}")
-        if self.crossfit_fold is not None and self.test_fold is not None:
-            raise UserError("cohort.split.test_fold and cohort.split.crossfit_fold use the same folds: set one of them")
+        if self.test_from == 0:
+            raise UserError("cohort.split.test_from=0 leaves no fold for training; the first boundary is 1")
+        if len(self.held_folds) > 1:
+            keys = " and ".join(f"cohort.split.{key}" for key in self.held_folds)
+            raise UserError(f"{keys} use the same folds: set one of them")
+        if not 0 <= self.target_calibration < 1:
+            raise UserError(
+                f"cohort.split.target_calibration={self.target_calibration} must be at least 0 and below 1: the "
+                "other subjects of the held-out folds are tested"
+            )
         if self.crossfit_fold is not None and self.num_folds < 3:
             raise UserError(
                 f"cohort.split.num_folds={self.num_folds} must be at least 3 for cohort.split.crossfit_fold: one fold "
@@ -58,6 +71,12 @@ class SplitConfig:
     def fractions(self) -> dict[str, float]:
         """Split -> fraction, in the order of `SPLITS`."""
         return {split: float(getattr(self, split)) for split in SPLITS}
+
+    @property
+    def held_folds(self) -> dict[str, int]:
+        """Setting -> fold, of the settings that name a held-out fold."""
+        named = {key: getattr(self, key) for key in ("test_fold", "test_from", "crossfit_fold")}
+        return {key: fold for key, fold in named.items() if fold is not None}
 
 
 @dataclass(kw_only=True)

@@ -76,10 +76,11 @@ def _choose(available: list[str], requested: list[str], key: str, source: Path) 
 
 def _check_folds(frame: pl.DataFrame, config: config.SplitConfig, place: Path) -> None:
     """Refuse to hold out a fold that contradicts the splits or folds of the cohort."""
-    held = {key: getattr(config, key) for key in ("test_fold", "crossfit_fold") if getattr(config, key) is not None}
-    for key, fold in held.items():
+    for key, fold in config.held_folds.items():
         setting = f"cohort.split.{key}={fold}"
-        if key == "test_fold" and "split" in frame.columns:
+        if key == "test_from" and "fold" not in frame.columns:
+            raise ContractError(place, "fold", 0, f"is missing, but {setting} needs it, numbered in order of time")
+        if key != "crossfit_fold" and "split" in frame.columns:
             raise ContractError(place, "split", 0, f"exists, but {setting} draws the splits; remove the column")
         if key == "crossfit_fold" and "split" in frame.columns and "fold" not in frame.columns:
             raise ContractError(place, "fold", 0, f"is missing, but {setting} needs it beside the column split")
@@ -106,8 +107,8 @@ def _complete(frame: pl.DataFrame, tasks: list[str], modalities: list[str], conf
     keyed = frame.with_columns(pl.col("subject_id").cast(pl.String))
     provided = [name for name in columns.SPLIT_COLUMNS if name in frame.columns]
     drawn = splits.draw(keyed["subject_id"], config.split, keyed.select("subject_id", *provided) if provided else None)
-    keyed = keyed.drop(provided).join(drawn, on="subject_id", maintain_order="left")
-    return columns.arrange(keyed, tasks, modalities)
+    placed = keyed.drop(provided).join(drawn, on="subject_id", maintain_order="left")
+    return columns.arrange(splits.calibrate_at_target(placed, "subject_id", config.split), tasks, modalities)
 
 
 def _unread(source: Path, modalities: list[str]) -> list[str]:

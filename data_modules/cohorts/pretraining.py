@@ -47,7 +47,8 @@ def select(built: CohortRows, config: SplitConfig) -> Others:
         The rows, with row ids that follow those of the cohort.
 
     Raises:
-        UserError: if the database does not list them.
+        UserError: if the database does not list them, or splits follow the year: a train subject may return in a year
+            that is tested.
 
     >>> rows = pl.DataFrame({"row_id": [0], "subject_key": ["a"], "subject_id": [1]})
     >>> others = pl.DataFrame({"subject_key": ["a", "b"], "subject_id": [1, 2]})
@@ -58,6 +59,11 @@ def select(built: CohortRows, config: SplitConfig) -> Others:
     """
     if built.others is None:
         raise UserError("cohort.pretraining_rows=true: this database lists no rows for pre-training; omit it")
+    if "era" in built.rows.columns:
+        raise UserError(
+            "cohort.pretraining_rows=true cannot be used with cohort.fold_by=year_group: a train subject may return in "
+            "a year that is tested; omit one of them"
+        )
     train = splits.assign(built.others, config).filter(pl.col("split") == "train")
     kept, attrition = apply_rules(train, built.needed, "of train subjects, not in the cohort")
     row_id = pl.int_range(pl.len(), dtype=pl.UInt32) + built.rows.height

@@ -15,7 +15,8 @@ class CohortRows:
     Attributes:
         rows: one row per unit, sorted by key: `row_id`, `subject_key` (text), `admission_id`, one prediction time,
             `label/<task>`, `stay_id` and `hospital_id` if the database has them, and columns that its modalities
-            read; `split_key` (text) if splits and folds are drawn by a larger unit than the subject.
+            read; `split_key` (text) if splits and folds are drawn by a larger unit than the subject; `era` (text that
+            sorts in order of time) if folds are eras.
         attrition: `rule`, `rows`, `subjects`.
         notes: counts for the manifest.
         others: the units that are no row, sorted as `rows`, with its columns but `row_id` and labels; None unless

@@ -8,6 +8,7 @@ from typing import Literal
 import polars as pl
 
 from data_modules.cohorts.config import SplitConfig
+from data_modules.errors import UserError
 
 Half = Literal["A", "B"]
 """The two halves of the calibration split."""
@@ -21,6 +22,86 @@ def unit_interval(subject_id: str, salt: str) -> float:
     """
     digest = hashlib.blake2b(f"{salt}:{subject_id}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64
+
+
+def assign(rows: pl.DataFrame, config: SplitConfig) -> pl.DataFrame:
+    """Add `split` and `fold` to the rows of a cohort.
+
+    Args:
+        rows: as `CohortRows.rows`: `subject_key`, and `split_key` or `era` where these decide.
+        config: fractions, salt, number of folds, and what is held out.
+
+    Returns:
+        The rows in their order, with `split` and `fold` (Int8).
+
+    Raises:
+        UserError: if a setting needs folds in order of time and the rows have no era, or another number of eras.
+    """
+    has_eras = "era" in rows.columns
+    unit = "split_key" if "split_key" in rows.columns and not has_eras else "subject_key"
+    eras = era_folds(rows.select(pl.col(unit).alias("subject_id"), "era"), config) if has_eras else None
+    if eras is None and config.test_from is not None:
+        raise UserError(
+            f"cohort.split.test_from={config.test_from}, which evaluation.protocol=temporal sets, needs folds in order "
+            "of time: set cohort.fold_by=year_group, or give a custom cohort the column `fold`"
+        )
+    drawn = draw(rows[unit], config, eras)
+    placed = rows.join(drawn, left_on=unit, right_on="subject_id", maintain_order="left")
+    return calibrate_at_target(placed, "subject_key", config)
+
+
+def era_folds(eras: pl.DataFrame, config: SplitConfig) -> pl.DataFrame:
+    """Number the eras of a cohort in order of time, and assign each subject to that of its first row.
+
+    Args:
+        eras: `subject_id` and `era` of the rows.
+        config: number of folds.
+
+    Returns:
+        `subject_id`, `fold`: 0 for the first era of the cohort.
+
+    Raises:
+        UserError: if the number of folds is not that of the eras.
+
+    >>> eras = pl.DataFrame({"subject_id": ["a", "b", "b"], "era": ["2015", "2015", "2014"]})
+    >>> era_folds(eras, SplitConfig(num_folds=2)).rows()
+    [('a', 1), ('b', 0)]
+    """
+    names = eras["era"].unique().sort()
+    if len(names) != config.num_folds:
+        raise UserError(
+            f"cohort.split.num_folds={config.num_folds}: the rows are of {len(names)} year groups "
+            f"({', '.join(names)}) and cohort.fold_by=year_group makes each a fold; "
+            + (f"set cohort.split.num_folds={len(names)}" if len(names) > 1 else "set another cohort.fold_by")
+        )
+    first = eras.group_by("subject_id").agg(pl.col("era").min())
+    numbered = pl.DataFrame({"era": names, "fold": range(len(names))})
+    return first.join(numbered, on="era").select("subject_id", "fold").sort("subject_id")
+
+
+def calibrate_at_target(rows: pl.DataFrame, subject: str, config: SplitConfig) -> pl.DataFrame:
+    """Move a share of the held-out folds' subjects from test to calibration.
+
+    Subjects are hashed, also where a fold is a set of hospitals: the rectifier is then fitted in those that are tested.
+
+    Args:
+        rows: `split`, and the column of subjects.
+        subject: name of that column.
+        config: share and salt.
+
+    Returns:
+        The rows; without `target_calibration`, as they are.
+
+    >>> rows = pl.DataFrame({"subject_id": ["a", "b", "c"], "split": ["train", "test", "test"]})
+    >>> calibrate_at_target(rows, "subject_id", SplitConfig(target_calibration=0.6))["split"].to_list()
+    ['train', 'test', 'calibration']
+    """
+    if not config.target_calibration:
+        return rows
+    held = rows.filter(pl.col("split") == "test")[subject].unique()
+    moved = held.filter(_positions(held, f"{config.salt}/target") < config.target_calibration)
+    chosen = pl.col(subject).is_in(moved.implode())
+    return rows.with_columns(split=pl.when(chosen).then(pl.lit("calibration")).otherwise(pl.col("split")))
 
 
 def draw(subject_ids: pl.Series, config: SplitConfig, given: pl.DataFrame | None = None) -> pl.DataFrame:
@@ -53,23 +134,6 @@ def draw(subject_ids: pl.Series, config: SplitConfig, given: pl.DataFrame | None
     return _hold_out(drawn.select("subject_id", "split", pl.col("fold").cast(pl.Int8)), config)
 
 
-def assign(rows: pl.DataFrame, config: SplitConfig) -> pl.DataFrame:
-    """Add the drawn `split` and `fold` to the rows of a database.
-
-    Args:
-        rows: with `subject_key`, or `split_key` where splits are drawn by a larger unit than the subject.
-        config: as for `draw`.
-
-    Returns:
-        The rows, in order.
-
-    >>> assign(pl.DataFrame({"subject_key": ["a", "b", "a"]}), SplitConfig()).columns
-    ['subject_key', 'split', 'fold']
-    """
-    unit = "split_key" if "split_key" in rows.columns else "subject_key"
-    return rows.join(draw(rows[unit], config), left_on=unit, right_on="subject_id", maintain_order="left")
-
-
 def _positions(subjects: pl.Series, salt: str) -> pl.Series:
     return pl.Series([unit_interval(name, salt) for name in subjects], dtype=pl.Float64)
 
@@ -83,12 +147,14 @@ def _by_fraction(subjects: pl.Series, fractions: Mapping[str, float], salt: str)
 
 
 def _hold_out(drawn: pl.DataFrame, config: SplitConfig) -> pl.DataFrame:
-    """Make one fold the test split, or two folds of train and calibration the calibration split."""
+    """Make held-out folds the test split, or two folds of train and calibration the calibration split."""
     fold, split = pl.col("fold"), pl.col("split")
-    if config.test_fold is not None:
-        rest = {name: fraction for name, fraction in config.fractions.items() if name != "test"}
+    if config.test_fold is not None or config.test_from is not None:
+        held = fold == config.test_fold if config.test_fold is not None else fold >= config.test_from
+        unused = {"test", "calibration"} if config.target_calibration else {"test"}
+        rest = {name: fraction for name, fraction in config.fractions.items() if name not in unused}
         others = _by_fraction(drawn["subject_id"], rest, config.salt)
-        drawn = drawn.with_columns(split=pl.when(fold == config.test_fold).then(pl.lit("test")).otherwise(others))
+        drawn = drawn.with_columns(split=pl.when(held).then(pl.lit("test")).otherwise(others))
     if config.crossfit_fold is not None:
         held = fold.is_in([config.crossfit_fold, (config.crossfit_fold + 1) % config.num_folds])
         again = pl.when(held).then(pl.lit("calibration")).otherwise(pl.lit("train"))
@@ -96,30 +162,33 @@ def _hold_out(drawn: pl.DataFrame, config: SplitConfig) -> pl.DataFrame:
     return drawn
 
 
-def calibration_half(cohort: pl.DataFrame, half: Half, salt: str, crossfit_fold: int | None) -> pl.Series:
+def calibration_half(cohort: pl.DataFrame, half: Half, config: SplitConfig) -> pl.Series:
     """Select one half of the calibration split; the halves share no subject.
+
+    With `target_calibration` all of it is half B: labels of the held-out folds must not enter the training loss.
 
     Args:
         cohort: `row_id`, `subject_id`, `split`, `fold`.
         half: A fits the rectifier of the training loss, B that of the output.
-        salt: `cohort.split.salt`.
-        crossfit_fold: `cohort.split.crossfit_fold`: this fold is half B, the other calibration fold half A; None halves
-            by a hash of the subject, independent of other rows and their order.
+        config: with `crossfit_fold`, this fold is half B and the other calibration fold half A; otherwise a hash of the
+            subject halves, independent of other rows and their order.
 
     Returns:
         Row ids, ascending.
 
     >>> rows = {"row_id": [0, 1, 2], "subject_id": ["a", "a", "b"], "split": ["calibration"] * 3, "fold": [1, 1, 2]}
-    >>> calibration_half(pl.DataFrame(rows), "B", "mmnar", crossfit_fold=1).to_list()
+    >>> calibration_half(pl.DataFrame(rows), "B", SplitConfig(crossfit_fold=1)).to_list()
     [0, 1]
     """
     rows = cohort.filter(pl.col("split") == "calibration")
-    if crossfit_fold is None:
+    if config.target_calibration:
+        in_second = pl.lit(value=True)
+    elif config.crossfit_fold is None:
         subjects = rows["subject_id"].unique()
-        second = subjects.filter(_positions(subjects, f"{salt}/half") >= 0.5)
+        second = subjects.filter(_positions(subjects, f"{config.salt}/half") >= 0.5)
         in_second = pl.col("subject_id").is_in(second.implode())
     else:
-        in_second = pl.col("fold") == crossfit_fold
+        in_second = pl.col("fold") == config.crossfit_fold
     return rows.filter(in_second if half == "B" else ~in_second)["row_id"].sort()
 
 

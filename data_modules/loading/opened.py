@@ -16,6 +16,7 @@ from data_modules import stage
 from data_modules.cohorts import pretraining, splits
 from data_modules.cohorts.build import COHORT, MODALITIES, SCORES
 from data_modules.cohorts.columns import PRESENT, validate
+from data_modules.cohorts.config import SplitConfig
 from data_modules.cohorts.presence import count_patterns
 from data_modules.errors import UserError
 from data_modules.loading.arrays import CohortArrays, ModalityArray, Store, principal_axes, quantile_edges
@@ -126,13 +127,13 @@ class OpenedCohort:
 
         Args:
             half: A fits the rectifier of the training loss, B that of the output. Under `cohort.split.crossfit_fold=k`,
-                B is fold k and A the next fold; otherwise a hash of the subject decides.
+                B is fold k and A the next fold; with `target_calibration` B is all of it; otherwise a hash of the
+                subject decides.
 
         Returns:
             (N,) int64.
         """
-        drawn = self.manifest["config"]["split"]
-        rows = splits.calibration_half(self.table, half, drawn["salt"], drawn["crossfit_fold"])
+        rows = splits.calibration_half(self.table, half, SplitConfig(**self.manifest["config"]["split"]))
         return torch.from_numpy(rows.cast(pl.Int64).to_numpy(writable=True))
 
 

@@ -108,9 +108,10 @@ class TrainerConfig:
 class EvaluationConfig:
     """Scoring of the test split."""
 
-    protocol: Literal["split", "kfold", "leave_pattern_out"] = "split"
-    """One test split; one run for each of `cohort.split.num_folds` folds, in which that fold is test; or one run for
-    each missingness pattern, which is trained on the others and tested on it."""
+    protocol: Literal["split", "kfold", "temporal", "leave_pattern_out"] = "split"
+    """One test split; one run for each of `cohort.split.num_folds` folds, in which that fold is test; one for each fold
+    but the first, trained on the earlier ones; or one for each missingness pattern, trained on the others and tested
+    on it."""
     num_seeds: int = 1
     """Runs that differ only in their seed: `seed`, `seed` + 1, ...; their metrics are averaged."""
     inner_folds: int = 0
@@ -272,11 +273,31 @@ class ExperimentConfig:
                 "evaluation.protocol=leave_pattern_out holds out every pattern, but loader.held_pattern="
                 f"{self.loader.held_pattern} names one; omit it, or run that alone with evaluation.protocol=split"
             )
-        if protocol == "kfold":
-            for key in ("test_fold", "crossfit_fold"):
-                fold = getattr(self.cohort.split, key)
-                if fold is not None:
-                    raise UserError(
-                        f"evaluation.protocol=kfold runs every fold, but cohort.split.{key}={fold} names one; omit it, "
-                        "or run that fold alone with evaluation.protocol=split"
-                    )
+        if protocol in {"kfold", "temporal"}:
+            for key, fold in self.cohort.split.held_folds.items():
+                raise UserError(
+                    f"evaluation.protocol={protocol} runs every fold, but cohort.split.{key}={fold} names one; omit "
+                    "it, or run that fold alone with evaluation.protocol=split"
+                )
+        self._check_target_calibration()
+
+    def _check_target_calibration(self) -> None:
+        """Refuse calibration rows of the target without a held-out fold, and settings that would train on them."""
+        split = self.cohort.split
+        given = f"cohort.split.target_calibration={split.target_calibration}"
+        if not split.target_calibration:
+            return
+        if self.evaluation.protocol not in {"kfold", "temporal"} and not {"test_fold", "test_from"} & {
+            *split.held_folds
+        }:
+            raise UserError(
+                f"{given} is a share of the held-out folds, but none is held out; set evaluation.protocol=kfold or "
+                "temporal, cohort.split.test_fold or cohort.split.test_from"
+            )
+        if self.rectifier.fit == "crossfit":
+            raise UserError(f"{given} fits the rectifier on held-out folds; use rectifier.fit=calibration")
+        if self.rectifier.fit == "calibration" and self.rectifier.loss_offset:
+            raise UserError(
+                f"{given}: the offset in the loss would train the model on labels of the folds that it is tested on; "
+                "set rectifier.loss_offset=false, as the layers protocols/leave_hospital_out and protocols/temporal do"
+            )

@@ -5,7 +5,7 @@ from typing import Any
 
 from mmnar_lightning.metrics.bootstrap import METRICS
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Incremented when the format changes incompatibly."""
 
 OPTIONAL = {"optional": True}
@@ -90,6 +90,31 @@ class TaskScores:
     def cells(self) -> dict[str, Cell]:
         """`all`, then the patterns."""
         return {"all": self.all, **self.patterns}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gain:
+    """Metrics of a task after a rectifier minus those before it, over all test rows with a known label.
+
+    Attributes:
+        count: rows of one repeat.
+        auroc: difference, as all others paired: both are scored on the same draws of subjects.
+        average_precision: likewise.
+        brier: likewise; below 0 the rectifier helps.
+        calibration_error: likewise.
+    """
+
+    count: int
+    auroc: Score
+    average_precision: Score
+    brier: Score
+    calibration_error: Score
+
+    def score(self, metric: str) -> Score:
+        """The difference of a metric, by its name in `METRICS`."""
+        assert metric in METRICS, metric
+        found: Score = getattr(self, metric)
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,6 +264,9 @@ class Results:
         diagnostics: tipping points and, with an assignment head, how well presence is predicted.
         tasks: scores before the rectifier.
         rectified: scores after it; None without one.
+        rectified_gain: `rectified` minus `tasks`; None unless the rectifier is used away from its source.
+        carried: scores of a target after the source's rectifier, where `rectified` is after the target's own.
+        carried_gain: `carried` minus `tasks`.
         groups: scores by hospital or year group; None if the cohort has neither.
         rectifier: its offsets; None without one.
         mean_risk: prediction-powered mean risks; None without a rectifier.
@@ -265,6 +293,9 @@ class Results:
     diagnostics: dict[str, Any] | None = field(default=None, metadata=OPTIONAL)
     tasks: dict[str, TaskScores]
     rectified: dict[str, TaskScores] | None = field(default=None, metadata=OPTIONAL)
+    rectified_gain: dict[str, Gain] | None = field(default=None, metadata=OPTIONAL)
+    carried: dict[str, TaskScores] | None = field(default=None, metadata=OPTIONAL)
+    carried_gain: dict[str, Gain] | None = field(default=None, metadata=OPTIONAL)
     groups: Groups | None = field(default=None, metadata=OPTIONAL)
     rectifier: dict[str, OffsetTable] | None = field(default=None, metadata=OPTIONAL)
     mean_risk: dict[str, TaskRisks] | None = field(default=None, metadata=OPTIONAL)

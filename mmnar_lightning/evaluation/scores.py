@@ -53,8 +53,9 @@ def predictions(
         rectified: the same rows after the rectifier; None without one.
 
     Returns:
-        `row_id`, `subject_id`, `split`, `group` if the cohort has groups, `pattern` (the label), `unseen_pattern`, and
-        per task `label/`, `logit/`, `probability/` and, with a rectifier, `rectified/`, the logit after it.
+        `row_id`, `subject_id`, `split`, `fold`, `group` if the cohort has groups, `pattern` (the label),
+        `unseen_pattern`, and per task `label/`, `logit/`, `probability/` and, with a rectifier, `rectified/`, the logit
+        after it.
     """
     num_modalities = rows.present.shape[1]
     frame = pl.DataFrame(
@@ -75,7 +76,7 @@ def predictions(
         )
         if rectified is not None:
             frame = frame.with_columns(pl.Series(f"rectified/{task}", rectified.logits[:, column].numpy()))
-    keys = cohort.select(pl.col("row_id").cast(pl.Int64), "subject_id", "split")
+    keys = cohort.select(pl.col("row_id").cast(pl.Int64), "subject_id", "split", pl.col("fold").cast(pl.Int64))
     groups = groups_of(cohort)
     keys = keys if groups is None else keys.with_columns(groups[1].alias(GROUP))
     joined = frame.with_columns(pl.col("row_id").cast(pl.Int64)).join(keys, on="row_id", maintain_order="left")
@@ -158,7 +159,7 @@ def _by_group(rows: ScoredRows, column: int, number: Tensor, names: pl.Series, s
         within=Within(
             groups=within.num_parts,
             count=int(count[(positives > 0) & (positives < count)].sum()),
-            auroc=_plain(within),
+            auroc=plain(within),
         ),
     )
 
@@ -175,13 +176,14 @@ def _at(column: Tensor | None, member: Tensor) -> Tensor | None:
     return None if column is None else column[member]
 
 
-def _plain(interval: Interval) -> Score:
+def plain(interval: Interval) -> Score:
     """The score of one test set."""
-    return replace(_averaged(interval), num_parts=None)
+    return replace(averaged(interval), num_parts=None)
 
 
-def _averaged(interval: Interval) -> Score:
-    ends = {name: _number(getattr(interval, name)) for name in ("value", "low", "high")}
+def averaged(interval: Interval) -> Score:
+    """The score as a mean over folds and repeats."""
+    ends = {name: number_or_none(getattr(interval, name)) for name in ("value", "low", "high")}
     return Score(**ends, num_defined=interval.num_defined, num_parts=interval.num_parts)
 
 
@@ -192,10 +194,12 @@ def _cell(columns: Columns, scoring: Scoring, fold: Tensor | None = None, repeat
         *columns, fold=fold, repeat=repeat, num_replicates=scoring.num_replicates, seed=scoring.seed
     )
     if fold is None and repeat is None:
-        scores = {name: _plain(intervals[name]) for name in METRICS}
+        scores = {name: plain(intervals[name]) for name in METRICS}
     else:
         pooled = bootstrap_intervals(*columns, repeat=repeat, num_replicates=1)
-        scores = {name: replace(_averaged(intervals[name]), pooled=_number(pooled[name].value)) for name in METRICS}
+        scores = {
+            name: replace(averaged(intervals[name]), pooled=number_or_none(pooled[name].value)) for name in METRICS
+        }
     return Cell(
         count=len(label[once]),
         positives=int(label[once].sum()),
@@ -216,6 +220,6 @@ def _reliability(probability: Tensor, label: Tensor) -> Reliability:
     )
 
 
-def _number(value: float) -> float | None:
+def number_or_none(value: float) -> float | None:
     """Convert NaN to None, because JSON has no NaN."""
     return None if math.isnan(value) else value

@@ -52,7 +52,16 @@ def table_rows(scores: TaskScores) -> list[list[str]]:
 
 def score_text(score: Score | None) -> str:
     """Format a metric and its interval."""
+    return _text(score, ".2f")
+
+
+def difference_text(score: Score | None) -> str:
+    """Format a difference of a metric and its interval, with the sign and enough digits for a Brier score."""
+    return _text(score, "+.4f")
+
+
+def _text(score: Score | None, digits: str) -> str:
     if score is None or score.value is None:
         return "undefined"
-    ends = "" if score.low is None else f" ({score.low:.2f} to {score.high:.2f})"
-    return f"{score.value:.2f}{ends}"
+    ends = "" if score.low is None else f" ({score.low:{digits}} to {score.high:{digits}})"
+    return f"{score.value:{digits}}{ends}"

@@ -5,13 +5,15 @@ from typing import Any
 
 from data_modules.cohorts.pretraining import COUNTS
 from mmnar_lightning.console import say, show, warn
-from mmnar_lightning.evaluation.results import Cell, Groups, Results, Risk, TaskScores
+from mmnar_lightning.evaluation.results import Cell, Gain, Groups, Results, Risk, TaskScores
 from mmnar_lightning.metrics.bootstrap import METRICS
 from mmnar_lightning.report import masking
 from mmnar_lightning.report.figures import MAX_PATTERNS
 
 MAX_GROUPS = 8
 """Maximum number of groups in a table; the others are in results.json."""
+COMPARED = ("auroc", "brier", "calibration_error")
+"""Metrics in the table of what a rectifier changes; the others are in results.json."""
 
 
 def show_cohort(manifest: Mapping[str, Any], min_count: int) -> None:
@@ -71,6 +73,7 @@ def print_results(results: Results, min_count: int) -> None:
     """
     show_scores(results.tasks, min_count, results.simulated)
     show_rectifier(results, min_count)
+    show_gains(results, min_count)
     if results.groups is not None:
         show_groups(results.groups, min_count)
     target = results.target
@@ -123,6 +126,34 @@ def show_rectifier(results: Results, min_count: int) -> None:
         show(f"{task}, rectifier of strength {table.strength:.1f}, 95 % intervals", header, rows)
 
 
+def show_gains(results: Results, min_count: int) -> None:
+    """Print one table per task: the metrics without a rectifier, with each that is compared, and the differences.
+
+    Args:
+        results: of a run; without `rectified_gain` nothing is printed.
+        min_count: `privacy.min_count`; tasks with fewer rows are omitted.
+    """
+    if results.rectified_gain is None or results.rectified is None:
+        return
+    origin = (results.checkpoint or {}).get("rectifier", "target")
+    compared = [(f"fitted at the {origin}", results.rectified, results.rectified_gain)]
+    if results.carried is not None and results.carried_gain is not None:
+        compared.append(("fitted at the source", results.carried, results.carried_gain))
+    header = ["", *(name.replace("_", " ") for name in COMPARED)]
+    for task, gain in results.rectified_gain.items():
+        if gain.count < min_count:
+            continue
+        rows = [["no rectifier", *_scores(results.tasks[task].all)]]
+        for name, scores, differences in compared:
+            rows += [[name, *_scores(scores[task].all)], ["difference", *_scores(differences[task])]]
+        show(f"{task}, what a rectifier changes at the target: paired differences, 95 % intervals", header, rows)
+
+
+def _scores(found: Cell | Gain) -> list[str]:
+    text = masking.difference_text if isinstance(found, Gain) else masking.score_text
+    return [text(found.score(metric)) for metric in COMPARED]
+
+
 def show_groups(groups: Groups, min_count: int) -> None:
     """Print one table per task: AUROC of the largest groups, of the small ones pooled, and within groups.
 
@@ -170,7 +201,7 @@ def show_parts(scores: Mapping[str, TaskScores], min_count: int, num_parts: int)
         pooled = [f"{name} {score.pooled:.2f}" for name, score in known.items() if score.pooled is not None]
         lacking = {name: num_parts - (score.num_parts or 0) for name, score in known.items()}
         undefined = [f"{name} in {count}" for name, count in lacking.items() if count]
-        say(f"{task}: means over {num_parts} test sets; pooled {', '.join(pooled)}")
+        say(f"{task}: means over {num_parts} test set{'s' if num_parts > 1 else ''}; pooled {', '.join(pooled)}")
         if undefined:
             say(f"{task}: undefined, and excluded from the mean: {', '.join(undefined)} of {num_parts}")
 

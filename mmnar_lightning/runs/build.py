@@ -145,10 +145,15 @@ def _build_rectifiers(config: ExperimentConfig, cohort: OpenedCohort) -> tuple[R
         if not len(cohort.calibration_half(half)):
             raise ConfigError(
                 f"rectifier.fit={settings.fit}: half {half} of the calibration split has no row; raise "
-                "cohort.split.calibration, or use rectifier.fit=none"
+                f"{_calibration_key(config)}, or use rectifier.fit=none"
             )
     rectifier = build_rectifier(config, cohort)
     return build_rectifier(config, cohort) if settings.loss_offset else None, rectifier
+
+
+def _calibration_key(config: ExperimentConfig) -> str:
+    """The setting that the size of the calibration split follows from."""
+    return f"cohort.split.{'target_calibration' if config.cohort.split.target_calibration else 'calibration'}"
 
 
 def build_rectifier(config: ExperimentConfig, cohort: OpenedCohort) -> Rectifier:

@@ -36,14 +36,18 @@ def pool(children: Sequence[Child], predictions: Sequence[pl.DataFrame]) -> pl.D
         predictions: their predictions.parquet, in the same order.
 
     Returns:
-        `seed`, `fold`, and the columns of the predictions, by seed, fold and row.
+        `seed`, `fold` of the run, and the other columns of the predictions, by seed, fold and row.
 
     >>> runs = [Child("seed0-fold1", seed=0, fold=1), Child("seed0-fold0", seed=0, fold=0)]
     >>> pool(runs, [pl.DataFrame({"row_id": [5, 3]}), pl.DataFrame({"row_id": [4]})]).rows()
     [(0, 0, 4), (0, 1, 3), (0, 1, 5)]
     """
     named = [
-        frame.select(pl.lit(child.seed, pl.Int64).alias("seed"), pl.lit(child.fold, pl.Int64).alias("fold"), pl.all())
+        frame.select(
+            pl.lit(child.seed, pl.Int64).alias("seed"),
+            pl.lit(child.fold, pl.Int64).alias("fold"),
+            pl.exclude("seed", "fold"),
+        )
         for child, frame in zip(children, predictions, strict=True)
     ]
     return pl.concat(named).sort("seed", "fold", "row_id")

@@ -14,11 +14,12 @@ from data_modules import patterns, stage
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.console import say
 from mmnar_lightning.distributed.collectives import rank
-from mmnar_lightning.evaluation.results import Groups, Results, SplitCounts, TaskScores
+from mmnar_lightning.evaluation.gains import gains
+from mmnar_lightning.evaluation.results import Gain, Groups, Results, SplitCounts, TaskScores
 from mmnar_lightning.evaluation.results_json import to_json
 from mmnar_lightning.evaluation.scores import GROUP, Scoring, score, score_groups
 from mmnar_lightning.report.figures import SCORED, draw_results
-from mmnar_lightning.report.tables import show_groups, show_parts, show_rectifier, show_scores
+from mmnar_lightning.report.tables import show_gains, show_groups, show_parts, show_rectifier, show_scores
 from mmnar_lightning.runs import folders, gather, results, single
 from mmnar_lightning.runs.plan import FOLDED, Child
 from mmnar_lightning.runs.run import scoring_of
@@ -99,7 +100,7 @@ def finish(parent: Path, config: ExperimentConfig, protocol: str, children: Sequ
 def gather_runs(parent: Path, config: ExperimentConfig, protocol: str, children: Sequence[Child]) -> None:
     """Write predictions.parquet, results.json and figures over all runs, and print the results."""
     found = [results.read(parent / child.name) for child in children]
-    pooled = gather.pool(children, [_tested(parent / child.name, child) for child in children])
+    pooled = gather.pool(children, [_tested(parent / child.name, protocol, child) for child in children])
     if protocol == "crossfit":
         pooled = gather.average_folds(pooled)
     gather.require_once(pooled)
@@ -139,6 +140,7 @@ def _gathered(
         split=SplitCounts(name="test", rows=once.height, subjects=once["subject_id"].n_unique()),
         tasks=scores["tasks"],
         rectified=scores.get("rectified"),
+        rectified_gain=_gains(pooled, scoring, protocol, first) if first.rectified_gain is not None else None,
         groups=_groups(pooled, scoring, first),
         rectifier=rectifier,
         mean_risk=mean_risk,
@@ -155,9 +157,11 @@ def _rectifiers(children: Sequence[Child], found: Sequence[Results]) -> gather.R
     return gather.rectifiers_of_left_out(held, found) if held else gather.average_rectifiers(found)
 
 
-def _tested(folder: Path, child: Child) -> pl.DataFrame:
-    """The test rows that a run is scored on: all, or those of its held-out pattern."""
+def _tested(folder: Path, protocol: str, child: Child) -> pl.DataFrame:
+    """The test rows that the parent scores a run on: all, or those of its held-out pattern or its next era."""
     predicted = pl.read_parquet(folder / folders.PREDICTIONS)
+    if protocol == "temporal":
+        return predicted.filter(pl.col("fold") == child.fold)
     return predicted if child.pattern is None else predicted.filter(pl.col("pattern") == child.pattern)
 
 
@@ -181,6 +185,13 @@ def _scores(
     }
 
 
+def _gains(pooled: pl.DataFrame, scoring: Scoring, protocol: str, first: Results) -> dict[str, Gain]:
+    """The paired differences of the logits after and before the rectifier, averaged as the scores are."""
+    before, after = (gather.as_rows(pooled, list(first.tasks), prefix) for prefix in (gather.LOGIT, gather.RECTIFIED))
+    fold = gather.tensor(pooled["fold"]) if protocol in FOLDED else None
+    return gains(before, after, list(first.tasks), scoring, fold=fold, repeat=gather.tensor(pooled["seed"]))
+
+
 def _groups(pooled: pl.DataFrame, scoring: Scoring, first: Results) -> Groups | None:
     """Scores by group: each row once, with its logits averaged over seeds."""
     if first.groups is None:
@@ -193,9 +204,10 @@ def _groups(pooled: pl.DataFrame, scoring: Scoring, first: Results) -> Groups | 
 def _print(whole: Results, config: ExperimentConfig, protocol: str, num_runs: int, num_parts: int) -> None:
     min_count = config.privacy.min_count
     for name, scores in whole.scores.items():
-        say(f"{num_runs} runs ({protocol}), {SCORED[name]}")
+        say(f"{num_runs} run{'s' if num_runs > 1 else ''} ({protocol}), {SCORED[name]}")
         show_scores(scores, min_count, config.simulated)
         show_parts(scores, min_count, num_parts)
     show_rectifier(whole, min_count)
+    show_gains(whole, min_count)
     if whole.groups is not None:
         show_groups(whole.groups, min_count)

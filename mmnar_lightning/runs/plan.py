@@ -8,7 +8,7 @@ from mmnar_lightning.config.experiment import ConfigError, EvaluationConfig, Exp
 from mmnar_lightning.runs.build import build_datamodule
 
 LEAVE_PATTERN_OUT = "leave_pattern_out"
-FOLDED = ("kfold", LEAVE_PATTERN_OUT)
+FOLDED = ("kfold", "temporal", LEAVE_PATTERN_OUT)
 """Protocols in which each run tests different rows."""
 
 
@@ -19,7 +19,7 @@ class Child:
     Attributes:
         name: of its folder.
         seed: of the run.
-        fold: held-out fold; None without folds.
+        fold: held-out fold, of a temporal protocol the first of them; None without folds.
         pattern: label of the held-out pattern; None without one.
         present: names of that pattern's modalities.
     """
@@ -36,7 +36,7 @@ class Child:
 
 
 def protocol_of(config: ExperimentConfig) -> str | None:
-    """`kfold`, `leave_pattern_out`, `crossfit` or `seeds`; None for a single run."""
+    """`kfold`, `temporal`, `leave_pattern_out`, `crossfit` or `seeds`; None for a single run."""
     if config.evaluation.protocol != "split":
         return config.evaluation.protocol
     if config.rectifier.fit == "crossfit" and config.cohort.split.crossfit_fold is None:
@@ -52,6 +52,8 @@ def plan(config: ExperimentConfig, protocol: str) -> list[Child]:
             {"suffix": f"-without-{label}", "fold": fold, "pattern": label, "present": present}
             for fold, (label, present) in enumerate(_held_patterns(config).items())
         ]
+    elif protocol == "temporal":
+        parts = [{"suffix": f"-from{fold}", "fold": fold} for fold in range(1, config.cohort.split.num_folds)]
     elif protocol == "seeds":
         parts = [{"suffix": "", "fold": None}]
     else:
@@ -102,6 +104,8 @@ def child_config(config: ExperimentConfig, protocol: str, child: Child) -> Exper
     split, loader = config.cohort.split, config.loader
     if protocol == "kfold":
         split = replace(split, test_fold=child.fold)
+    if protocol == "temporal":
+        split = replace(split, test_from=child.fold)
     if protocol == "crossfit":
         split = replace(split, crossfit_fold=child.fold)
     if protocol == LEAVE_PATTERN_OUT:

@@ -146,12 +146,18 @@ def _build_cohorts(config: ExperimentConfig, protocol: str, children: Sequence[C
 
 
 def _check_fold(cohort: pl.DataFrame, manifest: dict[str, Any], fold: int, protocol: str) -> None:
-    held = cohort.filter(pl.col("fold") == fold, pl.col("split") == ("test" if protocol == "kfold" else "calibration"))
-    if held.is_empty():
-        num_folds = manifest["config"]["split"]["num_folds"]
+    split = manifest["config"]["split"]
+    share, num_folds = split["target_calibration"], split["num_folds"]
+    drawn = set(cohort.filter(pl.col("fold") == fold)["split"])
+    if ("calibration" if protocol == "crossfit" else "test") not in drawn and not (drawn and share):
         raise ConfigError(
             f"fold {fold} has no subjects: cohort.split.num_folds={num_folds} is too many for "
             f"{manifest['subjects']} subjects, or for their hospitals; lower it"
+        )
+    if share and not ("test" in drawn and "calibration" in set(cohort["split"])):
+        raise ConfigError(
+            f"fold {fold}: cohort.split.target_calibration={share} leaves no row of its few subjects for test, or none "
+            "for calibration; use another share, or fewer folds"
         )
     try:
         with warnings.catch_warnings():

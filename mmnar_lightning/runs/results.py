@@ -12,6 +12,7 @@ from data_modules import stage
 from data_modules.cohorts.columns import groups_of
 from mmnar_lightning.console import say
 from mmnar_lightning.evaluation.diagnose import decision_tipping_points
+from mmnar_lightning.evaluation.gains import gains
 from mmnar_lightning.evaluation.rectify import Rectification
 from mmnar_lightning.evaluation.results import Groups, Intervals, Results, SplitCounts
 from mmnar_lightning.evaluation.results_json import ResultsError, from_json, to_json
@@ -77,7 +78,7 @@ def compute_results(
         fitted: origin of the predictions, for example the epoch and step of a checkpoint.
         rectified: the same rows after the rectifier; None without one.
         diagnostics: of the model.
-        seen: ids of the patterns of train rows; None looks them up in the cohort.
+        seen: ids of the patterns of train rows, of a target those of its source; None looks them up in the cohort.
         target: results on the test rows of another cohort; None without one.
 
     Returns:
@@ -88,6 +89,7 @@ def compute_results(
     table = predictions(rows, cohort.table, cohort.tasks, cohort.train_patterns if seen is None else seen, after)
     table.write_parquet(run.folder / folders.PREDICTIONS)
     unseen = table.filter("unseen_pattern")["pattern"]
+    is_compared = seen is not None or run.config.cohort.split.target_calibration > 0
     tipping = decision_tipping_points(after or rows, cohort.tasks, cohort.patterns)
     results = Results(
         experiment=run.config.experiment,
@@ -107,6 +109,7 @@ def compute_results(
         diagnostics={"decision_tipping_point": tipping, **(diagnostics or {})},
         tasks=score(rows, cohort.tasks, cohort.patterns, scoring),
         rectified=score(after, cohort.tasks, cohort.patterns, scoring) if after else None,
+        rectified_gain=gains(rows, after, cohort.tasks, scoring) if after and is_compared else None,
         groups=_groups(run, rows, table),
         rectifier=rectified.table if rectified else None,
         mean_risk=rectified.mean_risk if rectified else None,

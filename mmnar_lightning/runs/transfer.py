@@ -17,14 +17,16 @@ from mmnar_lightning.config.compose import load
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.console import say, warn
 from mmnar_lightning.evaluation import rectify
+from mmnar_lightning.evaluation.gains import gains
 from mmnar_lightning.evaluation.predict import predict
 from mmnar_lightning.evaluation.results import Results
+from mmnar_lightning.evaluation.scores import score as score_rows
 from mmnar_lightning.module import MMNARModule
 from mmnar_lightning.outputs import ScoredRows
 from mmnar_lightning.report.tables import show_cohort
 from mmnar_lightning.runs import build, results
 from mmnar_lightning.runs import estimator as runs_estimator
-from mmnar_lightning.runs.run import Run
+from mmnar_lightning.runs.run import Run, scoring_of
 
 FOLDER = "target"
 """Subfolder of the run with predictions.parquet and figures of the target's test rows."""
@@ -127,12 +129,13 @@ def score(run: Run, module: MMNARModule, trainer: Trainer) -> Results | None:
     target.datamodule.trainer = trainer
     module.cohort = target.cohort.fingerprint
     tested = _predict(target, module, "test", trainer)
+    carried = _carried(target, module, tested) if _is_refitted(run.config) else None
     calibration = _calibration_of(target, run.config, module, tested, trainer)
     if not trainer.is_global_zero:
         return None
     rectified = rectify.rectify(module, tested, calibration, target.cohort) if calibration is not None else None
     fitted = {"rectifier": run.config.transfer.rectifier if rectified else None}
-    return _results(run, target, tested, fitted, rectified)
+    return _with_carried(_results(run, target, tested, fitted, rectified), target, tested, carried)
 
 
 def score_estimator(run: Run, estimator: Estimator) -> Results | None:
@@ -172,6 +175,24 @@ def _calibration_of(
     module.rectifier = build.build_rectifier(config, target.cohort)
     module.rectifier.fit(**calibration.labelled, cohort=module.cohort)
     return calibration
+
+
+def _carried(target: Target, module: MMNARModule, tested: ScoredRows) -> ScoredRows:
+    """The test rows after the source's rectifier, before it is refitted."""
+    none = tested.select(torch.zeros(0, dtype=torch.int64))
+    return rectify.rectify(module, tested, none, target.cohort).rows
+
+
+def _with_carried(found: Results, target: Target, tested: ScoredRows, carried: ScoredRows | None) -> Results:
+    """Add the scores after the source's rectifier, where that of the target is another."""
+    if carried is None:
+        return found
+    cohort, scoring = target.cohort, scoring_of(target.config)
+    return replace(
+        found,
+        carried=score_rows(carried, cohort.tasks, cohort.patterns, scoring),
+        carried_gain=gains(tested, carried, cohort.tasks, scoring),
+    )
 
 
 def _results(

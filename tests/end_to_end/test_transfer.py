@@ -185,6 +185,23 @@ def test_a_carried_rectifier_adds_the_source_s_offsets(settings) -> None:
         np.testing.assert_allclose(group["added"], source["patterns"][pattern[0]]["tau"], atol=1e-9)
 
 
+def test_a_refitted_rectifier_is_compared_with_none_and_with_the_one_carried_over(settings) -> None:
+    words = ["rectifier.gate=false", "rectifier.min_rows=1"]
+    target, source = (
+        results_of(single.train(settings(*words, f"transfer.rectifier={origin}")))["target"]
+        for origin in ("target", "source")
+    )
+    assert target["carried"] == source["rectified"] != target["rectified"]
+    assert target["carried_gain"] == source["rectified_gain"] != target["rectified_gain"]
+    assert not {"carried", "carried_gain"} & set(source)
+    for task, cell in target["tasks"].items():
+        for name in ("auroc", "brier"):
+            after = target["rectified"][task]["all"][name]["value"]
+            gain = target["rectified_gain"][task][name]
+            assert gain["value"] == pytest.approx(after - cell["all"][name]["value"])
+            assert gain["low"] <= gain["value"] <= gain["high"]
+
+
 def test_the_refitted_rectifier_knows_all_calibration_rows_of_the_target(settings) -> None:
     target = results_of(single.train(settings()))["target"]
     cohort = opened(load(["experiment=elsewhere.yaml"])).table.filter(split="calibration")

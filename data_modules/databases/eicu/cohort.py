@@ -57,7 +57,8 @@ def build_rows(release: Release, config: EICUCohortConfig) -> CohortRows:
             "relax the rules under cohort. (index, landmark, min_age)",
         )
     labels = [f"label/{task}" for task in config.tasks]
-    keyed = _keyed(rows, config).select(*ROW_COLUMNS, *labels).with_row_index("row_id")
+    kept = [*ROW_COLUMNS, *(["era"] if config.fold_by == "year_group" else [])]
+    keyed = _keyed(rows, config).select(*kept, *labels).with_row_index("row_id")
     if not config.pretraining_rows:
         return CohortRows(keyed, attrition, _counts(outcomes))
     others = _keyed(outcomes.join(rows, on="stay_id", how="anti"), config).drop(labels)
@@ -66,8 +67,10 @@ def build_rows(release: Release, config: EICUCohortConfig) -> CohortRows:
 
 def _keyed(stays: pl.DataFrame, config: EICUCohortConfig) -> pl.DataFrame:
     """The unit stays in the order of the cohort, with the keys of subjects and splits."""
-    split_key = pl.col("subject_id") if config.fold_by == "subject" else split_keys("home")
-    return stays.sort("stay_id").with_columns(subject_key="subject_id", split_key=split_key)
+    split_key = split_keys("home") if config.fold_by == "hospital" else pl.col("subject_id")
+    return stays.sort("stay_id").with_columns(
+        subject_key="subject_id", split_key=split_key, era=pl.col("year").cast(pl.String)
+    )
 
 
 def read_stays(release: Release) -> pl.DataFrame:
@@ -185,6 +188,8 @@ def _rules(config: EICUCohortConfig) -> list[Rule]:
         # In another hospital, rows of a subject would be in another split than their hospital, or in two splits.
         at_home = pl.col("hospital_id").eq_missing(pl.col("home"))
         rules += [Rule(name="in the subject's hospital of the lowest id", keep=at_home, needed=True)]
+    if config.fold_by == "year_group":
+        rules += [Rule(name="year of discharge known", keep=pl.col("year").is_not_null(), needed=True)]
     return rules
 
 

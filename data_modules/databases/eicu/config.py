@@ -34,8 +34,9 @@ class EICUCohortConfig(ReleaseCohortConfig):
         default="negative", metadata=read_when(".tasks has icu_readmission")
     )
     """Readmission of a row without one whose subject dies in hospital: False, unknown, or True (composite)."""
-    fold_by: Literal["subject", "hospital"] = "subject"
-    """Unit of splits and folds: subjects, or hospitals, with one hospital per subject."""
+    fold_by: Literal["subject", "hospital", "year_group"] = "subject"
+    """Unit of splits and folds: subjects, or hospitals, with one hospital per subject; or a fold for each year of
+    discharge, in order of time, with subjects in that of their first row."""
     tasks: list[str] = field(default_factory=list)
     """Outcomes; empty uses those of the landmark in `TASKS`."""
 

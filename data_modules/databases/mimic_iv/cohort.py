@@ -48,6 +48,8 @@ def build_rows(release: Release, config: MIMICCohortConfig) -> CohortRows:
         )
     intervals = admission_intervals(admissions.lazy()).collect()
     keyed = _keyed(rows, intervals).with_row_index("row_id")
+    if config.fold_by == "year_group":
+        keyed = keyed.with_columns(era="anchor_year_group")
     counts = _counts(admissions, stays, candidates, rows, config)
     if not config.pretraining_rows:
         return CohortRows(keyed, attrition, counts)
@@ -177,6 +179,8 @@ def _rules(config: MIMICCohortConfig) -> list[Rule]:
     if config.anchor_year_groups is not None:
         groups = pl.col("anchor_year_group").is_in(config.anchor_year_groups)
         rules.append(Rule(name=f"anchor year group in {', '.join(config.anchor_year_groups)}", keep=groups))
+    if config.fold_by == "year_group":
+        rules.append(Rule(name="anchor year group known", keep=pl.col("anchor_year_group").is_not_null()))
     if not config.overlapping_admissions:
         rules.append(Rule(name="no overlapping admission", keep=~pl.col("overlaps")))
     if config.landmark == "discharge":

@@ -51,6 +51,8 @@ class MIMICCohortConfig(ReleaseCohortConfig):
     """Whether to keep an index admission that overlaps another one of the subject."""
     max_reversed_share: float = 0.001
     """Maximum share of admissions with dischtime before admittime to drop; a larger share is an error."""
+    fold_by: Literal["subject", "year_group"] = "subject"
+    """Unit of folds: subjects, or a fold for each anchor_year_group, in order of time."""
     tasks: list[str] = field(default_factory=list)
     """Outcomes; empty uses those of the landmark in `DEFAULT_TASKS`."""
 

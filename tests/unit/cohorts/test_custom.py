@@ -231,6 +231,20 @@ def test_holding_a_fold_out_against_splits_or_folds_that_were_given_is_refused(c
     pl.read_parquet(path).drop("fold").write_parquet(path)
     said = refused(custom_cohort, split=SplitConfig(num_folds=3, crossfit_fold=1))
     assert "'fold': is missing, but cohort.split.crossfit_fold=1 needs it" in said
+    pl.read_parquet(path).drop("split").write_parquet(path)
+    said = refused(custom_cohort, split=SplitConfig(num_folds=3, test_from=1))
+    assert "'fold': is missing, but cohort.split.test_from=1 needs it, numbered in order of time" in said
+
+
+def test_later_folds_are_test_and_a_share_of_their_subjects_is_calibration(custom_cohort: Path) -> None:
+    changed(custom_cohort, fold=folds_of_three(custom_cohort))
+    split = SplitConfig(num_folds=3, test_from=1, target_calibration=0.5)
+    cohort = open_cohort(imported(custom_cohort, split=split), {})
+    later = pl.col("fold") >= 1
+    assert set(cohort.table.filter(later)["split"]) == {"test", "calibration"}
+    assert set(cohort.table.filter(~later)["split"]) == {"train", "val"}
+    assert cohort.calibration_half("B").tolist() == cohort.rows("calibration").tolist()
+    assert not len(cohort.calibration_half("A"))
 
 
 def test_the_halves_of_calibration_follow_the_fold_that_is_held_out(custom_cohort: Path) -> None:

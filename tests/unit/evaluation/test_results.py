@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from mmnar_lightning.evaluation.gains import gains
 from mmnar_lightning.evaluation.results import SCHEMA_VERSION, Groups, OffsetTable, Results, Risk, TaskRisks
 from mmnar_lightning.evaluation.results_json import ResultsError, from_json, to_json
 from mmnar_lightning.evaluation.scores import Scoring, score, score_groups
@@ -33,6 +34,9 @@ def whole() -> Results:
     content = {
         "tasks": score(scored, TASKS, PATTERNS, SCORING),
         "rectified": score(scored, TASKS, PATTERNS, SCORING, repeat=repeat // 2),
+        "rectified_gain": gains(scored, scored, TASKS, SCORING, fold=repeat),
+        "carried": score(scored, TASKS, PATTERNS, SCORING),
+        "carried_gain": gains(scored, scored, TASKS, SCORING),
         "groups": Groups(by="hospital", min_rows=10, tasks=score_groups(scored, GROUPS, TASKS, SCORING)),
         "rectifier": {"death": OffsetTable(scale="logit", strength=0.5, patterns={"11": offset_of(tau=0.1, count=3)})},
         "mean_risk": {"death": TaskRisks(all=risk, patterns={"11": risk})},

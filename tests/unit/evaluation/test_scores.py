@@ -65,6 +65,7 @@ def predicted(rows) -> pl.DataFrame:
             "row_id": pl.Series(numbers, dtype=pl.UInt32),
             "subject_id": [f"s{number // 4}" for number in numbers],
             "split": ["test" if number % 2 == 0 else "train" for number in numbers],
+            "fold": [number % 5 for number in numbers],
         }
     )
     return scores.predictions(scored_rows(rows, SUBJECT), cohort, TASKS, torch.tensor(PATTERNS[:1]))
@@ -78,7 +79,7 @@ def test_rows_of_a_pattern_that_train_lacks_are_flagged(predicted) -> None:
 
 
 def test_predictions_have_the_columns_that_architecture_names(predicted):
-    expected = ["row_id", "subject_id", "split", "pattern", "unseen_pattern"]
+    expected = ["row_id", "subject_id", "split", "fold", "pattern", "unseen_pattern"]
     for task in TASKS:
         expected += [f"label/{task}", f"logit/{task}", f"probability/{task}"]
     assert predicted.columns == expected
@@ -117,9 +118,9 @@ def test_a_cohort_read_without_any_test_row_gives_empty_predictions():
         "label": torch.zeros(0, 2, dtype=torch.float64),
         "label_mask": torch.zeros(0, 2, dtype=torch.bool),
     }
-    cohort = pl.DataFrame({"row_id": [0], "subject_id": ["a"], "split": ["train"]})
+    cohort = pl.DataFrame({"row_id": [0], "subject_id": ["a"], "split": ["train"], "fold": [0]})
     empty = scored_rows(none, torch.zeros(0, dtype=torch.int64))
-    assert scores.predictions(empty, cohort, TASKS, torch.tensor(PATTERNS)).shape == (0, 11)
+    assert scores.predictions(empty, cohort, TASKS, torch.tensor(PATTERNS)).shape == (0, 12)
 
 
 def test_every_task_and_pattern_is_scored_with_its_counts(rows, scored):
@@ -268,6 +269,8 @@ def test_no_group_is_pooled_where_every_size_is_large_enough(rows) -> None:
 
 def test_predictions_bear_the_group_where_the_cohort_has_any(rows) -> None:
     numbers = range(2 * NUM_ROWS)
-    cohort = pl.DataFrame({"row_id": numbers, "subject_id": "s", "split": "test", "hospital_id": [None, *numbers[1:]]})
+    cohort = pl.DataFrame(
+        {"row_id": numbers, "subject_id": "s", "split": "test", "fold": 0, "hospital_id": [None, *numbers[1:]]}
+    )
     predicted = scores.predictions(scored_rows(rows, SUBJECT), cohort, TASKS, torch.tensor(PATTERNS))
     assert predicted["group"].to_list() == [None, *(str(number) for number in numbers[2::2])]

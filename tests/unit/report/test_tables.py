@@ -1,9 +1,11 @@
-"""What is printed of a cohort."""
+"""What is printed of a cohort, and of a rectifier at its target."""
 
 import polars as pl
 
 from data_modules.databases.eicu.hospitals import presence_by_hospital
-from mmnar_lightning.report.tables import show_presence
+from mmnar_lightning.evaluation.results import Gain, Score, TaskScores
+from mmnar_lightning.report.tables import show_gains, show_presence
+from tests.helpers.results import cell_of, results_of
 
 
 def counts_of(**hospitals: tuple[int, int]):
@@ -42,3 +44,50 @@ def test_no_more_than_eight_hospitals_are_told_alone(capsys):
     assert header[2:] == [*map(str, range(1, 9)), "4 others"]
     assert rows[2:] == [str(21 - number) for number in range(8)] + [str(10 + 11 + 12 + 13)]
     assert (labs[2], labs[-1]) == ("48%", "87%")
+
+
+def compared(count: int, **others):
+    """Results whose metrics are 0.6 before and 0.7 after a rectifier."""
+    scores = {
+        name: {
+            "death": TaskScores(all=cell_of({"count": count, **dict.fromkeys(SHOWN, vars(one(value)))}), patterns={})
+        }
+        for name, value in (("tasks", 0.6), ("rectified", 0.7), ("carried", 0.65))
+    }
+    gains = {
+        name: {"death": Gain(count=count, average_precision=one(0.0), **dict.fromkeys(SHOWN, one(value)))}
+        for name, value in (("rectified_gain", 0.1), ("carried_gain", -0.00004))
+    }
+    return results_of(**{**scores, **gains, **others})
+
+
+SHOWN = ("auroc", "brier", "calibration_error")
+
+
+def one(value: float) -> Score:
+    return Score(value=value, low=value - 0.01, high=value + 0.01, num_defined=100)
+
+
+def gains_reported(capsys, results, min_count=10):
+    show_gains(results, min_count)
+    lines = [line.strip("│ ").split("│") for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
+    return [[cell.strip() for cell in line][:2] for line in lines]
+
+
+def test_each_rectifier_has_a_line_and_its_difference_one_below_it(capsys):
+    own = [["no rectifier", "0.60 (0.59 to 0.61)"], ["fitted at the target", "0.70 (0.69 to 0.71)"]]
+    assert gains_reported(capsys, compared(40)) == [
+        *own,
+        ["difference", "+0.1000 (+0.0900 to +0.1100)"],
+        ["fitted at the source", "0.65 (0.64 to 0.66)"],
+        ["difference", "-0.0000 (-0.0100 to +0.0100)"],
+    ]
+    alone = gains_reported(capsys, compared(40, carried=None, carried_gain=None))
+    assert [line[0] for line in alone] == ["no rectifier", "fitted at the target", "difference"]
+    source = compared(40, carried=None, carried_gain=None, checkpoint={"rectifier": "source"})
+    assert gains_reported(capsys, source)[1][0] == "fitted at the source"
+
+
+def test_differences_of_few_rows_are_masked_and_those_of_no_rectifier_are_not_printed(capsys):
+    assert gains_reported(capsys, compared(9)) == []
+    assert gains_reported(capsys, compared(40, rectified_gain=None)) == []

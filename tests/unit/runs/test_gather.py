@@ -22,6 +22,7 @@ def predictions(rows: range, shift: float, rectified: bool = False) -> pl.DataFr
             "row_id": list(rows),
             "subject_id": [f"s{row // 2}" for row in rows],
             "split": ["test"] * len(rows),
+            "fold": [row // 2 % 5 for row in rows],
             "pattern": [("11", "10")[row % 2] for row in rows],
             "label/death": [None if row == 3 else row % 3 == 0 for row in rows],
             "logit/death": logit,
@@ -84,7 +85,7 @@ def test_a_row_tested_in_two_folds_or_by_one_seed_alone_is_refused() -> None:
 def test_predictions_read_back_are_the_rows_that_were_scored() -> None:
     frame = predictions(range(8), -0.5)
     rows = gather.as_rows(frame, ["death"], "logit/")
-    cohort = frame.select("row_id", "subject_id", "split")
+    cohort = frame.select("row_id", "subject_id", "split", "fold")
     again = scores.predictions(rows, cohort, ["death"], torch.tensor([1, 3])).drop("unseen_pattern")
     assert again.drop("probability/death", "logit/death").equals(
         frame.select(again.columns).drop("probability/death", "logit/death")

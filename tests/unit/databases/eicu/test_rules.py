@@ -7,6 +7,7 @@ import pytest
 
 from data_modules.cohorts.build import build_cohort
 from data_modules.cohorts.config import SplitConfig
+from data_modules.cohorts.splits import assign
 from data_modules.databases.eicu.cohort import build_rows
 from data_modules.databases.eicu.config import EICUCohortConfig
 from data_modules.databases.registry import database
@@ -259,6 +260,30 @@ def test_a_test_fold_of_hospitals_is_never_trained_on(tmp_path):
         assert not held & tested
         tested |= held
     assert tested == set(cohort["hospital_id"])
+
+
+def test_the_calibration_rows_of_a_held_fold_are_of_the_hospitals_that_are_tested(tmp_path):
+    cohort = splits_of(tmp_path, "hospital", test_fold=1, target_calibration=0.5)
+    held = cohort.filter(fold=1)
+    assert set(held["split"]) == {"test", "calibration"}
+    assert set(cohort.filter(pl.col("fold") != 1)["split"]) == {"train", "val"}
+    assert most(cohort, "subject_id", "split") == 1
+    assert most(held, "hospital_id", "split") == 2
+
+
+def test_years_of_discharge_are_folds_and_a_subject_is_in_that_of_its_first_row(tmp_path):
+    stays = [
+        stay(1, person="a", hospitaldischargeyear=2015), stay(2, person="a"), stay(3, person="b"),
+        stay(4, person="c", hospitaldischargeyear=2015), stay(5, person="d", hospitaldischargeyear=""),
+        stay(6, person="e", lasts=60), stay(7, person="e", hospitaldischargeyear=2015),
+    ]  # fmt: skip
+    release = write_release(tmp_path, stays)
+    config = EICUCohortConfig(index="every", fold_by="year_group", split=SplitConfig(num_folds=2))
+    built = build_rows(release, config)
+    assert built.attrition.rows()[-1] == ("year of discharge known", 5, 4)
+    placed = assign(built.rows, config.split)
+    assert dict(placed.select("stay_id", "fold").rows()) == {1: 0, 2: 0, 3: 0, 4: 1, 7: 1}
+    assert set(cohort_rows(release, index="every")) == {1, 2, 3, 4, 5, 7}
 
 
 @pytest.mark.demo

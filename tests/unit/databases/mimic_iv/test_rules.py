@@ -2,8 +2,11 @@
 
 from datetime import date
 
+import polars as pl
 import pytest
 
+from data_modules.cohorts import splits
+from data_modules.cohorts.config import SplitConfig
 from data_modules.databases.mimic_iv.cohort import build_rows
 from data_modules.databases.mimic_iv.config import MIMICCohortConfig
 from data_modules.raw.errors import SourceError
@@ -296,6 +299,23 @@ def test_anchor_year_groups_keep_only_their_subjects(tmp_path):
     )
     assert set(cohort_rows(release, anchor_year_groups=["2011 - 2013"])) == {1}
     assert set(cohort_rows(release)) == {1, 2}
+
+
+def test_folds_of_year_groups_are_in_order_of_time_and_drop_who_has_none(tmp_path):
+    groups = ["2014 - 2016", "2008 - 2010", None, "2011 - 2013", "2008 - 2010"]
+    release = write_release(
+        tmp_path,
+        patients=[patient(subject, anchor_year_group=group) for subject, group in enumerate(groups)],
+        admissions=[admission(subject, subject, moment(1), moment(2)) for subject in range(5)],
+    )
+    config = MIMICCohortConfig(fold_by="year_group", split=SplitConfig(num_folds=3, test_from=1))
+    built = build_rows(release, config)
+    placed = splits.assign(built.rows, config.split)
+    assert dict(placed.select("hadm_id", "fold").rows()) == {0: 2, 1: 0, 3: 1, 4: 0, 9000: 1}
+    assert set(placed.filter(pl.col("fold") > 0)["split"]) == {"test"}
+    assert set(placed.filter(fold=0)["split"]) <= {"train", "calibration", "val"}
+    assert "anchor year group known" in built.attrition["rule"].to_list()
+    assert set(cohort_rows(release)) == set(range(5))
 
 
 @pytest.mark.parametrize("kind", ["EU OBSERVATION", "AMBULATORY OBSERVATION", "DIRECT OBSERVATION"])

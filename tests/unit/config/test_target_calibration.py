@@ -1,0 +1,64 @@
+"""Settings of runs whose rectifier is fitted at the target: what contradicts them is refused by name."""
+
+import pytest
+
+from mmnar_lightning.config.compose import load
+from mmnar_lightning.config.experiment import ConfigError
+
+SHARE = "cohort.split.target_calibration=0.2"
+NO_OFFSET = "rectifier.loss_offset=false"
+
+
+@pytest.mark.parametrize(
+    ("words", "reported"),
+    [
+        ([SHARE, NO_OFFSET], r"target_calibration=0\.2 is a share of the held-out folds, but none is held out"),
+        ([SHARE, NO_OFFSET, "evaluation.protocol=leave_pattern_out"], r"but none is held out"),
+        (
+            [SHARE, "evaluation.protocol=kfold"],
+            r"the offset in the loss would train .* set rectifier\.loss_offset=false",
+        ),
+        ([SHARE, "cohort.split.test_fold=0"], r"set rectifier\.loss_offset=false"),
+        ([SHARE, "cohort.split.test_fold=0", "rectifier.fit=crossfit"], r"use rectifier\.fit=calibration"),
+        (["evaluation.protocol=temporal", "cohort.split.test_from=1"], r"temporal runs every fold, but .*test_from=1"),
+        (["evaluation.protocol=kfold", "cohort.split.test_from=1"], r"kfold runs every fold, but .*test_from=1"),
+        (
+            ["evaluation.protocol=temporal", "rectifier.fit=crossfit"],
+            r"cannot be used with evaluation\.protocol=temporal",
+        ),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(words, reported) -> None:
+    with pytest.raises(ConfigError, match=reported):
+        load(words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [SHARE, NO_OFFSET, "evaluation.protocol=kfold"],
+        [SHARE, NO_OFFSET, "evaluation.protocol=temporal"],
+        [SHARE, NO_OFFSET, "cohort.split.test_fold=0"],
+        [SHARE, NO_OFFSET, "cohort.split.test_from=1"],
+        [SHARE, "rectifier.fit=none", "cohort.split.test_fold=0"],
+    ],
+)
+def test_a_share_of_a_held_fold_is_accepted_where_no_label_of_it_trains_the_model(words) -> None:
+    assert load(words).cohort.split.target_calibration == 0.2
+
+
+@pytest.mark.parametrize(
+    ("experiment", "protocol", "fold_by"),
+    [
+        ("eicu,protocols/leave_hospital_out", "kfold", "hospital"),
+        ("eicu,protocols/temporal", "temporal", "year_group"),
+        ("mimic,protocols/temporal", "temporal", "year_group"),
+        ("eicu,baselines/boosted_trees,protocols/leave_hospital_out", "kfold", "hospital"),
+    ],
+)
+def test_the_layers_hold_out_what_their_names_say(experiment, protocol, fold_by) -> None:
+    config = load([f"experiment={experiment}"])
+    assert config.evaluation.protocol == protocol
+    assert vars(config.cohort)["fold_by"] == fold_by
+    assert config.cohort.split.target_calibration == 0.25
+    assert not config.rectifier.loss_offset
