@@ -1,4 +1,4 @@
-"""eICU, death in hospital seen 24 h into the unit: every method on the same outer folds, with inner folds for all choices.
+"""eICU, death in hospital seen 24 h into the unit: every method on the same outer folds, chosen on inner folds.
 
 With EICU_ROOT the release that lies there, with --simulated the built-in one, and then with its oracle too. In each
 outer fold the trial with the lowest log-loss on the held-out rows of the inner folds is chosen, for every method alike,
@@ -137,8 +137,8 @@ def blended(first: pl.DataFrame, second: pl.DataFrame) -> pl.DataFrame:
     """The mean logit of two methods on the same rows."""
     keys = ["fold", "row_id"]
     joined = first.join(second.select(*keys, pl.col("probability").alias("other")), on=keys, validate="1:1")
-    logit = sum((pl.col(name) / (1 - pl.col(name))).log() for name in ("probability", "other")) / 2
-    return joined.with_columns(probability=1 / (1 + (-logit).exp())).drop("other")
+    first_logit, second_logit = ((pl.col(name) / (1 - pl.col(name))).log() for name in ("probability", "other"))
+    return joined.with_columns(probability=1 / (1 + (-(first_logit + second_logit) / 2).exp())).drop("other")
 
 
 def oracle(rows: pl.DataFrame, words: Sequence[str]) -> pl.DataFrame:
