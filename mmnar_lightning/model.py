@@ -62,7 +62,7 @@ class MMNARModel(nn.Module):
         self.additive = None
         if config.additive.inverse_penalties:
             self.additive = AdditiveHead(modalities, patterns, num_tasks, maps or {}, config.additive.slopes, beside)
-            self.additive.requires_grad_(False)
+            self.additive.requires_grad_(False)  # a few steps would undo its penalty
             self.heads.zero_init()
         self.decoders = Decoders(count, dim, dropout) if {"reconstruction", "contrast"} & set(auxiliary) else None
         self.contrast = projection(dim, dim, dropout) if "contrast" in auxiliary else None

@@ -31,7 +31,12 @@ GAINS = {"the note": "image", "the image": "note"}
 """What is added -> the reader that lacks it."""
 COMMON = (
     *(word for word in plan.COMMON if not word.startswith(("embed.", "simulate.images"))),
-    *plan.MODEL,
+    "trainer.max_epochs=8",
+    "trainer.patience=8",
+    "model.loo.sampled=1",
+    "model.fusion.dropout=0.3",
+    "objective.anneal_epochs=6",
+    "rectifier.start_epoch=3",
     "simulate.rho=1",
     f"simulate.subjects={plan.SUBJECTS}",
 )
@@ -48,7 +53,7 @@ def run(out: Path, way: str, reader: str, seed: int) -> pl.DataFrame:
             f"simulate.seed={seed}", f"seed={seed}", f"cohort.modalities=[{','.join(READ[reader])}]",
         ]  # fmt: skip
         if way == "frozen":
-            words.append("model.additive.inverse_penalties=[0.03]")
+            words.append("model.additive.inverse_penalties=[0.1,0.3,1.0]")
         trained = train(load(words))
         mark.write_text(str(trained))
     return pl.read_parquet(Path(mark.read_text()) / folders.PREDICTIONS)

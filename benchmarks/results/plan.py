@@ -35,13 +35,6 @@ COMMON = (
     "evaluation.num_replicates=100",
 )
 NETWORK = ("trainer.max_epochs=8", "trainer.patience=8")
-MODEL = (
-    *NETWORK,
-    "model.loo.sampled=1",
-    "model.fusion.dropout=0.3",
-    "objective.anneal_epochs=6",
-    "rectifier.start_epoch=3",
-)
 
 
 @dataclass(frozen=True)
@@ -49,7 +42,7 @@ class Method:
     """Something that is trained.
 
     Attributes:
-        layer: of experiments/, laid over mimic; empty is the full method.
+        layer: of experiments/, laid over mimic.
         words: settings of every trial.
         trials: settings of each tuning trial.
         tuned_as: the method whose chosen settings it takes; empty is its own.
@@ -62,18 +55,18 @@ class Method:
 
 
 def _ablation(name: str, *words: str) -> Method:
-    return Method(f"ablations/{name}", (*MODEL, *words), tuned_as="full")
+    return Method(f"tuned,ablations/{name}", words, tuned_as="full")
 
 
 METHODS = {
     "full": Method(
-        "",
-        MODEL,
+        "tuned",
+        (),
         (
-            ("model.encoder.components=8", "model.additive.inverse_penalties=[0.03]"),
-            ("model.encoder.components=16", "model.additive.inverse_penalties=[0.03]"),
-            ("model.encoder.components=8", "model.additive.inverse_penalties=[0.1]"),
-            ("model.encoder.components=8", "model.additive.inverse_penalties=[0.03]", "optim.lr=5e-4"),
+            ("model.encoder.components=8",),
+            ("model.encoder.components=16",),
+            ("model.encoder.components=8", "optim.lr=2e-3"),
+            ("model.encoder.components=8", "model.additive.slopes=shared"),
         ),
     ),
     "late_fusion": Method(
@@ -138,7 +131,7 @@ def words(method: str, setting: str, seed: int, chosen: tuple[str, ...], folder:
     unread = METHODS[METHODS[method].tuned_as or method].trials
     own = [word for word in (*METHODS[method].words, *chosen) if not _undone(method, word)]
     assert chosen == () or chosen in unread
-    return [f"experiment=mimic{',' * bool(layer)}{layer}", f"paths.data={folder}/data", *COMMON, *knobs, *drawn, *own]
+    return [f"experiment=mimic,{layer}", f"paths.data={folder}/data", *COMMON, *knobs, *drawn, *own]
 
 
 def _undone(method: str, word: str) -> bool:

@@ -1,6 +1,5 @@
 """What the documents say is compared with what the program does."""
 
-import json
 import re
 import tomllib
 from dataclasses import is_dataclass
@@ -8,7 +7,6 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 
-from benchmarks.results import plan
 from mmnar_lightning.cli import COMMANDS
 from mmnar_lightning.config.compose import _typed, load
 from mmnar_lightning.config.keys import settings
@@ -72,15 +70,13 @@ def test_every_shipped_layer_is_explained(name: str) -> None:
     assert f"`{name}.yaml`" in (ROOT / "experiments" / "README.md").read_text()
 
 
-def test_the_tuned_layer_is_what_the_results_were_made_with() -> None:
-    chosen = json.loads((ROOT / "docs" / "results" / "chosen.json").read_text())["chosen"]["full"]
-    made = load([*plan.words("full", "rho 1", 1, tuple(chosen), "."), "paths.mimic_root=''"])
+def test_the_tuned_layer_has_every_part_and_an_ablation_takes_one_away() -> None:
     tuned = load(["experiment=mimic,tuned", "paths.mimic_root=''"])
-    for part in ("model", "objective", "rectifier", "optim"):
-        assert getattr(made, part) == getattr(tuned, part)
-    assert (made.trainer.max_epochs, made.trainer.patience) == (tuned.trainer.max_epochs, tuned.trainer.patience)
+    assert (tuned.model.additive.slopes, tuned.model.encoder.bins > 0) == ("pattern", True)
     without = load(["experiment=mimic,tuned,ablations/no_additive", "paths.mimic_root=''"])
-    assert (without.model.additive.inverse_penalties, without.model.encoder.components) == ([], 8)
+    assert (without.model.additive.inverse_penalties, without.model.encoder) == ([], tuned.model.encoder)
+    unconditioned = load(["experiment=mimic,tuned,ablations/no_conditioning", "paths.mimic_root=''"])
+    assert (unconditioned.model.additive.slopes, unconditioned.model.fusion.conditioned) == ("shared", False)
 
 
 def test_make_help_prints_every_target_with_a_sentence() -> None:
