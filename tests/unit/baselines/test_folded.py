@@ -1,6 +1,7 @@
 """Estimators over inner folds: common choices over the held-out rows, and averages."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from mmnar_lightning.baselines.config import BoostedTreesConfig
 from mmnar_lightning.baselines.folded import FoldedEstimator
 from mmnar_lightning.baselines.logistic_regression import LogisticRegression
 from mmnar_lightning.baselines.testing import TASKS, inputs_of, simulated_batch
+from mmnar_lightning.metrics.functional import auroc
 
 FOLDS = 3
 
@@ -76,3 +78,25 @@ def test_a_copy_never_trains_on_its_held_out_rows_and_other_rows_get_the_mean_lo
     outside = folded.predict(replace(batch, fold=torch.full((30, 1), -1))).logit()
     torch.testing.assert_close(outside, torch.ones(30, 3).double())
     torch.testing.assert_close(folded.predict(replace(batch, fold=None)).logit(), outside)
+
+
+def test_noise_stays_noise_outside_of_the_folds_and_within_each_of_them():
+    generator = torch.Generator().manual_seed(0)
+    held: list[float] = []
+    outside: list[float] = []
+    for seed in range(12):
+        other = simulated_batch(240, seed=100 + seed)
+        noise = (torch.rand(480, len(TASKS), generator=generator) < 0.3).float()
+        batch = replace(simulated_batch(240, seed=seed), label=noise[:240], fold=with_folds(240).fold)
+        inputs = inputs_of(batch)
+        folded = FoldedEstimator(partial(lambda inputs, seed: LogisticRegression(inputs), inputs), TASKS, FOLDS, 0)
+        folded.fit(batch, batch)
+        within, rest = folded.predict(batch), folded.predict(other)
+        for task in range(len(TASKS)):
+            for fold in range(FOLDS):  # rows of different folds are predicted by different models
+                known = batch.label_mask[:, task] & (batch.fold[:, 0] == fold)
+                held.append(auroc(within[known, task], noise[:240][known, task]))
+            known = other.label_mask[:, task]
+            outside.append(auroc(rest[known, task], noise[240:][known, task]))
+    for found in (held, outside):
+        assert abs(np.mean(found) - 0.5) < 3 * np.std(found) / np.sqrt(len(found))
