@@ -119,6 +119,9 @@ class EvaluationConfig:
     penalties, epochs and trials by log-loss; the K models are averaged. 0 chooses on the val split instead."""
     inner_repeats: int = field(default=1, metadata=read_when(".inner_folds > 0"))
     """Independent draws of the inner folds, each with models and seeds of its own; all are averaged."""
+    blend: bool = field(default=False, metadata=read_when("baseline.name = none"))
+    """Also fit boosted trees (`baseline.boosted_trees`), and report the mean logit of network and trees beside the
+    network (docs/baselines.md)."""
     num_replicates: int = 1000
     """Bootstrap replicates of every interval."""
     part: int | None = None

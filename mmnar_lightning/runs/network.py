@@ -17,7 +17,7 @@ from mmnar_lightning.evaluation.predict import predict
 from mmnar_lightning.module import MMNARModule
 from mmnar_lightning.nn.weights import load_weights
 from mmnar_lightning.outputs import ScoredRows
-from mmnar_lightning.runs import build, folders, results, transfer
+from mmnar_lightning.runs import blend, build, folders, results, transfer
 from mmnar_lightning.runs.resume import checkpoint_to_resume, identity, print_ranks, read_checkpoint
 from mmnar_lightning.runs.run import Run
 from mmnar_lightning.runs.trainer import build_pattern_metrics, build_trainer
@@ -126,7 +126,10 @@ def _test(
     target = transfer.score(run, module, trainer)
     signals.raise_if_requested()
     if trainer.is_global_zero:
-        found = results.compute_results(run, rows, fitted, rectified=rectified, diagnostics=diagnostics, target=target)
+        blended = blend.fit_and_blend(run, rectified.rows if rectified else rows)
+        found = results.compute_results(
+            run, rows, fitted, rectified=rectified, blended=blended, diagnostics=diagnostics, target=target
+        )
         results.save_results(run, found)
 
 
