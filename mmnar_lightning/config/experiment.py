@@ -135,6 +135,15 @@ class EvaluationConfig:
 
 
 @dataclass(kw_only=True)
+class DiagnosticsConfig:
+    """What is trained beside a run to explain it."""
+
+    parts: bool = False
+    """Before the evaluation repeat the training once without each part of the method that is on, and report what each
+    part gains on the held-out rows of the inner folds (docs/method.md, section 6)."""
+
+
+@dataclass(kw_only=True)
 class TransferConfig:
     """Another cohort whose test split the trained model is scored on as well (docs/transfer.md)."""
 
@@ -232,6 +241,9 @@ class ExperimentConfig:
     optim: OptimConfig = field(default_factory=OptimConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    diagnostics: DiagnosticsConfig = field(
+        default_factory=DiagnosticsConfig, metadata=read_when("baseline.name = none and evaluation.inner_folds > 0")
+    )
     transfer: TransferConfig = field(default_factory=TransferConfig)
     privacy: PrivacyConfig = field(default_factory=PrivacyConfig)
     wandb: WandbConfig = field(default_factory=WandbConfig)

@@ -6,6 +6,7 @@ from typing import Any
 from data_modules.cohorts.pretraining import COUNTS
 from mmnar_lightning.console import say, show, warn
 from mmnar_lightning.evaluation.results import Cell, Gain, Groups, Results, Risk, TaskScores
+from mmnar_lightning.evaluation.results_json import from_json
 from mmnar_lightning.metrics.bootstrap import METRICS
 from mmnar_lightning.report import masking
 from mmnar_lightning.report.figures import MAX_PATTERNS
@@ -77,6 +78,7 @@ def print_results(results: Results, min_count: int) -> None:
     show_rectifier(results, min_count)
     show_gains(results, min_count)
     show_blend(results, min_count)
+    show_part_gains(results, min_count)
     if results.groups is not None:
         show_groups(results.groups, min_count)
     target = results.target
@@ -175,6 +177,27 @@ def show_blend(results: Results, min_count: int) -> None:
         }
         rows = [[name, *_scores(own, RANKED)] for name, own in compared.items()]
         show(f"{task}, mean logit of network and boosted trees, 95 % intervals, paired differences", header, rows)
+
+
+def show_part_gains(results: Results, min_count: int) -> None:
+    """Print a table with one line per part: what it gains in AUROC, out of fold, for each task.
+
+    Args:
+        results: of a run; without `parts` in `diagnostics` nothing is printed.
+        min_count: `privacy.min_count`; differences over fewer rows are masked.
+    """
+    found = (results.diagnostics or {}).get("parts")
+    if not found:
+        return
+    rows = []
+    for part, by_task in found.items():
+        gains = {task: from_json(Gain, content) for task, content in by_task.items()}
+        few = "too few rows"
+        rows.append(
+            [part, *(masking.difference_text(g.auroc) if g.count >= min_count else few for g in gains.values())]
+        )
+    title = "out-of-fold gain of each part in AUROC: with all parts minus without this one, paired, 95 % intervals"
+    show(title, ["part", *results.tasks], rows)
 
 
 def _scores(found: Cell | Gain, metrics: Sequence[str] = COMPARED) -> list[str]:

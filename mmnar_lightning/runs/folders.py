@@ -49,6 +49,7 @@ FREE_KEYS = (
     "trainer.strategy",
     "wandb",
     "evaluation",
+    "diagnostics",
     "privacy",
     "sweep",
 )
@@ -218,8 +219,8 @@ def forget_run() -> None:
 def settings_of(folder: Path, config: ExperimentConfig) -> ExperimentConfig:
     """The settings that a run was trained with, updated with the current ones that do not change what is scored.
 
-    These are paths, devices, the progress bar, `evaluation` but for the inner folds, `privacy` and `wandb`. A blend is
-    reported if either asks for it.
+    These are paths, devices, the progress bar, `evaluation` but for the inner folds, `privacy` and `wandb`. A blend and
+    the gains of parts are reported if either asks for them.
 
     Returns:
         The merged settings.
@@ -230,11 +231,13 @@ def settings_of(folder: Path, config: ExperimentConfig) -> ExperimentConfig:
     here = {key: getattr(config.trainer, key) for key in ("accelerator", "devices", "progress_bar")}
     trained = {key: getattr(saved.evaluation, key) for key in ("inner_folds", "inner_repeats")}
     blend = saved.evaluation.blend or config.evaluation.blend
+    parts = saved.diagnostics.parts or config.diagnostics.parts
     return replace(
         saved,
         paths=replace(saved.paths, **moved),
         trainer=replace(saved.trainer, **here),
         evaluation=replace(config.evaluation, blend=blend, **trained),
+        diagnostics=replace(saved.diagnostics, parts=parts),
         privacy=config.privacy,
         wandb=config.wandb,
     )

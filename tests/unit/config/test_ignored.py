@@ -35,6 +35,7 @@ CASES: dict[str, tuple[str, str, str]] = {
     "model.additive.slopes": ("", "model.additive.inverse_penalties=[0.1]", "presence"),
     "model.additive.deviations": ("", "model.additive.inverse_penalties=[0.1]", "[0.5]"),
     "evaluation.inner_repeats": ("", "evaluation.inner_folds=3", "2"),
+    "diagnostics.parts": ("", "evaluation.inner_folds=3", "true"),
     "evaluation.blend": ("baselines/late_fusion", "", "true"),
     "transfer.rectifier": ("", "transfer.target=eicu", "source"),
     "embed.text.mode": (TEXT["none"], TEXT["transformers"], "trained"),

@@ -4,7 +4,8 @@ import polars as pl
 
 from data_modules.databases.eicu.hospitals import presence_by_hospital
 from mmnar_lightning.evaluation.results import BlendScores, Gain, Score, TaskScores
-from mmnar_lightning.report.tables import show_blend, show_gains, show_presence
+from mmnar_lightning.evaluation.results_json import to_json
+from mmnar_lightning.report.tables import show_blend, show_gains, show_part_gains, show_presence
 from tests.helpers.results import cell_of, results_of
 
 
@@ -131,3 +132,11 @@ def test_a_blend_has_a_table_of_network_trees_both_and_their_differences(capsys)
 def test_a_blend_of_few_rows_is_masked_and_none_prints_nothing(capsys):
     assert gains_reported(capsys, blended(9), show=show_blend) == []
     assert gains_reported(capsys, blended(40, blend=None), show=show_blend) == []
+
+
+def test_each_part_has_a_line_and_differences_of_few_rows_are_masked(capsys):
+    parts = {"contrast": {"death": gain_of(40, 0.05)}, "bins": {"death": gain_of(9, -0.1)}}
+    results = results_of(diagnostics={"parts": to_json(parts)})
+    lines = gains_reported(capsys, results, show=show_part_gains)
+    assert lines == [["contrast", "+0.0500 (+0.0400 to +0.0600)"], ["bins", "too few rows"]]
+    assert gains_reported(capsys, results_of(diagnostics={}), show=show_part_gains) == []

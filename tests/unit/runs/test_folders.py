@@ -28,3 +28,12 @@ def test_a_blend_is_reported_if_the_run_or_its_evaluation_asks_for_it(tmp_path, 
     given = {value: f"evaluation.blend={str(value).lower()}" for value in (True, False)}
     folder = folders.new_run(load([f"paths.runs={tmp_path}", given[saved]]))
     assert folders.settings_of(folder, load([given[now]])).evaluation.blend is expected
+
+
+@pytest.mark.parametrize(
+    ("saved", "now", "expected"), [(True, False, True), (False, True, True), (False, False, False)]
+)
+def test_parts_are_compared_if_the_run_or_its_evaluation_asks_for_it(tmp_path, saved, now, expected) -> None:
+    given = {value: f"diagnostics.parts={str(value).lower()}" for value in (True, False)}
+    folder = folders.new_run(load([f"paths.runs={tmp_path}", given[saved]]))
+    assert folders.settings_of(folder, load([given[now]])).diagnostics.parts is expected
