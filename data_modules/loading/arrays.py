@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -150,6 +151,12 @@ class CohortArrays:
         self.present = torch.from_numpy(present.to_numpy(writable=True))
         self.label = torch.from_numpy(labels.select(pl.all().cast(pl.Float32).fill_null(0.0)).to_numpy(writable=True))
         self.label_mask = torch.from_numpy(labels.select(pl.all().is_not_null()).to_numpy(writable=True))
+
+    def with_stores(self, arrays: Mapping[str, Store]) -> "CohortArrays":
+        """The same rows, labels and folds with other stores of the same modalities."""
+        other = copy(self)
+        other.arrays = dict(arrays)
+        return other
 
     def gather(self, rows: Tensor) -> Batch:
         """The batch of row ids, (B,) int64."""

@@ -122,6 +122,11 @@ class OpenedCohort:
         """(N,) int64 row ids of a split."""
         return _row_ids(self.table, split)
 
+    def with_raw_tables(self) -> "OpenedCohort":
+        """The same cohort with its tables as they are stored, NaN where not measured."""
+        stores = _as_read(self.arrays.arrays, self.modalities, raw_tables=True)
+        return replace(self, arrays=self.arrays.with_stores(stores))
+
     def calibration_half(self, half: splits.Half) -> Tensor:
         """Row ids of one half of the calibration split; the halves share no subject.
 

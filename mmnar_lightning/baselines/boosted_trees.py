@@ -12,7 +12,7 @@ from data_modules.batch import Batch
 from data_modules.errors import UserError
 from data_modules.vocabulary import Modality
 from mmnar_lightning.baselines.config import BoostedTreesConfig
-from mmnar_lightning.baselines.inputs import EMBED_FIRST, BaselineInputs, prior_logit
+from mmnar_lightning.baselines.inputs import BaselineInputs, check_vectors, prior_logit
 
 Columns = NDArray[np.float32]
 
@@ -61,6 +61,7 @@ class BoostedTrees:
             train: all its rows; tables may hold NaN for values that were not measured.
             val: likewise.
         """
+        check_vectors("boosted_trees", self.inputs.modalities)
         for position, modality in enumerate(self.inputs.modalities):
             self._reduce(modality, _values(train, modality), train.present[:, position].numpy())
         seen, held_out = self._columns(train), self._columns(val)
@@ -152,10 +153,7 @@ class BoostedTrees:
 
 def _values(batch: Batch, modality: Modality) -> Columns:
     values = batch.inputs[modality.name]
-    if not isinstance(values, Tensor):
-        raise UserError(
-            f"boosted_trees needs one vector per row, but {modality.name} has {modality.kind}; {EMBED_FIRST}"
-        )
+    assert isinstance(values, Tensor), "the fit has refused items"
     array: Columns = values.numpy()
     return array
 

@@ -55,7 +55,7 @@ class BoostedTreesConfig:
 
 @dataclass(kw_only=True)
 class BaselineConfig:
-    """The chosen baseline and the settings of each; settings of one that is not chosen are refused."""
+    """The chosen baseline and the settings of each; settings of one that is neither chosen nor blended are refused."""
 
     name: str = "none"
     """Baseline to train in place of the model: `none` (the model itself), `late_fusion`, `mask_only`, `boosted_trees`,
@@ -65,7 +65,8 @@ class BaselineConfig:
     late_fusion: LateFusionConfig = field(default_factory=LateFusionConfig, metadata=read_when(".name = late_fusion"))
     """Late fusion."""
     boosted_trees: BoostedTreesConfig = field(
-        default_factory=BoostedTreesConfig, metadata=read_when(".name = boosted_trees")
+        default_factory=BoostedTreesConfig,
+        metadata=read_when(".name = boosted_trees or .name = none and evaluation.blend = true"),
     )
     """Gradient-boosted trees."""
     published_score: PublishedScoreConfig = field(

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from data_modules.vocabulary import Modality
+from data_modules.errors import UserError
+from data_modules.vocabulary import ARRAY_KINDS, Modality
 from mmnar_lightning.nn.config import AdditiveConfig
 from mmnar_lightning.nn.encoders import ItemParts
 from mmnar_lightning.nn.inputs import InputMaps
@@ -38,6 +39,23 @@ class BaselineInputs:
     beside: Collection[str] = ()
     scores: Mapping[str, Tensor] = field(default_factory=dict)
     additive: AdditiveConfig = field(default_factory=AdditiveConfig)
+
+
+def check_vectors(method: str, modalities: Sequence[Modality]) -> None:
+    """Refuse modalities that a method of one vector per row cannot read.
+
+    Args:
+        method: as the message names it.
+        modalities: of the cohort.
+
+    Raises:
+        UserError: for the first modality whose texts or images reach the model as items.
+    """
+    for modality in modalities:
+        if modality.kind not in ARRAY_KINDS:
+            raise UserError(
+                f"{method} needs one vector per row, but {modality.name} has {modality.kind}; {EMBED_FIRST}"
+            )
 
 
 def prior_logit(label: Tensor, label_mask: Tensor) -> Tensor:

@@ -6,9 +6,7 @@ from torch import Tensor
 
 from data_modules import patterns
 from data_modules.batch import Batch
-from data_modules.errors import UserError
-from data_modules.vocabulary import ARRAY_KINDS
-from mmnar_lightning.baselines.inputs import EMBED_FIRST, BaselineInputs
+from mmnar_lightning.baselines.inputs import BaselineInputs, check_vectors
 from mmnar_lightning.nn.additive import AdditiveHead
 from mmnar_lightning.nn.additive_fit import AdditiveFit, Rows, grid
 
@@ -35,16 +33,8 @@ class LogisticRegression:
         Args:
             train: all its rows.
             val: likewise.
-
-        Raises:
-            UserError: for a modality without one vector per row.
         """
-        for modality in self.inputs.modalities:
-            if modality.kind not in ARRAY_KINDS:
-                raise UserError(
-                    f"logistic_regression needs one vector per row, but {modality.name} has {modality.kind}; "
-                    f"{EMBED_FIRST}"
-                )
+        check_vectors("logistic_regression", self.inputs.modalities)
         inputs, config, tasks = self.inputs, self.inputs.additive, self.inputs.tasks
         listed = torch.unique(patterns.encode(train.present)).tolist()
         self.head = AdditiveHead(inputs.modalities, listed, len(tasks), inputs.maps, config.slopes, inputs.beside)

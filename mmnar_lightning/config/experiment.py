@@ -119,6 +119,9 @@ class EvaluationConfig:
     penalties, epochs and trials by log-loss; the K models are averaged. 0 chooses on the val split instead."""
     inner_repeats: int = field(default=1, metadata=read_when(".inner_folds > 0"))
     """Independent draws of the inner folds, each with models and seeds of its own; all are averaged."""
+    blend: bool = field(default=False, metadata=read_when("baseline.name = none"))
+    """Also fit boosted trees (`baseline.boosted_trees`), and report the mean logit of network and trees beside the
+    network (docs/baselines.md)."""
     num_replicates: int = 1000
     """Bootstrap replicates of every interval."""
     part: int | None = None
@@ -129,6 +132,15 @@ class EvaluationConfig:
         check_minima(self, "evaluation", part=0, num_seeds=1, num_replicates=100, inner_folds=0, inner_repeats=1)
         if self.inner_folds == 1:
             raise UserError("evaluation.inner_folds=1 leaves no row to train on; use 2 or more, or 0 for the val split")
+
+
+@dataclass(kw_only=True)
+class DiagnosticsConfig:
+    """What is trained beside a run to explain it."""
+
+    parts: bool = False
+    """Before the evaluation repeat the training once without each part of the method that is on, and report what each
+    part gains on the held-out rows of the inner folds (docs/method.md, section 6)."""
 
 
 @dataclass(kw_only=True)
@@ -229,6 +241,9 @@ class ExperimentConfig:
     optim: OptimConfig = field(default_factory=OptimConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    diagnostics: DiagnosticsConfig = field(
+        default_factory=DiagnosticsConfig, metadata=read_when("baseline.name = none and evaluation.inner_folds > 0")
+    )
     transfer: TransferConfig = field(default_factory=TransferConfig)
     privacy: PrivacyConfig = field(default_factory=PrivacyConfig)
     wandb: WandbConfig = field(default_factory=WandbConfig)

@@ -1,9 +1,11 @@
 """Iterates over the keys of a configuration and the dataclasses that declare them."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import Field, fields, is_dataclass
+from dataclasses import Field, fields, is_dataclass, replace
 from functools import cache
-from typing import Any, get_type_hints
+from typing import Any, TypeVar, get_type_hints
+
+Config = TypeVar("Config")
 
 
 def walk(owner: type, prefix: str = "") -> Iterator[tuple[str, Field[Any], bool]]:
@@ -43,6 +45,32 @@ def kinds(owner: type, prefix: str = "") -> dict[str, Any]:
 def groups(owner: type) -> list[str]:
     """Keys of all groups of a settings class."""
     return [key for key, _, is_group in walk(owner) if is_group]
+
+
+def replaced(config: Config, settings: Mapping[str, Any]) -> Config:
+    """Replace settings of a configuration, those of a group together, so that they are checked together.
+
+    Args:
+        config: an instance of a settings class.
+        settings: full key -> value.
+
+    Returns:
+        The changed copy.
+
+    >>> from mmnar_lightning.losses.config import ObjectiveConfig
+    >>> replaced(ObjectiveConfig(), {"contrast": 0.0, "pretrain_epochs": 2}).auxiliary
+    ('reconstruction', 'assignment')
+    """
+    changed: dict[str, Any] = {}
+    below: dict[str, dict[str, Any]] = {}
+    for key, value in settings.items():
+        name, _, rest = key.partition(".")
+        if rest:
+            below.setdefault(name, {})[rest] = value
+        else:
+            changed[name] = value
+    changed |= {name: replaced(getattr(config, name), own) for name, own in below.items()}
+    return replace(config, **changed)  # type: ignore[type-var]  # a dataclass, which no type says
 
 
 @cache

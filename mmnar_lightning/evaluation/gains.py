@@ -1,8 +1,9 @@
-"""What a rectifier changes: the metrics after it minus those before, on the same rows."""
+"""Paired differences of two predictions of the same rows: of a rectifier, of a blend, of a part of the method."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 
+import torch
 from torch import Tensor
 
 from mmnar_lightning.evaluation.results import Gain
@@ -21,18 +22,18 @@ def gains(
     fold: Tensor | None = None,
     repeat: Tensor | None = None,
 ) -> dict[str, Gain]:
-    """Subtract the metrics before the rectifier from those after it, with paired, subject-clustered 95 % intervals.
+    """Subtract the metrics of one prediction from those of another, with paired, subject-clustered 95 % intervals.
 
     Args:
-        before: N test rows.
-        after: the same rows with rectified logits.
+        before: N rows, for example before the rectifier.
+        after: the same rows with other logits, for example after it.
         tasks: T task names.
         scoring: replicates and seed.
         fold: (N,) int64, as of `score`.
         repeat: (N,) int64, as of `score`.
 
     Returns:
-        task -> differences over all test rows with a known label.
+        task -> differences, `after` minus `before`, over all rows with a known label.
     """
     found = {}
     for column, task in enumerate(tasks):
@@ -56,5 +57,10 @@ def gains(
                 for name in METRICS
             }
         rows = known if repeat is None or not len(repeat) else known & (repeat == repeat.min())
-        found[task] = Gain(count=int(rows.sum()), **scores)
+        found[task] = Gain(
+            count=int(rows.sum()),
+            positives=int((before.label[:, column] > 0)[rows].sum()),
+            subjects=len(torch.unique(before.subject[known])),
+            **scores,
+        )
     return found

@@ -94,17 +94,21 @@ class TaskScores:
 
 @dataclass(frozen=True, kw_only=True)
 class Gain:
-    """Metrics of a task after a rectifier minus those before it, over all test rows with a known label.
+    """Metrics of a task of one prediction minus those of another of the same rows, those with a known label.
 
     Attributes:
         count: rows of one repeat.
+        positives: of these.
+        subjects: of all repeats.
         auroc: difference, as all others paired: both are scored on the same draws of subjects.
         average_precision: likewise.
-        brier: likewise; below 0 the rectifier helps.
+        brier: likewise; below 0 the first prediction is better.
         calibration_error: likewise.
     """
 
     count: int
+    positives: int
+    subjects: int
     auroc: Score
     average_precision: Score
     brier: Score
@@ -115,6 +119,27 @@ class Gain:
         assert metric in METRICS, metric
         found: Score = getattr(self, metric)
         return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlendScores:
+    """Scores of the mean logit of the network and boosted trees, beside those of each alone.
+
+    The network is as it is reported in the end: after the rectifier, if it has one.
+
+    Attributes:
+        tasks: scores of the blend.
+        trees: task -> scores of the trees alone, over all test rows.
+        blend_minus_network: task -> paired differences.
+        network_minus_trees: likewise.
+        iterations: task -> number of trees; None for several runs.
+    """
+
+    tasks: dict[str, TaskScores]
+    trees: dict[str, Cell]
+    blend_minus_network: dict[str, Gain]
+    network_minus_trees: dict[str, Gain]
+    iterations: dict[str, int] | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -267,6 +292,7 @@ class Results:
         rectified_gain: `rectified` minus `tasks`; None unless the rectifier is used away from its source.
         carried: scores of a target after the source's rectifier, where `rectified` is after the target's own.
         carried_gain: `carried` minus `tasks`.
+        blend: scores of network and boosted trees together; None without evaluation.blend.
         groups: scores by hospital or year group; None if the cohort has neither.
         rectifier: its offsets; None without one.
         mean_risk: prediction-powered mean risks; None without a rectifier.
@@ -296,6 +322,7 @@ class Results:
     rectified_gain: dict[str, Gain] | None = field(default=None, metadata=OPTIONAL)
     carried: dict[str, TaskScores] | None = field(default=None, metadata=OPTIONAL)
     carried_gain: dict[str, Gain] | None = field(default=None, metadata=OPTIONAL)
+    blend: BlendScores | None = field(default=None, metadata=OPTIONAL)
     groups: Groups | None = field(default=None, metadata=OPTIONAL)
     rectifier: dict[str, OffsetTable] | None = field(default=None, metadata=OPTIONAL)
     mean_risk: dict[str, TaskRisks] | None = field(default=None, metadata=OPTIONAL)

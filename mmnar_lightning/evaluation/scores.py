@@ -1,7 +1,7 @@
 """Scores test rows; computes predictions.parquet and the cells of results.json."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import polars as pl
@@ -41,7 +41,11 @@ class Scoring:
 
 
 def predictions(
-    rows: ScoredRows, cohort: pl.DataFrame, tasks: Sequence[str], seen: Tensor, rectified: ScoredRows | None = None
+    rows: ScoredRows,
+    cohort: pl.DataFrame,
+    tasks: Sequence[str],
+    seen: Tensor,
+    others: Mapping[str, ScoredRows] | None = None,
 ) -> pl.DataFrame:
     """Build predictions.parquet, one row per test row.
 
@@ -50,12 +54,12 @@ def predictions(
         cohort: the rows of cohort.parquet.
         tasks: T task names.
         seen: int64, ids of the patterns of train rows.
-        rectified: the same rows after the rectifier; None without one.
+        others: name -> the same rows with other logits, for example `rectified`, after the rectifier.
 
     Returns:
         `row_id`, `subject_id`, `split`, `fold`, `group` if the cohort has groups, `pattern` (the label),
-        `unseen_pattern`, and per task `label/`, `logit/`, `probability/` and, with a rectifier, `rectified/`, the logit
-        after it.
+        `unseen_pattern`, and per task `label/`, `logit/`, `probability/` and, of each of the others, `<name>/`, its
+        logit.
     """
     num_modalities = rows.present.shape[1]
     frame = pl.DataFrame(
@@ -74,8 +78,8 @@ def predictions(
             pl.Series(f"logit/{task}", rows.logits[:, column].numpy()),
             pl.Series(f"probability/{task}", rows.probability[:, column].numpy()),
         )
-        if rectified is not None:
-            frame = frame.with_columns(pl.Series(f"rectified/{task}", rectified.logits[:, column].numpy()))
+        more = (others or {}).items()
+        frame = frame.with_columns(pl.Series(f"{name}/{task}", other.logits[:, column].numpy()) for name, other in more)
     keys = cohort.select(pl.col("row_id").cast(pl.Int64), "subject_id", "split", pl.col("fold").cast(pl.Int64))
     groups = groups_of(cohort)
     keys = keys if groups is None else keys.with_columns(groups[1].alias(GROUP))

@@ -1,11 +1,12 @@
 """Prints tables: the counts of a cohort, and the scores of a run."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from data_modules.cohorts.pretraining import COUNTS
 from mmnar_lightning.console import say, show, warn
 from mmnar_lightning.evaluation.results import Cell, Gain, Groups, Results, Risk, TaskScores
+from mmnar_lightning.evaluation.results_json import from_json
 from mmnar_lightning.metrics.bootstrap import METRICS
 from mmnar_lightning.report import masking
 from mmnar_lightning.report.figures import MAX_PATTERNS
@@ -14,6 +15,8 @@ MAX_GROUPS = 8
 """Maximum number of groups in a table; the others are in results.json."""
 COMPARED = ("auroc", "brier", "calibration_error")
 """Metrics in the table of what a rectifier changes; the others are in results.json."""
+RANKED = ("auroc", "average_precision", "brier")
+"""Metrics in the table of a blend; the others are in results.json."""
 
 
 def show_cohort(manifest: Mapping[str, Any], min_count: int) -> None:
@@ -74,6 +77,8 @@ def print_results(results: Results, min_count: int) -> None:
     show_scores(results.tasks, min_count, results.simulated)
     show_rectifier(results, min_count)
     show_gains(results, min_count)
+    show_blend(results, min_count)
+    show_part_gains(results, min_count)
     if results.groups is not None:
         show_groups(results.groups, min_count)
     target = results.target
@@ -149,9 +154,55 @@ def show_gains(results: Results, min_count: int) -> None:
         show(f"{task}, what a rectifier changes at the target: paired differences, 95 % intervals", header, rows)
 
 
-def _scores(found: Cell | Gain) -> list[str]:
+def show_blend(results: Results, min_count: int) -> None:
+    """Print one table per task: the metrics of network, boosted trees and blend, and the paired differences.
+
+    Args:
+        results: of a run; without `blend` nothing is printed.
+        min_count: `privacy.min_count`; tasks with fewer rows are omitted.
+    """
+    found = results.blend
+    if found is None:
+        return
+    header = ["", *(name.replace("_", " ") for name in RANKED)]
+    for task, gain in found.blend_minus_network.items():
+        if gain.count < min_count:
+            continue
+        compared: dict[str, Cell | Gain] = {
+            "network": (results.rectified or results.tasks)[task].all,
+            "boosted trees": found.trees[task],
+            "blend": found.tasks[task].all,
+            "blend - network": gain,
+            "network - trees": found.network_minus_trees[task],
+        }
+        rows = [[name, *_scores(own, RANKED)] for name, own in compared.items()]
+        show(f"{task}, mean logit of network and boosted trees, 95 % intervals, paired differences", header, rows)
+
+
+def show_part_gains(results: Results, min_count: int) -> None:
+    """Print a table with one line per part: what it gains in AUROC, out of fold, for each task.
+
+    Args:
+        results: of a run; without `parts` in `diagnostics` nothing is printed.
+        min_count: `privacy.min_count`; differences over fewer rows are masked.
+    """
+    found = (results.diagnostics or {}).get("parts")
+    if not found:
+        return
+    rows = []
+    for part, by_task in found.items():
+        gains = {task: from_json(Gain, content) for task, content in by_task.items()}
+        few = "too few rows"
+        rows.append(
+            [part, *(masking.difference_text(g.auroc) if g.count >= min_count else few for g in gains.values())]
+        )
+    title = "out-of-fold gain of each part in AUROC: with all parts minus without this one, paired, 95 % intervals"
+    show(title, ["part", *results.tasks], rows)
+
+
+def _scores(found: Cell | Gain, metrics: Sequence[str] = COMPARED) -> list[str]:
     text = masking.difference_text if isinstance(found, Gain) else masking.score_text
-    return [text(found.score(metric)) for metric in COMPARED]
+    return [text(found.score(metric)) for metric in metrics]
 
 
 def show_groups(groups: Groups, min_count: int) -> None:

@@ -9,7 +9,7 @@ from data_modules import stage
 from data_modules.batch import Batch
 from data_modules.loading.opened import OpenedCohort
 from mmnar_lightning.baselines.registry import Estimator
-from mmnar_lightning.config.experiment import ConfigError
+from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.console import say, warn
 from mmnar_lightning.metrics.pattern import PatternMetric, mask_small_cells
 from mmnar_lightning.outputs import ScoredRows
@@ -35,12 +35,7 @@ def fit(run: Run) -> Estimator:
     Returns:
         The fitted estimator.
     """
-    estimator = build.build_estimator(run.config, run.cohort)
-    train = batch_of(run.cohort, "train")
-    val = train if run.config.evaluation.inner_folds else batch_of(run.cohort, "val")
-    estimator.fit(train, val)
-    for line in estimator.remarks:
-        warn(line)
+    estimator, val = fitted(run.config, run.cohort)
     content = {"cohort_fingerprint": run.cohort.fingerprint, "iterations": estimator.iterations}
     path = run.folder / folders.FIT
     if path.is_file():
@@ -49,6 +44,25 @@ def fit(run: Run) -> Estimator:
         _log(run, estimator, val)
         stage.write_json(path, content)
     return estimator
+
+
+def fitted(config: ExperimentConfig, cohort: OpenedCohort) -> tuple[Estimator, Batch]:
+    """Fit the baseline of a configuration, and show its remarks.
+
+    Args:
+        config: of an estimator.
+        cohort: as the estimator reads it.
+
+    Returns:
+        The fitted estimator, and the rows that chose its iterations.
+    """
+    estimator = build.build_estimator(config, cohort)
+    train = batch_of(cohort, "train")
+    val = train if config.evaluation.inner_folds else batch_of(cohort, "val")
+    estimator.fit(train, val)
+    for line in estimator.remarks:
+        warn(line)
+    return estimator, val
 
 
 def evaluate(run: Run, estimator: Estimator) -> None:

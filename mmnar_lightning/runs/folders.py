@@ -49,11 +49,12 @@ FREE_KEYS = (
     "trainer.strategy",
     "wandb",
     "evaluation",
+    "diagnostics",
     "privacy",
     "sweep",
 )
 """Settings that may differ when a run is resumed, because they do not change what is trained."""
-FIXED_KEYS = ("evaluation.protocol",)
+FIXED_KEYS = ("evaluation.protocol", "evaluation.inner_folds", "evaluation.inner_repeats")
 """Exceptions to `FREE_KEYS`."""
 NEW = "new"
 """The value of `resume` that always starts a new run."""
@@ -218,7 +219,8 @@ def forget_run() -> None:
 def settings_of(folder: Path, config: ExperimentConfig) -> ExperimentConfig:
     """The settings that a run was trained with, updated with the current ones that do not change what is scored.
 
-    These are paths, devices, the progress bar, `evaluation`, `privacy` and `wandb`.
+    These are paths, devices, the progress bar, `evaluation` but for the inner folds, `privacy` and `wandb`. A blend and
+    the gains of parts are reported if either asks for them.
 
     Returns:
         The merged settings.
@@ -227,11 +229,15 @@ def settings_of(folder: Path, config: ExperimentConfig) -> ExperimentConfig:
     usual = vars(PathsConfig())
     moved = {key: value for key, value in vars(config.paths).items() if value != usual[key]}
     here = {key: getattr(config.trainer, key) for key in ("accelerator", "devices", "progress_bar")}
+    trained = {key: getattr(saved.evaluation, key) for key in ("inner_folds", "inner_repeats")}
+    blend = saved.evaluation.blend or config.evaluation.blend
+    parts = saved.diagnostics.parts or config.diagnostics.parts
     return replace(
         saved,
         paths=replace(saved.paths, **moved),
         trainer=replace(saved.trainer, **here),
-        evaluation=config.evaluation,
+        evaluation=replace(config.evaluation, blend=blend, **trained),
+        diagnostics=replace(saved.diagnostics, parts=parts),
         privacy=config.privacy,
         wandb=config.wandb,
     )

@@ -15,8 +15,17 @@ from mmnar_lightning.evaluation.results_json import from_json, to_json
 from mmnar_lightning.outputs import ScoredRows
 from mmnar_lightning.runs.plan import Child
 
-LABEL, LOGIT, PROBABILITY, RECTIFIED = "label/", "logit/", "probability/", "rectified/"
-PREDICTED = (LOGIT, PROBABILITY, RECTIFIED)
+LABEL, LOGIT, PROBABILITY, RECTIFIED, BLEND, TREES = (
+    "label/",
+    "logit/",
+    "probability/",
+    "rectified/",
+    "blend/",
+    "trees/",
+)
+LOGITS = (LOGIT, RECTIFIED, BLEND, TREES)
+"""Columns of logits."""
+PREDICTED = (*LOGITS, PROBABILITY)
 SCORES = {"tasks": LOGIT, "rectified": RECTIFIED}
 """Key of results.json -> the columns of logits that it scores: before, and after the rectifier."""
 UNSEEN = "unseen_pattern"
@@ -82,7 +91,7 @@ def average_folds(pooled: pl.DataFrame) -> pl.DataFrame:
     >>> average_folds(frame).rows(named=True)
     [{'seed': 0, 'row_id': 7, 'logit/death': -1.0, 'probability/death': 0.2689...}]
     """
-    logits = [name for name in pooled.columns if name.startswith((LOGIT, RECTIFIED))]
+    logits = [name for name in pooled.columns if name.startswith(LOGITS)]
     kept = [name for name in pooled.columns if not name.startswith(PREDICTED)]
     means = [pl.col(name).clip(-MAX_LOGIT, MAX_LOGIT).mean() for name in logits]
     same = [

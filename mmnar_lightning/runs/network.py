@@ -1,34 +1,23 @@
 """Runs of networks: trains with Lightning, rectifies, and evaluates the best weights."""
 
-import warnings
+from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from lightning import Trainer
 
 from mmnar_lightning.callbacks.checkpoints import AtomicCheckpointIO
-from mmnar_lightning.callbacks.pattern_metrics import PatternMetrics
-from mmnar_lightning.console import say, warn
+from mmnar_lightning.console import warn
 from mmnar_lightning.distributed import signals
 from mmnar_lightning.evaluation import diagnose, rectify
 from mmnar_lightning.evaluation.predict import predict
 from mmnar_lightning.module import MMNARModule
 from mmnar_lightning.nn.weights import load_weights
 from mmnar_lightning.outputs import ScoredRows
-from mmnar_lightning.runs import build, folders, results, transfer
-from mmnar_lightning.runs.resume import checkpoint_to_resume, identity, print_ranks, read_checkpoint
+from mmnar_lightning.runs import blend, build, fit, folders, parts, results, transfer
+from mmnar_lightning.runs.fit import Trained
+from mmnar_lightning.runs.resume import identity, read_checkpoint
 from mmnar_lightning.runs.run import Run
-from mmnar_lightning.runs.trainer import build_pattern_metrics, build_trainer
-
-
-@dataclass(frozen=True)
-class _Trained:
-    """The Trainer of a run, and its scoring callback."""
-
-    trainer: Trainer
-    metrics: PatternMetrics
 
 
 def train(run: Run) -> bool:
@@ -37,17 +26,12 @@ def train(run: Run) -> bool:
     Returns:
         Whether this process is rank zero, which finishes the run.
     """
-    resume_point = checkpoint_to_resume(run.folder, run.cohort.fingerprint)
-    module = build.build_module(run.config, run.cohort)
-    trained = _prepare(run, resume_point.run_id if resume_point else None)
-    say(f"run: {run.folder}{f' (resumed {resume_point})' if resume_point else ''}")
-    print_ranks(trained.trainer, run.config.loader.batch_size, resume_point)
-    if not (run.folder / folders.DONE).is_file():
-        _fit(run, trained.trainer, module, resume_point.path if resume_point else None)
+    parts.announce(run.config)
+    trained = fit.train(run)
     if results.is_done(run.folder):
         results.print_saved_results(run.folder, run.config.privacy.min_count)
     else:
-        _rectify_and_evaluate(run, trained)
+        _finish(run, trained)
     return bool(trained.trainer.is_global_zero)
 
 
@@ -58,28 +42,19 @@ def evaluate(run: Run) -> bool:
         Whether this process is rank zero, which finishes the run.
     """
     run_id = identity(read_checkpoint(run.folder / folders.BEST, run.cohort.fingerprint))["run_id"]
-    trained = _prepare(run, run_id)
-    _rectify_and_evaluate(run, trained)
+    parts.announce(run.config)
+    trained = fit.prepare(run, run_id)
+    _finish(run, trained)
     return bool(trained.trainer.is_global_zero)
 
 
-def _prepare(run: Run, run_id: str | None = None) -> _Trained:
-    metrics = build_pattern_metrics(run)
-    part = len(list((run.folder / "logs").glob("*")))
-    return _Trained(build_trainer(run, metrics, part, run_id), metrics)
+def _finish(run: Run, trained: Trained) -> None:
+    """Train what the diagnostics need, then rectify and evaluate; every rank must call it."""
+    gains = parts.gains(run, trained.trainer)
+    _rectify_and_evaluate(run, trained, {"parts": gains} if gains is not None else {})
 
 
-def _fit(run: Run, trainer: Trainer, module: MMNARModule, checkpoint: Path | None) -> None:
-    with warnings.catch_warnings(), signals.deferred():
-        if checkpoint is not None:
-            warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
-        trainer.fit(module, datamodule=run.datamodule, ckpt_path=checkpoint, weights_only=True)
-        if trainer.interrupted:
-            raise KeyboardInterrupt
-        signals.raise_if_requested(f" after step {trainer.global_step}, the last one; it is saved")
-
-
-def _rectify_and_evaluate(run: Run, trained: _Trained) -> None:
+def _rectify_and_evaluate(run: Run, trained: Trained, diagnostics: Mapping[str, Any]) -> None:
     """Fit the rectifier on the best weights if it is not fitted yet, then evaluate the test rows if `evaluate` is set.
 
     Several ranks stop together between these stages; a single process stops immediately.
@@ -93,7 +68,7 @@ def _rectify_and_evaluate(run: Run, trained: _Trained) -> None:
         signals.raise_if_requested()
         if run.config.evaluate:
             fitted = {"epoch": checkpoint["epoch"], "step": checkpoint["global_step"]}
-            _test(run, trained, module, calibration, fitted)
+            _test(run, trained, module, calibration, fitted, diagnostics)
 
 
 def _warn_without_offset(run: Run, module: MMNARModule, epoch: int) -> None:
@@ -105,7 +80,12 @@ def _warn_without_offset(run: Run, module: MMNARModule, epoch: int) -> None:
 
 
 def _test(
-    run: Run, trained: _Trained, module: MMNARModule, calibration: ScoredRows | None, fitted: dict[str, Any]
+    run: Run,
+    trained: Trained,
+    module: MMNARModule,
+    calibration: ScoredRows | None,
+    fitted: Mapping[str, Any],
+    diagnostics: Mapping[str, Any],
 ) -> None:
     """Predict, rectify, diagnose and score the test rows; every rank must call it, rank zero writes."""
     trainer = trained.trainer
@@ -113,7 +93,7 @@ def _test(
     tested = deepcopy(module) if run.config.trainer.strategy == "fsdp" else module
     trainer.test(tested, datamodule=run.datamodule, verbose=False)
     signals.raise_if_requested()
-    diagnostics = diagnose.diagnose(
+    of_module = diagnose.diagnose(
         module.to(trainer.strategy.root_device),
         run.cohort,
         run.datamodule.test_dataloader(),
@@ -126,7 +106,16 @@ def _test(
     target = transfer.score(run, module, trainer)
     signals.raise_if_requested()
     if trainer.is_global_zero:
-        found = results.compute_results(run, rows, fitted, rectified=rectified, diagnostics=diagnostics, target=target)
+        blended = blend.fit_and_blend(run, rectified.rows if rectified else rows)
+        found = results.compute_results(
+            run,
+            rows,
+            fitted,
+            rectified=rectified,
+            blended=blended,
+            diagnostics={**of_module, **diagnostics},
+            target=target,
+        )
         results.save_results(run, found)
 
 

@@ -14,12 +14,13 @@ from data_modules import patterns, stage
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.console import say
 from mmnar_lightning.distributed.collectives import rank
+from mmnar_lightning.evaluation.blend import Blended, compare
 from mmnar_lightning.evaluation.gains import gains
-from mmnar_lightning.evaluation.results import Gain, Groups, Results, SplitCounts, TaskScores
+from mmnar_lightning.evaluation.results import BlendScores, Gain, Groups, Results, SplitCounts, TaskScores
 from mmnar_lightning.evaluation.results_json import to_json
 from mmnar_lightning.evaluation.scores import GROUP, Scoring, score, score_groups
 from mmnar_lightning.report.figures import SCORED, draw_results
-from mmnar_lightning.report.tables import show_gains, show_groups, show_parts, show_rectifier, show_scores
+from mmnar_lightning.report.tables import show_blend, show_gains, show_groups, show_parts, show_rectifier, show_scores
 from mmnar_lightning.runs import folders, gather, results, single
 from mmnar_lightning.runs.plan import FOLDED, Child
 from mmnar_lightning.runs.run import scoring_of
@@ -141,6 +142,7 @@ def _gathered(
         tasks=scores["tasks"],
         rectified=scores.get("rectified"),
         rectified_gain=_gains(pooled, scoring, protocol, first) if first.rectified_gain is not None else None,
+        blend=_blend(pooled, scoring, protocol, first) if first.blend is not None else None,
         groups=_groups(pooled, scoring, first),
         rectifier=rectifier,
         mean_risk=mean_risk,
@@ -192,6 +194,16 @@ def _gains(pooled: pl.DataFrame, scoring: Scoring, protocol: str, first: Results
     return gains(before, after, list(first.tasks), scoring, fold=fold, repeat=gather.tensor(pooled["seed"]))
 
 
+def _blend(pooled: pl.DataFrame, scoring: Scoring, protocol: str, first: Results) -> BlendScores:
+    """The scores of the blended logits, averaged as the scores are."""
+    tasks, network = list(first.tasks), gather.LOGIT if first.rectified is None else gather.RECTIFIED
+    alone, trees, both = (gather.as_rows(pooled, tasks, prefix) for prefix in (network, gather.TREES, gather.BLEND))
+    blended = Blended(network=alone, trees=trees, both=both)
+    codes = [patterns.parse(label) for label in first.tasks[tasks[0]].patterns]
+    fold = gather.tensor(pooled["fold"]) if protocol in FOLDED else None
+    return compare(blended, tasks, codes, scoring, fold=fold, repeat=gather.tensor(pooled["seed"]))
+
+
 def _groups(pooled: pl.DataFrame, scoring: Scoring, first: Results) -> Groups | None:
     """Scores by group: each row once, with its logits averaged over seeds."""
     if first.groups is None:
@@ -209,5 +221,6 @@ def _print(whole: Results, config: ExperimentConfig, protocol: str, num_runs: in
         show_parts(scores, min_count, num_parts)
     show_rectifier(whole, min_count)
     show_gains(whole, min_count)
+    show_blend(whole, min_count)
     if whole.groups is not None:
         show_groups(whole.groups, min_count)

@@ -11,6 +11,7 @@ from torch import Tensor
 from data_modules import stage
 from data_modules.cohorts.columns import groups_of
 from mmnar_lightning.console import say
+from mmnar_lightning.evaluation.blend import Blended, compare
 from mmnar_lightning.evaluation.diagnose import decision_tipping_points
 from mmnar_lightning.evaluation.gains import gains
 from mmnar_lightning.evaluation.rectify import Rectification
@@ -66,6 +67,7 @@ def compute_results(
     fitted: Mapping[str, Any],
     *,
     rectified: Rectification | None = None,
+    blended: Blended | None = None,
     diagnostics: Mapping[str, Any] | None = None,
     seen: Tensor | None = None,
     target: Results | None = None,
@@ -77,6 +79,7 @@ def compute_results(
         rows: N test rows.
         fitted: origin of the predictions, for example the epoch and step of a checkpoint.
         rectified: the same rows after the rectifier; None without one.
+        blended: the same rows, predicted with boosted trees as well; None without them.
         diagnostics: of the model.
         seen: ids of the patterns of train rows, of a target those of its source; None looks them up in the cohort.
         target: results on the test rows of another cohort; None without one.
@@ -86,7 +89,8 @@ def compute_results(
     """
     cohort, scoring = run.cohort, run.scoring
     after = rectified.rows if rectified else None
-    table = predictions(rows, cohort.table, cohort.tasks, cohort.train_patterns if seen is None else seen, after)
+    others = ({"rectified": after} if after else {}) | (blended.columns if blended else {})
+    table = predictions(rows, cohort.table, cohort.tasks, cohort.train_patterns if seen is None else seen, others)
     table.write_parquet(run.folder / folders.PREDICTIONS)
     unseen = table.filter("unseen_pattern")["pattern"]
     is_compared = seen is not None or run.config.cohort.split.target_calibration > 0
@@ -110,6 +114,7 @@ def compute_results(
         tasks=score(rows, cohort.tasks, cohort.patterns, scoring),
         rectified=score(after, cohort.tasks, cohort.patterns, scoring) if after else None,
         rectified_gain=gains(rows, after, cohort.tasks, scoring) if after and is_compared else None,
+        blend=compare(blended, cohort.tasks, cohort.patterns, scoring) if blended else None,
         groups=_groups(run, rows, table),
         rectifier=rectified.table if rectified else None,
         mean_risk=rectified.mean_risk if rectified else None,

@@ -13,7 +13,7 @@ from mmnar_lightning.config.ignored import check_ignored
 from mmnar_lightning.console import say, warn
 from mmnar_lightning.distributed import launch, signals
 from mmnar_lightning.report.tables import show_cohort
-from mmnar_lightning.runs import build, estimator, folders, network, results, transfer
+from mmnar_lightning.runs import blend, build, estimator, folders, network, results, transfer
 from mmnar_lightning.runs.run import Run
 
 SIMULATED = (
@@ -31,6 +31,7 @@ def train(config: ExperimentConfig) -> Path:
     launch.init_process_group()
     datamodule = _open(config)
     transfer.check(config, datamodule.cohort)
+    blend.check(config, datamodule.cohort)
     is_estimator = build.is_estimator(config)
     needed = (folders.CONFIG,) if is_estimator else (folders.LAST, folders.PREVIOUS)
     with folders.opened(config, *needed) as folder:

@@ -143,7 +143,7 @@ SECRET = "Smith, John"
 )
 def test_a_defect_keeps_its_traceback_without_cells_on_screen_and_in_the_runs_folder(raises, shown, workplace) -> None:
     write_custom_cohort(workplace / "given")
-    program = DEFECT.format(module="network", function="_fit", raises=raises)
+    program = DEFECT.format(module="fit", function="_fit", raises=raises)
     words = ["-c", program, "train", "dataset=custom", "paths.cohort=given", "wandb.enabled=false"]
     done = forked.finished(words, workplace, os.environ)
     assert done.returncode == 1

@@ -18,7 +18,7 @@ from mmnar_lightning.callbacks.checkpoints import checkpoint_callbacks
 from mmnar_lightning.cli import main
 from mmnar_lightning.config.compose import load
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
-from mmnar_lightning.runs import folders, network, protocols, single
+from mmnar_lightning.runs import fit, folders, protocols, single
 from mmnar_lightning.runs import trainer as training
 from tests.conftest import write_custom_cohort
 from tests.helpers import forked
@@ -225,7 +225,7 @@ def test_test_rows_that_were_not_read_are_read_and_gathered_by_evaluate_or_by_go
     assert not list(parent.rglob("results.json"))
     assert not list(parent.rglob("predictions.parquet"))
     gone_on = shutil.copytree(parent, parent.with_name("gone_on"))
-    monkeypatch.setattr(network, "_fit", lambda *_: pytest.fail("a trained run was trained again"))
+    monkeypatch.setattr(fit, "_fit", lambda *_: pytest.fail("a trained run was trained again"))
     assert protocols.evaluate(custom(f"run={parent}")) == parent
     assert protocols.train(custom(f"resume={gone_on}")) == gone_on
     assert results_of(parent) == results_of(gone_on) == results_of(expected)

@@ -148,8 +148,9 @@ def test_a_task_without_a_known_label_in_val_is_refused() -> None:
 
 def test_items_are_refused() -> None:
     items = Items(row=torch.arange(800), values={"windows": torch.zeros(800, 3)})
-    with pytest.raises(UserError, match="needs one vector per row, but m0 has vectors; use a frozen encoder"):
-        fitted(replace(TRAIN, inputs=TRAIN.inputs | {"m0": items}))
+    modalities = [Modality(name="m0", kind="documents", width=3), *inputs_of(TRAIN).modalities[1:]]
+    with pytest.raises(UserError, match=r"^boosted_trees needs one vector per row, but m0 has documents; use a frozen"):
+        fitted(replace(TRAIN, inputs=TRAIN.inputs | {"m0": items}), given=modalities)
 
 
 @pytest.mark.parametrize(

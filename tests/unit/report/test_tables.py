@@ -1,10 +1,11 @@
-"""What is printed of a cohort, and of a rectifier at its target."""
+"""What is printed of a cohort, of a rectifier at its target, and of a blend."""
 
 import polars as pl
 
 from data_modules.databases.eicu.hospitals import presence_by_hospital
-from mmnar_lightning.evaluation.results import Gain, Score, TaskScores
-from mmnar_lightning.report.tables import show_gains, show_presence
+from mmnar_lightning.evaluation.results import BlendScores, Gain, Score, TaskScores
+from mmnar_lightning.evaluation.results_json import to_json
+from mmnar_lightning.report.tables import show_blend, show_gains, show_part_gains, show_presence
 from tests.helpers.results import cell_of, results_of
 
 
@@ -55,8 +56,7 @@ def compared(count: int, **others):
         for name, value in (("tasks", 0.6), ("rectified", 0.7), ("carried", 0.65))
     }
     gains = {
-        name: {"death": Gain(count=count, average_precision=one(0.0), **dict.fromkeys(SHOWN, one(value)))}
-        for name, value in (("rectified_gain", 0.1), ("carried_gain", -0.00004))
+        name: {"death": gain_of(count, value)} for name, value in (("rectified_gain", 0.1), ("carried_gain", -0.00004))
     }
     return results_of(**{**scores, **gains, **others})
 
@@ -68,8 +68,13 @@ def one(value: float) -> Score:
     return Score(value=value, low=value - 0.01, high=value + 0.01, num_defined=100)
 
 
-def gains_reported(capsys, results, min_count=10):
-    show_gains(results, min_count)
+def gain_of(count: int, value: float) -> Gain:
+    shown = {"auroc": one(value), "brier": one(value), "calibration_error": one(value)}
+    return Gain(count=count, positives=count // 2, subjects=count, average_precision=one(0.0), **shown)
+
+
+def gains_reported(capsys, results, min_count=10, show=show_gains):
+    show(results, min_count)
     lines = [line.strip("│ ").split("│") for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
     return [[cell.strip() for cell in line][:2] for line in lines]
 
@@ -91,3 +96,47 @@ def test_each_rectifier_has_a_line_and_its_difference_one_below_it(capsys):
 def test_differences_of_few_rows_are_masked_and_those_of_no_rectifier_are_not_printed(capsys):
     assert gains_reported(capsys, compared(9)) == []
     assert gains_reported(capsys, compared(40, rectified_gain=None)) == []
+
+
+def blended(count: int, **others):
+    """Results of a network at 0.7 after its rectifier, trees at 0.8 and their blend at 0.75."""
+    cells = {
+        value: cell_of({"count": count, **{name: vars(one(value)) for name in ("auroc", "average_precision", "brier")}})
+        for value in (0.6, 0.7, 0.75, 0.8)
+    }
+    blend = BlendScores(
+        tasks={"death": TaskScores(all=cells[0.75], patterns={})},
+        trees={"death": cells[0.8]},
+        blend_minus_network={"death": gain_of(count, 0.05)},
+        network_minus_trees={"death": gain_of(count, -0.1)},
+    )
+    scores = {
+        name: {"death": TaskScores(all=cells[at], patterns={})} for name, at in (("tasks", 0.6), ("rectified", 0.7))
+    }
+    return results_of(**{**scores, "blend": blend, **others})
+
+
+def test_a_blend_has_a_table_of_network_trees_both_and_their_differences(capsys):
+    lines = [
+        ["network", "0.70 (0.69 to 0.71)"],
+        ["boosted trees", "0.80 (0.79 to 0.81)"],
+        ["blend", "0.75 (0.74 to 0.76)"],
+        ["blend - network", "+0.0500 (+0.0400 to +0.0600)"],
+        ["network - trees", "-0.1000 (-0.1100 to -0.0900)"],
+    ]
+    assert gains_reported(capsys, blended(40), show=show_blend) == lines
+    before = gains_reported(capsys, blended(40, rectified=None), show=show_blend)
+    assert before == [["network", "0.60 (0.59 to 0.61)"], *lines[1:]], "the network without a rectifier"
+
+
+def test_a_blend_of_few_rows_is_masked_and_none_prints_nothing(capsys):
+    assert gains_reported(capsys, blended(9), show=show_blend) == []
+    assert gains_reported(capsys, blended(40, blend=None), show=show_blend) == []
+
+
+def test_each_part_has_a_line_and_differences_of_few_rows_are_masked(capsys):
+    parts = {"contrast": {"death": gain_of(40, 0.05)}, "bins": {"death": gain_of(9, -0.1)}}
+    results = results_of(diagnostics={"parts": to_json(parts)})
+    lines = gains_reported(capsys, results, show=show_part_gains)
+    assert lines == [["contrast", "+0.0500 (+0.0400 to +0.0600)"], ["bins", "too few rows"]]
+    assert gains_reported(capsys, results_of(diagnostics={}), show=show_part_gains) == []
