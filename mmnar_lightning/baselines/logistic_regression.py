@@ -1,5 +1,7 @@
 """Penalised logistic regression on the concatenated inputs of all modalities and the pattern."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -7,7 +9,7 @@ from torch import Tensor
 from data_modules import patterns
 from data_modules.batch import Batch
 from data_modules.errors import UserError
-from data_modules.vocabulary import ARRAY_KINDS
+from data_modules.vocabulary import ARRAY_KINDS, Modality
 from mmnar_lightning.baselines.inputs import EMBED_FIRST, BaselineInputs
 from mmnar_lightning.nn.additive import AdditiveHead
 from mmnar_lightning.nn.additive_fit import AdditiveFit, Rows, grid
@@ -35,16 +37,8 @@ class LogisticRegression:
         Args:
             train: all its rows.
             val: likewise.
-
-        Raises:
-            UserError: for a modality without one vector per row.
         """
-        for modality in self.inputs.modalities:
-            if modality.kind not in ARRAY_KINDS:
-                raise UserError(
-                    f"logistic_regression needs one vector per row, but {modality.name} has {modality.kind}; "
-                    f"{EMBED_FIRST}"
-                )
+        check_arrays("logistic_regression", self.inputs.modalities)
         inputs, config, tasks = self.inputs, self.inputs.additive, self.inputs.tasks
         listed = torch.unique(patterns.encode(train.present)).tolist()
         self.head = AdditiveHead(inputs.modalities, listed, len(tasks), inputs.maps, config.slopes, inputs.beside)
@@ -66,10 +60,17 @@ class LogisticRegression:
     @torch.no_grad()
     def predict(self, batch: Batch) -> Tensor:
         """Predict probabilities, (B, T) float64."""
-        return torch.sigmoid(self.head.double()(_doubled(batch)))
+        return torch.sigmoid(self.head.double()(doubled(batch)))
 
 
-def _doubled(batch: Batch) -> Batch:
+def check_arrays(name: str, modalities: Sequence[Modality]) -> None:
+    """Refuse a modality without one vector per row, for the baseline `name`."""
+    for modality in modalities:
+        if modality.kind not in ARRAY_KINDS:
+            raise UserError(f"{name} needs one vector per row, but {modality.name} has {modality.kind}; {EMBED_FIRST}")
+
+
+def doubled(batch: Batch) -> Batch:
     """Convert inputs to float64: the last bits of a matrix product depend on the number of rows."""
     inputs = {name: values.double() for name, values in batch.inputs.items() if isinstance(values, Tensor)}
     return Batch(**{**vars(batch), "inputs": inputs})
