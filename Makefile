@@ -11,7 +11,7 @@ WORDS = $(if $(filter-out undefined,$(origin DATASET)),dataset='$(DATASET)') $(i
         $(if $(SUBJECTS),simulate.subjects=$(SUBJECTS)) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup cohort embed train evaluate simulate doctor sweep best test test-fast test-oldest test-slurm check format bench validation results results-eicu docs clean
+.PHONY: help setup cohort embed train evaluate simulate doctor sweep best test test-fast test-oldest test-slurm check format bench validation results results-eicu phases phases-full docs clean
 
 help: ## Print every target with its description.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -99,6 +99,13 @@ results: setup ## Compare the method with its baselines on simulated releases an
 
 results-eicu: setup ## The same comparison on eICU, with APACHE IVa: EICU_ROOT=/path, else a simulated release. Prints its tables.
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.results.eicu $(if $(EICU_ROOT),,--simulated)
+
+phases: setup ## Measure what each part of the method earns in worlds that differ in one property and write docs/phases.md; a stopped one is resumed.
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.phases.run
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.phases.page
+
+phases-full: setup ## The same on simulated releases, at the size of a night. Prints its table.
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.phases.full
 
 docs: setup ## Build the user guide into site/.
 	$(BIN)/mkdocs build --strict

@@ -8,7 +8,9 @@ from typing import Any, Literal
 from data_modules.errors import UserError
 from data_modules.settings import check_minima, read_when
 
-NAMES = ("none", "late_fusion", "mask_only", "boosted_trees", "logistic_regression", "published_score")
+NAMES = (
+    "none", "late_fusion", "mask_only", "boosted_trees", "logistic_regression", "pattern_submodels", "published_score",
+)  # fmt: skip
 """Baselines of this project, and the model itself."""
 
 
@@ -59,7 +61,7 @@ class BaselineConfig:
 
     name: str = "none"
     """Baseline to train in place of the model: `none` (the model itself), `late_fusion`, `mask_only`, `boosted_trees`,
-    `logistic_regression`, `published_score`, or `package.module:Name` of another package."""
+    `logistic_regression`, `pattern_submodels`, `published_score`, or `package.module:Name` of another package."""
     settings: dict[str, Any] = field(default_factory=dict, metadata=read_when(".name has :"))
     """Keyword arguments of a baseline of another package."""
     late_fusion: LateFusionConfig = field(default_factory=LateFusionConfig, metadata=read_when(".name = late_fusion"))

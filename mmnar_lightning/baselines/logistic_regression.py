@@ -56,10 +56,10 @@ class LogisticRegression:
     @torch.no_grad()
     def predict(self, batch: Batch) -> Tensor:
         """Predict probabilities, (B, T) float64."""
-        return torch.sigmoid(self.head.double()(_doubled(batch)))
+        return torch.sigmoid(self.head.double()(doubled(batch)))
 
 
-def _doubled(batch: Batch) -> Batch:
+def doubled(batch: Batch) -> Batch:
     """Convert inputs to float64: the last bits of a matrix product depend on the number of rows."""
     inputs = {name: values.double() for name, values in batch.inputs.items() if isinstance(values, Tensor)}
     return Batch(**{**vars(batch), "inputs": inputs})

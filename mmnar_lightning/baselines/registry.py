@@ -15,6 +15,7 @@ from mmnar_lightning.baselines.inputs import BaselineInputs
 from mmnar_lightning.baselines.late_fusion import late_fusion
 from mmnar_lightning.baselines.logistic_regression import LogisticRegression
 from mmnar_lightning.baselines.mask_only import MaskOnly
+from mmnar_lightning.baselines.pattern_submodels import PatternSubmodels
 from mmnar_lightning.baselines.published_score import PublishedScore
 
 NO_TERMS: Mapping[str, object] = {
@@ -111,6 +112,10 @@ BASELINES: Mapping[str, NetworkBaseline | EstimatorBaseline] = {
     "logistic_regression": EstimatorBaseline(
         build=lambda inputs, config, seed: LogisticRegression(inputs),
         read=("model.encoder.", "model.additive."),
+    ),
+    "pattern_submodels": EstimatorBaseline(
+        build=lambda inputs, config, seed: PatternSubmodels(inputs),
+        read=("model.encoder.", "model.additive.inverse_penalties"),
     ),
     "published_score": EstimatorBaseline(
         build=lambda inputs, config, seed: PublishedScore(inputs, config.published_score),

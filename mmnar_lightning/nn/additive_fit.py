@@ -100,8 +100,7 @@ class Rows:
         factors, start = [], 0
         for place, width in enumerate(self.blocks):
             own = self.columns[self.present[:, place], start : start + width]
-            square, mean = own.multiply(own).mean(axis=0), own.mean(axis=0)
-            total = float(np.sum(np.asarray(square) - np.square(np.asarray(mean)))) if own.shape[0] else 0.0
+            total = _total_variance(own) if own.shape[0] else 0.0
             factors.append(np.full(width, 1 / np.sqrt(total) if total > TINY else 1.0))
             start += width
         return np.concatenate(factors) if factors else np.ones(0)
@@ -237,6 +236,11 @@ def fit_heads(
             fit.choose(task, place)
         chosen.append(candidates[place])
     return chosen
+
+
+def _total_variance(columns: Any) -> float:
+    square, mean = columns.multiply(columns).mean(axis=0), columns.mean(axis=0)
+    return float(np.sum(np.asarray(square) - np.square(np.asarray(mean))))
 
 
 def _log_loss(logit: NDArray[np.float64], label: NDArray[np.float64]) -> float:
