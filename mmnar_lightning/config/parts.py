@@ -29,7 +29,7 @@ class Part:
 PARTS: Mapping[str, Part] = {
     "conditioning": Part(
         on="model.fusion.conditioned = true",
-        without={"model.fusion.conditioned": False},
+        without={"model.fusion.conditioned": False, "model.additive.slopes": "shared"},
         layer="no_conditioning",
     ),
     "reconstruction": Part(

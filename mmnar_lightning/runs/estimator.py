@@ -77,24 +77,29 @@ def evaluate(run: Run, estimator: Estimator) -> None:
 
 
 def test_rows(cohort: OpenedCohort, estimator: Estimator) -> ScoredRows:
-    """Predict the test rows of a cohort."""
-    return score(cohort, estimator, batch_of(cohort, "test")).rows()
+    """Predict the test rows of a cohort; those without a prediction are excluded."""
+    return _predicted(estimator, batch_of(cohort, "test"))
 
 
-def score(cohort: OpenedCohort, estimator: Estimator, batch: Batch) -> PatternMetric:
-    """The metric of a run, updated with a batch and its predictions; rows without a prediction are excluded."""
-    metric = PatternMetric(cohort.tasks, cohort.names, cohort.patterns)
+def _predicted(estimator: Estimator, batch: Batch) -> ScoredRows:
+    """The rows of a batch that have a prediction; no other rank takes part."""
     probability: Tensor = estimator.predict(batch)
-    predicted = probability.isfinite().all(1)
-    metric.update(
-        row_id=batch.row_id[predicted],
-        subject=batch.subject[predicted],
-        present=batch.present[predicted],
-        logits=probability[predicted].double().logit(),
-        label=batch.label[predicted],
-        label_mask=batch.label_mask[predicted],
+    rows = ScoredRows(
+        row_id=batch.row_id,
+        subject=batch.subject,
+        present=batch.present,
+        logits=probability.double().logit(),
+        label=batch.label.double().where(batch.label_mask, 0.0),
+        label_mask=batch.label_mask,
     )
-    return metric
+    return rows.select(probability.isfinite().all(1))
+
+
+def _score(cohort: OpenedCohort, estimator: Estimator, batch: Batch) -> dict[str, float]:
+    """The metrics of a batch."""
+    metric = PatternMetric(cohort.tasks, cohort.names, cohort.patterns)
+    metric.update(**_predicted(estimator, batch).columns)
+    return metric.compute()
 
 
 def batch_of(cohort: OpenedCohort, split: str) -> Batch:
@@ -114,7 +119,7 @@ def _check_again(path: Path, content: dict[str, Any]) -> None:
 
 def _log(run: Run, estimator: Estimator, val: Batch) -> None:
     """Log validation losses by iteration, then the final metrics of every task and pattern, to all loggers."""
-    values = mask_small_cells(score(run.cohort, estimator, val).compute(), run.config.privacy.min_count)
+    values = mask_small_cells(_score(run.cohort, estimator, val), run.config.privacy.min_count)
     last = max(map(len, estimator.losses.values()))
     for logger in build_loggers(run, 0):
         for step in range(last):

@@ -155,3 +155,24 @@ def test_what_inner_folds_cannot_be_combined_with_is_refused(words: str) -> None
 def test_a_fold_without_subjects_is_refused(place: Path) -> None:
     with pytest.raises(Exception, match="of the folds have no subject of train or val"):
         trained("paths.runs=many", "evaluation.inner_folds=400")
+
+
+def test_two_ranks_report_the_blend_and_the_gains_of_parts_of_one_process(place: Path) -> None:
+    words = [word for word in WORDS if word not in {"rectifier.start_epoch=1", "trainer.max_epochs=3"}]
+    words += ["trainer.max_epochs=1", "objective.reconstruction=0", "objective.contrast=0", "objective.assignment=0"]
+    words += ["rectifier.fit=none", "model.fusion.conditioned=false", "model.additive.slopes=shared"]
+    words += ["evaluation.blend=true", "diagnostics.parts=true"]
+    run = Ranks(2, ["-m", "mmnar_lightning.cli", "train", *words, "paths.runs=two"], place)
+    assert run.wait(120) == [0, 0], run.output
+    os.environ.pop(folders.RUN_ID_VARIABLE, None)
+    alone = single.train(load([*words, "paths.runs=one"]))
+    (two,) = (place / "two" / "custom-tuned").iterdir()
+    found, expected = (json.loads((folder / "results.json").read_text()) for folder in (two, alone))
+    for key in ("trees", "iterations"):
+        assert found["blend"][key] == expected["blend"][key]
+    assert list(found["diagnostics"]["parts"]) == ["additive", "bins"]
+    for part, tasks in expected["diagnostics"]["parts"].items():
+        for task, own in tasks.items():
+            brier = found["diagnostics"]["parts"][part][task]["brier"]["value"]
+            assert brier == pytest.approx(own["brier"]["value"], abs=2e-5)
+            assert abs(brier) > 2e-4
