@@ -4,7 +4,7 @@ Letters of all shapes in the project: B rows, M modalities, D width of the repre
 P patterns, K folds, R bootstrap replicates.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from data_modules import patterns
+from data_modules.errors import UserError
 
 TensorFunction = Callable[[Tensor], Tensor]
 
@@ -56,6 +57,7 @@ class Batch:
             their mean over the parts of the step, so that the mean over parts is the mean over the step; None = 1.
         fold: (B, R) int64, the inner fold of each row in each of R repeats, -1 outside of the inner folds; None
             without them.
+        site: (B,) bool, True = a row of the target (docs/transfer.md); None = no row is.
     """
 
     row_id: Tensor
@@ -66,6 +68,7 @@ class Batch:
     label_mask: Tensor
     label_share: Tensor | None = None
     fold: Tensor | None = None
+    site: Tensor | None = None
 
     @property
     def pattern(self) -> Tensor:
@@ -83,8 +86,35 @@ class Batch:
             name: value[chosen] if isinstance(value, Tensor) else value.select(chosen)
             for name, value in self.inputs.items()
         }
-        fold = None if self.fold is None else self.fold[chosen]
-        return Batch(**own, inputs=inputs, label_share=self.label_share, fold=fold)
+        fold, site = (None if part is None else part[chosen] for part in (self.fold, self.site))
+        return Batch(**own, inputs=inputs, label_share=self.label_share, fold=fold, site=site)
+
+    @classmethod
+    def concat(cls, parts: Sequence["Batch"]) -> "Batch":
+        """Join batches of the same modalities and tasks, one after the other.
+
+        Ids of rows and subjects stay as they are, so those of two cohorts may be equal. Rows of a batch without inner
+        folds are outside of them, and rows of one without sites are not of the target; `label_share` is left out.
+
+        Args:
+            parts: one or more batches.
+
+        Returns:
+            All rows.
+
+        Raises:
+            UserError: for a modality with items.
+        """
+        items = [name for name, value in parts[0].inputs.items() if isinstance(value, Items)]
+        if items:
+            raise UserError(f"{items[0]} has several items per row, which cannot be joined; use a frozen encoder")
+        names = ("row_id", "subject", "present", "label", "label_mask")
+        return cls(
+            **{name: torch.cat([getattr(part, name) for part in parts]) for name in names},
+            inputs={name: torch.cat([part.inputs[name] for part in parts]) for name in parts[0].inputs},  # type: ignore[misc]
+            fold=_joined([part.fold for part in parts], list(map(len, parts)), -1),
+            site=_joined([part.site for part in parts], list(map(len, parts)), 0),
+        )
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
         """The same batch on another device."""
@@ -96,6 +126,18 @@ class Batch:
 
     def _map(self, function: TensorFunction) -> "Batch":
         return Batch(**{field.name: _apply(getattr(self, field.name), function) for field in fields(self)})
+
+
+def _joined(parts: Sequence[Tensor | None], sizes: Sequence[int], absent: int) -> Tensor | None:
+    """Join tensors of given lengths, constant where there is none; None if there is none at all."""
+    given = next((part for part in parts if part is not None), None)
+    if given is None:
+        return None
+    filled = [
+        given.new_full((size, *given.shape[1:]), absent) if part is None else part
+        for part, size in zip(parts, sizes, strict=True)
+    ]
+    return torch.cat(filled)
 
 
 def _apply(value: Any, function: TensorFunction) -> Any:

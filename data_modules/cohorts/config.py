@@ -35,8 +35,8 @@ class SplitConfig:
     """This fold and all later ones are the test split, and the earlier ones are hashed into the other splits; for folds
     in order of time (`cohort.fold_by=year_group`). `evaluation.protocol=temporal` runs every boundary."""
     target_calibration: float = 0.0
-    """Share of the subjects of the held-out folds that fits the rectifier in place of test; the other subjects are then
-    hashed into train and val only."""
+    """Share of the subjects of the held-out folds that fits the rectifier, or enters the fit of a refitted baseline, in
+    place of test; the other subjects are then hashed into train and val only."""
 
     def __post_init__(self) -> None:
         """Refuse negative fractions, fractions that do not sum to 1, and folds out of range."""

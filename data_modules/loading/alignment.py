@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import polars as pl
+import torch
 
 from data_modules.cohorts.build import MODALITIES
 from data_modules.cohorts.columns import LABEL, PRESENT
@@ -24,7 +25,7 @@ def align(target: OpenedCohort, source: OpenedCohort) -> OpenedCohort:
     """Give a target cohort the tasks, modalities and scales of a source cohort, for models of the source.
 
     Values are scaled by the statistics of the source's train rows. A modality that the target lacks is absent from all
-    rows; one that only the target has is not read. `left_out` lists both.
+    rows; one that only the target has is not read. `left_out` lists both. All rows are rows of the target.
 
     Args:
         target: its rows are kept.
@@ -51,7 +52,7 @@ def align(target: OpenedCohort, source: OpenedCohort) -> OpenedCohort:
         tasks=list(source.tasks),
         modalities=list(source.modalities),
         left_out=[*target.left_out, *left_out],
-        arrays=CohortArrays(table, source.tasks, stores),
+        arrays=CohortArrays(table, source.tasks, stores, site=torch.ones(table.height, dtype=torch.bool)),
         pretraining_rows=target.pretraining_rows[:0],  # nothing is trained on the target
     )
 

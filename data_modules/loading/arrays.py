@@ -138,15 +138,22 @@ class CohortArrays:
         tasks: T tasks.
         arrays: modality name -> array or items, in the order of the pattern's bits.
         fold: (N, R) int64, the inner fold of each row in each repeat, -1 outside of them; None without inner folds.
+        site: (N,) bool, True = a row of the target; None = no row is.
     """
 
     def __init__(
-        self, cohort: pl.DataFrame, tasks: Sequence[str], arrays: Mapping[str, Store], fold: Tensor | None = None
+        self,
+        cohort: pl.DataFrame,
+        tasks: Sequence[str],
+        arrays: Mapping[str, Store],
+        fold: Tensor | None = None,
+        site: Tensor | None = None,
     ) -> None:
         labels = cohort.select(LABEL + task for task in tasks)
         present = cohort.select(PRESENT + name for name in arrays)
         self.arrays = dict(arrays)
         self.fold = fold
+        self.site = site
         self.subject = torch.from_numpy(cohort["subject"].cast(pl.Int64).to_numpy(writable=True))
         self.present = torch.from_numpy(present.to_numpy(writable=True))
         self.label = torch.from_numpy(labels.select(pl.all().cast(pl.Float32).fill_null(0.0)).to_numpy(writable=True))
@@ -169,4 +176,5 @@ class CohortArrays:
             label=self.label[rows],
             label_mask=self.label_mask[rows],
             fold=None if self.fold is None else self.fold[rows],
+            site=None if self.site is None else self.site[rows],
         )

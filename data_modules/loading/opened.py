@@ -210,6 +210,7 @@ def open_cohort(folder: Path, encoded: Mapping[str, Path], reading: Reading | No
         fold = _inner_folds(every, reading, manifest["config"]["split"]["salt"])
         every = every.with_columns(split=pl.col("split").replace("val", "train"))
     tasks = list(manifest["tasks"])
+    site = _site(every, SplitConfig(**manifest["config"]["split"]))
     return OpenedCohort(
         folder,
         manifest,
@@ -217,10 +218,18 @@ def open_cohort(folder: Path, encoded: Mapping[str, Path], reading: Reading | No
         tasks,
         modalities,
         left_out,
-        CohortArrays(every, tasks, _as_read(stores, modalities, raw_tables=reading.raw_tables), fold),
+        CohortArrays(every, tasks, _as_read(stores, modalities, raw_tables=reading.raw_tables), fold, site),
         reading.held_pattern is not None,
         _row_ids(every, pretraining.SPLIT),
     )
+
+
+def _site(table: pl.DataFrame, config: SplitConfig) -> Tensor | None:
+    """(N,) bool, the rows of held-out folds with calibration rows of their own; None without these."""
+    if not config.target_calibration:
+        return None
+    held = table["split"].is_in(["calibration", "test"]).fill_null(value=False)
+    return torch.from_numpy(held.to_numpy(writable=True))
 
 
 def _row_ids(table: pl.DataFrame, split: str) -> Tensor:

@@ -56,6 +56,15 @@ class BoostedTreesConfig:
 
 
 @dataclass(kw_only=True)
+class LogisticRegressionConfig:
+    """Logistic regression."""
+
+    refit: Literal["none", "pooled", "joint"] = "none"
+    """Rows of the target in the fit: `none`; `pooled`: those of its calibration split, beside the train rows; `joint`:
+    likewise, and each pattern has an intercept of its own at the target."""
+
+
+@dataclass(kw_only=True)
 class BaselineConfig:
     """The chosen baseline and the settings of each; settings of one that is neither chosen nor blended are refused."""
 
@@ -71,6 +80,10 @@ class BaselineConfig:
         metadata=read_when(".name = boosted_trees or .name = none and evaluation.blend = true"),
     )
     """Gradient-boosted trees."""
+    logistic_regression: LogisticRegressionConfig = field(
+        default_factory=LogisticRegressionConfig, metadata=read_when(".name = logistic_regression")
+    )
+    """Logistic regression."""
     published_score: PublishedScoreConfig = field(
         default_factory=PublishedScoreConfig, metadata=read_when(".name = published_score")
     )
@@ -87,3 +100,8 @@ class BaselineConfig:
                 f"baseline.name={self.name}: expected one of {', '.join(NAMES)}, or package.module:Name for a baseline "
                 "of another package"
             )
+
+    @property
+    def refit(self) -> Literal["none", "pooled", "joint"]:
+        """How rows of the target enter the fit of the chosen baseline."""
+        return self.logistic_regression.refit if self.name == "logistic_regression" else "none"

@@ -19,10 +19,11 @@ class LogisticRegression:
 
     Args:
         inputs: modalities, tasks, prior, maps, penalties and slopes.
+        sites: whether each pattern has an intercept of its own at the target.
     """
 
-    def __init__(self, inputs: BaselineInputs) -> None:
-        self.inputs = inputs
+    def __init__(self, inputs: BaselineInputs, *, sites: bool = False) -> None:
+        self.inputs, self.sites = inputs, sites
         self.iterations: dict[str, int] = {}
         self.losses: dict[str, list[float]] = {}
         self.remarks: list[str] = []
@@ -31,13 +32,15 @@ class LogisticRegression:
         """Fit every task with every penalty.
 
         Args:
-            train: all its rows.
+            train: all its rows; of a refit, those of the target's calibration split too.
             val: likewise.
         """
         check_vectors("logistic_regression", self.inputs.modalities)
         inputs, config, tasks = self.inputs, self.inputs.additive, self.inputs.tasks
         listed = torch.unique(patterns.encode(train.present)).tolist()
-        self.head = AdditiveHead(inputs.modalities, listed, len(tasks), inputs.maps, config.slopes, inputs.beside)
+        self.head = AdditiveHead(
+            inputs.modalities, listed, len(tasks), inputs.maps, config.slopes, inputs.beside, sites=self.sites
+        )
         with torch.no_grad():
             self.head.linear.bias.copy_(self.inputs.prior)
         candidates = grid(config.inverse_penalties or INVERSE_PENALTIES, config.deviations)

@@ -110,7 +110,7 @@ BASELINES: Mapping[str, NetworkBaseline | EstimatorBaseline] = {
         build=lambda inputs, config, seed: BoostedTrees(inputs, config.boosted_trees, seed), raw_tables=True
     ),
     "logistic_regression": EstimatorBaseline(
-        build=lambda inputs, config, seed: LogisticRegression(inputs),
+        build=lambda inputs, config, seed: LogisticRegression(inputs, sites=config.refit == "joint"),
         read=("model.encoder.", "model.additive."),
     ),
     "pattern_submodels": EstimatorBaseline(

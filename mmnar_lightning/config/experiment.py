@@ -295,6 +295,7 @@ class ExperimentConfig:
                     "it, or run that fold alone with evaluation.protocol=split"
                 )
         self._check_target_calibration()
+        self._check_refit()
 
     def _check_target_calibration(self) -> None:
         """Refuse calibration rows of the target without a held-out fold, and settings that would train on them."""
@@ -315,4 +316,18 @@ class ExperimentConfig:
             raise UserError(
                 f"{given}: the offset in the loss would train the model on labels of the folds that it is tested on; "
                 "set rectifier.loss_offset=false, as the layers protocols/leave_hospital_out and protocols/temporal do"
+            )
+
+    def _check_refit(self) -> None:
+        """Refuse a baseline that is refitted at a target where none, or more than one, is named."""
+        refit, share, target = self.baseline.refit, self.cohort.split.target_calibration, self.transfer.target
+        given = f"baseline.logistic_regression.refit={refit} adds calibration rows of a target to the fit"
+        if refit != "none" and not share and not target:
+            raise UserError(
+                f"{given}, but there is none: set cohort.split.target_calibration, as protocols/leave_hospital_out "
+                "does, or transfer.target"
+            )
+        if refit != "none" and share and target:
+            raise UserError(
+                f"{given}, but there are two: omit cohort.split.target_calibration={share} or transfer.target={target}"
             )

@@ -50,7 +50,7 @@ RENAMED: Mapping[str, str] = {
     "optim.final_fraction": "was removed: always 0.05",
     "baseline.mask_only": "was removed: always a width of 32 and a dropout of 0.1",
     "baseline.late_fusion.dim": "was removed: always 128",
-    "baseline.logistic_regression": "was removed: model.additive.inverse_penalties are its penalties",
+    "baseline.logistic_regression.inverse_penalties": "was removed: model.additive.inverse_penalties are its penalties",
     "baseline.boosted_trees.patience": "was removed: always 50",
     "baseline.boosted_trees.max_iterations": "was removed: always 1000",
     "baseline.boosted_trees.min_leaf_rows": "was removed: always 20",

@@ -20,11 +20,13 @@ class Rectification:
 
     Attributes:
         rows: the test rows with rectified logits.
+        recalibrated: the test rows after one offset for all patterns, the root of the same estimate.
         table: task -> offsets by pattern.
         mean_risk: task -> prediction-powered estimates of the mean risk.
     """
 
     rows: ScoredRows
+    recalibrated: ScoredRows
     table: dict[str, OffsetTable]
     mean_risk: dict[str, TaskRisks]
 
@@ -47,6 +49,7 @@ def rectify(module: MMNARModule, rows: ScoredRows, calibration: ScoredRows, coho
     tables = rectifier.table(cohort.patterns)
     return Rectification(
         rows=rows.with_logits(found),
+        recalibrated=rows.with_logits(rectifier.recalibrate(rows.logits, rows.subject, module.cohort)),
         table={task: from_json(OffsetTable, table) for task, table in zip(cohort.tasks, tables, strict=True)},
         mean_risk={
             task: _risks(column, rows, calibration, cohort.patterns, cohort.holds_out)

@@ -290,6 +290,7 @@ class Results:
         tasks: scores before the rectifier.
         rectified: scores after it; None without one.
         rectified_gain: `rectified` minus `tasks`; None unless the rectifier is used away from its source.
+        recalibrated_gain: one offset for all patterns, the root of the same rectifier, minus `tasks`.
         carried: scores of a target after the source's rectifier, where `rectified` is after the target's own.
         carried_gain: `carried` minus `tasks`.
         blend: scores of network and boosted trees together; None without evaluation.blend.
@@ -320,6 +321,7 @@ class Results:
     tasks: dict[str, TaskScores]
     rectified: dict[str, TaskScores] | None = field(default=None, metadata=OPTIONAL)
     rectified_gain: dict[str, Gain] | None = field(default=None, metadata=OPTIONAL)
+    recalibrated_gain: dict[str, Gain] | None = field(default=None, metadata=OPTIONAL)
     carried: dict[str, TaskScores] | None = field(default=None, metadata=OPTIONAL)
     carried_gain: dict[str, Gain] | None = field(default=None, metadata=OPTIONAL)
     blend: BlendScores | None = field(default=None, metadata=OPTIONAL)

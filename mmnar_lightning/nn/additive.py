@@ -32,6 +32,7 @@ class AdditiveHead(nn.Module):
         maps: modality -> the fixed map that its vectors pass first.
         slopes: of the inputs.
         beside: modalities whose own columns are read beside those of their map, for what no component shows.
+        sites: whether rows of the target have an intercept of their own for each pattern, added to b.
     """
 
     pattern: Tensor
@@ -44,6 +45,8 @@ class AdditiveHead(nn.Module):
         maps: InputMaps,
         slopes: Slopes = "shared",
         beside: Collection[str] = (),
+        *,
+        sites: bool = False,
     ) -> None:
         super().__init__()
         self.names = {
@@ -52,12 +55,12 @@ class AdditiveHead(nn.Module):
         widths = {modality.name: modality.width for modality in modalities}
         self.maps = nn.ModuleDict({f"{name}_map": maps[name] for name in self.names if name in maps})
         self.register_buffer("pattern", torch.tensor(sorted(patterns), dtype=torch.int64))
-        self.slopes = slopes
+        self.slopes, self.sites = slopes, sites
         self.beside = [name for name in self.names if name in beside and name in maps]
         mapped = {name: mapped_width(name, widths[name], maps) for name in self.names}
         self.blocks = [*mapped.items(), *((name, widths[name]) for name in self.beside)]
         self.width = sum(width for _, width in self.blocks)
-        self.linear = nn.Linear(self.width + len(patterns), num_tasks)
+        self.linear = nn.Linear(self.width + len(patterns) * (1 + sites), num_tasks)
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
         groups = {"shared": 0, "presence": len(modalities), "pattern": len(patterns)}[slopes]
@@ -82,12 +85,19 @@ class AdditiveHead(nn.Module):
         return torch.where(present, self.maps[f"{name}_map"](shown), 0.0)
 
     def own_pattern(self, batch: Batch) -> Tensor:
-        """(B, P) bool: one-hot pattern."""
+        """(B, P) bool: one-hot pattern; with sites (B, 2P), then the same for rows of the target, zero for others."""
+        own = self._one_hot(batch)
+        if not self.sites:
+            return own
+        site = torch.zeros(len(batch), dtype=torch.bool, device=own.device) if batch.site is None else batch.site
+        return torch.cat([own, own & site[:, None]], dim=1)
+
+    def _one_hot(self, batch: Batch) -> Tensor:
         return pattern_ids.encode(batch.present)[:, None] == self.pattern
 
     def groups(self, batch: Batch) -> Tensor:
         """(B, G) bool: the deviations that apply to each row."""
-        return batch.present if self.slopes == "presence" else self.own_pattern(batch)
+        return batch.present if self.slopes == "presence" else self._one_hot(batch)
 
     def forward(self, batch: Batch) -> Tensor:
         """(B, T) float logits."""

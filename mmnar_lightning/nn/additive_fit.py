@@ -49,7 +49,7 @@ class Rows:
     """What a regression reads of some rows.
 
     Attributes:
-        columns: scipy CSR matrix (N, F + P): inputs and one-hot pattern.
+        columns: scipy CSR matrix (N, F + P): inputs and one-hot pattern, F + 2P with sites.
         groups: (N, G) bool, the deviations that apply to each row.
         present: (N, blocks) bool, presence of the modality of each block of inputs.
         blocks: width of each block; their sum is F.

@@ -149,6 +149,11 @@ class Rectifier(nn.Module):
         """Compute rectified probabilities, (B, T) float64, of subjects outside of the fit."""
         return torch.sigmoid(logits.double() + self._shifts(present, subject, cohort))
 
+    def recalibrate(self, logits: Tensor, subject: Tensor, cohort: str) -> Tensor:
+        """Shift the logits, (B, T), of subjects outside of the fit by the root's offset alone, without a strength."""
+        self._guard(subject, cohort)
+        return logits + self.offset[:, 0].to(logits.dtype)
+
     def unseen(self, present: Tensor) -> Tensor:
         """(B,) bool, rows with a pattern outside of the cohort; they get the offset of their number of modalities."""
         return self._position(present) < 0

@@ -149,6 +149,8 @@ def show_gains(results: Results, min_count: int) -> None:
         if gain.count < min_count:
             continue
         rows = [["no rectifier", *_scores(results.tasks[task].all)]]
+        if results.recalibrated_gain is not None:
+            rows += [["one offset for all"], ["difference", *_scores(results.recalibrated_gain[task])]]
         for name, scores, differences in compared:
             rows += [[name, *_scores(scores[task].all)], ["difference", *_scores(differences[task])]]
         show(f"{task}, what a rectifier changes at the target: paired differences, 95 % intervals", header, rows)

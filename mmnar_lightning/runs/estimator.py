@@ -29,14 +29,19 @@ def train(run: Run) -> None:
 def fit(run: Run) -> Estimator:
     """Fit on train, choose the number of iterations on val, and log both.
 
+    A baseline that is refitted at a target is fitted on the target's calibration rows too; they choose nothing.
+
     The estimator itself is not stored, because fitting is deterministic: `evaluate` fits it again. A refit that
     disagrees with the cohort or the number of iterations in `fit.json` raises a `ConfigError`.
 
     Returns:
         The fitted estimator.
     """
-    estimator, val = fitted(run.config, run.cohort)
+    added = _rows_of_target(run.config, run.cohort)
+    estimator, val = fitted(run.config, run.cohort, added)
     content = {"cohort_fingerprint": run.cohort.fingerprint, "iterations": estimator.iterations}
+    if added is not None:
+        content["target_fingerprint"] = added.fingerprint
     path = run.folder / folders.FIT
     if path.is_file():
         _check_again(path, content)
@@ -46,12 +51,15 @@ def fit(run: Run) -> Estimator:
     return estimator
 
 
-def fitted(config: ExperimentConfig, cohort: OpenedCohort) -> tuple[Estimator, Batch]:
+def fitted(
+    config: ExperimentConfig, cohort: OpenedCohort, target: OpenedCohort | None = None
+) -> tuple[Estimator, Batch]:
     """Fit the baseline of a configuration, and show its remarks.
 
     Args:
         config: of an estimator.
         cohort: as the estimator reads it.
+        target: the cohort whose calibration rows are fitted too; None for none.
 
     Returns:
         The fitted estimator, and the rows that chose its iterations.
@@ -59,7 +67,7 @@ def fitted(config: ExperimentConfig, cohort: OpenedCohort) -> tuple[Estimator, B
     estimator = build.build_estimator(config, cohort)
     train = batch_of(cohort, "train")
     val = train if config.evaluation.inner_folds else batch_of(cohort, "val")
-    estimator.fit(train, val)
+    estimator.fit(train if target is None else Batch.concat([train, batch_of(target, "calibration")]), val)
     for line in estimator.remarks:
         warn(line)
     return estimator, val
@@ -105,6 +113,20 @@ def _score(cohort: OpenedCohort, estimator: Estimator, batch: Batch) -> dict[str
 def batch_of(cohort: OpenedCohort, split: str) -> Batch:
     """All rows of a split as one batch."""
     return cohort.arrays.gather(cohort.rows(split))
+
+
+def _rows_of_target(config: ExperimentConfig, source: OpenedCohort) -> OpenedCohort | None:
+    """The cohort whose calibration rows are added to the fit; None if the baseline is not refitted at a target."""
+    if config.baseline.refit == "none":
+        return None
+    target = transfer.open_target(config, source)
+    cohort = source if target is None else target.cohort
+    if not len(cohort.rows("calibration")):
+        raise ConfigError(
+            f"baseline.logistic_regression.refit={config.baseline.refit}: the calibration split of the target has no "
+            "row; raise cohort.split.target_calibration"
+        )
+    return cohort
 
 
 def _check_again(path: Path, content: dict[str, Any]) -> None:

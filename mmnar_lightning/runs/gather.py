@@ -15,15 +15,16 @@ from mmnar_lightning.evaluation.results_json import from_json, to_json
 from mmnar_lightning.outputs import ScoredRows
 from mmnar_lightning.runs.plan import Child
 
-LABEL, LOGIT, PROBABILITY, RECTIFIED, BLEND, TREES = (
+LABEL, LOGIT, PROBABILITY, RECTIFIED, RECALIBRATED, BLEND, TREES = (
     "label/",
     "logit/",
     "probability/",
     "rectified/",
+    "recalibrated/",
     "blend/",
     "trees/",
 )
-LOGITS = (LOGIT, RECTIFIED, BLEND, TREES)
+LOGITS = (LOGIT, RECTIFIED, RECALIBRATED, BLEND, TREES)
 """Columns of logits."""
 PREDICTED = (*LOGITS, PROBABILITY)
 SCORES = {"tasks": LOGIT, "rectified": RECTIFIED}

@@ -141,7 +141,8 @@ def _gathered(
         split=SplitCounts(name="test", rows=once.height, subjects=once["subject_id"].n_unique()),
         tasks=scores["tasks"],
         rectified=scores.get("rectified"),
-        rectified_gain=_gains(pooled, scoring, protocol, first) if first.rectified_gain is not None else None,
+        rectified_gain=_gains(pooled, scoring, protocol, first.rectified_gain, gather.RECTIFIED),
+        recalibrated_gain=_gains(pooled, scoring, protocol, first.recalibrated_gain, gather.RECALIBRATED),
         blend=_blend(pooled, scoring, protocol, first) if first.blend is not None else None,
         groups=_groups(pooled, scoring, first),
         rectifier=rectifier,
@@ -187,11 +188,15 @@ def _scores(
     }
 
 
-def _gains(pooled: pl.DataFrame, scoring: Scoring, protocol: str, first: Results) -> dict[str, Gain]:
-    """The paired differences of the logits after and before the rectifier, averaged as the scores are."""
-    before, after = (gather.as_rows(pooled, list(first.tasks), prefix) for prefix in (gather.LOGIT, gather.RECTIFIED))
+def _gains(
+    pooled: pl.DataFrame, scoring: Scoring, protocol: str, first: dict[str, Gain] | None, corrected: str
+) -> dict[str, Gain] | None:
+    """The paired differences of corrected logits and those before, averaged as the scores are; None without them."""
+    if first is None:
+        return None
+    before, after = (gather.as_rows(pooled, list(first), prefix) for prefix in (gather.LOGIT, corrected))
     fold = gather.tensor(pooled["fold"]) if protocol in FOLDED else None
-    return gains(before, after, list(first.tasks), scoring, fold=fold, repeat=gather.tensor(pooled["seed"]))
+    return gains(before, after, list(first), scoring, fold=fold, repeat=gather.tensor(pooled["seed"]))
 
 
 def _blend(pooled: pl.DataFrame, scoring: Scoring, protocol: str, first: Results) -> BlendScores:

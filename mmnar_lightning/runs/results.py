@@ -89,11 +89,13 @@ def compute_results(
     """
     cohort, scoring = run.cohort, run.scoring
     after = rectified.rows if rectified else None
-    others = ({"rectified": after} if after else {}) | (blended.columns if blended else {})
+    is_compared = seen is not None or run.config.cohort.split.target_calibration > 0
+    one_offset = rectified.recalibrated if rectified and is_compared else None
+    corrected = {"rectified": after, "recalibrated": one_offset}
+    others = {name: found for name, found in corrected.items() if found} | (blended.columns if blended else {})
     table = predictions(rows, cohort.table, cohort.tasks, cohort.train_patterns if seen is None else seen, others)
     table.write_parquet(run.folder / folders.PREDICTIONS)
     unseen = table.filter("unseen_pattern")["pattern"]
-    is_compared = seen is not None or run.config.cohort.split.target_calibration > 0
     tipping = decision_tipping_points(after or rows, cohort.tasks, cohort.patterns)
     results = Results(
         experiment=run.config.experiment,
@@ -114,6 +116,7 @@ def compute_results(
         tasks=score(rows, cohort.tasks, cohort.patterns, scoring),
         rectified=score(after, cohort.tasks, cohort.patterns, scoring) if after else None,
         rectified_gain=gains(rows, after, cohort.tasks, scoring) if after and is_compared else None,
+        recalibrated_gain=gains(rows, one_offset, cohort.tasks, scoring) if one_offset else None,
         blend=compare(blended, cohort.tasks, cohort.patterns, scoring) if blended else None,
         groups=_groups(run, rows, table),
         rectifier=rectified.table if rectified else None,

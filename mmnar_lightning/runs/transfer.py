@@ -70,7 +70,8 @@ def open_target(config: ExperimentConfig, source: OpenedCohort) -> Target | None
     datamodule.prepare_data()
     datamodule.setup()
     datamodule.use(align(datamodule.cohort, source))
-    for split in ("test", "calibration") if _is_refitted(config) else ("test",):
+    needed = ("test", "calibration") if _is_refitted(config) or config.baseline.refit != "none" else ("test",)
+    for split in needed:
         if not len(datamodule.cohort.rows(split)):
             raise ConfigError(f"transfer.target={config.transfer.target}: its {split} split has no row")
     return Target(settings, datamodule, source.train_patterns)

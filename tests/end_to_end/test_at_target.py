@@ -103,6 +103,39 @@ def test_the_gain_is_the_mean_over_folds_of_the_scores_after_the_rectifier_minus
     assert gain["brier"]["value"] != 0
 
 
+def test_beside_it_is_the_gain_of_one_offset_for_all_patterns_of_a_fold(hospitals: Path) -> None:
+    pooled = predictions(hospitals).drop_nulls(f"label/{TASK}")
+    expected = []
+    for fold, child in enumerate(children_of(hospitals)):
+        rows = pooled.filter(fold=fold)
+        added = (rows[f"recalibrated/{TASK}"] - rows[f"logit/{TASK}"]).to_numpy()
+        root = torch.load(child / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]["rectifier.offset"]
+        np.testing.assert_allclose(added, float(root[0, 0]), atol=1e-9)
+        assert abs(float(root[0, 0])) > 1e-3
+        label = rows[f"label/{TASK}"]
+        risks = [risk(rows, column) for column in ("recalibrated", "logit")]
+        expected.append(brier_score_loss(label, risks[0]) - brier_score_loss(label, risks[1]))
+        assert read(child)["recalibrated_gain"][TASK]["auroc"]["value"] == pytest.approx(0, abs=1e-12)
+    gain = read(hospitals)["recalibrated_gain"][TASK]
+    assert gain["count"] == pooled.height
+    assert gain["brier"]["value"] == pytest.approx(np.mean(expected), abs=1e-9)
+    assert gain["brier"]["num_parts"] == 3
+
+
+def test_a_regression_refitted_at_the_hospitals_is_scored_on_the_same_rows(hospitals: Path) -> None:
+    words = [word.replace("eicu,", "eicu,baselines/logistic_regression,") for word in EICU]
+    words += [word for word in QUICK if word.startswith(("trainer.p", "trainer.a", "wandb", "evaluation", "cohort"))]
+    words += ["baseline.logistic_regression.refit=joint", f"paths.data={hospitals.parents[1] / 'data'}"]
+    parent = protocols.train(load([*words, f"paths.runs={hospitals.parents[1] / 'refit'}"]))
+    assert predictions(parent)["row_id"].equals(predictions(hospitals)["row_id"])
+    content = read(parent)
+    assert content["tasks"][TASK]["all"]["brier"]["num_parts"] == 3
+    assert not {"rectified", "rectified_gain", "recalibrated_gain"} & set(content)
+    child, same = children_of(parent)[0], children_of(hospitals)[0]
+    fit = json.loads((child / "fit.json").read_text())
+    assert fit["cohort_fingerprint"] == fit["target_fingerprint"] == read(same)["cohort"], "of one cohort"
+
+
 def predictions(folder: Path) -> pl.DataFrame:
     return pl.read_parquet(folder / "predictions.parquet")
 
@@ -150,4 +183,4 @@ def test_an_ordinary_run_has_no_gain(eras) -> None:
     plain = ["evaluation.protocol=split", "cohort.split.target_calibration=0"]
     content = read(protocols.train(load([*eras, *plain, "trainer.max_epochs=1"])))
     assert "rectified" in content
-    assert not {"rectified_gain", "carried", "carried_gain"} & set(content)
+    assert not {"rectified_gain", "recalibrated_gain", "carried", "carried_gain"} & set(content)

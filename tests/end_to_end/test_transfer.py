@@ -183,6 +183,8 @@ def test_a_carried_rectifier_adds_the_source_s_offsets(settings) -> None:
     added = predicted.select("pattern", added=pl.col("rectified/first") - pl.col("logit/first"))
     for pattern, group in added.group_by("pattern"):
         np.testing.assert_allclose(group["added"], source["patterns"][pattern[0]]["tau"], atol=1e-9)
+    one = (predicted["recalibrated/first"] - predicted["logit/first"]).to_numpy()
+    assert np.ptp(one) < 1e-9 < abs(one[0]), "the root of the source's"
 
 
 def test_a_refitted_rectifier_is_compared_with_none_and_with_the_one_carried_over(settings) -> None:
@@ -194,6 +196,9 @@ def test_a_refitted_rectifier_is_compared_with_none_and_with_the_one_carried_ove
     assert target["carried"] == source["rectified"] != target["rectified"]
     assert target["carried_gain"] == source["rectified_gain"] != target["rectified_gain"]
     assert not {"carried", "carried_gain"} & set(source)
+    assert target["recalibrated_gain"] != source["recalibrated_gain"], "each is the root of the rectifier that is used"
+    for one in (target, source):
+        assert one["recalibrated_gain"]["first"]["brier"] != one["rectified_gain"]["first"]["brier"]
     for task, cell in target["tasks"].items():
         for name in ("auroc", "brier"):
             after = target["rectified"][task]["all"][name]["value"]

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from data_modules import patterns
-from data_modules.batch import Batch
+from data_modules.batch import Batch, Items
+from data_modules.errors import UserError
 from tests.helpers.batches import make_batch
 
 PRESENT = torch.tensor([[True, False], [True, True], [False, False]])
@@ -16,10 +17,11 @@ def tensors(batch: Batch) -> dict[str, torch.Tensor]:
 
 
 def in_parts():
-    """A batch of every field, those of gradient accumulation and inner folds too."""
+    """A batch of every field, those of gradient accumulation, inner folds and a target too."""
     return dataclasses.replace(
-        make_batch(PRESENT), label_share=torch.ones(2), fold=torch.zeros(3, 1, dtype=torch.int64)
-    )
+        make_batch(PRESENT), label_share=torch.ones(2), fold=torch.zeros(3, 1, dtype=torch.int64),
+        site=torch.tensor([True, False, True]),
+    )  # fmt: skip
 
 
 def test_moving_a_batch_moves_every_tensor_and_changes_nothing_else():
@@ -47,6 +49,38 @@ def test_lightning_moves_a_batch_through_its_own_method():
 def test_a_batch_cannot_be_changed():
     with pytest.raises(dataclasses.FrozenInstanceError):
         in_parts().label = torch.zeros(1)
+
+
+def test_selected_rows_keep_their_fold_and_site():
+    batch = dataclasses.replace(in_parts(), fold=torch.tensor([[0], [1], [2]]))
+    chosen = batch.select(torch.tensor([False, True, True]))
+    assert chosen.fold.tolist() == [[1], [2]]
+    assert chosen.site.tolist() == [False, True]
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_joined_batches_are_one_after_the_other_and_rows_of_one_alone_have_no_fold_and_no_site(swapped: bool):
+    whole, plain = in_parts(), make_batch(~PRESENT, seed=1)
+    parts = [plain, whole] if swapped else [whole, plain]
+    both = Batch.concat(parts)
+    for first, part in zip((0, 3), parts, strict=True):
+        for name, tensor in tensors(part).items():
+            if name not in {"fold", "site", "label_share"}:
+                assert torch.equal(tensors(both)[name][first : first + 3], tensor), name
+    ends = ([0, 0, 0], [-1, -1, -1]), ([True, False, True], [False] * 3)
+    folds, sites = (last + first if swapped else first + last for first, last in ends)
+    assert both.fold.squeeze(1).tolist() == folds
+    assert both.site.tolist() == sites
+    assert both.site.dtype == torch.bool
+    assert both.label_share is None
+    assert Batch.concat([plain, plain]).site is Batch.concat([plain, plain]).fold is None
+
+
+def test_rows_with_items_cannot_be_joined():
+    items = Items(row=torch.zeros(1, dtype=torch.int64), values={"vectors": torch.zeros(1, 2)})
+    batch = dataclasses.replace(in_parts(), inputs={"m0": torch.zeros(3, 1), "m1": items})
+    with pytest.raises(UserError, match="m1 has several items per row, which cannot be joined; use a frozen encoder"):
+        Batch.concat([batch, batch])
 
 
 def test_the_length_of_a_batch_is_its_rows():

@@ -41,6 +41,33 @@ def test_copies_share_the_penalty_with_the_least_log_loss_of_the_held_out_rows()
         np.testing.assert_allclose(log_loss(folded.predict(batch), batch, task), min(best), rtol=1e-5)
 
 
+def test_rows_outside_of_the_folds_are_train_rows_of_every_copy():
+    """As those of a target's calibration split, which choose nothing."""
+    batch, target = with_folds(30), replace(simulated_batch(12, seed=1), site=torch.ones(12).bool())
+    folded = FoldedEstimator(lambda seed: Noted(), TASKS, FOLDS, 0)
+    folded.fit(Batch.concat([batch, replace(target, row_id=target.row_id + 100)]), batch)
+    for fold, member in enumerate(folded.members):
+        assert isinstance(member, Noted)
+        assert member.held == list(range(fold, 30, FOLDS))
+        assert member.fitted[-12:] == list(range(100, 112))
+        assert len(member.fitted) == 32
+
+
+class Noted:
+    """Notes the rows that it is given, and predicts nothing."""
+
+    def __init__(self) -> None:
+        self.iterations = dict.fromkeys(TASKS, 1)
+        self.losses: dict[str, list[float]] = {}
+        self.remarks: list[str] = []
+
+    def fit(self, train: Batch, val: Batch) -> None:
+        self.fitted, self.held = train.row_id.tolist(), val.row_id.tolist()
+
+    def predict(self, batch: Batch) -> Tensor:
+        return torch.zeros(len(batch), len(TASKS))
+
+
 def test_trees_of_all_folds_have_one_number():
     batch = with_folds()
     folded = FoldedEstimator(lambda seed: BoostedTrees(inputs_of(batch), BoostedTreesConfig(), seed), TASKS, FOLDS, 0)

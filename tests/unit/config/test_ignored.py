@@ -80,6 +80,7 @@ CASES: dict[str, tuple[str, str, str]] = {
     "baseline.boosted_trees.learning_rate": ("", "baselines/boosted_trees", "0.3"),
     "baseline.boosted_trees.max_leaf_nodes": ("", "baselines/boosted_trees", "7"),
     "baseline.boosted_trees.num_components": ("", "baselines/boosted_trees", "7"),
+    "baseline.logistic_regression.refit": ("", "baselines/logistic_regression transfer.target=eicu", "joint"),
     "baseline.published_score.name": ("", "baselines/published_score", "other"),
     **{
         key: (REAL, "", value)

@@ -47,6 +47,30 @@ def test_a_share_of_a_held_fold_is_accepted_where_no_label_of_it_trains_the_mode
     assert load(words).cohort.split.target_calibration == 0.2
 
 
+JOINT = "baseline={name: logistic_regression, logistic_regression: {refit: joint}}"
+
+
+@pytest.mark.parametrize(
+    ("words", "reported"),
+    [
+        ([], r"refit=joint adds .* but there is none: set cohort\.split\.target_calibration, .* or transfer\.target"),
+        (
+            [SHARE, NO_OFFSET, "cohort.split.test_fold=0", "transfer.target=eicu"],
+            r"there are two: omit cohort\.split\.target_calibration=0\.2 or transfer\.target=eicu",
+        ),
+    ],
+)
+def test_a_refit_needs_the_calibration_rows_of_one_target(words, reported) -> None:
+    with pytest.raises(ConfigError, match=reported):
+        load([JOINT, *words])
+    assert load([*words, "baseline.logistic_regression.refit=joint"]).baseline.refit == "none", "of no other method"
+
+
+@pytest.mark.parametrize("words", [[SHARE, NO_OFFSET, "evaluation.protocol=kfold"], ["transfer.target=eicu"]])
+def test_a_refit_is_accepted_where_one_target_is_named(words) -> None:
+    assert load([JOINT, *words]).baseline.refit == "joint"
+
+
 @pytest.mark.parametrize(
     ("experiment", "protocol", "fold_by"),
     [

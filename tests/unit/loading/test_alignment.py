@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from data_modules.features.store import Statistics
 from data_modules.features.tokens import TokenWriter
@@ -68,3 +69,10 @@ def test_vectors_of_documents_are_read_in_the_scale_of_the_source() -> None:
     note = aligned.arrays.arrays["note"]
     assert isinstance(note, ModalityArray)
     assert note.statistics.mean.tolist() == [3.0] * WIDTH
+
+
+def test_all_rows_of_a_target_are_rows_of_the_target_and_none_of_a_source_is() -> None:
+    source = opened(vectors(3))
+    rows = torch.tensor([1, 0])
+    assert source.arrays.gather(rows).site is None
+    assert align(opened(vectors(1)), source).arrays.gather(rows).site.tolist() == [True, True]

@@ -1,7 +1,8 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
-from scipy.optimize import minimize
 
 from data_modules import patterns
 from mmnar_lightning.model import MMNARModel
@@ -10,6 +11,7 @@ from mmnar_lightning.nn.additive_fit import AdditiveFit, Penalty, Rows, fit_head
 from mmnar_lightning.nn.config import AdditiveConfig, FusionConfig, ModelConfig
 from mmnar_lightning.nn.inputs import Projection
 from tests.helpers.batches import DIM, NUM_TASKS, fill_absent, make_batch, modalities, take
+from tests.helpers.penalised import penalised
 from tests.unit.test_model import every_pattern
 
 PATTERNS = [3, 1, 2]
@@ -20,9 +22,11 @@ def axes() -> torch.Tensor:
     return torch.linalg.qr(torch.randn(4, 2, generator=torch.Generator().manual_seed(0))).Q
 
 
-def head(slopes: Slopes = "shared", *, mapped: bool = True, beside: tuple[str, ...] = ()) -> AdditiveHead:
+def head(
+    slopes: Slopes = "shared", *, mapped: bool = True, beside: tuple[str, ...] = (), sites: bool = False
+) -> AdditiveHead:
     maps = {"m1": Projection(axes())} if mapped else {}
-    return AdditiveHead(modalities(2), PATTERNS, NUM_TASKS, maps, slopes, beside)
+    return AdditiveHead(modalities(2), PATTERNS, NUM_TASKS, maps, slopes, beside, sites=sites)
 
 
 def columns(batch, *, beside: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -39,36 +43,38 @@ def columns(batch, *, beside: bool = False) -> tuple[np.ndarray, np.ndarray, np.
     return np.hstack(parts), pattern, batch.present.numpy().astype(float)
 
 
-def penalised(design: np.ndarray, variance: np.ndarray, outcome: np.ndarray, inverse: float) -> np.ndarray:
-    """Logits of the logistic regression with prior variance · C of every column, minimised directly."""
-
-    def loss(weights: np.ndarray) -> float:
-        logit = design @ weights[:-1] + weights[-1]
-        return float(
-            np.logaddexp(0, (1 - 2 * outcome) * logit).sum() + (weights[:-1] ** 2 / variance).sum() / 2 / inverse
-        )
-
-    found = minimize(loss, np.zeros(design.shape[1] + 1), method="L-BFGS-B", options={"maxiter": 5000, "ftol": 1e-13})
-    return np.asarray(design @ found.x[:-1] + found.x[-1])
-
-
 @pytest.mark.parametrize("slopes", SLOPES)
-@pytest.mark.parametrize("beside", [False, True])
-def test_it_starts_from_the_penalised_regression_of_each_task(slopes: Slopes, beside: bool):
+@pytest.mark.parametrize(("beside", "sites"), [(False, False), (True, False), (False, True)])
+def test_it_starts_from_the_penalised_regression_of_each_task(slopes: Slopes, beside: bool, sites: bool):
     batch = make_batch(every_pattern(2, repeats=40))
-    started = head(slopes, beside=("m1",) if beside else ())
+    site = torch.arange(len(batch)) % 7 < 3
+    batch = replace(batch, site=site if sites else None)
+    started = head(slopes, beside=("m1",) if beside else (), sites=sites)
     rows = Rows.read(started, [batch])
     assert fit_heads([started], [(rows, rows)], [Penalty(0.5, 0.25)]) == [Penalty(0.5, 0.25)] * NUM_TASKS
     inputs, pattern, present = columns(batch, beside=beside)
     groups = {"shared": np.zeros((len(batch), 0)), "presence": present, "pattern": pattern}[slopes]
-    design = np.hstack([inputs, pattern, *(inputs * group[:, None] for group in groups.T)])
+    at_target = [pattern * site.numpy()[:, None]] if sites else []
+    design = np.hstack([inputs, pattern, *at_target, *(inputs * group[:, None] for group in groups.T)])
     variance = np.full(design.shape[1], 0.25)
     variance[: inputs.shape[1]] = 1.0
     for task in range(NUM_TASKS):
         known = batch.label_mask[:, task].numpy()
-        expected = penalised(design[known], variance, batch.label[known, task].double().numpy(), 0.5)
+        weights = penalised(design[known], variance, batch.label[known, task].double().numpy(), 0.5)
+        expected = design[known] @ weights[:-1] + weights[-1]
         found = started(batch)[known, task].detach().numpy()
         np.testing.assert_allclose(found, expected, rtol=2e-2, atol=5e-3)
+
+
+@torch.no_grad()
+def test_a_row_without_a_site_has_no_intercept_of_the_target():
+    batch = make_batch(every_pattern(2))
+    added = head(sites=True)
+    torch.nn.init.normal_(added.linear.weight)
+    source, target = (replace(batch, site=torch.full((len(batch),), where)) for where in (False, True))
+    assert torch.equal(added(batch), added(source))
+    own = added.own_pattern(batch)[:, : len(PATTERNS)].float() @ added.linear.weight[:, -len(PATTERNS) :].T
+    torch.testing.assert_close(added(target) - added(source), own)
 
 
 def test_an_absent_input_and_a_pattern_of_its_own_add_nothing():

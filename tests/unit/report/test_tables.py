@@ -56,7 +56,8 @@ def compared(count: int, **others):
         for name, value in (("tasks", 0.6), ("rectified", 0.7), ("carried", 0.65))
     }
     gains = {
-        name: {"death": gain_of(count, value)} for name, value in (("rectified_gain", 0.1), ("carried_gain", -0.00004))
+        name: {"death": gain_of(count, value)}
+        for name, value in (("rectified_gain", 0.1), ("carried_gain", -0.00004), ("recalibrated_gain", 0.02))
     }
     return results_of(**{**scores, **gains, **others})
 
@@ -80,17 +81,19 @@ def gains_reported(capsys, results, min_count=10, show=show_gains):
 
 
 def test_each_rectifier_has_a_line_and_its_difference_one_below_it(capsys):
-    own = [["no rectifier", "0.60 (0.59 to 0.61)"], ["fitted at the target", "0.70 (0.69 to 0.71)"]]
     assert gains_reported(capsys, compared(40)) == [
-        *own,
+        ["no rectifier", "0.60 (0.59 to 0.61)"],
+        ["one offset for all"],
+        ["difference", "+0.0200 (+0.0100 to +0.0300)"],
+        ["fitted at the target", "0.70 (0.69 to 0.71)"],
         ["difference", "+0.1000 (+0.0900 to +0.1100)"],
         ["fitted at the source", "0.65 (0.64 to 0.66)"],
         ["difference", "-0.0000 (-0.0100 to +0.0100)"],
     ]
-    alone = gains_reported(capsys, compared(40, carried=None, carried_gain=None))
+    alone = gains_reported(capsys, compared(40, carried=None, carried_gain=None, recalibrated_gain=None))
     assert [line[0] for line in alone] == ["no rectifier", "fitted at the target", "difference"]
     source = compared(40, carried=None, carried_gain=None, checkpoint={"rectifier": "source"})
-    assert gains_reported(capsys, source)[1][0] == "fitted at the source"
+    assert gains_reported(capsys, source)[3][0] == "fitted at the source"
 
 
 def test_differences_of_few_rows_are_masked_and_those_of_no_rectifier_are_not_printed(capsys):
