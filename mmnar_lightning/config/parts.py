@@ -39,7 +39,7 @@ PARTS: Mapping[str, Part] = {
     "assignment": Part(on="objective.assignment > 0", without={"objective.assignment": 0.0}, layer="no_assignment"),
     "additive": Part(
         on="model.additive.inverse_penalties is set",
-        without={"model.additive.inverse_penalties": []},
+        without={"model.additive.inverse_penalties": [], "model.additive.slopes": "shared"},
         layer="no_additive",
     ),
     "slopes": Part(

@@ -49,7 +49,7 @@ def auroc_of(folder: Path, task: str) -> float:
 
 @pytest.mark.parametrize("layer", SHIPPED)
 def test_every_shipped_layer_trains_and_is_evaluated(layer: str, settings) -> None:
-    at_once = layer in {"baselines/boosted_trees", "baselines/logistic_regression"}
+    at_once = layer in {"baselines/boosted_trees", "baselines/logistic_regression", "baselines/pattern_submodels"}
     epochs = [] if at_once else ["trainer.max_epochs=2"]
     folder = single.train(settings(layer, *epochs))
     for name in ("config.yaml", "metrics.csv", "predictions.parquet", "results.json", "DONE", "figures/auroc.png"):

@@ -68,9 +68,8 @@ def build_rows(release: Release, config: EICUCohortConfig) -> CohortRows:
 def _keyed(stays: pl.DataFrame, config: EICUCohortConfig) -> pl.DataFrame:
     """The unit stays in the order of the cohort, with the keys of subjects and splits."""
     split_key = split_keys("home") if config.fold_by == "hospital" else pl.col("subject_id")
-    return stays.sort("stay_id").with_columns(
-        subject_key="subject_id", split_key=split_key, era=pl.col("year").cast(pl.String)
-    )
+    keyed = stays.sort("stay_id").with_columns(subject_key="subject_id", split_key=split_key)
+    return keyed.with_columns(era=pl.col("year").cast(pl.String)) if config.fold_by == "year_group" else keyed
 
 
 def read_stays(release: Release) -> pl.DataFrame:

@@ -18,7 +18,7 @@ TASKS, MODALITIES, LISTED = ["death", "stay"], ["labs", "notes"], [3, 1, 2]
 NUM_ROWS, MIN_COUNT = 60, 10
 METRICS = ["auroc", "average_precision", "brier", "count", "positives"]
 CELLS = [f"{task}{suffix}" for task in TASKS for suffix in ("", "/11", "/10", "/01")]
-KEYS = {"auroc", *(f"{metric}/{cell}" for metric in METRICS for cell in CELLS)}
+KEYS = {"auroc", "log_loss", *(f"{metric}/{cell}" for metric in METRICS for cell in CELLS)}
 
 
 class Loader:

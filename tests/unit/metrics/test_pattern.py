@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from sklearn.metrics import log_loss
 from torch import distributed
 
 from data_modules import patterns
@@ -157,12 +158,17 @@ def test_values_are_the_functions_of_the_known_rows():
             }
             assert {name: values[f"{name}/{task}{suffix}"] for name in METRICS} == pytest.approx(expected)
     assert values["auroc"] == pytest.approx((values["auroc/mortality"] + values["auroc/readmission"]) / 2)
+    losses = []
+    for place in range(len(TASKS)):
+        known = rows["label_mask"][:, place]
+        losses.append(log_loss(rows["label"][known, place].numpy(), rows["logits"][known, place].sigmoid().numpy()))
+    assert values["log_loss"] == pytest.approx(sum(losses) / 2, abs=1e-6)
     assert values["count/mortality"] == NUM_ROWS
     assert values["count/readmission"] == NUM_ROWS - math.ceil(NUM_ROWS / 3)
 
 
 def test_keys_are_fixed_by_the_settings():
-    expected = {"auroc"} | {
+    expected = {"auroc", "log_loss"} | {
         f"{metric}/{task}{suffix}" for metric in METRICS for task in TASKS for suffix in ("", "/100", "/110", "/111")
     }
     for index in (torch.arange(NUM_ROWS), torch.arange(1), torch.arange(0)):
