@@ -147,11 +147,11 @@ def range_of(low: float, high: float) -> str:
     """A predicted range in words.
 
     >>> range_of(0.01, math.inf), range_of(-math.inf, 0.0), range_of(-0.002, 0.002)
-    ('+0.010 or more', '+0.000 or less', '-0.002 to +0.002')
+    ('+0.01 or more', '+0 or less', '-0.002 to +0.002')
     """
     if math.isinf(high):
-        return f"{low:+.3f} or more"
-    return f"{high:+.3f} or less" if math.isinf(low) else f"{low:+.3f} to {high:+.3f}"
+        return f"{low:+g} or more"
+    return f"{high:+g} or less" if math.isinf(low) else f"{low:+g} to {high:+g}"
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
