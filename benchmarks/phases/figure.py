@@ -66,7 +66,10 @@ def _panel(axes: Axes, title: str, cells: Sequence[str], parts: pl.DataFrame) ->
     axes.axhline(0, color="0.6", linewidth=0.8)
     axes.set_xticks(range(len(known)), known, fontsize=7, rotation=20)
     axes.tick_params(axis="y", labelsize=7)
+    axes.set_xlim(-0.6, max(len(known), 1) - 0.4)
     if not known:
+        axes.text(0, 0, "not run", ha="center")
+        axes.set_ylim(-1, 1)
         return
     ends = (
         [shown[name].min() for name in ("low", "predicted_low")],
@@ -98,6 +101,6 @@ def _dot(axes: Axes, place: float, row: Row, colour: str) -> None:
     if row["predicted_low"] is not None:
         bottom, top = axes.get_ylim()
         low, high = max(row["predicted_low"], bottom), min(row["predicted_high"], top)
-        axes.add_patch(Rectangle((place - STEP / 2, low), STEP, high - low, color="0.85", zorder=0))
+        axes.add_patch(Rectangle((place - 0.4 * STEP, low), 0.8 * STEP, high - low, color="0.85", zorder=0))
     axes.plot([place, place], [row["low"], row["high"]], color=colour, linewidth=1.2)
     axes.plot(place, row["value"], "o", color=colour, markersize=3.5)

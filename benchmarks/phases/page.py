@@ -11,13 +11,13 @@ from pathlib import Path
 import polars as pl
 
 from benchmarks.phases import figure, plan, score
-from benchmarks.phases.predictions import BEST, PARTS
+from benchmarks.phases.predictions import BEST, PARTS, PREDICTIONS
 from benchmarks.phases.run import OUT
 from mmnar_lightning.report import figures
 
 DOCS = Path("docs")
 MARKER = "<!-- written by make phases; what stands above is not -->"
-CHOSEN = "chosen"
+CHOSEN, NOT_RUN = "chosen", "not run"
 
 
 def table_of(out: Path, processes: int) -> pl.DataFrame:
@@ -44,32 +44,40 @@ def write(found: pl.DataFrame, docs: Path) -> None:
 
 
 def _predictions(found: pl.DataFrame) -> str:
-    rows, counts = [], {"holds": 0, "open": 0, "fails": 0}
-    for row in found.filter(pl.col("verdict").is_not_null()).iter_rows(named=True):
-        counts[row["verdict"]] += 1
-        predicted = range_of(row["predicted_low"], row["predicted_high"])
-        verdict = row["verdict"] if row["verdict"] == "holds" else f"**{row['verdict']}**"
-        rows.append([row["cell"], PARTS[row["part"]], predicted, interval(row), verdict])
+    measured = {(row["cell"], row["part"]): row for row in found.iter_rows(named=True)}
+    rows, counts = [], dict.fromkeys(("holds", "open", "fails", NOT_RUN), 0)
+    for entry in PREDICTIONS:
+        row = measured.get((entry.cell, entry.part))
+        verdict, shown = (row["verdict"], interval(row)) if row else (NOT_RUN, "")
+        counts[verdict] += 1
+        marked = f"**{verdict}**" if verdict in {"open", "fails"} else verdict
+        rows.append([entry.cell, PARTS[entry.part], range_of(entry.low, entry.high), shown, marked])
     text = ", ".join(f"{count} {name}" for name, count in counts.items())
     header = ["world", "difference", "predicted", "found", "verdict"]
     picture = "![what each part adds, by world](figures/phases.png)"
-    return (
-        f"## Predictions and what was found\n\nOf {len(rows)} ranges: {text}.\n\n{picture}\n\n{markdown(header, rows)}"
-    )
+    title = "## Predictions and what was found"
+    return f"{title}\n\nOf {len(rows)} ranges: {text}.{_unfinished(found)}\n\n{picture}\n\n{markdown(header, rows)}"
+
+
+def _unfinished(found: pl.DataFrame) -> str:
+    """Which cells have fewer replicates than planned."""
+    counts = dict(found.filter(pl.col("part") == "").group_by("cell").agg(pl.col("replicates").first()).rows())
+    listed = [f"{cell} ({counts.get(cell, 0)})" for cell in plan.CELLS if counts.get(cell, 0) < len(plan.REPLICATES)]
+    return f" Not all replicates are there of: {', '.join(listed)}." if listed else ""
 
 
 def _best(found: pl.DataFrame) -> str:
     """Which baseline has the highest mean AUROC on test, in every cell."""
     rows = []
-    for cell in found["cell"].unique(maintain_order=True):
-        scored = (
-            _scored(found, cell).filter(pl.col("method").is_in(list(plan.BASELINES))).sort("value", descending=True)
-        )
-        first, second = scored.head(2).iter_rows(named=True)
+    baselines = found.filter(pl.col("part") == "", pl.col("method").is_in(list(plan.BASELINES)))
+    for (cell,), scored in baselines.group_by("cell", maintain_order=True):
+        first, second = scored.sort("value", descending=True).head(2).iter_rows(named=True)
         names = [plan.BASELINES[row["method"]] for row in (first, second)]
-        predicted = BEST.get(cell, "")
+        predicted = BEST.get(str(cell), "")
         verdict = ("holds" if predicted == names[0] else "**fails**") if predicted else ""
-        rows.append([cell, predicted, names[0], f"{names[1]} ({second['value'] - first['value']:+.4f})", verdict])
+        behind = f"{names[1]} ({second['value'] - first['value']:+.4f})"
+        rows.append([str(cell), predicted, names[0], behind, verdict])
+    rows += [[cell, name, "", "", NOT_RUN] for cell, name in BEST.items() if cell not in found["cell"]]
     header = ["world", "predicted", "best baseline on test", "second", "verdict"]
     return f"## The best baseline\n\n{markdown(header, rows)}"
 
@@ -139,11 +147,11 @@ def range_of(low: float, high: float) -> str:
     """A predicted range in words.
 
     >>> range_of(0.01, math.inf), range_of(-math.inf, 0.0), range_of(-0.002, 0.002)
-    ('+0.010 or more', '+0.000 or less', '-0.002 to +0.002')
+    ('+0.01 or more', '+0 or less', '-0.002 to +0.002')
     """
     if math.isinf(high):
-        return f"{low:+.3f} or more"
-    return f"{high:+.3f} or less" if math.isinf(low) else f"{low:+.3f} to {high:+.3f}"
+        return f"{low:+g} or more"
+    return f"{high:+g} or less" if math.isinf(low) else f"{low:+g} to {high:+g}"
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -222,6 +222,8 @@ def test_a_run_is_done_with_its_settings_alone(tmp_path) -> None:
     assert run.run_of(tmp_path) == tmp_path / "x"
     assert run.is_done(tmp_path, load(plan.words("base", "full", 1, "elsewhere")))
     assert not run.is_done(tmp_path, config_of("base", "no_contrast"))
+    other_world = load(plan.words("kappa-0.4", "full", 1, "out"))
+    assert not run.is_done(tmp_path, other_world)
     assert not run.is_done(tmp_path, replace(config, seed=2))
     assert not run.is_done(tmp_path, replace(config, model=replace(config.model, modality_dropout=0.1)))
 
@@ -346,6 +348,10 @@ def test_a_failed_prediction_stays_on_the_page_below_the_text(tmp_path) -> None:
         "| base-2k | full minus best fair baseline | -0.003 to +0.003 | -0.0150 (-0.0200 to -0.0100) | **fails** |"
         in text
     )
+    assert f"Of {len(PREDICTIONS)} ranges: 0 holds, 0 open, 1 fails, {len(PREDICTIONS) - 1} not run." in text
+    assert "of: base (0), base-30k (0)," in text
+    assert "| nu-0.4 | full minus without piecewise encoding | +0.001 to +0.005 |  | not run |" in text
+    assert "| pi-0.9 | hierarchical slopes |  |  | not run |" in text
     assert "| base-2k | linear regression | linear regression | piecewise regression (-0.0010) | holds |" in text
     assert "| base-2k (3) | 0.7100 | -0.0100 |" in text
     assert (tmp_path / "figures" / "phases.png").stat().st_size > 0
