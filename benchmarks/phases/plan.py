@@ -20,10 +20,10 @@ COMMON = (
     "trainer.accelerator=cpu",
     "evaluation.num_replicates=100",
 )
-ADDITIVE = ("model.additive.inverse_penalties=[0.01,0.03,0.1,0.3,1,3]", "model.additive.slopes=pattern")
 SHARED = "model.additive.slopes=shared"
 BINS = "model.encoder.bins=8"
-NETWORK = ("model.fusion.dim=32", "model.fusion.num_heads=4", "loader.batch_size=256", BINS, *ADDITIVE)
+NETWORK = ("model.fusion.dim=32", "model.fusion.num_heads=4", "loader.batch_size=256")
+"""Beside experiments/tuned.yaml: the size of the network."""
 LARGE = 20_000
 """From as many train rows a network needs fewer epochs for at least as many steps."""
 FEWER_EPOCHS = "trainer.max_epochs=4"
@@ -47,11 +47,10 @@ class Method:
     network: bool = False
 
 
-def _full(*words: str, taken: str = "nothing", layer: str = "", components: int | None = None) -> Method:
-    """The full method, without the words that begin with `taken`, and with a layer and words in their place."""
-    kept = tuple(word for word in NETWORK if not word.startswith(taken))
+def _full(*words: str, layer: str = "", components: int | None = None) -> Method:
+    """The full method, with a layer of experiments/ablations/ and further words."""
     layers = ",".join(("tuned", f"ablations/{layer}")) if layer else "tuned"
-    return Method(layers=layers, words=(*kept, *words), components=components, network=True)
+    return Method(layers=layers, words=(*NETWORK, *words), components=components, network=True)
 
 
 def _regression(*words: str) -> Method:
@@ -60,12 +59,12 @@ def _regression(*words: str) -> Method:
 
 METHODS = {
     "full": _full(),
-    "no_conditioning": _full(SHARED, taken="model.additive.slopes", layer="no_conditioning"),
+    "no_conditioning": _full(layer="no_conditioning"),
     "no_reconstruction": _full(layer="no_reconstruction"),
     "no_contrast": _full(layer="no_contrast"),
     "no_rectifier": _full(layer="no_rectifier"),
-    "no_additive": _full(taken="model.additive.", layer="no_additive"),
-    "no_piecewise": _full("model.encoder.bins=0", taken="model.encoder.bins"),
+    "no_additive": _full(layer="no_additive"),
+    "no_piecewise": _full("model.encoder.bins=0"),
     "components_only": _full(components=8),
     "pretrained": _full(*PRETRAINED),
     "linear": _regression("model.encoder.bins=0", SHARED),
