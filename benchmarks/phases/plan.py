@@ -22,12 +22,12 @@ COMMON = (
 )
 SHARED = "model.additive.slopes=shared"
 BINS = "model.encoder.bins=8"
-NETWORK = ("model.fusion.dim=32", "model.fusion.num_heads=4", "loader.batch_size=256")
+NETWORK = ("model.fusion.dim=64", "model.fusion.num_heads=4", "loader.batch_size=256")
 """Beside experiments/tuned.yaml: the size of the network."""
 LARGE = 20_000
 """From as many train rows a network needs fewer epochs for at least as many steps."""
-FEWER_EPOCHS = "trainer.max_epochs=4"
-PRETRAINED = ("objective.pretrain_epochs=8", "trainer.max_epochs=16")
+FEWER_EPOCHS = "trainer.max_epochs=8"
+PRETRAINED = ("objective.pretrain_epochs=8", "trainer.max_epochs=28")
 
 
 @dataclass(frozen=True, kw_only=True)
