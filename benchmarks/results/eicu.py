@@ -59,8 +59,8 @@ METHODS: dict[str, tuple[str, tuple[tuple[str, ...], ...]]] = {
         "eicu,tuned",
         (
             ("model.encoder.components=32", "model.additive.slopes=shared"),
-            ("model.encoder.components=32", "model.additive.slopes=shared", "optim.lr=2e-3"),
-            ("model.encoder.components=32", "model.additive.deviations=[0.03,0.1]", "optim.lr=2e-3"),
+            ("model.encoder.components=32", "model.additive.slopes=shared", "optim.lr=5e-4"),
+            ("model.encoder.components=32", "model.additive.deviations=[0.03,0.1]"),
         ),
     ),
     "boosted_trees": (
