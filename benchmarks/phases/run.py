@@ -61,7 +61,7 @@ def train_once(config: ExperimentConfig, folder: Path) -> None:
 
     os.environ.pop(folders.RUN_ID_VARIABLE, None)
     shutil.rmtree(folder, ignore_errors=True)
-    with mock.patch.object(figures, "draw_results"):  # nobody looks at the figures of each run
+    with mock.patch.object(figures, "draw_results"):  # figures of single runs are not used
         trained = train(config)
     for heavy in trained.glob("checkpoints/*"):
         heavy.unlink()
