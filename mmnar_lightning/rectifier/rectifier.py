@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -91,22 +92,18 @@ class Rectifier(nn.Module):
             cohort: fingerprint of the cohort.
         """
         self._fit(logits, label, label_mask, present, subject, cohort)
-        if not self.config.gate:
-            self.strength.fill_(1.0)
-            return
-        for task in range(len(self.strength)):
-            rows = self._rows(task, logits, label, label_mask, present, subject)
-            self.strength[task] = gate.strength(rows, self._shift)
+        self._set_strengths([self._rows(task, logits, label, label_mask, present, subject) for task in self._tasks])
 
     def fit_centred(
         self, *, logits: Tensor, label: Tensor, label_mask: Tensor, present: Tensor, subject: Tensor, cohort: str
     ) -> None:
-        """Estimate τ⁰: as `fit`, but ungated, centred over these rows and clipped to ±`MAX_OFFSET`."""
+        """Estimate τ⁰: as `fit`, but centred over these rows and clipped to ±`MAX_OFFSET`, in the gate as well."""
         self._fit(logits, label, label_mask, present, subject, cohort)
-        self.strength.fill_(1.0)
+        rows = [self._rows(task, logits, label, label_mask, present, subject) for task in self._tasks]
+        self._set_strengths(rows, centred=True)
         # Weighted by counts, so that the sum does not depend on the order of the rows.
-        rows = torch.bincount(self._node(present.to(self.pattern.device)), minlength=self.offset.shape[1])
-        centre = (self.offset * rows).sum(1, keepdim=True) / len(present)
+        members = torch.bincount(self._node(present.to(self.pattern.device)), minlength=self.offset.shape[1])
+        centre = (self.offset * members).sum(1, keepdim=True) / len(present)
         self.offset.copy_((self.offset - centre).clamp(-MAX_OFFSET, MAX_OFFSET))
 
     def recount(self, *, logits: Tensor, label: Tensor, label_mask: Tensor, present: Tensor, subject: Tensor) -> None:
@@ -119,18 +116,28 @@ class Rectifier(nn.Module):
             present: as in `fit`.
             subject: as in `fit`.
         """
-        for task in range(len(self.strength)):
+        for task in self._tasks:
             self._count(task, self._estimate(self._rows(task, logits, label, label_mask, present, subject)))
 
     def _fit(
         self, logits: Tensor, label: Tensor, label_mask: Tensor, present: Tensor, subject: Tensor, cohort: str
     ) -> None:
         self._check(logits, label, label_mask, present, subject)
-        for task in range(len(self.strength)):
+        for task in self._tasks:
             self._store(task, self._estimate(self._rows(task, logits, label, label_mask, present, subject)))
         self.fitted_subjects.zero_()
         self.fitted_subjects[subject.to(self.fitted_subjects.device)] = True
         self.fingerprint.fill_(_number(cohort))
+
+    @property
+    def _tasks(self) -> range:
+        return range(len(self.strength))
+
+    def _set_strengths(self, rows: Sequence[Rows], *, centred: bool = False) -> None:
+        """Set the strength of each task from its rows of the fit; 1 without a gate."""
+        shift = partial(self._shift, centred=centred)
+        chosen = [gate.strength(own, shift) if self.config.gate else 1.0 for own in rows]
+        self.strength.copy_(torch.tensor(chosen))
 
     def _rows(
         self, task: int, logits: Tensor, label: Tensor, label_mask: Tensor, present: Tensor, subject: Tensor
@@ -266,11 +273,13 @@ class Rectifier(nn.Module):
             joined = np.concatenate([getattr(level, name) for level in (found.overall, found.count, found.pattern)])
             self.tally[place, task] = torch.from_numpy(joined)
 
-    def _shift(self, fitted: Rows, shifted: Rows) -> Array:
+    def _shift(self, fitted: Rows, shifted: Rows, *, centred: bool = False) -> Array:
         """Probabilities (N, S) of rows at each strength of the offsets estimated from other rows."""
+        offset = self._estimate(fitted).pattern.offset
+        if centred:
+            offset = np.clip(offset - offset[fitted.pattern].mean(), -MAX_OFFSET, MAX_OFFSET)
         own: Int = shifted.pattern
-        offset = self._estimate(fitted).pattern.offset[own, None] * gate.STRENGTHS
-        return np.asarray(expit(shifted.logit[:, None] + offset))
+        return np.asarray(expit(shifted.logit[:, None] + offset[own, None] * gate.STRENGTHS))
 
 
 def _number(cohort: str) -> int:

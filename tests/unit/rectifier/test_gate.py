@@ -3,33 +3,52 @@
 from typing import Any
 
 import numpy as np
+import pytest
+import torch
 from scipy.special import expit
 
+from data_modules import patterns
 from mmnar_lightning.rectifier import gate
 from mmnar_lightning.rectifier.config import RectifierConfig
 from mmnar_lightning.rectifier.estimate import Rows
 from mmnar_lightning.rectifier.rectifier import Rectifier
 
 
-def strength(seed: int, effect: float, num_subjects: int = 600) -> float:
+def strength(seed: int, effect: float, num_subjects: int = 600, *, centred: bool = False, level: float = 0.0) -> float:
+    """The strength for rows of 8 patterns with an effect of ± `effect` and labels whose level is off by `level`."""
     generator = np.random.default_rng(seed)
     subject = np.repeat(np.arange(num_subjects), 2)
     pattern = generator.integers(8, size=len(subject))
     logit = -1 + generator.standard_normal(len(subject))
     tau = effect * np.array([1, -1, 1, -1, -1, 1, 1, -1])
-    label = (generator.random(len(subject)) < expit(logit + tau[pattern])).astype(float)
+    label = (generator.random(len(subject)) < expit(logit + level + tau[pattern])).astype(float)
     rectifier = Rectifier(1, 3, range(8), num_subjects, RectifierConfig())
-    return gate.strength(Rows.of(logit, label, subject, pattern), rectifier._shift)
+    rows = {
+        "logits": torch.from_numpy(logit)[:, None],
+        "label": torch.from_numpy(label)[:, None],
+        "label_mask": torch.ones(len(label), 1, dtype=torch.bool),
+        "present": patterns.decode(torch.from_numpy(pattern), 3),
+        "subject": torch.from_numpy(subject),
+    }
+    (rectifier.fit_centred if centred else rectifier.fit)(**rows, cohort="first")
+    return float(rectifier.strength)
 
 
-def test_it_is_shut_on_noise() -> None:
-    found = np.array([strength(seed, 0.0) for seed in range(100)])
+@pytest.mark.parametrize("centred", [False, True])
+def test_it_is_shut_on_noise(centred: bool) -> None:
+    found = np.array([strength(seed, 0.0, centred=centred) for seed in range(100)])
     assert (found == 0).mean() >= 0.8
 
 
-def test_it_is_open_for_a_large_effect() -> None:
-    found = np.array([strength(seed, 1.0) for seed in range(10)])
+@pytest.mark.parametrize("centred", [False, True])
+def test_it_is_open_for_a_large_effect(centred: bool) -> None:
+    found = np.array([strength(seed, 1.0, centred=centred) for seed in range(10)])
     assert (found >= 0.8).all()
+
+
+def test_a_wrong_level_opens_it_for_all_patterns_together_and_not_for_centred_offsets() -> None:
+    assert min(strength(seed, 0.0, level=1.0) for seed in range(10)) >= 0.8
+    assert np.mean([strength(seed, 0.0, centred=True, level=1.0) == 0 for seed in range(30)]) >= 0.8
 
 
 def test_folds_are_of_subjects_and_about_equal() -> None:
