@@ -23,6 +23,9 @@ CLIP = 10.0
 PART_ROWS = 4096
 """Rows read at once when all are needed."""
 
+EDGE_SUBJECTS = 10
+"""Fewest subjects on either side of an edge of a bin, which is stored with a trained model."""
+
 TINY = 1e-12
 """Smallest variance."""
 
@@ -106,28 +109,49 @@ def principal_axes(array: Store, rows: NDArray[np.int64], count: int) -> Tensor:
     return (signed / spread).float()
 
 
-def quantile_edges(values: FloatArray, rows: NDArray[np.int64], bins: int) -> tuple[list[Tensor], Tensor]:
+def quantile_edges(
+    values: FloatArray, rows: NDArray[np.int64], subject: NDArray[np.int64], bins: int
+) -> tuple[list[Tensor], Tensor]:
     """Compute edges of bins of equal mass of each column over some rows.
+
+    At least `EDGE_SUBJECTS` subjects have a value at or below, and at least as many one at or above, every edge: none
+    is the extreme value of a few.
 
     Args:
         values: (N, C) float32, NaN = not measured.
         rows: (n,) row ids.
+        subject: (n,) int64, their subjects.
         bins: most bins of a column; ties give fewer.
 
     Returns:
-        The distinct edges of each column, ascending float32, empty for a column that is never measured; and (C,) bool,
-        columns that are not always measured.
+        The distinct edges of each column, ascending float32, empty for a column that too few subjects have; and (C,)
+        bool, columns that are not always measured.
 
-    >>> edges, missing = quantile_edges(np.array([[0], [1], [1], [1], [np.nan]], np.float32), np.arange(5), 4)
+    >>> values = np.repeat(np.array([[0], [1], [np.nan]], np.float32), 20, axis=0)
+    >>> edges, missing = quantile_edges(values, np.arange(60), np.arange(60), 4)
     >>> edges[0].tolist(), missing.tolist()
     ([0.0, 1.0], [True])
     """
     seen = values[rows]
     measured = np.isfinite(seen)
     levels = np.linspace(0, 1, bins + 1)
-    edges = [np.unique(np.quantile(seen[known, place], levels, method="inverted_cdf")) if known.any() else np.zeros(0)
-             for place, known in enumerate(measured.T)]  # fmt: skip
-    return [torch.from_numpy(np.unique(own.astype(np.float32))) for own in edges], torch.from_numpy(~measured.all(0))
+    edges = [_edges(seen[known, place], subject[known], levels) for place, known in enumerate(measured.T)]
+    return edges, torch.from_numpy(~measured.all(0))
+
+
+def _edges(values: FloatArray, subject: NDArray[np.int64], levels: NDArray[np.float64]) -> Tensor:
+    """Quantiles of (n,) values within the range that enough subjects reach on either side."""
+    order = np.argsort(values, kind="stable")
+    ascending, owner = values[order], subject[order]
+    smallest, largest = (np.unique(own, return_index=True)[1] for own in (owner, owner[::-1]))
+    if len(smallest) < EDGE_SUBJECTS:
+        return torch.zeros(0)
+    low = np.sort(ascending[smallest])[EDGE_SUBJECTS - 1]
+    high = np.sort(ascending[::-1][largest])[-EDGE_SUBJECTS]
+    if low > high:
+        return torch.zeros(0)
+    found = np.quantile(ascending, levels, method="inverted_cdf").clip(low, high)
+    return torch.from_numpy(np.unique(found.astype(np.float32)))
 
 
 class CohortArrays:

@@ -109,7 +109,9 @@ class OpenedCohort:
         for position, modality in enumerate(self.modalities):
             array = self.arrays.arrays[modality.name]
             if modality.kind == "table" and bins and isinstance(array, ModalityArray):
-                found[modality.name] = quantile_edges(array.values, self._train_rows(position), bins)
+                rows = self._train_rows(position)
+                subject = self.arrays.subject[torch.from_numpy(rows)].numpy()
+                found[modality.name] = quantile_edges(array.values, rows, subject, bins)
         return found
 
     def _train_rows(self, position: int) -> NDArray[np.int64]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from data_modules.loading.arrays import quantile_edges
+from data_modules.loading.arrays import EDGE_SUBJECTS, quantile_edges
 from mmnar_lightning.nn.inputs import OUTSIDE, PiecewiseLinear
 
 
@@ -51,10 +51,30 @@ def test_edges_are_values_of_the_given_rows_and_hold_equal_shares():
     values = generator.exponential(size=(400, 2)).astype(np.float32)
     values[:200, 1] = np.nan
     rows = np.arange(0, 400, 2)
-    (first, second), missing = quantile_edges(values, rows, 4)
+    (first, second), missing = quantile_edges(values, rows, rows, 4)
     assert missing.tolist() == [False, True]
     for edges, seen in ((first, values[rows, 0]), (second, values[rows[rows >= 200], 1])):
         assert set(edges.tolist()) <= set(seen.tolist())
-        assert (edges[0], edges[-1]) == (seen.min(), seen.max())
-        counts, _ = np.histogram(seen, edges.numpy())
-        assert counts.max() - counts.min() <= 2
+        assert (edges[0], edges[-1]) == (np.sort(seen)[EDGE_SUBJECTS - 1], np.sort(seen)[-EDGE_SUBJECTS])
+        inner, _ = np.histogram(seen, [-np.inf, *edges[1:-1].numpy(), np.inf])
+        assert inner.max() - inner.min() <= 2
+
+
+def test_every_edge_has_enough_subjects_on_either_side_however_many_rows_each_has():
+    generator = np.random.default_rng(1)
+    subject = generator.integers(60, size=600)
+    values = (generator.normal(size=(600, 1)) + 3 * generator.normal(size=60)[subject, None]).astype(np.float32)
+    values[subject == 7] -= 100  # many rows of one subject, beyond those of all others
+    (edges,), _ = quantile_edges(values, np.arange(600), subject, 8)
+    assert len(edges) >= 5
+    for edge in edges.numpy():
+        for side in (values[:, 0] <= edge, values[:, 0] >= edge):
+            assert len(np.unique(subject[side])) >= EDGE_SUBJECTS
+
+
+@pytest.mark.parametrize("count", [0, 5, 9, 12, 40])
+def test_a_column_that_few_subjects_have_has_no_edges(count: int):
+    values = np.arange(50, dtype=np.float32)[:, None]
+    values[count:] = np.nan
+    (edges,), _ = quantile_edges(values, np.arange(50), np.arange(50), 4)
+    assert (len(edges) > 0) == (count == 40)
