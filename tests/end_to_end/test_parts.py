@@ -35,6 +35,7 @@ WORDS = (
     "objective.assignment=0",
     "rectifier.start_epoch=1",
     "rectifier.min_rows=8",
+    "rectifier.gate=false",
 )
 PARTS = "diagnostics.parts=true"
 LESS = {
