@@ -24,10 +24,10 @@ SHARED = "model.additive.slopes=shared"
 BINS = "model.encoder.bins=8"
 NETWORK = ("model.fusion.dim=64", "model.fusion.num_heads=4", "loader.batch_size=256")
 """Beside experiments/tuned.yaml: the size of the network."""
-LARGE = 20_000
+EPOCHS, PRETRAIN_EPOCHS = 12, 8
+LARGE, LARGE_EPOCHS = 20_000, 8
 """From as many train rows a network needs fewer epochs for at least as many steps."""
-FEWER_EPOCHS = "trainer.max_epochs=8"
-PRETRAINED = ("objective.pretrain_epochs=8", "trainer.max_epochs=28")
+PRETRAINED = (f"objective.pretrain_epochs={PRETRAIN_EPOCHS}", f"trainer.max_epochs={PRETRAIN_EPOCHS + EPOCHS}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,7 +213,8 @@ def words(cell: str, method: str, replicate: int, folder: str) -> list[str]:
     world, chosen = CELLS[cell], METHODS[method]
     own = list(chosen.words)
     if chosen.network:
-        own += [*world.words, *([FEWER_EPOCHS] if world.train_rows >= LARGE else [])]
+        epochs = LARGE_EPOCHS if world.train_rows >= LARGE else EPOCHS
+        own = [f"trainer.max_epochs={epochs}", *own, *world.words]
     if chosen.components != "unread":
         components = world.components if chosen.components is None else chosen.components
         own.append(f"model.encoder.components={components}")

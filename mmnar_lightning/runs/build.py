@@ -120,8 +120,17 @@ def reads_raw_tables(config: ExperimentConfig) -> bool:
     return config.model.encoder.bins > 0 and (baseline is None or "model.encoder.".startswith(baseline.read))
 
 
-def build_module(config: ExperimentConfig, cohort: OpenedCohort) -> MMNARModule:
-    """Build the LightningModule for an opened cohort, with newly initialised weights."""
+def build_module(config: ExperimentConfig, cohort: OpenedCohort, *, initialised: bool = True) -> MMNARModule:
+    """Build the LightningModule for an opened cohort.
+
+    Args:
+        config: of the experiment.
+        cohort: as the model reads it.
+        initialised: whether its additive head is fitted; False if a checkpoint brings all weights.
+
+    Returns:
+        The module, with newly initialised weights.
+    """
     torch.manual_seed(config.seed)
     plain = loggable(config)
     hyperparameters = {
@@ -130,7 +139,7 @@ def build_module(config: ExperimentConfig, cohort: OpenedCohort) -> MMNARModule:
         "modalities": [modality.to_dict() for modality in cohort.modalities],
         "tasks": cohort.tasks,
     }
-    model = _build_networks(config, cohort)
+    model = _build_networks(config, cohort, initialised=initialised)
     loss_offset, rectifier = _build_rectifiers(config, cohort)
     objective = Objective(cohort.tasks, config.objective)
     return MMNARModule(model, objective, config.optim, hyperparameters, loss_offset, rectifier)
@@ -167,14 +176,15 @@ def build_rectifier(config: ExperimentConfig, cohort: OpenedCohort) -> Rectifier
     )
 
 
-def _build_networks(config: ExperimentConfig, cohort: OpenedCohort) -> nn.Module:
+def _build_networks(config: ExperimentConfig, cohort: OpenedCohort, *, initialised: bool) -> nn.Module:
     """Build the paper's model, or the baseline that replaces it; with inner folds one for each fold and repeat."""
     baseline = _baseline(config)
     count = config.evaluation.inner_folds * config.evaluation.inner_repeats or 1
     if baseline is None:
         models = _build_models(config, cohort, count)
         members: list[nn.Module] = list(models)
-        _fit_additive_heads(config, cohort, [model.additive for model in models if model.additive is not None])
+        if initialised:
+            _fit_additive_heads(config, cohort, [model.additive for model in models if model.additive is not None])
     else:
         assert isinstance(baseline, NetworkBaseline)
         inputs = _baseline_inputs(config, cohort)

@@ -31,7 +31,7 @@ def train(run: Run) -> Trained:
         Its Trainer; the weights are in the run's checkpoints.
     """
     resume_point = checkpoint_to_resume(run.folder, run.cohort.fingerprint)
-    module = build.build_module(run.config, run.cohort)
+    module = build.build_module(run.config, run.cohort, initialised=resume_point is None)
     trained = prepare(run, resume_point.run_id if resume_point else None)
     say(f"run: {run.folder}{f' (resumed {resume_point})' if resume_point else ''}")
     print_ranks(trained.trainer, run.config.loader.batch_size, resume_point)

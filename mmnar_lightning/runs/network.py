@@ -61,7 +61,7 @@ def _rectify_and_evaluate(run: Run, trained: Trained, diagnostics: Mapping[str, 
     """
     with signals.deferred(trained.trainer.world_size > 1):
         checkpoint = read_checkpoint(run.folder / folders.BEST, run.cohort.fingerprint)
-        module = build.build_module(run.config, run.cohort)
+        module = build.build_module(run.config, run.cohort, initialised=False)
         load_weights(module, checkpoint["state_dict"], str(run.folder / folders.BEST))
         _warn_without_offset(run, module, checkpoint["epoch"])
         calibration = _fit_rectifier(run, trained.trainer, module, checkpoint)

@@ -110,7 +110,7 @@ def _mark_done(folder: Path) -> None:
 def _held_out(run: Run, trainer: Trainer) -> ScoredRows:
     """Predict the rows of train and val with the best weights, each by the members that it was held out from."""
     path = run.folder / folders.BEST
-    module = build.build_module(run.config, run.cohort)
+    module = build.build_module(run.config, run.cohort, initialised=False)
     load_weights(module, read_checkpoint(path, run.cohort.fingerprint)["state_dict"], str(path))
     device, context = trainer.strategy.root_device, trainer.precision_plugin.forward_context
     return predict(module.to(device), run.datamodule.val_dataloader(), device, context)
