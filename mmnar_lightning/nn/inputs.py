@@ -70,6 +70,28 @@ class PiecewiseLinear(nn.Module):
         self.register_buffer("flagged", missing.nonzero().squeeze(1))
         self.width = len(start) + len(self.flagged)
 
+    @classmethod
+    def restored(cls, state: Mapping[str, Tensor], num_columns: int) -> "PiecewiseLinear":
+        """Build the encoding that has a state dict.
+
+        Args:
+            state: of another encoding.
+            num_columns: C.
+
+        Returns:
+            An encoding of the same shape; its edges are those of the state but for rounding.
+
+        >>> edges = [torch.tensor([0.0, 1.0, 3.0]), torch.zeros(0)]
+        >>> state = PiecewiseLinear(edges, torch.tensor([True, False])).state_dict()
+        >>> PiecewiseLinear.restored(state, 2).size
+        tensor([1., 2.])
+        """
+        bins = [state["column"] == number for number in range(num_columns)]
+        edges = [torch.cat([state["start"][own], (state["start"][own] + state["size"][own])[-1:]]) for own in bins]
+        missing = torch.zeros(num_columns, dtype=torch.bool)
+        missing[state["flagged"]] = True
+        return cls(edges, missing)
+
     def forward(self, values: Tensor) -> Tensor:
         """(B, C) float, NaN = not measured -> (B, `width`) float, finite."""
         place = (values[:, self.column] - self.start) / self.size

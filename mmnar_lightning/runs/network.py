@@ -14,7 +14,7 @@ from mmnar_lightning.evaluation.predict import predict
 from mmnar_lightning.module import MMNARModule
 from mmnar_lightning.nn.weights import load_weights
 from mmnar_lightning.outputs import ScoredRows
-from mmnar_lightning.runs import blend, build, fit, folders, parts, results, transfer
+from mmnar_lightning.runs import blend, build, fit, folders, model_folder, parts, results, transfer
 from mmnar_lightning.runs.fit import Trained
 from mmnar_lightning.runs.resume import identity, read_checkpoint
 from mmnar_lightning.runs.run import Run
@@ -65,6 +65,8 @@ def _rectify_and_evaluate(run: Run, trained: Trained, diagnostics: Mapping[str, 
         load_weights(module, checkpoint["state_dict"], str(run.folder / folders.BEST))
         _warn_without_offset(run, module, checkpoint["epoch"])
         calibration = _fit_rectifier(run, trained.trainer, module, checkpoint)
+        if trained.trainer.is_global_zero:
+            model_folder.save(run, module)
         signals.raise_if_requested()
         if run.config.evaluate:
             fitted = {"epoch": checkpoint["epoch"], "step": checkpoint["global_step"]}

@@ -10,7 +10,7 @@ from lightning import Trainer
 from torch import Tensor
 
 from data_modules.datamodule import CohortDataModule
-from data_modules.loading.alignment import align
+from data_modules.loading.alignment import Source, align
 from data_modules.loading.opened import OpenedCohort
 from mmnar_lightning.baselines.registry import Estimator
 from mmnar_lightning.config.compose import load
@@ -69,7 +69,7 @@ def open_target(config: ExperimentConfig, source: OpenedCohort) -> Target | None
     datamodule = build.build_datamodule(settings)
     datamodule.prepare_data()
     datamodule.setup()
-    datamodule.use(align(datamodule.cohort, source))
+    datamodule.use(align(datamodule.cohort, Source.of(source)))
     needed = ("test", "calibration") if _is_refitted(config) or config.baseline.refit != "none" else ("test",)
     for split in needed:
         if not len(datamodule.cohort.rows(split)):

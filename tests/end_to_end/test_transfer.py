@@ -13,7 +13,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from data_modules import patterns
-from data_modules.loading.alignment import TransferError, align
+from data_modules.loading.alignment import Source, TransferError, align
 from mmnar_lightning.config.compose import load
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.runs import build, folders, single
@@ -108,7 +108,7 @@ def test_values_are_scaled_by_the_source_s_train_rows(settings, workplace) -> No
     rows = target.rows("train")[:5]
     stored = np.array(target.arrays.arrays["table"].values[rows.numpy()])
     own = target.arrays.gather(rows).inputs["table"]
-    aligned = align(target, source)
+    aligned = align(target, Source.of(source))
     scale = source.arrays.arrays["table"].statistics
     expected = torch.from_numpy((stored - scale.mean) / scale.scale)
     torch.testing.assert_close(aligned.arrays.gather(rows).inputs["table"], expected)

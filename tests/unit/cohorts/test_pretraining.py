@@ -21,7 +21,7 @@ from data_modules.databases.mimic_iv.config import MIMICCohortConfig
 from data_modules.databases.mimic_iv.tables import EMBEDDINGS
 from data_modules.databases.registry import cohort_config, database
 from data_modules.errors import UserError
-from data_modules.loading.alignment import align
+from data_modules.loading.alignment import Source, align
 from data_modules.loading.opened import OpenedCohort, Reading, open_cohort
 from data_modules.raw.locate import find_folder
 from data_modules.raw.reader import Release
@@ -328,6 +328,6 @@ def test_a_pattern_that_is_held_out_is_not_pre_trained_on(opened) -> None:
 
 def test_a_target_needs_none_and_reads_none(opened) -> None:
     source, target = opened(), opened(pretraining_rows=True)
-    aligned = align(target, source)
+    aligned = align(target, Source.of(source))
     assert len(aligned.pretraining_rows) == 0
     assert len(aligned.arrays.label) == aligned.table.height

@@ -1,0 +1,168 @@
+"""model.json: what a stored model is, what it reads and what it may be used for."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from data_modules import stage
+from data_modules.errors import UserError
+from data_modules.loading.alignment import Source
+from data_modules.vocabulary import Kind, Modality
+from mmnar_lightning.evaluation.results_json import ResultsError, from_json, to_json
+
+SCHEMA_VERSION = 1
+MODEL, WEIGHTS, CARD = "model.json", "weights.safetensors", "README.md"
+"""Files of the folder."""
+AGAIN = "write it again with `mmnar evaluate run=...`"
+"""How to get an intact model folder."""
+RARE = "rare"
+"""Stands for the name of a column that rests on too few subjects."""
+
+
+class SavedModelError(UserError):
+    """A model folder cannot be written, read or used for these rows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SavedModality:
+    """A modality of a stored model.
+
+    Attributes:
+        name: of the modality.
+        kind: as the model reads it.
+        width: floats per row or item.
+        columns: names of a table's columns; `rare/<number>` for a word that too few subjects have.
+        raw: whether the model reads its values as they are stored.
+        map: `projection`, `bins`, or empty.
+        beside: whether the additive head reads its own columns beside the mapped ones.
+        unread: positions of the columns that too few subjects have; their values are read as not measured.
+    """
+
+    name: str
+    kind: Kind
+    width: int
+    columns: list[str]
+    raw: bool
+    map: str
+    beside: bool
+    unread: list[int]
+
+    @property
+    def rare(self) -> list[int]:
+        """Positions of the words that too few subjects have; no row of another cohort has them."""
+        return [place for place, name in enumerate(self.columns) if name == f"{RARE}/{place}"]
+
+    @property
+    def modality(self) -> Modality:
+        """The modality as models are built from it."""
+        return Modality(name=self.name, kind=self.kind, width=self.width)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """The content of model.json.
+
+    Attributes:
+        experiment: name of the experiment.
+        run_id: of the run.
+        dataset: name of the database, or `custom`.
+        simulated: whether it was trained on simulated subjects.
+        cohort: fingerprint of the cohort.
+        terms: of use, which follow from the data.
+        tasks: T names, in the order of the logits.
+        modalities: M modalities, in the order of the pattern's bits.
+        patterns: pattern ids of the cohort.
+        train_patterns: pattern ids of at least `min_count` train subjects.
+        min_count: fewest subjects that everything stored rests on (`privacy.min_count`).
+        auxiliary: the trained terms among reconstruction, contrast and assignment.
+        settings: of the run, as its checkpoints hold them.
+        cohort_settings: of the cohort.
+        inner_folds: K.
+        inner_repeats: R.
+        precision: of the training.
+        versions: of the packages.
+        schema_version: of this file.
+    """
+
+    experiment: str
+    run_id: str
+    dataset: str
+    simulated: bool
+    cohort: str
+    terms: str
+    tasks: list[str]
+    modalities: list[SavedModality]
+    patterns: list[int]
+    train_patterns: list[int]
+    min_count: int
+    auxiliary: list[str]
+    settings: dict[str, Any]
+    cohort_settings: dict[str, Any]
+    inner_folds: int
+    inner_repeats: int
+    precision: str
+    versions: dict[str, str]
+    schema_version: int = field(default=SCHEMA_VERSION)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the modalities."""
+        return [entry.name for entry in self.modalities]
+
+    def save(self, folder: Path) -> None:
+        """Write model.json."""
+        stage.write_json(folder / MODEL, to_json(self))
+
+    @classmethod
+    def load(cls, folder: Path) -> "Description":
+        """Read model.json.
+
+        Args:
+            folder: of the model.
+
+        Returns:
+            The description.
+
+        Raises:
+            SavedModelError: if the folder has none, or one that is damaged or of another version.
+        """
+        path = folder / MODEL
+        if not path.is_file():
+            raise SavedModelError(f"{folder} is no model folder: it has no {MODEL}; a finished run has one in model/")
+        try:
+            content = dict(stage.read_json(path))
+        except (ValueError, TypeError) as error:
+            raise SavedModelError(f"{path} is not readable as JSON; {AGAIN}") from error
+        version = content.get("schema_version")
+        if version != SCHEMA_VERSION:
+            raise SavedModelError(
+                f"{path} has schema_version={version}, but this program reads {SCHEMA_VERSION}; load it with the "
+                "version of mmnar-lightning that wrote it"
+            )
+        try:
+            return from_json(cls, content)
+        except ResultsError as error:
+            raise SavedModelError(f"{path} is damaged; {AGAIN}") from error
+
+
+def source_of(description: Description, statistics: dict[str, Any]) -> Source:
+    """What the model reads, for `align`.
+
+    Args:
+        description: of the model.
+        statistics: modality -> mean and scale.
+
+    Returns:
+        The source.
+    """
+    return Source(
+        tasks=description.tasks,
+        modalities=[entry.modality for entry in description.modalities],
+        statistics=statistics,
+        columns={entry.name: _known(entry) for entry in description.modalities if entry.kind == "table"},
+        raw={entry.name for entry in description.modalities if entry.raw},
+    )
+
+
+def _known(entry: SavedModality) -> list[str | None]:
+    return [None if place in entry.rare else name for place, name in enumerate(entry.columns)]

@@ -1,0 +1,93 @@
+"""How many train subjects each column of a table rests on, and the range that enough of them reach."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_modules.features.store import FloatArray
+
+BLOCK_COLUMNS = 16
+"""Columns in memory at once."""
+DISTINCT = "/distinct"
+"""Ends the name of the column that counts the words of a vocabulary, `<prefix>/distinct`."""
+
+
+@dataclass(frozen=True)
+class Support:
+    """Of each of C columns.
+
+    Attributes:
+        subjects: (C,) int64, train subjects with a value; of a word of a vocabulary, those who have it.
+        low: (C,) float32, at least `min_subjects` subjects have a value at or below it; NaN without as many.
+        high: (C,) float32, likewise at or above it.
+    """
+
+    subjects: NDArray[np.int64]
+    low: FloatArray
+    high: FloatArray
+
+
+def words_of(columns: Sequence[str]) -> NDArray[np.bool_]:
+    """Find the columns that are words of a vocabulary.
+
+    Args:
+        columns: C names.
+
+    Returns:
+        (C,) bool.
+
+    >>> words_of(["drug/senna", "drug/distinct", "age"]).tolist()
+    [True, False, False]
+    """
+    prefixes = {name.removesuffix(DISTINCT) for name in columns if name.endswith(DISTINCT)}
+    return np.array([name.split("/")[0] in prefixes and not name.endswith(DISTINCT) for name in columns], dtype=bool)
+
+
+def measure(
+    values: FloatArray,
+    rows: NDArray[np.int64],
+    subject: NDArray[np.int64],
+    words: NDArray[np.bool_],
+    min_subjects: int,
+) -> Support:
+    """Count the subjects of each column, and find its range.
+
+    Args:
+        values: (N, C) float32, NaN = not measured.
+        rows: (n,) row ids of train rows with the modality.
+        subject: (n,) int64, their subjects.
+        words: (C,) bool, columns where 0 means that a row does not have the word.
+        min_subjects: fewest subjects on either side of a range.
+
+    Returns:
+        The support.
+
+    >>> values = np.array([[1, 0], [2, 1], [3, 1], [np.nan, 0]], np.float32)
+    >>> found = measure(values, np.arange(4), np.array([0, 1, 1, 2]), np.array([False, True]), 2)
+    >>> found.subjects.tolist(), found.low.tolist(), found.high.tolist()
+    ([2, 1], [2.0, nan], [1.0, nan])
+    """
+    width = values.shape[1]
+    subjects, low, high = np.zeros(width, np.int64), np.full(width, np.nan, np.float32), np.full(width, np.nan)
+    for start in range(0, width, BLOCK_COLUMNS):
+        block = values[rows, start : start + BLOCK_COLUMNS]
+        for place in range(block.shape[1]):
+            number = start + place
+            column = block[:, place]
+            known = np.isfinite(column) & ((column != 0) | ~words[number])
+            own, dense = np.unique(subject[known], return_inverse=True)
+            subjects[number] = len(own)
+            if len(own) >= max(min_subjects, 1) and not words[number]:
+                low[number], high[number] = _range(column[known], dense, len(own), min_subjects)
+    return Support(subjects, low, high.astype(np.float32))
+
+
+def _range(values: FloatArray, subject: NDArray[np.int64], count: int, min_subjects: int) -> tuple[float, float]:
+    """The range of (n,) values of `count` subjects, numbered from 0."""
+    smallest, largest = np.full(count, np.inf), np.full(count, -np.inf)
+    np.minimum.at(smallest, subject, values)
+    np.maximum.at(largest, subject, values)
+    place = max(min_subjects, 1) - 1
+    return float(np.partition(smallest, place)[place]), float(-np.partition(-largest, place)[place])

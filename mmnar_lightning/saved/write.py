@@ -1,0 +1,206 @@
+"""Writes the model folder of a network: its weights, the scales of its inputs, and model.json."""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from data_modules.features.store import FloatArray
+from data_modules.loading.alignment import Source
+from data_modules.loading.arrays import EDGE_SUBJECTS, ModalityArray
+from data_modules.loading.opened import OpenedCohort
+from data_modules.patterns import encode
+from mmnar_lightning.module import MMNARModule
+from mmnar_lightning.nn.additive import AdditiveHead
+from mmnar_lightning.nn.encoders import ArrayEncoder
+from mmnar_lightning.nn.inputs import InputMap, PiecewiseLinear
+from mmnar_lightning.rectifier.rectifier import Rectifier
+from mmnar_lightning.saved import support
+from mmnar_lightning.saved.description import RARE, WEIGHTS, Description, SavedModality, SavedModelError
+from mmnar_lightning.saved.terms import terms_of
+
+PACKAGES = ("mmnar-lightning", "torch", "numpy", "polars", "scikit-learn")
+OF_SUBJECTS = ("fitted_subjects", "fingerprint")
+"""Buffers of a rectifier that tell who it was fitted on; they are not stored."""
+
+
+def write(folder: Path, module: MMNARModule, cohort: OpenedCohort, *, min_count: int, facts: Mapping[str, Any]) -> None:
+    """Write the model folder.
+
+    Nothing in it rests on fewer than `min_count` train subjects: the values of a column that fewer have are read as not
+    measured, a word that fewer have loses its name, and ranges end where enough subjects reach. Means of vectors
+    that rest on fewer are a `SavedModelError`.
+
+    Args:
+        folder: replaced if it exists.
+        module: with its best weights and, if it has one, its fitted rectifier.
+        cohort: that it was trained on.
+        min_count: `privacy.min_count`.
+        facts: the attributes of `Description` that the cohort and the module do not know.
+
+    Raises:
+        SavedModelError: if bins rest on fewer than `min_count` subjects.
+    """
+    maps, beside = inputs_of(module.model)
+    if min_count > EDGE_SUBJECTS and any(isinstance(own, PiecewiseLinear) for own in maps.values()):
+        raise SavedModelError(
+            f"privacy.min_count={min_count}: edges of bins rest on {EDGE_SUBJECTS} subjects; use at most that, or "
+            "model.encoder.bins=0"
+        )
+    source = Source.of(cohort)
+    tensors: dict[str, Tensor] = {f"network/{name}": value for name, value in module.model.state_dict().items()}
+    for prefix, rectifier in (("loss_offset", module.loss_offset), ("rectifier", module.rectifier)):
+        tensors |= {f"{prefix}/{name}": value for name, value in _without_subjects(rectifier).items()}
+    for name, own in maps.items():
+        tensors |= {f"maps/{name}/{key}": value for key, value in own.state_dict().items()}
+    modalities = []
+    for place, entry in enumerate(cohort.modalities):
+        scale = _Scale.of(place, cohort, source, min_count)
+        tensors |= scale.tensors
+        modalities.append(
+            SavedModality(
+                name=entry.name,
+                kind=entry.kind,
+                width=entry.width,
+                columns=scale.columns,
+                raw=entry.name in source.raw,
+                map=_kind_of(maps.get(entry.name)),
+                beside=entry.name in beside,
+                unread=scale.unread,
+            )
+        )
+    described = Description(
+        cohort=cohort.fingerprint,
+        simulated=bool(cohort.manifest["simulated"]),
+        terms=terms_of(str(facts["dataset"]), cohort.manifest["versions"], simulated=cohort.manifest["simulated"]),
+        tasks=list(cohort.tasks),
+        modalities=modalities,
+        patterns=sorted(cohort.patterns),
+        train_patterns=_frequent(cohort, min_count),
+        min_count=min_count,
+        versions={name: version(name) for name in PACKAGES},
+        **facts,
+    )
+    _replace(folder, described, tensors)
+
+
+def inputs_of(model: nn.Module) -> tuple[dict[str, InputMap], set[str]]:
+    """Find the fixed maps of a network's inputs.
+
+    Args:
+        model: any network of this project.
+
+    Returns:
+        Modality -> its map; and the modalities whose own columns an additive head reads beside theirs.
+    """
+    maps: dict[str, InputMap] = {}
+    beside: set[str] = set()
+    for place, part in model.named_modules():
+        if isinstance(part, ArrayEncoder) and part.mapped is not None:
+            maps[place.rpartition(".")[2].removesuffix("_encoder")] = part.mapped
+        if isinstance(part, AdditiveHead):
+            maps |= {name.removesuffix("_map"): own for name, own in part.maps.items()}  # type: ignore[misc]  # ModuleDict is not generic
+            beside |= set(part.beside)
+    return maps, beside
+
+
+def _kind_of(own: InputMap | None) -> str:
+    if own is None:
+        return ""
+    return "bins" if isinstance(own, PiecewiseLinear) else "projection"
+
+
+def _replace(folder: Path, described: Description, tensors: Mapping[str, Tensor]) -> None:
+    """Write both files into a new folder, then rename it."""
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    # Copies: parts of a network share their maps, and safetensors stores no tensor twice.
+    copies = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
+    save_file(copies, partial / WEIGHTS)
+    described.save(partial)
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+
+
+def _without_subjects(rectifier: Rectifier | None) -> dict[str, Tensor]:
+    if rectifier is None:
+        return {}
+    return {name: value for name, value in rectifier.state_dict().items() if name not in OF_SUBJECTS}
+
+
+def _frequent(cohort: OpenedCohort, min_count: int) -> list[int]:
+    """Pattern ids of at least `min_count` train subjects."""
+    train = cohort.rows("train")
+    pairs = torch.stack([encode(cohort.arrays.present[train]), cohort.arrays.subject[train]], dim=1)
+    pattern, subjects = torch.unique(torch.unique(pairs, dim=0)[:, 0], return_counts=True)
+    frequent: list[int] = pattern[subjects >= min_count].tolist()
+    return frequent
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """What is stored of the scale of a modality.
+
+    Attributes:
+        columns: names; `rare/<place>` for a word that too few subjects have.
+        unread: positions of the columns that too few subjects have.
+        tensors: statistics and ranges, as weights.safetensors names them.
+    """
+
+    columns: list[str]
+    unread: list[int]
+    tensors: dict[str, Tensor]
+
+    @classmethod
+    def of(cls, place: int, cohort: OpenedCohort, source: Source, min_count: int) -> "_Scale":
+        """Hide what rests on too few train subjects."""
+        entry = cohort.modalities[place]
+        rows = cohort.rows("train")
+        rows = rows[cohort.arrays.present[rows, place]]
+        subject = cohort.arrays.subject[rows].numpy()
+        if entry.kind == "table":
+            return cls._of_table(entry.name, cohort, source, rows.numpy(), subject, min_count)
+        statistics = source.statistics.get(entry.name)
+        count = len(np.unique(subject))
+        if statistics is not None and count < min_count:
+            raise SavedModelError(
+                f"{entry.name}: its means rest on {count} train subjects, fewer than privacy.min_count={min_count}; "
+                "leave it out of cohort.modalities, or lower privacy.min_count"
+            )
+        return cls([], [], {} if statistics is None else _named(entry.name, statistics.mean, statistics.scale))
+
+    @classmethod
+    def _of_table(
+        cls,
+        name: str,
+        cohort: OpenedCohort,
+        source: Source,
+        rows: NDArray[np.int64],
+        subject: NDArray[np.int64],
+        min_count: int,
+    ) -> "_Scale":
+        store = cohort.arrays.arrays[name]
+        assert isinstance(store, ModalityArray)
+        columns = [str(column) for column in source.columns[name]]
+        words = support.words_of(columns)
+        found = support.measure(store.values, rows, subject, words, min_count)
+        few = found.subjects < min_count
+        unread = few & ~words
+        mean, scale = np.where(unread, 0.0, store.statistics.mean), np.where(unread, 1.0, store.statistics.scale)
+        tensors = _named(name, mean.astype(np.float32), scale.astype(np.float32))
+        tensors |= {f"range/{name}/{end}": torch.from_numpy(getattr(found, end)) for end in ("low", "high")}
+        hidden = [f"{RARE}/{at}" if few[at] and words[at] else column for at, column in enumerate(columns)]
+        return cls(hidden, np.flatnonzero(unread).tolist(), tensors)
+
+
+def _named(name: str, mean: FloatArray, scale: FloatArray) -> dict[str, Tensor]:
+    return {f"statistics/{name}/mean": torch.from_numpy(mean), f"statistics/{name}/scale": torch.from_numpy(scale)}
