@@ -1,6 +1,6 @@
 """LightningDataModules: loaders of the splits of a cohort folder."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -133,6 +133,7 @@ class ReleaseDataModule(CohortDataModule):
         config: rows, outcomes and modalities of the cohort.
         data: `paths.data`.
         meter: shows the progress of `cohort.verify`.
+        vocabularies: prefix -> words to use instead of those of this release's train rows.
         **settings: arguments of `CohortDataModule`.
     """
 
@@ -144,9 +145,11 @@ class ReleaseDataModule(CohortDataModule):
         config: ReleaseCohortConfig,
         data: Path,
         meter: Meter = no_meter,
+        vocabularies: Mapping[str, Sequence[str]] | None = None,
         **settings: Any,
     ) -> None:
         super().__init__(**settings)
+        self.vocabularies = dict(vocabularies or {})
         self.database = database(dataset)
         self.roots = roots
         self.config = config
@@ -156,7 +159,7 @@ class ReleaseDataModule(CohortDataModule):
     def build(self) -> Path:
         """Build the cohort unless it exists, and return its folder."""
         release = Release.parse(self.database.schema, self.roots)
-        return build_cohort(self.database, release, self.config, self.data, self.meter)
+        return build_cohort(self.database, release, self.config, self.data, self.meter, self.vocabularies)
 
 
 class MIMICDataModule(ReleaseDataModule):
@@ -180,15 +183,19 @@ class CustomDataModule(CohortDataModule):
         source: folder of the custom cohort, only read.
         config: the tasks and modalities to use.
         data: `paths.data`.
+        labelled: whether it must have a task; rows that are only predicted need none.
         **settings: arguments of `CohortDataModule`.
     """
 
-    def __init__(self, *, source: Path, config: CustomCohortConfig, data: Path, **settings: Any) -> None:
+    def __init__(
+        self, *, source: Path, config: CustomCohortConfig, data: Path, labelled: bool = True, **settings: Any
+    ) -> None:
         super().__init__(**settings)
+        self.labelled = labelled
         self.source = source
         self.config = config
         self.data = data
 
     def build(self) -> Path:
         """Validate and import the cohort unless it is imported, and return the imported folder."""
-        return build_custom(self.source, self.config, self.data)
+        return build_custom(self.source, self.config, self.data, labelled=self.labelled)

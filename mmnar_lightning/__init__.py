@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from data_modules.datamodule import MIMICDataModule as MIMICDataModule
     from data_modules.errors import UserError as UserError
     from mmnar_lightning.baselines.testing import check_baseline as check_baseline
-    from mmnar_lightning.config.compose import load as load
+    from mmnar_lightning.config.compose import load as load_config
     from mmnar_lightning.config.experiment import ConfigError as ConfigError
     from mmnar_lightning.config.experiment import ExperimentConfig as ExperimentConfig
     from mmnar_lightning.evaluation.results import Results as Results
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from mmnar_lightning.module import MMNARModule as MMNARModule
     from mmnar_lightning.runs.protocols import evaluate as evaluate
     from mmnar_lightning.runs.protocols import train as train
+    from mmnar_lightning.saved.model import Predictions as Predictions
+    from mmnar_lightning.saved.model import SavedModel as SavedModel
+    from mmnar_lightning.saved.read import load as load
 
 _WHERE = {
     "CohortDataModule": "data_modules.datamodule",
@@ -35,7 +38,10 @@ _WHERE = {
     "UserError": "data_modules.errors",
     "check_baseline": "mmnar_lightning.baselines.testing",
     "evaluate": "mmnar_lightning.runs.protocols",
-    "load": "mmnar_lightning.config.compose",
+    "Predictions": "mmnar_lightning.saved.model",
+    "SavedModel": "mmnar_lightning.saved.model",
+    "load": "mmnar_lightning.saved.read",
+    "load_config": "mmnar_lightning.config.compose",
     "train": "mmnar_lightning.runs.protocols",
 }
 """Public name -> module that defines it."""
@@ -49,11 +55,14 @@ __all__ = [
     "MIMICDataModule",
     "MMNARModel",
     "MMNARModule",
+    "Predictions",
     "Results",
+    "SavedModel",
     "UserError",
     "check_baseline",
     "evaluate",
     "load",
+    "load_config",
     "train",
 ]
 

@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -112,6 +112,7 @@ def build_cohort(
     config: ReleaseCohortConfig,
     data: Path,
     meter: checksums.Meter = checksums.no_meter,
+    vocabularies: Mapping[str, Sequence[str]] | None = None,
 ) -> Path:
     """Build a cohort unless it exists.
 
@@ -123,12 +124,14 @@ def build_cohort(
         config: rows, outcomes and modalities of the cohort.
         data: `paths.data`.
         meter: shows the progress of `cohort.verify`.
+        vocabularies: prefix (`drug`, `culture`, ...) -> words to use instead of those of its train rows, for a model of
+            another cohort; None fits all.
 
     Returns:
         The cohort folder.
     """
     planned = plan(spec, release, config)
-    identity = _identity(spec, release, config)
+    identity = _identity(spec, release, config, vocabularies or {})
     target = _folder(config, identity, data)
     verified = None
     if config.verify and not _is_verified(target):
@@ -139,7 +142,7 @@ def build_cohort(
 
     def write(folder: Path) -> None:
         with release.explained():
-            _write(folder, spec, release, config, planned, identity, verified)
+            _write(folder, spec, release, config, planned, identity, verified, vocabularies or {})
 
     if not stage.run_stage(target, write, "paths.data") and verified is not None:
         _record(target, verified)
@@ -159,7 +162,9 @@ def _record(target: Path, verified: dict[str, list[str]]) -> None:
         stage.write_json(path, {**stage.read_json(path), VERIFIED: verified})
 
 
-def _identity(spec: DatabaseSpec, release: Release, config: ReleaseCohortConfig) -> dict[str, Any]:
+def _identity(
+    spec: DatabaseSpec, release: Release, config: ReleaseCohortConfig, vocabularies: Mapping[str, Sequence[str]]
+) -> dict[str, Any]:
     settings = asdict(config)
     del settings["verify"]  # a verified cohort has the same bytes
     if not config.pretraining_rows:
@@ -169,6 +174,7 @@ def _identity(spec: DatabaseSpec, release: Release, config: ReleaseCohortConfig)
         "source": release.schema.name,
         "config": settings,
         "files": release.fingerprints(_tables(spec, release, config)),
+        **({"vocabularies": {name: list(words) for name, words in vocabularies.items()}} if vocabularies else {}),
     }
 
 
@@ -191,6 +197,7 @@ def _write(
     planned: Plan,
     identity: dict[str, Any],
     verified: dict[str, list[str]] | None,
+    vocabularies: Mapping[str, Sequence[str]],
 ) -> None:
     built = spec.build_rows(release, config)
     rows = splits.assign(built.rows, config.split)
@@ -206,6 +213,7 @@ def _write(
         scratch=scratch,
         min_vocabulary_subjects=config.min_vocabulary_subjects,
         max_vocabulary=config.max_vocabulary,
+        vocabularies=vocabularies,
     )
     modalities = []
     for name, parts in planned.parts.items():

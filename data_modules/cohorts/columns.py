@@ -112,8 +112,13 @@ def arrange(frame: pl.DataFrame, tasks: Sequence[str], modalities: Sequence[str]
     )
 
 
-def validate(frame: pl.DataFrame, place: Path | str) -> None:
+def validate(frame: pl.DataFrame, place: Path | str, *, labelled: bool = True) -> None:
     """Validate a cohort against the contract.
+
+    Args:
+        frame: the rows of cohort.parquet.
+        place: for messages.
+        labelled: whether it must have a task; rows that are only predicted need none.
 
     Raises:
         ContractError: naming the column, the number of violating rows and the rule.
@@ -123,7 +128,7 @@ def validate(frame: pl.DataFrame, place: Path | str) -> None:
     Traceback (most recent call last):
     data_modules.cohorts.columns.ContractError: mine: column 'present/labs' (1 rows): must be True or False, never ...
     """
-    _require_columns(frame, place)
+    _require_columns(frame, place, labelled=labelled)
     _check_ids(frame, place)
     row_id = frame["row_id"]
     in_range = row_id.dtype.is_integer() and bool(row_id.is_between(0, frame.height - 1).all())
@@ -182,11 +187,11 @@ def _check_name(place: Path | str, prefix: str, kind: str, name: str) -> None:
         raise ContractError(place, prefix + name, 0, rule)
 
 
-def _require_columns(frame: pl.DataFrame, place: Path | str) -> None:
+def _require_columns(frame: pl.DataFrame, place: Path | str, *, labelled: bool) -> None:
     for name in ("row_id", "subject_id"):
         if name not in frame.columns:
             raise ContractError(place, name, 0, "is missing")
-    if not tasks_of(frame):
+    if labelled and not tasks_of(frame):
         raise ContractError(place, LABEL + "<task>", 0, "there is no label column")
     if not modalities_of(frame):
         raise ContractError(place, PRESENT + "<modality>", 0, "there is no presence column")

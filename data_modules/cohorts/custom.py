@@ -22,7 +22,7 @@ IMPORTER_VERSION = 3
 TABLE, VECTORS = "table.parquet", "vectors.npy"
 
 
-def build_custom(source: Path, config: CustomCohortConfig, data: Path) -> Path:
+def build_custom(source: Path, config: CustomCohortConfig, data: Path, *, labelled: bool = True) -> Path:
     """Validate and import a custom cohort unless it is imported.
 
     A violation of the contract is a `ContractError`, a missing or unreadable file a `SourceError`.
@@ -31,12 +31,13 @@ def build_custom(source: Path, config: CustomCohortConfig, data: Path) -> Path:
         source: folder of the custom cohort, only read.
         config: the tasks and modalities to use.
         data: `paths.data`.
+        labelled: whether it must have a task; rows that are only predicted need none.
 
     Returns:
         The imported folder, with the layout of a built cohort.
     """
     frame = given.cast_flags(given.read_parquet(source / COHORT), source / COHORT)
-    columns.validate(frame, source / COHORT)
+    columns.validate(frame, source / COHORT, labelled=labelled)
     tasks = _choose(columns.tasks_of(frame), config.tasks, "tasks", source)
     modalities = _choose(columns.modalities_of(frame), config.modalities, "modalities", source)
     _check_folds(frame, config.split, source / COHORT)

@@ -180,7 +180,7 @@ def open_cohort(folder: Path, encoded: Mapping[str, Path], reading: Reading | No
     reading = reading or Reading()
     manifest: dict[str, Any] = stage.read_json(folder / stage.MANIFEST)
     table = pl.read_parquet(folder / COHORT)
-    validate(table, folder / COHORT)
+    validate(table, folder / COHORT, labelled=bool(manifest["tasks"]))
     declared = [Modality(**entry) for entry in manifest["modalities"]]
     folders = {entry.name: folder / MODALITIES / entry.name for entry in declared if entry.kind in ARRAY_KINDS}
     folders |= encoded

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from mmnar_lightning.baselines.registry import EstimatorBaseline, NetworkBaseline
 
 COMMANDS = {
-    "out": ("simulate",),
-    "run": ("evaluate", "best"),
+    "out": ("simulate", "predict"),
+    "run": ("evaluate", "best", "predict"),
     "resume": ("train", "trial"),
     "resume_with": ("train", "trial"),
     "sweep": ("sweep",),

@@ -60,7 +60,7 @@ def _custom_datamodule(config: ExperimentConfig) -> CustomDataModule:
 def _release_datamodule(config: ExperimentConfig) -> ReleaseDataModule:
     assert isinstance(config.cohort, ReleaseCohortConfig)
     roots = release_roots(config)
-    files = _image_folders(database(config.dataset), roots)
+    files = image_folders(database(config.dataset), roots)
     meter = progress if config.trainer.progress_bar else no_meter
     return ReleaseDataModule(config.dataset, roots=roots, config=config.cohort, meter=meter, **_loading(config, files))
 
@@ -83,7 +83,7 @@ def _loading(config: ExperimentConfig, files: ImageFolders) -> dict[str, Any]:
     }
 
 
-def _image_folders(database: DatabaseSpec, roots: str) -> ImageFolders:
+def image_folders(database: DatabaseSpec, roots: str) -> ImageFolders:
     """Find the image files of a release and their published embeddings; None for either that is not found."""
     parts = [Path(root) for root in roots.split(":") if root]
     projects = (database.image_files, database.image_embeddings)

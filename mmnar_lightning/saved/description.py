@@ -9,14 +9,15 @@ from data_modules.errors import UserError
 from data_modules.loading.alignment import Source
 from data_modules.vocabulary import Kind, Modality
 from mmnar_lightning.evaluation.results_json import ResultsError, from_json, to_json
+from mmnar_lightning.saved import support
 
 SCHEMA_VERSION = 1
 MODEL, WEIGHTS, CARD = "model.json", "weights.safetensors", "README.md"
 """Files of the folder."""
 AGAIN = "write it again with `mmnar evaluate run=...`"
 """How to get an intact model folder."""
-RARE = "rare"
-"""Stands for the name of a column that rests on too few subjects."""
+RARE = "<rare {place}>"
+"""Stands for a word of a vocabulary that too few subjects have; no record has it."""
 
 
 class SavedModelError(UserError):
@@ -31,7 +32,7 @@ class SavedModality:
         name: of the modality.
         kind: as the model reads it.
         width: floats per row or item.
-        columns: names of a table's columns; `rare/<number>` for a word that too few subjects have.
+        columns: names of a table's columns; `<prefix>/<rare N>` for a word that too few subjects have.
         raw: whether the model reads its values as they are stored.
         map: `projection`, `bins`, or empty.
         beside: whether the additive head reads its own columns beside the mapped ones.
@@ -50,7 +51,17 @@ class SavedModality:
     @property
     def rare(self) -> list[int]:
         """Positions of the words that too few subjects have; no row of another cohort has them."""
-        return [place for place, name in enumerate(self.columns) if name == f"{RARE}/{place}"]
+        return [place for place, name in enumerate(self.columns) if name.endswith("/" + RARE.format(place=place))]
+
+    @property
+    def vocabularies(self) -> dict[str, list[str]]:
+        """Prefix -> the words of its columns, in their order."""
+        ends = [name for name in self.columns if name.endswith(support.DISTINCT)]
+        found: dict[str, list[str]] = {name.removesuffix(support.DISTINCT): [] for name in ends}
+        for place in support.words_of(self.columns).nonzero()[0]:
+            prefix, _, word = self.columns[place].partition("/")
+            found[prefix].append(word)
+        return found
 
     @property
     def modality(self) -> Modality:

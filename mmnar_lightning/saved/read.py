@@ -1,11 +1,8 @@
 """Reads a model folder; no code that it names is imported, and nothing is unpickled."""
 
 from pathlib import Path
-from typing import Any, TypeVar
 
 import torch
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor, nn
 
 from data_modules.features.store import Statistics
@@ -23,9 +20,8 @@ from mmnar_lightning.rectifier.config import RectifierConfig
 from mmnar_lightning.rectifier.rectifier import Rectifier
 from mmnar_lightning.saved.description import WEIGHTS, Description, SavedModelError
 from mmnar_lightning.saved.model import Ranges, SavedModel
+from mmnar_lightning.saved.settings import typed
 from mmnar_lightning.saved.write import OF_SUBJECTS
-
-Config = TypeVar("Config")
 
 
 def load(path: Path | str) -> SavedModel:
@@ -55,7 +51,7 @@ def _assembled(folder: Path, described: Description, tensors: dict[str, Tensor])
     network = _network(described, tensors)
     place = str(folder / WEIGHTS)
     load_weights(network, _below(tensors, "network/"), place)
-    config = _config(RectifierConfig, described.settings["rectifier"])
+    config = typed(RectifierConfig, described.settings["rectifier"])
     rectifiers = {}
     for prefix in ("loss_offset", "rectifier"):
         own = _below(tensors, f"{prefix}/")
@@ -77,18 +73,6 @@ def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
-def _config(kind: type[Config], plain: Any) -> Config:
-    """A settings class from plain values; no value refers to another, or to the environment."""
-    if "${" in str(plain):
-        raise SavedModelError("model.json holds an interpolation, ${...}; it was not written by this program")
-    try:
-        found = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(kind), plain))
-    except OmegaConfBaseException as error:
-        raise SavedModelError(f"model.json holds settings that this version does not know ({error})") from error
-    assert isinstance(found, kind)
-    return found
-
-
 def _network(described: Description, tensors: dict[str, Tensor]) -> nn.Module:
     """The network with new weights."""
     count = described.inner_folds * described.inner_repeats or 1
@@ -100,15 +84,15 @@ def _network(described: Description, tensors: dict[str, Tensor]) -> nn.Module:
 
 def _member(described: Description, maps: dict[str, InputMap]) -> nn.Module:
     settings, modalities = described.settings, [entry.modality for entry in described.modalities]
-    embed = _config(EmbedConfig, settings["embed"])
+    embed = typed(EmbedConfig, settings["embed"])
     items = {entry.name: item_parts(entry, embed) for entry in modalities if entry.kind in {"documents", "images"}}
     beside = [entry.name for entry in described.modalities if entry.beside]
-    baseline = _config(BaselineConfig, settings["baseline"])
+    baseline = typed(BaselineConfig, settings["baseline"])
     if baseline.name == "none":
         return MMNARModel(
             modalities,
             len(described.tasks),
-            _config(ModelConfig, settings["model"]),
+            typed(ModelConfig, settings["model"]),
             auxiliary=described.auxiliary,
             maps=maps,
             items=items,

@@ -151,7 +151,7 @@ class _Scale:
     """What is stored of the scale of a modality.
 
     Attributes:
-        columns: names; `rare/<place>` for a word that too few subjects have.
+        columns: names; `<prefix>/<rare N>` for a word that too few subjects have.
         unread: positions of the columns that too few subjects have.
         tensors: statistics and ranges, as weights.safetensors names them.
     """
@@ -198,8 +198,9 @@ class _Scale:
         mean, scale = np.where(unread, 0.0, store.statistics.mean), np.where(unread, 1.0, store.statistics.scale)
         tensors = _named(name, mean.astype(np.float32), scale.astype(np.float32))
         tensors |= {f"range/{name}/{end}": torch.from_numpy(getattr(found, end)) for end in ("low", "high")}
-        hidden = [f"{RARE}/{at}" if few[at] and words[at] else column for at, column in enumerate(columns)]
-        return cls(hidden, np.flatnonzero(unread).tolist(), tensors)
+        for at in np.flatnonzero(few & words):
+            columns[at] = f"{columns[at].partition('/')[0]}/{RARE.format(place=at)}"
+        return cls(columns, np.flatnonzero(unread).tolist(), tensors)
 
 
 def _named(name: str, mean: FloatArray, scale: FloatArray) -> dict[str, Tensor]:

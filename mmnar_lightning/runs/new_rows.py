@@ -1,0 +1,78 @@
+"""Opens a cohort of new rows, as a stored model reads it."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from data_modules.cohorts.config import CustomCohortConfig, ReleaseCohortConfig
+from data_modules.databases.registry import database
+from data_modules.datamodule import CohortDataModule, CustomDataModule, ReleaseDataModule
+from data_modules.loading.config import LoaderConfig
+from data_modules.loading.opened import OpenedCohort
+from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig, cohort_config
+from mmnar_lightning.encoders.config import EmbedConfig
+from mmnar_lightning.encoders.image.stage import ImageFolders
+from mmnar_lightning.encoders.stage import embed
+from mmnar_lightning.runs.build import image_folders
+from mmnar_lightning.saved.description import Description
+from mmnar_lightning.saved.settings import typed
+
+
+def open_new(described: Description, config: ExperimentConfig) -> OpenedCohort:
+    """Build and open the cohort that `paths` names: `paths.cohort`, or a root of the model's own database.
+
+    Texts and images are encoded as for the model's cohort, and words of its vocabularies become the same columns.
+
+    Args:
+        described: of the model.
+        config: paths, and the device of frozen encoders.
+
+    Returns:
+        The cohort, with its labels if it has any. If no path names rows that the model can read, a `ConfigError` says
+        what is needed.
+    """
+    datamodule = _datamodule(described, config)
+    datamodule.prepare_data()
+    datamodule.setup()
+    return datamodule.cohort
+
+
+def _datamodule(described: Description, config: ExperimentConfig) -> CohortDataModule:
+    data = Path(config.paths.data)
+    if config.paths.cohort:
+        return CustomDataModule(
+            source=Path(config.paths.cohort),
+            config=CustomCohortConfig(),
+            data=data,
+            labelled=False,
+            **_loading(described, config, ImageFolders()),
+        )
+    roots = "" if described.dataset == "custom" else config.paths.root(described.dataset)
+    if not roots:
+        own = "" if described.dataset == "custom" else f", or paths.{described.dataset}_root=/path, a release"
+        raise ConfigError(
+            f"predict needs paths.cohort=/path, a folder as docs/cohort.md describes (labels are not needed){own}"
+        )
+    cohort = typed(cohort_config(described.dataset), described.cohort_settings)
+    assert isinstance(cohort, ReleaseCohortConfig)
+    files = image_folders(database(described.dataset), roots)
+    return ReleaseDataModule(
+        described.dataset,
+        roots=roots,
+        config=cohort,
+        data=data,
+        vocabularies=dict(pair for entry in described.modalities for pair in entry.vocabularies.items()),
+        **_loading(described, config, files),
+    )
+
+
+def _loading(described: Description, config: ExperimentConfig, images: ImageFolders) -> dict[str, Any]:
+    own = typed(EmbedConfig, described.settings["embed"])
+    encode = partial(
+        embed,
+        config=own,
+        data=Path(config.paths.data),
+        images=images,
+        accelerator=config.trainer.accelerator,
+    )
+    return {"loader": LoaderConfig(), "encode": encode}

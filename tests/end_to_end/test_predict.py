@@ -1,0 +1,120 @@
+"""`mmnar predict`: rows without labels, of a cohort folder or of another release, by the installed program."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from data_modules.simulate.config import SimulateConfig
+from data_modules.simulate.release import simulate
+from mmnar_lightning.saved.read import load
+from tests.conftest import write_custom_cohort
+
+PROGRAM = str(Path(sys.executable).with_name("mmnar"))
+QUIET = (
+    "trainer.progress_bar=false",
+    "trainer.accelerator=cpu",
+    "trainer.max_epochs=1",
+    "wandb.enabled=false",
+    "model.fusion.dim=16",
+    "model.fusion.num_heads=2",
+    "evaluation.num_replicates=100",
+)
+
+
+def mmnar(place: Path, *words: str, status: int = 0) -> str:
+    """What the program prints, started in a folder."""
+    done = subprocess.run(
+        [PROGRAM, *words],
+        cwd=place,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env={"PATH": "/usr/bin:/bin"},
+        check=False,
+    )
+    assert done.returncode == status, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a run on a custom cohort, whose data are gone, and new rows without labels."""
+    place = tmp_path_factory.mktemp("predict")
+    write_custom_cohort(place / "given")
+    mmnar(place, "train", "dataset=custom", "paths.cohort=given", *QUIET)
+    shutil.rmtree(place / "given")
+    shutil.rmtree(place / "data")
+    write_custom_cohort(place / "new", num_subjects=7, seed=5)
+    path = place / "new" / "cohort.parquet"
+    pl.read_parquet(path).drop("label/first", "label/second").write_parquet(path)
+    return place
+
+
+def test_new_rows_without_labels_are_predicted(place: Path) -> None:
+    said = mmnar(place, "predict", "dataset=custom", "paths.cohort=new", "out=here")
+    rows = pl.read_parquet(place / "new" / "cohort.parquet")
+    found = pl.read_parquet(place / "here" / "predictions.parquet")
+    assert f"{rows.height} rows predicted" in said
+    assert "the terms of those records apply" in said
+    assert found["row_id"].to_list() == list(range(rows.height))
+    assert found["subject_id"].to_list() == rows["subject_id"].to_list()
+    for task in ("first", "second"):
+        assert found[f"rectified/{task}"].is_between(0, 1, closed="none").all()
+        assert found[f"probability/{task}"].n_unique() > rows.height // 2
+    assert "exists; remove it" in mmnar(place, "predict", "dataset=custom", "paths.cohort=new", "out=here", status=1)
+    assert not list(place.glob("here/**/*label*"))
+    (folder,) = (place / "runs" / "custom").iterdir()
+    mmnar(place, "predict", "paths.cohort=new", f"run={folder / 'model'}", "out=again")
+    assert pl.read_parquet(place / "again" / "predictions.parquet").equals(found)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "predict needs paths.cohort=/path"),
+        (("paths.cohort=new", "run=new"), "is no model folder"),
+        (("paths.cohort=missing",), "cohort.parquet"),
+    ],
+)
+def test_what_cannot_be_predicted_is_refused(place: Path, words: tuple[str, ...], said: str) -> None:
+    assert said in mmnar(place, "predict", "dataset=custom", *words, status=1).replace("\n", " ")
+
+
+def test_a_cohort_without_labels_cannot_be_trained_on(place: Path) -> None:
+    assert "there is no label column" in mmnar(place, "train", "dataset=custom", "paths.cohort=new", *QUIET, status=1)
+
+
+@pytest.mark.parametrize(("dataset", "database"), [("mimic", "mimic_iv"), ("eicu", "eicu")])
+def test_another_release_is_read_with_the_vocabularies_of_the_model(
+    dataset: str, database: str, tmp_path: Path
+) -> None:
+    for number, name in enumerate(("old", "new")):
+        knobs = SimulateConfig(subjects=200, seed=number, databases=[database])
+        simulate(knobs, tmp_path / name, processes=1)
+    experiment = {"mimic": "mimic_structured", "eicu": "eicu"}[dataset]
+    words = (f"experiment={experiment}", "cohort.min_vocabulary_subjects=2", *QUIET)
+    mmnar(tmp_path, "train", f"dataset={dataset}", f"paths.{dataset}_root=old", *words)
+    (run,) = (tmp_path / "runs" / experiment).iterdir()
+    content = json.loads((run / "model" / "model.json").read_text())
+    columns = [name for entry in content["modalities"] for name in entry["columns"]]
+    assert any(name.endswith("/distinct") for name in columns), "there is a vocabulary"
+    said = mmnar(tmp_path, "predict", f"run={run}", f"paths.{dataset}_root=new")
+    assert "rows predicted" in said
+    (written,) = (run / "predictions").glob("[!.]*")
+    found = pl.read_parquet(written / "predictions.parquet")
+    (cohort,) = (
+        folder
+        for folder in (tmp_path / "data" / "cohorts").glob("*-*")
+        if written.name in (folder / "manifest.json").read_text()
+    )
+    assert found.height == pl.read_parquet(cohort / "cohort.parquet").height
+    for entry in content["modalities"]:
+        path = cohort / "modalities" / entry["name"] / "columns.json"
+        if path.is_file():
+            assert json.loads(path.read_text()) == entry["columns"]
+    assert load(run).description.dataset == dataset
