@@ -12,11 +12,10 @@ from matplotlib.figure import Figure
 from mmnar_lightning.evaluation.results import OffsetTable, Results, TaskScores
 from mmnar_lightning.metrics.bootstrap import METRICS
 from mmnar_lightning.report import masking
+from mmnar_lightning.report.cohort import MAX_PATTERNS
 
 SCORED = {"tasks": "before the rectifier", "rectified": "after the rectifier"}
 """Field of the results -> description of its scores."""
-MAX_PATTERNS = 16
-"""Maximum number of patterns in a figure; the others are in results.json."""
 MAX_CURVES = 6
 """Maximum number of panels in a reliability plot."""
 
