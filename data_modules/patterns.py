@@ -1,40 +1,46 @@
 """Missingness patterns: presence <-> pattern id <-> pattern label.
 
 The bit order is defined only here. Presence is True where a modality was observed; modality m is bit m of the pattern
-id (the first modality is bit 0) and character m of the pattern label, counted from the left.
+id (the first modality is bit 0) and character m of the pattern label, counted from the left. Arrays are of numpy or of
+torch: the operators used are those that both have, so the stages before the model need no torch.
 """
 
 from collections.abc import Sequence
-
-import torch
-from torch import Tensor
+from typing import Any, TypeVar
 
 from data_modules.errors import UserError
 
 MAX_MODALITIES = 62
 """Pattern ids are int64: one bit is the sign and one stays free."""
 
+Array = TypeVar("Array")
+"""An array of numpy or a tensor of torch; the result is of the same library, on the same device."""
 
-def encode(present: Tensor) -> Tensor:
+
+def encode(present: Array) -> Array:
     """Turn presence into pattern ids; more than `MAX_MODALITIES` modalities are a `UserError`.
 
     Args:
-        present: (B, M) bool, True = observed.
+        present: (..., M) bool, True = observed.
 
     Returns:
-        (B,) int64 pattern ids.
+        (...,) int64 pattern ids.
 
-    >>> encode(torch.tensor([[True, False, True], [False, False, False]])).tolist()
+    >>> import numpy as np
+    >>> encode(np.array([[True, False, True], [False, False, False]])).tolist()
     [5, 0]
     """
-    num_modalities = present.shape[-1]
+    columns: Any = present
+    num_modalities = columns.shape[-1]
     _require_fit(num_modalities)
-    weights = torch.ones(num_modalities, dtype=torch.int64, device=present.device)
-    weights = weights << torch.arange(num_modalities, device=present.device)
-    return (present.to(torch.int64) * weights).sum(-1)
+    ids = columns[..., :0].sum(-1)  # int64 zeros in both libraries
+    for bit in range(num_modalities):
+        ids = ids + columns[..., bit] * (1 << bit)
+    found: Array = ids
+    return found
 
 
-def decode(pattern: Tensor, num_modalities: int) -> Tensor:
+def decode(pattern: Array, num_modalities: int) -> Array:
     """Turn pattern ids into presence; more than `MAX_MODALITIES` modalities are a `UserError`.
 
     Args:
@@ -44,12 +50,17 @@ def decode(pattern: Tensor, num_modalities: int) -> Tensor:
     Returns:
         (..., M) bool.
 
-    >>> decode(torch.tensor([5, 0]), 3).tolist()
+    >>> import numpy as np
+    >>> decode(np.array([5, 0]), 3).tolist()
     [[True, False, True], [False, False, False]]
     """
     _require_fit(num_modalities)
-    bits = torch.arange(num_modalities, device=pattern.device)
-    return ((pattern.unsqueeze(-1) >> bits) & 1).bool()
+    ids: Any = pattern
+    bits = ids[..., None][..., [0] * num_modalities]  # a copy of the ids for each modality
+    for bit in range(num_modalities):
+        bits[..., bit] = (ids >> bit) & 1
+    present: Array = bits != 0
+    return present
 
 
 def label(pattern: int, num_modalities: int) -> str:

@@ -24,7 +24,7 @@ from mmnar_lightning import console
 from mmnar_lightning.config.compose import load
 from mmnar_lightning.metrics.bootstrap import METRICS
 from mmnar_lightning.metrics.intervals import Interval, bootstrap_intervals, paired_difference
-from mmnar_lightning.runs import build, folders, single
+from mmnar_lightning.runs import build, cohorts, folders, single
 
 TASK = "in_hospital_mortality"
 FOLDS = 5
@@ -147,7 +147,7 @@ def oracle(rows: pl.DataFrame, words: Sequence[str]) -> pl.DataFrame:
     datamodule = build.build_datamodule(config)
     datamodule.prepare_data()
     datamodule.setup()
-    truth = read_truth(Path(build.release_roots(config)), "eicu").select(
+    truth = read_truth(Path(cohorts.release_roots(config)), "eicu").select(
         pl.col("patientunitstayid").alias("stay_id"), pl.col(f"oracle_all/{TASK}").alias("probability")
     )
     best = datamodule.cohort.table.join(truth, on="stay_id", validate="1:1").select("row_id", "probability")

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
-import torch
 
 from data_modules import patterns
 from data_modules.cohorts.columns import LABEL, PRESENT
@@ -26,8 +25,8 @@ def pattern_ids(rows: pl.DataFrame, modalities: Sequence[str]) -> pl.Series:
     >>> pattern_ids(rows, ["labs", "cxr"]).to_list()
     [1, 3]
     """
-    present = torch.from_numpy(rows.select(PRESENT + name for name in modalities).to_numpy(writable=True))
-    return pl.Series("pattern", patterns.encode(present).numpy())
+    present = rows.select(PRESENT + name for name in modalities).to_numpy()
+    return pl.Series("pattern", patterns.encode(present))
 
 
 def count_patterns(rows: pl.DataFrame, modalities: Sequence[str]) -> list[dict[str, Any]]:

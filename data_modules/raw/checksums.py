@@ -1,7 +1,6 @@
 """Compares files of a release with the SHA-256 sums that its publisher lists in SHA256SUMS.txt."""
 
 import hashlib
-import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +9,7 @@ from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
 
+from data_modules.cores import usable_cores
 from data_modules.raw.errors import SourceError
 from data_modules.raw.locate import SUFFIXES, descend
 from data_modules.raw.reader import Release
@@ -96,7 +96,7 @@ def differing(files: Sequence[Published], meter: Meter = no_meter) -> list[Path]
             with lock:
                 advance(size)
 
-        with ThreadPoolExecutor(max_workers=min(MAX_THREADS, os.cpu_count() or 1)) as pool:
+        with ThreadPoolExecutor(max_workers=min(MAX_THREADS, usable_cores())) as pool:
             digests = list(pool.map(lambda each: _digest(each.file, count), files))
     return [each.file for each, digest in zip(files, digests, strict=True) if digest != each.digest]
 

@@ -1,22 +1,23 @@
-"""The table of baselines: name, builder, and the settings that each does not read."""
+"""The table of baselines: name, builder, and the settings that each does not read.
+
+It loads no torch: a baseline is imported when it is built, so that every command can check which settings are read.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from torch import Tensor, nn
-
-from data_modules.batch import Batch
 from data_modules.errors import UserError
-from mmnar_lightning.baselines.boosted_trees import BoostedTrees
-from mmnar_lightning.baselines.config import BaselineConfig
-from mmnar_lightning.baselines.inputs import BaselineInputs
-from mmnar_lightning.baselines.late_fusion import late_fusion
-from mmnar_lightning.baselines.logistic_regression import LogisticRegression
-from mmnar_lightning.baselines.mask_only import MaskOnly
-from mmnar_lightning.baselines.pattern_submodels import PatternSubmodels
-from mmnar_lightning.baselines.published_score import PublishedScore
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from data_modules.batch import Batch
+    from mmnar_lightning.baselines.config import BaselineConfig
+    from mmnar_lightning.baselines.inputs import BaselineInputs
 
 NO_TERMS: Mapping[str, object] = {
     "objective.reconstruction": 0.0,
@@ -101,24 +102,33 @@ class EstimatorBaseline:
     off: Mapping[str, object] = field(default_factory=lambda: {**NO_TERMS, "rectifier.fit": "none"})
 
 
+def _own(name: str) -> Any:
+    """A module of this folder."""
+    return import_module(f"mmnar_lightning.baselines.{name}")
+
+
 BASELINES: Mapping[str, NetworkBaseline | EstimatorBaseline] = {
     "late_fusion": NetworkBaseline(
-        build=lambda inputs, config: late_fusion(inputs, config.late_fusion), read=("model.encoder.",)
+        build=lambda inputs, config: _own("late_fusion").late_fusion(inputs, config.late_fusion),
+        read=("model.encoder.",),
     ),
-    "mask_only": NetworkBaseline(build=lambda inputs, config: MaskOnly(inputs)),
+    "mask_only": NetworkBaseline(build=lambda inputs, config: _own("mask_only").MaskOnly(inputs)),
     "boosted_trees": EstimatorBaseline(
-        build=lambda inputs, config, seed: BoostedTrees(inputs, config.boosted_trees, seed), raw_tables=True
+        build=lambda inputs, config, seed: _own("boosted_trees").BoostedTrees(inputs, config.boosted_trees, seed),
+        raw_tables=True,
     ),
     "logistic_regression": EstimatorBaseline(
-        build=lambda inputs, config, seed: LogisticRegression(inputs, sites=config.refit == "joint"),
+        build=lambda inputs, config, seed: _own("logistic_regression").LogisticRegression(
+            inputs, sites=config.refit == "joint"
+        ),
         read=("model.encoder.", "model.additive."),
     ),
     "pattern_submodels": EstimatorBaseline(
-        build=lambda inputs, config, seed: PatternSubmodels(inputs),
+        build=lambda inputs, config, seed: _own("pattern_submodels").PatternSubmodels(inputs),
         read=("model.encoder.", "model.additive.inverse_penalties"),
     ),
     "published_score": EstimatorBaseline(
-        build=lambda inputs, config, seed: PublishedScore(inputs, config.published_score),
+        build=lambda inputs, config, seed: _own("published_score").PublishedScore(inputs, config.published_score),
         unread=(*ESTIMATOR_UNREAD, "transfer."),
     ),
 }
@@ -149,6 +159,8 @@ def find(name: str) -> NetworkBaseline | EstimatorBaseline:
         ) from error
     if isinstance(found, NetworkBaseline | EstimatorBaseline):
         return found
+    from torch import nn
+
     if isinstance(found, type) and issubclass(found, nn.Module):
         return NetworkBaseline(build=lambda inputs, config: found(inputs, **config.settings))
     if isinstance(found, type) and callable(getattr(found, "fit", None)) and callable(getattr(found, "predict", None)):

@@ -17,8 +17,10 @@ INNER_MONITOR = "val/log_loss"
 """Mean log-loss over the tasks of the rows of all inner folds, each predicted where it was held out."""
 MODES = {MONITOR: "max", INNER_MONITOR: "min"}
 """Monitored metric -> whether a larger or a smaller value is better."""
-LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
-"""The latest checkpoint and the one before it."""
+LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
+"""The latest checkpoint and the one before it, which a run resumes from; the one that is evaluated."""
+OPTIMIZERS = "optimizer_states"
+"""Key of the optimiser's state in a checkpoint: two numbers for every weight."""
 
 
 class CheckpointError(UserError):
@@ -26,7 +28,10 @@ class CheckpointError(UserError):
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint to a temporary file, flushes it to disk and renames it; `last` becomes `previous`."""
+    """Writes a checkpoint to a temporary file, flushes it to disk and renames it; `last` becomes `previous`.
+
+    `best` is written without the state of the optimiser, which only a resumed run reads.
+    """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Save; a run that is killed meanwhile keeps the previous checkpoint.
@@ -39,11 +44,13 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         Raises:
             CheckpointError: if the file cannot be written.
         """
-        partial = Path(f"{path}.partial")
+        partial, name = Path(f"{path}.partial"), Path(path).name
+        if name == BEST:
+            checkpoint = {**checkpoint, OPTIMIZERS: []}
         try:
             super().save_checkpoint(checkpoint, partial, storage_options)
             _flush(partial)
-            if Path(path).name == LAST and Path(path).is_file():
+            if name == LAST and Path(path).is_file():
                 Path(path).replace(Path(path).with_name(PREVIOUS))
             partial.replace(path)
             _flush(partial.parent)

@@ -9,18 +9,16 @@ from mmnar_lightning.config.experiment import ExperimentConfig
 from mmnar_lightning.config.ignored import check_ignored
 from mmnar_lightning.console import say, warn
 from mmnar_lightning.distributed import signals
-from mmnar_lightning.report.tables import show_cohort
-from mmnar_lightning.runs import build
-from mmnar_lightning.runs.single import print_simulated
+from mmnar_lightning.report.cohort import show_cohort
+from mmnar_lightning.runs import cohorts
 
 
 @signals.handled()
 def make_cohort(config: ExperimentConfig) -> Path:
     """Build the cohort of an experiment and show its counts."""
-    print_simulated(config)
-    datamodule = build.build_datamodule(config)
+    cohorts.print_simulated(config)
     started = time.monotonic()
-    folder = datamodule.build()
+    folder = cohorts.build(config)
     manifest = stage.read_json(folder / stage.MANIFEST)
     show_cohort(manifest, config.privacy.min_count)
     for line in manifest["dropped"]:

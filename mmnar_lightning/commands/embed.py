@@ -11,7 +11,7 @@ from mmnar_lightning.config.ignored import check_ignored
 from mmnar_lightning.console import say, show, warn
 from mmnar_lightning.distributed import signals
 from mmnar_lightning.runs import build
-from mmnar_lightning.runs.single import print_simulated
+from mmnar_lightning.runs.cohorts import print_simulated
 
 
 @signals.handled()

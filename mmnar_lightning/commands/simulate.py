@@ -1,9 +1,9 @@
 """`mmnar simulate`: writes a simulated release."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from data_modules.cores import usable_cores
 from data_modules.simulate.release import simulate
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.console import progress, say
@@ -24,7 +24,7 @@ def make_release(config: ExperimentConfig) -> Path:
         raise ConfigError("simulate needs OUT=/path (or out=), the folder to write the release into")
     target = Path(config.out)
     with progress("simulating subjects", config.simulate.subjects) as advance:
-        written = simulate(config.simulate, target, processes=os.cpu_count() or 1, advance=advance)
+        written = simulate(config.simulate, target, processes=usable_cores(), advance=advance)
     say(f"{target} {'holds' if written else 'already held'} {config.simulate.subjects} simulated subjects")
     return target
 

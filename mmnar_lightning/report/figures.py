@@ -1,28 +1,33 @@
-"""Draws the figures of a run without a display."""
+"""Draws the figures of a run without a display; matplotlib is loaded with the first figure."""
+
+from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from mmnar_lightning.evaluation.results import OffsetTable, Results, TaskScores
 from mmnar_lightning.metrics.bootstrap import METRICS
 from mmnar_lightning.report import masking
+from mmnar_lightning.report.cohort import MAX_PATTERNS
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SCORED = {"tasks": "before the rectifier", "rectified": "after the rectifier"}
 """Field of the results -> description of its scores."""
-MAX_PATTERNS = 16
-"""Maximum number of patterns in a figure; the others are in results.json."""
 MAX_CURVES = 6
 """Maximum number of panels in a reliability plot."""
 
 
 def new_figure(width: float, height: float) -> Figure:
     """Create an empty figure, with width and height in inches."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure

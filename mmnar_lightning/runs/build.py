@@ -1,8 +1,6 @@
 """Builds the datamodule, module or estimator of a configuration; the only mapping from names to classes."""
 
-import os
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,16 +14,13 @@ from data_modules.databases.registry import database
 from data_modules.datamodule import CohortDataModule, CustomDataModule, ReleaseDataModule
 from data_modules.loading.arrays import PART_ROWS
 from data_modules.loading.opened import OpenedCohort, Reading
-from data_modules.raw.checksums import no_meter
 from data_modules.raw.locate import find_folder
-from data_modules.simulate.release import release_folder, simulate
 from data_modules.vocabulary import ARRAY_KINDS, Modality
 from mmnar_lightning.baselines.folded import FoldedEstimator
 from mmnar_lightning.baselines.inputs import BaselineInputs, prior_logit
 from mmnar_lightning.baselines.registry import Estimator, EstimatorBaseline, NetworkBaseline, find
 from mmnar_lightning.config.compose import loggable
-from mmnar_lightning.config.experiment import SIMULATED, ConfigError, ExperimentConfig
-from mmnar_lightning.console import progress
+from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.encoders.image.stage import ImageFolders
 from mmnar_lightning.encoders.stage import embed
 from mmnar_lightning.encoders.trainable import item_parts
@@ -38,31 +33,32 @@ from mmnar_lightning.nn.encoders import ItemParts
 from mmnar_lightning.nn.inputs import InputMap, PiecewiseLinear, Projection
 from mmnar_lightning.objective import Objective
 from mmnar_lightning.rectifier.rectifier import Rectifier
+from mmnar_lightning.runs import cohorts
 
 HYPERPARAMETER_KEYS = ("experiment", "seed", "model", "baseline", "objective", "rectifier", "optim", "loader", "embed")
 """Settings that every checkpoint stores as hyperparameters."""
 
 
 def build_datamodule(config: ExperimentConfig) -> CohortDataModule:
-    """Build the datamodule of the dataset; no file is read yet, and a missing paths.cohort raises a `ConfigError`."""
-    is_custom = isinstance(config.cohort, CustomCohortConfig)
-    return _custom_datamodule(config) if is_custom else _release_datamodule(config)
+    """Build the datamodule of the dataset, which builds the same cohort as `mmnar cohort`; only image files are found.
 
+    A missing paths.cohort raises a `ConfigError`.
 
-def _custom_datamodule(config: ExperimentConfig) -> CustomDataModule:
-    if not config.paths.cohort:
-        raise ConfigError("dataset=custom needs COHORT=/path (or paths.cohort), a folder as docs/cohort.md describes")
-    assert isinstance(config.cohort, CustomCohortConfig)
-    source = Path(config.paths.cohort)
-    return CustomDataModule(source=source, config=config.cohort, **_loading(config, ImageFolders()))
-
-
-def _release_datamodule(config: ExperimentConfig) -> ReleaseDataModule:
+    Returns:
+        The datamodule; no table is read yet.
+    """
+    if isinstance(config.cohort, CustomCohortConfig):
+        source = cohorts.custom_source(config)
+        return CustomDataModule(source=source, config=config.cohort, **_loading(config, ImageFolders()))
     assert isinstance(config.cohort, ReleaseCohortConfig)
-    roots = release_roots(config)
-    files = image_folders(database(config.dataset), roots)
-    meter = progress if config.trainer.progress_bar else no_meter
-    return ReleaseDataModule(config.dataset, roots=roots, config=config.cohort, meter=meter, **_loading(config, files))
+    roots = cohorts.release_roots(config)
+    return ReleaseDataModule(
+        config.dataset,
+        roots=roots,
+        config=config.cohort,
+        meter=cohorts.meter(config),
+        **_loading(config, image_folders(database(config.dataset), roots)),
+    )
 
 
 def _loading(config: ExperimentConfig, files: ImageFolders) -> dict[str, Any]:
@@ -89,17 +85,6 @@ def image_folders(database: DatabaseSpec, roots: str) -> ImageFolders:
     projects = (database.image_files, database.image_embeddings)
     pictures, embeddings = (find_folder(parts, project, "files") if project else None for project in projects)
     return ImageFolders(pictures=pictures, embeddings=embeddings)
-
-
-def release_roots(config: ExperimentConfig) -> str:
-    """Roots of the release; without one, the folder of the built-in simulated release, generated on first use."""
-    if not config.simulated:
-        return config.paths.root(config.dataset)
-    knobs = replace(config.simulate, databases=[SIMULATED[config.dataset]])
-    target = release_folder(knobs, Path(config.paths.data))
-    with progress("simulating subjects", knobs.subjects) as advance:
-        simulate(knobs, target, processes=os.cpu_count() or 1, advance=advance)
-    return str(target)
 
 
 def _baseline(config: ExperimentConfig) -> NetworkBaseline | EstimatorBaseline | None:

@@ -9,12 +9,13 @@ from lightning import Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
 from data_modules.errors import UserError
+from mmnar_lightning.callbacks.checkpoints import OPTIMIZERS
 from mmnar_lightning.callbacks.run_identity import IDENTITY_KEY
 from mmnar_lightning.config.experiment import ConfigError
 from mmnar_lightning.console import say, warn
 from mmnar_lightning.runs.folders import LAST, PREVIOUS
 
-PARTS = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks", "hyper_parameters")
+PARTS = ("state_dict", OPTIMIZERS, "lr_schedulers", "loops", "callbacks", "hyper_parameters")
 """Keys of a checkpoint of this project."""
 
 
@@ -63,7 +64,7 @@ def checkpoint_to_resume(folder: Path, cohort: str) -> ResumePoint | None:
     refused = []
     for path in (folder / LAST, folder / PREVIOUS):
         try:
-            checkpoint = read_checkpoint(path, cohort)
+            checkpoint = _resumable(path, cohort)
         except FileNotFoundError:
             continue
         except BrokenCheckpointError as error:
@@ -79,6 +80,14 @@ def checkpoint_to_resume(folder: Path, cohort: str) -> ResumePoint | None:
             f"{'; '.join(refused)}; no checkpoint remains to resume from; start a new run with resume=new"
         )
     return None
+
+
+def _resumable(path: Path, cohort: str) -> dict[str, Any]:
+    """Read a checkpoint that has the state of the optimiser, which `best.ckpt` under another name has not."""
+    checkpoint = read_checkpoint(path, cohort)
+    if not checkpoint[OPTIMIZERS]:
+        raise BrokenCheckpointError(f"{path} is refused: it has weights alone, without the state of the optimiser")
+    return checkpoint
 
 
 def read_checkpoint(path: Path, cohort: str) -> dict[str, Any]:

@@ -12,14 +12,10 @@ from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.config.ignored import check_ignored
 from mmnar_lightning.console import say, warn
 from mmnar_lightning.distributed import launch, signals
-from mmnar_lightning.report.tables import show_cohort
+from mmnar_lightning.report.cohort import show_cohort
 from mmnar_lightning.runs import blend, build, estimator, folders, network, results, transfer
+from mmnar_lightning.runs.cohorts import print_simulated
 from mmnar_lightning.runs.run import Run
-
-SIMULATED = (
-    "simulated data: no release was named, so subjects are drawn from the causal model of docs/simulation.md; "
-    "set MIMIC_ROOT or EICU_ROOT for real data"
-)
 
 
 @signals.handled()
@@ -90,12 +86,6 @@ def finish(folder: Path) -> None:
         joined.write_csv(folder / "metrics.csv")
     (folder / folders.DONE).touch()
     say(f"run: {folder}")
-
-
-def print_simulated(config: ExperimentConfig) -> None:
-    """Warn if the data are simulated."""
-    if config.simulated:
-        warn(SIMULATED)
 
 
 def _print_finished(run: Run) -> None:

@@ -23,7 +23,7 @@ from mmnar_lightning.evaluation.results import Results
 from mmnar_lightning.evaluation.scores import score as score_rows
 from mmnar_lightning.module import MMNARModule
 from mmnar_lightning.outputs import ScoredRows
-from mmnar_lightning.report.tables import show_cohort
+from mmnar_lightning.report.cohort import show_cohort
 from mmnar_lightning.runs import build, results
 from mmnar_lightning.runs import estimator as runs_estimator
 from mmnar_lightning.runs.run import Run, scoring_of

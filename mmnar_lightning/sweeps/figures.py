@@ -1,11 +1,15 @@
 """Figures of a sweep: the metric over trials and the importance of parameters."""
 
-from collections.abc import Mapping, Sequence
+from __future__ import annotations
 
-from matplotlib.figure import Figure
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from mmnar_lightning.report.figures import new_figure
 from mmnar_lightning.sweeps.table import FINISHED
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def draw_trials(values: Sequence[float | None], states: Sequence[str], metric: str, maximise: bool) -> Figure:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -202,6 +203,13 @@ def test_a_checkpoint_of_something_else_is_refused_by_name(stopped, settings, wh
     torch.save({"state_dict": {}}, stopped / folders.LAST)
     single.train(settings())
     assert "last.ckpt is refused: it is not a checkpoint of mmnar" in capsys.readouterr().out
+    assert_same(stopped, whole)
+
+
+def test_the_best_checkpoint_in_place_of_the_last_is_refused_by_name(stopped, settings, whole, capsys) -> None:
+    shutil.copyfile(stopped / folders.BEST, stopped / folders.LAST)
+    single.train(settings())
+    assert "last.ckpt is refused: it has weights alone" in capsys.readouterr().out
     assert_same(stopped, whole)
 
 

@@ -13,7 +13,7 @@ BYTES = {Path("data_modules/databases/mimic_iv/tfrecord.py")}  # checksums and v
 
 
 @pytest.mark.parametrize("num_modalities", range(1, patterns.MAX_MODALITIES + 1))
-def test_presence_comes_back_from_the_id_and_from_the_label(num_modalities):
+def test_presence_comes_back_from_the_id_and_from_the_label_in_torch_and_in_numpy(num_modalities):
     generator = torch.Generator().manual_seed(num_modalities)
     present = torch.rand(40, num_modalities, generator=generator) < 0.5
     present[0], present[1] = True, False
@@ -21,6 +21,12 @@ def test_presence_comes_back_from_the_id_and_from_the_label(num_modalities):
     assert ids.dtype == torch.int64
     assert bool((ids >= 0).all())
     assert torch.equal(patterns.decode(ids, num_modalities), present)
+    of_arrays = patterns.encode(present.numpy())
+    assert str(of_arrays.dtype) == "int64"
+    assert of_arrays.tolist() == ids.tolist()
+    back = patterns.decode(of_arrays, num_modalities)
+    assert str(back.dtype) == "bool"
+    assert back.tolist() == present.tolist()
     labels = [patterns.label(int(code), num_modalities) for code in ids]
     assert labels == ["".join("1" if observed else "0" for observed in row) for row in present.tolist()]
     assert [patterns.parse(text) for text in labels] == ids.tolist()
@@ -49,7 +55,9 @@ def test_patterns_of_several_dimensions_decode():
 
 
 def test_an_empty_batch_has_no_patterns():
-    assert patterns.encode(torch.zeros(0, 3, dtype=torch.bool)).tolist() == []
+    ids = patterns.encode(torch.zeros(0, 3, dtype=torch.bool))
+    assert (ids.tolist(), ids.dtype) == ([], torch.int64)
+    assert patterns.decode(ids, 3).shape == (0, 3)
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,16 @@ def test_the_best_checkpoint_has_none_before_it(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["best.ckpt"]
 
 
+def test_only_the_best_checkpoint_is_written_without_the_state_of_the_optimiser(tmp_path):
+    states = [{"state": torch.ones(2)}]
+    given = {**NEW, "optimizer_states": states}
+    for name, kept in (("last", 1), ("best", 0)):
+        AtomicCheckpointIO().save_checkpoint(given, tmp_path / f"{name}.ckpt")
+        assert len(torch.load(tmp_path / f"{name}.ckpt", weights_only=True)["optimizer_states"]) == kept
+        assert read(tmp_path / f"{name}.ckpt") == [1, 1, 1]
+    assert given["optimizer_states"] is states, "the Trainer continues with it"
+
+
 def test_a_save_that_fails_half_way_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "last.ckpt"
     AtomicCheckpointIO().save_checkpoint(OLD, path)

@@ -32,7 +32,7 @@ from mmnar_lightning.encoders.image.config import ImageConfig
 from mmnar_lightning.encoders.image.stage import ImageFolders
 from mmnar_lightning.encoders.stage import embed
 from mmnar_lightning.encoders.text.config import TextConfig
-from mmnar_lightning.report.tables import show_cohort
+from mmnar_lightning.report.cohort import show_cohort
 from tests.helpers import eicu, mimic_iv
 from tests.helpers.mimic_iv import admission, death, moment, patient, stay
 

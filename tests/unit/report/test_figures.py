@@ -6,6 +6,7 @@ import pytest
 
 from mmnar_lightning.evaluation.results import MASKED, Cell, OffsetTable, Reliability, Score, TaskScores
 from mmnar_lightning.report import figures
+from mmnar_lightning.report.cohort import MAX_PATTERNS
 from mmnar_lightning.report.masking import MASKED_OFFSET
 from tests.helpers.results import offset_of
 
@@ -57,8 +58,8 @@ def test_a_heat_map_shows_the_most_frequent_patterns_alone():
     patterns = [f"{number:05b}" for number in range(20)]
     figure = figures.heat_map(values(patterns), TASKS, patterns)
     labels = [tick.get_text() for tick in figure.axes[0].get_xticklabels()]
-    assert labels == patterns[: figures.MAX_PATTERNS]
-    assert len(texts(figure)) == 2 * figures.MAX_PATTERNS
+    assert labels == patterns[:MAX_PATTERNS]
+    assert len(texts(figure)) == 2 * MAX_PATTERNS
 
 
 def test_an_interval_plot_draws_what_is_defined_and_names_what_is_masked():

@@ -5,7 +5,8 @@ import polars as pl
 from data_modules.databases.eicu.hospitals import presence_by_hospital
 from mmnar_lightning.evaluation.results import BlendScores, Gain, Score, TaskScores
 from mmnar_lightning.evaluation.results_json import to_json
-from mmnar_lightning.report.tables import show_blend, show_gains, show_part_gains, show_presence
+from mmnar_lightning.report.cohort import show_presence
+from mmnar_lightning.report.tables import show_blend, show_gains, show_part_gains
 from tests.helpers.results import cell_of, results_of
 
 

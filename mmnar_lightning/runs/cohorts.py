@@ -1,0 +1,71 @@
+"""Builds the cohort of a configuration, from its release or a custom folder; it loads no torch."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from data_modules.cohorts.build import build_cohort
+from data_modules.cohorts.config import CustomCohortConfig, ReleaseCohortConfig
+from data_modules.cohorts.custom import build_custom
+from data_modules.cores import usable_cores
+from data_modules.databases.registry import database
+from data_modules.raw.checksums import Meter, no_meter
+from data_modules.raw.reader import Release
+from mmnar_lightning.config.experiment import SIMULATED, ConfigError, ExperimentConfig
+from mmnar_lightning.console import progress, warn
+
+NO_RELEASE = (
+    "simulated data: no release was named, so subjects are drawn from the causal model of docs/simulation.md; "
+    "set MIMIC_ROOT or EICU_ROOT for real data"
+)
+
+
+def build(config: ExperimentConfig) -> Path:
+    """Build the cohort unless it exists; a missing paths.cohort raises a `ConfigError`.
+
+    Returns:
+        Its folder.
+    """
+    data = Path(config.paths.data)
+    if isinstance(config.cohort, CustomCohortConfig):
+        return build_custom(custom_source(config), config.cohort, data)
+    assert isinstance(config.cohort, ReleaseCohortConfig)
+    spec = database(config.dataset)
+    return build_cohort(spec, Release.parse(spec.schema, release_roots(config)), config.cohort, data, meter(config))
+
+
+def custom_source(config: ExperimentConfig) -> Path:
+    """Find the custom cohort.
+
+    Returns:
+        Its folder.
+
+    Raises:
+        ConfigError: if none is named.
+    """
+    if not config.paths.cohort:
+        raise ConfigError("dataset=custom needs COHORT=/path (or paths.cohort), a folder as docs/cohort.md describes")
+    return Path(config.paths.cohort)
+
+
+def release_roots(config: ExperimentConfig) -> str:
+    """Roots of the release; without one, the folder of the built-in simulated release, generated on first use."""
+    if not config.simulated:
+        return config.paths.root(config.dataset)
+    from data_modules.simulate.release import release_folder, simulate
+
+    knobs = replace(config.simulate, databases=[SIMULATED[config.dataset]])
+    target = release_folder(knobs, Path(config.paths.data))
+    with progress("simulating subjects", knobs.subjects) as advance:
+        simulate(knobs, target, processes=usable_cores(), advance=advance)
+    return str(target)
+
+
+def meter(config: ExperimentConfig) -> Meter:
+    """What shows the progress of `cohort.verify`."""
+    return progress if config.trainer.progress_bar else no_meter
+
+
+def print_simulated(config: ExperimentConfig) -> None:
+    """Warn if the data are simulated."""
+    if config.simulated:
+        warn(NO_RELEASE)
