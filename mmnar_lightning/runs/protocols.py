@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from data_modules import stage
-from data_modules.cohorts.build import COHORT
+from data_modules.cohorts.build import BUILD, COHORT
 from data_modules.cohorts.labels import OneClassWarning, check_classes, has_both_classes
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.config.ignored import check_ignored
@@ -131,7 +131,7 @@ def _build_cohorts(config: ExperimentConfig, protocol: str, children: Sequence[C
         if child.fold in fingerprints:
             continue
         folder = build.build_datamodule(child_config(config, protocol, child)).build()
-        manifest = stage.read_json(folder / stage.MANIFEST)
+        manifest = stage.verify(folder, BUILD)
         fingerprints[child.fold] = manifest["fingerprint"]
         if child.fold is None or protocol == LEAVE_PATTERN_OUT:
             continue

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +48,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def place(trained: Path, workplace: Path) -> Iterator[Path]:
+def place(trained: Path, workplace: Path) -> Path:
     shutil.copytree(trained, workplace / "copy")
     os.chdir(workplace / "copy")
     return workplace / "copy"
@@ -85,7 +85,6 @@ def _halve(path: Path) -> None:
     os.truncate(path, path.stat().st_size // 2)
 
 
-@unseen
 @pytest.mark.parametrize("damage", [flip, _halve, Path.unlink])
 @pytest.mark.parametrize("pattern", STORED)
 def test_a_damaged_file_of_a_stage_is_named_with_the_command_that_builds_it_again(
