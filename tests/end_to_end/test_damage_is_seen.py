@@ -165,7 +165,6 @@ def test_the_same_request_is_answered_with_the_saved_results(place: Path, capsys
     assert "evaluated before" in capsys.readouterr().out
 
 
-@unseen
 def test_the_newest_run_is_the_one_that_was_started_last(place: Path) -> None:
     run = _run("fitted")
     names = ("20250101-000000-aaaaaa", "slurm-99", "20260101-000000-aaaaaa", "slurm-100", "20250601-000000-aaaaaa")
