@@ -20,7 +20,7 @@ from mmnar_lightning.evaluation.results_json import to_json
 from mmnar_lightning.evaluation.scores import GROUP, Scoring, score, score_groups
 from mmnar_lightning.report.figures import SCORED, draw_results
 from mmnar_lightning.report.tables import show_blend, show_gains, show_groups, show_parts, show_rectifier, show_scores
-from mmnar_lightning.runs import folders, gather, results, single
+from mmnar_lightning.runs import done, folders, gather, results, single
 from mmnar_lightning.runs.plan import FOLDED, Child
 from mmnar_lightning.runs.run import scoring_of
 
@@ -93,7 +93,7 @@ def finish(parent: Path, config: ExperimentConfig, protocol: str, children: Sequ
         gather_runs(parent, config, protocol, children)
     else:
         say(f"test rows are not read; `mmnar evaluate run={parent}` reads and gathers them")
-    (parent / folders.DONE).touch()
+    done.mark(parent)
     say(f"run: {parent}")
 
 

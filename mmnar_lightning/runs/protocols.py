@@ -15,7 +15,7 @@ from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.config.ignored import check_ignored
 from mmnar_lightning.console import say, warn
 from mmnar_lightning.distributed import launch, signals
-from mmnar_lightning.runs import build, folders, single
+from mmnar_lightning.runs import build, folders, results, single
 from mmnar_lightning.runs.parent import finish, finish_if_last, open_parent, read_children
 from mmnar_lightning.runs.plan import LEAVE_PATTERN_OUT, Child, child_config, of_one_run, plan, protocol_of
 
@@ -108,8 +108,7 @@ def _end_logging(config: ExperimentConfig) -> None:
 
 def _check_cohort(folder: Path, fingerprint: str) -> None:
     """Refuse to gather a finished run whose cohort has since changed."""
-    path = folder / folders.RESULTS
-    found = stage.read_json(path)["cohort"] if path.is_file() else fingerprint
+    found = results.read(folder).cohort if results.is_done(folder) else fingerprint
     if found != fingerprint:
         raise ConfigError(
             f"{folder} was trained on the cohort {found}, but its fold is now {fingerprint}; use the release or cohort "

@@ -10,12 +10,12 @@ import polars as pl
 import pytest
 
 from data_modules.errors import UserError
+from mmnar_lightning.config.compose import load
 from mmnar_lightning.config.experiment import ConfigError
 from mmnar_lightning.runs import folders, single
 from tests.conftest import write_custom_cohort
-from tests.helpers.small_runs import compose
+from tests.helpers.small_runs import SMALL, compose
 
-unseen = pytest.mark.xfail(strict=True, reason="damage and other requests are not seen yet")
 WORDS = ("trainer.max_epochs=2", "embed.text.encoder=hashed_ngrams", "evaluation.num_replicates=100")
 
 
@@ -100,7 +100,7 @@ def test_a_damaged_file_of_a_stage_is_named_with_the_command_that_builds_it_agai
     assert not (run / folders.RESULTS).exists()
 
 
-@pytest.mark.parametrize("damage", [pytest.param(flip, marks=unseen), _halve])
+@pytest.mark.parametrize("damage", [flip, _halve])
 @pytest.mark.parametrize("name", [folders.BEST])
 def test_a_damaged_best_checkpoint_is_refused_by_name(place: Path, name: str, damage: Callable[[Path], None]) -> None:
     run = _run("fitted")
@@ -110,7 +110,6 @@ def test_a_damaged_best_checkpoint_is_refused_by_name(place: Path, name: str, da
     assert not (run / folders.RESULTS).exists()
 
 
-@unseen
 @pytest.mark.parametrize("at", [0.2, 0.5, 0.8])
 def test_a_damaged_last_checkpoint_is_replaced_by_the_previous_one_with_a_warning(place: Path, at, capsys) -> None:
     run = _run("fitted")
@@ -123,7 +122,6 @@ def test_a_damaged_last_checkpoint_is_replaced_by_the_previous_one_with_a_warnin
     assert "previous.ckpt is used instead" in printed
 
 
-@unseen
 @pytest.mark.parametrize("name", [folders.RESULTS, folders.PREDICTIONS])
 @pytest.mark.parametrize("damage", [flip, _halve, Path.unlink])
 def test_damaged_results_of_a_finished_run_are_named(place: Path, name: str, damage: Callable[[Path], None]) -> None:
@@ -133,7 +131,6 @@ def test_damaged_results_of_a_finished_run_are_named(place: Path, name: str, dam
         _evaluate(run)
 
 
-@unseen
 def test_results_of_one_cohort_are_no_answer_for_another(place: Path, capsys) -> None:
     write_custom_cohort(place / "other", seed=1)
     with pytest.raises(ConfigError, match="trained on the cohort"):
@@ -141,7 +138,6 @@ def test_results_of_one_cohort_are_no_answer_for_another(place: Path, capsys) ->
     assert "AUROC" not in capsys.readouterr().out
 
 
-@unseen
 @pytest.mark.parametrize(
     "word",
     [
@@ -175,3 +171,25 @@ def test_the_newest_run_is_the_one_that_was_started_last(place: Path) -> None:
             (folder / folders.BEST).parent.mkdir()
             shutil.copy(run / folders.BEST, folder / folders.BEST)
         assert folders.newest_run(config, folders.BEST).name == name
+
+
+def test_a_finished_run_that_is_resumed_answers_no_other_request(place: Path, capsys) -> None:
+    run = _run("scored")
+    words = (*WORDS, "paths.runs=scored", f"resume={run}", "evaluation.num_replicates=200")
+    with pytest.raises(ConfigError, match=r"evaluation\.num_replicates: 100 before, 200 now"):
+        single.train(compose(Path("given"), *words))
+    assert "AUROC" not in capsys.readouterr().out
+
+
+def test_a_line_says_which_setting_the_saved_results_have_if_none_was_asked_for(place: Path, capsys) -> None:
+    capsys.readouterr()
+    _evaluate(_run("scored"), "evaluation.num_replicates=1000")
+    assert "these results have evaluation.num_replicates=100" in capsys.readouterr().out
+
+
+def test_saved_results_are_printed_where_the_data_are_not(place: Path, capsys) -> None:
+    shutil.rmtree("given")
+    shutil.rmtree("data")
+    capsys.readouterr()
+    single.evaluate(load([*SMALL, f"run={_run('scored')}"]))
+    assert "evaluated before" in capsys.readouterr().out
