@@ -26,6 +26,8 @@ from data_modules.vocabulary import Modality
 BUILDER_VERSION = 6
 """Increased when the same settings and files give another cohort."""
 
+BUILD = "mmnar cohort"
+"""The command that builds a cohort again."""
 COHORT, ATTRITION, MODALITIES = "cohort.parquet", "attrition.csv", "modalities"
 SCORES = "scores.parquet"
 """Published predictions for the rows of the cohort; never an input."""
@@ -151,15 +153,13 @@ def build_cohort(
 
 def _is_verified(target: Path) -> bool:
     """Whether a cohort exists whose raw tables were verified."""
-    path = target / stage.MANIFEST
-    return path.is_file() and bool(stage.read_json(path).get(VERIFIED))
+    return stage.is_finished(target) and bool(stage.read_manifest(target, BUILD).get(VERIFIED))
 
 
 def _record(target: Path, verified: dict[str, list[str]]) -> None:
     """Record in the manifest of an existing cohort that its raw tables were verified now."""
-    path = target / stage.MANIFEST
     with suppress(OSError):  # a shared cohort may be read only: its tables are verified again at the next start
-        stage.write_json(path, {**stage.read_json(path), VERIFIED: verified})
+        stage.amend(target, {VERIFIED: verified})
 
 
 def _identity(

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from data_modules import stage
 from data_modules.cohorts import pretraining, splits
-from data_modules.cohorts.build import COHORT, MODALITIES, SCORES
+from data_modules.cohorts.build import BUILD, COHORT, MODALITIES, SCORES
 from data_modules.cohorts.columns import PRESENT, validate
 from data_modules.cohorts.config import SplitConfig
 from data_modules.cohorts.presence import count_patterns
@@ -23,6 +23,9 @@ from data_modules.loading.arrays import CohortArrays, ModalityArray, Store, prin
 from data_modules.loading.items import open_store
 from data_modules.patterns import encode
 from data_modules.vocabulary import ARRAY_KINDS, Kind, Modality
+
+ENCODE = "mmnar embed"
+"""The command that builds an embedding store again."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,7 +167,8 @@ class Reading:
 def open_cohort(folder: Path, encoded: Mapping[str, Path], reading: Reading | None = None) -> OpenedCohort:
     """Open a finished cohort folder.
 
-    Rows that violate the cohort contract are a `ContractError`.
+    Rows that violate the cohort contract are a `ContractError`, files that changed since they were written a
+    `StageError`.
 
     Args:
         folder: folder of the cohort.
@@ -178,7 +182,8 @@ def open_cohort(folder: Path, encoded: Mapping[str, Path], reading: Reading | No
         UserError: if a model can read no modality, the pattern cannot be held out, or an inner fold has no subject.
     """
     reading = reading or Reading()
-    manifest: dict[str, Any] = stage.read_json(folder / stage.MANIFEST)
+    manifest = stage.verify(folder, BUILD)
+    encodings = {name: stage.verify(place, ENCODE) for name, place in encoded.items()}
     table = pl.read_parquet(folder / COHORT)
     validate(table, folder / COHORT, labelled=bool(manifest["tasks"]))
     declared = [Modality(**entry) for entry in manifest["modalities"]]
@@ -195,8 +200,8 @@ def open_cohort(folder: Path, encoded: Mapping[str, Path], reading: Reading | No
         for entry in declared
         if entry.name not in stores
     ]
-    for name, place in encoded.items():
-        left_out.extend(f"{name}: {line}" for line in stage.read_json(place / stage.MANIFEST)["left_out"])
+    for name in encoded:
+        left_out.extend(f"{name}: {line}" for line in encodings[name]["left_out"])
     every, lines = _without_lost_rows(pretraining.appended(table, folder), stores)
     left_out += lines
     if not modalities:

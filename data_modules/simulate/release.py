@@ -31,6 +31,8 @@ VERSIONS = {HOSPITAL: "3.1", NOTES: "2.2", IMAGE_PROJECT: "2.1.0", PROJECT: "2.0
 SETTINGS = {"mimic_iv": latent.MIMIC, "eicu": latent.EICU}
 DECLARED = {"mimic_iv": MIMIC_IV, "eicu": EICU}
 TRUTH = "truth"
+SIMULATE = "mmnar simulate"
+"""The command that writes a release again."""
 GZIP_LEVEL = 4
 
 Worlds = dict[str, latent.World]
@@ -51,7 +53,7 @@ def simulate(
 ) -> bool:
     """Write a release into a folder unless the folder holds it already.
 
-    A folder with other content, or one that cannot be written, is refused with a `UserError`.
+    A folder with other or damaged content, or one that cannot be written, is refused with a `UserError`.
 
     Args:
         config: the settings.
@@ -69,7 +71,10 @@ def simulate(
         _write(config, folder, processes, advance or (lambda _: None))
         stage.write_json(folder / stage.MANIFEST, _identity(config))
 
-    return stage.run_stage(target, write, "the folder")
+    written = stage.run_stage(target, write, "the folder")
+    if not written:
+        stage.verify(target, SIMULATE)
+    return written
 
 
 def _identity(config: SimulateConfig) -> dict[str, object]:
@@ -81,14 +86,15 @@ def _refuse_other(config: SimulateConfig, target: Path) -> None:
         return
     if target.is_dir() and not any(target.iterdir()):
         return
-    if _read_identity(target / stage.MANIFEST) != _identity(config):
+    if _read_identity(target) != _identity(config):
         raise UserError(f"{target} holds something else than this release; name another folder, or remove it")
 
 
-def _read_identity(manifest: Path) -> object:
+def _read_identity(folder: Path) -> object:
+    """What was simulated into a folder; None if it has no readable manifest."""
     try:
-        return stage.read_json(manifest)
-    except (OSError, ValueError):
+        return stage.read_manifest(folder, SIMULATE)
+    except stage.StageError:
         return None
 
 

@@ -1,15 +1,18 @@
 """Checkpoints, written atomically: `best.ckpt` by the monitored metric and `last.ckpt` after every epoch."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from data_modules import files
 from data_modules.errors import UserError
+from mmnar_lightning.callbacks import digests
+from mmnar_lightning.callbacks.digests import BEST, LAST, PREVIOUS
 
 MONITOR = "val/auroc"
 """Mean AUROC over the tasks in which it is defined on val."""
@@ -17,8 +20,6 @@ INNER_MONITOR = "val/log_loss"
 """Mean log-loss over the tasks of the rows of all inner folds, each predicted where it was held out."""
 MODES = {MONITOR: "max", INNER_MONITOR: "min"}
 """Monitored metric -> whether a larger or a smaller value is better."""
-LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
-"""The latest checkpoint and the one before it, which a run resumes from; the one that is evaluated."""
 OPTIMIZERS = "optimizer_states"
 """Key of the optimiser's state in a checkpoint: two numbers for every weight."""
 
@@ -28,9 +29,9 @@ class CheckpointError(UserError):
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint to a temporary file, flushes it to disk and renames it; `last` becomes `previous`.
+    """Writes a checkpoint to a file beside it, flushes it to disk, records its digest and renames it.
 
-    `best` is written without the state of the optimiser, which only a resumed run reads.
+    `last` becomes `previous`. `best` is written without the state of the optimiser, which only a resumed run reads.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
@@ -44,31 +45,25 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         Raises:
             CheckpointError: if the file cannot be written.
         """
-        partial, name = Path(f"{path}.partial"), Path(path).name
-        if name == BEST:
+        target = Path(path)
+        partial = target.with_name(f"{target.name}.partial")
+        if target.name == BEST:
             checkpoint = {**checkpoint, OPTIMIZERS: []}
         try:
-            super().save_checkpoint(checkpoint, partial, storage_options)
-            _flush(partial)
-            if name == LAST and Path(path).is_file():
-                Path(path).replace(Path(path).with_name(PREVIOUS))
-            partial.replace(path)
-            _flush(partial.parent)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            torch.save(checkpoint, partial)  # Lightning writes through a file in /tmp, which may be small
+            files.flush(partial)
+            digests.record(target, files.describe(partial))
+            if target.name == LAST and target.is_file():
+                target.replace(target.with_name(PREVIOUS))
+            partial.replace(target)
+            files.flush(target.parent)
         except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
             partial.unlink(missing_ok=True)
             raise CheckpointError(
                 f"{path} could not be written ({error}); free disk space and run the same command again, which resumes "
                 "from the previous checkpoint"
             ) from error
-
-
-def _flush(path: Path) -> None:
-    """Flush a file, or the entries of a folder, to disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 class RelocatableCheckpoint(ModelCheckpoint):

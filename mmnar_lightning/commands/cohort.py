@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data_modules import stage
+from data_modules.cohorts.build import BUILD
 from mmnar_lightning.config.experiment import ExperimentConfig
 from mmnar_lightning.config.ignored import check_ignored
 from mmnar_lightning.console import say, warn
@@ -19,7 +20,7 @@ def make_cohort(config: ExperimentConfig) -> Path:
     cohorts.print_simulated(config)
     started = time.monotonic()
     folder = cohorts.build(config)
-    manifest = stage.read_json(folder / stage.MANIFEST)
+    manifest = stage.verify(folder, BUILD)
     show_cohort(manifest, config.privacy.min_count)
     for line in manifest["dropped"]:
         warn(line)

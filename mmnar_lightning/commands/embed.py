@@ -6,6 +6,7 @@ from pathlib import Path
 
 from data_modules import stage
 from data_modules.loading.items import open_store
+from data_modules.loading.opened import ENCODE
 from mmnar_lightning.config.experiment import ExperimentConfig
 from mmnar_lightning.config.ignored import check_ignored
 from mmnar_lightning.console import say, show, warn
@@ -23,11 +24,12 @@ def make_embeddings(config: ExperimentConfig) -> dict[str, Path]:
     encoded = datamodule.encode(datamodule.build())
     rows = []
     for name, folder in encoded.items():
+        manifest = stage.verify(folder, ENCODE)
         store = open_store(folder)
         present = store.present
         share = "all" if present is None else f"{present.mean():.1%}"
         rows.append([name, share, store.width, folder])
-        for line in stage.read_json(folder / stage.MANIFEST)["left_out"]:
+        for line in manifest["left_out"]:
             warn(f"{name}: {line}")
     if rows:
         show("encoded", ["modality", "rows that have it", "floats", "folder"], rows)

@@ -1,14 +1,13 @@
 """`mmnar sweep`: many trials of one experiment, searched by W&B or, offline, by Optuna."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
-from filelock import FileLock, Timeout
 
-from data_modules import stage
+from data_modules import locks, stage
 from mmnar_lightning.config.compose import load
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.console import say, show
@@ -104,17 +103,14 @@ def _write_file(folder: Path, plain: dict[str, Any]) -> None:
 def _locked(folder: Path) -> Iterator[None]:
     """Lock a sweep's folder against a second search."""
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise ConfigError(
-            f"{folder}: another process is searching there; sweep.processes=2 trains two trials at a time"
-        ) from None
-    try:
+    with ExitStack() as held:
+        try:
+            held.enter_context(locks.locked(folder / ".lock", wait=False))
+        except locks.HeldError:
+            raise ConfigError(
+                f"{folder}: another process is searching there; sweep.processes=2 trains two trials at a time"
+            ) from None
         yield
-    finally:
-        lock.release()
 
 
 def _report(folder: Path, found: Sweep, search: Search | None = None) -> None:

@@ -8,7 +8,7 @@ import torch
 
 from data_modules import stage
 from data_modules.cohorts import pretraining
-from data_modules.cohorts.build import COHORT, MODALITIES
+from data_modules.cohorts.build import BUILD, COHORT, MODALITIES
 from data_modules.errors import UserError
 from data_modules.vocabulary import Modality
 from mmnar_lightning.encoders.config import EmbedConfig
@@ -47,7 +47,7 @@ def embed(
     Raises:
         UserError: if the settings do not fit the cohort.
     """
-    manifest = stage.read_json(cohort / stage.MANIFEST)
+    manifest = stage.read_manifest(cohort, BUILD)
     modalities = [Modality(**entry) for entry in manifest["modalities"]]
     names = [modality.name for modality in modalities]
     unknown = [name for name in config.modalities if name not in names]
@@ -72,8 +72,9 @@ def _embed(cohort: Path, name: str, fingerprint: str, encoder: Encoder, data: Pa
     contents = encoder.contents(source)
     identity |= {} if contents is None else {"contents": contents}
     target = data / EMBEDDINGS / f"{name}-{stage.digest(identity)}"
-    if (target / stage.MANIFEST).is_file():
+    if stage.is_finished(target):
         return target
+    stage.verify(cohort, BUILD)
     encoder.prepare(source)
 
     def write(folder: Path) -> None:

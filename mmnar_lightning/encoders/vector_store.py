@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from data_modules import stage
+from data_modules import locks, stage
 from data_modules.errors import UserError
 from data_modules.features import store
 
@@ -27,7 +26,8 @@ KEYS, VECTORS, PARTS = "keys.npy", "vectors.npy", "parts"
 WAIT_SECONDS = 0.2
 UNIT_BATCHES = 8
 """Batches per unit of work, the most that a killed process loses."""
-SETTING = "paths.data"
+SETTING, ENCODE = "paths.data", "mmnar embed"
+"""The setting of the folder above, and the command that encodes again."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,16 @@ class VectorStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._verified: set[Path] = set()
 
     def shards(self) -> list[Path]:
-        """Finished shards, in a fixed order."""
-        return sorted(path.parent for path in self.folder.glob(f"[!.]*/{stage.MANIFEST}"))
+        """Finished shards, in a fixed order; a damaged one is a `StageError`."""
+        found = sorted(path.parent for path in self.folder.glob(f"[!.]*/{stage.MANIFEST}"))
+        for shard in found:
+            if shard not in self._verified:
+                stage.verify(shard, ENCODE)
+                self._verified.add(shard)
+        return found
 
     def missing(self, keys: Keys) -> Keys:
         """The keys without a vector, sorted and unique."""
@@ -144,7 +150,7 @@ def _find(known: Keys, wanted: Keys) -> tuple[NDArray[np.int64], NDArray[np.bool
 
 
 def _finished(shard: Path) -> bool:
-    return (shard / stage.MANIFEST).is_file()
+    return stage.is_finished(shard)
 
 
 class _Work:
@@ -177,11 +183,11 @@ class _Work:
         """Encode a unit unless another process holds it; returns whether it is finished."""
         part = self.parts / f"{unit}.npy"
         try:
-            with FileLock(self.parts / f"{unit}.lock", timeout=0):
+            with locks.locked(self.parts / f"{unit}.lock", wait=False):
                 # The parts of a finished shard are deleted one by one, so a missing part may have existed.
                 if not part.is_file() and not _finished(self.shard):
                     self._write(unit, part)
-        except Timeout:
+        except locks.HeldError:
             return False
         except FileNotFoundError:
             if _finished(self.shard):  # another process has joined and deleted the parts

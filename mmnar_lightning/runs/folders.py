@@ -2,21 +2,21 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
+from data_modules import files, locks
 from data_modules.errors import UserError
 from data_modules.stage import digest
 from mmnar_lightning import tracebacks
 from mmnar_lightning.config.compose import flatten, load, refuse_renamed, save, to_plain
 from mmnar_lightning.config.experiment import REPLACEABLE, ConfigError, ExperimentConfig, PathsConfig
-from mmnar_lightning.console import say
+from mmnar_lightning.console import say, warn
 from mmnar_lightning.distributed.collectives import broadcast_from_rank_zero, rank
 from mmnar_lightning.distributed.launch import detect_launch, is_launched_by_parent
 
@@ -31,6 +31,8 @@ CONFIG, LAST, PREVIOUS, BEST, FIT, PREDICTIONS, RESULTS, DONE = (
     "results.json",
     "DONE",
 )
+STARTED = "started"
+"""The time of the first start, in UTC."""
 CHILDREN = "children.json"
 """The runs of a parent; no other folder has this file."""
 LOCK, OPENING = ".lock", ".opening.lock"
@@ -64,32 +66,37 @@ NEW = "new"
 def opened(config: ExperimentConfig, *needed: str) -> Iterator[Path]:
     """Open and lock the folder of a command, the same on all ranks: of the run that it resumes, or a new one.
 
+    A run that cannot be resumed, or that another process holds, is a `ConfigError`. The traceback of a defect in the
+    body is saved in the folder.
+
     Args:
         config: the current settings.
         needed: file names; a run with any of them can be resumed.
 
     Yields:
         The folder.
-
-    Raises:
-        ConfigError: when the run that `resume` names cannot be resumed, or is locked by another process.
     """
     folder = _agree_on_folder(config, needed)
-    lock = FileLock(folder / LOCK)
     try:
-        if _is_first():
-            lock.acquire(timeout=0)
-        os.environ[RUN_ID_VARIABLE] = str(folder.resolve())
-        yield folder
-    except Timeout:
-        raise ConfigError(f"{folder} is being trained by another process; wait for it, or stop it") from None
+        with _held(folder) if _is_first() else nullcontext():
+            os.environ[RUN_ID_VARIABLE] = str(folder.resolve())
+            yield folder
     except Exception as error:
         if not isinstance(error, UserError):
             tracebacks.save(error, folder)
         raise
     finally:
         forget_run()
-        lock.release()
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locks.locked(folder / LOCK, wait=False))
+        except locks.HeldError:
+            raise ConfigError(f"{folder} is being trained by another process; wait for it, or stop it") from None
+        yield
 
 
 def _is_first() -> bool:
@@ -117,19 +124,23 @@ def _choose(config: ExperimentConfig, needed: tuple[str, ...]) -> Path:
 def unfinished_run(config: ExperimentConfig, *needed: str) -> Path | None:
     """The newest run with the same settings that is neither finished nor being trained; None if there is none."""
     parent = Path(config.paths.runs) / config.experiment
-    for folder in sorted(parent.glob(f"*-{_fingerprint(config)}*"), reverse=True):
+    found = [folder for folder in parent.glob(f"*-{_fingerprint(config)}*") if (folder / CONFIG).is_file()]
+    for folder in sorted(found, key=started, reverse=True):
         is_parent = (folder / CHILDREN).is_file()
         resumable = any((folder / name).is_file() for name in needed) and is_parent == (CHILDREN in needed)
-        if resumable and not (folder / DONE).is_file() and not _differing(folder, config) and _is_free(folder):
+        if not resumable or (folder / DONE).is_file() or _differing(folder, config):
+            continue
+        if _is_free(folder):
             return folder
+        warn(f"{folder} has the same settings and is being trained by another process, so it is not resumed")
     return None
 
 
 def _is_free(folder: Path) -> bool:
     try:
-        with FileLock(folder / LOCK).acquire(timeout=0):
+        with locks.locked(folder / LOCK, wait=False):
             return True
-    except Timeout:
+    except locks.HeldError:
         return False
 
 
@@ -152,7 +163,7 @@ def named_run(config: ExperimentConfig) -> Path:
     folder = Path(name) if len(Path(name).parts) > 1 else Path(config.paths.runs) / config.experiment / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / OPENING):
+        with locks.locked(folder / OPENING):
             if (folder / CONFIG).is_file():
                 _accept(folder, config)
             else:
@@ -185,9 +196,30 @@ def new_run(config: ExperimentConfig) -> Path:
 
 
 def _write_config(config: ExperimentConfig, folder: Path) -> None:
-    """Write config.yaml atomically, because the next start compares its settings with it."""
+    """Write config.yaml atomically, because the next start compares its settings with it; before it, the time."""
+    if not (folder / STARTED).is_file():
+        (folder / STARTED).write_text(f"{datetime.now(UTC).isoformat()}\n", encoding="utf-8")
     save(config, folder / f"{CONFIG}.partial")
+    files.flush(folder / f"{CONFIG}.partial")
     (folder / f"{CONFIG}.partial").replace(folder / CONFIG)
+
+
+def started(folder: Path) -> datetime:
+    """When a run was first started, as its folder records it.
+
+    Names do not order runs (slurm-99, slurm-100), and copies have new times of files. Runs of versions that recorded no
+    time are ordered by that in their name, or by their oldest file.
+
+    Returns:
+        The time, in UTC.
+    """
+    path = folder / STARTED
+    with suppress(ValueError):
+        if path.is_file():
+            return datetime.fromisoformat(path.read_text(encoding="utf-8").strip())
+        return datetime.strptime(folder.name[:15], "%Y%m%d-%H%M%S").replace(tzinfo=UTC)
+    oldest = min(entry.stat().st_mtime for entry in (folder, *folder.glob("config*.yaml"), *folder.glob("logs/*")))
+    return datetime.fromtimestamp(oldest, UTC)
 
 
 @contextmanager
@@ -244,7 +276,7 @@ def settings_of(folder: Path, config: ExperimentConfig) -> ExperimentConfig:
 
 
 def newest_run(config: ExperimentConfig, *needed: str) -> Path:
-    """The newest run of an experiment with any of the needed files; parents only if children.json is one of them.
+    """The run of an experiment, with any of the needed files, that was started last; parents only for children.json.
 
     Args:
         config: `paths.runs` and the experiment.
@@ -257,15 +289,15 @@ def newest_run(config: ExperimentConfig, *needed: str) -> Path:
         ConfigError: if there is none.
     """
     parent = Path(config.paths.runs) / config.experiment
-    found = sorted(
+    found = [
         path.parent
         for path in parent.glob(f"*/{CONFIG}")
         if any((path.parent / name).is_file() for name in needed)
         and (CHILDREN in needed or not (path.parent / CHILDREN).is_file())
-    )
+    ]
     if not found:
         raise ConfigError(f"{parent} has no run with {' or '.join(needed)}; train one first, or give its folder")
-    return found[-1]
+    return max(found, key=started)
 
 
 def run_to_resume(config: ExperimentConfig, *needed: str) -> Path:

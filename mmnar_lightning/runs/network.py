@@ -16,7 +16,7 @@ from mmnar_lightning.nn.weights import load_weights
 from mmnar_lightning.outputs import ScoredRows
 from mmnar_lightning.runs import blend, build, fit, folders, model_folder, parts, results, transfer
 from mmnar_lightning.runs.fit import Trained
-from mmnar_lightning.runs.resume import identity, read_checkpoint
+from mmnar_lightning.runs.resume import identity, read_best
 from mmnar_lightning.runs.run import Run
 
 
@@ -41,7 +41,7 @@ def evaluate(run: Run) -> bool:
     Returns:
         Whether this process is rank zero, which finishes the run.
     """
-    run_id = identity(read_checkpoint(run.folder / folders.BEST, run.cohort.fingerprint))["run_id"]
+    run_id = identity(read_best(run.folder, run.cohort.fingerprint))["run_id"]
     parts.announce(run.config)
     trained = fit.prepare(run, run_id)
     _finish(run, trained)
@@ -60,7 +60,7 @@ def _rectify_and_evaluate(run: Run, trained: Trained, diagnostics: Mapping[str, 
     Several ranks stop together between these stages; a single process stops immediately.
     """
     with signals.deferred(trained.trainer.world_size > 1):
-        checkpoint = read_checkpoint(run.folder / folders.BEST, run.cohort.fingerprint)
+        checkpoint = read_best(run.folder, run.cohort.fingerprint)
         module = build.build_module(run.config, run.cohort, initialised=False)
         load_weights(module, checkpoint["state_dict"], str(run.folder / folders.BEST))
         _warn_without_offset(run, module, checkpoint["epoch"])

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from filelock import FileLock
 from lightning.pytorch.utilities import rank_zero_only
 
-from data_modules import patterns, stage
+from data_modules import locks, patterns, stage
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.console import say
 from mmnar_lightning.distributed.collectives import rank
@@ -21,7 +20,7 @@ from mmnar_lightning.evaluation.results_json import to_json
 from mmnar_lightning.evaluation.scores import GROUP, Scoring, score, score_groups
 from mmnar_lightning.report.figures import SCORED, draw_results
 from mmnar_lightning.report.tables import show_blend, show_gains, show_groups, show_parts, show_rectifier, show_scores
-from mmnar_lightning.runs import folders, gather, results, single
+from mmnar_lightning.runs import done, folders, gather, results, single
 from mmnar_lightning.runs.plan import FOLDED, Child
 from mmnar_lightning.runs.run import scoring_of
 
@@ -55,7 +54,7 @@ def _shared_parent(config: ExperimentConfig, protocol: str, children: Sequence[C
         )
     parent = folders.named_run(replace(config, evaluation=replace(config.evaluation, part=None)))
     folders.forget_run()
-    with FileLock(parent / folders.OPENING):
+    with locks.locked(parent / folders.OPENING):
         if not (parent / folders.CHILDREN).is_file():
             stage.write_json(parent / folders.CHILDREN, _plan_of(protocol, children))
         _, planned = read_children(parent)
@@ -69,7 +68,7 @@ def _shared_parent(config: ExperimentConfig, protocol: str, children: Sequence[C
 
 def finish_if_last(parent: Path, config: ExperimentConfig, protocol: str, children: Sequence[Child]) -> None:
     """Gather the runs if all of them are finished, which holds in the last job."""
-    with FileLock(parent / ".gather.lock"):
+    with locks.locked(parent / ".gather.lock"):
         unfinished = [child.name for child in children if not single.is_finished(parent / child.name, config)]
         if unfinished:
             say(f"{', '.join(unfinished)} are not finished; the job that finishes last gathers them")
@@ -94,7 +93,7 @@ def finish(parent: Path, config: ExperimentConfig, protocol: str, children: Sequ
         gather_runs(parent, config, protocol, children)
     else:
         say(f"test rows are not read; `mmnar evaluate run={parent}` reads and gathers them")
-    (parent / folders.DONE).touch()
+    done.mark(parent)
     say(f"run: {parent}")
 
 

@@ -19,8 +19,8 @@ from mmnar_lightning.evaluation.results_json import to_json
 from mmnar_lightning.evaluation.scores import predictions
 from mmnar_lightning.nn.weights import load_weights
 from mmnar_lightning.outputs import ScoredRows
-from mmnar_lightning.runs import build, fit, folders, gather
-from mmnar_lightning.runs.resume import read_checkpoint
+from mmnar_lightning.runs import build, done, fit, folders, gather
+from mmnar_lightning.runs.resume import read_best
 from mmnar_lightning.runs.run import Run
 
 FOLDER = "parts"
@@ -104,14 +104,14 @@ def _save_settings(part: Run) -> None:
 
 @rank_zero_only
 def _mark_done(folder: Path) -> None:
-    (folder / folders.DONE).touch()
+    done.mark(folder)
 
 
 def _held_out(run: Run, trainer: Trainer) -> ScoredRows:
     """Predict the rows of train and val with the best weights, each by the members that it was held out from."""
     path = run.folder / folders.BEST
     module = build.build_module(run.config, run.cohort, initialised=False)
-    load_weights(module, read_checkpoint(path, run.cohort.fingerprint)["state_dict"], str(path))
+    load_weights(module, read_best(run.folder, run.cohort.fingerprint)["state_dict"], str(path))
     device, context = trainer.strategy.root_device, trainer.precision_plugin.forward_context
     return predict(module.to(device), run.datamodule.val_dataloader(), device, context)
 
@@ -124,6 +124,7 @@ def _write(run: Run, rows: ScoredRows, folder: Path) -> None:
 
 
 def _read(folder: Path, tasks: list[str]) -> ScoredRows:
+    done.verify(folder)
     return gather.as_rows(pl.read_parquet(folder / folders.PREDICTIONS), tasks, gather.LOGIT)
 
 

@@ -9,13 +9,13 @@ from typing import Any
 import polars as pl
 
 from data_modules import stage
-from data_modules.cohorts.build import COHORT
+from data_modules.cohorts.build import BUILD, COHORT
 from data_modules.cohorts.labels import OneClassWarning, check_classes, has_both_classes
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.config.ignored import check_ignored
 from mmnar_lightning.console import say, warn
 from mmnar_lightning.distributed import launch, signals
-from mmnar_lightning.runs import build, folders, single
+from mmnar_lightning.runs import build, folders, results, single
 from mmnar_lightning.runs.parent import finish, finish_if_last, open_parent, read_children
 from mmnar_lightning.runs.plan import LEAVE_PATTERN_OUT, Child, child_config, of_one_run, plan, protocol_of
 
@@ -108,8 +108,7 @@ def _end_logging(config: ExperimentConfig) -> None:
 
 def _check_cohort(folder: Path, fingerprint: str) -> None:
     """Refuse to gather a finished run whose cohort has since changed."""
-    path = folder / folders.RESULTS
-    found = stage.read_json(path)["cohort"] if path.is_file() else fingerprint
+    found = results.read(folder).cohort if results.is_done(folder) else fingerprint
     if found != fingerprint:
         raise ConfigError(
             f"{folder} was trained on the cohort {found}, but its fold is now {fingerprint}; use the release or cohort "
@@ -131,7 +130,7 @@ def _build_cohorts(config: ExperimentConfig, protocol: str, children: Sequence[C
         if child.fold in fingerprints:
             continue
         folder = build.build_datamodule(child_config(config, protocol, child)).build()
-        manifest = stage.read_json(folder / stage.MANIFEST)
+        manifest = stage.verify(folder, BUILD)
         fingerprints[child.fold] = manifest["fingerprint"]
         if child.fold is None or protocol == LEAVE_PATTERN_OUT:
             continue

@@ -21,7 +21,7 @@ from mmnar_lightning.evaluation.scores import GROUP, Scoring, predictions, score
 from mmnar_lightning.outputs import ScoredRows
 from mmnar_lightning.report import figures
 from mmnar_lightning.report.tables import print_results
-from mmnar_lightning.runs import folders
+from mmnar_lightning.runs import done, folders
 from mmnar_lightning.runs.run import Run
 
 
@@ -31,7 +31,7 @@ def is_done(folder: Path) -> bool:
 
 
 def read(folder: Path) -> Results:
-    """The results in a run's folder.
+    """The results in a run's folder; a file of a finished run that changed is a `DamagedRunError`.
 
     Args:
         folder: of the run.
@@ -42,10 +42,11 @@ def read(folder: Path) -> Results:
     Raises:
         ResultsError: naming the file, when it is damaged or of another schema.
     """
+    done.verify(folder)
     path = folder / folders.RESULTS
     try:
         return from_json(Results, stage.read_json(path))
-    except ResultsError as error:
+    except (ResultsError, ValueError) as error:
         raise ResultsError(f"{path}: {error}") from error
 
 

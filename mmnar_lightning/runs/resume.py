@@ -9,18 +9,19 @@ from lightning import Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
 from data_modules.errors import UserError
+from mmnar_lightning.callbacks import digests
 from mmnar_lightning.callbacks.checkpoints import OPTIMIZERS
 from mmnar_lightning.callbacks.run_identity import IDENTITY_KEY
 from mmnar_lightning.config.experiment import ConfigError
 from mmnar_lightning.console import say, warn
-from mmnar_lightning.runs.folders import LAST, PREVIOUS
+from mmnar_lightning.runs.folders import BEST, LAST, PREVIOUS
 
 PARTS = ("state_dict", OPTIMIZERS, "lr_schedulers", "loops", "callbacks", "hyper_parameters")
 """Keys of a checkpoint of this project."""
 
 
 class BrokenCheckpointError(UserError):
-    """A checkpoint is truncated, or not of this project."""
+    """A checkpoint is damaged, or not of this project."""
 
 
 @dataclass(frozen=True)
@@ -98,9 +99,12 @@ def read_checkpoint(path: Path, cohort: str) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: when there is none.
-        BrokenCheckpointError: when it is truncated, or not of this project.
+        BrokenCheckpointError: when it changed since it was written, is truncated, or not of this project.
         ConfigError: when it was trained on another cohort, whose splits, and thus test subjects, differ.
     """
+    problem = digests.problem(path) if path.is_file() else ""
+    if problem:
+        raise BrokenCheckpointError(f"{path} is refused: it {problem}")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
@@ -121,6 +125,21 @@ def read_checkpoint(path: Path, cohort: str) -> dict[str, Any]:
             "folder that the run was trained on, unchanged, or start a new run with resume=new"
         )
     return dict(checkpoint)
+
+
+def read_best(folder: Path, cohort: str) -> dict[str, Any]:
+    """Read the best checkpoint of a run, which nothing can replace; its other faults are those of `read_checkpoint`.
+
+    Returns:
+        Its content.
+
+    Raises:
+        BrokenCheckpointError: when it is damaged, with what to do.
+    """
+    try:
+        return read_checkpoint(folder / BEST, cohort)
+    except BrokenCheckpointError as error:
+        raise BrokenCheckpointError(f"{error}; restore it from a copy, or train again with resume=new") from error
 
 
 def identity(checkpoint: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from mmnar_lightning.config.ignored import check_ignored
 from mmnar_lightning.console import say, warn
 from mmnar_lightning.distributed import launch, signals
 from mmnar_lightning.report.cohort import show_cohort
-from mmnar_lightning.runs import blend, build, estimator, folders, network, results, transfer
+from mmnar_lightning.runs import blend, build, done, estimator, folders, network, requests, results, transfer
 from mmnar_lightning.runs.cohorts import print_simulated
 from mmnar_lightning.runs.run import Run
 
@@ -48,6 +48,8 @@ def train(config: ExperimentConfig) -> Path:
 def evaluate(config: ExperimentConfig) -> Path:
     """Evaluate the test split with the best checkpoint of a run; later calls only print the results.
 
+    Another request than the one that the results answer is refused.
+
     Returns:
         The run's folder.
 
@@ -57,10 +59,14 @@ def evaluate(config: ExperimentConfig) -> Path:
     folder = Path(config.run) if config.run else folders.newest_run(config, folders.BEST, folders.FIT)
     if not any((folder / name).is_file() for name in (folders.BEST, folders.FIT)):
         raise ConfigError(f"run={config.run}: {folder} has no {folders.BEST}")
+    done.verify(folder)
     if results.is_done(folder):
+        requests.refuse_other_request(folder, config)
         results.print_saved_results(folder, config.privacy.min_count)
         return folder
-    config = replace(folders.settings_of(folder, config), evaluate=True)
+    trained = folders.settings_of(folder, config)
+    requests.refuse_other_target(folder, trained, config)
+    config = replace(trained, evaluate=True)
     run = Run(config, _open(config), folder)
     if build.is_estimator(config):
         estimator.evaluate(run, estimator.fit(run))
@@ -71,7 +77,8 @@ def evaluate(config: ExperimentConfig) -> Path:
 
 
 def is_finished(folder: Path, config: ExperimentConfig) -> bool:
-    """Whether a run is complete under these settings."""
+    """Whether a run is complete under these settings; a damaged one is refused."""
+    done.verify(folder)
     return (folder / folders.DONE).is_file() and (results.is_done(folder) or not config.evaluate)
 
 
@@ -84,13 +91,14 @@ def finish(folder: Path) -> None:
     if parts:
         joined = pl.concat(parts, how="diagonal_relaxed")
         joined.write_csv(folder / "metrics.csv")
-    (folder / folders.DONE).touch()
+    done.mark(folder)
     say(f"run: {folder}")
 
 
 def _print_finished(run: Run) -> None:
     say(f"{run.folder} is finished (it has {folders.DONE})")
     if results.is_done(run.folder):
+        requests.refuse_other_request(run.folder, run.config)
         results.print_saved_results(run.folder, run.config.privacy.min_count)
 
 

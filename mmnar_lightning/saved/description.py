@@ -14,8 +14,8 @@ from mmnar_lightning.saved import support
 SCHEMA_VERSION = 1
 MODEL, WEIGHTS, CARD = "model.json", "weights.safetensors", "README.md"
 """Files of the folder."""
-AGAIN = "write it again with `mmnar evaluate run=...`"
-"""How to get an intact model folder."""
+AGAIN = "mmnar evaluate run=..."
+"""Writes the model folder again."""
 RARE = "<rare {place}>"
 """Stands for a word of a vocabulary that too few subjects have; no record has it."""
 
@@ -143,7 +143,7 @@ class Description:
         try:
             content = dict(stage.read_json(path))
         except (ValueError, TypeError) as error:
-            raise SavedModelError(f"{path} is not readable as JSON; {AGAIN}") from error
+            raise SavedModelError(f"{path} is not readable as JSON; `{AGAIN}` writes it again") from error
         version = content.get("schema_version")
         if version != SCHEMA_VERSION:
             raise SavedModelError(
@@ -153,7 +153,7 @@ class Description:
         try:
             return from_json(cls, content)
         except ResultsError as error:
-            raise SavedModelError(f"{path} is damaged; {AGAIN}") from error
+            raise SavedModelError(f"{path} is damaged; `{AGAIN}` writes it again") from error
 
 
 def source_of(description: Description, statistics: dict[str, Any]) -> Source:

@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from data_modules import stage
 from data_modules.features.store import Statistics
 from mmnar_lightning.baselines.config import BaselineConfig
 from mmnar_lightning.baselines.inputs import BaselineInputs
@@ -18,7 +19,7 @@ from mmnar_lightning.nn.inputs import InputMap, PiecewiseLinear, Projection
 from mmnar_lightning.nn.weights import WeightsError, load_weights, read_weights
 from mmnar_lightning.rectifier.config import RectifierConfig
 from mmnar_lightning.rectifier.rectifier import Rectifier
-from mmnar_lightning.saved.description import WEIGHTS, Description, SavedModelError
+from mmnar_lightning.saved.description import AGAIN, WEIGHTS, Description, SavedModelError
 from mmnar_lightning.saved.model import Ranges, SavedModel
 from mmnar_lightning.saved.settings import typed
 from mmnar_lightning.saved.write import OF_SUBJECTS
@@ -40,6 +41,7 @@ def load(path: Path | str) -> SavedModel:
     folder = Path(path)
     folder = folder / "model" if (folder / "model").is_dir() else folder
     described = Description.load(folder)
+    stage.verify(folder, AGAIN)
     tensors = read_weights(folder / WEIGHTS)
     try:
         return _assembled(folder, described, tensors)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from data_modules import stage
 from data_modules.features.store import FloatArray
 from data_modules.loading.alignment import Source
 from data_modules.loading.arrays import EDGE_SUBJECTS, ModalityArray
@@ -127,6 +128,8 @@ def _replace(folder: Path, described: Description, tensors: Mapping[str, Tensor]
     copies = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
     save_file(copies, partial / WEIGHTS)
     described.save(partial)
+    stage.write_json(partial / stage.MANIFEST, {})
+    stage.seal(partial)
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
 

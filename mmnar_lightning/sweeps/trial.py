@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from filelock import FileLock
 from lightning.pytorch.utilities import rank_zero_only
 
+from data_modules import locks
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.console import say
 from mmnar_lightning.runs import folders, plan, single
@@ -79,5 +79,5 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
         return
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / LOCK):
+    with locks.locked(folder / LOCK):
         yield

@@ -12,9 +12,9 @@ from typing import Any
 import polars as pl
 import pytest
 import torch
-from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from data_modules.errors import UserError
+from mmnar_lightning.callbacks.digests import DIGESTS
 from mmnar_lightning.callbacks.run_identity import IDENTITY_KEY
 from mmnar_lightning.config.compose import load
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
@@ -158,16 +158,16 @@ def test_a_run_killed_anywhere_ends_the_same(where, method, call, every, setting
 
 
 def test_a_failing_write_keeps_what_there_was_and_the_run_goes_on_from_it(settings, whole, monkeypatch) -> None:
-    usual = TorchCheckpointIO.save_checkpoint
+    usual = torch.save
 
-    def full(self, checkpoint: Any, path: Any, options: Any = None) -> None:
-        usual(self, checkpoint, path, options)
+    def full(checkpoint: Any, path: Any) -> None:
+        usual(checkpoint, path)
         if "last" in path.name and checkpoint["global_step"] == 2 * BATCHES:
             path.write_bytes(path.read_bytes()[:1000])
             raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(TorchCheckpointIO, "save_checkpoint", full)
+        patch.setattr(torch, "save", full)
         with pytest.raises(ValueError, match=r"last\.ckpt could not be written .*No space left"):
             single.train(settings())
     (folder,) = Path(settings().paths.runs).glob("*/*")
@@ -193,13 +193,23 @@ def test_a_cut_checkpoint_is_refused_by_name_and_the_one_before_is_used(stopped,
     capsys.readouterr()
     single.train(settings())
     said = capsys.readouterr().out
-    assert "last.ckpt is refused: it cannot be read" in said
+    assert f"last.ckpt is refused: it has {len(content) // 2} of {len(content)} bytes" in said
     assert "previous.ckpt is used" in said
     assert f"resumed from previous.ckpt, epoch 0, step {BATCHES}" in said
     assert_same(stopped, whole)
 
 
+def test_a_cut_checkpoint_of_an_earlier_version_is_refused_too(stopped, settings, whole, capsys) -> None:
+    (stopped / "checkpoints" / DIGESTS).unlink()
+    content = (stopped / folders.LAST).read_bytes()
+    (stopped / folders.LAST).write_bytes(content[: len(content) // 2])
+    single.train(settings())
+    assert "last.ckpt is refused: it cannot be read" in capsys.readouterr().out
+    assert_same(stopped, whole)
+
+
 def test_a_checkpoint_of_something_else_is_refused_by_name(stopped, settings, whole, capsys) -> None:
+    (stopped / "checkpoints" / DIGESTS).unlink()
     torch.save({"state_dict": {}}, stopped / folders.LAST)
     single.train(settings())
     assert "last.ckpt is refused: it is not a checkpoint of mmnar" in capsys.readouterr().out
@@ -214,6 +224,7 @@ def test_the_best_checkpoint_in_place_of_the_last_is_refused_by_name(stopped, se
 
 
 def test_a_checkpoint_of_another_version_is_refused_by_name(stopped, settings, capsys) -> None:
+    (stopped / "checkpoints" / DIGESTS).unlink()
     path = stopped / folders.BEST
     checkpoint = torch.load(path, weights_only=True)
     weights = checkpoint["state_dict"]

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 import torch
 
+from data_modules import stage
 from data_modules.cohorts.config import CustomCohortConfig
 from data_modules.datamodule import CustomDataModule
 from data_modules.loading.config import LoaderConfig
@@ -140,7 +141,7 @@ def test_values_out_of_range_and_unseen_patterns_are_flagged(model: SavedModel) 
 
 def test_nothing_of_the_subjects_is_in_it(run: Path, given: Path) -> None:
     names = {path.name for path in (run / "model").iterdir()}
-    assert names == {"model.json", "weights.safetensors"}
+    assert names == {"manifest.json", "model.json", "weights.safetensors"}
     content = (run / "model" / "model.json").read_text()
     subjects = pl.read_parquet(given / "cohort.parquet")["subject_id"].unique().to_list()
     assert not [subject for subject in subjects if subject in content]
@@ -182,6 +183,7 @@ def test_a_damaged_or_foreign_folder_is_refused(run: Path, tmp_path: Path) -> No
         shutil.copytree(run / "model", folder)
         plain = json.loads((folder / "model.json").read_text())
         (folder / "model.json").write_text(json.dumps(plain | content))
+        stage.seal(folder)
         return folder
 
     plain = json.loads((run / "model" / "model.json").read_text())
@@ -200,6 +202,8 @@ def test_a_damaged_or_foreign_folder_is_refused(run: Path, tmp_path: Path) -> No
     halved = changed()
     weights = (halved / "weights.safetensors").read_bytes()
     (halved / "weights.safetensors").write_bytes(weights[: len(weights) // 2])
-    with pytest.raises(Exception, match=r"weights\.safetensors") as caught:
+    with pytest.raises(stage.DamageError, match=r"weights\.safetensors"):
         load(halved)
-    assert type(caught.value).__name__ == "WeightsError"
+    (halved / "weights.safetensors").write_bytes(weights[:-1] + bytes([weights[-1] ^ 1]))
+    with pytest.raises(stage.DamageError, match=r"weights\.safetensors"):
+        load(halved)

@@ -56,8 +56,9 @@ def test_a_refused_write_names_folder_file_reason_and_setting(tmp_path):
     assert _shown(tmp_path) == []
 
 
-def test_what_a_killed_build_left_is_removed_by_the_next(tmp_path):
-    left = tmp_path / ".made.partial"
+@pytest.mark.parametrize("name", [".made.partial", ".made.17-0badcafe.partial"])
+def test_what_a_killed_build_left_is_removed_by_the_next(tmp_path, name):
+    left = tmp_path / name
     left.mkdir()
     (left / "old.txt").write_text("old")
     (tmp_path / ".made.lock").touch()
@@ -115,3 +116,43 @@ def test_json_that_cannot_be_written_whole_leaves_what_was_there(tmp_path, monke
     with pytest.raises(OSError, match="No space"):
         stage.write_json(path, {"second": 2})
     assert stage.read_json(path) == {"first": 1}
+
+
+@pytest.mark.parametrize("is_finished", [False, True])
+def test_what_a_killed_build_of_another_folder_left_is_removed(tmp_path, is_finished):
+    if is_finished:
+        stage.run_stage(tmp_path / "made", _write, "paths.data")
+    left = tmp_path / ".other.17-0badcafe.partial" / ".scratch"
+    left.mkdir(parents=True)
+    (left / "labs.parquet").write_text("raw")
+    assert stage.run_stage(tmp_path / "made", _write, "paths.data") is not is_finished
+    assert _shown(tmp_path) == ["made"]
+
+
+def test_a_build_that_still_runs_keeps_its_files(tmp_path):
+    def both(folder: Path) -> None:
+        stage.run_stage(tmp_path / "second", _write, "paths.data")
+        _write(folder)
+
+    assert stage.run_stage(tmp_path / "first", both, "paths.data")
+    assert _shown(tmp_path / "first") == ["manifest.json", "part.txt"]
+
+
+def test_two_builds_of_one_folder_write_into_folders_of_their_own(tmp_path):
+    seen = []
+
+    def stop(folder: Path) -> None:
+        seen.append(folder.name)
+        raise ValueError
+
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"^$"):
+            stage.run_stage(tmp_path / "made", stop, "paths.data")
+    assert len(set(seen)) == 2
+
+
+def test_a_finished_folder_that_cannot_be_written_needs_no_lock(tmp_path):
+    stage.run_stage(tmp_path / "made", _write, "paths.data")
+    (tmp_path / ".made.lock").unlink()
+    (tmp_path / ".made.lock").mkdir()  # as unusable as on a disk that is read only
+    assert stage.run_stage(tmp_path / "made", _never, "paths.data") is False

@@ -54,7 +54,7 @@ class FrozenImages(ImageFiles):
         """The network and the selection of images."""
         return {**self.encoder, **self.choice}
 
-    @property
+    @cached_property
     def vectors(self) -> VectorStore:
         """The vectors of all images encoded by this network; NaN for unreadable ones."""
         return VectorStore(self.data / "embeddings" / f"images-{stage.digest(self.encoder)}")

@@ -21,7 +21,7 @@ from mmnar_lightning.encoders.text import pretrained
 from mmnar_lightning.encoders.text.config import TextConfig
 from mmnar_lightning.encoders.text.corpus import Corpus, read_corpus
 from mmnar_lightning.encoders.text.tokens import KEYS, PretrainedTokeniser, write_tokens
-from mmnar_lightning.encoders.vector_store import SETTING, UNIT_BATCHES, Keys, Plan, VectorStore
+from mmnar_lightning.encoders.vector_store import ENCODE, SETTING, UNIT_BATCHES, Keys, Plan, VectorStore
 from mmnar_lightning.nn.text import PretrainedNetwork, TextBackbone
 
 FROZEN_VERSION = 1
@@ -62,7 +62,7 @@ class FrozenText:
         """The fingerprint, sections and pooling."""
         return {**self.fingerprint, "sections": list(self.config.sections), "pooling": self.config.pooling}
 
-    @property
+    @cached_property
     def store(self) -> VectorStore:
         """The vectors of all documents encoded by this model."""
         return VectorStore(self.stores / f"text-{stage.digest(self.fingerprint)}")
@@ -88,6 +88,7 @@ class FrozenText:
 
     def _plan(self, tokens: Path, keys: Keys) -> tuple[TokenTable, Plan, NDArray[np.int64]]:
         """Token table, plan of all windows (longest first, then by document and position), and table positions."""
+        stage.verify(tokens, ENCODE)
         table = TokenTable(tokens)
         written: Keys = np.load(tokens / KEYS)
         per_document = np.diff(table.document)

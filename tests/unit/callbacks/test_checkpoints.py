@@ -1,7 +1,6 @@
 import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from mmnar_lightning.callbacks.checkpoints import MONITOR, AtomicCheckpointIO, CheckpointError, checkpoint_callbacks
 from mmnar_lightning.callbacks.run_identity import RunIdentity
@@ -19,13 +18,13 @@ def test_a_checkpoint_is_written_whole_under_its_own_name_alone(tmp_path):
         AtomicCheckpointIO().save_checkpoint(content, str(path))
     assert read(path) == [1, 1, 1]
     assert read(tmp_path / "previous.ckpt") == [0, 0, 0]
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["last.ckpt", "previous.ckpt"]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["digests.json", "last.ckpt", "previous.ckpt"]
 
 
 def test_the_best_checkpoint_has_none_before_it(tmp_path):
     for content in (OLD, NEW):
         AtomicCheckpointIO().save_checkpoint(content, tmp_path / "best.ckpt")
-    assert [entry.name for entry in tmp_path.iterdir()] == ["best.ckpt"]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["best.ckpt", "digests.json"]
 
 
 def test_only_the_best_checkpoint_is_written_without_the_state_of_the_optimiser(tmp_path):
@@ -42,15 +41,15 @@ def test_a_save_that_fails_half_way_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "last.ckpt"
     AtomicCheckpointIO().save_checkpoint(OLD, path)
 
-    def fail(self, checkpoint, target, storage_options=None):
+    def fail(checkpoint, target):
         target.write_bytes(b"half of it")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(TorchCheckpointIO, "save_checkpoint", fail)
+    monkeypatch.setattr(torch, "save", fail)
     with pytest.raises(CheckpointError, match=r"last\.ckpt could not be written .*No space left"):
         AtomicCheckpointIO().save_checkpoint(NEW, path)
     assert read(path) == [0, 0, 0]
-    assert [entry.name for entry in tmp_path.iterdir()] == ["last.ckpt"]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["digests.json", "last.ckpt"]
     monkeypatch.undo()
     AtomicCheckpointIO().save_checkpoint(NEW, path)
     assert read(path) == [1, 1, 1]
@@ -60,7 +59,7 @@ def test_the_file_is_on_the_disk_before_it_is_renamed(tmp_path, monkeypatch):
     path, synced = tmp_path / "last.ckpt", []
     monkeypatch.setattr("os.fsync", lambda handle: synced.append(path.exists()))
     AtomicCheckpointIO().save_checkpoint(NEW, path)
-    assert synced == [False, True], "first the file, then its name in the folder"
+    assert synced == [False, False, True], "first the file, then its digest, then its name in the folder"
 
 
 def test_stopping_and_the_best_checkpoint_watch_the_same_metric_and_the_last_one_watches_none(tmp_path):

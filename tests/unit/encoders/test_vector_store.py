@@ -214,6 +214,17 @@ def test_only_what_is_missing_is_encoded_and_shards_are_read_together(tmp_path: 
     assert np.allclose(vectors[:, 0] - vectors[0, 0], [0, 0, 10, 10])
 
 
+@pytest.mark.parametrize("name", [KEYS, VECTORS])
+def test_a_damaged_shard_is_named_with_the_command_that_encodes_again(name: str, tmp_path: Path) -> None:
+    plan = plan_of(keys("a", "b"))
+    VectorStore(tmp_path).build(plan, encoder(plan), lambda _: None)
+    path = VectorStore(tmp_path).shards()[0] / name
+    path.write_bytes(path.read_bytes()[:-1] + b"\xff")
+    for read in (VectorStore.missing, lambda store, wanted: list(store.read(wanted))):
+        with pytest.raises(stage.StageError, match=rf"{name} differs from what was written.*`mmnar embed`"):
+            read(VectorStore(tmp_path), plan.keys)
+
+
 def test_a_vector_that_is_not_there_is_an_error_and_not_zero(tmp_path: Path) -> None:
     store, plan = VectorStore(tmp_path), plan_of(keys("a", "b"))
     with pytest.raises(AssertionError, match="this store is empty"):

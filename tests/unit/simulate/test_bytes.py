@@ -138,6 +138,14 @@ def test_a_folder_that_holds_something_else_is_refused_and_left_alone(held: str,
     assert digests(target) == before
 
 
+def test_a_damaged_release_is_named_with_the_command_that_writes_it_again(tmp_path: Path) -> None:
+    simulate(TINY, tmp_path / "release")
+    path = next((tmp_path / "release").glob("mimiciv/*/hosp/patients.csv.gz"))
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(stage.StageError, match=r"hosp/patients\.csv\.gz has .* bytes.*`mmnar simulate`"):
+        simulate(TINY, tmp_path / "release")
+
+
 def test_a_file_in_place_of_the_folder_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "release").write_text("mine")
     with pytest.raises(ValueError, match="holds something else"):
@@ -188,16 +196,16 @@ def test_a_simulation_that_is_killed_leaves_nothing_that_looks_finished(
     )
     process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT)
     deadline = time.monotonic() + 60
-    while process.poll() is None and not list(tmp_path.glob(".release.partial/mimiciv/*/hosp/*.gz")):
+    while process.poll() is None and not list(tmp_path.glob(".release.*.partial/mimiciv/*/hosp/*.gz")):
         assert time.monotonic() < deadline
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL, "it was to be killed before its end"
     assert not target.exists()
-    assert list(tmp_path.glob(".release.partial/**/*.gz"))
+    assert list(tmp_path.glob(".release.*.partial/**/*.gz"))
     assert simulate(simulated, target, processes=2)
     assert digests(target) == digests(folder)
-    assert not (tmp_path / ".release.partial").exists()
+    assert not list(tmp_path.glob(".release.*.partial"))
 
 
 KNOBS = ("rho", "gamma", "tau", "calendar", "nu", "kappa", "pi", "phi", "shared", "nuisance", "label_share", "shift")

@@ -1,0 +1,81 @@
+"""Compares a request with what was done before, so that saved results never answer another one."""
+
+from pathlib import Path
+
+from data_modules import stage
+from data_modules.cohorts.build import BUILD
+from mmnar_lightning.config.experiment import ConfigError, EvaluationConfig, ExperimentConfig
+from mmnar_lightning.console import warn
+from mmnar_lightning.evaluation.results import Results
+from mmnar_lightning.runs import build, folders, results
+
+
+def refuse_other_target(folder: Path, trained: ExperimentConfig, config: ExperimentConfig) -> None:
+    """Refuse a target that the run was not trained with.
+
+    Args:
+        folder: of the run.
+        trained: its settings.
+        config: of the request; an empty `transfer.target` asks for none in particular.
+
+    Raises:
+        ConfigError: with both targets.
+    """
+    asked, own = config.transfer.target, trained.transfer.target
+    if asked and asked != own:
+        raise ConfigError(
+            f"transfer.target={asked}: {folder} was trained with transfer.target={own or '(none)'}, which `mmnar "
+            "evaluate` keeps; train with this target, with resume=new"
+        )
+
+
+def refuse_other_request(folder: Path, config: ExperimentConfig) -> None:
+    """Refuse a request that the saved results of a run do not answer.
+
+    A setting that has its default asks for nothing in particular; where the results have another, a line says so.
+
+    Args:
+        folder: of an evaluated run.
+        config: of the request.
+
+    Raises:
+        ConfigError: with what was asked for and what was done.
+    """
+    found, merged = results.read(folder), folders.settings_of(folder, config)
+    refuse_other_target(folder, merged, config)
+    differing = _differing(found, config)
+    if differing:
+        raise ConfigError(
+            f"{folder} was evaluated before, with other settings ({'; '.join(differing)}); omit these, or remove "
+            f"{folders.RESULTS} and {folders.DONE} there to score its test rows again"
+        )
+    done = found.intervals.num_replicates
+    if done != config.evaluation.num_replicates:
+        warn(f"these results have evaluation.num_replicates={done}")
+    _refuse_other_cohort(folder, found, merged, config)
+
+
+def _differing(found: Results, config: ExperimentConfig) -> list[str]:
+    """What a request asks for and saved results lack."""
+    lines = []
+    done, asked = found.intervals.num_replicates, config.evaluation.num_replicates
+    if asked not in {done, EvaluationConfig().num_replicates}:
+        lines.append(f"evaluation.num_replicates: {done} before, {asked} now")
+    if config.evaluation.blend and found.blend is None:
+        lines.append("evaluation.blend: false before, true now")
+    if config.diagnostics.parts and "parts" not in (found.diagnostics or {}):
+        lines.append("diagnostics.parts: false before, true now")
+    return lines
+
+
+def _refuse_other_cohort(folder: Path, found: Results, merged: ExperimentConfig, config: ExperimentConfig) -> None:
+    """Refuse data, named in the request or the environment, that the run was not evaluated on."""
+    named = config.paths.cohort if merged.dataset == "custom" else config.paths.root(merged.dataset)
+    if not named or found.simulated or found.cohort is None:
+        return
+    cohort = stage.read_manifest(build.build_datamodule(merged).build(), BUILD)["fingerprint"]
+    if cohort != found.cohort:
+        raise ConfigError(
+            f"{folder} was trained on the cohort {found.cohort}, but {named} gives {cohort}; name the data that the "
+            "run was trained on, unchanged"
+        )
