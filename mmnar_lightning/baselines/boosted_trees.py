@@ -1,5 +1,7 @@
 """Gradient-boosted trees on the concatenated inputs, NaN where absent, and presence."""
 
+from collections.abc import Mapping
+from copy import deepcopy
 from itertools import islice
 from typing import Any
 
@@ -13,6 +15,8 @@ from data_modules.errors import UserError
 from data_modules.vocabulary import Modality
 from mmnar_lightning.baselines.config import BoostedTreesConfig
 from mmnar_lightning.baselines.inputs import BaselineInputs, check_vectors, prior_logit
+from mmnar_lightning.baselines.stored import Tensors, below, of_sklearn, to_sklearn
+from mmnar_lightning.nn.weights import WeightsError
 
 Columns = NDArray[np.float32]
 
@@ -26,6 +30,8 @@ LEAF_PENALTY = 1.0
 """L2 penalty of leaf values."""
 MAX_FEATURES = 0.5
 """Share of the columns, sampled at random, that each split considers."""
+TRUSTED = ("sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",)
+"""Types of scikit-learn that skops does not list."""
 WIDE = 64
 """Widest vectors that are used without principal components."""
 
@@ -123,6 +129,31 @@ class BoostedTrees:
                 probability[:, column] = next(islice(stages, self.iterations[task] - 1, None))[:, 1]
         return torch.from_numpy(probability)
 
+    def store(self) -> Tensors:
+        """Trees, principal components, and what else a prediction reads."""
+        found: Tensors = {"prior": torch.tensor([self.prior[task] for task in self.inputs.tasks], dtype=torch.float64)}
+        for place, task in enumerate(self.inputs.tasks):
+            if task in self.trees:
+                found[f"measured/{place}"] = torch.from_numpy(self.measured[task])
+                found[f"iterations/{place}"] = torch.tensor(self.iterations[task])
+                found[f"trees/{place}"] = of_sklearn(_without_bins(self.trees[task]))
+        for name, reducer in self.reducers.items():
+            found[f"reducer/{name}"] = torch.zeros(0, dtype=torch.uint8) if reducer is None else of_sklearn(reducer)
+        return found
+
+    def restore(self, stored: Mapping[str, Tensor]) -> None:
+        """Take fitted trees, of the same tasks."""
+        if len(stored["prior"]) != len(self.inputs.tasks):
+            raise WeightsError(f"the trees are of {len(stored['prior'])} tasks, expected {len(self.inputs.tasks)}")
+        for place, task in enumerate(self.inputs.tasks):
+            self.prior[task] = float(stored["prior"][place])
+            if f"trees/{place}" in stored:
+                self.measured[task] = stored[f"measured/{place}"].numpy()
+                self.iterations[task] = int(stored[f"iterations/{place}"])
+                self.trees[task] = to_sklearn(stored[f"trees/{place}"], TRUSTED)
+        for name, own in below(stored, "reducer/").items():
+            self.reducers[name] = to_sklearn(own, TRUSTED) if len(own) else None
+
     def _reduce(self, modality: Modality, values: Columns, present: NDArray[np.bool_]) -> None:
         """Fit the principal components of a wide modality."""
         if modality.kind == "table" or modality.width <= WIDE:
@@ -149,6 +180,13 @@ class BoostedTrees:
                 values = _components(self.reducers[modality.name], values, present)
             parts.append(np.where(present[:, None], values, np.nan).astype(np.float32))
         return np.column_stack([*parts, batch.present.numpy().astype(np.float32)])
+
+
+def _without_bins(trees: Any) -> Any:
+    """A copy without the edges of all bins, which are values of single rows; trees keep the thresholds of splits."""
+    copied = deepcopy(trees)
+    copied._bin_mapper.bin_thresholds_ = [edges[:0] for edges in copied._bin_mapper.bin_thresholds_]
+    return copied
 
 
 def _values(batch: Batch, modality: Modality) -> Columns:

@@ -1,13 +1,15 @@
 """An estimator over inner folds: one copy per fold and repeat, with common choices, averaged for all other rows."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from data_modules.batch import Batch
+from data_modules.errors import UserError
 from mmnar_lightning.baselines.registry import Estimator
+from mmnar_lightning.baselines.stored import Storable, Tensors, below, prefixed
 from mmnar_lightning.nn.additive_fit import pooled
 
 LARGEST = 36.0
@@ -83,6 +85,23 @@ class FoldedEstimator:
         used = (held | ~held.any(0)).double()
         weight = (used / used.sum(0)).unsqueeze(-1)
         return torch.sigmoid(torch.where(weight > 0, weight * logits, 0.0).sum(0))
+
+    def store(self) -> Tensors:
+        """The fitted state of all copies, and the fold that each was held out from."""
+        found: Tensors = {"held": torch.tensor(self.held)}
+        for number, member in enumerate(self.members):
+            if not isinstance(member, Storable):
+                raise UserError(f"{type(member).__name__} has no method `store`, so it cannot be stored")
+            found |= prefixed(member.store(), f"{number}/")
+        return found
+
+    def restore(self, stored: Mapping[str, Tensor]) -> None:
+        """Take the state of fitted copies."""
+        self.held = [(int(repeat), int(fold)) for repeat, fold in stored["held"]]
+        self.members = [self.build(self.seed + number) for number in range(len(self.held))]
+        for number, member in enumerate(self.members):
+            assert isinstance(member, Storable), "only such copies are stored"
+            member.restore(below(stored, f"{number}/"))
 
     def _no_fold(self, batch: Batch) -> Tensor:
         """(B, R) int64: rows of another cohort, which no copy has seen."""

@@ -1,5 +1,7 @@
 """Penalised logistic regression on the concatenated inputs of all modalities and the pattern."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -7,8 +9,10 @@ from torch import Tensor
 from data_modules import patterns
 from data_modules.batch import Batch
 from mmnar_lightning.baselines.inputs import BaselineInputs, check_vectors
+from mmnar_lightning.baselines.stored import Tensors
 from mmnar_lightning.nn.additive import AdditiveHead
 from mmnar_lightning.nn.additive_fit import AdditiveFit, Rows, grid
+from mmnar_lightning.nn.weights import load_weights
 
 INVERSE_PENALTIES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 """Values of C without `model.additive.inverse_penalties`; every modality has a total variance of 1."""
@@ -36,11 +40,8 @@ class LogisticRegression:
             val: likewise.
         """
         check_vectors("logistic_regression", self.inputs.modalities)
-        inputs, config, tasks = self.inputs, self.inputs.additive, self.inputs.tasks
-        listed = torch.unique(patterns.encode(train.present)).tolist()
-        self.head = AdditiveHead(
-            inputs.modalities, listed, len(tasks), inputs.maps, config.slopes, inputs.beside, sites=self.sites
-        )
+        config, tasks = self.inputs.additive, self.inputs.tasks
+        self.head = self._head(torch.unique(patterns.encode(train.present)).tolist())
         with torch.no_grad():
             self.head.linear.bias.copy_(self.inputs.prior)
         candidates = grid(config.inverse_penalties or INVERSE_PENALTIES, config.deviations)
@@ -50,6 +51,20 @@ class LogisticRegression:
         for task, own in zip(tasks, losses, strict=True):
             self.losses[task] = own.tolist()
             self.choose(task, int(np.argmin(own)) + 1)
+
+    def _head(self, listed: Sequence[int]) -> AdditiveHead:
+        inputs, slopes = self.inputs, self.inputs.additive.slopes
+        count = len(inputs.tasks)
+        return AdditiveHead(inputs.modalities, listed, count, inputs.maps, slopes, inputs.beside, sites=self.sites)
+
+    def store(self) -> Tensors:
+        """The fitted head."""
+        return dict(self.head.double().state_dict())
+
+    def restore(self, stored: Mapping[str, Tensor]) -> None:
+        """Take a fitted head."""
+        self.head = self._head(stored["pattern"].tolist()).to(stored["linear.weight"].dtype)
+        load_weights(self.head, stored, "logistic_regression")
 
     def choose(self, task: str, iteration: int) -> None:
         """Predict a task with a candidate, numbered from 1."""

@@ -1,5 +1,7 @@
 """One penalised logistic regression per missingness pattern."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -9,8 +11,10 @@ from data_modules import patterns
 from data_modules.batch import Batch
 from mmnar_lightning.baselines.inputs import BaselineInputs, check_vectors
 from mmnar_lightning.baselines.logistic_regression import INVERSE_PENALTIES, doubled
+from mmnar_lightning.baselines.stored import Tensors, below, prefixed
 from mmnar_lightning.nn.additive import AdditiveHead
 from mmnar_lightning.nn.additive_fit import AdditiveFit, Rows, grid
+from mmnar_lightning.nn.weights import load_weights
 
 MIN_ROWS = 50
 """Fewest labelled train rows of a pattern for a regression of its own."""
@@ -31,6 +35,8 @@ class PatternSubmodels:
 
     def __init__(self, inputs: BaselineInputs) -> None:
         self.inputs = inputs
+        self.heads: dict[int, AdditiveHead] = {}
+        self.usable: dict[int, Tensor] = {}
         self.iterations: dict[str, int] = {}
         self.losses: dict[str, list[float]] = {}
         self.remarks: list[str] = []
@@ -48,11 +54,12 @@ class PatternSubmodels:
         rows, held = (Rows.read(self._head(listed), [batch]) for batch in (train, val))
         self.pooled = self._fitted(rows, listed)
         self.fits: dict[int, AdditiveFit] = {}
-        self.usable: dict[int, Tensor] = {}
         for pattern in listed:
             part = rows.select((own == pattern).numpy())
             self.fits[pattern] = self._fitted(part, listed)
+            self.heads[pattern] = self.fits[pattern].head
             self.usable[pattern] = torch.from_numpy(_is_usable(part))
+        self.head = self.pooled.head
         losses = self._losses(held, held_out.numpy())
         for task, curve in zip(self.inputs.tasks, losses, strict=True):
             self.losses[task] = curve.tolist()
@@ -68,11 +75,35 @@ class PatternSubmodels:
     def predict(self, batch: Batch) -> Tensor:
         """Predict probabilities, (B, T) float64."""
         exact, pattern = doubled(batch), patterns.encode(batch.present)
-        logits: Tensor = self.pooled.head.double()(exact)
-        for number, fit in self.fits.items():
+        logits: Tensor = self.head.double()(exact)
+        for number, head in self.heads.items():
             own = (pattern == number).unsqueeze(1) & self.usable[number]
-            logits = torch.where(own, fit.head.double()(exact), logits)
+            logits = torch.where(own, head.double()(exact), logits)
         return torch.sigmoid(logits)
+
+    def store(self) -> Tensors:
+        """The pooled regression, and those of the patterns that have enough rows for any task."""
+        found = prefixed(self.head.double().state_dict(), "pooled/")
+        for number, head in self.heads.items():
+            if self.usable[number].any():
+                found |= prefixed(head.double().state_dict(), f"{number}/")
+                found[f"{number}/usable"] = self.usable[number]
+        return found
+
+    def restore(self, stored: Mapping[str, Tensor]) -> None:
+        """Take fitted regressions."""
+        listed = stored["pooled/pattern"].tolist()
+        self.head = self._restored(listed, below(stored, "pooled/"))
+        for number in listed:
+            own = below(stored, f"{number}/")
+            if own:
+                self.usable[number] = own.pop("usable")
+                self.heads[number] = self._restored(listed, own)
+
+    def _restored(self, listed: list[int], stored: Tensors) -> AdditiveHead:
+        head = self._head(listed).to(stored["linear.weight"].dtype)
+        load_weights(head, stored, "pattern_submodels")
+        return head
 
     def _head(self, listed: list[int]) -> AdditiveHead:
         inputs = self.inputs

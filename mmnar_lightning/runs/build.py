@@ -172,7 +172,7 @@ def _build_networks(config: ExperimentConfig, cohort: OpenedCohort, *, initialis
             _fit_additive_heads(config, cohort, [model.additive for model in models if model.additive is not None])
     else:
         assert isinstance(baseline, NetworkBaseline)
-        inputs = _baseline_inputs(config, cohort)
+        inputs = baseline_inputs(config, cohort)
         members = [baseline.build(inputs, config.baseline) for _ in range(count)]
     return FoldEnsemble(members, config.evaluation.inner_folds) if config.evaluation.inner_folds else members[0]
 
@@ -234,12 +234,13 @@ def build_estimator(config: ExperimentConfig, cohort: OpenedCohort) -> Estimator
     """Build the unfitted estimator for an opened cohort; with inner folds, of one copy for each fold and repeat."""
     baseline = _baseline(config)
     assert isinstance(baseline, EstimatorBaseline)
-    build = partial(baseline.build, _baseline_inputs(config, cohort), config.baseline)
+    build = partial(baseline.build, baseline_inputs(config, cohort), config.baseline)
     count = config.evaluation.inner_folds
     return FoldedEstimator(build, cohort.tasks, count, config.seed) if count else build(config.seed)
 
 
-def _baseline_inputs(config: ExperimentConfig, cohort: OpenedCohort) -> BaselineInputs:
+def baseline_inputs(config: ExperimentConfig, cohort: OpenedCohort) -> BaselineInputs:
+    """What a baseline is built from."""
     train, arrays = cohort.rows("train"), cohort.arrays
     prior = prior_logit(arrays.label[train], arrays.label_mask[train])
     return BaselineInputs(

@@ -7,23 +7,36 @@ from torch import Tensor
 
 from data_modules import stage
 from data_modules.batch import Batch
+from data_modules.errors import UserError
 from data_modules.loading.opened import OpenedCohort
 from mmnar_lightning.baselines.registry import Estimator
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.console import say, warn
 from mmnar_lightning.metrics.pattern import PatternMetric, mask_small_cells
 from mmnar_lightning.outputs import ScoredRows
-from mmnar_lightning.runs import build, folders, results, transfer
+from mmnar_lightning.runs import build, folders, model_folder, results, transfer
 from mmnar_lightning.runs.run import Run
 from mmnar_lightning.runs.trainer import build_loggers
+from mmnar_lightning.saved.parts import of_estimator
 
 
 def train(run: Run) -> None:
     """Fit an estimator, and evaluate it if `evaluate` is set; a resumed run is refitted unless already evaluated."""
     say(f"run: {run.folder}")
     estimator = fit(run)
+    save_model(run, estimator)
     if run.config.evaluate:
         evaluate(run, estimator)
+
+
+def save_model(run: Run, estimator: Estimator) -> None:
+    """Write the model folder, or warn why it cannot be written."""
+    try:
+        parts = of_estimator(estimator, build.baseline_inputs(run.config, run.cohort))
+    except UserError as error:
+        warn(f"{run.folder / model_folder.FOLDER} is not written: {error}")
+    else:
+        model_folder.save(run, parts)
 
 
 def fit(run: Run) -> Estimator:

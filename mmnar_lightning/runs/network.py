@@ -18,6 +18,7 @@ from mmnar_lightning.runs import blend, build, fit, folders, model_folder, parts
 from mmnar_lightning.runs.fit import Trained
 from mmnar_lightning.runs.resume import identity, read_best
 from mmnar_lightning.runs.run import Run
+from mmnar_lightning.saved.parts import of_module
 
 
 def train(run: Run) -> bool:
@@ -48,6 +49,14 @@ def evaluate(run: Run) -> bool:
     return bool(trained.trainer.is_global_zero)
 
 
+def save_model(run: Run) -> None:
+    """Write the model folder of an evaluated run again, from its best checkpoint."""
+    module = build.build_module(run.config, run.cohort, initialised=False)
+    weights = read_best(run.folder, run.cohort.fingerprint)["state_dict"]
+    load_weights(module, weights, str(run.folder / folders.BEST))
+    model_folder.save(run, of_module(module))
+
+
 def _finish(run: Run, trained: Trained) -> None:
     """Train what the diagnostics need, then rectify and evaluate; every rank must call it."""
     gains = parts.gains(run, trained.trainer)
@@ -66,7 +75,7 @@ def _rectify_and_evaluate(run: Run, trained: Trained, diagnostics: Mapping[str, 
         _warn_without_offset(run, module, checkpoint["epoch"])
         calibration = _fit_rectifier(run, trained.trainer, module, checkpoint)
         if trained.trainer.is_global_zero:
-            model_folder.save(run, module)
+            model_folder.save(run, of_module(module))
         signals.raise_if_requested()
         if run.config.evaluate:
             fitted = {"epoch": checkpoint["epoch"], "step": checkpoint["global_step"]}

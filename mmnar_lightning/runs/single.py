@@ -13,7 +13,18 @@ from mmnar_lightning.config.ignored import check_ignored
 from mmnar_lightning.console import say, warn
 from mmnar_lightning.distributed import launch, signals
 from mmnar_lightning.report.cohort import show_cohort
-from mmnar_lightning.runs import blend, build, done, estimator, folders, network, requests, results, transfer
+from mmnar_lightning.runs import (
+    blend,
+    build,
+    done,
+    estimator,
+    folders,
+    model_folder,
+    network,
+    requests,
+    results,
+    transfer,
+)
 from mmnar_lightning.runs.cohorts import print_simulated
 from mmnar_lightning.runs.run import Run
 
@@ -63,6 +74,7 @@ def evaluate(config: ExperimentConfig) -> Path:
     if results.is_done(folder):
         requests.refuse_other_request(folder, config)
         results.print_saved_results(folder, config.privacy.min_count)
+        _save_missing_model(folder, config)
         return folder
     trained = folders.settings_of(folder, config)
     requests.refuse_other_target(folder, trained, config)
@@ -74,6 +86,18 @@ def evaluate(config: ExperimentConfig) -> Path:
     elif network.evaluate(run):
         finish(folder)
     return folder
+
+
+def _save_missing_model(folder: Path, config: ExperimentConfig) -> None:
+    """Write the model folder of an evaluated run if it was removed, or if an earlier version wrote none."""
+    if model_folder.is_there(folder) or not launch.is_rank_zero():
+        return
+    merged = folders.settings_of(folder, config)
+    run = Run(merged, _open(merged), folder)
+    if build.is_estimator(merged):
+        estimator.save_model(run, estimator.fit(run))
+    else:
+        network.save_model(run)
 
 
 def is_finished(folder: Path, config: ExperimentConfig) -> bool:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from data_modules import stage
 from data_modules.errors import UserError
@@ -74,6 +74,7 @@ class Description:
     """The content of model.json.
 
     Attributes:
+        kind: `network`, or `estimator` for a baseline that is fitted without Lightning.
         experiment: name of the experiment.
         run_id: of the run.
         dataset: name of the database, or `custom`.
@@ -95,6 +96,7 @@ class Description:
         schema_version: of this file.
     """
 
+    kind: Literal["network", "estimator"]
     experiment: str
     run_id: str
     dataset: str

@@ -15,8 +15,10 @@ from data_modules.features.store import Statistics
 from data_modules.loading.alignment import Source, align
 from data_modules.loading.arrays import standardise
 from data_modules.loading.opened import OpenedCohort
+from mmnar_lightning.baselines.registry import Estimator
 from mmnar_lightning.ensemble import FoldEnsemble
 from mmnar_lightning.model import MMNARModel
+from mmnar_lightning.outputs import ModelOutputs
 from mmnar_lightning.rectifier.rectifier import Rectifier
 from mmnar_lightning.saved import rows as given
 from mmnar_lightning.saved.description import Description, SavedModelError, source_of
@@ -114,6 +116,24 @@ class Predictions:
             for name in ("logit", "probability", "rectified"):
                 columns[f"{name}/{task}"] = getattr(self, name)[:, place].numpy()
         return pl.DataFrame(columns, schema_overrides={"pattern": pl.String})
+
+
+class FittedEstimator(nn.Module):
+    """A fitted estimator as a network; its representation is empty.
+
+    Args:
+        estimator: fitted.
+    """
+
+    def __init__(self, estimator: Estimator) -> None:
+        super().__init__()
+        self.estimator = estimator
+
+    def forward(self, batch: Batch) -> ModelOutputs:
+        """Predict a batch."""
+        logits = self.estimator.predict(batch).double().logit()
+        nothing = logits.new_zeros((len(batch), 0))
+        return ModelOutputs(logits=logits, representation=nothing, encodings=nothing)
 
 
 class SavedModel:
@@ -233,7 +253,8 @@ class SavedModel:
             values, place = batch.inputs[name], self.description.names.index(name)
             assert isinstance(values, Tensor)
             outside += torch.where(batch.present[:, place], own.outside(values), 0)
-        read = self._as_read(batch).to(next(iter(self.network.parameters())).device)
+        device = next((weight.device for weight in self.network.parameters()), torch.device("cpu"))
+        read = self._as_read(batch).to(device)
         outputs = self.network(read)
         nobody = torch.zeros_like(batch.subject)
         logit = outputs.logits.cpu()

@@ -1,4 +1,4 @@
-"""Writes the model folder of a network: its weights, the scales of its inputs, and model.json."""
+"""Writes the model folder: weights, the scales of its inputs, and model.json."""
 
 import shutil
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from data_modules import stage
 from data_modules.features.store import FloatArray
@@ -19,21 +19,16 @@ from data_modules.loading.alignment import Source
 from data_modules.loading.arrays import EDGE_SUBJECTS, ModalityArray
 from data_modules.loading.opened import OpenedCohort
 from data_modules.patterns import encode
-from mmnar_lightning.module import MMNARModule
-from mmnar_lightning.nn.additive import AdditiveHead
-from mmnar_lightning.nn.encoders import ArrayEncoder
 from mmnar_lightning.nn.inputs import InputMap, PiecewiseLinear
-from mmnar_lightning.rectifier.rectifier import Rectifier
 from mmnar_lightning.saved import support
 from mmnar_lightning.saved.description import RARE, WEIGHTS, Description, SavedModality, SavedModelError
+from mmnar_lightning.saved.parts import Parts
 from mmnar_lightning.saved.terms import terms_of
 
 PACKAGES = ("mmnar-lightning", "torch", "numpy", "polars", "scikit-learn")
-OF_SUBJECTS = ("fitted_subjects", "fingerprint")
-"""Buffers of a rectifier that tell who it was fitted on; they are not stored."""
 
 
-def write(folder: Path, module: MMNARModule, cohort: OpenedCohort, *, min_count: int, facts: Mapping[str, Any]) -> None:
+def write(folder: Path, parts: Parts, cohort: OpenedCohort, *, min_count: int, facts: Mapping[str, Any]) -> None:
     """Write the model folder.
 
     Nothing in it rests on fewer than `min_count` train subjects: the values of a column that fewer have are read as not
@@ -42,26 +37,20 @@ def write(folder: Path, module: MMNARModule, cohort: OpenedCohort, *, min_count:
 
     Args:
         folder: replaced if it exists.
-        module: with its best weights and, if it has one, its fitted rectifier.
+        parts: of the trained model.
         cohort: that it was trained on.
         min_count: `privacy.min_count`.
-        facts: the attributes of `Description` that the cohort and the module do not know.
+        facts: the attributes of `Description` that the cohort does not know.
 
     Raises:
         SavedModelError: if bins rest on fewer than `min_count` subjects.
     """
-    maps, beside = inputs_of(module.model)
-    if min_count > EDGE_SUBJECTS and any(isinstance(own, PiecewiseLinear) for own in maps.values()):
+    if min_count > EDGE_SUBJECTS and any(isinstance(own, PiecewiseLinear) for own in parts.maps.values()):
         raise SavedModelError(
             f"privacy.min_count={min_count}: edges of bins rest on {EDGE_SUBJECTS} subjects; use at most that, or "
             "model.encoder.bins=0"
         )
-    source = Source.of(cohort)
-    tensors: dict[str, Tensor] = {f"network/{name}": value for name, value in module.model.state_dict().items()}
-    for prefix, rectifier in (("loss_offset", module.loss_offset), ("rectifier", module.rectifier)):
-        tensors |= {f"{prefix}/{name}": value for name, value in _without_subjects(rectifier).items()}
-    for name, own in maps.items():
-        tensors |= {f"maps/{name}/{key}": value for key, value in own.state_dict().items()}
+    source, tensors = Source.of(cohort), dict(parts.tensors)
     modalities = []
     for place, entry in enumerate(cohort.modalities):
         scale = _Scale.of(place, cohort, source, min_count)
@@ -73,8 +62,8 @@ def write(folder: Path, module: MMNARModule, cohort: OpenedCohort, *, min_count:
                 width=entry.width,
                 columns=scale.columns,
                 raw=entry.name in source.raw,
-                map=_kind_of(maps.get(entry.name)),
-                beside=entry.name in beside,
+                map=_kind_of(parts.maps.get(entry.name)),
+                beside=entry.name in parts.beside,
                 unread=scale.unread,
             )
         )
@@ -91,26 +80,6 @@ def write(folder: Path, module: MMNARModule, cohort: OpenedCohort, *, min_count:
         **facts,
     )
     _replace(folder, described, tensors)
-
-
-def inputs_of(model: nn.Module) -> tuple[dict[str, InputMap], set[str]]:
-    """Find the fixed maps of a network's inputs.
-
-    Args:
-        model: any network of this project.
-
-    Returns:
-        Modality -> its map; and the modalities whose own columns an additive head reads beside theirs.
-    """
-    maps: dict[str, InputMap] = {}
-    beside: set[str] = set()
-    for place, part in model.named_modules():
-        if isinstance(part, ArrayEncoder) and part.mapped is not None:
-            maps[place.rpartition(".")[2].removesuffix("_encoder")] = part.mapped
-        if isinstance(part, AdditiveHead):
-            maps |= {name.removesuffix("_map"): own for name, own in part.maps.items()}  # type: ignore[misc]  # ModuleDict is not generic
-            beside |= set(part.beside)
-    return maps, beside
 
 
 def _kind_of(own: InputMap | None) -> str:
@@ -132,12 +101,6 @@ def _replace(folder: Path, described: Description, tensors: Mapping[str, Tensor]
     stage.seal(partial)
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
-
-
-def _without_subjects(rectifier: Rectifier | None) -> dict[str, Tensor]:
-    if rectifier is None:
-        return {}
-    return {name: value for name, value in rectifier.state_dict().items() if name not in OF_SUBJECTS}
 
 
 def _frequent(cohort: OpenedCohort, min_count: int) -> list[int]:

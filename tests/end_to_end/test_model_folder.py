@@ -43,6 +43,14 @@ VERSIONS = {
         "objective.assignment=0",
     ),
     "late_fusion": ("experiment=custom,baselines/late_fusion",),
+    "logistic_regression": (
+        "experiment=custom,baselines/logistic_regression",
+        "model.encoder.bins=4",
+        "model.additive.slopes=pattern",
+        "evaluation.inner_folds=2",
+    ),
+    "pattern_submodels": ("experiment=custom,baselines/pattern_submodels", "model.encoder.components=3"),
+    "boosted_trees": ("experiment=custom,baselines/boosted_trees",),
     "mask_only": ("experiment=custom,baselines/mask_only",),
 }
 
@@ -71,7 +79,11 @@ def run(request: pytest.FixtureRequest, given: Path, tmp_path_factory: pytest.Te
     paths = (f"paths.data={place / 'data'}", f"paths.runs={place / 'runs'}")
     words = [word for word in SMALL if not word.startswith("model.")]
     os.environ.pop(folders.RUN_ID_VARIABLE, None)
-    own = (f"paths.cohort={given}", *words, *VERSIONS[request.param], "trainer.max_epochs=2", *paths)
+    if not request.param.startswith(("logistic", "pattern", "boosted")):
+        words = [*words, "trainer.max_epochs=2"]
+    else:
+        words = [word for word in words if not word.startswith("loader.")]
+    own = (f"paths.cohort={given}", *words, *VERSIONS[request.param], *paths)
     folder = single.train(compose(["dataset=custom", *own]))
     shutil.rmtree(place / "data")
     return folder
@@ -145,7 +157,6 @@ def test_nothing_of_the_subjects_is_in_it(run: Path, given: Path) -> None:
     content = (run / "model" / "model.json").read_text()
     subjects = pl.read_parquet(given / "cohort.parquet")["subject_id"].unique().to_list()
     assert not [subject for subject in subjects if subject in content]
-    tensors = load(run).network.state_dict()
     raw = (run / "model" / "weights.safetensors").read_bytes()
     assert not re.search(b"subject|fingerprint", raw[:20_000])
     seldom = np.float32(123.456).tobytes()
@@ -154,7 +165,14 @@ def test_nothing_of_the_subjects_is_in_it(run: Path, given: Path) -> None:
     values = table.select("c0", "c1", "c2").to_numpy().astype(np.float32)
     ends = [edge.tobytes() for edge in (*values.min(0), *values.max(0))]
     assert not [edge for edge in ends if edge in raw], "the extreme value of one row"
-    assert tensors
+
+
+def test_a_folder_that_was_removed_is_written_again(run: Path, model: SavedModel, cohort: OpenedCohort) -> None:
+    before = (run / "model" / "model.json").read_bytes()
+    shutil.rmtree(run / "model")
+    single.evaluate(compose(["dataset=custom", f"run={run}"]))
+    assert (run / "model" / "model.json").read_bytes() == before
+    assert load(run).predict(cohort).rectified_logit.equal(model.predict(cohort).rectified_logit)
 
 
 @pytest.mark.parametrize(
