@@ -48,7 +48,7 @@ def aurocs(cell: Cell, *, num_replicates: int = NUM_REPLICATES) -> dict[str, Ten
     """Mean AUROC over the tasks and replicates of a cell.
 
     Subjects are drawn within their replicate, the same for every method and task, so that differences are those of
-    `metrics.intervals.paired_difference`; that function scores all metrics, which takes ten times as long.
+    `metrics.cells.paired_difference`; that function scores all metrics, which takes ten times as long.
 
     Args:
         cell: what was predicted.

@@ -22,8 +22,9 @@ from data_modules.simulate.release import read_truth
 from data_modules.stage import digest
 from mmnar_lightning import console
 from mmnar_lightning.config.compose import load
-from mmnar_lightning.metrics.bootstrap import METRICS
-from mmnar_lightning.metrics.intervals import Interval, bootstrap_intervals, paired_difference
+from mmnar_lightning.metrics.bootstrap import RESAMPLED
+from mmnar_lightning.metrics.cells import metric_intervals, paired_difference
+from mmnar_lightning.metrics.intervals import Interval
 from mmnar_lightning.runs import build, cohorts, folders, single
 
 TASK = "in_hospital_mortality"
@@ -80,7 +81,7 @@ METHODS: dict[str, tuple[str, tuple[tuple[str, ...], ...]]] = {
 }
 """Name -> layers, words of each trial."""
 BLEND, REFERENCE, PUBLISHED = "blend", "network", "published_score"
-HEADER = ("method", "rows (deaths)", *METRICS, *(f"{metric}, network minus it" for metric in METRICS))
+HEADER = ("method", "rows (deaths)", *RESAMPLED, *(f"{metric}, network minus it" for metric in RESAMPLED))
 
 
 def words_of(name: str, trial: Sequence[str], fold: int, given: Sequence[str]) -> list[str]:
@@ -166,10 +167,10 @@ def compare(rows: Mapping[str, pl.DataFrame], names: Sequence[str]) -> list[dict
     counted = f"{joined.height} ({int(joined['label'].sum())})"
     table: list[dict[str, object]] = []
     for name in names:
-        found = bootstrap_intervals(_column(joined, name), **drawn)
+        found = metric_intervals(_column(joined, name), **drawn)
         apart = paired_difference(_column(joined, REFERENCE), _column(joined, name), **drawn)
-        reported = [_told(found[metric]) for metric in METRICS]
-        differing = ["" if name == REFERENCE else _told(apart[metric], "+.3f") for metric in METRICS]
+        reported = [_told(found[metric]) for metric in RESAMPLED]
+        differing = ["" if name == REFERENCE else _told(apart[metric], "+.3f") for metric in RESAMPLED]
         table.append(dict(zip(HEADER, [name, counted, *reported, *differing], strict=True)))
     return table
 

@@ -13,7 +13,7 @@ from data_modules.simulate.config import SimulateConfig
 from data_modules.simulate.release import read_truth, release_folder
 from mmnar_lightning import console
 from mmnar_lightning.config.compose import load
-from mmnar_lightning.metrics.intervals import paired_difference
+from mmnar_lightning.metrics.cells import paired_difference
 from mmnar_lightning.runs import folders
 from mmnar_lightning.runs.protocols import train
 

@@ -12,9 +12,10 @@ from torch import Tensor
 from benchmarks.results import plan
 from data_modules.simulate.config import SimulateConfig
 from data_modules.simulate.release import read_truth, release_folder
-from mmnar_lightning.metrics.bootstrap import METRICS
+from mmnar_lightning.metrics.bootstrap import RESAMPLED
+from mmnar_lightning.metrics.cells import metric_intervals, paired_difference
 from mmnar_lightning.metrics.diagnostics import order_tipping_point
-from mmnar_lightning.metrics.intervals import Interval, bootstrap_intervals, paired_difference
+from mmnar_lightning.metrics.intervals import Interval
 
 KEYS = ["release", "row_id"]
 MEAN = "mean"
@@ -112,7 +113,7 @@ def scores(setting: Setting, *, num_replicates: int, by_pattern: bool) -> Iterat
     for cell in _cells(setting, by_pattern):
         for method in setting.methods:
             (probability,) = cell.columns(method)
-            found = bootstrap_intervals(probability, **cell.drawn, num_replicates=num_replicates)
+            found = metric_intervals(probability, **cell.drawn, num_replicates=num_replicates)
             yield from _told(setting, cell, method, "", found)
 
 
@@ -203,7 +204,7 @@ def _told(
     setting: Setting, cell: _Cell, first: str, second: str, found: dict[str, Interval]
 ) -> Iterator[dict[str, object]]:
     positives = sum(int(cell.rows[f"label/{task}"].sum()) for task in cell.tasks)
-    for metric in METRICS:
+    for metric in RESAMPLED:
         interval = found[metric]
         yield {
             "setting": setting.name, "task": cell.task, "pattern": cell.pattern, "method": first, "minus": second,

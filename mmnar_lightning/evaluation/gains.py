@@ -1,15 +1,14 @@
 """Paired differences of two predictions of the same rows: of a rectifier, of a blend, of a part of the method."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from mmnar_lightning.evaluation.results import Gain
-from mmnar_lightning.evaluation.scores import Scoring, averaged, number_or_none, plain
-from mmnar_lightning.metrics.bootstrap import METRICS
-from mmnar_lightning.metrics.intervals import paired_difference
+from mmnar_lightning.evaluation.scores import Scoring, averaged, plain
+from mmnar_lightning.metrics.bootstrap import RESAMPLED
+from mmnar_lightning.metrics.cells import paired_difference
 from mmnar_lightning.outputs import ScoredRows
 
 
@@ -48,14 +47,8 @@ def gains(
         differences = paired_difference(
             *columns, fold=own_fold, repeat=own_repeat, num_replicates=scoring.num_replicates, seed=scoring.seed
         )
-        if fold is None and repeat is None:
-            scores = {name: plain(differences[name]) for name in METRICS}
-        else:
-            pooled = paired_difference(*columns, repeat=own_repeat, num_replicates=1)
-            scores = {
-                name: replace(averaged(differences[name]), pooled=number_or_none(pooled[name].value))
-                for name in METRICS
-            }
+        told = plain if fold is None and repeat is None else averaged
+        scores = {name: told(differences[name]) for name in RESAMPLED}
         rows = known if repeat is None or not len(repeat) else known & (repeat == repeat.min())
         found[task] = Gain(
             count=int(rows.sum()),

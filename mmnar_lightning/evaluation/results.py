@@ -3,13 +3,13 @@
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from mmnar_lightning.metrics.bootstrap import METRICS
+from mmnar_lightning.metrics.bootstrap import METRICS, RESAMPLED
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Incremented when the format changes incompatibly."""
 
 OPTIONAL = {"optional": True}
-"""Metadata of a field that is omitted from the file if None; `beside` names another field whose None decides this."""
+"""Metadata of a field that is omitted from the file if None."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,19 +18,19 @@ class Score:
 
     Attributes:
         value: None if undefined.
-        low: lower end; None if undefined.
-        high: upper end; None if undefined.
-        num_defined: bootstrap replicates in which it is defined.
+        low: lower end; None if there is no interval.
+        high: upper end; likewise.
+        method: of the interval, as of `metrics.intervals.Interval`; None if there is none.
+        num_defined: bootstrap replicates in which it is defined; 0 if the interval is of another method.
         num_parts: folds and repeats in which a mean over them is defined; None for a single test set.
-        pooled: over the rows of all folds together; None for a single test set, and if undefined.
     """
 
     value: float | None
     low: float | None
     high: float | None
+    method: str | None
     num_defined: int
     num_parts: int | None = field(default=None, metadata=OPTIONAL)
-    pooled: float | None = field(default=None, metadata={"beside": "num_parts"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,10 @@ class Cell:
         auroc: area under the receiver operating characteristic.
         average_precision: area under the precision-recall curve, as steps.
         brier: Brier score.
-        calibration_error: expected calibration error over bins of equal mass.
+        calibration_error: expected calibration error over bins of equal mass, without its bias by sampling noise.
+        observed_expected: positives over the sum of the probabilities.
+        calibration_slope: coefficient of the logit in a logistic regression.
+        calibration_intercept: shift of the logits that fits best (calibration in the large).
         reliability: the bins of the reliability curve of one repeat.
         groups: number of hospitals or year groups pooled into the cell; None for other cells.
     """
@@ -65,6 +68,9 @@ class Cell:
     average_precision: Score | None
     brier: Score | None
     calibration_error: Score | None
+    observed_expected: Score | None
+    calibration_slope: Score | None
+    calibration_intercept: Score | None
     reliability: Reliability | None
     groups: int | None = field(default=None, metadata=OPTIONAL)
 
@@ -81,10 +87,17 @@ MASKED = Cell(**dict.fromkeys((entry.name for entry in fields(Cell)), None))
 
 @dataclass(frozen=True, kw_only=True)
 class TaskScores:
-    """Scores of a task over all test rows and by pattern label, the most frequent first."""
+    """Scores of a task over all test rows and by pattern label, the most frequent first.
+
+    Attributes:
+        all: over all test rows.
+        patterns: by pattern label.
+        without_interval: metric -> share of the cells with a value that have no interval, above 0.
+    """
 
     all: Cell
     patterns: dict[str, Cell]
+    without_interval: dict[str, float] = field(default_factory=dict)
 
     @property
     def cells(self) -> dict[str, Cell]:
@@ -115,8 +128,8 @@ class Gain:
     calibration_error: Score
 
     def score(self, metric: str) -> Score:
-        """The difference of a metric, by its name in `METRICS`."""
-        assert metric in METRICS, metric
+        """The difference of a metric, by its name in `RESAMPLED`."""
+        assert metric in RESAMPLED, metric
         found: Score = getattr(self, metric)
         return found
 
@@ -248,11 +261,20 @@ class Groups:
 
 @dataclass(frozen=True, kw_only=True)
 class Intervals:
-    """The method of the intervals."""
+    """How intervals are computed; the method of each is beside its ends.
+
+    Attributes:
+        level: nominal coverage.
+        num_replicates: of the bootstrap.
+        clusters: what is drawn.
+        few: effective rows of the smaller class below which percentiles of the bootstrap are not used; None in a file
+            of schema 2, where they always were.
+    """
 
     level: float
     num_replicates: int
     clusters: str
+    few: int | None
 
 
 @dataclass(frozen=True, kw_only=True)

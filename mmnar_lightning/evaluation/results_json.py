@@ -22,8 +22,8 @@ def to_json(value: Any) -> Any:
         Nested mappings, lists and plain values.
 
     >>> from mmnar_lightning.evaluation.results import Intervals
-    >>> to_json(Intervals(level=0.95, num_replicates=100, clusters="subjects"))
-    {'level': 0.95, 'num_replicates': 100, 'clusters': 'subjects'}
+    >>> to_json(Intervals(level=0.95, num_replicates=100, clusters="subjects", few=30))
+    {'level': 0.95, 'num_replicates': 100, 'clusters': 'subjects', 'few': 30}
     """
     if is_dataclass(value) and not isinstance(value, type):
         return {entry.name: to_json(getattr(value, entry.name)) for entry in fields(value) if _is_written(value, entry)}
@@ -33,8 +33,7 @@ def to_json(value: Any) -> Any:
 
 
 def _is_written(value: Any, entry: Field[Any]) -> bool:
-    deciding = entry.name if entry.metadata.get("optional") else entry.metadata.get("beside")
-    return deciding is None or getattr(value, deciding) is not None
+    return not entry.metadata.get("optional") or getattr(value, entry.name) is not None
 
 
 def from_json(kind: type[T], content: Mapping[str, Any]) -> T:
@@ -51,19 +50,49 @@ def from_json(kind: type[T], content: Mapping[str, Any]) -> T:
         ResultsError: for another schema, and for missing or unknown fields.
 
     >>> from mmnar_lightning.evaluation.results import Intervals
-    >>> from_json(Intervals, {"level": 0.95, "num_replicates": 100, "clusters": "subjects"}).level
+    >>> from_json(Intervals, {"level": 0.95, "num_replicates": 100, "clusters": "subjects", "few": 30}).level
     0.95
     """
+    if kind is Results and content.get("schema_version") == 2:
+        content = _from_schema_2(content)
     if kind is Results and content.get("schema_version") != SCHEMA_VERSION:
         raise ResultsError(
             f"results.json has schema_version={content.get('schema_version')}, but this program reads "
-            f"{SCHEMA_VERSION}; evaluate the run again with the version of mmnar-lightning that wrote it"
+            f"2 and {SCHEMA_VERSION}; evaluate the run again with the version of mmnar-lightning that wrote it"
         )
     hints = get_type_hints(kind)
     try:
         return kind(**{name: _read(hints[name], part) for name, part in content.items()})
     except (KeyError, TypeError) as error:
         raise ResultsError(f"results.json is damaged: {kind.__name__} cannot be read ({error})") from error
+
+
+ADDED = dict.fromkeys(("observed_expected", "calibration_slope", "calibration_intercept"))
+"""Metrics of a cell that schema 2 does not have."""
+
+
+def _from_schema_2(content: Any) -> Any:
+    """The same content in the present schema.
+
+    Metrics that it lacks are None, a metric of the rows of all folds together is left out, and the calibration error
+    remains what was written: with its bias by sampling noise.
+
+    Returns:
+        Nested mappings, lists and plain values.
+    """
+    if isinstance(content, list):
+        return [_from_schema_2(part) for part in content]
+    if not isinstance(content, Mapping):
+        return content
+    found = {name: _from_schema_2(part) for name, part in content.items()}
+    if "num_defined" in found:
+        found.pop("pooled", None)
+        found["method"] = None if found.get("low") is None else "bootstrap"
+    if "reliability" in found:
+        found = {**ADDED, **found}
+    if set(found) == {"level", "num_replicates", "clusters"}:
+        found["few"] = None
+    return {**found, "schema_version": SCHEMA_VERSION} if "schema_version" in found else found
 
 
 def _read(hint: Any, content: Any) -> Any:

@@ -12,9 +12,10 @@ from data_modules import patterns
 from data_modules.cohorts.columns import groups_of
 from mmnar_lightning.evaluation.results import Cell, GroupScores, Reliability, Score, TaskScores, Within
 from mmnar_lightning.metrics.bootstrap import METRICS
+from mmnar_lightning.metrics.cells import metric_intervals
 from mmnar_lightning.metrics.functional import reliability_curve
-from mmnar_lightning.metrics.groups import within_groups_auroc
-from mmnar_lightning.metrics.intervals import Interval, bootstrap_intervals
+from mmnar_lightning.metrics.groups import cells_of, within_groups_auroc
+from mmnar_lightning.metrics.intervals import Interval
 from mmnar_lightning.outputs import ScoredRows
 
 GROUP = "group"
@@ -96,7 +97,7 @@ def score(
     fold: Tensor | None = None,
     repeat: Tensor | None = None,
 ) -> dict[str, TaskScores]:
-    """Score every task over all test rows and per pattern, with 95 % subject-clustered bootstrap intervals.
+    """Score every task over all test rows and per pattern, with 95 % subject-clustered intervals.
 
     Args:
         rows: N test rows; with repeats, each row once per repeat.
@@ -107,8 +108,8 @@ def score(
         repeat: (N,) int64, repeat in which a row was predicted; metrics are averaged over repeats.
 
     Returns:
-        task -> scores. With folds or repeats, scores also include the number of these in which the metric is defined,
-        and the metric pooled over the rows of all folds; counts and reliability are those of one repeat.
+        task -> scores. With folds or repeats, scores also include the number of these in which the metric is defined;
+        counts and reliability are those of one repeat.
     """
     num_modalities = rows.present.shape[1]
     found = {}
@@ -119,11 +120,32 @@ def score(
             name: _cell(_of_task(rows, column, member), scoring, _at(fold, member), _at(repeat, member))
             for name, member in {"all": known, **members}.items()
         }
-        found[task] = TaskScores(all=cells.pop("all"), patterns=cells)
+        without = without_interval(list(cells.values()))
+        found[task] = TaskScores(all=cells.pop("all"), patterns=cells, without_interval=without)
     return found
 
 
-def score_groups(rows: ScoredRows, group: pl.Series, tasks: Sequence[str], scoring: Scoring) -> dict[str, GroupScores]:
+def without_interval(cells: Sequence[Cell]) -> dict[str, float]:
+    """Share of the cells with a value that have no interval.
+
+    Args:
+        cells: of a task.
+
+    Returns:
+        metric -> share, of the metrics where it is above 0.
+    """
+    found = {}
+    for name in METRICS:
+        scores = [score for cell in cells if (score := cell.score(name)) is not None and score.value is not None]
+        lacking = sum(score.low is None for score in scores)
+        if lacking:
+            found[name] = lacking / len(scores)
+    return found
+
+
+def score_groups(
+    rows: ScoredRows, group: pl.Series, tasks: Sequence[str], scoring: Scoring, fold: Tensor | None = None
+) -> dict[str, GroupScores]:
     """Score every task by group of rows: hospital or year group.
 
     Args:
@@ -131,6 +153,8 @@ def score_groups(rows: ScoredRows, group: pl.Series, tasks: Sequence[str], scori
         group: (N,) text; null forms its own group, `unknown`.
         tasks: T task names.
         scoring: replicates, seed, and the minimum number of rows with a known label below which groups are pooled.
+        fold: (N,) int64, fold in which a row was tested; metrics are averaged over folds, and rows of two folds, which
+            two models predict, are never ranked together.
 
     Returns:
         task -> scores, the largest group first.
@@ -140,32 +164,41 @@ def score_groups(rows: ScoredRows, group: pl.Series, tasks: Sequence[str], scori
     number = torch.from_numpy(
         named.replace_strict(names, range(len(names)), return_dtype=pl.Int64).to_numpy(writable=True)
     )
-    return {task: _by_group(rows, column, number, names, scoring) for column, task in enumerate(tasks)}
+    return {task: _by_group(rows, column, number, names, scoring, fold) for column, task in enumerate(tasks)}
 
 
-def _by_group(rows: ScoredRows, column: int, number: Tensor, names: pl.Series, scoring: Scoring) -> GroupScores:
+def _by_group(
+    rows: ScoredRows, column: int, number: Tensor, names: pl.Series, scoring: Scoring, fold: Tensor | None
+) -> GroupScores:
     min_rows, known = scoring.min_count, rows.label_mask[:, column]
     count = torch.bincount(number[known], minlength=len(names))
     large = [place for place in count.argsort(descending=True, stable=True).tolist() if count[place] >= min_rows]
     small = known & (count < max(min_rows, 1))[number]
     num_pooled = int(((count > 0) & (count < min_rows)).sum())
-    positives = torch.bincount(number[known & (rows.label[:, column] > 0)], minlength=len(names))
     within = within_groups_auroc(
-        *_of_task(rows, column, known), number[known], num_replicates=scoring.num_replicates, seed=scoring.seed
+        *_of_task(rows, column, known),
+        number[known],
+        fold=_at(fold, known),
+        num_replicates=scoring.num_replicates,
+        seed=scoring.seed,
     )
+    compared = known & _has_both(cells_of(number, fold), rows.label[:, column], known)
+
+    def cell(member: Tensor) -> Cell:
+        return _cell(_of_task(rows, column, member), scoring, _at(fold, member))
+
     return GroupScores(
-        groups={
-            names[place]: _cell(_of_task(rows, column, known & (number == place)), scoring)
-            for place in large
-            if count[place]
-        },
-        pooled=replace(_cell(_of_task(rows, column, small), scoring), groups=num_pooled) if num_pooled else None,
-        within=Within(
-            groups=within.num_parts,
-            count=int(count[(positives > 0) & (positives < count)].sum()),
-            auroc=plain(within),
-        ),
+        groups={names[place]: cell(known & (number == place)) for place in large if count[place]},
+        pooled=replace(cell(small), groups=num_pooled) if num_pooled else None,
+        within=Within(groups=len(torch.unique(number[compared])), count=int(compared.sum()), auroc=plain(within)),
     )
+
+
+def _has_both(cell: Tensor, label: Tensor, known: Tensor) -> Tensor:
+    """(N,) bool, whether both classes are known in a row's cell."""
+    positives = torch.bincount(cell[known & (label > 0)], minlength=int(cell.max()) + 1 if len(cell) else 0)
+    count = torch.bincount(cell[known], minlength=len(positives))
+    return ((positives > 0) & (positives < count))[cell]
 
 
 Columns = tuple[Tensor, Tensor, Tensor]
@@ -188,31 +221,23 @@ def plain(interval: Interval) -> Score:
 def averaged(interval: Interval) -> Score:
     """The score as a mean over folds and repeats."""
     ends = {name: number_or_none(getattr(interval, name)) for name in ("value", "low", "high")}
-    return Score(**ends, num_defined=interval.num_defined, num_parts=interval.num_parts)
+    return Score(**ends, method=interval.method, num_defined=interval.num_defined, num_parts=interval.num_parts)
 
 
 def _cell(columns: Columns, scoring: Scoring, fold: Tensor | None = None, repeat: Tensor | None = None) -> Cell:
     probability, label, subject = columns
     once = slice(None) if repeat is None or not len(repeat) else repeat == repeat.min()
-    intervals = bootstrap_intervals(
+    intervals = metric_intervals(
         *columns, fold=fold, repeat=repeat, num_replicates=scoring.num_replicates, seed=scoring.seed
     )
-    if fold is None and repeat is None:
-        scores = {name: plain(intervals[name]) for name in METRICS}
-    else:
-        pooled = bootstrap_intervals(*columns, repeat=repeat, num_replicates=1)
-        scores = {
-            name: replace(averaged(intervals[name]), pooled=number_or_none(pooled[name].value)) for name in METRICS
-        }
+    told = plain if fold is None and repeat is None else averaged
+    scores = {name: told(intervals[name]) for name in METRICS}
     return Cell(
         count=len(label[once]),
         positives=int(label[once].sum()),
         subjects=len(torch.unique(subject)),
         reliability=_reliability(probability[once], label[once]),
-        auroc=scores["auroc"],
-        average_precision=scores["average_precision"],
-        brier=scores["brier"],
-        calibration_error=scores["calibration_error"],
+        **scores,
     )
 
 

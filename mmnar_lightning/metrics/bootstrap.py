@@ -12,8 +12,11 @@ from torch.nn.functional import one_hot, pad
 
 from mmnar_lightning.metrics import functional
 
-METRICS = ("auroc", "average_precision", "brier", "calibration_error")
-ERROR = METRICS.index("calibration_error")
+RESAMPLED = ("auroc", "average_precision", "brier", "calibration_error")
+"""Metrics of a replicate, in the order of its columns."""
+METRICS = (*RESAMPLED, "observed_expected", "calibration_slope", "calibration_intercept")
+"""All metrics of a cell."""
+ERROR = RESAMPLED.index("calibration_error")
 NUM_BINS = 15
 MIN_SUBJECTS = 2
 """With one subject every replicate equals the sample, and an interval of zero width would be wrong."""

@@ -8,7 +8,8 @@ from scipy.optimize import brentq
 from scipy.special import expit
 from torch import Tensor
 
-from mmnar_lightning.metrics.intervals import Interval, bootstrap_intervals
+from mmnar_lightning.metrics.cells import metric_intervals
+from mmnar_lightning.metrics.intervals import Interval
 from mmnar_lightning.metrics.prediction_powered import Z, clustered_mean
 
 OVERLAP = (0.02, 0.98)
@@ -26,7 +27,7 @@ class Assignment:
         count: number of rows.
         present: number of rows with the modality.
         auroc: with its interval; NaN if the modality is present in all rows or in none.
-        calibration_error: over bins of equal mass, with its interval.
+        calibration_error: over bins of equal mass, without its bias, with its interval.
         outside_overlap: share of rows with a propensity outside of `OVERLAP`: value, low and high of a normal interval.
     """
 
@@ -59,7 +60,7 @@ def assignment(
     (1.0, 0.25, 2)
     """
     low, high = OVERLAP
-    found = bootstrap_intervals(propensity, present.double(), subject, num_replicates=num_replicates, seed=seed)
+    found = metric_intervals(propensity, present.double(), subject, num_replicates=num_replicates, seed=seed)
     share, variance = clustered_mean(((propensity < low) | (propensity > high)).double(), subject)
     half_width = Z * variance**0.5
     return Assignment(

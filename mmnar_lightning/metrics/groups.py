@@ -2,12 +2,16 @@
 
 import numpy as np
 import torch
+from scipy.stats import norm
 from torch import Tensor
 from torch.nn.functional import pad
 
 from mmnar_lightning.metrics import functional
 from mmnar_lightning.metrics.bootstrap import MIN_SUBJECTS, draw_weights
+from mmnar_lightning.metrics.cells import FEW, SMALL
 from mmnar_lightning.metrics.intervals import Interval, percentile_interval
+from mmnar_lightning.metrics.parts import parts_of
+from mmnar_lightning.metrics.small_samples import auroc_ends
 
 
 def within_groups_auroc(
@@ -16,26 +20,30 @@ def within_groups_auroc(
     subject: Tensor,
     group: Tensor,
     *,
+    fold: Tensor | None = None,
     num_replicates: int = 1000,
     level: float = 0.95,
     seed: int = 0,
 ) -> Interval:
     """AUROC over pairs of a positive and a negative of the same group, ties counting one half.
 
-    Pairs across groups do not count, so a prediction that depends on the group alone scores 0.5. It is the mean of the
-    groups' AUROCs weighted by their numbers of pairs, so small groups contribute. The bootstrap draws whole subjects.
+    Pairs across groups do not count, so a prediction that depends on the group alone scores 0.5; neither do pairs
+    across folds, whose rows are predicted by different models. It is the mean of the AUROCs of all groups and folds,
+    weighted by their numbers of pairs, so small groups contribute. The bootstrap draws whole subjects; with few rows of
+    a class the interval is Newcombe's, as in `cells.metric_intervals`.
 
     Args:
         probability: (N,) in [0, 1].
         label: (N,) 0 or 1.
         subject: (N,) int64, subject_id.
         group: (N,) int64.
+        fold: (N,) int64, fold in which a row was tested; None = one fold.
         num_replicates: R, number of bootstrap replicates.
         level: nominal coverage, in (0, 1).
         seed: of the bootstrap.
 
     Returns:
-        The interval; `num_parts` counts the groups with both classes. NaN without such a group.
+        The interval; `num_parts` counts the groups with both classes, once per fold. NaN without such a group.
 
     >>> label, group = torch.tensor([0, 1, 0, 1]), torch.tensor([0, 0, 1, 1])
     >>> known = torch.tensor([0.1, 0.2, 0.8, 0.9])
@@ -47,16 +55,39 @@ def within_groups_auroc(
     probability, label = functional.as_columns(probability, label)
     names, dense = np.unique(subject.cpu().numpy(), return_inverse=True)
     once = torch.ones(1, len(label), dtype=torch.float64)
-    members = [group == number for number in torch.unique(group)]
+    cell = cells_of(group, fold)
+    members = [cell == number for number in torch.unique(cell)]
     comparable = [rows for rows in members if 0 < label[rows].sum() < rows.sum()]
+    value = float(_share(probability, label, comparable, once))
+    parts = parts_of(probability, label, subject, cell)
+    if parts.few() < FEW and comparable and len(names) >= MIN_SUBJECTS:
+        low, high = auroc_ends(parts, value, float(norm.ppf((1 + level) / 2)), by_pairs=True)
+        return Interval(
+            value=value, low=low, high=high, num_defined=0, num_parts=len(comparable), method=SMALL["auroc"]
+        )
     generator = np.random.default_rng(seed)
     if len(names) < MIN_SUBJECTS:
         drawn = [torch.full((num_replicates,), torch.nan, dtype=torch.float64)]
     else:
         weights = draw_weights(generator, num_replicates, dense, len(names))
         drawn = [_share(probability, label, comparable, weight) for weight in weights]
-    value = float(_share(probability, label, comparable, once))
     return percentile_interval(value, torch.cat(drawn), len(comparable), level)
+
+
+def cells_of(group: Tensor, fold: Tensor | None) -> Tensor:
+    """Number the pairs of group and fold.
+
+    Args:
+        group: (N,) int64.
+        fold: (N,) int64; None = one fold.
+
+    Returns:
+        (N,) int64.
+
+    >>> cells_of(torch.tensor([5, 5, 7]), torch.tensor([0, 1, 0])).tolist()
+    [0, 1, 2]
+    """
+    return group if fold is None else torch.unique(torch.stack([group, fold.to(group)]), dim=1, return_inverse=True)[1]
 
 
 def _share(probability: Tensor, label: Tensor, groups: list[Tensor], weight: Tensor) -> Tensor:

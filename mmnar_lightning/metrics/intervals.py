@@ -4,22 +4,24 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from mmnar_lightning.metrics.bootstrap import ERROR, METRICS, Drawn, draw
+from mmnar_lightning.metrics.bootstrap import ERROR, RESAMPLED, Drawn, draw
 
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """A metric with its percentile interval.
+    """A metric with its interval.
 
     Attributes:
         value: the metric of the sample; NaN where undefined.
-        low: lower end; NaN if the value or more than half of the replicates are undefined.
+        low: lower end; NaN if there is no interval.
         high: upper end, likewise.
-        num_defined: number of replicates in which the metric is defined.
+        num_defined: number of replicates in which the metric is defined; 0 if the interval is of another method.
         num_parts: number of parts (folds, repeats) in which the sample's metric is defined; `value` is their mean.
+        method: of the interval; None if there is none. `bootstrap`: percentiles of replicates; `newcombe`, `wilson`,
+            `classes`: of AUROC, average precision and Brier score with few rows (small_samples.py); `shrinkage`,
+            `score`, `profile`: of calibration (calibration.py); `student`, `recovered`: of a difference with few rows.
     """
 
     value: float
@@ -27,6 +29,7 @@ class Interval:
     high: float
     num_defined: int
     num_parts: int
+    method: str | None = "bootstrap"
 
 
 def bootstrap_intervals(
@@ -40,7 +43,9 @@ def bootstrap_intervals(
     level: float = 0.95,
     seed: int = 0,
 ) -> dict[str, Interval]:
-    """Percentile intervals of all metrics from a bootstrap over subjects.
+    """Percentile intervals of the resampled metrics from a bootstrap over subjects, at any size.
+
+    `cells.metric_intervals` uses them where enough rows of both classes are known.
 
     A replicate draws as many subjects as the sample has, with replacement; a row counts as often as its subject is
     drawn. Replicates in which a metric is undefined are left out of its interval. The calibration error keeps the
@@ -71,68 +76,18 @@ def bootstrap_intervals(
     Returns:
         "auroc", "average_precision", "brier" and "calibration_error" with their intervals.
 
+    >>> import torch
     >>> intervals = bootstrap_intervals(
     ...     torch.tensor([0.1, 0.2, 0.3, 0.4]), torch.zeros(4), torch.tensor([7, 7, 8, 9])
     ... )
     >>> round(intervals["brier"].value, 3), intervals["brier"].num_defined
     (0.075, 1000)
     >>> intervals["auroc"]
-    Interval(value=nan, low=nan, high=nan, num_defined=0, num_parts=0)
+    Interval(value=nan, low=nan, high=nan, num_defined=0, num_parts=0, method=None)
     """
     drawn = draw(probability, label, subject, fold, repeat, num_replicates=num_replicates, seed=seed)
     drawn.replicates[:, ERROR].clamp_(0, 1)
     return _intervals(drawn, level)
-
-
-def paired_difference(
-    first: Tensor,
-    second: Tensor,
-    label: Tensor,
-    subject: Tensor,
-    *,
-    fold: Tensor | None = None,
-    repeat: Tensor | None = None,
-    num_replicates: int = 1000,
-    level: float = 0.95,
-    seed: int = 0,
-) -> dict[str, Interval]:
-    """Differences of all metrics, first minus second, of two methods on the same rows.
-
-    Both methods are scored on the same replicates, so their common variation cancels: the more their errors correlate,
-    the narrower the interval is than that of two independent samples.
-
-    Args:
-        first: (N,) in [0, 1], probabilities of one method.
-        second: (N,) in [0, 1], of the other.
-        label: (N,) 0 or 1.
-        subject: (N,) int64, subject_id.
-        fold: (N,) int64, as of `bootstrap_intervals`.
-        repeat: (N,) int64, as of `bootstrap_intervals`.
-        num_replicates: R, number of bootstrap replicates, at least 1.
-        level: nominal coverage, in (0, 1).
-        seed: of the bootstrap.
-
-    Returns:
-        The keys of `bootstrap_intervals`; the difference of calibration errors is shifted by the difference of their
-        mean excesses.
-
-    >>> label, subject = torch.tensor([0, 1, 0, 1]), torch.arange(4)
-    >>> first, second = torch.tensor([0.1, 0.9, 0.2, 0.8]), torch.tensor([0.1, 0.9, 0.8, 0.2])
-    >>> paired_difference(first, second, label, subject)["auroc"].value
-    0.25
-    >>> paired_difference(first, first, label, subject)["brier"]
-    Interval(value=0.0, low=0.0, high=0.0, num_defined=1000, num_parts=1)
-    """
-    one, other = (
-        draw(probability, label, subject, fold, repeat, num_replicates=num_replicates, seed=seed)
-        for probability in (first, second)
-    )
-    difference = Drawn(
-        values=one.values - other.values,
-        replicates=one.replicates - other.replicates,
-        num_parts=torch.minimum(one.num_parts, other.num_parts),
-    )
-    return _intervals(difference, level)
 
 
 def _intervals(drawn: Drawn, level: float) -> dict[str, Interval]:
@@ -140,7 +95,7 @@ def _intervals(drawn: Drawn, level: float) -> dict[str, Interval]:
     assert 0 < level < 1, f"{level=} must be in (0, 1)"
     return {
         name: percentile_interval(float(value), column, int(parts), level)
-        for name, value, column, parts in zip(METRICS, drawn.values, drawn.replicates.T, drawn.num_parts, strict=True)
+        for name, value, column, parts in zip(RESAMPLED, drawn.values, drawn.replicates.T, drawn.num_parts, strict=True)
     }
 
 
@@ -156,6 +111,7 @@ def percentile_interval(value: float, replicates: Tensor, num_parts: int, level:
     Returns:
         The interval; its ends are NaN if the value or more than half of the replicates are undefined.
 
+    >>> import torch
     >>> interval = percentile_interval(0.5, torch.tensor([0.4, 0.5, 0.6, torch.nan]), 1, level=0.5)
     >>> round(interval.low, 2), round(interval.high, 2), interval.num_defined
     (0.45, 0.55, 3)
@@ -165,4 +121,5 @@ def percentile_interval(value: float, replicates: Tensor, num_parts: int, level:
     if not math.isnan(value) and 2 * len(defined) >= len(replicates):
         tail = (1 - level) / 2
         low, high = np.quantile(defined.numpy(), [tail, 1 - tail]).tolist()
-    return Interval(value=value, low=low, high=high, num_defined=len(defined), num_parts=num_parts)
+    method = None if math.isnan(low) else "bootstrap"
+    return Interval(value=value, low=low, high=high, num_defined=len(defined), num_parts=num_parts, method=method)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mmnar_lightning.evaluation.results import OffsetTable, Results, TaskScores
-from mmnar_lightning.metrics.bootstrap import METRICS
+from mmnar_lightning.metrics.bootstrap import RESAMPLED
 from mmnar_lightning.report import masking
 from mmnar_lightning.report.cohort import MAX_PATTERNS
 
@@ -163,7 +163,7 @@ def offset_plot(offsets: Mapping[str, OffsetTable], title: str | None = None) ->
 
 
 def draw_results(results: Results, folder: Path, min_count: int) -> None:
-    """Draw every metric with its intervals, the reliability curves, and the rectifier's offsets.
+    """Draw every resampled metric with its intervals, the reliability curves, and the rectifier's offsets.
 
     Args:
         results: of a run.
@@ -173,7 +173,7 @@ def draw_results(results: Results, folder: Path, min_count: int) -> None:
     masked = {name: masking.mask_cells(scores, min_count) for name, scores in results.scores.items()}
     named = {SCORED[name]: scores for name, scores in masked.items()}
     title = "simulated data" if results.simulated else None
-    for metric in METRICS:
+    for metric in RESAMPLED:
         save(interval_plot(masked["tasks"], metric, title), folder / f"{metric}.png")
     for task in masked["tasks"]:
         save(reliability_plot(named, task, title), folder / f"reliability_{task}.png")

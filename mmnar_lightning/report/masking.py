@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 
 from mmnar_lightning.evaluation.results import MASKED, Cell, Offset, OffsetTable, Score, TaskScores
-from mmnar_lightning.metrics.bootstrap import METRICS
+from mmnar_lightning.metrics.bootstrap import RESAMPLED
 
 MASKED_OFFSET = Offset(**dict.fromkeys((entry.name for entry in fields(Offset)), None))
 """An offset with too few rows to be shown."""
@@ -17,7 +17,7 @@ def mask_cells(scores: Mapping[str, TaskScores], min_count: int) -> dict[str, Ta
         return cell if cell.count is not None and cell.count >= min_count else MASKED
 
     return {
-        task: TaskScores(all=mask(found.all), patterns={name: mask(cell) for name, cell in found.patterns.items()})
+        task: replace(found, all=mask(found.all), patterns={name: mask(cell) for name, cell in found.patterns.items()})
         for task, found in scores.items()
     }
 
@@ -35,7 +35,7 @@ def mask_offsets(offsets: Mapping[str, OffsetTable], min_count: int) -> dict[str
 
 
 def table_rows(scores: TaskScores) -> list[list[str]]:
-    """Format the scores of one task: pattern, count (positives), and each metric with its interval.
+    """Format the scores of one task: pattern, count (positives), and each resampled metric with its interval.
 
     Args:
         scores: of a task; masked cells are omitted.
@@ -44,7 +44,7 @@ def table_rows(scores: TaskScores) -> list[list[str]]:
         One list of texts per row.
     """
     return [
-        [name, f"{cell.count} ({cell.positives})", *(score_text(cell.score(metric)) for metric in METRICS)]
+        [name, f"{cell.count} ({cell.positives})", *(score_text(cell.score(metric)) for metric in RESAMPLED)]
         for name, cell in scores.cells.items()
         if cell.count is not None
     ]

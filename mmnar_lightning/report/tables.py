@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from mmnar_lightning.console import say, show, warn
 from mmnar_lightning.evaluation.results import Cell, Gain, Groups, Results, Risk, TaskScores
 from mmnar_lightning.evaluation.results_json import from_json
-from mmnar_lightning.metrics.bootstrap import METRICS
+from mmnar_lightning.metrics.bootstrap import METRICS, RESAMPLED
 from mmnar_lightning.report import masking
 from mmnar_lightning.report.cohort import MAX_GROUPS
 
@@ -46,7 +46,7 @@ def show_scores(scores: Mapping[str, TaskScores], min_count: int, simulated: boo
         min_count: `privacy.min_count`; smaller cells are masked.
         simulated: whether the title marks the data as simulated.
     """
-    header = ["pattern", "rows (positive)", *(name.replace("_", " ") for name in METRICS)]
+    header = ["pattern", "rows (positive)", *(name.replace("_", " ") for name in RESAMPLED)]
     for task, found in masking.mask_cells(scores, min_count).items():
         rows = masking.table_rows(found)
         hidden = len(found.cells) - len(rows)
@@ -54,6 +54,23 @@ def show_scores(scores: Mapping[str, TaskScores], min_count: int, simulated: boo
         show(f"{task}, test split{data}, 95 % intervals clustered by subject", header, rows)
         if hidden:
             say(f"patterns with fewer than {min_count} rows, masked here but not in results.json: {hidden}")
+        show_calibration(task, found)
+
+
+def show_calibration(task: str, scores: TaskScores) -> None:
+    """Print the metrics that the table leaves out, over all rows, and the share of cells without an interval.
+
+    Args:
+        task: name of the task.
+        scores: of it, masked.
+    """
+    others = {name.replace("_", " "): scores.all.score(name) for name in METRICS if name not in RESAMPLED}
+    told = [f"{name} {masking.score_text(score)}" for name, score in others.items() if score is not None]
+    if told:
+        say(f"{task}, all rows: {', '.join(told)}")
+    if scores.without_interval:
+        lacking = [f"{name.replace('_', ' ')} in {share:.0%}" for name, share in scores.without_interval.items()]
+        say(f"{task}: too few rows for an interval: {', '.join(lacking)} of the cells")
 
 
 def show_rectifier(results: Results, min_count: int) -> None:
@@ -187,7 +204,7 @@ def _errors(before: Cell, after: Cell, risk: Risk) -> list[str]:
 
 
 def show_parts(scores: Mapping[str, TaskScores], min_count: int, num_parts: int) -> None:
-    """Print the pooled metrics, and the number of test sets in which a metric is undefined.
+    """Print over how many test sets metrics are averaged, and the number of these in which a metric is undefined.
 
     Args:
         scores: with folds or repeats.
@@ -197,11 +214,9 @@ def show_parts(scores: Mapping[str, TaskScores], min_count: int, num_parts: int)
     for task, found in masking.mask_cells(scores, min_count).items():
         if found.all.count is None:
             continue
-        metrics = {name.replace("_", " "): found.all.score(name) for name in METRICS}
-        known = {name: score for name, score in metrics.items() if score is not None}
-        pooled = [f"{name} {score.pooled:.2f}" for name, score in known.items() if score.pooled is not None]
-        lacking = {name: num_parts - (score.num_parts or 0) for name, score in known.items()}
+        metrics = {name.replace("_", " "): found.all.score(name) for name in RESAMPLED}
+        lacking = {name: num_parts - (score.num_parts or 0) for name, score in metrics.items() if score is not None}
         undefined = [f"{name} in {count}" for name, count in lacking.items() if count]
-        say(f"{task}: means over {num_parts} test set{'s' if num_parts > 1 else ''}; pooled {', '.join(pooled)}")
+        say(f"{task}: means over {num_parts} test set{'s' if num_parts > 1 else ''}")
         if undefined:
             say(f"{task}: undefined, and excluded from the mean: {', '.join(undefined)} of {num_parts}")

@@ -114,7 +114,7 @@ def average_folds(pooled: pl.DataFrame) -> pl.DataFrame:
 
 
 def average_seeds(pooled: pl.DataFrame) -> pl.DataFrame:
-    """Average the logits before the rectifier over seeds.
+    """Average the logits before the rectifier over seeds, which test a row in the same fold.
 
     Returns:
         Each test row once.
@@ -124,7 +124,7 @@ def average_seeds(pooled: pl.DataFrame) -> pl.DataFrame:
     [{'row_id': 7, 'pattern': '11', 'logit/death': -1.0}]
     """
     means = [pl.col(name).clip(-MAX_LOGIT, MAX_LOGIT).mean() for name in pooled.columns if name.startswith(LOGIT)]
-    dropped = (*PREDICTED, "seed", "fold", "row_id")
+    dropped = (*PREDICTED, "seed", "row_id")
     same = [pl.col(name).first() for name in pooled.columns if not name.startswith(dropped)]
     return pooled.sort("row_id", "seed").group_by("row_id", maintain_order=True).agg(*same, *means)
 

@@ -143,7 +143,7 @@ def _gathered(
         rectified_gain=_gains(pooled, scoring, protocol, first.rectified_gain, gather.RECTIFIED),
         recalibrated_gain=_gains(pooled, scoring, protocol, first.recalibrated_gain, gather.RECALIBRATED),
         blend=_blend(pooled, scoring, protocol, first) if first.blend is not None else None,
-        groups=_groups(pooled, scoring, first),
+        groups=_groups(pooled, scoring, protocol, first),
         rectifier=rectifier,
         mean_risk=mean_risk,
     )
@@ -208,12 +208,13 @@ def _blend(pooled: pl.DataFrame, scoring: Scoring, protocol: str, first: Results
     return compare(blended, tasks, codes, scoring, fold=fold, repeat=gather.tensor(pooled["seed"]))
 
 
-def _groups(pooled: pl.DataFrame, scoring: Scoring, first: Results) -> Groups | None:
-    """Scores by group: each row once, with its logits averaged over seeds."""
+def _groups(pooled: pl.DataFrame, scoring: Scoring, protocol: str, first: Results) -> Groups | None:
+    """Scores by group: each row once, with its logits averaged over seeds, and compared within its fold."""
     if first.groups is None:
         return None
     tasks, rows = list(first.tasks), gather.average_seeds(pooled)
-    found = score_groups(gather.as_rows(rows, tasks, gather.LOGIT), rows[GROUP], tasks, scoring)
+    fold = gather.tensor(rows["fold"]) if protocol in FOLDED else None
+    found = score_groups(gather.as_rows(rows, tasks, gather.LOGIT), rows[GROUP], tasks, scoring, fold)
     return Groups(by=first.groups.by, min_rows=scoring.min_count, tasks=found)
 
 

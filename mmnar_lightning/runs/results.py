@@ -18,6 +18,7 @@ from mmnar_lightning.evaluation.rectify import Rectification
 from mmnar_lightning.evaluation.results import Groups, Intervals, Results, SplitCounts
 from mmnar_lightning.evaluation.results_json import ResultsError, from_json, to_json
 from mmnar_lightning.evaluation.scores import GROUP, Scoring, predictions, score, score_groups
+from mmnar_lightning.metrics.cells import FEW
 from mmnar_lightning.outputs import ScoredRows
 from mmnar_lightning.report import figures
 from mmnar_lightning.report.tables import print_results
@@ -130,7 +131,7 @@ def compute_results(
 
 def intervals_of(scoring: Scoring) -> Intervals:
     """Describe how the intervals of results are computed."""
-    return Intervals(level=0.95, num_replicates=scoring.num_replicates, clusters="subjects")
+    return Intervals(level=0.95, num_replicates=scoring.num_replicates, clusters="subjects", few=FEW)
 
 
 def _groups(run: Run, rows: ScoredRows, table: pl.DataFrame) -> Groups | None:

@@ -12,7 +12,7 @@ from data_modules import patterns
 from mmnar_lightning.evaluation.results import MASKED, Cell, Intervals, Offset, Results, SplitCounts
 from mmnar_lightning.evaluation.results_json import from_json, to_json
 from mmnar_lightning.metrics.bootstrap import METRICS
-from mmnar_lightning.metrics.intervals import bootstrap_intervals
+from mmnar_lightning.metrics.cells import metric_intervals
 from mmnar_lightning.outputs import ScoredRows
 from mmnar_lightning.report.masking import MASKED_OFFSET
 from mmnar_lightning.runs import gather
@@ -32,7 +32,7 @@ def check_clusters(
     """
     known = predicted.drop_nulls(f"label/{task}")
     assert cell["subjects"] == known["subject_id"].n_unique()
-    found = bootstrap_intervals(
+    found = metric_intervals(
         gather.tensor(known[f"logit/{task}"]).sigmoid(),
         gather.tensor(known[f"label/{task}"].cast(pl.Float64)),
         gather.tensor(known["subject_id"].rank("dense").cast(pl.Int64)),
@@ -78,7 +78,7 @@ def results_of(**content: Any) -> Results:
         "versions": {},
         "modalities": ["a", "b"],
         "dropped": [],
-        "intervals": Intervals(level=0.95, num_replicates=100, clusters="subjects"),
+        "intervals": Intervals(level=0.95, num_replicates=100, clusters="subjects", few=30),
         "split": SplitCounts(name="test", rows=0, subjects=0),
         "tasks": {},
     }

@@ -6,7 +6,8 @@ import torch
 from sklearn import metrics as sklearn_metrics
 
 from mmnar_lightning.metrics import bootstrap, functional
-from mmnar_lightning.metrics.intervals import bootstrap_intervals, paired_difference
+from mmnar_lightning.metrics.cells import paired_difference
+from mmnar_lightning.metrics.intervals import bootstrap_intervals
 
 
 def clustered(num_subjects, rows_each, seed, shift=1.0):
@@ -48,10 +49,10 @@ def slow_replicates(probability, label, subject, num_replicates, seed):
 def test_equals_a_slow_loop_over_replicated_rows(levels):
     data = mixed(seed=1, levels=levels)
     expected = np.array(list(slow_replicates(data[0], data[1], data[2], num_replicates=200, seed=5)))
-    error = bootstrap.METRICS.index("calibration_error")
+    error = bootstrap.RESAMPLED.index("calibration_error")
     expected[:, error] -= expected[:, error].mean() - functional.calibration_error(data[0], data[1], 15)
     ours = bootstrap_intervals(*data, num_replicates=200, seed=5, level=0.9)
-    for column, name in enumerate(bootstrap.METRICS):
+    for column, name in enumerate(bootstrap.RESAMPLED):
         low, high = np.quantile(expected[:, column], [0.05, 0.95])
         assert (ours[name].low, ours[name].high) == pytest.approx((low, high), abs=1e-12)
         assert ours[name].num_defined == 200
@@ -284,14 +285,14 @@ def test_a_paired_difference_equals_a_slow_loop_over_the_same_replicated_rows(le
     first, second, label, subject = baselines(7, levels)
     expected = np.array(list(slow_replicates(first, label, subject, num_replicates=200, seed=5)))
     expected -= np.array(list(slow_replicates(second, label, subject, num_replicates=200, seed=5)))
-    error = bootstrap.METRICS.index("calibration_error")
+    error = bootstrap.RESAMPLED.index("calibration_error")
     value = functional.calibration_error(first, label, 15) - functional.calibration_error(second, label, 15)
     expected[:, error] -= expected[:, error].mean() - value
     ours = paired_difference(first, second, label, subject, num_replicates=200, seed=5, level=0.9)
     assert ours["calibration_error"].value == pytest.approx(value)
     scores = [sklearn_metrics.roc_auc_score(label, column) for column in (first, second)]
     assert ours["auroc"].value == pytest.approx(scores[0] - scores[1])
-    for column, name in enumerate(bootstrap.METRICS):
+    for column, name in enumerate(bootstrap.RESAMPLED):
         low, high = np.quantile(expected[:, column], [0.05, 0.95])
         assert (ours[name].low, ours[name].high) == pytest.approx((low, high), abs=1e-12)
         assert ours[name].num_defined == 200

@@ -24,7 +24,7 @@ def values(patterns: list[str]) -> dict[str, float]:
 
 
 def score(value: float | None, low: float | None = None, high: float | None = None) -> Score:
-    return Score(value=value, low=low, high=high, num_defined=100)
+    return Score(value=value, low=low, high=high, num_defined=100, method="bootstrap")
 
 
 def cells() -> dict[str, TaskScores]:

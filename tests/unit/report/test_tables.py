@@ -67,7 +67,7 @@ SHOWN = ("auroc", "brier", "calibration_error")
 
 
 def one(value: float) -> Score:
-    return Score(value=value, low=value - 0.01, high=value + 0.01, num_defined=100)
+    return Score(value=value, low=value - 0.01, high=value + 0.01, num_defined=100, method="bootstrap")
 
 
 def gain_of(count: int, value: float) -> Gain:

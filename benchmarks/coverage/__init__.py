@@ -1,0 +1,1 @@
+"""How often the intervals of each metric hold the true value: docs/coverage.md."""

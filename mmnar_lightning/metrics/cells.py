@@ -1,0 +1,218 @@
+"""All metrics of a cell with intervals that hold at its size: score-type intervals with few rows, else the bootstrap.
+
+docs/method.md, section 5, states the rule; docs/coverage.md measures it.
+"""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import norm
+from torch import Tensor
+
+from mmnar_lightning.metrics import calibration, small_samples
+from mmnar_lightning.metrics.bootstrap import ERROR, METRICS, MIN_SUBJECTS, RESAMPLED, Drawn, draw
+from mmnar_lightning.metrics.differences import recovered_ends, student_ends
+from mmnar_lightning.metrics.intervals import Interval, percentile_interval
+from mmnar_lightning.metrics.parts import Parts, parts_of
+from mmnar_lightning.metrics.small_samples import NO_ENDS, Ends
+
+FEW = 30
+"""Effective rows of the smaller class below which no interval is that of the percentiles of the bootstrap."""
+VERY_FEW = 8
+"""Effective rows below which that of a difference does not depend on the spread of the bootstrap either."""
+RANKED = ("auroc", "average_precision")
+"""Metrics of the order of the rows alone."""
+SMALL = {"auroc": "newcombe", "average_precision": "wilson", "brier": "classes"}
+"""Metric -> method of its interval with few rows."""
+FITTED: dict[str, tuple[str, Callable[[Parts, float], calibration.Estimate]]] = {
+    "calibration_error": ("shrinkage", calibration.calibration_error),
+    "observed_expected": ("score", calibration.observed_expected),
+    "calibration_slope": ("profile", calibration.slope),
+    "calibration_intercept": ("profile", calibration.intercept),
+}
+"""Metric -> method and estimate of those that are not resampled at any size."""
+
+
+def metric_intervals(
+    probability: Tensor,
+    label: Tensor,
+    subject: Tensor,
+    *,
+    fold: Tensor | None = None,
+    repeat: Tensor | None = None,
+    num_replicates: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """All metrics of a cell with their intervals.
+
+    With fewer than `FEW` effective rows of the smaller class the intervals of AUROC, average precision and Brier score
+    are those of `small_samples`, otherwise the percentiles of a bootstrap over subjects (`bootstrap_intervals`). Those
+    of calibration are of `calibration` at every size. A single subject has none.
+
+    Args:
+        probability: (N,) in [0, 1].
+        label: (N,) 0 or 1.
+        subject: (N,) int64, subject_id.
+        fold: (N,) int64, as of `bootstrap_intervals`: metrics are means over folds, and no pair of rows of two folds is
+            ranked. Observed over expected and the intercept are over the rows of all folds.
+        repeat: (N,) int64, likewise.
+        num_replicates: R, number of bootstrap replicates, at least 1.
+        level: nominal coverage, in (0, 1).
+        seed: of the bootstrap.
+
+    Returns:
+        The keys of `METRICS`, with `Interval.method`.
+
+    >>> label = torch.tensor([0.0] * 20 + [1.0])
+    >>> found = metric_intervals((label + 0.1) / 2, label, torch.arange(21))["auroc"]
+    >>> found.value, round(found.low, 2), found.high, found.method
+    (1.0, 0.42, 1.0, 'newcombe')
+    """
+    assert 0 < level < 1, f"{level=} must be in (0, 1)"
+    parts, z = parts_of(probability, label, subject, fold, repeat), float(norm.ppf((1 + level) / 2))
+    is_few = parts.few() < FEW
+    drawn = draw(probability, label, subject, fold, repeat, num_replicates=1 if is_few else num_replicates, seed=seed)
+    num_parts = dict(zip(RESAMPLED, drawn.num_parts.tolist(), strict=True))
+    found = {}
+    for column, name in enumerate(RESAMPLED[:ERROR]):
+        value = float(drawn.values[column])
+        if is_few:
+            ends = _small_ends(name, parts, value, level, z)
+            found[name] = _interval(value, ends, num_parts[name], SMALL[name], parts)
+        else:
+            found[name] = percentile_interval(value, drawn.replicates[:, column], num_parts[name], level)
+    for name, (method, estimate) in FITTED.items():
+        value, ends = estimate(parts, z)
+        found[name] = _interval(value, ends, num_parts.get(name, len(parts.rows)), method, parts)
+    return {name: found[name] for name in METRICS}
+
+
+def _small_ends(name: str, parts: Parts, value: float, level: float, z: float) -> Ends:
+    if math.isnan(value):
+        return NO_ENDS
+    if name == "brier":
+        return small_samples.brier_ends(parts, value, level, z)
+    ends = small_samples.auroc_ends if name == "auroc" else small_samples.average_precision_ends
+    return ends(parts, value, z)
+
+
+def _interval(value: float, ends: Ends, num_parts: int, method: str, parts: Parts) -> Interval:
+    low, high = ends if parts.num_subjects() >= MIN_SUBJECTS else NO_ENDS
+    is_none = math.isnan(value) or math.isnan(low)
+    return Interval(
+        value=value, low=low, high=high, num_defined=0, num_parts=num_parts, method=None if is_none else method
+    )
+
+
+def paired_difference(
+    first: Tensor,
+    second: Tensor,
+    label: Tensor,
+    subject: Tensor,
+    *,
+    fold: Tensor | None = None,
+    repeat: Tensor | None = None,
+    num_replicates: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """Differences of the resampled metrics, first minus second, of two methods on the same rows.
+
+    Both methods are scored on the same replicates, so their common variation cancels: the more their errors correlate,
+    the narrower the interval is than that of two independent samples. With few effective rows of the smaller class the
+    interval is never narrower than the percentiles: with fewer than `FEW` it has the spread of the replicates and
+    Student's quantile (`student_ends`), with fewer than `VERY_FEW` it comes from the intervals of both methods and the
+    correlation of their replicates (`recovered_ends`). There is none where a method has none.
+
+    Args:
+        first: (N,) in [0, 1], probabilities of one method.
+        second: (N,) in [0, 1], of the other.
+        label: (N,) 0 or 1.
+        subject: (N,) int64, subject_id.
+        fold: (N,) int64, as of `metric_intervals`.
+        repeat: (N,) int64, as of `metric_intervals`.
+        num_replicates: R, number of bootstrap replicates, at least 1.
+        level: nominal coverage, in (0, 1).
+        seed: of the bootstrap.
+
+    Returns:
+        The keys of `RESAMPLED`. The calibration errors are those without bias; their replicates are shifted so that
+        their mean is the difference. A difference of metrics of order is 0 with ends of 0 if both methods order the
+        rows alike, and every difference if they are equal.
+
+    >>> label, subject = torch.tensor([0, 1, 0, 1]), torch.arange(4)
+    >>> first, second = torch.tensor([0.1, 0.9, 0.2, 0.8]), torch.tensor([0.1, 0.9, 0.8, 0.2])
+    >>> paired_difference(first, second, label, subject)["auroc"].value
+    0.25
+    >>> paired_difference(first, first, label, subject)["brier"].high
+    0.0
+    """
+    assert 0 < level < 1, f"{level=} must be in (0, 1)"
+    drawn, parts, alone = [], [], []
+    for probability in (first, second):
+        columns = (probability, label, subject, fold, repeat)
+        drawn.append(draw(*columns, num_replicates=num_replicates, seed=seed))
+        parts.append(parts_of(*columns))
+        drawn[-1].values[ERROR] = calibration.calibration_error(parts[-1], 1.0)[0]
+    few = parts[0].few()
+    if few < FEW:
+        alone = [_alone(own, scored, level) for own, scored in zip(parts, drawn, strict=True)]
+    same = _same(first, second, fold, repeat)
+    found = {}
+    for column, name in enumerate(RESAMPLED):
+        pair = _column(drawn, column)
+        difference = float(pair.values[0] - pair.values[1])
+        replicates = pair.replicates[:, 0] - pair.replicates[:, 1]
+        if column == ERROR:
+            replicates = replicates - replicates.nanmean() + difference
+        plain = percentile_interval(difference, replicates, int(pair.num_parts.min()), level)
+        found[name] = plain
+        if few < FEW and not (same["equal"] or (same["order"] and name in RANKED)):
+            found[name] = _widened(plain, pair, [ends[name] for ends in alone], few, level, parts[0])
+    return found
+
+
+def _column(drawn: list[Drawn], column: int) -> Drawn:
+    """One metric of both methods: (2,) values, (R, 2) replicates, (2,) parts."""
+    return Drawn(
+        values=torch.stack([one.values[column] for one in drawn]),
+        replicates=torch.stack([one.replicates[:, column] for one in drawn], dim=-1),
+        num_parts=torch.stack([one.num_parts[column] for one in drawn]),
+    )
+
+
+def _alone(parts: Parts, drawn: Drawn, level: float) -> dict[str, Ends]:
+    """The interval of each resampled metric of one method with few rows."""
+    z = float(norm.ppf((1 + level) / 2))
+    ends = {name: _small_ends(name, parts, float(drawn.values[place]), level, z) for place, name in enumerate(SMALL)}
+    return {**ends, "calibration_error": calibration.calibration_error(parts, z)[1]}
+
+
+def _widened(plain: Interval, pair: Drawn, alone: list[Ends], few: float, level: float, parts: Parts) -> Interval:
+    """The interval of a difference with few rows, which holds that of the percentiles."""
+    if math.isnan(plain.value) or any(math.isnan(end) for ends in alone for end in ends):
+        return _interval(plain.value, NO_ENDS, plain.num_parts, "", parts)
+    replicates = pair.replicates.numpy()
+    defined = replicates[~np.isnan(replicates).any(1)]
+    if few < VERY_FEW or 2 * len(defined) < len(replicates):
+        values = float(pair.values[0]), float(pair.values[1])
+        ends, method = recovered_ends(values, alone, defined), "recovered"
+    else:
+        ends, method = student_ends(plain.value, defined[:, 0] - defined[:, 1], few, level), "student"
+    low, high = float(np.fmin(ends[0], plain.low)), float(np.fmax(ends[1], plain.high))
+    return _interval(plain.value, (max(low, -1.0), min(high, 1.0)), plain.num_parts, method, parts)
+
+
+def _same(first: Tensor, second: Tensor, fold: Tensor | None, repeat: Tensor | None) -> dict[str, bool]:
+    """Whether two methods are equal, and whether they order the rows of every part alike."""
+
+    def order(probability: Tensor) -> NDArray[np.int64]:
+        columns = [probability.double(), *(column.double() for column in (fold, repeat) if column is not None)]
+        keys = np.stack([column.cpu().numpy() for column in reversed(columns)])
+        return np.unique(keys, axis=1, return_inverse=True)[1].ravel()
+
+    return {"equal": torch.equal(first, second), "order": bool(np.array_equal(order(first), order(second)))}

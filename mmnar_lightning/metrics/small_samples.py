@@ -1,0 +1,223 @@
+"""Intervals of discrimination and of the Brier score where few rows of a class are known."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import t as students_t
+
+from mmnar_lightning.metrics.parts import Column, Parts, design_effect, effective_count
+
+Ends = tuple[float, float]
+"""Lower and upper end of an interval; NaN if there is none."""
+NO_ENDS: Ends = (math.nan, math.nan)
+STEPS = 40
+"""Halvings in the search of an end: 1e-12 of the range."""
+MIN_FOLD_POSITIVES = 4
+"""Positives that a fold needs on average for an interval of average precision over several folds.
+
+The average precision of a few positives is too high on average, which cancels over folds as little as over replicates.
+"""
+
+
+def ends_of(accepts: Callable[[float], bool], value: float, lowest: float, highest: float) -> Ends:
+    """The values around an accepted one that a test accepts.
+
+    Args:
+        accepts: whether the test accepts a value; true at `value`, and in one interval around it.
+        value: inside.
+        lowest: smallest possible value.
+        highest: largest possible value.
+
+    Returns:
+        Both ends.
+
+    >>> [round(end, 6) for end in ends_of(lambda x: abs(x - 0.4) < 0.1, 0.4, 0.0, 1.0)]
+    [0.3, 0.5]
+    """
+    found = []
+    for limit in (lowest, highest):
+        inside, outside = value, limit
+        if accepts(limit):
+            inside = limit
+        for _ in range(STEPS):
+            middle = (inside + outside) / 2
+            inside, outside = (middle, outside) if accepts(middle) else (inside, middle)
+        found.append(inside)
+    return found[0], found[1]
+
+
+def newcombe_ends(
+    value: float, positives: Sequence[float], negatives: Sequence[float], weights: Sequence[float], z: float
+) -> Ends:
+    """The score-type interval of a weighted mean of AUROCs.
+
+    All θ with (value - θ)² <= z² V(θ), where V is the variance of Hanley and McNeil at the mean of both class sizes,
+    summed over the AUROCs. Source: Newcombe, Statistics in Medicine 25, 2006, p. 559, method 5, for one AUROC.
+
+    Args:
+        value: weighted mean of the AUROCs, in [0, 1].
+        positives: effective number of positives of each AUROC.
+        negatives: likewise of negatives.
+        weights: of each AUROC; they sum to 1.
+        z: standard normal quantile.
+
+    Returns:
+        Both ends.
+
+    >>> [round(end, 2) for end in newcombe_ends(1.0, [1], [20], [1.0], 1.96)]
+    [0.42, 1.0]
+    """
+    rows, others, share = (np.asarray(column, float) for column in (positives, negatives, weights))
+    excess = np.maximum((rows + others) / 2 - 1, 0)
+
+    def accepts(theta: float) -> bool:
+        terms = 1 + excess * ((1 - theta) / (2 - theta) + theta / (1 + theta))
+        variance = float((share**2 * theta * (1 - theta) * terms / (rows * others)).sum())
+        return (value - theta) ** 2 <= z**2 * variance
+
+    return ends_of(accepts, value, 0.0, 1.0)
+
+
+def wilson_ends(value: float, count: float, z: float) -> Ends:
+    """The score interval of a proportion. Source: Wilson, Journal of the American Statistical Association 22, 1927.
+
+    Args:
+        value: in [0, 1].
+        count: effective number of rows, above 0.
+        z: standard normal quantile.
+
+    Returns:
+        Both ends.
+
+    >>> [round(end, 3) for end in wilson_ends(0.0, 10, 1.96)]
+    [0.0, 0.278]
+    """
+    return ends_of(lambda share: (value - share) ** 2 <= z**2 * share * (1 - share) / count, value, 0.0, 1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Ranked:
+    """Discrimination of one part: counts by class, divided by their design effects."""
+
+    positives: float
+    negatives: float
+    precise: float
+
+
+def auroc_ends(parts: Parts, value: float, z: float, *, by_pairs: bool = False) -> Ends:
+    """The interval of the mean AUROC over parts: Newcombe's, with class sizes divided by their design effects.
+
+    Args:
+        parts: of a cell.
+        value: mean of the AUROCs of the parts with both classes.
+        z: standard normal quantile.
+        by_pairs: whether the mean is weighted by the parts' numbers of pairs.
+
+    Returns:
+        Both ends; NaN without a part with both classes.
+    """
+    ranked = [_ranked(parts, place) for place, part in enumerate(parts.rows) if part.has_both]
+    if not ranked:
+        return NO_ENDS
+    pairs = [float(part.label.sum() * (1 - part.label).sum()) for part in parts.rows if part.has_both]
+    share = [weight / sum(pairs) for weight in pairs] if by_pairs else [1 / len(ranked)] * len(ranked)
+    return newcombe_ends(value, [one.positives for one in ranked], [one.negatives for one in ranked], share, z)
+
+
+def average_precision_ends(parts: Parts, value: float, z: float) -> Ends:
+    """The interval of the mean average precision: that of a proportion of the positives, one precision at each.
+
+    Source: the binomial interval of Boyd, Eng and Page, ECML PKDD 2013, in Wilson's form, which has a width at 1.
+
+    Args:
+        parts: of a cell.
+        value: mean of the average precisions of the parts with positives.
+        z: standard normal quantile.
+
+    Returns:
+        Both ends; NaN without positives, and over several folds with fewer than `MIN_FOLD_POSITIVES` in a fold.
+    """
+    places = [place for place, part in enumerate(parts.rows) if part.positive.any()]
+    positives = sum(float(parts.rows[place].label.sum()) for place in places)
+    folded = len(parts.rows) > parts.num_repeats
+    if not places or (folded and positives < MIN_FOLD_POSITIVES * len(places)):
+        return NO_ENDS
+    count = len(places) ** 2 / sum(1 / _ranked(parts, place).precise for place in places)
+    return wilson_ends(value, count, z)
+
+
+def _ranked(parts: Parts, place: int) -> _Ranked:
+    part = parts.rows[place]
+    positive, risk = part.positive, part.probability
+    own, other = np.sort(risk[positive]), np.sort(risk[~positive])
+    sides = []
+    for scores, against, people in ((risk[positive], other, positive), (risk[~positive], own, ~positive)):
+        placement = (np.searchsorted(against, scores, "left") + np.searchsorted(against, scores, "right")) / 2
+        sides.append(len(scores) / design_effect(placement, part.subject[people]) if len(scores) else 0.0)
+    above = len(own) - np.searchsorted(own, risk[positive], "left")
+    precision = above / (above + len(other) - np.searchsorted(other, risk[positive], "left"))
+    effect = design_effect(precision, part.subject[positive])
+    return _Ranked(
+        positives=sides[0] / parts.num_repeats,
+        negatives=sides[1] / parts.num_repeats,
+        precise=len(own) / effect / parts.num_repeats,
+    )
+
+
+def brier_ends(parts: Parts, value: float, level: float, z: float) -> Ends:
+    """The interval of the mean Brier score, from those of the share of positives and of each class's squared error.
+
+    The score is π E₁ + (1 - π) E₀. The interval of π is Wilson's, those of the mean squared errors E₁ and E₀ are
+    Student's with the effective number of subjects; a class with one subject has [0, 1], and one without rows has the
+    mean that the probabilities predict. Their distances to the ends are added as squares. Source of the last step:
+    Zou and Donner, Statistics in Medicine 27, 2008 (method of variance estimates recovery).
+
+    Args:
+        parts: of a cell.
+        value: mean of the Brier scores of the parts.
+        level: nominal coverage, in (0, 1).
+        z: its standard normal quantile.
+
+    Returns:
+        Both ends, in [0, 1].
+    """
+    below = above = 0.0
+    for part in parts.rows:
+        squares = _brier_distances(part.probability, part.label, part.subject, level, z)
+        below, above = below + squares[0], above + squares[1]
+    scale = math.sqrt(parts.num_repeats) / len(parts.rows)
+    return max(value - scale * math.sqrt(below), 0.0), min(value + scale * math.sqrt(above), 1.0)
+
+
+def _brier_distances(risk: Column, label: Column, subject: NDArray[np.int64], level: float, z: float) -> Ends:
+    """Squared distances from the Brier score of a part to its lower and upper end."""
+    positive, rate = label > 0, float(label.mean())
+    predicted = (risk, (1 - risk) ** 2), (1 - risk, risk**2)
+    means, ends = [], []
+    for rows, (weight, error) in zip((positive, ~positive), predicted, strict=True):
+        expected = float((weight * error).sum() / weight.sum()) if weight.sum() > 0 else 1.0
+        means.append(float(error[rows].mean()) if rows.any() else expected)
+        ends.append(_student_ends(error[rows], subject[rows], level))
+    share = wilson_ends(rate, len(label) / design_effect(label, subject), z)
+    slope = means[0] - means[1]
+    shifts = [slope * (end - rate) for end in share]
+    below, above = min(shifts) ** 2, max(shifts) ** 2
+    for portion, mean, (low, high) in zip((rate, 1 - rate), means, ends, strict=True):
+        below += (portion * (mean - low)) ** 2
+        above += (portion * (high - mean)) ** 2
+    return below, above
+
+
+def _student_ends(values: Column, subject: NDArray[np.int64], level: float) -> Ends:
+    """Student's interval of a mean in [0, 1] over rows of subjects; [0, 1] with fewer than two subjects."""
+    people, member = np.unique(subject, return_inverse=True)
+    if len(people) < 2:
+        return 0.0, 1.0
+    mean = float(values.mean())
+    squares = float((np.bincount(member, values - mean) ** 2).sum()) * len(people) / (len(people) - 1)
+    freedom = max(effective_count(subject) - 1, 0.5)
+    half = float(students_t.ppf((1 + level) / 2, freedom)) * math.sqrt(squares) / len(values)
+    return max(mean - half, 0.0), min(mean + half, 1.0)
