@@ -8,11 +8,13 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from difflib import get_close_matches
 from importlib import import_module
 from types import ModuleType
 from typing import Any, NoReturn
 
+from mmnar_lightning import streams
 from mmnar_lightning.distributed import launch, signals
 
 COMMANDS = {
@@ -39,6 +41,7 @@ def run() -> NoReturn:
     With several ranks, a stopped rank exits at once. Its output is written, and a thread that still waits for another
     rank would abort the interpreter, whose exit status then would not mark the run as saved and resumable.
     """
+    streams.protect()
     with signals.deferred():
         signals.install()
         status = main()
@@ -144,13 +147,20 @@ def _guarded(command: str, words: Sequence[str]) -> int:
 def _import_command(command: str) -> ModuleType:
     """Import the module of a command, and stop if a signal was received meanwhile."""
     module = import_module(f"mmnar_lightning.commands.{command}")
-    signals.raise_if_requested_here()
+    if not launch.is_launched_by_parent():
+        signals.raise_if_requested_here()
     return module
 
 
 def _run(module: ModuleType, config: object, words: Sequence[str]) -> int:
-    """Run a command's module, in which signals raise immediately."""
-    with signals.undeferred():
+    """Run a command's module, in which signals raise immediately.
+
+    A rank that the first process started only records them: that process waits for it, and stops together with it.
+
+    Returns:
+        The exit status.
+    """
+    with nullcontext() if launch.is_launched_by_parent() else signals.undeferred():
         status: int = module.run(config, words)
     return status
 

@@ -1,12 +1,15 @@
 """Writes a simulated release in chunks of subjects; its bytes do not depend on the number of processes."""
 
 import gzip
+import os
+import signal
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import polars as pl
@@ -127,7 +130,7 @@ def _chunks(worlds: Worlds, config: SimulateConfig, folder: Path, processes: int
         yield from (draw_chunk(worlds, start, folder) for start in starts)
         return
     try:
-        with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+        with ProcessPoolExecutor(processes, get_context("spawn"), _end_with_parent) as pool:
             waiting = deque(pool.submit(draw_chunk, worlds, start, folder) for start in starts[: 2 * processes])
             for start in starts[2 * processes :]:
                 yield waiting.popleft().result()
@@ -135,6 +138,19 @@ def _chunks(worlds: Worlds, config: SimulateConfig, folder: Path, processes: int
             yield from (drawn.result() for drawn in waiting)
     except BrokenProcessPool:
         raise UserError("a process of the simulator died, perhaps out of memory; start the command again") from None
+
+
+def _end_with_parent() -> None:
+    """End this worker with the process that started it, however that ends; Ctrl-C reaches that one alone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = parent_process()
+    assert parent is not None, "a worker has a parent"
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    Thread(target=wait, daemon=True).start()
 
 
 def draw_chunk(worlds: Worlds, start: int, folder: Path) -> Written:

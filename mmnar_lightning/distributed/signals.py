@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
-"""Signals that schedulers send before they kill."""
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
+"""Signals that schedulers send before they kill, and that of a terminal that is closed."""
 KEPT = "; finished work is kept"
 
 
@@ -52,7 +52,7 @@ _state = _State()
 
 @contextmanager
 def handled() -> Iterator[None]:
-    """Handle SIGTERM and SIGUSR1: raise `PreemptedError` immediately or, while `deferred`, record the signal."""
+    """Handle `SIGNALS`: raise `PreemptedError` immediately or, while `deferred`, record the signal."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread receives signals
         return
@@ -70,7 +70,10 @@ def handled() -> Iterator[None]:
 
 
 def install() -> None:
-    """Install the handlers until the process exits."""
+    """Install the handlers until the process exits, and receive what came since it was started by `blocked`.
+
+    A signal that is ignored, as SIGHUP under nohup, stays ignored.
+    """
     owner = os.getpid()
 
     def note(number: int, frame: Any) -> None:
@@ -83,7 +86,19 @@ def install() -> None:
             raise_preempted()
 
     for number in SIGNALS:
-        signal.signal(number, note)
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, note)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+@contextmanager
+def blocked() -> Iterator[None]:
+    """Hold signals back, also in processes that are started meanwhile, until these have installed their handlers."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def ignore() -> None:

@@ -27,6 +27,7 @@ from mmnar_lightning.runs import (
 )
 from mmnar_lightning.runs.cohorts import print_simulated
 from mmnar_lightning.runs.run import Run
+from mmnar_lightning.runs.trainer import check_cores
 
 
 @signals.handled()
@@ -36,10 +37,12 @@ def train(config: ExperimentConfig) -> Path:
         warn(line)
     print_simulated(config)
     launch.init_process_group()
+    is_estimator = build.is_estimator(config)
+    if not is_estimator:
+        check_cores(config)
     datamodule = _open(config)
     transfer.check(config, datamodule.cohort)
     blend.check(config, datamodule.cohort)
-    is_estimator = build.is_estimator(config)
     needed = (folders.CONFIG,) if is_estimator else (folders.LAST, folders.PREVIOUS)
     with folders.opened(config, *needed) as folder:
         run = Run(config, datamodule, folder)

@@ -9,6 +9,7 @@ from lightning import Callback, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import LearningRateMonitor, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
 from mmnar_lightning.callbacks.checkpoints import INNER_MONITOR, MONITOR, AtomicCheckpointIO, checkpoint_callbacks
 from mmnar_lightning.callbacks.loss_offset import LossOffsetFit
@@ -85,6 +86,7 @@ def build_trainer(run: Run, metrics: PatternMetrics, part: int, known_id: str | 
     if settings.strategy == "fsdp" and not torch.cuda.is_available():
         raise ConfigError("trainer.strategy=fsdp shards over GPUs, but there is no CUDA device; use ddp")
     loggers = build_loggers(run, part, known_id)
+    check_cores(config)
     callbacks: list[Callback] = [
         Preemption(str(folder / LAST), settings.checkpoint_every_steps),
         RunIdentity(known_id or run_id(folder)),
@@ -102,6 +104,21 @@ def build_trainer(run: Run, metrics: PatternMetrics, part: int, known_id: str | 
     except MisconfigurationException as error:
         devices = f"trainer.accelerator={settings.accelerator} trainer.devices={settings.devices}"
         raise ConfigError(f"{devices}: {error} Use trainer.accelerator=auto or cpu.") from None
+
+
+def check_cores(config: ExperimentConfig) -> None:
+    """Refuse more ranks on processors than this process may use: they would only wait for each other.
+
+    Raises:
+        ConfigError: with the number of cores.
+    """
+    on_processors = config.trainer.accelerator == "cpu" or not torch.cuda.is_available()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if detect_launch() is None and on_processors and config.trainer.devices > cores:
+        raise ConfigError(
+            f"trainer.devices={config.trainer.devices}: this process may use {cores} processor cores, and no GPU is "
+            f"asked for; use trainer.devices={cores} or fewer"
+        )
 
 
 def _devices(config: ExperimentConfig) -> Launch:
@@ -144,4 +161,12 @@ def _trainer(
         default_root_dir=folder,
     )
     trainer._signal_connector = DisabledSignalConnector(trainer)
+    _hold_signals_of_ranks(trainer)
     return trainer
+
+
+def _hold_signals_of_ranks(trainer: Trainer) -> None:
+    """Start other ranks with signals held back: one that died while it is imported would end the first by SIGKILL."""
+    launcher = trainer.strategy.launcher
+    if isinstance(launcher, _SubprocessScriptLauncher):
+        launcher._call_children_scripts = signals.blocked()(launcher._call_children_scripts)  # type: ignore[method-assign]

@@ -6,12 +6,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmnar_lightning.console import say, warn
+from mmnar_lightning.distributed import signals
 from mmnar_lightning.runs import folders
 from mmnar_lightning.sweeps.search import Search
 from mmnar_lightning.sweeps.space import SweepError
@@ -54,7 +55,7 @@ class Worker:
     def start(self) -> None:
         """Start the command in a new process group."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with self.log.open("ab") as output:
+        with self.log.open("ab") as output, signals.deferred():  # a signal finds the process known, to be stopped
             self.process = subprocess.Popen(
                 self.command,
                 stdin=subprocess.DEVNULL,
@@ -64,6 +65,7 @@ class Worker:
                 start_new_session=True,
             )
         self.starts += 1
+        signals.raise_if_requested_here()
 
     def stop(self) -> None:
         """Terminate all its processes, and kill those that do not stop."""
@@ -109,9 +111,9 @@ class WorkerPool:
         self.failures = 0
 
     def work(self) -> None:
-        """Train all remaining trials; an interrupt stops the running ones, which stay unfinished."""
+        """Train all remaining trials; an interrupt or a signal stops the running ones, which stay unfinished."""
         try:
-            with _sigterm_interrupts():
+            with signals.handled():
                 while self._fill():
                     for worker in list(self.workers):
                         self._check(worker)
@@ -129,8 +131,8 @@ class WorkerPool:
             values = self.search.values(trial)
             folder = trial_folder(self.folder, trial.number)
             worker = Worker(trial, folder, [*self.search.sweep.words(values), *self.settings])
-            worker.start()
             self.workers.append(worker)
+            worker.start()
             say(f"trial {trial.number + 1} of {self.search.num_trials}: {_shown_settings(values)}")
         return bool(self.workers)
 
@@ -220,17 +222,3 @@ def _shown_settings(values: dict[str, Any]) -> str:
     return " ".join(
         f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}" for key, value in values.items()
     )
-
-
-@contextlib.contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    """Treat SIGTERM as Ctrl-C: trials have their own process groups and would otherwise keep running."""
-
-    def interrupt(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

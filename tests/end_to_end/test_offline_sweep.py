@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -153,6 +154,25 @@ def test_a_killed_search_goes_on_with_its_trials_and_repeats_none(workplace: Pat
     assert table["state"].to_list() == ["finished"] * 3
     assert table["parameter/optim.lr"].n_unique() == 3
     assert len(list((folder / f"{folder.name}-0000").glob("logs/*"))) == 1, "a finished trial was trained again"
+
+
+def test_a_signal_while_a_trial_starts_stops_the_trials_and_is_resumable(workplace: Path, monkeypatch, capsys) -> None:
+    usual, started = subprocess.Popen, []
+
+    def popen(*given: Any, **settings: Any) -> subprocess.Popen[bytes]:
+        started.append(usual(*given, **settings))
+        os.kill(os.getpid(), signal.SIGTERM)
+        return started[-1]
+
+    words = (write(workplace), "sweep.offline=true", "trainer.max_epochs=3")
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess, "Popen", popen)
+        assert cli.main(["sweep", *words]) == cli.PREEMPTED
+    assert [process.poll() is None for process in started] == [False]
+    assert "stopped by SIGTERM" in capsys.readouterr().out
+    assert cli.main(["sweep", *words]) == 0
+    (table,) = workplace.glob("runs/sweeps/*/trials.csv")
+    assert pl.read_csv(table)["state"].to_list() == ["finished"] * 5
 
 
 def test_a_sweep_that_would_never_end_or_read_test_or_knows_no_such_setting_is_refused(workplace: Path) -> None:

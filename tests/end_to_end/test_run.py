@@ -194,6 +194,14 @@ def test_a_device_that_is_not_there_is_refused_in_words(settings) -> None:
 
 
 @pytest.mark.parametrize("accelerator", ["auto", "cpu"])
+def test_more_ranks_than_cores_are_refused(settings, accelerator) -> None:
+    if torch.cuda.is_available() and accelerator == "auto":
+        pytest.skip("there is a CUDA device")
+    with pytest.raises(ConfigError, match=r"trainer\.devices=10000: this process may use \d+ processor cores"):
+        single.train(settings("trainer.devices=10000", f"trainer.accelerator={accelerator}"))
+
+
+@pytest.mark.parametrize("accelerator", ["auto", "cpu"])
 def test_sharding_without_a_gpu_is_refused_in_words(settings, accelerator) -> None:
     if torch.cuda.is_available() and accelerator == "auto":
         pytest.skip("there is a CUDA device")

@@ -1,0 +1,135 @@
+"""How commands end as processes of their own: signalled while they start, without their parent, without an output."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmnar_lightning.cli import PREEMPTED
+from mmnar_lightning.runs import folders
+from tests.distributed.test_resume import WORDS
+from tests.helpers.paths import ROOT
+from tests.helpers.processes import TRAIN, write_cohort
+
+PROC = Path("/proc")
+SETTINGS = [*TRAIN, *WORDS, "paths.cohort=given", "paths.runs=runs"]
+TINY = ["simulate.subjects=40000", "simulate.images=false"]
+
+pytestmark = pytest.mark.skipif(not (PROC / "self" / "environ").exists(), reason="processes are looked up in /proc")
+
+
+@contextmanager
+def _started(cwd: Path, *words: str, **more: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A command in a session of its own, with its output in `log.txt`; all of it is killed in the end."""
+    hidden = ("WANDB_API_KEY", "MMNAR_RUN_ID", "MIMIC_ROOT", "EICU_ROOT", "COHORT", "LOCAL_RANK")
+    environment = {key: value for key, value in os.environ.items() if key not in hidden}
+    environment |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **more}
+    with (cwd / "log.txt").open("wb") as log:
+        given = [sys.executable, "-m", "mmnar_lightning", *words]
+        process = subprocess.Popen(given, cwd=cwd, env=environment, stdout=log, stderr=log, start_new_session=True)
+    try:
+        yield process
+    finally:
+        for number in _of_session(process.pid):
+            os.kill(number, signal.SIGKILL)
+        process.wait()
+
+
+def _of_session(session: int) -> list[int]:
+    """The processes of a session that are still there."""
+    found = []
+    for entry in PROC.iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[3]) == session and fields[0] != "Z":
+                found.append(int(entry.name))
+    return found
+
+
+def _until(happened: Callable[[], object], timeout: float = 90.0) -> None:
+    deadline = time.monotonic() + timeout
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)
+
+
+def _second_rank(session: int) -> int | None:
+    for number in _of_session(session):
+        try:
+            if b"LOCAL_RANK=1" in (PROC / str(number) / "environ").read_bytes().split(b"\0"):
+                return number
+        except OSError:
+            continue
+    return None
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_to_all_ranks_while_the_second_is_imported_saves_and_is_resumable(number, tmp_path) -> None:
+    write_cohort(tmp_path / "given")
+    with _started(tmp_path, "train", *SETTINGS, "trainer.devices=2") as process:
+        _until(lambda: _second_rank(process.pid))
+        os.killpg(process.pid, number)
+        assert process.wait(120) == PREEMPTED, (tmp_path / "log.txt").read_text()
+        _until(lambda: not _of_session(process.pid), timeout=20)
+    assert "Traceback" not in (tmp_path / "log.txt").read_text()
+    (folder,) = (tmp_path / "runs").glob("*/*")
+    assert torch.load(folder / folders.LAST, weights_only=True)["global_step"] >= 1
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGKILL, -9), (signal.SIGTERM, PREEMPTED), (signal.SIGINT, 130)]
+)
+def test_the_workers_of_a_simulation_end_with_it(number, status, tmp_path) -> None:
+    with _started(tmp_path, "simulate", "out=release", *TINY) as process:
+        _until(lambda: list(tmp_path.glob(".release*partial/truth/*/*.parquet")))  # the workers write it
+        (os.kill if number == signal.SIGKILL else os.killpg)(process.pid, number)
+        assert process.wait(60) == status
+        _until(lambda: not _of_session(process.pid), timeout=20)
+    assert "Traceback" not in (tmp_path / "log.txt").read_text()
+
+
+def test_a_hangup_saves_and_is_resumable_but_not_under_nohup(tmp_path) -> None:
+    write_cohort(tmp_path / "given")
+    with _started(tmp_path, "train", *SETTINGS) as process:
+        _until(lambda: list(tmp_path.glob("runs/*/*/checkpoints/last.ckpt")))
+        os.kill(process.pid, signal.SIGHUP)
+        assert process.wait(60) == PREEMPTED, (tmp_path / "log.txt").read_text()
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with _started(tmp_path, "train", *SETTINGS) as process:
+            _until(lambda: "resumed" in (tmp_path / "log.txt").read_text())
+            os.kill(process.pid, signal.SIGHUP)
+            assert process.wait(60) == 0, (tmp_path / "log.txt").read_text()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("output", ["full", "closed", "broken", "ascii"])
+def test_an_output_that_cannot_be_written_costs_a_run_nothing(output, tmp_path) -> None:
+    write_cohort(tmp_path / "given")
+    script = {
+        "full": "exec {command} >/dev/full 2>/dev/full",
+        "closed": "exec {command} >&- 2>&-",
+        "broken": "{command} | true; exit ${{PIPESTATUS[0]}}",
+        "ascii": "PYTHONIOENCODING=ascii exec {command} >log.txt 2>&1",
+    }[output]
+    words = [word.replace("progress_bar=false", "progress_bar=true") for word in SETTINGS]
+    command = " ".join([sys.executable, "-m", "mmnar_lightning", "train", *words, "trainer.max_epochs=1"])
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    given = ["bash", "-c", script.format(command=command)]
+    done = subprocess.run(given, cwd=tmp_path, env=environment, timeout=180, check=False, stdin=subprocess.DEVNULL)
+    (folder,) = (tmp_path / "runs").glob("*/*")
+    assert (folder / folders.RESULTS).is_file()
+    assert (folder / folders.DONE).is_file()
+    assert not (folder / "traceback.txt").exists()
+    assert done.returncode == 0
