@@ -31,7 +31,7 @@ def predict(config: ExperimentConfig) -> Path:
     folder = Path(config.run) if config.run else folders.newest_run(config, f"{model_folder.FOLDER}/{MODEL}")
     model = load(folder)
     say(model.description.terms)
-    cohort = open_new(model.description, config)
+    cohort = open_new(model.description, config).cohort
     for line in (*cohort.manifest["dropped"], *cohort.left_out):
         warn(line)
     out = Path(config.out) if config.out else folder / "predictions" / cohort.fingerprint

@@ -124,6 +124,9 @@ class EvaluationConfig:
     network (docs/baselines.md)."""
     num_replicates: int = 1000
     """Bootstrap replicates of every interval."""
+    elsewhere: Literal["none", "carried", "refitted"] = "none"
+    """For evaluate: score the cohort of other subjects that `paths` names, with the rectifier carried over, or refitted
+    on its calibration split; `none` evaluates the run's own cohort."""
     part: int | None = None
     """Train only this run of a protocol, numbered from 0, as one job of an array; the last to finish gathers all."""
 

@@ -21,6 +21,7 @@ COMMANDS = {
     "resume_with": ("train", "trial"),
     "sweep": ("sweep",),
     "simulate.databases": ("simulate",),
+    "evaluation.elsewhere": ("evaluate",),
 }
 """Setting or group -> the commands that read it; all others are read by more than one."""
 

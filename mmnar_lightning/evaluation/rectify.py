@@ -10,8 +10,8 @@ from data_modules.loading.opened import OpenedCohort
 from mmnar_lightning.evaluation.results import OffsetTable, Risk, TaskRisks
 from mmnar_lightning.evaluation.results_json import from_json
 from mmnar_lightning.metrics.prediction_powered import MeanRisk, mean_risk, no_mean_risk
-from mmnar_lightning.module import MMNARModule
 from mmnar_lightning.outputs import ScoredRows
+from mmnar_lightning.rectifier.rectifier import Rectifier
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,11 +31,14 @@ class Rectification:
     mean_risk: dict[str, TaskRisks]
 
 
-def rectify(module: MMNARModule, rows: ScoredRows, calibration: ScoredRows, cohort: OpenedCohort) -> Rectification:
+def rectify(
+    rectifier: Rectifier, name: str, rows: ScoredRows, calibration: ScoredRows, cohort: OpenedCohort
+) -> Rectification:
     """Apply the fitted rectifier.
 
     Args:
-        module: with a fitted rectifier.
+        rectifier: fitted.
+        name: fingerprint of the cohort of the test rows.
         rows: test rows.
         calibration: half B, on which the rectifier was fitted.
         cohort: of the test rows.
@@ -43,13 +46,11 @@ def rectify(module: MMNARModule, rows: ScoredRows, calibration: ScoredRows, coho
     Returns:
         The rows after the rectifier, its table and the mean risks.
     """
-    rectifier = module.rectifier
-    assert rectifier is not None
-    found = rectifier.cpu()(rows.logits, rows.present, rows.subject, module.cohort)
+    found = rectifier.cpu()(rows.logits, rows.present, rows.subject, name)
     tables = rectifier.table(cohort.patterns)
     return Rectification(
         rows=rows.with_logits(found),
-        recalibrated=rows.with_logits(rectifier.recalibrate(rows.logits, rows.subject, module.cohort)),
+        recalibrated=rows.with_logits(rectifier.recalibrate(rows.logits, rows.subject, name)),
         table={task: from_json(OffsetTable, table) for task, table in zip(cohort.tasks, tables, strict=True)},
         mean_risk={
             task: _risks(column, rows, calibration, cohort.patterns, cohort.holds_out)

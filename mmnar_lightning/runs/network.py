@@ -113,7 +113,9 @@ def _test(
     )
     rows = trained.metrics.rows
     assert rows is not None, "the test split was scored"
-    rectified = rectify.rectify(module, rows, calibration, run.cohort) if calibration is not None else None
+    rectified = None
+    if calibration is not None and module.rectifier is not None:
+        rectified = rectify.rectify(module.rectifier, module.cohort, rows, calibration, run.cohort)
     target = transfer.score(run, module, trainer)
     signals.raise_if_requested()
     if trainer.is_global_zero:

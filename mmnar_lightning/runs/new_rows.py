@@ -8,7 +8,6 @@ from data_modules.cohorts.config import CustomCohortConfig, ReleaseCohortConfig
 from data_modules.databases.registry import database
 from data_modules.datamodule import CohortDataModule, CustomDataModule, ReleaseDataModule
 from data_modules.loading.config import LoaderConfig
-from data_modules.loading.opened import OpenedCohort
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig, cohort_config
 from mmnar_lightning.encoders.config import EmbedConfig
 from mmnar_lightning.encoders.image.stage import ImageFolders
@@ -18,7 +17,7 @@ from mmnar_lightning.saved.description import Description
 from mmnar_lightning.saved.settings import typed
 
 
-def open_new(described: Description, config: ExperimentConfig) -> OpenedCohort:
+def open_new(described: Description, config: ExperimentConfig) -> CohortDataModule:
     """Build and open the cohort that `paths` names: `paths.cohort`, or a root of the model's own database.
 
     Texts and images are encoded as for the model's cohort, and words of its vocabularies become the same columns.
@@ -28,13 +27,12 @@ def open_new(described: Description, config: ExperimentConfig) -> OpenedCohort:
         config: paths, and the device of frozen encoders.
 
     Returns:
-        The cohort, with its labels if it has any. If no path names rows that the model can read, a `ConfigError` says
-        what is needed.
+        The datamodule of the cohort, with its labels if it has any. Without a path, a `ConfigError` says what is needed.
     """
     datamodule = _datamodule(described, config)
     datamodule.prepare_data()
     datamodule.setup()
-    return datamodule.cohort
+    return datamodule
 
 
 def _datamodule(described: Description, config: ExperimentConfig) -> CohortDataModule:

@@ -77,5 +77,5 @@ def _refuse_other_cohort(folder: Path, found: Results, merged: ExperimentConfig,
     if cohort != found.cohort:
         raise ConfigError(
             f"{folder} was trained on the cohort {found.cohort}, but {named} gives {cohort}; name the data that the "
-            "run was trained on, unchanged"
+            "run was trained on, unchanged, or evaluation.elsewhere=carried if its subjects are others"
         )

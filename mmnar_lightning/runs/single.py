@@ -17,6 +17,7 @@ from mmnar_lightning.runs import (
     blend,
     build,
     done,
+    elsewhere,
     estimator,
     folders,
     model_folder,
@@ -73,6 +74,8 @@ def evaluate(config: ExperimentConfig) -> Path:
     folder = Path(config.run) if config.run else folders.newest_run(config, folders.BEST, folders.FIT)
     if not any((folder / name).is_file() for name in (folders.BEST, folders.FIT)):
         raise ConfigError(f"run={config.run}: {folder} has no {folders.BEST}")
+    if config.evaluation.elsewhere != "none":
+        return elsewhere.evaluate(folder, config)
     done.verify(folder)
     if results.is_done(folder):
         requests.refuse_other_request(folder, config)

@@ -134,7 +134,9 @@ def score(run: Run, module: MMNARModule, trainer: Trainer) -> Results | None:
     calibration = _calibration_of(target, run.config, module, tested, trainer)
     if not trainer.is_global_zero:
         return None
-    rectified = rectify.rectify(module, tested, calibration, target.cohort) if calibration is not None else None
+    rectified = None
+    if calibration is not None and module.rectifier is not None:
+        rectified = rectify.rectify(module.rectifier, module.cohort, tested, calibration, target.cohort)
     fitted = {"rectifier": run.config.transfer.rectifier if rectified else None}
     return _with_carried(_results(run, target, tested, fitted, rectified), target, tested, carried)
 
@@ -181,7 +183,8 @@ def _calibration_of(
 def _carried(target: Target, module: MMNARModule, tested: ScoredRows) -> ScoredRows:
     """The test rows after the source's rectifier, before it is refitted."""
     none = tested.select(torch.zeros(0, dtype=torch.int64))
-    return rectify.rectify(module, tested, none, target.cohort).rows
+    assert module.rectifier is not None, "it is refitted later"
+    return rectify.rectify(module.rectifier, module.cohort, tested, none, target.cohort).rows
 
 
 def _with_carried(found: Results, target: Target, tested: ScoredRows, carried: ScoredRows | None) -> Results:

@@ -118,3 +118,26 @@ def test_another_release_is_read_with_the_vocabularies_of_the_model(
         if path.is_file():
             assert json.loads(path.read_text()) == entry["columns"]
     assert load(run).description.dataset == dataset
+
+
+@pytest.mark.parametrize("rectifier", ["carried", "refitted"])
+def test_a_model_is_scored_on_another_cohort_beside_its_own_results(place: Path, rectifier: str) -> None:
+    write_custom_cohort(place / "other", num_subjects=150, seed=9)
+    (run,) = (place / "runs" / "custom").iterdir()
+    before = (run / "results.json").read_bytes()
+    words = (f"run={run}", "dataset=custom", "paths.cohort=other", f"evaluation.elsewhere={rectifier}")
+    mmnar(place, "evaluate", *words, "evaluation.num_replicates=100")
+    (folder,) = (run / "elsewhere").glob(f"*-{rectifier}")
+    scores = json.loads((folder / "results.json").read_text())
+    rows = pl.read_parquet(folder / "predictions.parquet")
+    labelled = pl.read_parquet(place / "other" / "cohort.parquet")
+    assert (rows.height == labelled.height) == (rectifier == "carried"), "rows that fit the rectifier are not scored"
+    joined = rows.join(labelled.with_columns(pl.col("row_id").cast(pl.Int64)), on="row_id", suffix="/given")
+    assert joined["label/first"].equals(joined["label/first/given"])
+    assert scores["tasks"]["first"]["all"]["count"] == rows["label/first"].drop_nulls().len()
+    assert scores["checkpoint"] == {"rectifier": {"carried": "source", "refitted": "target"}[rectifier]}
+    assert scores["rectified"]["first"]["all"]["auroc"]["value"] > 0.55
+    assert (run / "results.json").read_bytes() == before
+    again = mmnar(place, "evaluate", *words)
+    assert "was evaluated before" in again
+    assert "trained on the cohort" in mmnar(place, "evaluate", *words[:-1], status=1)

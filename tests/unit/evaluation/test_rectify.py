@@ -50,7 +50,7 @@ def fitted() -> tuple[Any, ScoredRows, ScoredRows, Any]:
 
 def test_the_offset_is_the_root_of_the_estimate_for_all_patterns_whatever_the_gate(fitted) -> None:
     module, tested, calibration, cohort = fitted
-    found = rectify(module, tested, calibration, cohort)
+    found = rectify(module.rectifier, module.cohort, tested, calibration, cohort)
     known = calibration.label_mask[:, 0]
     columns = calibration.logits[known, 0].tolist(), calibration.label[known, 0].tolist()
     root = posterior_mode([{"logit": own, "label": label} for own, label in zip(*columns, strict=True)], 0.0, 1.0)
@@ -61,7 +61,7 @@ def test_the_offset_is_the_root_of_the_estimate_for_all_patterns_whatever_the_ga
 
 def test_its_gain_is_the_paired_difference_over_draws_of_subjects(fitted) -> None:
     module, tested, calibration, cohort = fitted
-    after = rectify(module, tested, calibration, cohort).recalibrated
+    after = rectify(module.rectifier, module.cohort, tested, calibration, cohort).recalibrated
     found = gains(tested, after, ["death"], SCORING)["death"].brier
     keep = tested.label_mask[:, 0].numpy()
     label, before = tested.label[keep, 0].numpy(), tested.probability[keep, 0].numpy()
