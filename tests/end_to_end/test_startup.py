@@ -55,7 +55,7 @@ def test_doctor_loads_neither_torch_nor_what_builds_on_it(release: tuple[Path, s
     assert "rich" in found, "the account shows what is loaded"
 
 
-@pytest.mark.parametrize("layer", ["", ",baselines/boosted_trees", ",baselines/late_fusion"])
+@pytest.mark.parametrize("layer", ["", ",baselines/late_fusion"])
 def test_a_cohort_loads_neither_torch_nor_what_builds_on_it_nor_the_simulator(
     layer: str, release: tuple[Path, set[str]], workplace: Path
 ) -> None:
