@@ -12,6 +12,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
 from mmnar_lightning.callbacks.checkpoints import INNER_MONITOR, MONITOR, AtomicCheckpointIO, checkpoint_callbacks
+from mmnar_lightning.callbacks.divergence import Divergence
 from mmnar_lightning.callbacks.loss_offset import LossOffsetFit
 from mmnar_lightning.callbacks.pattern_metrics import PatternMetrics
 from mmnar_lightning.callbacks.preemption import DisabledSignalConnector, Preemption
@@ -49,6 +50,7 @@ def build_trainer(run: Run, metrics: PatternMetrics, part: int, known_id: str | 
     loggers = build_loggers(run, part, known_id)
     check_cores(config)
     callbacks: list[Callback] = [
+        Divergence(str(folder / LAST), config.optim.lr, settings.precision),
         Preemption(str(folder / LAST), settings.checkpoint_every_steps),
         RunIdentity(known_id or run_id(folder)),
         StepSeed(config.seed),
