@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from data_modules.batch import Batch
 from mmnar_lightning.distributed.collectives import clip_gradient
 from mmnar_lightning.ensemble import FoldEnsemble
+from mmnar_lightning.nn.watch import Watch
 from mmnar_lightning.objective import Objective
 from mmnar_lightning.optim import MAX_GRADIENT_NORM, OptimConfig, build_optimizer, restore_settings
 from mmnar_lightning.outputs import ModelOutputs
@@ -44,6 +45,7 @@ class MMNARModule(LightningModule):
         self.optim = optim
         self.loss_offset = loss_offset
         self.rectifier = rectifier
+        self.watch = Watch()
         self.cohort: str = hyperparameters["cohort_fingerprint"]
         self.save_hyperparameters(hyperparameters)
 
@@ -64,6 +66,9 @@ class MMNARModule(LightningModule):
         found = [self.objective.terms(self._offset(model(own), own), own) for model, own in parts]
         loss = torch.stack([self.objective(terms, self.current_epoch) for terms in found]).sum()
         terms = {name: torch.stack([own[name] for own in found]).mean() for name in found[0]}
+        self.watch.step()
+        for name, term in terms.items():
+            self.watch.see(name, term)
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # the Trainer's own argument, set untyped
         if (self.trainer.fit_loop.total_batch_idx + 1) % every == 0:
             self.log("train/loss", loss / len(found), prog_bar=True, batch_size=len(batch))
@@ -72,7 +77,10 @@ class MMNARModule(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Logits of a batch, (B, T), for the callbacks."""
-        return self.forward(batch).logits
+        logits = self.forward(batch).logits
+        self.watch.step()
+        self.watch.see("probability", logits.sigmoid())
+        return logits
 
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Logits of a batch, (B, T), for the callbacks."""
@@ -109,6 +117,6 @@ class MMNARModule(LightningModule):
         root = self.trainer.strategy.model
         if isinstance(self.model, FoldEnsemble):
             for member in self.model.members:
-                clip_gradient(member, MAX_GRADIENT_NORM)
+                self.watch.see("gradient", clip_gradient(member, MAX_GRADIENT_NORM))
         else:
-            clip_gradient(self if root is None else root, MAX_GRADIENT_NORM)
+            self.watch.see("gradient", clip_gradient(self if root is None else root, MAX_GRADIENT_NORM))

@@ -95,17 +95,19 @@ def full_parameters(root: nn.Module | None) -> Iterator[None]:
         yield
 
 
-def clip_gradient(root: nn.Module, largest: float) -> None:
+def clip_gradient(root: nn.Module, largest: float) -> Tensor:
     """Scale all gradients so that their common norm is at most `largest`; every rank must call it.
 
     Args:
         root: module that the strategy trains, sharded or not.
         largest: maximum norm.
+
+    Returns:
+        The norm before, a scalar.
     """
     if isinstance(root, FullyShardedDataParallel):
-        root.clip_grad_norm_(largest)  # each rank has only the gradient of its shard
-    else:
-        torch.nn.utils.clip_grad_norm_(root.parameters(), largest)
+        return root.clip_grad_norm_(largest)  # each rank has only the gradient of its shard
+    return torch.nn.utils.clip_grad_norm_(root.parameters(), largest)
 
 
 class _Gather(torch.autograd.Function):

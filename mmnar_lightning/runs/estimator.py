@@ -15,8 +15,8 @@ from mmnar_lightning.console import say, warn
 from mmnar_lightning.metrics.pattern import PatternMetric, mask_small_cells
 from mmnar_lightning.outputs import ScoredRows
 from mmnar_lightning.runs import build, folders, model_folder, results, transfer
+from mmnar_lightning.runs.loggers import build_loggers
 from mmnar_lightning.runs.run import Run
-from mmnar_lightning.runs.trainer import build_loggers
 from mmnar_lightning.saved.parts import of_estimator
 
 

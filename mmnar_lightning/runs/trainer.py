@@ -8,20 +8,21 @@ import torch
 from lightning import Callback, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import LearningRateMonitor, RichProgressBar
-from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
 from mmnar_lightning.callbacks.checkpoints import INNER_MONITOR, MONITOR, AtomicCheckpointIO, checkpoint_callbacks
+from mmnar_lightning.callbacks.divergence import Divergence
 from mmnar_lightning.callbacks.loss_offset import LossOffsetFit
 from mmnar_lightning.callbacks.pattern_metrics import PatternMetrics
 from mmnar_lightning.callbacks.preemption import DisabledSignalConnector, Preemption
 from mmnar_lightning.callbacks.run_identity import RunIdentity
 from mmnar_lightning.callbacks.step_seed import StepSeed
-from mmnar_lightning.config.compose import loggable
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.distributed import signals
 from mmnar_lightning.distributed.launch import Launch, detect_launch
 from mmnar_lightning.runs.folders import LAST, run_id
+from mmnar_lightning.runs.loggers import build_loggers
 from mmnar_lightning.runs.run import Run
 
 LOG_EVERY_STEPS = 50
@@ -31,45 +32,6 @@ def build_pattern_metrics(run: Run) -> PatternMetrics:
     """Build the callback that scores every task and pattern."""
     cohort = run.cohort
     return PatternMetrics(cohort.tasks, cohort.names, cohort.patterns, run.config.privacy.min_count)
-
-
-def build_loggers(run: Run, part: int, known_id: str | None = None) -> list[Logger]:
-    """Build the CSV and W&B loggers; W&B is offline unless WANDB_API_KEY is set or its agent started this trial.
-
-    W&B reads WANDB_ENTITY itself; the tags passed here would replace those of WANDB_TAGS, so both are passed.
-
-    Args:
-        run: to log.
-        part: number of earlier starts of the run; each start writes its own CSV file.
-        known_id: of a resumed run, from its checkpoint.
-
-    Returns:
-        The loggers.
-    """
-    config, folder = run.config, run.folder
-    loggers: list[Logger] = [CSVLogger(folder, name="logs", version=str(part))]
-    if config.wandb.enabled:
-        import wandb
-
-        offline = not (os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_SWEEP_ID"))
-        logger = WandbLogger(
-            name=f"{config.experiment}/{known_id or run_id(folder)}",
-            id=known_id or run_id(folder),
-            project=config.wandb.project,
-            group=config.experiment,
-            tags=[*wandb.env.get_tags(), config.dataset, *(["simulated"] if config.simulated else [])],
-            save_dir=folder.absolute(),  # the client writes from a process with another working directory
-            offline=offline,  # sets WANDB_MODE, which a client that was started before does not read again
-            mode="offline" if offline else None,
-            config=loggable(config),
-            settings=wandb.Settings(
-                console="off", silent=True, disable_git=True, x_disable_meta=True, stop_fn=signals.request_termination
-            ),
-        )
-        # Lightning 2.6 passes a setting that wandb removed, which prints a warning at every start.
-        logger._wandb_init.pop("anonymous", None)
-        loggers.append(logger)
-    return loggers
 
 
 def build_trainer(run: Run, metrics: PatternMetrics, part: int, known_id: str | None = None) -> Trainer:
@@ -88,6 +50,7 @@ def build_trainer(run: Run, metrics: PatternMetrics, part: int, known_id: str | 
     loggers = build_loggers(run, part, known_id)
     check_cores(config)
     callbacks: list[Callback] = [
+        Divergence(str(folder / LAST), config.optim.lr, settings.precision),
         Preemption(str(folder / LAST), settings.checkpoint_every_steps),
         RunIdentity(known_id or run_id(folder)),
         StepSeed(config.seed),
