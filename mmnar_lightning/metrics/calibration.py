@@ -126,7 +126,7 @@ def _bins(parts: Parts) -> _Bins:
     within = design_effect(residual, np.unique(keys, axis=1, return_inverse=True)[1].ravel(), centred=False)
     overall = design_effect(residual, subject, centred=False)
     noise = np.sqrt(np.maximum(noise * within, TINY**2))
-    return _Bins(share=share, gap=gap, noise=noise, effect=max(overall / within, 1.0))
+    return _Bins(share=share, gap=gap, noise=noise, effect=max(overall / within, float(parts.num_repeats)))
 
 
 def bins_of(probability: Column) -> NDArray[np.int64]:
@@ -285,7 +285,7 @@ class _Regression:
         return self.intercept
 
     def _sums(self, values: Column) -> Column:
-        return np.bincount(self.part, values)
+        return np.bincount(self.part, values).astype(np.float64)
 
 
 def _log_likelihood(logit: Column, label: Column) -> float:
