@@ -11,7 +11,7 @@ WORDS = $(if $(filter-out undefined,$(origin DATASET)),dataset='$(DATASET)') $(i
         $(if $(SUBJECTS),simulate.subjects=$(SUBJECTS)) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup cohort embed train evaluate simulate doctor sweep best test test-fast test-oldest test-slurm check format bench validation results results-eicu phases phases-full docs clean
+.PHONY: help setup cohort embed train evaluate simulate doctor sweep best test test-fast test-oldest test-slurm check format bench validation results results-eicu phases phases-full coverage docs clean
 
 help: ## Print every target with its description.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -106,6 +106,9 @@ phases: setup ## Measure what each part of the method earns in worlds that diffe
 
 phases-full: setup ## The same on simulated releases, at the size of a night. Prints its table.
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.phases.full
+
+coverage: setup ## Measure how often the intervals of every metric hold the true value, and write docs/coverage.md: ten minutes on one core.
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.coverage.run
 
 docs: setup ## Build the user guide into site/.
 	$(BIN)/mkdocs build --strict

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -89,7 +90,7 @@ def measure(world: World, num_samples: int, seed: int, figures: Sequence[str] = 
 def _scored(
     sample: Sample, seed: int, known: dict[str, dict[str, float]], figures: Sequence[str]
 ) -> Iterator[tuple[str, Interval, float]]:
-    rows = {"label": sample.label, "subject": sample.subject, "fold": sample.fold, "seed": seed}
+    rows: dict[str, Any] = {"label": sample.label, "subject": sample.subject, "fold": sample.fold, "seed": seed}
     whole = metric_intervals(sample.first, **rows, num_replicates=REPLICATES)
     for name in METRICS:
         yield name, whole[name], known["first"][name]

@@ -10,9 +10,9 @@ from scipy.special import expit, logit
 from scipy.stats import norm
 from torch import Tensor
 
-from mmnar_lightning.metrics import functional
-from mmnar_lightning.metrics.bootstrap import METRICS, RESAMPLED
-from mmnar_lightning.metrics.cells import metric_intervals
+from mmnar_lightning.metrics import calibration, functional
+from mmnar_lightning.metrics.bootstrap import RESAMPLED
+from mmnar_lightning.metrics.parts import parts_of
 
 SIGNAL, SUBJECT, ROW = 1.0, 0.7, 1.0
 """Standard deviations of the latent risk: what the models see, what a subject's rows share beside it, and the rest."""
@@ -70,7 +70,8 @@ def draw(world: World, generator: np.random.Generator) -> Sample:
 
     def correlated() -> NDArray[np.float64]:
         between, own = generator.normal(size=number)[subject], generator.normal(size=len(subject))
-        return np.sqrt(SHARED) * between + np.sqrt(1 - SHARED) * own
+        signal: NDArray[np.float64] = np.sqrt(SHARED) * between + np.sqrt(1 - SHARED) * own
+        return signal
 
     hidden = SUBJECT**2 + ROW**2
     mean = norm.ppf(world.prevalence) * np.sqrt(SIGNAL**2 + hidden)
@@ -103,16 +104,30 @@ def truth(prevalence: float) -> dict[str, dict[str, float]]:
     """
     world = World(rows=TRUTH_ROWS, prevalence=prevalence, rows_per_subject=1, folds=1)
     sample = draw(world, np.random.default_rng(0))
-    found = {}
+    label, found = sample.label, {}
     for model in ("first", "second", "overconfident"):
         probability = getattr(sample, model)
-        whole = metric_intervals(probability, sample.label, sample.subject, num_replicates=1)
-        found[model] = {name: whole[name].value for name in METRICS}
-        if model != "overconfident":
-            found[model]["calibration_error"] = 0.0
-            found[model] |= {"observed_expected": 1.0, "calibration_slope": 1.0, "calibration_intercept": 0.0}
-    found["overconfident"]["calibration_error"] = functional.calibration_error(
-        sample.overconfident, sample.label, num_bins=15
-    )
+        found[model] = {
+            "auroc": functional.auroc(probability, label),
+            "average_precision": functional.average_precision(probability, label),
+            "brier": functional.brier_score(probability, label),
+            "calibration_error": 0.0,
+            "observed_expected": 1.0,
+            "calibration_slope": 1.0,
+            "calibration_intercept": 0.0,
+        }
+    shift = calibration.intercept(parts_of(sample.overconfident, label, sample.subject), 1.0)[0]
+    found["overconfident"] |= {
+        "calibration_error": _gap(sample.overconfident, sample.first),
+        "observed_expected": float(sample.first.sum() / sample.overconfident.sum()),
+        "calibration_slope": 1 / OVERCONFIDENT[1],
+        "calibration_intercept": shift,
+    }
     found["difference"] = {name: found["first"][name] - found["second"][name] for name in RESAMPLED}
     return found
+
+
+def _gap(probability: Tensor, risk: Tensor) -> float:
+    """The calibration error in 15 bins of a model whose rows have known risks, without the noise of labels."""
+    bins = functional.equal_mass_bins(probability, 15)
+    return float(bins.bincount(probability - risk, minlength=15).abs().sum() / len(risk))

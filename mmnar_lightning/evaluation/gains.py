@@ -47,8 +47,8 @@ def gains(
         differences = paired_difference(
             *columns, fold=own_fold, repeat=own_repeat, num_replicates=scoring.num_replicates, seed=scoring.seed
         )
-        told = plain if fold is None and repeat is None else averaged
-        scores = {name: told(differences[name]) for name in RESAMPLED}
+        shown = plain if fold is None and repeat is None else averaged
+        scores = {name: shown(differences[name]) for name in RESAMPLED}
         rows = known if repeat is None or not len(repeat) else known & (repeat == repeat.min())
         found[task] = Gain(
             count=int(rows.sum()),

@@ -230,14 +230,20 @@ def _cell(columns: Columns, scoring: Scoring, fold: Tensor | None = None, repeat
     intervals = metric_intervals(
         *columns, fold=fold, repeat=repeat, num_replicates=scoring.num_replicates, seed=scoring.seed
     )
-    told = plain if fold is None and repeat is None else averaged
-    scores = {name: told(intervals[name]) for name in METRICS}
+    shown = plain if fold is None and repeat is None else averaged
+    scores = {name: shown(intervals[name]) for name in METRICS}
     return Cell(
         count=len(label[once]),
         positives=int(label[once].sum()),
         subjects=len(torch.unique(subject)),
         reliability=_reliability(probability[once], label[once]),
-        **scores,
+        auroc=scores["auroc"],
+        average_precision=scores["average_precision"],
+        brier=scores["brier"],
+        calibration_error=scores["calibration_error"],
+        observed_expected=scores["observed_expected"],
+        calibration_slope=scores["calibration_slope"],
+        calibration_intercept=scores["calibration_intercept"],
     )
 
 

@@ -124,7 +124,7 @@ def _bins(parts: Parts) -> _Bins:
     residual, subject = np.concatenate(residuals), parts.subject
     keys = np.stack([subject, np.concatenate(places)])
     within = design_effect(residual, np.unique(keys, axis=1, return_inverse=True)[1].ravel(), centred=False)
-    overall = design_effect(residual, subject, centred=False)
+    overall = design_effect(residual, subject, centred=False, num_repeats=parts.num_repeats)
     noise = np.sqrt(np.maximum(noise * within, TINY**2))
     return _Bins(share=share, gap=gap, noise=noise, effect=max(overall / within, 1.0))
 
@@ -165,7 +165,7 @@ def observed_expected(parts: Parts, z: float) -> Estimate:
     if expected < TINY:
         return UNDEFINED
     value = observed / expected
-    scale = z**2 * _inflation(label - value * risk, parts.subject, value * expected - value**2 * squares)
+    scale = z**2 * _inflation(label - value * risk, parts, value * expected - value**2 * squares)
     first, second = expected**2 + scale * squares, 2 * observed * expected + scale * expected
     root = math.sqrt(max(second**2 - 4 * first * observed**2, 0.0))
     low, high = (second - root) / (2 * first), (second + root) / (2 * first)
@@ -196,7 +196,7 @@ def intercept(parts: Parts, z: float) -> Estimate:
 
     value = _maximum(likelihood)
     risk = expit(logit + value)
-    inflation = _inflation(label - risk, parts.subject, float((risk * (1 - risk)).sum()))
+    inflation = _inflation(label - risk, parts, float((risk * (1 - risk)).sum()))
     return value, _profile_ends(likelihood, value, z**2 * inflation)
 
 
@@ -224,11 +224,11 @@ def slope(parts: Parts, z: float) -> Estimate:
 
     value = _maximum(likelihood)
     scores = regression.at(value)[1]
-    subject = np.concatenate([part.subject for part in fitted])
-    return value, _profile_ends(likelihood, value, z**2 * _inflation(scores.rows, subject, scores.information))
+    used = Parts(rows=fitted, num_repeats=parts.num_repeats)
+    return value, _profile_ends(likelihood, value, z**2 * _inflation(scores.rows, used, scores.information))
 
 
-def _inflation(scores: Column, subject: NDArray[np.int64], information: float) -> float:
+def _inflation(scores: Column, parts: Parts, information: float) -> float:
     """Variance of a sum of scores, relative to that which the model implies: at least 1.
 
     The design effect of subjects, times the ratio of the scores' squares to the information, which exceeds 1 where
@@ -238,7 +238,7 @@ def _inflation(scores: Column, subject: NDArray[np.int64], information: float) -
         The ratio.
     """
     dispersion = max(float((scores**2).sum()) / information, 1.0) if information > TINY else 1.0
-    return design_effect(scores, subject, centred=False) * dispersion
+    return design_effect(scores, parts.subject, centred=False, num_repeats=parts.num_repeats) * dispersion
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -285,7 +285,7 @@ class _Regression:
         return self.intercept
 
     def _sums(self, values: Column) -> Column:
-        return np.bincount(self.part, values)
+        return np.bincount(self.part, values).astype(np.float64)
 
 
 def _log_likelihood(logit: Column, label: Column) -> float:

@@ -30,8 +30,9 @@ def recovered_ends(values: tuple[float, float], alone: Sequence[Ends], replicate
     [-0.041, 0.241]
     """
     correlation = 0.0
-    if len(replicates) > 1 and (replicates.max(0) > replicates.min(0)).all():
-        correlation = float(np.corrcoef(replicates.T)[0, 1])
+    first, second = replicates.T
+    if len(replicates) > 1 and first.std() > 0 and second.std() > 0:
+        correlation = float(np.corrcoef(first, second)[0, 1])
     (low, high), (other_low, other_high) = alone
 
     def half(own: float, other: float) -> float:

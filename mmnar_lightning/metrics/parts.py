@@ -144,7 +144,7 @@ def effective_count(subject: NDArray[np.int64]) -> float:
     return float(count.sum() ** 2 / (count**2).sum()) if len(count) else 0.0
 
 
-def design_effect(values: Column, subject: NDArray[np.int64], *, centred: bool = True) -> float:
+def design_effect(values: Column, subject: NDArray[np.int64], *, centred: bool = True, num_repeats: int = 1) -> float:
     """Variance of a sum over rows of subjects, relative to that of as many independent rows.
 
     1 + (c - 1) * r with c the mean size of a row's subject (Kish, Survey Sampling, 1965) and r the intraclass
@@ -155,9 +155,10 @@ def design_effect(values: Column, subject: NDArray[np.int64], *, centred: bool =
         values: (n,) what is summed.
         subject: (n,) int64.
         centred: subtract the mean; False if the expectation is 0.
+        num_repeats: predictions of the same rows among the values, which are worth no more than one.
 
     Returns:
-        At least 1; 1 where every subject has one row.
+        At least `num_repeats`; 1 where every subject has one row.
 
     >>> design_effect(np.array([0.1, 0.5, 0.9]), np.arange(3))
     1.0
@@ -176,4 +177,4 @@ def design_effect(values: Column, subject: NDArray[np.int64], *, centred: bool =
         correction = len(count) / (len(count) - 1) * (len(values) - 1) / len(values) if centred else 1.0
         correlation = min(max((correction * between / squares - 1) / (size - 1), 0.0), 1.0)
     correlation = (len(count) * correlation + PRIOR_SUBJECTS) / (len(count) + PRIOR_SUBJECTS)
-    return 1 + (size - 1) * correlation
+    return max(1 + (size - 1) * correlation, float(num_repeats))

@@ -61,7 +61,7 @@ def newcombe_ends(
         value: weighted mean of the AUROCs, in [0, 1].
         positives: effective number of positives of each AUROC.
         negatives: likewise of negatives.
-        weights: of each AUROC; they sum to 1.
+        weights: of each AUROC; they sum to 1, or to √R if each of R AUROCs of the same rows is among them.
         z: standard normal quantile.
 
     Returns:
@@ -124,6 +124,7 @@ def auroc_ends(parts: Parts, value: float, z: float, *, by_pairs: bool = False) 
         return NO_ENDS
     pairs = [float(part.label.sum() * (1 - part.label).sum()) for part in parts.rows if part.has_both]
     share = [weight / sum(pairs) for weight in pairs] if by_pairs else [1 / len(ranked)] * len(ranked)
+    share = [weight * math.sqrt(parts.num_repeats) for weight in share]
     return newcombe_ends(value, [one.positives for one in ranked], [one.negatives for one in ranked], share, z)
 
 
@@ -146,7 +147,7 @@ def average_precision_ends(parts: Parts, value: float, z: float) -> Ends:
     if not places or (folded and positives < MIN_FOLD_POSITIVES * len(places)):
         return NO_ENDS
     count = len(places) ** 2 / sum(1 / _ranked(parts, place).precise for place in places)
-    return wilson_ends(value, count, z)
+    return wilson_ends(value, count / parts.num_repeats, z)
 
 
 def _ranked(parts: Parts, place: int) -> _Ranked:
@@ -161,9 +162,9 @@ def _ranked(parts: Parts, place: int) -> _Ranked:
     precision = above / (above + len(other) - np.searchsorted(other, risk[positive], "left"))
     effect = design_effect(precision, part.subject[positive])
     return _Ranked(
-        positives=sides[0] / parts.num_repeats,
-        negatives=sides[1] / parts.num_repeats,
-        precise=len(own) / effect / parts.num_repeats,
+        positives=sides[0],
+        negatives=sides[1],
+        precise=len(own) / effect,
     )
 
 

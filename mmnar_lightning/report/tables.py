@@ -65,9 +65,9 @@ def show_calibration(task: str, scores: TaskScores) -> None:
         scores: of it, masked.
     """
     others = {name.replace("_", " "): scores.all.score(name) for name in METRICS if name not in RESAMPLED}
-    told = [f"{name} {masking.score_text(score)}" for name, score in others.items() if score is not None]
-    if told:
-        say(f"{task}, all rows: {', '.join(told)}")
+    shown = [f"{name} {masking.score_text(score)}" for name, score in others.items() if score is not None]
+    if shown:
+        say(f"{task}, all rows: {', '.join(shown)}")
     if scores.without_interval:
         lacking = [f"{name.replace('_', ' ')} in {share:.0%}" for name, share in scores.without_interval.items()]
         say(f"{task}: too few rows for an interval: {', '.join(lacking)} of the cells")

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -59,12 +60,53 @@ def test_what_a_run_does_not_have_is_left_out_of_the_file() -> None:
     assert not {"rectified", "groups", "target", "protocol", "children"} & set(content)
 
 
-def test_a_pooled_metric_stands_beside_the_number_of_parts_alone(whole: Results) -> None:
+def test_only_a_mean_over_parts_has_their_number(whole: Results) -> None:
     content = to_json(whole)
-    assert set(content["tasks"]["death"]["all"]["auroc"]) == {"value", "low", "high", "num_defined"}
-    assert {"num_parts", "pooled"} <= set(content["rectified"]["death"]["all"]["auroc"])
+    assert set(content["tasks"]["death"]["all"]["auroc"]) == {"value", "low", "high", "method", "num_defined"}
+    assert "num_parts" in content["rectified"]["death"]["all"]["auroc"]
     empty = content["rectified"]["death"]["patterns"]["01"]["auroc"]
-    assert (empty["num_parts"], empty["pooled"]) == (0, None)
+    assert (empty["num_parts"], empty["method"]) == (0, None)
+
+
+def test_a_file_of_schema_2_is_read_without_what_it_lacks(whole: Results) -> None:
+    content = _as_schema_2(to_json(whole))
+    assert {"method", "few", "observed_expected"} & set(_keys(content)) == set()
+    found = from_json(Results, content)
+    assert found.schema_version == SCHEMA_VERSION
+    assert found.target is not None
+    for read in (found, found.target):
+        cell, own = read.tasks["death"].all, whole.tasks["death"].all
+        assert cell.auroc is not None
+        assert own.auroc is not None
+        assert (cell.auroc.value, cell.auroc.low, cell.auroc.method) == (own.auroc.value, own.auroc.low, "bootstrap")
+        assert (cell.observed_expected, cell.calibration_slope) == (None, None)
+        assert read.intervals.few is None
+    empty = found.tasks["stay"].patterns["01"].auroc
+    assert empty is not None
+    assert empty.method is None
+
+
+NEW = {"method", "few", "without_interval", "observed_expected", "calibration_slope", "calibration_intercept"}
+
+
+def _as_schema_2(content: Any) -> Any:
+    """What the program of schema 2 wrote: without the new fields, with a metric of all folds beside a mean."""
+    if isinstance(content, list):
+        return [_as_schema_2(part) for part in content]
+    if not isinstance(content, dict):
+        return content
+    found = {name: _as_schema_2(part) for name, part in content.items() if name not in NEW}
+    if "num_parts" in found:
+        found["pooled"] = None
+    return {**found, "schema_version": 2} if "schema_version" in found else found
+
+
+def _keys(content: Any) -> list[str]:
+    if isinstance(content, list):
+        return [name for part in content for name in _keys(part)]
+    if not isinstance(content, dict):
+        return []
+    return [*content, *(name for part in content.values() for name in _keys(part))]
 
 
 def test_another_schema_is_refused_by_the_file(whole: Results, tmp_path: Path) -> None:

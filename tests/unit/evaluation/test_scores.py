@@ -10,10 +10,10 @@ from data_modules import patterns
 from mmnar_lightning.evaluation import scores
 from mmnar_lightning.evaluation.results import OffsetTable, TaskScores
 from mmnar_lightning.evaluation.results_json import from_json, to_json
-from mmnar_lightning.metrics import functional
-from mmnar_lightning.metrics.bootstrap import METRICS
+from mmnar_lightning.metrics import cells, functional
+from mmnar_lightning.metrics.bootstrap import METRICS, RESAMPLED
 from mmnar_lightning.report import masking
-from tests.helpers.results import offset_of, scored_rows
+from tests.helpers.results import cell_of, offset_of, scored_rows
 
 TASKS = ["death", "stay"]
 NUM_ROWS = 60
@@ -137,7 +137,7 @@ def test_every_task_and_pattern_is_scored_with_its_counts(rows, scored):
 def test_the_values_are_those_of_the_pure_functions(rows, scored):
     member = rows["label_mask"][:, 0] & (rows["pattern"] == 3)
     cell = scored["death"]["patterns"]["11"]
-    for name in METRICS:
+    for name in ("auroc", "average_precision", "brier"):
         value = getattr(functional, "brier_score" if name == "brier" else name)(
             rows["probability"][member, 0], rows["label"][member, 0]
         )
@@ -147,16 +147,25 @@ def test_the_values_are_those_of_the_pure_functions(rows, scored):
 def test_every_defined_metric_has_an_interval_around_it(scored):
     for name in ("auroc", "average_precision", "brier"):
         score = scored["death"]["all"][name]
-        assert list(score) == ["value", "low", "high", "num_defined"]
+        assert list(score) == ["value", "low", "high", "method", "num_defined"]
         assert score["low"] < score["value"] < score["high"]
-        assert score["num_defined"] == 100
+    methods = {name: scored["death"]["all"][name]["method"] for name in METRICS}
+    assert methods == {
+        "auroc": "newcombe",
+        "average_precision": "wilson",
+        "brier": "classes",
+        "calibration_error": "shrinkage",
+        "observed_expected": "score",
+        "calibration_slope": "profile",
+        "calibration_intercept": "profile",
+    }
 
 
 def test_what_is_undefined_is_none_with_its_count_and_the_whole_is_strict_json(scored):
     one_class = scored["stay"]["all"]
     assert one_class["positives"] == 0
     assert one_class["count"] > 0
-    assert one_class["auroc"] == {"value": None, "low": None, "high": None, "num_defined": 0}
+    assert one_class["auroc"] == {"value": None, "low": None, "high": None, "method": None, "num_defined": 0}
     assert one_class["brier"]["value"] is not None
     empty = scored["death"]["patterns"]["01"]
     assert (empty["count"], empty["positives"], empty["subjects"]) == (0, 0, 0)
@@ -164,9 +173,10 @@ def test_what_is_undefined_is_none_with_its_count_and_the_whole_is_strict_json(s
     assert json.loads(json.dumps(scored, allow_nan=False)) == scored
 
 
-def test_the_scores_are_a_function_of_rows_and_seed(rows, scored):
+def test_the_scores_are_a_function_of_rows_and_seed(rows, scored, monkeypatch):
     assert score(rows) == scored
-    other = score(rows, seed=1)["death"]["all"]["auroc"]
+    monkeypatch.setattr(cells, "FEW", 0)
+    scored, other = score(rows), score(rows, seed=1)["death"]["all"]["auroc"]
     assert other["value"] == scored["death"]["all"]["auroc"]["value"]
     assert other["low"] != scored["death"]["all"]["auroc"]["low"]
 
@@ -216,7 +226,7 @@ def test_offsets_of_few_rows_are_emptied_whole_and_the_others_stay():
 def test_the_printed_table_leaves_masked_cells_out_and_says_what_is_undefined(scored):
     table = masking.table_rows(masking.mask_cells(typed(scored), 10)["death"])
     assert [row[0] for row in table] == ["all", "11"]
-    assert len(table[0]) == 2 + len(METRICS)
+    assert len(table[0]) == 2 + len(RESAMPLED)
     value = scored["death"]["all"]["auroc"]
     assert table[0][2] == f"{value['value']:.2f} ({value['low']:.2f} to {value['high']:.2f})"
     assert masking.table_rows(typed(scored)["stay"])[0][2] == "undefined"
@@ -251,7 +261,7 @@ def test_within_groups_is_undefined_where_a_task_has_one_class(rows) -> None:
     assert grouped(rows)[TASKS[1]]["within"] == {
         "groups": 0,
         "count": 0,
-        "auroc": {"value": None, "low": None, "high": None, "num_defined": 0},
+        "auroc": {"value": None, "low": None, "high": None, "method": None, "num_defined": 0},
     }
     within, known = grouped(rows)[TASKS[0]]["within"], rows["label_mask"][:, 0]
     assert 0 < within["auroc"]["value"] < 1
@@ -259,6 +269,36 @@ def test_within_groups_is_undefined_where_a_task_has_one_class(rows) -> None:
     for name, value, is_known in zip(GROUPS.fill_null("unknown"), rows["label"][:, 0].tolist(), known, strict=True):
         label[name] += [value] * bool(is_known)
     assert within["count"] == sum(len(values) for values in label.values() if len(set(values)) == 2)
+
+
+def test_grouped_scores_compare_no_rows_of_two_folds() -> None:
+    """Noise, with a shift of each fold's model against the fold's rate: ranked together, it is worse than chance."""
+    generator = torch.Generator().manual_seed(0)
+    number, fold = torch.arange(6000) % 3, torch.arange(6000) // 3 % 5
+    rate = torch.tensor([0.2, 0.3, 0.4, 0.5, 0.6])[fold]
+    noise = torch.rand(6000, generator=generator, dtype=torch.float64)
+    rows = {
+        "row_id": torch.arange(6000),
+        "pattern": torch.full((6000,), 3),
+        "probability": ((noise - 2 * rate) / 4 + 0.5).unsqueeze(1),
+        "label": (torch.rand(6000, generator=generator) < rate).double().unsqueeze(1),
+        "label_mask": torch.ones(6000, 1, dtype=torch.bool),
+    }
+    given = scored_rows(rows, torch.arange(6000)), pl.Series(number.tolist()).cast(pl.String), ["death"], scoring()
+    apart, together = scores.score_groups(*given, fold)["death"], scores.score_groups(*given)["death"]
+    for found, near in ((apart, 0.5), (together, 0.36)):
+        aurocs = [found.within.auroc, *(cell.auroc for cell in found.groups.values())]
+        assert [one.value for one in aurocs if one is not None] == pytest.approx([near] * 4, abs=0.03)
+    assert apart.within.count == 6000
+    assert apart.within.groups == 3
+    assert {cell.auroc.num_parts for cell in apart.groups.values() if cell.auroc is not None} == {5}
+
+
+def test_cells_without_an_interval_are_counted_by_metric() -> None:
+    one, none = ({"value": 0.5, "low": low, "high": low, "method": None, "num_defined": 0} for low in (0.4, None))
+    undefined = {**none, "value": None}
+    cells_of = [cell_of({"auroc": auroc, "brier": one}) for auroc in (one, none, none, undefined)]
+    assert scores.without_interval(cells_of) == {"auroc": pytest.approx(2 / 3)}
 
 
 def test_no_group_is_pooled_where_every_size_is_large_enough(rows) -> None:

@@ -5,9 +5,10 @@ import pytest
 import torch
 from sklearn import metrics as sklearn_metrics
 
-from mmnar_lightning.metrics import bootstrap, functional
+from mmnar_lightning.metrics import bootstrap, calibration, cells, functional
 from mmnar_lightning.metrics.cells import paired_difference
 from mmnar_lightning.metrics.intervals import bootstrap_intervals
+from mmnar_lightning.metrics.parts import parts_of
 
 
 def clustered(num_subjects, rows_each, seed, shift=1.0):
@@ -281,12 +282,14 @@ def baselines(seed, levels=10**9):
 
 
 @pytest.mark.parametrize("levels", [4, 10**9])
-def test_a_paired_difference_equals_a_slow_loop_over_the_same_replicated_rows(levels):
+def test_a_paired_difference_equals_a_slow_loop_over_the_same_replicated_rows(levels, monkeypatch):
+    monkeypatch.setattr(cells, "FEW", 0)
     first, second, label, subject = baselines(7, levels)
     expected = np.array(list(slow_replicates(first, label, subject, num_replicates=200, seed=5)))
     expected -= np.array(list(slow_replicates(second, label, subject, num_replicates=200, seed=5)))
     error = bootstrap.RESAMPLED.index("calibration_error")
-    value = functional.calibration_error(first, label, 15) - functional.calibration_error(second, label, 15)
+    errors = [calibration.calibration_error(parts_of(column, label, subject), 1.96)[0] for column in (first, second)]
+    value = errors[0] - errors[1]
     expected[:, error] -= expected[:, error].mean() - value
     ours = paired_difference(first, second, label, subject, num_replicates=200, seed=5, level=0.9)
     assert ours["calibration_error"].value == pytest.approx(value)
@@ -312,7 +315,7 @@ def test_a_paired_difference_turns_its_sign_with_the_order_and_draws_within_fold
     folds = {"fold": subject % 3, "repeat": torch.zeros(150, dtype=torch.int64)}
     there = paired_difference(first, second, label, subject, num_replicates=100, **folds)
     back = paired_difference(second, first, label, subject, num_replicates=100, **folds)
-    alone = [bootstrap_intervals(column, label, subject, num_replicates=100, **folds) for column in (first, second)]
+    alone = [cells.metric_intervals(column, label, subject, num_replicates=1, **folds) for column in (first, second)]
     for name, interval in there.items():
         assert (interval.low, interval.high) == pytest.approx((-back[name].high, -back[name].low))
         assert interval.value == pytest.approx(alone[0][name].value - alone[1][name].value)

@@ -1,0 +1,111 @@
+"""Calibration of a cell: values against plain fits, and no bias by the size of the cell."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import expit, logit
+from sklearn.linear_model import LogisticRegression
+
+from mmnar_lightning.metrics import calibration, functional
+from mmnar_lightning.metrics.parts import Parts, parts_of
+
+Z = 1.96
+
+
+def drawn(rows: int, seed: int, shift: float = 0.0, factor: float = 1.0, folds: int = 1) -> Parts:
+    """Rows of a model whose logits are the true ones times `factor` plus `shift`."""
+    generator = np.random.default_rng(seed)
+    true = generator.normal(-0.5, 1.2, rows)
+    label = generator.random(rows) < expit(true)
+    columns = expit(factor * true + shift), label.astype(float), np.arange(rows), np.arange(rows) % folds
+    return parts_of(*(torch.from_numpy(column) for column in columns))
+
+
+@pytest.mark.parametrize("rows", [20, 60, 200, 1000])
+def test_a_calibrated_model_has_hardly_an_error_at_any_size(rows: int) -> None:
+    found = [calibration.calibration_error(drawn(rows, seed), Z) for seed in range(60)]
+    plain = [_plain(drawn(rows, seed)) for seed in range(60)]
+    assert np.mean([value for value, _ in found]) < min(0.06, 0.4 * np.mean(plain))
+    assert np.mean([low == 0 for _, (low, _) in found]) > 0.9
+
+
+@pytest.mark.parametrize("rows", [60, 200, 1000])
+def test_an_error_that_is_there_is_kept(rows: int) -> None:
+    true = _plain(drawn(100_000, 0, shift=1.0))
+    found = [calibration.calibration_error(drawn(rows, seed, shift=1.0), Z) for seed in range(60)]
+    assert true > 0.15
+    assert np.mean([value for value, _ in found]) == pytest.approx(true, abs=0.02)
+    assert np.mean([low <= true <= high for _, (low, high) in found]) > 0.88
+
+
+def _plain(parts: Parts) -> float:
+    return functional.calibration_error(torch.from_numpy(parts.probability), torch.from_numpy(parts.label))
+
+
+def test_observed_over_expected_solves_its_score_equation() -> None:
+    parts = drawn(50, 1)
+    value, ends = calibration.observed_expected(parts, Z)
+    expected, squares = parts.probability.sum(), (parts.probability**2).sum()
+    assert value == pytest.approx(parts.label.sum() / expected)
+    for ratio in ends:
+        spread = ratio * expected - ratio**2 * squares
+        inflation = (parts.label.sum() - ratio * expected) ** 2 / (Z**2 * spread)
+        assert 1 <= inflation < 1.4
+    none = parts_of(torch.full((30,), 0.1), torch.zeros(30), torch.arange(30))
+    value, (low, high) = calibration.observed_expected(none, Z)
+    assert (value, low) == (0.0, 0.0)
+    assert 0.8 < high < 1.2, "with three expected, none is observed one time in twenty"
+
+
+def test_the_intercept_is_that_of_the_penalised_likelihood() -> None:
+    parts = drawn(40, 2, shift=0.7)
+    value, (low, high) = calibration.intercept(parts, Z)
+    risk = expit(logit(parts.probability) + value)
+    weight = risk * (1 - risk)
+    assert float((parts.label - risk).sum() + (weight * (0.5 - risk)).sum() / weight.sum()) == pytest.approx(
+        0, abs=1e-4
+    )
+    assert low < -0.7 < high
+    without = parts_of(torch.full((30,), 0.1), torch.zeros(30), torch.arange(30))
+    value, (low, high) = calibration.intercept(without, Z)
+    assert low < value < high < 1
+
+
+def test_the_slope_is_that_of_a_logistic_regression_and_finite_where_that_is_not() -> None:
+    parts = drawn(4000, 3, factor=1.5)
+    fitted = LogisticRegression(C=np.inf).fit(logit(parts.probability)[:, None], parts.label)
+    value, (low, high) = calibration.slope(parts, Z)
+    assert value == pytest.approx(float(fitted.coef_[0, 0]), rel=0.01)
+    assert low < 1 / 1.5 < high
+    apart = parts_of(torch.tensor([0.1, 0.2, 0.3, 0.6, 0.7]), torch.tensor([0, 0, 0, 1, 1]), torch.arange(5))
+    value, (low, high) = calibration.slope(apart, Z)
+    assert all(math.isfinite(number) for number in (value, low, high))
+    assert low < value < high
+
+
+def test_a_slope_over_folds_ranks_no_rows_of_two_folds() -> None:
+    parts = drawn(3000, 4, folds=3)
+    shifts = np.array([-2.0, 0.0, 2.0])
+    whole = np.concatenate([part.probability for part in parts.rows])
+    fold = np.repeat(np.arange(3), [len(part.label) for part in parts.rows])
+    moved = expit(logit(whole) + shifts[fold])
+    columns = [torch.from_numpy(column) for column in (moved, parts.label, parts.subject, fold)]
+    assert calibration.slope(parts_of(*columns), Z)[0] == pytest.approx(calibration.slope(parts, Z)[0], abs=1e-3)
+    assert calibration.slope(parts_of(*columns[:3]), Z)[0] < 0.6
+
+
+def test_what_is_undefined_is_nan_without_an_interval() -> None:
+    empty = parts_of(torch.zeros(0), torch.zeros(0), torch.zeros(0))
+    estimates = (
+        calibration.calibration_error,
+        calibration.observed_expected,
+        calibration.intercept,
+        calibration.slope,
+    )
+    for estimate in estimates:
+        value, ends = estimate(empty, Z)
+        assert all(math.isnan(number) for number in (value, *ends))
+    constant = parts_of(torch.full((4,), 0.5), torch.tensor([0, 1, 0, 1]), torch.arange(4))
+    assert math.isnan(calibration.slope(constant, Z)[0])
