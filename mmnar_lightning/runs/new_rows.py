@@ -27,7 +27,7 @@ def open_new(described: Description, config: ExperimentConfig) -> CohortDataModu
         config: paths, and the device of frozen encoders.
 
     Returns:
-        The datamodule of the cohort, with its labels if it has any. Without a path, a `ConfigError` says what is needed.
+        The datamodule of the cohort, with its labels if it has any. Without a path a `ConfigError` says what to give.
     """
     datamodule = _datamodule(described, config)
     datamodule.prepare_data()

@@ -1,4 +1,4 @@
-"""The model folder: it predicts as the run did, after cohort and training data are gone, and holds nothing of the subjects."""
+"""The model folder: it predicts as the run did, after cohort and training data are gone, and names no subject."""
 
 import json
 import os
