@@ -88,6 +88,7 @@ bench: setup ## Time and memory of start-up, the cohort build, the loader, the o
 	$(BIN)/python -m benchmarks.embed
 	$(BIN)/python -m benchmarks.images
 	$(BIN)/python -m benchmarks.ranks
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.bootstrap
 
 validation: setup ## Derive labs, vitals, labels and demographics of the open demos a second time, and print the cells that disagree; MIMIC_CODE=DIR compares MIMIC_ROOT with mimic-code instead.
 	$(BIN)/python -m benchmarks.validation$(if $(MIMIC_CODE),.mimic_code)

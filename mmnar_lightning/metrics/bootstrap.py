@@ -8,20 +8,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import one_hot, pad
 
-from mmnar_lightning.metrics import functional
+from mmnar_lightning.metrics.weighted import WeightedRows
 
 RESAMPLED = ("auroc", "average_precision", "brier", "calibration_error")
 """Metrics of a replicate, in the order of its columns."""
 METRICS = (*RESAMPLED, "observed_expected", "calibration_slope", "calibration_intercept")
 """All metrics of a cell."""
 ERROR = RESAMPLED.index("calibration_error")
-NUM_BINS = 15
 MIN_SUBJECTS = 2
 """With one subject every replicate equals the sample, and an interval of zero width would be wrong."""
-CHUNK_ELEMENTS = 1_000_000
-"""Replicates times rows in memory at once: 8 MB per float64 array, with about eight arrays alive."""
+CHUNK_ELEMENTS = 65_536
+"""Replicates times rows in memory at once: half a megabyte per float64 array, so that they stay in the cache."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,17 +84,17 @@ def _parts(
     subject: Tensor,
     fold: Tensor | None,
     repeat: Tensor | None,
-) -> list[list["_Sample"]]:
+) -> list[list[WeightedRows]]:
     """The rows as one list of folds per repeat."""
     columns = [subject if column is None else column for column in (subject, fold, repeat)]
     for name, column in zip(("subject", "fold", "repeat"), columns, strict=True):
         assert column.shape == label.shape, f"{name} has the shape {tuple(column.shape)}, label {tuple(label.shape)}"
     nothing = torch.zeros_like(subject)
     fold, repeat = (nothing if column is None else column.to(subject) for column in (fold, repeat))
-    samples: list[list[_Sample]] = []
+    samples: list[list[WeightedRows]] = []
     for number in torch.unique(repeat) if len(repeat) else [0]:
         again = [fold_rows & (repeat == number) for fold_rows in _members(fold)]
-        samples.append([_Sample.of(probability[rows], label[rows], subject[rows]) for rows in again])
+        samples.append([WeightedRows.of(probability[rows], label[rows], subject[rows]) for rows in again])
     subjects = [[sample.names.tolist() for sample in folds] for folds in samples]
     assert all(names == subjects[0] for names in subjects), (
         "the repeats of a fold hold different subjects, so the same ones cannot be drawn in all"
@@ -109,73 +107,31 @@ def _members(fold: Tensor) -> list[Tensor]:
     return [fold == number for number in torch.unique(fold)] or [fold == 0]
 
 
-def _score(folds: list["_Sample"], num_replicates: int, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
+def _score(folds: list[WeightedRows], num_replicates: int, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
     """Metrics of K folds, (K, 4), and of their R replicates, (K, R, 4), NaN for folds of one subject."""
     values, replicates = [], []
     for sample in folds:
-        values.append(sample.metrics(torch.ones(1, len(sample.label), dtype=torch.float64))[0])
-        drawn = torch.cat([sample.metrics(weight) for weight in sample.draw(num_replicates, generator)])
-        replicates.append(drawn if len(sample.names) >= MIN_SUBJECTS else torch.full_like(drawn, math.nan))
-    return torch.stack(values), torch.stack(replicates)
+        count = len(sample.names)
+        values.append(sample.metrics(np.ones((1, count)))[0])
+        sizes = _chunks(num_replicates, len(sample.subject))
+        drawn = np.concatenate([sample.metrics(_drawn(generator, size, count)) for size in sizes])
+        replicates.append(drawn if count >= MIN_SUBJECTS else np.full_like(drawn, math.nan))
+    return torch.from_numpy(np.stack(values)), torch.from_numpy(np.stack(replicates))
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Sample:
-    """The rows by descending probability, with all quantities that replicates share.
+def _chunks(num_replicates: int, num_rows: int) -> list[int]:
+    """Sizes of the parts of replicates that are in memory together."""
+    chunk = max(1, CHUNK_ELEMENTS // max(num_rows, 1))
+    full, rest = divmod(num_replicates, chunk)
+    return [chunk] * full + [rest] * (rest > 0)
 
-    Attributes:
-        label: (N,) float64, 0 or 1.
-        ends: (G,) int64, last row of each distinct probability.
-        squared_error: (N,) float64.
-        gap: (N, K) float64, probability - label in the column of the row's calibration bin, 0 elsewhere.
-        subject: (N,) int64 in [0, S).
-        names: (S,) int64, the subject_id of each, ascending.
-    """
 
-    label: Tensor
-    ends: Tensor
-    squared_error: Tensor
-    gap: Tensor
-    subject: Tensor
-    names: Tensor
-
-    @classmethod
-    def of(cls, probability: Tensor, label: Tensor, subject: Tensor) -> "_Sample":
-        """Validate and sort the rows; rows equal in all three columns are interchangeable."""
-        probability, label = functional.as_columns(probability, label)
-        names, dense = np.unique(subject.cpu().numpy(), return_inverse=True)
-        order = torch.from_numpy(np.lexsort((dense, label.numpy(), -probability.numpy())))
-        probability, label = probability[order], label[order]
-        residual = probability - label
-        bins = functional.equal_mass_bins(probability, NUM_BINS)
-        return cls(
-            label=label,
-            ends=functional.threshold_ends(probability),
-            squared_error=residual.square(),
-            gap=one_hot(bins, NUM_BINS) * residual.unsqueeze(-1),
-            subject=torch.from_numpy(dense)[order],
-            names=torch.from_numpy(names),
-        )
-
-    def draw(self, num_replicates: int, generator: np.random.Generator) -> Iterator[Tensor]:
-        """The (C, N) float64 weights of all replicates, C at a time."""
-        return draw_weights(generator, num_replicates, self.subject, len(self.names))
-
-    def metrics(self, weight: Tensor) -> Tensor:
-        """The metrics under (C, N) integer weights of the rows: (C, 4), in the order of METRICS."""
-        total = weight.sum(-1)
-        positive = (weight * self.label).cumsum(-1)[:, self.ends]
-        negative = weight.cumsum(-1)[:, self.ends] - positive
-        counts = pad(positive, (1, 0)), pad(negative, (1, 0))
-        return torch.stack(
-            [
-                functional.area_under_roc(*counts),
-                functional.area_under_steps(*counts),
-                (weight @ self.squared_error) / total,
-                (weight @ self.gap).abs().sum(-1) / total,
-            ],
-            dim=-1,
-        )
+def _drawn(generator: np.random.Generator, num_replicates: int, num_subjects: int) -> NDArray[np.float64]:
+    """As `draw_counts`."""
+    drawn = generator.integers(max(num_subjects, 1), size=(num_replicates, num_subjects))
+    drawn += np.arange(num_replicates)[:, None] * num_subjects
+    counts = np.bincount(drawn.ravel(), minlength=num_replicates * num_subjects)
+    return counts.reshape(num_replicates, num_subjects).astype(np.float64)
 
 
 def draw_counts(generator: np.random.Generator, num_replicates: int, num_subjects: int) -> Tensor:
@@ -192,9 +148,7 @@ def draw_counts(generator: np.random.Generator, num_replicates: int, num_subject
     >>> draw_counts(np.random.default_rng(0), 2, 3).sum(-1).tolist()
     [3.0, 3.0]
     """
-    shape = (num_replicates, num_subjects)
-    drawn = torch.from_numpy(generator.integers(max(num_subjects, 1), size=shape))
-    return torch.zeros(shape, dtype=torch.float64).scatter_add_(1, drawn, torch.ones(shape, dtype=torch.float64))
+    return torch.from_numpy(_drawn(generator, num_replicates, num_subjects))
 
 
 def draw_weights(
@@ -215,6 +169,5 @@ def draw_weights(
     >>> [(weight.shape, torch.equal(weight[:, 0], weight[:, 1])) for weight in weights]
     [(torch.Size([3, 3]), True)]
     """
-    chunk = max(1, CHUNK_ELEMENTS // max(len(subject), 1))
-    for start in range(0, num_replicates, chunk):
-        yield draw_counts(generator, min(chunk, num_replicates - start), num_subjects)[:, subject]
+    for size in _chunks(num_replicates, len(subject)):
+        yield draw_counts(generator, size, num_subjects)[:, subject]

@@ -9,6 +9,7 @@ from mmnar_lightning.metrics import bootstrap, calibration, cells, functional
 from mmnar_lightning.metrics.cells import paired_difference
 from mmnar_lightning.metrics.intervals import bootstrap_intervals
 from mmnar_lightning.metrics.parts import parts_of
+from mmnar_lightning.metrics.weighted import NUM_BINS
 
 
 def clustered(num_subjects, rows_each, seed, shift=1.0):
@@ -31,7 +32,7 @@ def mixed(seed, levels):
 
 def slow_replicates(probability, label, subject, num_replicates, seed):
     """The same draws, the rows replicated literally and scored by scikit-learn."""
-    bins = functional.equal_mass_bins(probability, bootstrap.NUM_BINS).numpy()
+    bins = functional.equal_mass_bins(probability, NUM_BINS).numpy()
     probability, label = probability.numpy(), label.numpy()
     names, dense = np.unique(subject.numpy(), return_inverse=True)
     counts = bootstrap.draw_counts(np.random.default_rng(seed), num_replicates, len(names)).long().numpy()
@@ -94,9 +95,10 @@ def test_depends_on_rows_and_seed_only(monkeypatch, levels):
 
 
 def test_chunks_bound_the_memory():
-    data = mixed(seed=4, levels=10)
-    largest = max(weight.numel() for weight in bootstrap._Sample.of(*data).draw(20_000, np.random.default_rng(0)))
-    assert largest <= bootstrap.CHUNK_ELEMENTS
+    for num_rows in (1, 150, 40_000, 10**6):
+        sizes = bootstrap._chunks(2_000, num_rows)
+        assert sum(sizes) == 2_000
+        assert max(sizes) * num_rows <= max(bootstrap.CHUNK_ELEMENTS, num_rows)
 
 
 def test_intervals_cover_clustered_data_where_naive_ones_do_not():

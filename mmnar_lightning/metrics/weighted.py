@@ -1,0 +1,126 @@
+"""Metrics of rows whose subjects count several times, for many replicates at once."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mmnar_lightning.metrics import functional
+
+NUM_BINS = 15
+Column = NDArray[np.float64]
+Places = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightedRows:
+    """N rows of S subjects by descending probability, with all quantities that replicates share.
+
+    A replicate is a weight of every subject. Ranks are sums over pairs of a positive and a negative, so only the
+    negatives are cumulated; what is a sum over rows is summed within subjects first.
+
+    Attributes:
+        names: (S,) int64, the subject_id of each, ascending.
+        positive: (P,) int64 in [0, S), subjects of the positives.
+        negative: (N - P,) int64, subjects of the negatives.
+        above: (P,) int64, number of negatives with a larger probability than each positive.
+        reached: (P,) int64, likewise, those with an equal one included.
+        ends: (G,) int64, last positive of each distinct probability of a positive.
+        negatives_at: (G,) int64, number of negatives with at least that probability.
+        subject: (N,) int64 in [0, S).
+        residual: (N,) float64, probability - label.
+        bins: (K,) int64, first row of each calibration bin.
+        rows: (S,) float64, rows of each subject.
+        squared_error: (S,) float64, sum over the rows of each subject.
+    """
+
+    names: Places
+    positive: Places
+    negative: Places
+    above: Places
+    reached: Places
+    ends: Places
+    negatives_at: Places
+    subject: Places
+    residual: Column
+    bins: Places
+    rows: Column
+    squared_error: Column
+
+    @classmethod
+    def of(cls, probability: Tensor, label: Tensor, subject: Tensor) -> "WeightedRows":
+        """Validate and sort the rows; rows equal in all three columns are interchangeable.
+
+        Args:
+            probability: (N,) in [0, 1].
+            label: (N,) 0 or 1.
+            subject: (N,) int64.
+
+        Returns:
+            The rows.
+        """
+        risk, truth = (column.numpy() for column in functional.as_columns(probability, label))
+        names, dense = np.unique(subject.cpu().numpy(), return_inverse=True)
+        order = np.lexsort((dense, truth, -risk))
+        risk, truth, dense = risk[order], truth[order], dense[order]
+        is_positive = truth > 0
+        seen = np.concatenate([[0], np.cumsum(~is_positive)])
+        first, last = _runs(risk)
+        residual = risk - truth
+        ends = np.unique(_runs(risk[is_positive])[1])
+        bins = functional.equal_mass_bins(torch.from_numpy(risk), NUM_BINS).numpy()
+        return cls(
+            names=names,
+            positive=dense[is_positive],
+            negative=dense[~is_positive],
+            above=seen[first[is_positive]],
+            reached=seen[last[is_positive] + 1],
+            ends=ends,
+            negatives_at=seen[last[is_positive] + 1][ends],
+            subject=dense,
+            residual=residual,
+            bins=np.unique(_runs(bins)[0]),
+            rows=np.bincount(dense, minlength=len(names)).astype(np.float64),
+            squared_error=np.bincount(dense, residual**2, minlength=len(names)).astype(np.float64),
+        )
+
+    def metrics(self, weight: Column) -> Column:
+        """Score the rows under weights of their subjects.
+
+        Args:
+            weight: (C, S) float64, whole numbers.
+
+        Returns:
+            (C, 4) float64 in the order of `bootstrap.RESAMPLED`, NaN where undefined.
+        """
+        positive = np.take(weight, self.positive, axis=1)
+        negatives = np.zeros((len(weight), len(self.negative) + 1))
+        np.cumsum(np.take(weight, self.negative, axis=1), axis=1, out=negatives[:, 1:])
+        num_positive, num_negative = positive.sum(1), negatives[:, -1]
+        lost = np.take(negatives, self.above, axis=1)
+        if not np.array_equal(self.above, self.reached):
+            lost = (lost + np.take(negatives, self.reached, axis=1)) / 2
+        found = np.take(np.cumsum(positive, axis=1), self.ends, axis=1)
+        steps = (
+            np.diff(found, axis=1, prepend=0)
+            * found
+            / np.maximum(found + np.take(negatives, self.negatives_at, axis=1), 1)
+        )
+        gap = np.take(weight, self.subject, axis=1)
+        gap *= self.residual
+        error = np.abs(np.add.reduceat(gap, self.bins, axis=1)).sum(1) if len(self.bins) else np.zeros(len(weight))
+        total = weight @ self.rows
+        with np.errstate(invalid="ignore", divide="ignore"):
+            pairs = num_positive * num_negative
+            ranked = (pairs - np.einsum("cp,cp->c", positive, lost)) / pairs
+            columns = [ranked, steps.sum(1) / num_positive, weight @ self.squared_error / total, error / total]
+        return np.stack(columns, axis=1)
+
+
+def _runs(values: NDArray[np.generic]) -> tuple[Places, Places]:
+    """First and last position of the run of equal values that each of (N,) values belongs to."""
+    starts = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]])) if len(values) else np.zeros(0, int)
+    sizes = np.diff(np.append(starts, len(values)))
+    return np.repeat(starts, sizes), np.repeat(starts + sizes - 1, sizes)
