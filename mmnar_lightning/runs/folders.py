@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ from mmnar_lightning.config.experiment import REPLACEABLE, ConfigError, Experime
 from mmnar_lightning.console import say, warn
 from mmnar_lightning.distributed.collectives import broadcast_from_rank_zero, rank
 from mmnar_lightning.distributed.launch import detect_launch, is_launched_by_parent
+from mmnar_lightning.runs.started import record, started
 
 RUN_ID_VARIABLE = "MMNAR_RUN_ID"
 CONFIG, LAST, PREVIOUS, BEST, FIT, PREDICTIONS, RESULTS, DONE = (
@@ -31,8 +32,6 @@ CONFIG, LAST, PREVIOUS, BEST, FIT, PREDICTIONS, RESULTS, DONE = (
     "results.json",
     "DONE",
 )
-STARTED = "started"
-"""The time of the first start, in UTC."""
 CHILDREN = "children.json"
 """The runs of a parent; no other folder has this file."""
 LOCK, OPENING = ".lock", ".opening.lock"
@@ -197,29 +196,10 @@ def new_run(config: ExperimentConfig) -> Path:
 
 def _write_config(config: ExperimentConfig, folder: Path) -> None:
     """Write config.yaml atomically, because the next start compares its settings with it; before it, the time."""
-    if not (folder / STARTED).is_file():
-        (folder / STARTED).write_text(f"{datetime.now(UTC).isoformat()}\n", encoding="utf-8")
+    record(folder)
     save(config, folder / f"{CONFIG}.partial")
     files.flush(folder / f"{CONFIG}.partial")
     (folder / f"{CONFIG}.partial").replace(folder / CONFIG)
-
-
-def started(folder: Path) -> datetime:
-    """When a run was first started, as its folder records it.
-
-    Names do not order runs (slurm-99, slurm-100), and copies have new times of files. Runs of versions that recorded no
-    time are ordered by that in their name, or by their oldest file.
-
-    Returns:
-        The time, in UTC.
-    """
-    path = folder / STARTED
-    with suppress(ValueError):
-        if path.is_file():
-            return datetime.fromisoformat(path.read_text(encoding="utf-8").strip())
-        return datetime.strptime(folder.name[:15], "%Y%m%d-%H%M%S").replace(tzinfo=UTC)
-    oldest = min(entry.stat().st_mtime for entry in (folder, *folder.glob("config*.yaml"), *folder.glob("logs/*")))
-    return datetime.fromtimestamp(oldest, UTC)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import pytest
 from mmnar_lightning.config.compose import load
 from mmnar_lightning.config.experiment import ConfigError
 from mmnar_lightning.runs import folders
+from mmnar_lightning.runs.started import started
 
 
 def test_inner_folds_are_those_of_the_run_because_they_decide_what_is_trained(tmp_path: Path) -> None:
@@ -69,11 +70,11 @@ def test_the_unfinished_run_that_was_started_last_is_resumed(tmp_path) -> None:
 def test_a_run_keeps_the_time_of_its_first_start(tmp_path) -> None:
     config = load([f"paths.runs={tmp_path}"])
     folder = folders.new_run(config)
-    before = folders.started(folder)
+    before = started(folder)
     again = load([f"paths.runs={tmp_path}", f"resume={folder}", "resume_with=[optim.lr]", "optim.lr=0.5"])
     assert folders.run_to_resume(again, folders.CONFIG) == folder
     assert list(folder.glob("config-until-start-*.yaml"))
-    assert folders.started(folder) == before
+    assert started(folder) == before
 
 
 def test_runs_of_earlier_versions_are_ordered_by_the_time_in_their_name_or_their_oldest_file(tmp_path) -> None:
@@ -87,5 +88,5 @@ def test_runs_of_earlier_versions_are_ordered_by_the_time_in_their_name_or_their
         return folder
 
     stamped = datetime(2025, 1, 2, 3, 4, 5, tzinfo=UTC)
-    assert folders.started(earlier("20250102-030405-abcdef", 1e9)) == stamped
-    assert folders.started(earlier("slurm-99", 1e9)) == datetime.fromtimestamp(1e9, UTC)
+    assert started(earlier("20250102-030405-abcdef", 1e9)) == stamped
+    assert started(earlier("slurm-99", 1e9)) == datetime.fromtimestamp(1e9, UTC)
