@@ -11,7 +11,7 @@ from mmnar_lightning.metrics import functional
 from mmnar_lightning.metrics.calibration import bins_of, calibration_error
 from mmnar_lightning.metrics.parts import Part, parts_of
 
-SAMPLES = 60
+SAMPLES = 40
 MODELS = {"first": "calibrated", "overconfident": "overconfident"}
 
 

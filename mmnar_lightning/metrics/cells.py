@@ -83,6 +83,8 @@ def metric_intervals(
         if is_few:
             ends = _small_ends(name, parts, value, level, z)
             found[name] = _interval(value, ends, num_parts[name], SMALL[name], parts)
+        elif name == "average_precision" and small_samples.has_biased_folds(parts):
+            found[name] = _interval(value, NO_ENDS, num_parts[name], "", parts)
         else:
             found[name] = percentile_interval(value, drawn.replicates[:, column], num_parts[name], level)
     for name, (method, estimate) in FITTED.items():
@@ -126,7 +128,8 @@ def paired_difference(
     the narrower the interval is than that of two independent samples. With few effective rows of the smaller class the
     interval is never narrower than the percentiles: with fewer than `FEW` it has the spread of the replicates and
     Student's quantile (`student_ends`), with fewer than `VERY_FEW` it comes from the intervals of both methods and the
-    correlation of their replicates (`recovered_ends`). There is none where a method has none.
+    correlation of their replicates (`recovered_ends`), and that of calibration errors at every size. There is none
+    where a method has none.
 
     Args:
         first: (N,) in [0, 1], probabilities of one method.
@@ -152,15 +155,13 @@ def paired_difference(
     0.0
     """
     assert 0 < level < 1, f"{level=} must be in (0, 1)"
-    drawn, parts, alone = [], [], []
+    drawn, parts = [], []
     for probability in (first, second):
         columns = (probability, label, subject, fold, repeat)
         drawn.append(draw(*columns, num_replicates=num_replicates, seed=seed))
         parts.append(parts_of(*columns))
         drawn[-1].values[ERROR] = calibration.calibration_error(parts[-1], 1.0)[0]
     few = parts[0].few()
-    if few < FEW:
-        alone = [_alone(own, scored, level) for own, scored in zip(parts, drawn, strict=True)]
     same = _same(first, second, fold, repeat)
     found = {}
     for column, name in enumerate(RESAMPLED):
@@ -171,8 +172,9 @@ def paired_difference(
             replicates = replicates - replicates.nanmean() + difference
         plain = percentile_interval(difference, replicates, int(pair.num_parts.min()), level)
         found[name] = plain
-        if few < FEW and not (same["equal"] or (same["order"] and name in RANKED)):
-            found[name] = _widened(plain, pair, [ends[name] for ends in alone], few, level, parts[0])
+        if (few < FEW or column == ERROR) and not (same["equal"] or (same["order"] and name in RANKED)):
+            alone = [_alone(name, own, float(value), level) for own, value in zip(parts, pair.values, strict=True)]
+            found[name] = _widened(plain, pair, alone, 0.0 if column == ERROR else few, level, parts[0])
     return found
 
 
@@ -185,15 +187,16 @@ def _column(drawn: list[Drawn], column: int) -> Drawn:
     )
 
 
-def _alone(parts: Parts, drawn: Drawn, level: float) -> dict[str, Ends]:
-    """The interval of each resampled metric of one method with few rows."""
+def _alone(name: str, parts: Parts, value: float, level: float) -> Ends:
+    """The interval of a resampled metric of one method with few rows."""
     z = float(norm.ppf((1 + level) / 2))
-    ends = {name: _small_ends(name, parts, float(drawn.values[place]), level, z) for place, name in enumerate(SMALL)}
-    return {**ends, "calibration_error": calibration.calibration_error(parts, z)[1]}
+    if name == "calibration_error":
+        return calibration.calibration_error(parts, z)[1]
+    return _small_ends(name, parts, value, level, z)
 
 
 def _widened(plain: Interval, pair: Drawn, alone: list[Ends], few: float, level: float, parts: Parts) -> Interval:
-    """The interval of a difference with few rows, which holds that of the percentiles."""
+    """The interval of a difference of `few` effective rows, which holds that of the percentiles."""
     if math.isnan(plain.value) or any(math.isnan(end) for ends in alone for end in ends):
         return _interval(plain.value, NO_ENDS, plain.num_parts, "", parts)
     replicates = pair.replicates.numpy()

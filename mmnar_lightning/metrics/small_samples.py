@@ -15,7 +15,7 @@ Ends = tuple[float, float]
 NO_ENDS: Ends = (math.nan, math.nan)
 STEPS = 40
 """Halvings in the search of an end: 1e-12 of the range."""
-MIN_FOLD_POSITIVES = 4
+MIN_FOLD_POSITIVES = 30
 """Positives that a fold needs on average for an interval of average precision over several folds.
 
 The average precision of a few positives is too high on average, which cancels over folds as little as over replicates.
@@ -142,12 +142,16 @@ def average_precision_ends(parts: Parts, value: float, z: float) -> Ends:
         Both ends; NaN without positives, and over several folds with fewer than `MIN_FOLD_POSITIVES` in a fold.
     """
     places = [place for place, part in enumerate(parts.rows) if part.positive.any()]
-    positives = sum(float(parts.rows[place].label.sum()) for place in places)
-    folded = len(parts.rows) > parts.num_repeats
-    if not places or (folded and positives < MIN_FOLD_POSITIVES * len(places)):
+    if not places or has_biased_folds(parts):
         return NO_ENDS
     count = len(places) ** 2 / sum(1 / _ranked(parts, place).precise for place in places)
     return wilson_ends(value, count / parts.num_repeats, z)
+
+
+def has_biased_folds(parts: Parts) -> bool:
+    """Whether the mean average precision is over several folds with fewer than `MIN_FOLD_POSITIVES` on average."""
+    positives = [float(part.label.sum()) for part in parts.rows if part.positive.any()]
+    return len(parts.rows) > parts.num_repeats and sum(positives) < MIN_FOLD_POSITIVES * len(positives)
 
 
 def _ranked(parts: Parts, place: int) -> _Ranked:

@@ -120,11 +120,23 @@ def test_a_difference_of_few_rows_is_never_narrower_than_its_percentiles(positiv
     found = paired_difference(*pair(positives, seed=4), num_replicates=200)
     monkeypatch.setattr(cells, "FEW", 0)
     plain = paired_difference(*pair(positives, seed=4), num_replicates=200)
+    assert found.pop("calibration_error").method == "recovered"
     for name, interval in found.items():
         assert interval.method == method
         assert interval.low <= plain[name].low
         assert interval.high >= plain[name].high
         assert (interval.high - interval.low > plain[name].high - plain[name].low) == (method != "bootstrap")
+
+
+def test_folds_of_few_positives_have_no_interval_of_average_precision_at_any_size() -> None:
+    generator = torch.Generator().manual_seed(6)
+    subject = torch.arange(2000)
+    for rate, method in ((0.05, None), (0.2, "bootstrap")):
+        label = (subject % 100 < 100 * rate).double()
+        risk = (label + torch.rand(2000, generator=generator)) / 2
+        found = metric_intervals(risk, label, subject, fold=subject // 100 % 5, num_replicates=20)
+        assert (found["average_precision"].method, found["auroc"].method) == (method, "bootstrap")
+        assert found["average_precision"].value > 0.5
 
 
 def test_methods_that_order_rows_alike_do_not_differ_by_order() -> None:
