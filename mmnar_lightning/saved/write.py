@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from data_modules import stage
@@ -95,7 +95,7 @@ def _replace(folder: Path, described: Description, tensors: Mapping[str, Tensor]
     partial.mkdir(parents=True)
     # Copies: parts of a network share their maps, and safetensors stores no tensor twice.
     copies = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
-    save_file(copies, partial / WEIGHTS)
+    (partial / WEIGHTS).write_bytes(save(copies))
     described.save(partial)
     stage.write_json(partial / stage.MANIFEST, {})
     stage.seal(partial)
