@@ -9,7 +9,8 @@ from data_modules.errors import UserError
 from data_modules.settings import check_minima, read_when
 
 NAMES = (
-    "none", "late_fusion", "mask_only", "boosted_trees", "logistic_regression", "pattern_submodels", "published_score",
+    "none", "late_fusion", "mask_only", "boosted_trees", "logistic_regression", "pattern_submodels", "modality_stack",
+    "published_score",
 )  # fmt: skip
 """Baselines of this project, and the model itself."""
 

@@ -127,6 +127,10 @@ BASELINES: Mapping[str, NetworkBaseline | EstimatorBaseline] = {
         build=lambda inputs, config, seed: _own("pattern_submodels").PatternSubmodels(inputs),
         read=("model.encoder.", "model.additive.inverse_penalties"),
     ),
+    "modality_stack": EstimatorBaseline(
+        build=lambda inputs, config, seed: _own("modality_stack").ModalityStack(inputs),
+        read=("model.encoder.", "model.additive.inverse_penalties"),
+    ),
     "published_score": EstimatorBaseline(
         build=lambda inputs, config, seed: _own("published_score").PublishedScore(inputs, config.published_score),
         unread=(*ESTIMATOR_UNREAD, "transfer."),

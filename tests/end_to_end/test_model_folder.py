@@ -50,6 +50,7 @@ VERSIONS = {
         "evaluation.inner_folds=2",
     ),
     "pattern_submodels": ("experiment=custom,baselines/pattern_submodels", "model.encoder.components=3"),
+    "modality_stack": ("experiment=custom,baselines/modality_stack",),
     "boosted_trees": ("experiment=custom,baselines/boosted_trees",),
     "mask_only": ("experiment=custom,baselines/mask_only",),
 }
@@ -79,7 +80,7 @@ def run(request: pytest.FixtureRequest, given: Path, tmp_path_factory: pytest.Te
     paths = (f"paths.data={place / 'data'}", f"paths.runs={place / 'runs'}")
     words = [word for word in SMALL if not word.startswith("model.")]
     os.environ.pop(folders.RUN_ID_VARIABLE, None)
-    if not request.param.startswith(("logistic", "pattern", "boosted")):
+    if not request.param.startswith(("logistic", "pattern", "boosted", "modality")):
         words = [*words, "trainer.max_epochs=2"]
     else:
         words = [word for word in words if not word.startswith("loader.")]
