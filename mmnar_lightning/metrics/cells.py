@@ -23,6 +23,8 @@ FEW = 30
 """Effective rows of the smaller class below which no interval is that of the percentiles of the bootstrap."""
 VERY_FEW = 8
 """Effective rows below which that of a difference does not depend on the spread of the bootstrap either."""
+ORDERED_ROWS = 10
+"""Rows per part from which two methods that order all rows alike are taken to do so elsewhere: a few do by chance."""
 RANKED = ("auroc", "average_precision")
 """Metrics of the order of the rows alone."""
 SMALL = {"auroc": "newcombe", "average_precision": "wilson", "brier": "classes"}
@@ -145,7 +147,7 @@ def paired_difference(
     Returns:
         The keys of `RESAMPLED`. The calibration errors are those without bias; their replicates are shifted so that
         their mean is the difference. A difference of metrics of order is 0 with ends of 0 if both methods order the
-        rows alike, and every difference if they are equal.
+        rows alike (at least `ORDERED_ROWS` in a part), and every difference if they are equal.
 
     >>> label, subject = torch.tensor([0, 1, 0, 1]), torch.arange(4)
     >>> first, second = torch.tensor([0.1, 0.9, 0.2, 0.8]), torch.tensor([0.1, 0.9, 0.8, 0.2])
@@ -218,4 +220,6 @@ def _same(first: Tensor, second: Tensor, fold: Tensor | None, repeat: Tensor | N
         keys = np.stack([column.cpu().numpy() for column in reversed(columns)])
         return np.unique(keys, axis=1, return_inverse=True)[1].ravel()
 
-    return {"equal": torch.equal(first, second), "order": bool(np.array_equal(order(first), order(second)))}
+    parts = np.unique(order(torch.zeros_like(first)))
+    alike = len(first) >= ORDERED_ROWS * len(parts) and np.array_equal(order(first), order(second))
+    return {"equal": torch.equal(first, second), "order": bool(alike)}

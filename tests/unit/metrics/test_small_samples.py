@@ -144,6 +144,8 @@ def test_methods_that_order_rows_alike_do_not_differ_by_order() -> None:
     found = paired_difference(first, first.square(), label, subject, num_replicates=50)
     assert (found["auroc"].low, found["auroc"].high) == (0.0, 0.0)
     assert found["brier"].low < found["brier"].high
+    folds = paired_difference(first, first.square(), label, subject, fold=subject // 4, num_replicates=50)["auroc"]
+    assert folds.low < 0 < folds.high, "four rows are in the same order by chance"
 
 
 def test_a_difference_recovers_both_variances() -> None:
