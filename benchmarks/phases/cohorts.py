@@ -108,6 +108,7 @@ def _write(cell: Cell, replicate: int, place: Path) -> None:
     best = truth.oracle(world, patients, range(len(MIMIC.modalities)), np.random.default_rng((replicate, 2)))
     shown = {f"oracle/{task}": best[:, number] for number, task in enumerate(MIMIC.tasks)}
     pl.DataFrame({"row_id": np.arange(rows[-2], rows[-1]), **shown}).write_parquet(place / TRUTH)
+    stage.write_json(place / stage.MANIFEST, {"knobs": dict(cell.knobs), "replicate": replicate})
 
 
 def drawn(cell: Cell, replicate: int) -> Iterator[tuple[str, World, Patients]]:
