@@ -10,12 +10,11 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
 from benchmarks.phases import cohorts, plan
 from data_modules import stage
-from mmnar_lightning.config.compose import load, to_plain
+from mmnar_lightning.config.compose import flatten, load, shared_settings, to_plain
 from mmnar_lightning.config.experiment import ExperimentConfig
 from mmnar_lightning.runs.protocols import train
 
@@ -69,9 +68,13 @@ def train_once(config: ExperimentConfig, folder: Path) -> None:
 
 
 def settings(config: ExperimentConfig) -> str:
-    """A fingerprint of the settings; where the data lie is not among them, but which custom cohort is."""
-    plain: dict[str, Any] = to_plain(config)
-    return stage.digest({**plain, "paths": Path(config.paths.cohort).name})
+    """A fingerprint of the settings that differ from the defaults of a custom cohort, which a new key does not change.
+
+    Where the data lie is not among them, but which custom cohort is.
+    """
+    plain = flatten({**to_plain(config), "paths": Path(config.paths.cohort).name})
+    usual = flatten(shared_settings(config.dataset))
+    return stage.digest({key: value for key, value in plain.items() if value != usual.get(key)})
 
 
 def is_done(folder: Path, config: ExperimentConfig) -> bool:
