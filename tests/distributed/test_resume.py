@@ -217,6 +217,7 @@ def test_a_checkpoint_of_something_else_is_refused_by_name(stopped, settings, wh
 
 
 def test_the_best_checkpoint_in_place_of_the_last_is_refused_by_name(stopped, settings, whole, capsys) -> None:
+    (stopped / "checkpoints" / DIGESTS).unlink()
     shutil.copyfile(stopped / folders.BEST, stopped / folders.LAST)
     single.train(settings())
     assert "last.ckpt is refused: it has weights alone" in capsys.readouterr().out

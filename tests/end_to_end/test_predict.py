@@ -109,7 +109,7 @@ def test_another_release_is_read_with_the_vocabularies_of_the_model(
     found = pl.read_parquet(written / "predictions.parquet")
     (cohort,) = (
         folder
-        for folder in (tmp_path / "data" / "cohorts").glob("*-*")
+        for folder in (tmp_path / "data" / "cohorts").glob("[!.]*")
         if written.name in (folder / "manifest.json").read_text()
     )
     assert found.height == pl.read_parquet(cohort / "cohort.parquet").height

@@ -160,7 +160,8 @@ def test_a_run_scores_the_target_as_such_and_is_refused_on_another_one(settings:
     assert risk["joint"] < risk["none"] - 0.02
     assert "rectified_gain" not in results["joint"]["target"]
     assert json.loads((folder / "fit.json").read_text())["target_fingerprint"] == results["joint"]["target"]["cohort"]
-    (folder / "results.json").unlink()
+    for name in ("results.json", "DONE"):
+        (folder / name).unlink()
     change(workplace, "other", pl.lit(value=True))
     with pytest.raises(ConfigError, match=r"was fitted on another cohort, .*target_fingerprint: "):
         single.evaluate(load([f"run={folder}"]))

@@ -299,6 +299,7 @@ def test_labels_of_extra_rows_do_not_exist_whatever_the_file_holds(build: Build,
     folder = shutil.copytree(build(name, pretraining_rows=True, **settings), tmp_path / "poisoned")
     poison = pl.lit(value=True).alias("label/in_hospital_mortality")
     extra_rows(folder).with_columns(poison, split=pl.lit("train")).write_parquet(folder / PRETRAINING)
+    stage.seal(folder)
     cohort = open_cohort(folder, {})
     assert cohort.table.height == int(cohort.pretraining_rows[0])
     assert not cohort.arrays.label_mask[cohort.pretraining_rows].any()
