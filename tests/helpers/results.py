@@ -1,5 +1,6 @@
 """Scores made again from the predictions that a run leaves, whole subjects drawn by their ids."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -41,7 +42,8 @@ def check_clusters(
         num_replicates=num_replicates,
     )
     for name in METRICS:
-        reported = {key: cell[name][key] for key in ("value", "low", "high", "num_defined")}
+        ends = {key: math.nan if cell[name][key] is None else cell[name][key] for key in ("value", "low", "high")}
+        reported = {**ends, "num_defined": cell[name]["num_defined"]}
         assert reported == pytest.approx({key: getattr(found[name], key) for key in reported}, nan_ok=True), name
 
 
