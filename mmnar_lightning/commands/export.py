@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data_modules import stage
+from mmnar_lightning.blueprint import SavedModelError
 from mmnar_lightning.config.experiment import ExperimentConfig
 from mmnar_lightning.console import say
 from mmnar_lightning.distributed import signals
 from mmnar_lightning.runs import folders, model_folder
 from mmnar_lightning.saved import export as graphs
-from mmnar_lightning.saved.description import MODEL, SavedModelError
+from mmnar_lightning.saved.description import MODEL
 from mmnar_lightning.saved.read import load
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from data_modules.vocabulary import ARRAY_KINDS
-from mmnar_lightning.saved.description import SavedModelError
+from mmnar_lightning.blueprint import SavedModelError
 from mmnar_lightning.saved.graph import PRESENT, Exported
 from mmnar_lightning.saved.model import SavedModel
 

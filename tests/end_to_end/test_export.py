@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from mmnar_lightning.blueprint import SavedModelError
 from mmnar_lightning.cli import main
 from mmnar_lightning.config.compose import load as compose
 from mmnar_lightning.runs import folders, single
 from mmnar_lightning.saved import export as graphs
-from mmnar_lightning.saved.description import Description, SavedModelError
+from mmnar_lightning.saved.description import Description
 from mmnar_lightning.saved.model import SavedModel
 from mmnar_lightning.saved.read import load
 from tests.end_to_end.test_model_folder import SMALL, VERSIONS, given
