@@ -16,7 +16,7 @@ from mmnar_lightning.rectifier.config import RectifierConfig
 from mmnar_lightning.rectifier.rectifier import Rectifier
 
 NETWORK = "network"
-"""Hyperparameter that holds what no other one and no tensor tells: inner folds, and inputs of the additive head."""
+"""Hyperparameter for what no other one and no tensor shows: inner folds, and inputs of the additive head."""
 
 
 @dataclass(frozen=True, kw_only=True)
