@@ -123,6 +123,10 @@ class CohortDataModule(LightningDataModule):
         """Batches of the test split; only `evaluate` reads them."""
         return self.eval_dataloader("test")
 
+    def predict_dataloader(self) -> EvalLoader:
+        """Batches of the test split, for `Trainer.predict`."""
+        return self.eval_dataloader("test")
+
 
 class ReleaseDataModule(CohortDataModule):
     """A cohort built from the raw tables of a release on first use.

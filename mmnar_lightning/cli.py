@@ -23,6 +23,7 @@ COMMANDS = {
     "train": "build the cohort, train, and evaluate the test split unless evaluate=false",
     "evaluate": "evaluate the test split with the best checkpoint of a run (run=FOLDER, else the newest)",
     "predict": "predict new rows with a trained model (run=FOLDER paths.cohort=FOLDER, labels are not needed)",
+    "export": "write a trained network as a graph that runs without this program (run=FOLDER to=onnx or torch)",
     "sweep": "search settings: many trials of one experiment, by W&B or, with sweep.offline=true, on this machine",
     "trial": "run one trial of a sweep; started by the sweep's file",
     "best": "evaluate the test split once, with the best trial of a sweep (run=FOLDER, else the newest)",

@@ -55,5 +55,5 @@ class FoldEnsemble(nn.Module):
     def _held(self, batch: Batch) -> Tensor:
         """(B, K · R) bool, True = the row was held out from the member."""
         if batch.fold is None:  # another cohort, which no member has seen
-            return torch.zeros(len(batch), len(self.members), dtype=torch.bool, device=self.fold.device)
+            return batch.present.new_zeros((batch.present.shape[0], len(self.members)))
         return batch.fold[:, self.repeat] == self.fold

@@ -1,7 +1,7 @@
 """The LightningModule: composes model, objective and optimiser."""
 
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
@@ -9,9 +9,13 @@ from lightning import LightningModule
 from torch import Tensor, nn
 
 from data_modules.batch import Batch
-from mmnar_lightning.distributed.collectives import clip_gradient
+from data_modules.errors import UserError
+from mmnar_lightning.checkpoint import parts_of
+from mmnar_lightning.distributed.collectives import clip_gradient, full_parameters
 from mmnar_lightning.ensemble import FoldEnsemble
+from mmnar_lightning.losses.multitask import RunningLoss
 from mmnar_lightning.nn.watch import Watch
+from mmnar_lightning.nn.weights import load_weights
 from mmnar_lightning.objective import Objective
 from mmnar_lightning.optim import MAX_GRADIENT_NORM, OptimConfig, build_optimizer, restore_settings
 from mmnar_lightning.outputs import ModelOutputs
@@ -45,9 +49,44 @@ class MMNARModule(LightningModule):
         self.optim = optim
         self.loss_offset = loss_offset
         self.rectifier = rectifier
+        self.running_loss = RunningLoss(objective.config.focal_gamma)
         self.watch = Watch()
         self.cohort: str = hyperparameters["cohort_fingerprint"]
         self.save_hyperparameters(hyperparameters)
+
+    @classmethod
+    def load_from_checkpoint(
+        cls,
+        checkpoint_path: Any,
+        map_location: Any = None,
+        hparams_file: Any = None,
+        strict: bool | None = None,
+        weights_only: bool | None = None,
+        **parts: Any,
+    ) -> "MMNARModule":
+        """Load a checkpoint of `mmnar train`, which determines the whole module; nothing is unpickled.
+
+        Args:
+            checkpoint_path: of the file.
+            map_location: device; None is the CPU.
+            hparams_file: of Lightning's interface, for given `parts`.
+            strict: of Lightning's interface, for given `parts`; without them every tensor must fit.
+            weights_only: of Lightning's interface, for given `parts`.
+            **parts: arguments of `__init__` for a model of one's own; then all those without a default.
+
+        Returns:
+            The module. A checkpoint that does not determine it raises a `SavedModelError`.
+        """
+        if parts:
+            given = (checkpoint_path, map_location, hparams_file, strict, weights_only)
+            return super().load_from_checkpoint(*given, **parts)
+        place = str(checkpoint_path)
+        checkpoint = torch.load(checkpoint_path, map_location=map_location or "cpu", weights_only=True)
+        found = parts_of(checkpoint, place)
+        module = cls(**{field.name: getattr(found, field.name) for field in fields(found)})
+        load_weights(module, checkpoint["state_dict"], place)
+        device = next(iter(checkpoint["state_dict"].values())).device
+        return module.to(device)
 
     def forward(self, batch: Batch) -> ModelOutputs:
         """Predict a batch; logits are those of f."""
@@ -80,11 +119,52 @@ class MMNARModule(LightningModule):
         logits = self.forward(batch).logits
         self.watch.step()
         self.watch.see("probability", logits.sigmoid())
+        self.running_loss.add(logits, batch.label, batch.label_mask)
         return logits
 
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Logits of a batch, (B, T), for the callbacks."""
-        return self.forward(batch).logits
+        logits = self.forward(batch).logits
+        self.running_loss.add(logits, batch.label, batch.label_mask)
+        return logits
+
+    def predict_step(self, batch: Batch, batch_idx: int = 0) -> dict[str, Tensor]:
+        """Predict a batch.
+
+        Args:
+            batch: B rows.
+            batch_idx: its number.
+
+        Returns:
+            `row_id` (B,), `present` (B, M), `logit` (B, T) of f, and `rectified` (B, T), probabilities after the
+            rectifier; without a fitted one, of f.
+        """
+        logit = self.forward(batch).logits
+        after = logit
+        if self.rectifier is not None:
+            after = self.rectifier(logit, batch.present, batch.subject, self.cohort)
+        return {"row_id": batch.row_id, "present": batch.present, "logit": logit, "rectified": after.sigmoid()}
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin the loss of the epoch."""
+        self.running_loss.reset()
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the loss of the val split."""
+        self._log_loss("val")
+
+    def on_test_epoch_start(self) -> None:
+        """Begin the loss of the test split."""
+        self.running_loss.reset()
+
+    def on_test_epoch_end(self) -> None:
+        """Log the loss of the test split."""
+        self._log_loss("test")
+
+    def _log_loss(self, split: str) -> None:
+        """Log the weighted losses of the tasks; label-free terms and those of side heads are not in it."""
+        with full_parameters(self.trainer.strategy.model):
+            self.log(f"{split}/loss", self.objective.supervised(self.running_loss.means()).detach())
 
     def configure_optimizers(self) -> Any:
         """AdamW and its schedule, stepped after every batch."""
@@ -94,12 +174,14 @@ class MMNARModule(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _num_steps(self) -> int:
-        """Optimiser steps of the whole training."""
-        # Not estimated_stepping_batches, which opens the loader before its position is restored in a resumed run.
+        """Optimiser steps of the whole training; without a number of epochs or of steps a `UserError`."""
         trainer: Any = self.trainer
-        batches = len(trainer.datamodule.train_dataloader())
-        steps: int = trainer.max_epochs * math.ceil(batches / trainer.accumulate_grad_batches)
-        return steps
+        if trainer.max_epochs in {None, -1}:
+            if trainer.max_steps < 1:
+                raise UserError("the schedule of the learning rate needs a length: give the Trainer max_epochs")
+            return int(trainer.max_steps)
+        steps = trainer.max_epochs * math.ceil(_num_batches(trainer) / trainer.accumulate_grad_batches)
+        return int(steps if trainer.max_steps < 1 else min(steps, trainer.max_steps))
 
     def on_train_start(self) -> None:
         """Restore learning rate and weight decay from the settings; a checkpoint brings its own."""
@@ -120,3 +202,10 @@ class MMNARModule(LightningModule):
                 self.watch.see("gradient", clip_gradient(member, MAX_GRADIENT_NORM))
         else:
             self.watch.see("gradient", clip_gradient(self if root is None else root, MAX_GRADIENT_NORM))
+
+
+def _num_batches(trainer: Any) -> int:
+    """Batches of an epoch of training."""
+    # Not estimated_stepping_batches, which opens the loader before its position is restored in a resumed run.
+    batches, limit = len(trainer.fit_loop._data_source.dataloader()), trainer.limit_train_batches
+    return min(batches, limit) if isinstance(limit, int) else int(batches * limit)

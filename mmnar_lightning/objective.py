@@ -100,9 +100,7 @@ class Objective(nn.Module):
         """
         config = self.config
         per_task = torch.stack([terms[f"task/{name}"] + terms.get(f"side/{name}", 0.0) for name in self.tasks])
-        if self.log_variance is not None:
-            per_task = torch.exp(-self.log_variance) * per_task + self.log_variance / 2
-        supervised = (self.task_weight * per_task).sum()
+        supervised = self.supervised(per_task)
         added = [
             term for name, term in terms.items() if not name.startswith(("task/", "side/")) and name not in AUXILIARY
         ]
@@ -112,3 +110,9 @@ class Objective(nn.Module):
             return supervised
         labelled = 0.0 if epoch < config.pretrain_epochs else 1.0
         return labelled * supervised + config.auxiliary_weight(epoch) * torch.stack(label_free).sum()
+
+    def supervised(self, per_task: Tensor) -> Tensor:
+        """The weighted sum of the losses of the tasks, (T,) -> scalar."""
+        if self.log_variance is not None:
+            per_task = torch.exp(-self.log_variance) * per_task + self.log_variance / 2
+        return (self.task_weight * per_task).sum()

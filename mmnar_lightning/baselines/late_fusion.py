@@ -38,7 +38,7 @@ class WeightedLateFusion(nn.Module):
         logits = torch.stack([head(encodings[:, m]) for m, head in enumerate(self.heads)], dim=1)
         weight = self._weight(batch.present)
         some = batch.present.any(1, keepdim=True)
-        alone = torch.cat([logits, self.empty.expand(len(batch), 1, -1)], dim=1)
+        alone = torch.cat([logits, self.empty.expand(logits.shape[0], 1, -1)], dim=1)
         return ModelOutputs(
             logits=torch.where(some, (weight * logits).sum(1), self.empty),
             representation=(weight * encodings).sum(1),

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from data_modules.batch import Batch
@@ -71,6 +72,13 @@ class PatternMetrics(Callback):
             return
         self.latest = mask_small_cells(values, self.min_count)
         logged = {f"{split}/{key}": value for key, value in self.latest.items()}
+        if trainer.state.fn != TrainerFn.FITTING:
+            # Through Lightning, so that validate and test return them; float64, which a float would lose.
+            device = "cpu" if pl_module.device.type == "mps" else pl_module.device
+            pl_module.log_dict(
+                {key: torch.tensor(value, dtype=torch.float64, device=device) for key, value in logged.items()}
+            )
+            return
         for logger in trainer.loggers:  # directly: Lightning's own log takes a millisecond per key
             logger.log_metrics({**logged, "epoch": trainer.current_epoch}, step=trainer.global_step)
             logger.save()  # before the checkpoint of the epoch, from which a killed run resumes

@@ -8,12 +8,13 @@ import polars as pl
 from data_modules import stage
 from data_modules.cohorts.columns import KEY_COLUMNS
 from data_modules.loading.opened import OpenedCohort
+from mmnar_lightning.blueprint import SavedModelError
 from mmnar_lightning.config.experiment import ExperimentConfig
 from mmnar_lightning.console import say, warn
 from mmnar_lightning.distributed import signals
 from mmnar_lightning.runs import folders, model_folder
 from mmnar_lightning.runs.new_rows import open_new
-from mmnar_lightning.saved.description import MODEL, SavedModelError
+from mmnar_lightning.saved.description import MODEL
 from mmnar_lightning.saved.model import Predictions
 from mmnar_lightning.saved.read import load
 

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from mmnar_lightning.baselines.registry import EstimatorBaseline, NetworkBaseline
 
 COMMANDS = {
-    "out": ("simulate", "predict"),
-    "run": ("evaluate", "best", "predict"),
+    "out": ("simulate", "predict", "export"),
+    "run": ("evaluate", "best", "predict", "export"),
+    "to": ("export",),
     "resume": ("train", "trial"),
     "resume_with": ("train", "trial"),
     "sweep": ("sweep",),

@@ -31,11 +31,50 @@ def masked_cross_entropy(logits: Tensor, label: Tensor, label_mask: Tensor, foca
     >>> round(loss.item(), 4)
     0.6931
     """
+    total = _total(logits, label, label_mask, focal_gamma)
+    count = sum_over_ranks(label_mask.sum(0))
+    return world_size() * total / count.clamp(min=1)
+
+
+class RunningLoss:
+    """Mean loss of each task over all known labels of an evaluation, however it is split into batches and ranks.
+
+    Args:
+        focal_gamma: as of `masked_cross_entropy`.
+
+    >>> loss, known = RunningLoss(0.0), torch.tensor([[True]])
+    >>> loss.add(torch.zeros(1, 1), torch.zeros(1, 1), known)
+    >>> loss.add(torch.full((1, 1), 99.0), torch.ones(1, 1), known)
+    >>> round(loss.means().item(), 4)
+    0.3466
+    """
+
+    def __init__(self, focal_gamma: float) -> None:
+        self.focal_gamma = focal_gamma
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all rows."""
+        self._total: Tensor | float = 0.0
+        self._count: Tensor | int = 0
+
+    def add(self, logits: Tensor, label: Tensor, label_mask: Tensor) -> None:
+        """Add the rows of a batch; as of `masked_cross_entropy`."""
+        self._total = self._total + _total(logits.detach().float(), label, label_mask, self.focal_gamma)
+        self._count = self._count + label_mask.sum(0)
+
+    def means(self) -> Tensor:
+        """(T,) float, 0 for a task without known labels; every rank must call it, after at least one batch."""
+        assert isinstance(self._total, Tensor)
+        assert isinstance(self._count, Tensor)
+        return sum_over_ranks(self._total) / sum_over_ranks(self._count).clamp(min=1)
+
+
+def _total(logits: Tensor, label: Tensor, label_mask: Tensor, focal_gamma: float) -> Tensor:
+    """(T,) float, the sum of the losses of the known labels of this rank."""
     known = torch.where(label_mask, label, 0.0)
     each = functional.binary_cross_entropy_with_logits(logits, known, reduction="none")
     if focal_gamma > 0:
         missed = -torch.expm1(-each)
         each = each * missed.clamp(min=TINY) ** focal_gamma
-    total = torch.where(label_mask, each, 0.0).sum(0)
-    count = sum_over_ranks(label_mask.sum(0))
-    return world_size() * total / count.clamp(min=1)
+    return torch.where(label_mask, each, 0.0).sum(0)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities.data import dim_zero_cat
+from torchmetrics.utilities.plot import plot_single_or_multi_val
 
 from data_modules import patterns as pattern_ids
 from data_modules.errors import UserError
@@ -152,6 +153,23 @@ class PatternMetric(Metric):
             "log_loss": _mean_defined(losses),
             **values,
         }
+
+    def plot(self, val: Mapping[str, float] | None = None, ax: Any = None, score: str = "auroc") -> tuple[Any, Any]:
+        """Draw one score of every task, over all rows and per pattern.
+
+        Args:
+            val: as from `compute`; None computes it.
+            ax: axes of matplotlib to draw into; None creates them.
+            score: `auroc`, `average_precision`, `brier`, `count` or `positives`.
+
+        Returns:
+            The figure and its axes; scores that are not defined are left out.
+        """
+        values = self.compute() if val is None else val
+        found = {key: torch.tensor(value) for key, value in values.items() if key.startswith(f"{score}/")}
+        defined = {key.partition("/")[2]: value for key, value in found.items() if not value.isnan()}
+        figure, axes = plot_single_or_multi_val(defined, ax=ax, name=score)
+        return figure, axes
 
     def rows(self) -> ScoredRows:
         """The rows of all ranks on the CPU, each once, sorted by row id.

@@ -19,6 +19,7 @@ from data_modules.vocabulary import ARRAY_KINDS, Modality
 from mmnar_lightning.baselines.folded import FoldedEstimator
 from mmnar_lightning.baselines.inputs import BaselineInputs, prior_logit
 from mmnar_lightning.baselines.registry import Estimator, EstimatorBaseline, NetworkBaseline, find
+from mmnar_lightning.checkpoint import NETWORK
 from mmnar_lightning.config.compose import loggable
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.encoders.image.stage import ImageFolders
@@ -123,6 +124,11 @@ def build_module(config: ExperimentConfig, cohort: OpenedCohort, *, initialised:
         "cohort_fingerprint": cohort.fingerprint,
         "modalities": [modality.to_dict() for modality in cohort.modalities],
         "tasks": cohort.tasks,
+        NETWORK: {
+            "beside": _hashed(config, cohort),
+            "inner_folds": config.evaluation.inner_folds,
+            "inner_repeats": config.evaluation.inner_repeats,
+        },
     }
     model = _build_networks(config, cohort, initialised=initialised)
     loss_offset, rectifier = _build_rectifiers(config, cohort)

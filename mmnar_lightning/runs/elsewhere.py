@@ -8,6 +8,7 @@ import torch
 
 from data_modules.loading.alignment import align
 from data_modules.loading.opened import OpenedCohort
+from mmnar_lightning.blueprint import typed
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.console import say, warn
 from mmnar_lightning.evaluation import rectify
@@ -20,7 +21,6 @@ from mmnar_lightning.runs.new_rows import open_new
 from mmnar_lightning.runs.run import Run
 from mmnar_lightning.saved.model import SavedModel
 from mmnar_lightning.saved.read import load
-from mmnar_lightning.saved.settings import typed
 
 FOLDER = "elsewhere"
 """Subfolder of a run, with one folder for each cohort and rectifier."""

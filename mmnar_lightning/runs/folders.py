@@ -40,6 +40,7 @@ FREE_KEYS = (
     "resume",
     "run",
     "out",
+    "to",
     "evaluate",
     "cohort.verify",
     "paths",

@@ -8,13 +8,13 @@ from data_modules.cohorts.config import CustomCohortConfig, ReleaseCohortConfig
 from data_modules.databases.registry import database
 from data_modules.datamodule import CohortDataModule, CustomDataModule, ReleaseDataModule
 from data_modules.loading.config import LoaderConfig
+from mmnar_lightning.blueprint import typed
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig, cohort_config
 from mmnar_lightning.encoders.config import EmbedConfig
 from mmnar_lightning.encoders.image.stage import ImageFolders
 from mmnar_lightning.encoders.stage import embed
 from mmnar_lightning.runs.build import image_folders
 from mmnar_lightning.saved.description import Description
-from mmnar_lightning.saved.settings import typed
 
 
 def open_new(described: Description, config: ExperimentConfig) -> CohortDataModule:

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from data_modules import stage
-from data_modules.errors import UserError
 from data_modules.loading.alignment import Source
 from data_modules.vocabulary import Kind, Modality
+from mmnar_lightning.blueprint import SavedModelError
 from mmnar_lightning.evaluation.results_json import ResultsError, from_json, to_json
 from mmnar_lightning.saved import support
 
@@ -18,10 +18,6 @@ AGAIN = "mmnar evaluate run=..."
 """Writes the model folder again."""
 RARE = "<rare {place}>"
 """Stands for a word of a vocabulary that too few subjects have; no record has it."""
-
-
-class SavedModelError(UserError):
-    """A model folder cannot be written, read or used for these rows."""
 
 
 @dataclass(frozen=True, kw_only=True)

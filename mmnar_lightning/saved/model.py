@@ -16,12 +16,13 @@ from data_modules.loading.alignment import Source, align
 from data_modules.loading.arrays import standardise
 from data_modules.loading.opened import OpenedCohort
 from mmnar_lightning.baselines.registry import Estimator
+from mmnar_lightning.blueprint import SavedModelError
 from mmnar_lightning.ensemble import FoldEnsemble
 from mmnar_lightning.model import MMNARModel
 from mmnar_lightning.outputs import ModelOutputs
 from mmnar_lightning.rectifier.rectifier import Rectifier
 from mmnar_lightning.saved import rows as given
-from mmnar_lightning.saved.description import Description, SavedModelError, source_of
+from mmnar_lightning.saved.description import Description, source_of
 
 BATCH_SIZE = 1024
 NOBODY = ""

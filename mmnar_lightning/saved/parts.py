@@ -8,12 +8,12 @@ from torch import nn
 from mmnar_lightning.baselines.inputs import BaselineInputs
 from mmnar_lightning.baselines.registry import Estimator
 from mmnar_lightning.baselines.stored import Storable, Tensors, prefixed
+from mmnar_lightning.blueprint import SavedModelError
 from mmnar_lightning.module import MMNARModule
 from mmnar_lightning.nn.additive import AdditiveHead
 from mmnar_lightning.nn.encoders import ArrayEncoder
 from mmnar_lightning.nn.inputs import InputMap, InputMaps
 from mmnar_lightning.rectifier.rectifier import Rectifier
-from mmnar_lightning.saved.description import SavedModelError
 
 OF_SUBJECTS = ("fitted_subjects", "fingerprint")
 """Buffers of a rectifier that tell who it was fitted on; they are not stored."""

@@ -3,30 +3,22 @@
 from functools import partial
 from pathlib import Path
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from data_modules import stage
 from data_modules.features.store import Statistics
-from data_modules.vocabulary import ARRAY_KINDS
 from mmnar_lightning.baselines.config import BaselineConfig
 from mmnar_lightning.baselines.folded import FoldedEstimator
-from mmnar_lightning.baselines.inputs import BaselineInputs
-from mmnar_lightning.baselines.registry import BASELINES, EstimatorBaseline, NetworkBaseline
+from mmnar_lightning.baselines.registry import EstimatorBaseline
 from mmnar_lightning.baselines.stored import Storable, below
-from mmnar_lightning.encoders.config import EmbedConfig
-from mmnar_lightning.encoders.trainable import item_parts
-from mmnar_lightning.ensemble import FoldEnsemble
-from mmnar_lightning.model import MMNARModel
-from mmnar_lightning.nn.config import ModelConfig
-from mmnar_lightning.nn.inputs import InputMap, PiecewiseLinear, Projection
+from mmnar_lightning.blueprint import Blueprint, SavedModelError, own_baseline, restored_map, typed
+from mmnar_lightning.nn.inputs import InputMap
 from mmnar_lightning.nn.weights import WeightsError, load_weights, read_weights
 from mmnar_lightning.rectifier.config import RectifierConfig
 from mmnar_lightning.rectifier.rectifier import Rectifier
-from mmnar_lightning.saved.description import AGAIN, WEIGHTS, Description, SavedModelError
+from mmnar_lightning.saved.description import AGAIN, WEIGHTS, Description
 from mmnar_lightning.saved.model import FittedEstimator, Ranges, SavedModel
 from mmnar_lightning.saved.parts import ESTIMATOR, LOSS_OFFSET, MAPS, NETWORK, OF_SUBJECTS, RECTIFIER
-from mmnar_lightning.saved.settings import typed
 
 
 def load(path: Path | str) -> SavedModel:
@@ -56,7 +48,7 @@ def load(path: Path | str) -> SavedModel:
 def _assembled(folder: Path, described: Description, tensors: dict[str, Tensor]) -> SavedModel:
     place = str(folder / WEIGHTS)
     if described.kind == "network":
-        network = _network(described, tensors)
+        network = _blueprint(described).network(_maps(described, tensors))
         load_weights(network, below(tensors, NETWORK), place)
     else:
         network = _estimator(described, tensors)
@@ -78,38 +70,25 @@ def _assembled(folder: Path, described: Description, tensors: dict[str, Tensor])
     return SavedModel(folder, described, network.eval(), statistics, ranges, **rectifiers)
 
 
-def _network(described: Description, tensors: dict[str, Tensor]) -> nn.Module:
-    """The network with new weights."""
-    count = described.inner_folds * described.inner_repeats or 1
-    maps = _maps(described, tensors)
-    members = [_member(described, maps) for _ in range(count)]
-    return FoldEnsemble(members, described.inner_folds) if described.inner_folds else members[0]
-
-
-def _member(described: Description, maps: dict[str, InputMap]) -> nn.Module:
-    inputs, baseline = _inputs(described, maps), typed(BaselineConfig, described.settings["baseline"])
-    if baseline.name != "none":
-        found = _own(baseline.name)
-        assert isinstance(found, NetworkBaseline), "model.json says so"
-        return found.build(inputs, baseline)
-    return MMNARModel(
-        inputs.modalities,
-        len(described.tasks),
-        typed(ModelConfig, described.settings["model"]),
-        auxiliary=described.auxiliary,
-        maps=maps,
-        items=inputs.items,
+def _blueprint(described: Description) -> Blueprint:
+    return Blueprint(
+        settings=described.settings,
+        tasks=described.tasks,
+        modalities=[entry.modality for entry in described.modalities],
         patterns=described.patterns,
-        beside=inputs.beside,
+        auxiliary=described.auxiliary,
+        beside=[entry.name for entry in described.modalities if entry.beside],
+        inner_folds=described.inner_folds,
+        inner_repeats=described.inner_repeats,
     )
 
 
 def _estimator(described: Description, tensors: dict[str, Tensor]) -> FittedEstimator:
     """The fitted estimator."""
     baseline = typed(BaselineConfig, described.settings["baseline"])
-    found = _own(baseline.name)
+    found = own_baseline(baseline.name)
     assert isinstance(found, EstimatorBaseline), "model.json says so"
-    build = partial(found.build, _inputs(described, _maps(described, tensors)), baseline)
+    build = partial(found.build, _blueprint(described).inputs(_maps(described, tensors)), baseline)
     seed, folds = int(described.settings["seed"]), described.inner_folds
     estimator = FoldedEstimator(build, described.tasks, folds, seed) if folds else build(seed)
     assert isinstance(estimator, Storable), "only such an estimator is stored"
@@ -117,44 +96,12 @@ def _estimator(described: Description, tensors: dict[str, Tensor]) -> FittedEsti
     return FittedEstimator(estimator)
 
 
-def _own(name: str) -> NetworkBaseline | EstimatorBaseline:
-    """A baseline of this project."""
-    if name not in BASELINES:
-        raise SavedModelError(
-            f"baseline.name={name}: a model folder does not import code of other packages; build the baseline "
-            "yourself and give it the tensors of weights.safetensors"
-        )
-    return BASELINES[name]
-
-
-def _inputs(described: Description, maps: dict[str, InputMap]) -> BaselineInputs:
-    settings, modalities = described.settings, [entry.modality for entry in described.modalities]
-    embed = typed(EmbedConfig, settings["embed"])
-    return BaselineInputs(
-        modalities=modalities,
-        tasks=described.tasks,
-        prior=torch.zeros(len(described.tasks)),
-        maps=maps,
-        items={entry.name: item_parts(entry, embed) for entry in modalities if entry.kind not in ARRAY_KINDS},
-        beside=[entry.name for entry in described.modalities if entry.beside],
-        additive=typed(ModelConfig, settings["model"]).additive,
-    )
-
-
 def _maps(described: Description, tensors: dict[str, Tensor]) -> dict[str, InputMap]:
     return {
-        entry.name: _map(entry.map, below(tensors, f"{MAPS}{entry.name}/"), entry.width)
+        entry.name: restored_map(below(tensors, f"{MAPS}{entry.name}/"), entry.width, WEIGHTS)
         for entry in described.modalities
         if entry.map
     }
-
-
-def _map(kind: str, state: dict[str, Tensor], width: int) -> InputMap:
-    if kind == "projection":
-        return Projection(state["axes"])
-    restored = PiecewiseLinear.restored(state, width)
-    load_weights(restored, state, WEIGHTS)
-    return restored
 
 
 def _rectifier(described: Description, config: RectifierConfig, state: dict[str, Tensor], place: str) -> Rectifier:

@@ -10,7 +10,8 @@ from torch import Tensor
 from data_modules.batch import Batch
 from data_modules.cohorts.columns import PRESENT
 from data_modules.vocabulary import ARRAY_KINDS
-from mmnar_lightning.saved.description import Description, SavedModality, SavedModelError
+from mmnar_lightning.blueprint import SavedModelError
+from mmnar_lightning.saved.description import Description, SavedModality
 
 
 def batches(description: Description, given: pl.DataFrame | Mapping[str, Tensor], size: int) -> Iterator[Batch]:

@@ -19,9 +19,10 @@ from data_modules.loading.alignment import Source
 from data_modules.loading.arrays import EDGE_SUBJECTS, ModalityArray
 from data_modules.loading.opened import OpenedCohort
 from data_modules.patterns import encode
+from mmnar_lightning.blueprint import SavedModelError
 from mmnar_lightning.nn.inputs import InputMap, PiecewiseLinear
 from mmnar_lightning.saved import support
-from mmnar_lightning.saved.description import RARE, WEIGHTS, Description, SavedModality, SavedModelError
+from mmnar_lightning.saved.description import RARE, WEIGHTS, Description, SavedModality
 from mmnar_lightning.saved.parts import Parts
 from mmnar_lightning.saved.terms import terms_of
 

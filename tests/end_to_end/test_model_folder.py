@@ -16,9 +16,9 @@ from data_modules.cohorts.config import CustomCohortConfig
 from data_modules.datamodule import CustomDataModule
 from data_modules.loading.config import LoaderConfig
 from data_modules.loading.opened import OpenedCohort
+from mmnar_lightning.blueprint import SavedModelError
 from mmnar_lightning.config.compose import load as compose
 from mmnar_lightning.runs import folders, single
-from mmnar_lightning.saved.description import SavedModelError
 from mmnar_lightning.saved.model import SavedModel
 from mmnar_lightning.saved.read import load
 from tests.conftest import write_custom_cohort
