@@ -4,7 +4,7 @@ Complementary cell suppression: docs/privacy.md has the rule, and why no small c
 `min_count` values.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 ALL = "all"
@@ -27,6 +27,18 @@ ADDED_UP = ("positives", "negatives")
 """Counts whose hidden sum must be 0 or large; that of the rows is then large as well."""
 
 
+def with_sum(cells: Mapping[str, Counts]) -> dict[str, Counts]:
+    """The same cells after their sum, `all`.
+
+    Returns:
+        Name -> counts.
+
+    >>> with_sum({"11": Counts(60, 22), "10": Counts(33, 20)})["all"]
+    Counts(rows=93, positives=42)
+    """
+    return {ALL: Counts(sum(own.rows for own in cells.values()), sum(own.positives for own in cells.values())), **cells}
+
+
 def is_small(counts: Counts, min_count: int) -> bool:
     """Whether a cell has few rows, or some but few positives or negatives.
 
@@ -40,7 +52,13 @@ def is_small(counts: Counts, min_count: int) -> bool:
     return not counts.rows >= min_count or any(0 < count < min_count for count in some)
 
 
-def hidden_cells(tables: Mapping[str, Mapping[str, Counts]], min_count: int) -> dict[str, frozenset[str]]:
+def hidden_cells(
+    tables: Mapping[str, Mapping[str, Counts]],
+    min_count: int,
+    *,
+    totals_only: bool = False,
+    withheld: Collection[str] = (),
+) -> dict[str, frozenset[str]]:
     """Choose the cells that are hidden.
 
     Hidden are all small cells and, where their sum would follow from the total and would be small, the smallest other
@@ -50,6 +68,8 @@ def hidden_cells(tables: Mapping[str, Mapping[str, Counts]], min_count: int) -> 
     Args:
         tables: task -> cell -> counts; `all` is the sum of the other cells, which are the same rows in every table.
         min_count: smallest count that is shown.
+        totals_only: whether every cell but `all` is hidden: other tables show other parts of the same rows.
+        withheld: tasks that are hidden whole, whatever their counts.
 
     Returns:
         Task -> names of the hidden cells, with `all` only if the table is hidden whole.
@@ -58,7 +78,9 @@ def hidden_cells(tables: Mapping[str, Mapping[str, Counts]], min_count: int) -> 
     >>> sorted(hidden_cells({"death": cells}, min_count=10)["death"])
     ['01', '10']
     """
-    shown = {task: cells for task, cells in tables.items() if not is_small(cells[ALL], min_count)}
+    shown = {
+        task: cells for task, cells in tables.items() if task not in withheld and not is_small(cells[ALL], min_count)
+    }
     few = {name for cells in shown.values() for name, counts in cells.items() if not counts.rows >= min_count}
     for cells in shown.values():
         _complete(few, cells, "rows", min_count)
@@ -67,7 +89,7 @@ def hidden_cells(tables: Mapping[str, Mapping[str, Counts]], min_count: int) -> 
         hidden = {name for name, counts in cells.items() if name in few or is_small(counts, min_count)}
         for quantity in ADDED_UP:
             _complete(hidden, cells, quantity, min_count)
-        found[task] = frozenset(hidden)
+        found[task] = frozenset(set(cells) - {ALL} if totals_only else hidden)
     return found
 
 

@@ -10,16 +10,11 @@ from hypothesis import strategies as st
 from scipy.optimize import Bounds, LinearConstraint, milp
 
 from mmnar_lightning.metrics import suppression
-from mmnar_lightning.metrics.suppression import ALL, Counts, hidden_cells, is_small
+from mmnar_lightning.metrics.suppression import ALL, Counts, hidden_cells, is_small, with_sum
 
 MIN_COUNT, MOST = 4, 1000
 QUANTITIES = ("rows", "positives", "negatives")
 Tables = dict[str, dict[str, Counts]]
-
-
-def table(cells: Mapping[str, Counts]) -> dict[str, Counts]:
-    """The cells with their sum."""
-    return {ALL: Counts(*(sum(column) for column in zip(*cells.values(), strict=True))), **cells}
 
 
 @st.composite
@@ -29,7 +24,7 @@ def several(draw: Any) -> Tables:
     tasks = {}
     for task in ("death", "stay"):
         positives = [draw(st.integers(0, count)) for count in rows]
-        tasks[task] = table(
+        tasks[task] = with_sum(
             {f"p{place}": Counts(*both) for place, both in enumerate(zip(rows, positives, strict=True))}
         )
     return tasks
@@ -111,8 +106,8 @@ def test_no_small_count_can_be_narrowed_by_all_that_is_shown(tables: Tables) -> 
 
 
 def test_the_solver_finds_what_follows_without_the_complement(monkeypatch: pytest.MonkeyPatch) -> None:
-    cells = table({"a": Counts(30, 15), "b": Counts(20, 10), "c": Counts(20, 2)})
-    tables = {"death": cells, "stay": table({name: Counts(cells[name].rows, 10) for name in "abc"})}
+    cells = with_sum({"a": Counts(30, 15), "b": Counts(20, 10), "c": Counts(20, 2)})
+    tables = {"death": cells, "stay": with_sum({name: Counts(cells[name].rows, 10) for name in "abc"})}
     assert not narrowed(tables, hidden_cells(tables, MIN_COUNT))
     monkeypatch.setattr(suppression, "_complete", lambda *_: None)
     assert hidden_cells(tables, MIN_COUNT)["death"] == {"c"}
@@ -121,8 +116,8 @@ def test_the_solver_finds_what_follows_without_the_complement(monkeypatch: pytes
 
 def test_a_cell_of_few_rows_is_hidden_with_the_same_other_in_every_task() -> None:
     rows = {"a": 30, "b": 20, "c": 19, "d": 3}
-    death = table({name: Counts(count, 8) for name, count in rows.items() if name != "d"} | {"d": Counts(3, 0)})
-    stay = table({name: Counts(count, count) for name, count in rows.items()} | {"c": Counts(19, 5)})
+    death = with_sum({name: Counts(count, 8) for name, count in rows.items() if name != "d"} | {"d": Counts(3, 0)})
+    stay = with_sum({name: Counts(count, count) for name, count in rows.items()} | {"c": Counts(19, 5)})
     hidden = hidden_cells({"death": death, "stay": stay}, MIN_COUNT)
     assert hidden == {"death": {"c", "d"}, "stay": {"c", "d"}}
     apart = {"death": frozenset("cd"), "stay": frozenset("bd")}
@@ -130,18 +125,20 @@ def test_a_cell_of_few_rows_is_hidden_with_the_same_other_in_every_task() -> Non
 
 
 def test_a_table_with_a_small_total_is_hidden_whole_and_bears_on_no_other() -> None:
-    rare = table({"a": Counts(30, 0), "b": Counts(20, 3)})
-    often = table({"a": Counts(30, 9), "b": Counts(20, 9)})
+    rare = with_sum({"a": Counts(30, 0), "b": Counts(20, 3)})
+    often = with_sum({"a": Counts(30, 9), "b": Counts(20, 9)})
     assert hidden_cells({"rare": rare, "often": often}, MIN_COUNT) == {"rare": {ALL, "a", "b"}, "often": frozenset()}
 
 
 def test_nothing_is_hidden_where_nothing_is_small_or_masking_is_off() -> None:
-    assert hidden_cells({"death": table({"a": Counts(30, 9), "b": Counts(20, 0)})}, MIN_COUNT)["death"] == frozenset()
-    assert hidden_cells({"death": table({"a": Counts(1, 1), "b": Counts(0, 0)})}, 0)["death"] == frozenset()
+    assert (
+        hidden_cells({"death": with_sum({"a": Counts(30, 9), "b": Counts(20, 0)})}, MIN_COUNT)["death"] == frozenset()
+    )
+    assert hidden_cells({"death": with_sum({"a": Counts(1, 1), "b": Counts(0, 0)})}, 0)["death"] == frozenset()
 
 
 def test_cells_without_a_row_are_hidden_and_need_no_other() -> None:
-    assert hidden_cells({"death": table({"a": Counts(30, 9), "b": Counts(0, 0)})}, MIN_COUNT)["death"] == {"b"}
+    assert hidden_cells({"death": with_sum({"a": Counts(30, 9), "b": Counts(0, 0)})}, MIN_COUNT)["death"] == {"b"}
 
 
 @pytest.mark.parametrize(("rows", "positives"), [(3, 0), (0, 0), (20, 3), (20, 17)])
