@@ -62,7 +62,7 @@ def hidden_cells(
     """Choose the cells that are hidden.
 
     Hidden are all small cells and, where their sum would follow from the total and would be small, the smallest other
-    cell. A cell of few rows is hidden in every table, because another table tells its rows. A table with a small total
+    cell. A cell of few rows is hidden in every table, because another table shows its rows. A table with a small total
     is hidden whole.
 
     Args:

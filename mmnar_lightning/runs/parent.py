@@ -118,7 +118,7 @@ def gather_runs(parent: Path, config: ExperimentConfig, protocol: str, children:
 
 
 def _withheld(children: Sequence[Child], found: Sequence[Results], min_count: int) -> set[str]:
-    """Tasks whose total tells a small one of some folds, which these hide, because the other folds show theirs."""
+    """Tasks whose total shows a small one of some folds, which these hide, because the other folds show theirs."""
     withheld = set()
     for seed in {child.seed for child in children if child.fold is not None and child.pattern is None}:
         of_seed = [results for child, results in zip(children, found, strict=True) if child.seed == seed]

@@ -1,4 +1,4 @@
-"""No small count can be computed from the cells that are shown, whoever knows the rule and solves for it."""
+"""No small count can be computed from the cells that are shown."""
 
 from collections.abc import Mapping
 from typing import Any
