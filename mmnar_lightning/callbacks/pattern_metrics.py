@@ -18,20 +18,27 @@ from mmnar_lightning.report.figures import heat_map
 class PatternMetrics(Callback):
     """Scores the val and test splits per task and pattern and logs the scalars.
 
-    Cells with fewer rows than `min_count` are masked before logging. After a test evaluation `rows` holds its rows.
+    Small cells are masked before logging (docs/privacy.md). After a test evaluation `rows` holds its rows.
 
     Args:
         tasks: T task names.
         modalities: M modality names.
         patterns: pattern ids of the cohort; they determine the logged keys.
         min_count: `privacy.min_count`.
+        totals_only: whether every pattern is masked, because other runs score other folds of the same rows.
     """
 
     def __init__(
-        self, tasks: Sequence[str], modalities: Sequence[str], patterns: Sequence[int], min_count: int
+        self,
+        tasks: Sequence[str],
+        modalities: Sequence[str],
+        patterns: Sequence[int],
+        min_count: int,
+        *,
+        totals_only: bool = False,
     ) -> None:
         self.metrics = {split: PatternMetric(tasks, modalities, patterns) for split in ("val", "test")}
-        self.min_count = min_count
+        self.min_count, self.totals_only = min_count, totals_only
         self.latest: dict[str, float] = {}
         self.rows: ScoredRows | None = None
 
@@ -70,7 +77,7 @@ class PatternMetrics(Callback):
         self.metrics[split].reset()
         if trainer.sanity_checking:
             return
-        self.latest = mask_small_cells(values, self.min_count)
+        self.latest = mask_small_cells(values, self.min_count, totals_only=self.totals_only)
         logged = {f"{split}/{key}": value for key, value in self.latest.items()}
         if trainer.state.fn != TrainerFn.FITTING:
             # Through Lightning, so that validate and test return them; float64, which a float would lose.

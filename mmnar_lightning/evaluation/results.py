@@ -1,4 +1,4 @@
-"""The content of results.json as dataclasses; results_json.py writes and reads them."""
+"""The content of results.json and results.public.json as dataclasses; results_json.py writes and reads them."""
 
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -182,6 +182,10 @@ class Offset:
     strength: float | None = field(default=None, metadata=OPTIONAL)
 
 
+MASKED_OFFSET = Offset(**dict.fromkeys((entry.name for entry in fields(Offset)), None))
+"""An offset with too few rows to be shown."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class OffsetTable:
     """The rectifier of a task: the scale and strength of its offsets, and the offset of every pattern."""
@@ -199,16 +203,16 @@ class Risk:
         value: the mean risk.
         low: lower end.
         high: upper end.
-        count: rows whose labels are not used.
-        labelled: rows whose labels correct the predictions.
+        count: rows whose labels are not used; None if masked.
+        labelled: rows whose labels correct the predictions; None if masked.
         runs: number of runs of a protocol that have an estimate; None for a single run.
     """
 
     value: float | None
     low: float | None
     high: float | None
-    count: int
-    labelled: int
+    count: int | None
+    labelled: int | None
     runs: int | None = field(default=None, metadata=OPTIONAL)
 
 
@@ -226,12 +230,12 @@ class Within:
 
     Attributes:
         groups: number of groups with both classes.
-        count: rows of these.
+        count: rows of these; None if masked.
         auroc: over their pairs.
     """
 
     groups: int
-    count: int
+    count: int | None
     auroc: Score
 
 
@@ -279,19 +283,20 @@ class Intervals:
 
 @dataclass(frozen=True, kw_only=True)
 class SplitCounts:
-    """The scored split, and its numbers of rows and subjects."""
+    """The scored split, and its numbers of rows and subjects; None if masked."""
 
     name: str
-    rows: int
-    subjects: int
+    rows: int | None
+    subjects: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Results:
-    """results.json of a run, of a transfer target, or of all runs of a protocol together.
+    """results.json or results.public.json of a run, of a transfer target, or of all runs of a protocol together.
 
     Attributes:
         schema_version: `SCHEMA_VERSION` of the program that wrote it.
+        masked_below: `privacy.min_count` of results.public.json; None in results.json, which masks nothing.
         experiment: name of the experiment.
         run_id: name of the run's folder.
         seed: of the run, or the first of several.
@@ -323,6 +328,7 @@ class Results:
     """
 
     schema_version: int = SCHEMA_VERSION
+    masked_below: int | None = field(default=None, metadata=OPTIONAL)
     experiment: str
     run_id: str
     seed: int

@@ -13,6 +13,7 @@ from torchmetrics.utilities.plot import plot_single_or_multi_val
 from data_modules import patterns as pattern_ids
 from data_modules.errors import UserError
 from mmnar_lightning.metrics import functional
+from mmnar_lightning.metrics.suppression import ALL, Counts, hidden_cells
 from mmnar_lightning.outputs import ScoredRows
 
 MAX_ROW_ID = 2**53
@@ -205,26 +206,39 @@ class PatternMetric(Metric):
         return dim_zero_cat(getattr(self, name)).cpu().reshape(-1, self._widths[name])
 
 
-def mask_small_cells(values: Mapping[str, float], min_count: int) -> dict[str, float]:
-    """Mask every cell with few rows, so that values can leave the secure environment.
+def mask_small_cells(values: Mapping[str, float], min_count: int, *, totals_only: bool = False) -> dict[str, float]:
+    """Mask every cell that is small, or that a small one would follow from, so that values can leave this machine.
 
     Args:
         values: as from `PatternMetric.compute`; a cell is a task, or a task and a pattern.
-        min_count: smallest `count/<cell>` (rows with a known label) that is not masked.
+        min_count: smallest number of rows, positives or negatives that is not masked.
+        totals_only: whether every pattern is masked, because other runs score other parts of the same rows.
 
     Returns:
-        The same keys; all values of a small cell, including count and positives, are NaN. Values without a cell or
-        count are unchanged.
+        The same keys; all values of a hidden cell, including count and positives, are NaN. If a whole task is hidden,
+        means over the tasks are rounded to two digits, from which its own value does not follow.
 
-    >>> mask_small_cells({"auroc": 0.7, "auroc/death/10": 0.8, "count/death/10": 4.0}, min_count=10)
-    {'auroc': 0.7, 'auroc/death/10': nan, 'count/death/10': nan}
+    >>> values = {"auroc": 0.75, "auroc/death": 0.75, "count/death": 4.0, "positives/death": 2.0}
+    >>> mask_small_cells(values, min_count=10)
+    {'auroc': 0.75, 'auroc/death': nan, 'count/death': nan, 'positives/death': nan}
     """
+    tables: dict[str, dict[str, Counts]] = {}
+    for key in values:
+        name, *cell = key.split("/")
+        if name == "count":
+            task, label = cell[0], (*cell[1:], ALL)[0]
+            counts = Counts(values[key], values[key.replace("count", "positives", 1)])
+            tables.setdefault(task, {})[label] = counts
+    hidden = hidden_cells(tables, min_count, totals_only=totals_only)
+    has_hidden_task = any(ALL in cells for cells in hidden.values())
 
-    def is_small(key: str) -> bool:
-        _, _, cell = key.partition("/")
-        return values.get(f"count/{cell}", math.inf) < min_count
+    def shown(key: str) -> float:
+        _, *cell = key.split("/")
+        if not cell:
+            return round(values[key], 2) if has_hidden_task else values[key]
+        return math.nan if (*cell[1:], ALL)[0] in hidden.get(cell[0], ()) else values[key]
 
-    return {key: math.nan if is_small(key) else value for key, value in values.items()}
+    return {key: shown(key) for key in values}
 
 
 def _scores(probability: Tensor, label: Tensor) -> dict[str, float]:

@@ -1,11 +1,14 @@
 """Prints the counts of a cohort as tables; it loads no torch, so that neither does `mmnar cohort`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from data_modules.cohorts.pretraining import COUNTS
 from mmnar_lightning.console import say, show
+from mmnar_lightning.metrics.suppression import Counts, hidden_cells, with_sum
 
+LEFT = ("rows", "subjects")
+MASKED = "masked"
 MAX_PATTERNS = 16
 """Maximum number of patterns in a table or figure; the others are in manifest.json and results.json."""
 MAX_GROUPS = 8
@@ -19,17 +22,15 @@ def show_cohort(manifest: Mapping[str, Any], min_count: int) -> None:
         manifest: of the cohort's folder.
         min_count: `privacy.min_count`.
     """
-    attrition = [
-        [entry["rule"], *(_count(entry[key], min_count) for key in ("rows", "subjects"))]
-        for entry in manifest["attrition"]
-    ]
-    show("attrition", ["rule", "rows", "subjects"], attrition)
+    show("attrition", ["rule", *LEFT], _attrition(manifest["attrition"], min_count))
     if COUNTS in manifest["counts"]:
         left = _count(manifest["counts"][COUNTS][-1]["rows"], min_count)
         say(f"pre-training: {left} more rows of train subjects, without labels")
     names = ", ".join(modality["name"] for modality in manifest["modalities"])
+    cells = {entry["label"]: Counts(entry["rows"], 0) for entry in manifest["patterns"]}
+    hidden = hidden_cells({"": with_sum(cells)}, min_count)[""]
     shown = [
-        [entry["label"], entry["present"], _count(entry["rows"], min_count)]
+        [entry["label"], entry["present"], MASKED if entry["label"] in hidden else str(entry["rows"])]
         for entry in manifest["patterns"][:MAX_PATTERNS]
     ]
     show(f"patterns of {names}", ["pattern", "present", "rows"], shown)
@@ -42,7 +43,7 @@ def show_presence(counts: Mapping[str, Any], min_count: int) -> None:
 
     Args:
         counts: `counts` of a manifest, including the result of `hospitals.presence_by_hospital`.
-        min_count: `privacy.min_count`; smaller cells are masked. Hospitals are numbered, their ids are not shown.
+        min_count: `privacy.min_count`; small cells are masked. Hospitals are numbered, their ids are not shown.
     """
     entries = counts["presence by hospital"]
     large = [entry for entry in entries if entry["hospital_id"] is not None and entry["rows"] >= min_count][:MAX_GROUPS]
@@ -51,18 +52,33 @@ def show_presence(counts: Mapping[str, Any], min_count: int) -> None:
         names = ("hospitals", "rows", *counts["hospitals with"])
         columns.append({name: sum(entry[name] for entry in others) for name in names})
         header.append(f"{columns[-1]['hospitals']} others")
-    rows = [["rows", "", *(_count(entry["rows"], min_count) for entry in columns)]]
+    totals = {title: Counts(entry["rows"], 0) for title, entry in zip(header, columns, strict=True)}
+    present = {
+        name: {title: Counts(entry["rows"], entry[name]) for title, entry in zip(header, columns, strict=True)}
+        for name in counts["hospitals with"]
+    }
+    hidden = hidden_cells({name: with_sum(cells) for name, cells in {"rows": totals, **present}.items()}, min_count)
+    rows = [["rows", "", *(MASKED if title in hidden["rows"] else str(cell.rows) for title, cell in totals.items())]]
     for name, ever in counts["hospitals with"].items():
-        rows.append(
-            [name, _count(ever, min_count), *(_share(entry[name], entry["rows"], min_count) for entry in columns)]
-        )
+        shares = [MASKED if title in hidden[name] else _share(cell) for title, cell in present[name].items()]
+        rows.append([name, _count(ever, min_count), *shares])
     title = f"presence by hospital, of {counts['hospitals']}: the {len(large)} with the most rows, numbered"
     show(title, ["modality", "hospitals that have it", *header], rows)
 
 
-def _share(count: int, total: int, min_count: int) -> str:
-    masked = 0 < count < min_count or total < min_count
-    return f"< {min_count}" if masked else f"{count / total:.0%}"
+def _share(counts: Counts) -> str:
+    return f"{counts.positives / counts.rows:.0%}"
+
+
+def _attrition(entries: Sequence[Mapping[str, Any]], min_count: int) -> list[list[str]]:
+    """The lines of the attrition table, masked where a step to the next line that is shown would be small."""
+    lines, after = [], (0, 0)
+    for entry in reversed(entries):
+        left = (int(entry[LEFT[0]]), int(entry[LEFT[1]]))
+        is_shown = not any(0 < count - less < min_count for count, less in zip(left, after, strict=True))
+        after = left if is_shown else after
+        lines.append([entry["rule"], *(str(count) if is_shown else MASKED for count in left)])
+    return lines[::-1]
 
 
 def _count(count: int, min_count: int) -> str:

@@ -11,7 +11,6 @@ import numpy as np
 
 from mmnar_lightning.evaluation.results import OffsetTable, Results, TaskScores
 from mmnar_lightning.metrics.bootstrap import RESAMPLED
-from mmnar_lightning.report import masking
 from mmnar_lightning.report.cohort import MAX_PATTERNS
 
 if TYPE_CHECKING:
@@ -162,23 +161,21 @@ def offset_plot(offsets: Mapping[str, OffsetTable], title: str | None = None) ->
     return figure
 
 
-def draw_results(results: Results, folder: Path, min_count: int) -> None:
+def draw_results(results: Results, folder: Path) -> None:
     """Draw every resampled metric with its intervals, the reliability curves, and the rectifier's offsets.
 
     Args:
-        results: of a run.
+        results: of a run, public: nothing is masked here.
         folder: for the figures.
-        min_count: `privacy.min_count`; smaller cells are masked.
     """
-    masked = {name: masking.mask_cells(scores, min_count) for name, scores in results.scores.items()}
-    named = {SCORED[name]: scores for name, scores in masked.items()}
+    named = {SCORED[name]: scores for name, scores in results.scores.items()}
     title = "simulated data" if results.simulated else None
     for metric in RESAMPLED:
-        save(interval_plot(masked["tasks"], metric, title), folder / f"{metric}.png")
-    for task in masked["tasks"]:
+        save(interval_plot(results.tasks, metric, title), folder / f"{metric}.png")
+    for task in results.tasks:
         save(reliability_plot(named, task, title), folder / f"reliability_{task}.png")
     if results.rectifier is not None:
-        save(offset_plot(masking.mask_offsets(results.rectifier, min_count), title), folder / "rectifier.png")
+        save(offset_plot(results.rectifier, title), folder / "rectifier.png")
 
 
 def save(figure: Figure, path: Path, dpi: int = 120) -> None:

@@ -1,4 +1,4 @@
-"""Prints the scores of a run as tables."""
+"""Prints the public scores of a run as tables; nothing here masks a cell."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,7 +6,7 @@ from mmnar_lightning.console import say, show, warn
 from mmnar_lightning.evaluation.results import Cell, Gain, Groups, Results, Risk, TaskScores
 from mmnar_lightning.evaluation.results_json import from_json
 from mmnar_lightning.metrics.bootstrap import METRICS, RESAMPLED
-from mmnar_lightning.report import masking
+from mmnar_lightning.report import formats
 from mmnar_lightning.report.cohort import MAX_GROUPS
 
 COMPARED = ("auroc", "brier", "calibration_error")
@@ -15,45 +15,47 @@ RANKED = ("auroc", "average_precision", "brier")
 """Metrics in the table of a blend; the others are in results.json."""
 
 
-def print_results(results: Results, min_count: int) -> None:
+def print_results(results: Results) -> None:
     """Print the scores of a run, the effect of its rectifier, and the scores on its target.
 
     Args:
-        results: of a run.
-        min_count: `privacy.min_count`; smaller cells are masked.
+        results: of a run, public.
     """
-    show_scores(results.tasks, min_count, results.simulated)
-    show_rectifier(results, min_count)
-    show_gains(results, min_count)
-    show_blend(results, min_count)
-    show_part_gains(results, min_count)
+    show_scores(results, results.tasks)
+    show_rectifier(results)
+    show_gains(results)
+    show_blend(results)
+    show_part_gains(results)
     if results.groups is not None:
-        show_groups(results.groups, min_count)
+        show_groups(results.groups)
     target = results.target
     if target is not None:
         say(f"target: {target.dataset}, cohort {target.cohort}")
-        print_results(target, min_count)
-        if target.unseen_pattern_rows and target.unseen_patterns is not None:
+        print_results(target)
+        if target.unseen_patterns:
             unseen, patterns = target.unseen_pattern_rows, len(target.unseen_patterns)
-            warn(f"target: {unseen} of {target.split.rows} rows have one of {patterns} patterns unseen in training")
+            counted = "some" if unseen is None else f"{unseen} of {target.split.rows}"
+            warn(f"target: {counted} rows have one of {patterns} patterns unseen in training")
 
 
-def show_scores(scores: Mapping[str, TaskScores], min_count: int, simulated: bool) -> None:
+def show_scores(results: Results, scores: Mapping[str, TaskScores]) -> None:
     """Print one table per task: every pattern with its metrics and intervals.
 
     Args:
-        scores: by task.
-        min_count: `privacy.min_count`; smaller cells are masked.
-        simulated: whether the title marks the data as simulated.
+        results: of a run, public.
+        scores: of these, by task.
     """
     header = ["pattern", "rows (positive)", *(name.replace("_", " ") for name in RESAMPLED)]
-    for task, found in masking.mask_cells(scores, min_count).items():
-        rows = masking.table_rows(found)
+    for task, found in scores.items():
+        rows = formats.table_rows(found)
         hidden = len(found.cells) - len(rows)
-        data = ", simulated data" if simulated else ""
+        data = ", simulated data" if results.simulated else ""
         show(f"{task}, test split{data}, 95 % intervals clustered by subject", header, rows)
         if hidden:
-            say(f"patterns with fewer than {min_count} rows, masked here but not in results.json: {hidden}")
+            say(
+                f"{hidden} cells are masked here but not in results.json: no number of rows, positives or negatives "
+                f"below {results.masked_below} is shown or follows from others"
+            )
         show_calibration(task, found)
 
 
@@ -65,7 +67,7 @@ def show_calibration(task: str, scores: TaskScores) -> None:
         scores: of it, masked.
     """
     others = {name.replace("_", " "): scores.all.score(name) for name in METRICS if name not in RESAMPLED}
-    shown = [f"{name} {masking.score_text(score)}" for name, score in others.items() if score is not None]
+    shown = [f"{name} {formats.score_text(score)}" for name, score in others.items() if score is not None]
     if shown:
         say(f"{task}, all rows: {', '.join(shown)}")
     if scores.without_interval:
@@ -73,22 +75,23 @@ def show_calibration(task: str, scores: TaskScores) -> None:
         say(f"{task}: too few rows for an interval: {', '.join(lacking)} of the cells")
 
 
-def show_rectifier(results: Results, min_count: int) -> None:
+def show_rectifier(results: Results) -> None:
     """Print one table per task: the rectifier's offset of each pattern, and the calibration error before and after.
 
     Args:
-        results: of a run; without a rectifier nothing is printed.
-        min_count: `privacy.min_count`; smaller cells are masked.
+        results: of a run, public; without a rectifier nothing is printed.
     """
     if results.rectifier is None or results.rectified is None or results.mean_risk is None:
         return
-    before, after = (masking.mask_cells(scores, min_count) for scores in (results.tasks, results.rectified))
-    for task, table in masking.mask_offsets(results.rectifier, min_count).items():
+    before, after = results.tasks, results.rectified
+    for task, table in results.rectifier.items():
+        if task not in results.mean_risk:
+            continue
         risks = results.mean_risk[task]
         rows = [["all", "", "", *_errors(before[task].all, after[task].all, risks.all)]]
         for name, entry in table.patterns.items():
             cells = before[task].patterns[name], after[task].patterns[name]
-            if entry.count is not None and cells[0].count is not None:
+            if entry.count is not None and name in risks.patterns:
                 tau = f"{entry.tau:.2f} ({entry.low:.2f} to {entry.high:.2f})"
                 counts = f"{entry.count} ({entry.positives})"
                 rows.append([name, counts, tau, *_errors(*cells, risks.patterns[name])])
@@ -96,12 +99,11 @@ def show_rectifier(results: Results, min_count: int) -> None:
         show(f"{task}, rectifier of strength {table.strength:.1f}, 95 % intervals", header, rows)
 
 
-def show_gains(results: Results, min_count: int) -> None:
+def show_gains(results: Results) -> None:
     """Print one table per task: the metrics without a rectifier, with each that is compared, and the differences.
 
     Args:
-        results: of a run; without `rectified_gain` nothing is printed.
-        min_count: `privacy.min_count`; tasks with fewer rows are omitted.
+        results: of a run, public; without `rectified_gain` nothing is printed.
     """
     if results.rectified_gain is None or results.rectified is None:
         return
@@ -110,9 +112,7 @@ def show_gains(results: Results, min_count: int) -> None:
     if results.carried is not None and results.carried_gain is not None:
         compared.append(("fitted at the source", results.carried, results.carried_gain))
     header = ["", *(name.replace("_", " ") for name in COMPARED)]
-    for task, gain in results.rectified_gain.items():
-        if gain.count < min_count:
-            continue
+    for task in results.rectified_gain:
         rows = [["no rectifier", *_scores(results.tasks[task].all)]]
         if results.recalibrated_gain is not None:
             rows += [["one offset for all"], ["difference", *_scores(results.recalibrated_gain[task])]]
@@ -121,20 +121,17 @@ def show_gains(results: Results, min_count: int) -> None:
         show(f"{task}, what a rectifier changes at the target: paired differences, 95 % intervals", header, rows)
 
 
-def show_blend(results: Results, min_count: int) -> None:
+def show_blend(results: Results) -> None:
     """Print one table per task: the metrics of network, boosted trees and blend, and the paired differences.
 
     Args:
-        results: of a run; without `blend` nothing is printed.
-        min_count: `privacy.min_count`; tasks with fewer rows are omitted.
+        results: of a run, public; without `blend` nothing is printed.
     """
     found = results.blend
     if found is None:
         return
     header = ["", *(name.replace("_", " ") for name in RANKED)]
     for task, gain in found.blend_minus_network.items():
-        if gain.count < min_count:
-            continue
         compared: dict[str, Cell | Gain] = {
             "network": (results.rectified or results.tasks)[task].all,
             "boosted trees": found.trees[task],
@@ -146,12 +143,11 @@ def show_blend(results: Results, min_count: int) -> None:
         show(f"{task}, mean logit of network and boosted trees, 95 % intervals, paired differences", header, rows)
 
 
-def show_part_gains(results: Results, min_count: int) -> None:
+def show_part_gains(results: Results) -> None:
     """Print a table with one line per part: what it gains in AUROC, out of fold, for each task.
 
     Args:
-        results: of a run; without `parts` in `diagnostics` nothing is printed.
-        min_count: `privacy.min_count`; differences over fewer rows are masked.
+        results: of a run, public; without `parts` in `diagnostics` nothing is printed.
     """
     found = (results.diagnostics or {}).get("parts")
     if not found:
@@ -159,39 +155,35 @@ def show_part_gains(results: Results, min_count: int) -> None:
     rows = []
     for part, by_task in found.items():
         gains = {task: from_json(Gain, content) for task, content in by_task.items()}
-        few = "too few rows"
-        rows.append(
-            [part, *(masking.difference_text(g.auroc) if g.count >= min_count else few for g in gains.values())]
-        )
+        shown = {task: formats.difference_text(gain.auroc) for task, gain in gains.items()}
+        rows.append([part, *(shown.get(task, "too few rows") for task in results.tasks)])
     title = "out-of-fold gain of each part in AUROC: with all parts minus without this one, paired, 95 % intervals"
     show(title, ["part", *results.tasks], rows)
 
 
 def _scores(found: Cell | Gain, metrics: Sequence[str] = COMPARED) -> list[str]:
-    text = masking.difference_text if isinstance(found, Gain) else masking.score_text
+    text = formats.difference_text if isinstance(found, Gain) else formats.score_text
     return [text(found.score(metric)) for metric in metrics]
 
 
-def show_groups(groups: Groups, min_count: int) -> None:
+def show_groups(groups: Groups) -> None:
     """Print one table per task: AUROC of the largest groups, of the small ones pooled, and within groups.
 
     Args:
-        groups: scores by group.
-        min_count: `privacy.min_count`; smaller groups are omitted. Hospitals are numbered, their ids are not shown.
+        groups: scores by group, public: hospitals are numbered.
     """
     kind = groups.by
     for task, found in groups.tasks.items():
-        named = enumerate(found.groups.items(), start=1)
-        cells = [(name if kind == "year group" else f"{kind} {number}", cell) for number, (name, cell) in named]
+        named = list(found.groups.items())
+        cells = [(name if kind == "year group" else f"{kind} {name}", cell) for name, cell in named]
         if found.pooled is not None:
             cells = [*cells[:MAX_GROUPS], (f"{found.pooled.groups} smaller ones pooled", found.pooled)]
         rows = [
-            [name, f"{cell.count} ({cell.positives})", masking.score_text(cell.auroc)]
+            [name, f"{cell.count} ({cell.positives})", formats.score_text(cell.auroc)]
             for name, cell in cells[: MAX_GROUPS + 1]
-            if cell.count is not None and cell.count >= min_count
         ]
         within = found.within
-        rows.append([f"pairs of one {kind}, {within.groups} of them", "", masking.score_text(within.auroc)])
+        rows.append([f"pairs of one {kind}, {within.groups} of them", "", formats.score_text(within.auroc)])
         show(f"{task} by {kind}, 95 % intervals clustered by subject", [kind, "rows (positive)", "auroc"], rows)
 
 
@@ -203,15 +195,14 @@ def _errors(before: Cell, after: Cell, risk: Risk) -> list[str]:
     return [*shown, f"{risk.value:.3f} ({risk.low:.3f} to {risk.high:.3f})"]
 
 
-def show_parts(scores: Mapping[str, TaskScores], min_count: int, num_parts: int) -> None:
+def show_parts(scores: Mapping[str, TaskScores], num_parts: int) -> None:
     """Print over how many test sets metrics are averaged, and the number of these in which a metric is undefined.
 
     Args:
-        scores: with folds or repeats.
-        min_count: `privacy.min_count`; smaller cells are masked.
+        scores: with folds or repeats, public.
         num_parts: number of test sets: folds times repeats.
     """
-    for task, found in masking.mask_cells(scores, min_count).items():
+    for task, found in scores.items():
         if found.all.count is None:
             continue
         metrics = {name.replace("_", " "): found.all.score(name) for name in RESAMPLED}

@@ -52,7 +52,7 @@ def evaluate(folder: Path, config: ExperimentConfig) -> Path:
     out = folder / FOLDER / f"{cohort.fingerprint}-{config.evaluation.elsewhere}"
     if (out / folders.DONE).is_file():
         done.verify(out)
-        results.print_saved_results(out, config.privacy.min_count)
+        results.print_saved_results(out, folders.settings_of(folder, config))
         return out
     for line in (*cohort.manifest["dropped"], *cohort.left_out):
         warn(line)

@@ -154,7 +154,8 @@ def _check_again(path: Path, content: dict[str, Any]) -> None:
 
 def _log(run: Run, estimator: Estimator, val: Batch) -> None:
     """Log validation losses by iteration, then the final metrics of every task and pattern, to all loggers."""
-    values = mask_small_cells(_score(run.cohort, estimator, val), run.config.privacy.min_count)
+    scores, min_count = _score(run.cohort, estimator, val), run.config.privacy.min_count
+    values = mask_small_cells(scores, min_count, totals_only=run.scores_a_fold)
     last = max(map(len, estimator.losses.values()))
     for logger in build_loggers(run, 0):
         for step in range(last):

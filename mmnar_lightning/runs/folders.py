@@ -32,6 +32,8 @@ CONFIG, LAST, PREVIOUS, BEST, FIT, PREDICTIONS, RESULTS, DONE = (
     "results.json",
     "DONE",
 )
+PUBLIC = "results.public.json"
+"""The results that may be shared (docs/privacy.md)."""
 CHILDREN = "children.json"
 """The runs of a parent; no other folder has this file."""
 LOCK, OPENING = ".lock", ".opening.lock"

@@ -30,7 +30,7 @@ def train(run: Run) -> bool:
     parts.announce(run.config)
     trained = fit.train(run)
     if results.is_done(run.folder):
-        results.print_saved_results(run.folder, run.config.privacy.min_count)
+        results.print_saved_results(run.folder, run.config)
     else:
         _finish(run, trained)
     return bool(trained.trainer.is_global_zero)

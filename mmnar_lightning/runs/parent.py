@@ -18,7 +18,10 @@ from mmnar_lightning.evaluation.gains import gains
 from mmnar_lightning.evaluation.results import BlendScores, Gain, Groups, Results, SplitCounts, TaskScores
 from mmnar_lightning.evaluation.results_json import to_json
 from mmnar_lightning.evaluation.scores import GROUP, Scoring, score, score_groups
+from mmnar_lightning.metrics.suppression import ALL, hidden_cells, is_small, with_sum
 from mmnar_lightning.report.figures import SCORED, draw_results
+from mmnar_lightning.report.public import public
+from mmnar_lightning.report.public_cells import counts_of
 from mmnar_lightning.report.tables import show_blend, show_gains, show_groups, show_parts, show_rectifier, show_scores
 from mmnar_lightning.runs import done, folders, gather, results, single
 from mmnar_lightning.runs.plan import FOLDED, Child
@@ -106,10 +109,27 @@ def gather_runs(parent: Path, config: ExperimentConfig, protocol: str, children:
     gather.require_once(pooled)
     pooled.write_parquet(parent / folders.PREDICTIONS)
     whole = _gathered(parent, config, protocol, children, found, pooled)
-    draw_results(whole, parent / "figures", config.privacy.min_count)
-    stage.write_json(parent / folders.RESULTS, to_json(whole))
+    min_count = config.privacy.min_count
+    shown = public(whole, min_count, withheld=_withheld(children, found, min_count))
+    draw_results(shown, parent / "figures")
+    results.write(parent, whole, shown)
     parts = pooled.select("seed", "fold") if protocol in FOLDED else pooled.select("seed")
-    _print(whole, config, protocol, len(children), parts.n_unique())
+    _print(shown, protocol, len(children), parts.n_unique())
+
+
+def _withheld(children: Sequence[Child], found: Sequence[Results], min_count: int) -> set[str]:
+    """Tasks whose total shows a small one of some folds, which these hide, because the other folds show theirs."""
+    withheld = set()
+    for seed in {child.seed for child in children if child.fold is not None and child.pattern is None}:
+        of_seed = [results for child, results in zip(children, found, strict=True) if child.seed == seed]
+        tables = {
+            task: counts_of({str(place): one.tasks[task].all for place, one in enumerate(of_seed)})
+            for task in of_seed[0].tasks
+        }
+        for task, hidden in hidden_cells({task: with_sum(own) for task, own in tables.items()}, min_count).items():
+            if any(not is_small(tables[task][place], min_count) for place in hidden - {ALL}):
+                withheld.add(task)
+    return withheld
 
 
 def _gathered(
@@ -218,14 +238,13 @@ def _groups(pooled: pl.DataFrame, scoring: Scoring, protocol: str, first: Result
     return Groups(by=first.groups.by, min_rows=scoring.min_count, tasks=found)
 
 
-def _print(whole: Results, config: ExperimentConfig, protocol: str, num_runs: int, num_parts: int) -> None:
-    min_count = config.privacy.min_count
-    for name, scores in whole.scores.items():
+def _print(shown: Results, protocol: str, num_runs: int, num_parts: int) -> None:
+    for name, scores in shown.scores.items():
         say(f"{num_runs} run{'s' if num_runs > 1 else ''} ({protocol}), {SCORED[name]}")
-        show_scores(scores, min_count, config.simulated)
-        show_parts(scores, min_count, num_parts)
-    show_rectifier(whole, min_count)
-    show_gains(whole, min_count)
-    show_blend(whole, min_count)
-    if whole.groups is not None:
-        show_groups(whole.groups, min_count)
+        show_scores(shown, scores)
+        show_parts(scores, num_parts)
+    show_rectifier(shown)
+    show_gains(shown)
+    show_blend(shown)
+    if shown.groups is not None:
+        show_groups(shown.groups)

@@ -10,7 +10,9 @@ from torch import Tensor
 
 from data_modules import stage
 from data_modules.cohorts.columns import groups_of
+from mmnar_lightning.config.experiment import ExperimentConfig
 from mmnar_lightning.console import say
+from mmnar_lightning.distributed.launch import is_rank_zero
 from mmnar_lightning.evaluation.blend import Blended, compare
 from mmnar_lightning.evaluation.diagnose import decision_tipping_points
 from mmnar_lightning.evaluation.gains import gains
@@ -21,9 +23,10 @@ from mmnar_lightning.evaluation.scores import GROUP, Scoring, predictions, score
 from mmnar_lightning.metrics.cells import FEW
 from mmnar_lightning.outputs import ScoredRows
 from mmnar_lightning.report import figures
+from mmnar_lightning.report.public import public
 from mmnar_lightning.report.tables import print_results
 from mmnar_lightning.runs import done, folders
-from mmnar_lightning.runs.run import Run
+from mmnar_lightning.runs.run import Run, scores_a_fold
 
 
 def is_done(folder: Path) -> bool:
@@ -51,16 +54,32 @@ def read(folder: Path) -> Results:
         raise ResultsError(f"{path}: {error}") from error
 
 
-def print_saved_results(folder: Path, min_count: int) -> None:
-    """Print the results of a run that was evaluated before."""
+def print_saved_results(folder: Path, config: ExperimentConfig) -> None:
+    """Print the results of a run that was evaluated before, and write results.public.json if it has none."""
     say(f"{folder} was evaluated before; the test split is evaluated only once")
-    print_results(read(folder), min_count)
+    shown = public_of(read(folder), config)
+    path = folder / folders.PUBLIC
+    if not path.is_file() and is_rank_zero():
+        stage.write_json(path, to_json(shown))
+    print_results(shown)
 
 
 def save_results(run: Run, results: Results) -> None:
-    """Write results.json and print it."""
-    stage.write_json(run.folder / folders.RESULTS, to_json(results))
-    print_results(results, run.config.privacy.min_count)
+    """Write results.public.json and results.json, and print the former."""
+    shown = public_of(results, run.config)
+    write(run.folder, results, shown)
+    print_results(shown)
+
+
+def write(folder: Path, results: Results, shown: Results) -> None:
+    """Write both files of results; results.json, which counts as finished, last."""
+    stage.write_json(folder / folders.PUBLIC, to_json(shown))
+    stage.write_json(folder / folders.RESULTS, to_json(results))
+
+
+def public_of(results: Results, config: ExperimentConfig) -> Results:
+    """The results of a run that are shown and shared."""
+    return public(results, config.privacy.min_count, totals_only=scores_a_fold(config))
 
 
 def compute_results(
@@ -125,7 +144,7 @@ def compute_results(
         mean_risk=rectified.mean_risk if rectified else None,
         target=target,
     )
-    figures.draw_results(results, run.folder / "figures", scoring.min_count)
+    figures.draw_results(public_of(results, run.config), run.folder / "figures")
     return results
 
 

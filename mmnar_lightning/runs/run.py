@@ -33,6 +33,11 @@ class Run:
         """The scoring of its test rows."""
         return scoring_of(self.config)
 
+    @property
+    def scores_a_fold(self) -> bool:
+        """Whether other runs score other folds of the same rows, from all of which small counts could follow."""
+        return scores_a_fold(self.config)
+
     def of(self, config: ExperimentConfig) -> "Run":
         """The same run with other settings."""
         return replace(self, config=config)
@@ -43,3 +48,8 @@ def scoring_of(config: ExperimentConfig) -> Scoring:
     return Scoring(
         num_replicates=config.evaluation.num_replicates, seed=config.seed, min_count=config.privacy.min_count
     )
+
+
+def scores_a_fold(config: ExperimentConfig) -> bool:
+    """Whether a run with these settings scores a part of the rows that its siblings score other parts of."""
+    return bool(config.cohort.split.held_folds)

@@ -79,7 +79,7 @@ def evaluate(config: ExperimentConfig) -> Path:
     done.verify(folder)
     if results.is_done(folder):
         requests.refuse_other_request(folder, config)
-        results.print_saved_results(folder, config.privacy.min_count)
+        results.print_saved_results(folder, folders.settings_of(folder, config))
         _save_missing_model(folder, config)
         return folder
     trained = folders.settings_of(folder, config)
@@ -129,7 +129,7 @@ def _print_finished(run: Run) -> None:
     say(f"{run.folder} is finished (it has {folders.DONE})")
     if results.is_done(run.folder):
         requests.refuse_other_request(run.folder, run.config)
-        results.print_saved_results(run.folder, run.config.privacy.min_count)
+        results.print_saved_results(run.folder, run.config)
 
 
 def _open(config: ExperimentConfig) -> CohortDataModule:

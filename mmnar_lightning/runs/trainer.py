@@ -31,7 +31,13 @@ LOG_EVERY_STEPS = 50
 def build_pattern_metrics(run: Run) -> PatternMetrics:
     """Build the callback that scores every task and pattern."""
     cohort = run.cohort
-    return PatternMetrics(cohort.tasks, cohort.names, cohort.patterns, run.config.privacy.min_count)
+    return PatternMetrics(
+        cohort.tasks,
+        cohort.names,
+        cohort.patterns,
+        run.config.privacy.min_count,
+        totals_only=run.scores_a_fold,
+    )
 
 
 def build_trainer(run: Run, metrics: PatternMetrics, part: int, known_id: str | None = None) -> Trainer:

@@ -22,7 +22,7 @@ from mmnar_lightning.runs import folders, single
 from tests.conftest import PLOTS, draw_figures
 from tests.helpers.wandb_logs import OfflineRun
 
-SUBJECTS, MIN_COUNT = 300, 10
+SUBJECTS, MIN_COUNT = 300, 4
 DOCUMENTS = ("discharge", "radiology")
 IDS = ("subject_id", "hadm_id", "note_id")
 SENTENCE = "Quillfeather{number} met Doctor Ambergris in Zanzibar"
@@ -184,44 +184,73 @@ def test_the_test_rows_are_never_uploaded(run: Path) -> None:
     assert not list(uploaded.folder.rglob("*.parquet"))
 
 
-def test_small_cells_are_masked_in_all_but_the_local_results(run: Path) -> None:
-    results = json.loads((run / folders.RESULTS).read_text())
-    small = [
+def hidden_cells_of(run: Path) -> list[tuple[str, str]]:
+    """Task and pattern of each cell that results.public.json does not have and results.json has."""
+    whole, shown = (json.loads((run / name).read_text())["tasks"] for name in (folders.RESULTS, folders.PUBLIC))
+    cells = [(task, pattern) for task, reported in whole.items() for pattern in reported["patterns"]]
+    return [
         (task, pattern)
-        for task, reported in results["tasks"].items()
-        for pattern, cell in reported["patterns"].items()
-        if 0 < cell["count"] < MIN_COUNT
+        for task, pattern in cells
+        if whole[task]["patterns"][pattern]["count"] and shown[task]["patterns"][pattern]["count"] is None
     ]
-    assert small, "the release has no small cell, so this test could not fail"
+
+
+def is_small(rows: float, positives: float) -> bool:
+    return rows < MIN_COUNT or any(0 < count < MIN_COUNT for count in (positives, rows - positives))
+
+
+def test_small_cells_are_hidden_in_all_but_the_local_results(run: Path) -> None:
+    hidden = hidden_cells_of(run)
+    whole = json.loads((run / folders.RESULTS).read_text())["tasks"]
+    for task, reported in whole.items():
+        small = {name for name, cell in reported["patterns"].items() if is_small(cell["count"], cell["positives"])}
+        small = {name for name in small if reported["patterns"][name]["count"]}
+        assert small <= {pattern for own, pattern in hidden if own == task}
+    assert hidden, "the release has no hidden cell, so this test could not fail"
     logged = OfflineRun(run)
     table = pl.read_csv(run / "metrics.csv", infer_schema=False)
-    for task, pattern in small:
-        values = [float(value) for value in logged.logged(f"test/count/{task}/{pattern}")]
-        assert values
-        assert all(map(math.isnan, values)), (task, pattern)
-    for step in logged.history:
-        for key, value in step.items():
-            if re.match(r"(val|test)/count/", key):
-                assert math.isnan(float(value)) or float(value) >= MIN_COUNT, key
-    for column in [column for column in table.columns if re.match(r"(val|test)/count/", column)]:
-        counts = [float(value) for value in table[column].drop_nulls() if value not in {"", "nan"}]
-        assert all(count >= MIN_COUNT for count in counts), column
+    for task, pattern in hidden:
+        for name in ("count", "positives", "auroc", "average_precision", "brier"):
+            values = [float(value) for value in logged.logged(f"test/{name}/{task}/{pattern}")]
+            assert values
+            assert all(map(math.isnan, values)), (name, task, pattern)
+            assert set(table[f"test/{name}/{task}/{pattern}"].drop_nulls()) <= {"", "nan"}
+
+
+def test_no_small_count_is_in_what_is_logged(run: Path) -> None:
+    logged = OfflineRun(run)
+    table = pl.read_csv(run / "metrics.csv", infer_schema=False)
+    logs = [
+        *logged.history,
+        *({key: value or "nan" for key, value in row.items()} for row in table.iter_rows(named=True)),
+    ]
+    seen = 0
+    for step in logs:
+        for key in [key for key in step if re.match(r"(val|test)/count/", key)]:
+            rows, positives = (float(step[name]) for name in (key, key.replace("count", "positives", 1)))
+            assert math.isnan(rows) == math.isnan(positives), key
+            assert math.isnan(rows) or not is_small(rows, positives), key
+            seen += not math.isnan(rows)
     for split in ("val", "test"):
-        counts = [float(row[2]) for row in logged.table(f"{split}/patterns")["data"]]
-        assert counts
-        assert all(math.isnan(count) or count >= MIN_COUNT for count in counts), split
+        for row in logged.table(f"{split}/patterns")["data"]:
+            rows, positives = float(row[2]), float(row[3])
+            assert math.isnan(rows) or not is_small(rows, positives), row
+    assert seen
 
 
-def test_small_cells_are_masked_in_figures(run: Path, drawn: dict[str, list[str]]) -> None:
-    results = json.loads((run / folders.RESULTS).read_text())
+def test_small_cells_are_hidden_in_figures(run: Path, drawn: dict[str, list[str]]) -> None:
+    results = json.loads((run / folders.PUBLIC).read_text())
     for key in ("tasks", "rectifier"):
         cells = [cell for reported in results[key].values() for cell in reported["patterns"].values()]
-        assert any(0 < cell["count"] < MIN_COUNT for cell in cells), f"{key} has no small cell"
+        assert any(cell["count"] is None for cell in cells), f"{key} has no hidden cell"
+    shown = {cell["count"] for reported in results["tasks"].values() for cell in reported["patterns"].values()}
+    shown |= {cell["count"] for reported in results["rectifier"].values() for cell in reported["patterns"].values()}
+    shown |= {reported["all"]["count"] for reported in results["tasks"].values()}
     assert {"auroc.png", "rectifier.png", f"reliability_{next(iter(results['tasks']))}.png"} <= set(drawn)
     assert set(drawn) == {path.name for path in (run / "figures").iterdir()}, "some figures were not looked at"
     for name, texts in drawn.items():
-        counts = [int(found) for text in texts for found in re.findall(r"n=(\d+)", text)]
-        assert all(count >= MIN_COUNT for count in counts), (name, texts)
+        counts = {int(found) for text in texts for found in re.findall(r"n=(\d+)", text)}
+        assert counts <= shown, (name, texts)
         if not name.startswith("reliability"):
             assert any("masked" in text for text in texts), name
 

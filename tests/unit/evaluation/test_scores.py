@@ -8,12 +8,12 @@ import torch
 
 from data_modules import patterns
 from mmnar_lightning.evaluation import scores
-from mmnar_lightning.evaluation.results import OffsetTable, TaskScores
+from mmnar_lightning.evaluation.results import MASKED, TaskScores
 from mmnar_lightning.evaluation.results_json import from_json, to_json
 from mmnar_lightning.metrics import cells, functional
 from mmnar_lightning.metrics.bootstrap import METRICS, RESAMPLED
-from mmnar_lightning.report import masking
-from tests.helpers.results import cell_of, offset_of, scored_rows
+from mmnar_lightning.report import formats
+from tests.helpers.results import cell_of, scored_rows
 
 TASKS = ["death", "stay"]
 NUM_ROWS = 60
@@ -195,41 +195,14 @@ def test_counts_and_reliability_are_those_of_one_repeat_and_subjects_are_counted
             assert sum(cell["reliability"]["count"]) == cell["count"]
 
 
-def test_cells_of_few_rows_are_emptied_whole_and_the_others_stay(scored):
-    masked = to_json(masking.mask_cells(typed(scored), 10))
-    small = scored["death"]["patterns"]["10"]
-    assert 0 < small["count"] < 10
-    assert masked["death"]["patterns"]["10"] == dict.fromkeys(small)
-    assert masked["death"]["patterns"]["01"]["count"] is None
-    assert masked["death"]["patterns"]["11"] == scored["death"]["patterns"]["11"]
-    assert masked["death"]["all"] == scored["death"]["all"]
-    assert small["count"] is not None
-
-
-def test_a_cell_of_exactly_the_smallest_count_is_shown(scored):
-    count = scored["death"]["patterns"]["10"]["count"]
-    assert masking.mask_cells(typed(scored), count)["death"].patterns["10"].count == count
-    assert masking.mask_cells(typed(scored), count + 1)["death"].patterns["10"].count is None
-
-
-def test_offsets_of_few_rows_are_emptied_whole_and_the_others_stay():
-    many, enough, few = (offset_of(tau=0.3, count=count, positives=1) for count in (90, 10, 9))
-    table = OffsetTable(scale="logit", strength=0.5, patterns={"11": many, "10": enough, "01": few})
-    masked = masking.mask_offsets({"death": table, "stay": replace(table, patterns={"11": few})}, 10)
-    empty = masking.MASKED_OFFSET
-    assert set(vars(empty).values()) == {None}
-    assert masked["death"] == replace(table, patterns={"11": many, "10": enough, "01": empty})
-    assert masked["stay"] == replace(table, patterns={"11": empty})
-    assert table.patterns["01"] == few, "the table that was given was changed"
-
-
 def test_the_printed_table_leaves_masked_cells_out_and_says_what_is_undefined(scored):
-    table = masking.table_rows(masking.mask_cells(typed(scored), 10)["death"])
+    death = typed(scored)["death"]
+    table = formats.table_rows(replace(death, patterns={**death.patterns, "10": MASKED, "01": MASKED}))
     assert [row[0] for row in table] == ["all", "11"]
     assert len(table[0]) == 2 + len(RESAMPLED)
     value = scored["death"]["all"]["auroc"]
     assert table[0][2] == f"{value['value']:.2f} ({value['low']:.2f} to {value['high']:.2f})"
-    assert masking.table_rows(typed(scored)["stay"])[0][2] == "undefined"
+    assert formats.table_rows(typed(scored)["stay"])[0][2] == "undefined"
     metrics = [scored["death"]["all"][name] for name in METRICS]
     assert not any(math.isnan(score["value"] or 0.0) for score in metrics)
 

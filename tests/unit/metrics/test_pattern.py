@@ -272,16 +272,38 @@ def test_refuses_settings_that_make_no_keys(tasks, listed, message):
         PatternMetric(tasks, ["labs", "notes"], listed)
 
 
-def test_small_cells_are_masked_whole_and_nothing_else():
-    values = of_one_process()
-    values |= {
-        "count/mortality/100": 9.0,
-        "count/mortality/110": 10.0,
-        "positives/mortality/110": 1.0,
-        "loss": 3.0,
-    }
+def masked_values(**counts: tuple[float, float]) -> tuple[dict[str, float], set[str]]:
+    """Values with these rows and positives, `task__pattern=(20, 10)`, and the cells that are masked, whole."""
+    values = {"auroc": 0.7512, "log_loss": 0.3512, "loss": 3.0}
+    for cell, (count, positives) in counts.items():
+        found = {"count": count, "positives": positives, "auroc": 0.8, "average_precision": 0.8, "brier": 0.1}
+        values |= {f"{name}/{cell.replace('__', '/')}": float(value) for name, value in found.items()}
     masked = mask_small_cells(values, min_count=10)
-    small = {f"{metric}/mortality/100" for metric in METRICS}
-    assert {key for key in masked if math.isnan(masked[key])} == small
-    assert {key: masked[key] for key in values.keys() - small} == {key: values[key] for key in values.keys() - small}
-    assert mask_small_cells(masked, 10) == pytest.approx(masked, nan_ok=True)
+    assert set(masked) == set(values)
+    empty = {key for key, value in masked.items() if math.isnan(value)}
+    assert all(masked[key] == values[key] for key in values.keys() - empty if "/" in key)
+    cells = {key.partition("/")[2] for key in empty}
+    assert empty == {f"{name}/{cell}" for name in METRICS for cell in cells}
+    return masked, cells
+
+
+def test_cells_of_few_rows_positives_or_negatives_are_masked_and_another_from_which_they_would_follow():
+    shown = {"death": (170, 85), "death__a": (100, 50), "death__b": (40, 20), "death__c": (30, 15)}
+    assert masked_values(**shown)[1] == set()
+    for rows, positives in ((9, 4), (30, 9), (30, 21)):
+        changed = {"death": (140 + rows, 70 + positives), "death__c": (rows, positives)}
+        assert masked_values(**{**shown, **changed})[1] == {"death/b", "death/c"}, (rows, positives)
+
+
+def test_a_task_with_a_small_total_is_masked_whole_and_does_not_follow_from_the_mean_over_tasks():
+    counts = {"death": (50, 5), "death__a": (50, 5), "stay": (50, 20), "stay__a": (50, 20)}
+    masked, cells = masked_values(**counts)
+    assert cells == {"death", "death/a"}
+    assert (masked["auroc"], masked["log_loss"]) == (0.75, 0.35)
+    assert masked_values(stay=(50, 20))[0]["auroc"] == 0.7512
+
+
+def test_patterns_of_a_fold_are_masked_whole_and_its_totals_are_not():
+    values = of_one_process()
+    masked = mask_small_cells(values, 10, totals_only=True)
+    assert {key for key in masked if math.isnan(masked[key])} == {key for key in values if key.count("/") == 2}

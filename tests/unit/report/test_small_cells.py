@@ -1,4 +1,4 @@
-"""Figures show nothing of a cell of few rows: neither its count nor its values."""
+"""Figures show nothing of a hidden cell: neither its count nor its values."""
 
 from pathlib import Path
 
@@ -10,16 +10,18 @@ from mmnar_lightning.evaluation.results import OffsetTable
 from mmnar_lightning.evaluation.scores import Scoring, score
 from mmnar_lightning.metrics.bootstrap import METRICS, RESAMPLED
 from mmnar_lightning.report import figures
+from mmnar_lightning.report.public import public
 from tests.helpers.results import offset_of, results_of, scored_rows
 
 TASKS, MIN_COUNT = ["death", "stay"], 10
-COUNTS = {"11": 40, "10": MIN_COUNT, "01": MIN_COUNT - 3}
-PATTERNS = {"11": 3, "10": 1, "01": 2}
-SMALL = list(COUNTS).index("01")
+COUNTS = {"11": 60, "10": 45, "00": 30, "01": MIN_COUNT - 3}
+PATTERNS = {"11": 3, "10": 1, "00": 0, "01": 2}
+SHOWN, HIDDEN = list(COUNTS)[:2], list(COUNTS)[2:]
+"""One is small, and it would follow from the other."""
 
 
 def scored(shift: float):
-    """Scores of rows of three patterns, both classes in each, one of them with few rows."""
+    """Scores of rows of four patterns, both classes in each, one of them with few rows."""
     pattern = torch.cat([torch.full((count,), PATTERNS[name]) for name, count in COUNTS.items()])
     rows = len(pattern)
     generator = torch.Generator().manual_seed(0)
@@ -34,7 +36,9 @@ def scored(shift: float):
     return score(scored_rows(tested, torch.arange(rows)), TASKS, list(PATTERNS.values()), scoring)
 
 
-OFFSETS = {name: offset_of(tau=0.1, low=-0.2, high=0.4, count=count) for name, count in COUNTS.items()}
+OFFSETS = {
+    name: offset_of(tau=0.1, low=-0.2, high=0.4, count=count, positives=count // 2) for name, count in COUNTS.items()
+}
 RESULTS = results_of(
     tasks=scored(0.0),
     rectified=scored(0.3),
@@ -47,7 +51,7 @@ def drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rendered_figures: Non
     """Name of a file -> the figure that would be written into it."""
     found: dict[str, Figure] = {}
     monkeypatch.setattr(figures, "save", lambda figure, path: found.setdefault(path.name, figure))
-    figures.draw_results(RESULTS, tmp_path, MIN_COUNT)
+    figures.draw_results(public(RESULTS, MIN_COUNT), tmp_path)
     return found
 
 
@@ -56,29 +60,39 @@ def placed(axes, place: int) -> list:
     return [line for line in axes.get_lines() if set(line.get_ydata()) == {place}]
 
 
-def test_the_cell_that_is_hidden_has_values_to_hide() -> None:
-    for cell in (scores[task].patterns["01"] for scores in RESULTS.scores.values() for task in TASKS):
-        assert cell.count == COUNTS["01"] < MIN_COUNT
-        assert all(cell.score(name).value is not None for name in METRICS)
+def test_the_cells_that_are_hidden_have_values_to_hide() -> None:
+    for cells in (scores[task].patterns for scores in RESULTS.scores.values() for task in TASKS):
+        assert cells["01"].count == COUNTS["01"] < MIN_COUNT
+        assert all(cells[pattern].score(name).value is not None for name in METRICS for pattern in HIDDEN)
 
 
 @pytest.mark.parametrize("metric", RESAMPLED)
-def test_intervals_leave_a_small_cell_empty_and_draw_the_others(drawn, metric: str) -> None:
+def test_intervals_leave_hidden_cells_empty_and_draw_the_others(drawn, metric: str) -> None:
     for axes in drawn[f"{metric}.png"].axes:
         labels = [tick.get_text() for tick in axes.get_yticklabels()]
-        assert labels == ["all rows (n=57)", "11 (n=40)", "10 (n=10)", "01 (masked)"]
-        assert all(placed(axes, place) for place in range(1, 1 + SMALL))
-        assert not placed(axes, 1 + SMALL)
+        assert labels == ["all rows (n=142)", "11 (n=60)", "10 (n=45)", "00 (masked)", "01 (masked)"]
+        assert [bool(placed(axes, place)) for place in range(1, 5)] == [True, True, False, False]
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_reliability_has_no_panel_of_a_small_cell(drawn, task: str) -> None:
+def test_reliability_has_no_panel_of_a_hidden_cell(drawn, task: str) -> None:
     titles = [axes.get_title() for axes in drawn[f"reliability_{task}.png"].axes]
-    assert titles == ["all rows (n=57)", "11 (n=40)", "10 (n=10)"]
+    assert titles == ["all rows (n=142)", "11 (n=60)", "10 (n=45)"]
 
 
-def test_offsets_leave_a_small_cell_empty_and_draw_the_others(drawn) -> None:
+def test_offsets_leave_hidden_cells_empty_and_draw_the_others(drawn) -> None:
     for axes in drawn["rectifier.png"].axes:
-        assert [tick.get_text() for tick in axes.get_yticklabels()] == ["11 (n=40)", "10 (n=10)", "01 (masked)"]
-        assert placed(axes, 1)
-        assert not placed(axes, SMALL)
+        labels = [tick.get_text() for tick in axes.get_yticklabels()]
+        assert labels == ["11 (n=60)", "10 (n=45)", "00 (masked)", "01 (masked)"]
+        assert [bool(placed(axes, place)) for place in range(1, 4)] == [True, False, False]
+
+
+def test_bins_of_reliability_curves_have_no_small_count(drawn) -> None:
+    for scores in public(RESULTS, MIN_COUNT).scores.values():
+        for cell in (scores[task].cells[pattern] for task in TASKS for pattern in ["all", *SHOWN]):
+            bins = list(zip(cell.reliability.count, cell.reliability.observed_rate, strict=True))
+            assert all(count >= MIN_COUNT for count, _ in bins)
+            positives = [round(count * rate) for count, rate in bins]
+            negatives = [round(count) - own for (count, _), own in zip(bins, positives, strict=True)]
+            assert not [own for own in positives + negatives if 0 < own < MIN_COUNT]
+            assert (sum(positives), sum(count for count, _ in bins)) == (cell.positives, cell.count)

@@ -5,7 +5,8 @@ import polars as pl
 from data_modules.databases.eicu.hospitals import presence_by_hospital
 from mmnar_lightning.evaluation.results import BlendScores, Gain, Score, TaskScores
 from mmnar_lightning.evaluation.results_json import to_json
-from mmnar_lightning.report.cohort import show_presence
+from mmnar_lightning.report.cohort import show_cohort, show_presence
+from mmnar_lightning.report.public import public
 from mmnar_lightning.report.tables import show_blend, show_gains, show_part_gains
 from tests.helpers.results import cell_of, results_of
 
@@ -27,25 +28,52 @@ def reported(capsys, counts, min_count):
 
 
 def test_presence_is_told_by_hospital_largest_first_and_the_small_together(capsys):
-    assert reported(capsys, counts_of(h1234=(40, 10), h2=(50, 49), h3=(9, 9), h4=(9, 6)), 10) == [
-        ["modality", "hospitals that have it", "1", "2", "2 others"],
-        ["rows", "", "50", "40", "18"],
-        ["labs", "< 10", "98%", "25%", "83%"],
+    assert reported(capsys, counts_of(h1234=(40, 10), h2=(50, 40), h3=(9, 9), h4=(9, 0), h5=(9, 6)), 10) == [
+        ["modality", "hospitals that have it", "1", "2", "3 others"],
+        ["rows", "", "50", "40", "27"],
+        ["labs", "< 10", "80%", "25%", "56%"],
     ]
 
 
-def test_cells_of_few_rows_are_masked_and_hospitals_of_few_are_not_told_alone(capsys):
-    assert reported(capsys, counts_of(h1234=(40, 19), h2=(19, 19), h3=(30, 0)), 20)[1:] == [
-        ["rows", "", "40", "30", "< 20"],
-        ["labs", "< 20", "< 20", "0%", "< 20"],
+def test_small_cells_and_those_they_follow_from_are_masked_and_hospitals_of_few_rows_are_not_told_alone(capsys):
+    hospitals = {"h1234": (90, 45), "h5": (80, 40), "h3": (70, 35), "h2": (19, 19)}
+    assert reported(capsys, counts_of(**hospitals), 20)[1:] == [
+        ["rows", "", "90", "80", "masked", "masked"],
+        ["labs", "< 20", "50%", "50%", "masked", "masked"],
+    ]
+    assert reported(capsys, counts_of(**{**hospitals, "h5": (80, 3)}), 20)[1:] == [
+        ["rows", "", "90", "80", "masked", "masked"],
+        ["labs", "< 20", "50%", "masked", "masked", "masked"],
     ]
 
 
 def test_no_more_than_eight_hospitals_are_told_alone(capsys):
-    header, rows, labs = reported(capsys, counts_of(**{f"h{number}": (10 + number, 10) for number in range(12)}), 10)
+    header, rows, labs = reported(capsys, counts_of(**{f"h{number}": (30 + number, 15) for number in range(12)}), 10)
     assert header[2:] == [*map(str, range(1, 9)), "4 others"]
-    assert rows[2:] == [str(21 - number) for number in range(8)] + [str(10 + 11 + 12 + 13)]
-    assert (labs[2], labs[-1]) == ("48%", "87%")
+    assert rows[2:] == [str(41 - number) for number in range(8)] + [str(30 + 31 + 32 + 33)]
+    assert (labs[2], labs[-1]) == ("37%", "48%")
+
+
+def cohort_reported(capsys, left, patterns):
+    """The rows and subjects after each rule, and the rows of each pattern, as they are printed."""
+    attrition = [{"rule": f"rule {place}", "rows": rows, "subjects": subjects} for place, (rows, subjects) in left]
+    cells = [{"label": label, "present": "", "rows": rows} for label, rows in patterns.items()]
+    show_cohort({"attrition": attrition, "counts": {}, "modalities": [], "patterns": cells}, 10)
+    lines = [line.strip("│ ").split("│") for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
+    found = [[cell.strip() for cell in line] for line in lines]
+    return [line[1:] for line in found if line[0].startswith("rule")], [line[-1] for line in found[len(left) :]]
+
+
+def test_a_step_that_excludes_few_rows_or_subjects_is_masked(capsys):
+    left = list(enumerate([(200, 150), (197, 149), (140, 100), (120, 98), (100, 80), (100, 80)]))
+    shown, patterns = cohort_reported(capsys, left, {"11": 60, "10": 40})
+    masked = ["masked", "masked"]
+    assert shown == [masked, ["197", "149"], masked, ["120", "98"], ["100", "80"], ["100", "80"]]
+    assert patterns == ["60", "40"]
+
+
+def test_a_pattern_of_few_rows_is_masked_with_the_one_it_follows_from(capsys):
+    assert cohort_reported(capsys, [(0, (100, 80))], {"11": 50, "10": 43, "01": 7})[1] == ["50", "masked", "masked"]
 
 
 def compared(count: int, **others):
@@ -75,8 +103,8 @@ def gain_of(count: int, value: float) -> Gain:
     return Gain(count=count, positives=count // 2, subjects=count, average_precision=one(0.0), **shown)
 
 
-def gains_reported(capsys, results, min_count=10, show=show_gains):
-    show(results, min_count)
+def gains_reported(capsys, results, show=show_gains):
+    show(public(results, 10))
     lines = [line.strip("│ ").split("│") for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
     return [[cell.strip() for cell in line][:2] for line in lines]
 
@@ -140,7 +168,7 @@ def test_a_blend_of_few_rows_is_masked_and_none_prints_nothing(capsys):
 
 def test_each_part_has_a_line_and_differences_of_few_rows_are_masked(capsys):
     parts = {"contrast": {"death": gain_of(40, 0.05)}, "bins": {"death": gain_of(9, -0.1)}}
-    results = results_of(diagnostics={"parts": to_json(parts)})
+    results = compared(40, diagnostics={"parts": to_json(parts)})
     lines = gains_reported(capsys, results, show=show_part_gains)
     assert lines == [["contrast", "+0.0500 (+0.0400 to +0.0600)"], ["bins", "too few rows"]]
     assert gains_reported(capsys, results_of(diagnostics={}), show=show_part_gains) == []
