@@ -169,7 +169,8 @@ class PrivacyConfig:
     """Limits on what is shown or shared."""
 
     min_count: int = 10
-    """Cells with fewer rows are masked everywhere except in the local results.json."""
+    """Cells with fewer rows, positives or negatives, and those they would follow from, are hidden everywhere except in
+    the local results.json (docs/privacy.md)."""
 
     def __post_init__(self) -> None:
         """Refuse a negative count."""

@@ -82,7 +82,7 @@ class Cell:
 
 
 MASKED = Cell(**dict.fromkeys((entry.name for entry in fields(Cell)), None))
-"""A cell with too few rows to be shown."""
+"""A cell that is hidden."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,10 +180,6 @@ class Offset:
     positives: int | None
     subjects: int | None
     strength: float | None = field(default=None, metadata=OPTIONAL)
-
-
-MASKED_OFFSET = Offset(**dict.fromkeys((entry.name for entry in fields(Offset)), None))
-"""An offset with too few rows to be shown."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,15 +1,15 @@
 """The parts of public results that are tables of cells."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 from mmnar_lightning.evaluation.results import (
     MASKED,
-    MASKED_OFFSET,
     Cell,
     Groups,
     GroupScores,
+    Offset,
     OffsetTable,
     Reliability,
     Results,
@@ -21,6 +21,8 @@ from mmnar_lightning.evaluation.results import (
 from mmnar_lightning.evaluation.scores import without_interval
 from mmnar_lightning.metrics.suppression import ALL, Counts, hidden_cells, is_small
 
+MASKED_OFFSET = Offset(**dict.fromkeys((entry.name for entry in fields(Offset)), None))
+"""An offset that is hidden."""
 POOLED = "pooled"
 WITHIN_DIGITS = 2
 """Digits of an AUROC over the pairs within groups: all of them would tell how many pairs there are."""

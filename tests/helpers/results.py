@@ -10,11 +10,12 @@ import pytest
 from torch import Tensor
 
 from data_modules import patterns
-from mmnar_lightning.evaluation.results import MASKED, MASKED_OFFSET, Cell, Intervals, Offset, Results, SplitCounts
+from mmnar_lightning.evaluation.results import MASKED, Cell, Intervals, Offset, Results, SplitCounts
 from mmnar_lightning.evaluation.results_json import from_json, to_json
 from mmnar_lightning.metrics.bootstrap import METRICS
 from mmnar_lightning.metrics.cells import metric_intervals
 from mmnar_lightning.outputs import ScoredRows
+from mmnar_lightning.report.public_cells import MASKED_OFFSET
 from mmnar_lightning.runs import gather
 
 

@@ -4,9 +4,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mmnar_lightning.evaluation.results import MASKED, MASKED_OFFSET, Cell, OffsetTable, Reliability, Score, TaskScores
+from mmnar_lightning.evaluation.results import MASKED, Cell, OffsetTable, Reliability, Score, TaskScores
 from mmnar_lightning.report import figures
 from mmnar_lightning.report.cohort import MAX_PATTERNS
+from mmnar_lightning.report.public_cells import MASKED_OFFSET
 from tests.helpers.results import offset_of
 
 pytestmark = pytest.mark.usefixtures("rendered_figures")
