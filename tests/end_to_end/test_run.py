@@ -155,8 +155,11 @@ def test_best_and_last_are_two_checkpoints(whole: Path) -> None:
         if key.startswith((BestCheckpoint.saved_as, ModelCheckpoint.__name__))
     ]
     scores = pl.read_csv(folder / "metrics.csv", infer_schema_length=None)["val/auroc"].drop_nulls()
-    assert best["epoch"] == scores.arg_max()
-    assert any(abs(state["best_model_score"] - scores.max()) < 1e-6 for state in saved if state["monitor"])
+    # A mean over tasks is logged with two digits where a task has few rows of a class; checkpoints have it exactly.
+    assert scores[best["epoch"]] == scores.max()
+    exact = [float(state["best_model_score"]) for state in saved if state["monitor"]]
+    assert min(abs(value - scores.max()) for value in exact) <= 0.005
+    assert round(exact[0], 2) != exact[0]
 
 
 def test_the_command_line_says_one_line_and_fails_for_a_bad_setting(settings, capsys) -> None:
