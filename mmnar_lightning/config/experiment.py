@@ -226,7 +226,8 @@ class ExperimentConfig:
     simulated: bool = False
     """Set if no release was named: one is simulated, and experiments/simulated.yaml applies first."""
     out: str = field(default="", metadata=path_setting())
-    """The folder to write into: of simulate the release, of predict predictions.parquet, of export the graph."""
+    """The folder to write into: of simulate the release, of predict the predictions, of compare the table, of export
+    the graph."""
     resume: str = field(default="", metadata=path_setting())
     """Empty resumes the newest unfinished run with these settings, `new` starts one; or `last`, or a run's folder."""
     resume_with: list[str] = field(default_factory=list)
@@ -235,6 +236,8 @@ class ExperimentConfig:
     """The folder of the run, for best the sweep's; empty is the newest. Predict and export also take a model folder."""
     to: Literal["onnx", "torch"] = "torch"
     """For export: an ONNX model, or a program of torch.export."""
+    runs: list[str] = field(default_factory=list)
+    """For compare: folders of runs on the same test rows, the first of which is compared with the others."""
     paths: PathsConfig = field(default_factory=PathsConfig)
     cohort: CohortConfig = field(default_factory=CohortConfig)
     simulate: SimulateConfig = field(default_factory=SimulateConfig, metadata=read_when("simulated = true"))

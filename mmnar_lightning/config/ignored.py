@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from mmnar_lightning.baselines.registry import EstimatorBaseline, NetworkBaseline
 
 COMMANDS = {
-    "out": ("simulate", "predict", "export"),
+    "out": ("simulate", "predict", "export", "compare"),
+    "runs": ("compare",),
     "run": ("evaluate", "best", "predict", "export"),
     "to": ("export",),
     "resume": ("train", "trial"),

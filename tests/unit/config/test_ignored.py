@@ -233,7 +233,7 @@ def test_a_setting_of_a_file_is_named_and_not_refused() -> None:
 @pytest.mark.parametrize("key", sorted(COMMANDS))
 def test_a_setting_of_another_command_is_refused(key: str) -> None:
     values = {"resume_with": "[optim.lr]", "simulate.databases": "[eicu]", "sweep": "{trials: 3}"}
-    value = (values | {"evaluation.elsewhere": "carried", "to": "onnx"}).get(key, "x")
+    value = (values | {"evaluation.elsewhere": "carried", "to": "onnx", "runs": "[a]"}).get(key, "x")
     config = load([f"{key}={value}"])
     for command in (
         "cohort",
@@ -245,6 +245,7 @@ def test_a_setting_of_another_command_is_refused(key: str) -> None:
         "best",
         "predict",
         "export",
+        "compare",
         "simulate",
         "doctor",
     ):

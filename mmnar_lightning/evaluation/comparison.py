@@ -1,0 +1,153 @@
+"""Compares methods on the same test rows: paired differences, corrected for the number of comparisons."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import polars as pl
+import torch
+from torch import Tensor
+
+from data_modules.errors import UserError
+from mmnar_lightning.evaluation.results import Score
+from mmnar_lightning.evaluation.scores import Scoring, plain
+from mmnar_lightning.metrics.cells import metric_intervals, paired_difference
+from mmnar_lightning.metrics.delong import delong, holm, p_value
+from mmnar_lightning.metrics.suppression import Counts, is_small
+
+LABEL, LOGIT, RECTIFIED = "label/", "logit/", "rectified/"
+LEVEL = 0.05
+"""Of the corrected tests."""
+Verdict = Literal["better", "level", "worse", "not tested"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """A method on one task, beside the first method.
+
+    Attributes:
+        task: name.
+        method: name.
+        rows: test rows with a known label; None if the task has few of a class, then nothing else is given either.
+        positives: of them.
+        auroc: of the method, with its interval.
+        difference: of the AUROC, the first method minus this one, with an interval of the paired bootstrap; None for
+            the first.
+        p: of DeLong's test, clustered by subject.
+        corrected: Holm's correction over all tasks and methods of the comparison.
+        verdict: on the first method, at a corrected level of 0.05.
+    """
+
+    task: str
+    method: str
+    rows: int | None
+    positives: int | None
+    auroc: Score | None
+    difference: Score | None
+    p: float | None
+    corrected: float | None
+    verdict: Verdict
+
+
+def compare(methods: Mapping[str, pl.DataFrame], scoring: Scoring) -> list[Comparison]:
+    """Compare the first method with each of the others on every task that all of them have.
+
+    The final prediction of a method is compared: after its rectifier, if it has one.
+
+    Args:
+        methods: name -> predictions.parquet, of one run or of all runs of a protocol.
+        scoring: replicates, seed and the smallest count that is shown.
+
+    Returns:
+        The first method and the others, task by task.
+
+    Raises:
+        UserError: if the methods have no task in common, or were not tested on the same rows with the same labels.
+    """
+    names = list(methods)
+    tasks = [name.removeprefix(LABEL) for name in methods[names[0]].columns if name.startswith(LABEL)]
+    common = [task for task in tasks if all(LABEL + task in frame.columns for frame in methods.values())]
+    if not common:
+        raise UserError(f"{' and '.join(names)} have no task in common")
+    found: list[Comparison] = []
+    for task in common:
+        found += _of_task(task, {name: _rows(name, frame, task) for name, frame in methods.items()}, scoring)
+    return _corrected(found)
+
+
+def _rows(name: str, frame: pl.DataFrame, task: str) -> pl.DataFrame:
+    """The rows of a task with a known label, in the order of all methods."""
+    logit = RECTIFIED + task if RECTIFIED + task in frame.columns else LOGIT + task
+    keys = [key for key in ("seed", "fold", "row_id") if key in frame.columns]
+    chosen = frame.drop_nulls(LABEL + task).select(
+        *keys, "subject_id", label=pl.col(LABEL + task).cast(pl.Float64), probability=1 / (1 + (-pl.col(logit)).exp())
+    )
+    if chosen["probability"].is_nan().any():
+        raise UserError(f"{name}: {task} has predictions that are NaN")
+    return chosen.sort(keys)
+
+
+def _of_task(task: str, rows: Mapping[str, pl.DataFrame], scoring: Scoring) -> list[Comparison]:
+    (first, reference), *others = rows.items()
+    for name, frame in others:
+        if not frame.drop("probability").equals(reference.drop("probability")):
+            raise UserError(
+                f"{first} and {name} were not tested on the same rows of {task} with the same labels and folds, so "
+                "they cannot be compared in pairs; use the same cohort, cohort.split and protocol"
+            )
+    once = reference.unique("row_id")
+    counts = Counts(once.height, float(once["label"].sum()))
+    if is_small(counts, scoring.min_count):
+        hidden = {"rows": None, "positives": None, "auroc": None, "difference": None, "p": None, "corrected": None}
+        return [Comparison(task=task, method=name, verdict="not tested", **hidden) for name in rows]
+    columns = {
+        "label": _tensor(reference["label"]),
+        "subject": _tensor(reference["subject_id"].rank("dense").cast(pl.Int64)),
+        "fold": _tensor(reference["fold"].cast(pl.Int64)) if "fold" in reference.columns else None,
+        "repeat": _tensor(reference["seed"].cast(pl.Int64)) if "seed" in reference.columns else None,
+    }
+    drawn = {"num_replicates": scoring.num_replicates, "seed": scoring.seed}
+    best = _tensor(reference["probability"])
+    found = []
+    for name, frame in rows.items():
+        own = _tensor(frame["probability"])
+        auroc = plain(metric_intervals(own, **columns, **drawn)["auroc"])  # type: ignore[arg-type]  # of mixed types
+        difference, p = None, None
+        if name != first:
+            difference = plain(paired_difference(best, own, **columns, **drawn)["auroc"])  # type: ignore[arg-type]
+            p = p_value(*delong(best, own, **columns))  # type: ignore[arg-type]
+        found.append(
+            Comparison(
+                task=task,
+                method=name,
+                rows=int(counts.rows),
+                positives=int(counts.positives),
+                auroc=auroc,
+                difference=difference,
+                p=p,
+                corrected=None,
+                verdict="not tested",
+            )
+        )
+    return found
+
+
+def _corrected(found: Sequence[Comparison]) -> list[Comparison]:
+    """The comparisons with Holm's correction over all of them."""
+    values = holm([torch.nan if entry.p is None else entry.p for entry in found])
+    return [
+        entry if entry.p is None else _judged(entry, float(value)) for entry, value in zip(found, values, strict=True)
+    ]
+
+
+def _judged(entry: Comparison, corrected: float) -> Comparison:
+    value = None if entry.difference is None else entry.difference.value
+    assert value is not None, "it was tested"
+    verdict: Verdict = "level"
+    if corrected < LEVEL:
+        verdict = "better" if value > 0 else "worse"
+    return Comparison(**{**vars(entry), "corrected": corrected, "verdict": verdict})
+
+
+def _tensor(column: pl.Series) -> Tensor:
+    return torch.from_numpy(column.to_numpy(writable=True))

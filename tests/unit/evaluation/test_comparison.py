@@ -1,0 +1,96 @@
+"""Comparisons of predictions: who is better, what is refused, what is masked; and the command."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from data_modules.errors import UserError
+from mmnar_lightning.commands.compare import TABLE, compare_runs
+from mmnar_lightning.config.compose import load
+from mmnar_lightning.config.experiment import ConfigError
+from mmnar_lightning.evaluation.comparison import compare
+from mmnar_lightning.evaluation.scores import Scoring
+
+SCORING = Scoring(num_replicates=200, seed=0, min_count=10)
+
+
+def predictions(strength: float, seed: int = 0, num_rows: int = 600, rate: float = 0.3) -> pl.DataFrame:
+    """Rows whose labels do not depend on strength; the logit reads that much of them."""
+    truth = np.random.default_rng(1)
+    label = truth.random(num_rows) < rate
+    shared = truth.normal(size=num_rows)
+    noise = np.random.default_rng((seed, 2)).normal(size=num_rows)
+    return pl.DataFrame(
+        {
+            "row_id": np.arange(num_rows),
+            "subject_id": [str(number // 2) for number in range(num_rows)],
+            "fold": np.arange(num_rows) // 2 % 3,
+            "label/death": pl.Series(label).set(pl.Series(np.arange(num_rows) == 7), None),
+            "logit/death": strength * label + shared + noise,
+        }
+    )
+
+
+def test_a_better_method_is_better_and_an_equal_one_level() -> None:
+    methods = {"good": predictions(3.0), "poor": predictions(0.3, seed=1), "alike": predictions(3.0, seed=2)}
+    good, poor, alike = compare(methods, SCORING)
+    assert (good.verdict, poor.verdict, alike.verdict) == ("not tested", "better", "level")
+    assert (good.rows, good.positives) == (599, predictions(3.0)["label/death"].sum())
+    assert poor.difference.value == pytest.approx(good.auroc.value - poor.auroc.value)
+    assert poor.difference.low > 0
+    assert poor.corrected == pytest.approx(2 * poor.p)
+    assert alike.corrected == pytest.approx(alike.p)
+    (_, worse) = compare({"poor": predictions(0.3), "good": predictions(3.0, seed=1)}, SCORING)
+    assert worse.verdict == "worse"
+
+
+def test_the_final_prediction_is_compared() -> None:
+    shifted = predictions(0.0, seed=3).with_columns(predictions(3.0)["logit/death"].alias("rectified/death"))
+    first, second = compare({"after": shifted, "same": predictions(3.0)}, SCORING)
+    assert (second.difference.value, second.p, second.verdict) == (0.0, 1.0, "level")
+    assert first.auroc == second.auroc
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        (predictions(1.0).head(599), "were not tested on the same rows of death"),
+        (predictions(1.0).with_columns(~pl.col("label/death")), "the same labels"),
+        (predictions(1.0).with_columns(fold=pl.lit(0)), "the same labels and folds"),
+        (predictions(1.0).rename({"label/death": "label/other", "logit/death": "logit/other"}), "no task in common"),
+    ],
+)
+def test_methods_that_cannot_be_paired_are_refused(other: pl.DataFrame, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        compare({"one": predictions(1.0), "two": other}, SCORING)
+
+
+def test_a_task_with_few_of_a_class_is_masked_whole() -> None:
+    rare = [predictions(1.0, seed=seed, rate=0.01) for seed in range(2)]
+    assert 0 < rare[0]["label/death"].sum() < 10
+    for entry in compare({"one": rare[0], "two": rare[1]}, SCORING):
+        assert (entry.rows, entry.positives, entry.auroc, entry.difference, entry.p) == (None,) * 5
+        assert entry.verdict == "not tested"
+
+
+def test_the_command_prints_a_table_and_writes_it(tmp_path, capsys) -> None:
+    folders = []
+    for name, strength in (("mimic/first", 3.0), ("mimic-trees/second", 0.3)):
+        (tmp_path / name).mkdir(parents=True)
+        predictions(strength).write_parquet(tmp_path / name / "predictions.parquet")
+        folders.append(str(tmp_path / name))
+    words = [f"runs=[{','.join(folders)}]", "evaluation.num_replicates=100", f"out={tmp_path / 'out'}"]
+    compare_runs(load(words))
+    said = capsys.readouterr().out
+    assert "better" in said
+    assert "1 tests, corrected together" in said
+    written = pl.read_csv(tmp_path / "out" / TABLE)
+    assert written["method"].to_list() == ["mimic/first", "mimic-trees/second"]
+    assert written["difference_low"][1] > 0
+    for bad, message in (
+        ("runs=[]", "compare needs runs="),
+        (f"runs=[{folders[0]},{folders[0]}]", "two or more different runs"),
+        (f"runs=[{folders[0]},{tmp_path}]", "has no predictions.parquet"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            compare_runs(load([bad]))
