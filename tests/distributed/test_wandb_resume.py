@@ -1,5 +1,6 @@
 """A resumed run is one run of W&B, over the steps of the optimiser."""
 
+import itertools
 import os
 import shutil
 from pathlib import Path
@@ -45,6 +46,7 @@ def test_both_starts_of_a_run_log_into_one_and_its_id_is_that_of_the_checkpoint(
         segments.append(OfflineRun(tmp_path / f"part{number}"))
     assert {segment.run.run_id for segment in segments} == {began}
     steps = [step for segment in segments for step in segment.logged("trainer/global_step")]
-    assert steps == sorted(steps)
-    assert steps[-1] == 2 * BATCHES
+    # The loss of an evaluation is logged by Lightning, which numbers the step before it.
+    assert all(later >= earlier - 1 for earlier, later in itertools.pairwise(steps))
+    assert max(steps) == 2 * BATCHES
     assert sum(len(segment.logged("val/auroc")) for segment in segments) == 2

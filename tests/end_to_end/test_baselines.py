@@ -11,7 +11,7 @@ import pytest
 
 from mmnar_lightning.config.compose import experiments_folder, load
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
-from mmnar_lightning.runs import estimator, folders, single
+from mmnar_lightning.runs import build, estimator, folders, single
 from tests.conftest import write_custom_cohort
 
 EVERY = [
@@ -49,8 +49,7 @@ def auroc_of(folder: Path, task: str) -> float:
 
 @pytest.mark.parametrize("layer", SHIPPED)
 def test_every_shipped_layer_trains_and_is_evaluated(layer: str, settings) -> None:
-    at_once = layer in {"baselines/boosted_trees", "baselines/logistic_regression", "baselines/pattern_submodels"}
-    epochs = [] if at_once else ["trainer.max_epochs=2"]
+    epochs = [] if build.is_estimator(settings(layer)) else ["trainer.max_epochs=2"]
     folder = single.train(settings(layer, *epochs))
     for name in ("config.yaml", "metrics.csv", "predictions.parquet", "results.json", "DONE", "figures/auroc.png"):
         assert (folder / name).is_file(), name

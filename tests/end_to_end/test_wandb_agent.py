@@ -83,7 +83,8 @@ def test_the_metric_of_the_sweep_reaches_the_server(server: Server) -> None:
     for run in server.runs.values():
         best = [step["val/auroc_best"] for step in run["history"] if "val/auroc_best" in step]
         every = [step["val/auroc"] for step in run["history"] if "val/auroc" in step]
-        assert best == pytest.approx([max(every[: n + 1]) for n in range(2)])
+        # A mean over tasks, one of which has few rows of a class, is logged with two digits (docs/privacy.md).
+        assert best == pytest.approx([max(every[: n + 1]) for n in range(2)], abs=0.0051)
 
 
 def test_no_trial_reads_the_test_rows(server: Server, place: Path) -> None:
@@ -96,6 +97,6 @@ def test_the_same_table_is_left_on_disk(server: Server, place: Path) -> None:
     assert table["trial"].to_list() == ["sweep0run0", "sweep0run1"]
     assert table["state"].to_list() == ["finished"] * 2
     assert table["parameter/trainer.devices"].to_list() == [1, 2]
-    expected = [max(step.get("val/auroc", 0) for step in server.runs[name]["history"]) for name in table["trial"]]
+    expected = [max(step.get("val/auroc_best", 0) for step in server.runs[name]["history"]) for name in table["trial"]]
     assert table["val/auroc_best"].to_list() == pytest.approx(expected)
     assert table.filter("best")["trial"].to_list() == [table["trial"][expected.index(max(expected))]]

@@ -15,7 +15,7 @@ from data_modules.batch import Batch
 from mmnar_lightning.callbacks.pattern_metrics import PatternMetrics
 
 TASKS, MODALITIES, LISTED = ["death", "stay"], ["labs", "notes"], [3, 1, 2]
-NUM_ROWS, MIN_COUNT = 60, 10
+NUM_ROWS, MIN_COUNT = 90, 10
 METRICS = ["auroc", "average_precision", "brier", "count", "positives"]
 CELLS = [f"{task}{suffix}" for task in TASKS for suffix in ("", "/11", "/10", "/01")]
 KEYS = {"auroc", "log_loss", *(f"{metric}/{cell}" for metric in METRICS for cell in CELLS)}
@@ -89,7 +89,8 @@ def rows(codes: torch.Tensor) -> Batch:
     )
 
 
-BATCH = rows(torch.tensor([3] * 50 + [1] * 6 + [0] * 4))
+BATCH = rows(torch.tensor([3] * 50 + [2] * 30 + [1] * 6 + [0] * 4))
+"""Two small cells, a larger one that is hidden with them, and one that is shown."""
 
 
 def run(batch: Batch, sizes: list[int], tmp_path: Path, split: str = "val"):
@@ -111,7 +112,7 @@ def run(batch: Batch, sizes: list[int], tmp_path: Path, split: str = "val"):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    return run(BATCH, [20, 20, 20], tmp_path_factory.mktemp("whole"))
+    return run(BATCH, [30, 30, 30], tmp_path_factory.mktemp("whole"))
 
 
 @pytest.mark.parametrize("codes", [[3] * 60, [0] * 12, [1]], ids=["one pattern", "an unlisted pattern", "one row"])
@@ -121,7 +122,7 @@ def test_the_logged_keys_are_the_same_whatever_the_rows_are(codes, tmp_path):
 
 
 def test_the_values_do_not_depend_on_how_rows_are_cut_into_batches(whole, tmp_path):
-    _, _, logged = run(BATCH, [1, 50, 9], tmp_path)
+    _, _, logged = run(BATCH, [1, 50, 39], tmp_path)
     assert logged == pytest.approx(whole[2], nan_ok=True)
 
 
@@ -167,7 +168,7 @@ def test_an_undefined_metric_is_nan_with_its_count(tmp_path):
 
 
 def test_a_test_run_keeps_its_rows_for_the_writers_and_logs_under_test(tmp_path):
-    callback, _, logged = run(BATCH, [30, 30], tmp_path, split="test")
+    callback, _, logged = run(BATCH, [45, 45], tmp_path, split="test")
     assert set(logged) == {f"test/{key}" for key in KEYS}
     assert callback.rows.row_id.tolist() == list(range(NUM_ROWS))
     torch.testing.assert_close(callback.rows.logits, logits(BATCH).double(), atol=1e-6, rtol=0)
@@ -175,7 +176,7 @@ def test_a_test_run_keeps_its_rows_for_the_writers_and_logs_under_test(tmp_path)
 
 
 def test_rows_that_came_twice_count_once(tmp_path, whole):
-    twice = Loader(BATCH, [60])
+    twice = Loader(BATCH, [90])
     batch = next(iter(twice))
     doubled = Batch(
         **{
@@ -184,13 +185,13 @@ def test_rows_that_came_twice_count_once(tmp_path, whole):
         },
         inputs={},
     )
-    _, _, logged = run(doubled, [60, 60], tmp_path)
+    _, _, logged = run(doubled, [90, 90], tmp_path)
     assert logged == pytest.approx(whole[2], nan_ok=True)
 
 
 def test_a_second_evaluation_starts_afresh(whole):
     callback, trainer, logged = whole
-    trainer.validate(Echo(), Loader(BATCH, [60]), verbose=False)
+    trainer.validate(Echo(), Loader(BATCH, [90]), verbose=False)
     found = {f"val/{key}": value for key, value in callback.latest.items()}
     assert {key: value for key, value in found.items() if key in logged} == pytest.approx(logged, nan_ok=True)
     assert set(logged) <= set(found)
@@ -199,7 +200,7 @@ def test_a_second_evaluation_starts_afresh(whole):
 
 def test_confident_predictions_keep_their_order_and_a_finite_logit(monkeypatch, tmp_path):
     monkeypatch.setattr(f"{__name__}.logits", lambda batch: 18.0 + batch.row_id[:, None].expand(-1, 2) / 10)
-    callback, _, _ = run(BATCH, [60], tmp_path, split="test")
+    callback, _, _ = run(BATCH, [90], tmp_path, split="test")
     logit = callback.rows.logits[:, 0]
     assert bool(logit.isfinite().all())
     assert bool((logit.diff() > 0).all())
