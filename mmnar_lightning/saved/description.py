@@ -81,7 +81,7 @@ class Description:
         modalities: M modalities, in the order of the pattern's bits.
         patterns: pattern ids of the cohort.
         train_patterns: pattern ids of at least `min_count` train subjects.
-        min_count: fewest subjects that everything stored rests on (`privacy.min_count`).
+        min_count: fewest subjects that columns, scales, ranges, bins and words rest on (`privacy.min_count`).
         auxiliary: the trained terms among reconstruction, contrast and assignment.
         settings: of the run, as its checkpoints hold them.
         cohort_settings: of the cohort.

@@ -25,8 +25,8 @@ from mmnar_lightning.saved import rows as given
 from mmnar_lightning.saved.description import Description, source_of
 
 BATCH_SIZE = 1024
-NOBODY = ""
-"""Name of a cohort that no rectifier was fitted on."""
+OTHER_COHORT = ""
+"""Stands for the fingerprint of any cohort that no rectifier was fitted on."""
 
 Rows = OpenedCohort | pl.DataFrame | Mapping[str, Tensor]
 """What can be predicted: an opened cohort, a frame or tensors (docs/predict.md)."""
@@ -226,7 +226,11 @@ class SavedModel:
         number = torch.arange(aligned.table.height) if split is None else aligned.rows(split)
         for part in torch.split(number, batch_size):
             batch = aligned.arrays.gather(part)
-            yield batch if is_own else self._without_rare_words(batch)
+            if is_own:
+                site = cohort.arrays.site
+                yield replace(batch, site=None if site is None else site[part])
+            else:
+                yield self._without_rare_words(batch)
 
     def _with_scaled_vectors(self, batch: Batch) -> Batch:
         """Vectors as a cohort gives them: standardised."""
@@ -257,12 +261,12 @@ class SavedModel:
         device = next((weight.device for weight in self.network.parameters()), torch.device("cpu"))
         read = self._as_read(batch).to(device)
         outputs = self.network(read)
-        nobody = torch.zeros_like(batch.subject)
+        no_subject = torch.zeros_like(batch.subject)
         logit = outputs.logits.cpu()
         if self.loss_offset is not None:
-            logit = self.loss_offset(logit, batch.present, nobody, NOBODY)
+            logit = self.loss_offset(logit, batch.present, no_subject, OTHER_COHORT)
         logit = logit.double()
-        after = logit if self.rectifier is None else self.rectifier(logit, batch.present, nobody, NOBODY)
+        after = logit if self.rectifier is None else self.rectifier(logit, batch.present, no_subject, OTHER_COHORT)
         seen = torch.tensor(self.description.train_patterns, dtype=torch.int64)
         return Predictions(
             row_id=batch.row_id,

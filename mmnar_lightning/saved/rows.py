@@ -52,6 +52,7 @@ def batches(description: Description, given: pl.DataFrame | Mapping[str, Tensor]
             inputs={name: own[part] for name, own in values.items()},
             label=torch.zeros(len(part), tasks),
             label_mask=torch.zeros(len(part), tasks, dtype=torch.bool),
+            site=torch.ones(len(part), dtype=torch.bool),  # new rows are not of the source
         )
 
 

@@ -32,9 +32,9 @@ PACKAGES = ("mmnar-lightning", "torch", "numpy", "polars", "scikit-learn")
 def write(folder: Path, parts: Parts, cohort: OpenedCohort, *, min_count: int, facts: Mapping[str, Any]) -> None:
     """Write the model folder.
 
-    Nothing in it rests on fewer than `min_count` train subjects: the values of a column that fewer have are read as not
-    measured, a word that fewer have loses its name, and ranges end where enough subjects reach. Means of vectors
-    that rest on fewer are a `SavedModelError`.
+    No column, scale, range, bin or word in it rests on fewer than `min_count` train subjects: the values of a column
+    that fewer have are read as not measured, a word that fewer have loses its name, and ranges end where enough
+    subjects reach. Means of vectors that rest on fewer are a `SavedModelError`.
 
     Args:
         folder: replaced if it exists.

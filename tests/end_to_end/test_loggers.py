@@ -27,7 +27,7 @@ def _trained(cohort: Path) -> Path:
 @pytest.mark.parametrize("key", ["short", "a" * 40])
 def test_a_run_goes_on_offline_where_w_and_b_refuses_it(key, workplace, custom_cohort, monkeypatch, capsys) -> None:
     monkeypatch.setenv("WANDB_API_KEY", key)
-    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")  # nobody listens there
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")  # no server listens there
     monkeypatch.setattr(loggers, "INIT_SECONDS", 2.0)
     folder = _trained(custom_cohort)
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "W&B" in line]

@@ -17,6 +17,7 @@ from mmnar_lightning.config.compose import load
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.runs import build, estimator, single, transfer
 from mmnar_lightning.runs.run import Run
+from mmnar_lightning.saved import read
 from tests.conftest import write_custom_cohort
 from tests.helpers.penalised import Array, penalised
 
@@ -160,6 +161,12 @@ def test_a_run_scores_the_target_as_such_and_is_refused_on_another_one(settings:
     assert risk["joint"] < risk["none"] - 0.02
     assert "rectified_gain" not in results["joint"]["target"]
     assert json.loads((folder / "fit.json").read_text())["target_fingerprint"] == results["joint"]["target"]["cohort"]
+    source = build.build_datamodule(settings("elsewhere", "joint"))
+    source.prepare_data()
+    source.setup()
+    found = read.load(folder).predict(source.cohort, split="test").logit
+    expected = pl.read_parquet(folder / "predictions.parquet").select("logit/first", "logit/second").to_numpy()
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-9)
     for name in ("results.json", "DONE"):
         (folder / name).unlink()
     change(workplace, "other", pl.lit(value=True))
