@@ -21,30 +21,32 @@ if TYPE_CHECKING:
     from mmnar_lightning.module import MMNARModule as MMNARModule
     from mmnar_lightning.runs.protocols import evaluate as evaluate
     from mmnar_lightning.runs.protocols import train as train
+    from mmnar_lightning.runs.results import read as read_results
     from mmnar_lightning.saved.model import Predictions as Predictions
     from mmnar_lightning.saved.model import SavedModel as SavedModel
     from mmnar_lightning.saved.read import load as load
 
 _WHERE = {
-    "CohortDataModule": "data_modules.datamodule",
-    "ConfigError": "mmnar_lightning.config.experiment",
-    "CustomDataModule": "data_modules.datamodule",
-    "EICUDataModule": "data_modules.datamodule",
-    "ExperimentConfig": "mmnar_lightning.config.experiment",
-    "MIMICDataModule": "data_modules.datamodule",
-    "MMNARModel": "mmnar_lightning.model",
-    "MMNARModule": "mmnar_lightning.module",
-    "Results": "mmnar_lightning.evaluation.results",
-    "UserError": "data_modules.errors",
-    "check_baseline": "mmnar_lightning.baselines.testing",
-    "evaluate": "mmnar_lightning.runs.protocols",
-    "Predictions": "mmnar_lightning.saved.model",
-    "SavedModel": "mmnar_lightning.saved.model",
-    "load": "mmnar_lightning.saved.read",
-    "load_config": "mmnar_lightning.config.compose",
-    "train": "mmnar_lightning.runs.protocols",
+    "CohortDataModule": ("data_modules.datamodule", "CohortDataModule"),
+    "ConfigError": ("mmnar_lightning.config.experiment", "ConfigError"),
+    "CustomDataModule": ("data_modules.datamodule", "CustomDataModule"),
+    "EICUDataModule": ("data_modules.datamodule", "EICUDataModule"),
+    "ExperimentConfig": ("mmnar_lightning.config.experiment", "ExperimentConfig"),
+    "MIMICDataModule": ("data_modules.datamodule", "MIMICDataModule"),
+    "MMNARModel": ("mmnar_lightning.model", "MMNARModel"),
+    "MMNARModule": ("mmnar_lightning.module", "MMNARModule"),
+    "Predictions": ("mmnar_lightning.saved.model", "Predictions"),
+    "Results": ("mmnar_lightning.evaluation.results", "Results"),
+    "SavedModel": ("mmnar_lightning.saved.model", "SavedModel"),
+    "UserError": ("data_modules.errors", "UserError"),
+    "check_baseline": ("mmnar_lightning.baselines.testing", "check_baseline"),
+    "evaluate": ("mmnar_lightning.runs.protocols", "evaluate"),
+    "load": ("mmnar_lightning.saved.read", "load"),
+    "load_config": ("mmnar_lightning.config.compose", "load"),
+    "read_results": ("mmnar_lightning.runs.results", "read"),
+    "train": ("mmnar_lightning.runs.protocols", "train"),
 }
-"""Public name -> module that defines it."""
+"""Public name -> the module that defines it, and its name there."""
 
 __all__ = [
     "CohortDataModule",
@@ -63,6 +65,7 @@ __all__ = [
     "evaluate",
     "load",
     "load_config",
+    "read_results",
     "train",
 ]
 
@@ -73,7 +76,8 @@ def __getattr__(name: str) -> Any:
         return import_module("importlib.metadata").version("mmnar-lightning")
     if name not in _WHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_WHERE[name]), name)
+    module, own_name = _WHERE[name]
+    return getattr(import_module(module), own_name)
 
 
 def __dir__() -> list[str]:

@@ -1,0 +1,67 @@
+"""The documentation site is built strictly, needs no network, and its tutorial runs."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.paths import ROOT
+
+TUTORIAL = ROOT / "docs" / "site" / "tutorial.py"
+RUN = f"""
+import json, runpy
+found = runpy.run_path({str(TUTORIAL)!r})["execute"]()
+print(json.dumps([cell.get("outputs", []) for cell in found.cells]))
+"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    words = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def test_a_page_loads_nothing_from_elsewhere(site: Path) -> None:
+    pages = list(site.rglob("*.html"))
+    assert len(pages) > 20
+    loaded = re.compile(r"""<(?:script|link|img|iframe)\b[^>]*?(?:src|href)=["']?(https?:)?//[^"' >]+""")
+    assert {page.name: found.group() for page in pages if (found := loaded.search(page.read_text()))} == {}
+
+
+def test_the_search_finds_the_words_of_the_field(site: Path) -> None:
+    pages = json.loads((site / "search" / "search_index.json").read_text())["docs"]
+    for word in ("baseline", "image", "AUROC", "evaluation.inner_folds", "load_config"):
+        assert any(word in page["title"] + page["text"] for page in pages), word
+
+
+def test_equations_are_rendered_and_none_is_left_as_text(site: Path) -> None:
+    page = (site / "method" / "index.html").read_text()
+    assert page.count("<math") >= 5
+    assert "arithmatex" not in page
+    assert "$$" not in page
+
+
+def test_the_tutorial_runs_and_shows_what_is_stored() -> None:
+    done = subprocess.run([sys.executable, "-c", RUN], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    stored = [cell.get("outputs", []) for cell in json.loads((ROOT / "docs" / "tutorial.ipynb").read_text())["cells"]]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert [shown(outputs) for outputs in found] == [shown(outputs) for outputs in stored]
+    assert ["image/png"] in [shown(outputs) for outputs in found]
+
+
+def shown(outputs: list[dict]) -> list[str]:
+    """The kind of what a cell returns: a picture, or the columns of a table."""
+    found = []
+    for output in outputs:
+        if output["output_type"] == "execute_result":
+            data = output["data"]
+            columns = "".join(data["text/plain"]).splitlines()[2:3]
+            found += ["image/png"] if "image/png" in data else [re.sub(r"\s+", " ", line) for line in columns]
+    return found
