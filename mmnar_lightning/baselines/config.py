@@ -11,6 +11,7 @@ from data_modules.settings import check_minima, read_when
 NAMES = (
     "none", "late_fusion", "mask_only", "boosted_trees", "logistic_regression", "pattern_submodels", "modality_stack",
     "published_score",
+    "shaspec", "drfuse", "mmtm", "medfuse", "cm_ae",
 )  # fmt: skip
 """Baselines of this project, and the model itself."""
 
@@ -66,12 +67,65 @@ class LogisticRegressionConfig:
 
 
 @dataclass(kw_only=True)
+class ShaSpecConfig:
+    """Shared and specific features."""
+
+    alignment: float = 0.1
+    """Weight of the distance between the shared features of the modalities of a row."""
+    modality: float = 0.02
+    """Weight of the cross-entropy of a classifier that predicts the modality from its specific features."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        _check_weights(self, "baseline.shaspec", "alignment", "modality")
+
+
+@dataclass(kw_only=True)
+class DrFuseConfig:
+    """Disentangled representations."""
+
+    disentanglement: float = 1.0
+    """Weight of the divergence between shared representations and of their overlap with the distinct ones."""
+    ranking: float = 1.0
+    """Weight of the ranking of attention by the loss of each token alone."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        _check_weights(self, "baseline.drfuse", "disentanglement", "ranking")
+
+
+@dataclass(kw_only=True)
+class CrossModalAutoencoderConfig:
+    """Cross-modal autoencoder."""
+
+    reconstruction: float = 1.0
+    """Weight of the decoding of all present modalities, beside the loss of the tasks."""
+    blanking: float = 0.3
+    """Probability of blanking a present modality in training, never the last one of a row."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        _check_weights(self, "baseline.cm_ae", "reconstruction")
+        if not 0 <= self.blanking < 1:
+            raise UserError(f"baseline.cm_ae.blanking={self.blanking} must be in [0, 1)")
+
+
+def _check_weights(config: Any, group: str, *names: str) -> None:
+    """Refuse weights of loss terms that are negative or infinite."""
+    for name in names:
+        weight = getattr(config, name)
+        if not 0 <= weight < math.inf:
+            raise UserError(f"{group}.{name}={weight} must be at least 0 and finite")
+
+
+@dataclass(kw_only=True)
 class BaselineConfig:
     """The chosen baseline and the settings of each; settings of one that is neither chosen nor blended are refused."""
 
     name: str = "none"
     """Baseline to train in place of the model: `none` (the model itself), `late_fusion`, `mask_only`, `boosted_trees`,
-    `logistic_regression`, `pattern_submodels`, `published_score`, or `package.module:Name` of another package."""
+    `logistic_regression`, `pattern_submodels`, `modality_stack`, `published_score`, `shaspec`, `drfuse`, `mmtm`,
+    `medfuse`, `cm_ae`, or `package.module:Name` of another package."""
     settings: dict[str, Any] = field(default_factory=dict, metadata=read_when(".name has :"))
     """Keyword arguments of a baseline of another package."""
     late_fusion: LateFusionConfig = field(default_factory=LateFusionConfig, metadata=read_when(".name = late_fusion"))
@@ -89,6 +143,14 @@ class BaselineConfig:
         default_factory=PublishedScoreConfig, metadata=read_when(".name = published_score")
     )
     """Published predictions."""
+    shaspec: ShaSpecConfig = field(default_factory=ShaSpecConfig, metadata=read_when(".name = shaspec"))
+    """Shared and specific features."""
+    drfuse: DrFuseConfig = field(default_factory=DrFuseConfig, metadata=read_when(".name = drfuse"))
+    """Disentangled representations."""
+    cm_ae: CrossModalAutoencoderConfig = field(
+        default_factory=CrossModalAutoencoderConfig, metadata=read_when(".name = cm_ae")
+    )
+    """Cross-modal autoencoder."""
 
     def __post_init__(self) -> None:
         """Refuse a name that is neither one of this project's nor a path to another package's.

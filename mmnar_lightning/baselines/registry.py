@@ -135,6 +135,17 @@ BASELINES: Mapping[str, NetworkBaseline | EstimatorBaseline] = {
         build=lambda inputs, config, seed: _own("published_score").PublishedScore(inputs, config.published_score),
         unread=(*ESTIMATOR_UNREAD, "transfer."),
     ),
+    "shaspec": NetworkBaseline(
+        build=lambda inputs, config: _own("shaspec").ShaSpec(inputs, config.shaspec), read=("model.encoder.",)
+    ),
+    "drfuse": NetworkBaseline(
+        build=lambda inputs, config: _own("drfuse").DrFuse(inputs, config.drfuse), read=("model.encoder.",)
+    ),
+    "mmtm": NetworkBaseline(build=lambda inputs, config: _own("mmtm").MMTM(inputs), read=("model.encoder.",)),
+    "medfuse": NetworkBaseline(build=lambda inputs, config: _own("medfuse").MedFuse(inputs), read=("model.encoder.",)),
+    "cm_ae": NetworkBaseline(
+        build=lambda inputs, config: _own("cm_ae").CrossModalAutoencoder(inputs, config.cm_ae), read=("model.encoder.",)
+    ),
 }
 """Name -> baseline."""
 

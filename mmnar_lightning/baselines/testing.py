@@ -33,6 +33,7 @@ class Trained:
     """
 
     def __init__(self, config: BaselineConfig, train: Batch, val: Batch, *, steps: int = STEPS) -> None:
+        self.name = config.name
         baseline = find(config.name)
         torch.manual_seed(0)
         inputs = inputs_of(train)
@@ -65,16 +66,20 @@ def check_baseline(name: str, settings: Mapping[str, Any] | None = None, *, lear
             second, `c` on whether the third is present.
     """
     config = BaselineConfig(name=name, settings=dict(settings or {}))
-    trained = Trained(config, simulated_batch(1500), simulated_batch(300, seed=1))
+    check_trained(Trained(config, simulated_batch(1500), simulated_batch(300, seed=1)), learns=learns)
+    check_labels(config)
+
+
+def check_trained(trained: Trained, *, learns: Sequence[str] = TASKS) -> None:
+    """Check the predictions of a trained baseline; `learns` as for `check_baseline`."""
     check_rows(trained)
     check_absent(trained)
-    check_labels(config)
     test = simulated_batch(1000, seed=4)
     predicted = trained.predict(test)
     for task in learns:
         column = TASKS.index(task)
         reached = auroc(predicted[:, column], test.label[:, column])
-        assert reached > 0.7, f"{name} predicts the task {task} with an AUROC of {reached:.2f}"
+        assert reached > 0.7, f"{trained.name} predicts the task {task} with an AUROC of {reached:.2f}"
 
 
 def check_rows(trained: Trained) -> None:

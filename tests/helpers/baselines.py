@@ -11,7 +11,7 @@ from data_modules.batch import Batch
 from data_modules.vocabulary import Modality
 from mmnar_lightning.baselines.config import BaselineConfig, LateFusionConfig
 from mmnar_lightning.baselines.inputs import BaselineInputs, prior_logit
-from mmnar_lightning.baselines.registry import BASELINES
+from mmnar_lightning.baselines.registry import BASELINES, NetworkBaseline
 from mmnar_lightning.losses.config import ObjectiveConfig
 from mmnar_lightning.objective import Objective
 from tests.helpers.batches import make_batch, modalities, take
@@ -42,6 +42,21 @@ def telling_batch(rows: int, seed: int = 0) -> Batch:
 def inputs_of(batch: Batch, given: list[Modality] | None = None) -> BaselineInputs:
     prior = prior_logit(batch.label, batch.label_mask)
     return BaselineInputs(modalities=given or modalities(COUNT), tasks=TASKS, prior=prior)
+
+
+def without_dropout(config: BaselineConfig, batch: Batch, seed: int = 0) -> Any:
+    """A network whose parameters are far from their starting values and which draws nothing in training."""
+    torch.manual_seed(seed)
+    baseline = BASELINES[config.name]
+    assert isinstance(baseline, NetworkBaseline)
+    made: Any = baseline.build(inputs_of(batch), config)
+    for part in made.modules():
+        if isinstance(part, torch.nn.Dropout):
+            part.p = 0.0
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return made
 
 
 def fit_network(model: torch.nn.Module, train: Batch, steps: int, rate: float = 0.01) -> None:

@@ -28,12 +28,15 @@ def trained(name: str) -> Trained:
 def test_every_baseline_has_a_name_and_settings_in_the_configuration() -> None:
     assert set(NAMES) == {"none", *BASELINES}
     own = {field.name for field in fields(BaselineConfig)} - {"name", "settings"}
-    assert own == set(BASELINES) - {"mask_only", "pattern_submodels", "modality_stack"}, "they have none"
+    assert own == set(BASELINES) - {"mask_only", "pattern_submodels", "modality_stack", "mmtm", "medfuse"}, (
+        "they have none"
+    )
 
 
 @pytest.mark.parametrize("name", LEARNT)
 def test_every_baseline_passes_the_test_of_all(name: str) -> None:
-    testing.check_baseline(name, learns=["c"] if name == "mask_only" else TASKS)
+    testing.check_trained(trained(name), learns=["c"] if name == "mask_only" else TASKS)
+    testing.check_labels(CONFIGS[name])
 
 
 def test_late_fusion_of_encodings_passes_it_too() -> None:

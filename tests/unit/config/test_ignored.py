@@ -82,6 +82,12 @@ CASES: dict[str, tuple[str, str, str]] = {
     "baseline.boosted_trees.num_components": ("", "baselines/boosted_trees", "7"),
     "baseline.logistic_regression.refit": ("", "baselines/logistic_regression transfer.target=eicu", "joint"),
     "baseline.published_score.name": ("", "baselines/published_score", "other"),
+    "baseline.shaspec.alignment": ("", "baselines/shaspec", "0.3"),
+    "baseline.shaspec.modality": ("", "baselines/shaspec", "0.3"),
+    "baseline.drfuse.disentanglement": ("", "baselines/drfuse", "0.5"),
+    "baseline.drfuse.ranking": ("", "baselines/drfuse", "0.5"),
+    "baseline.cm_ae.reconstruction": ("", "baselines/cm_ae", "0.1"),
+    "baseline.cm_ae.blanking": ("", "baselines/cm_ae", "0.1"),
     **{
         key: (REAL, "", value)
         for key, value in {
