@@ -16,6 +16,7 @@ from data_modules.cohorts import columns, presence, pretraining, splits
 from data_modules.cohorts.config import ReleaseCohortConfig
 from data_modules.cohorts.manifest import manifest
 from data_modules.cohorts.spec import DatabaseSpec
+from data_modules.cohorts.subgroups import SUBGROUPS
 from data_modules.errors import UserError
 from data_modules.features import store
 from data_modules.features.modality import BuildContext, ColumnBlock, ModalitySpec
@@ -230,6 +231,8 @@ def _write(
         pretraining.write(every.slice(rows.height), cohort, names, folder)
     if spec.scores is not None and _score_tables(spec, release):
         spec.scores(release, rows).write_parquet(folder / SCORES)
+    if spec.subgroups is not None:
+        spec.subgroups(replace(context, rows=rows)).write_parquet(folder / SUBGROUPS)
     built.attrition.write_csv(folder / ATTRITION)
     content = manifest(
         identity,

@@ -141,7 +141,7 @@ def validate(frame: pl.DataFrame, place: Path | str, *, labelled: bool = True) -
     for kind, prefix in (("task", LABEL), ("modality", PRESENT)):
         for name in frame.columns:
             if name.startswith(prefix):
-                _check_name(place, prefix, kind, name.removeprefix(prefix))
+                check_name(place, prefix, kind, name.removeprefix(prefix))
     _refuse(place, "subject_id", frame["subject_id"].null_count(), "must name a subject in every row")
     for name in frame.columns:
         if name.startswith((LABEL, PRESENT)) and frame[name].dtype != pl.Boolean:
@@ -175,8 +175,18 @@ def _check_ids(frame: pl.DataFrame, place: Path | str) -> None:
         _refuse(place, name, large, "must lie below 2**63, as a signed 64-bit integer")
 
 
-def _check_name(place: Path | str, prefix: str, kind: str, name: str) -> None:
-    """Refuse names of tasks and modalities that cannot name a file, a folder or a metric."""
+def check_name(place: Path | str, prefix: str, kind: str, name: str) -> None:
+    """Refuse names of tasks and modalities that cannot name a file, a folder or a metric.
+
+    Args:
+        place: for messages.
+        prefix: of the column.
+        kind: what is named.
+        name: without the prefix.
+
+    Raises:
+        ContractError: with the rule.
+    """
     if not name:
         raise ContractError(place, prefix, 0, f"the name of a {kind} must not be empty")
     if len(name) > MAX_NAME:

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from data_modules import stage
-from data_modules.cohorts import columns, config, given, splits
+from data_modules.cohorts import columns, config, given, splits, subgroups
 from data_modules.cohorts.build import ATTRITION, COHORT, MODALITIES
 from data_modules.cohorts.columns import PRESENT, ContractError
 from data_modules.cohorts.config import CustomCohortConfig
@@ -57,6 +57,7 @@ def build_custom(source: Path, config: CustomCohortConfig, data: Path, *, labell
         imported = [_import(path, name, cohort, folder) for name, path in files.items()]
         written, lines = [modality for modality, _ in imported], [line for _, found in imported for line in found]
         cohort.write_parquet(folder / COHORT)
+        subgroups.write_given(frame, source / COHORT, folder)
         attrition = [{"rule": "as given", "rows": cohort.height, "subjects": cohort["subject_id"].n_unique()}]
         pl.DataFrame(attrition).write_csv(folder / ATTRITION)
         content = manifest(

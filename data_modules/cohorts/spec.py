@@ -32,6 +32,8 @@ class DatabaseSpec:
         build_rows: raw tables and cohort settings -> rows with labels.
         read_tables: core tables that modalities read, by name, in memory.
         count: counts for the manifest, from the modalities and the finished cohort.
+        subgroups: `row_id` and attributes of the rows, text, by which an evaluation is divided and which no model reads
+            (`cohorts/subgroups.py`); None lists none.
         scores: published predictions for the rows: `row_id`, `<score>/<task>`; None without any.
         score_tables: the raw tables that `scores` reads.
         image_files: PhysioNet project of the image files; None without any.
@@ -43,6 +45,7 @@ class DatabaseSpec:
     build_rows: Callable[[Release, Any], CohortRows]
     read_tables: Callable[[Release], dict[str, pl.DataFrame]] = no_tables
     count: Callable[[BuildContext, Sequence[str], pl.DataFrame], dict[str, Any]] = no_counts
+    subgroups: Callable[[BuildContext], pl.DataFrame] | None = None
     scores: Callable[[Release, pl.DataFrame], pl.DataFrame] | None = None
     score_tables: tuple[str, ...] = field(default=())
     image_files: str | None = None

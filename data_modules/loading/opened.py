@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from data_modules import stage
-from data_modules.cohorts import pretraining, splits
+from data_modules.cohorts import pretraining, splits, subgroups
 from data_modules.cohorts.build import BUILD, COHORT, MODALITIES, SCORES
 from data_modules.cohorts.columns import PRESENT, validate
 from data_modules.cohorts.config import SplitConfig
@@ -96,6 +96,11 @@ class OpenedCohort:
         table = pl.read_parquet(path).sort("row_id")
         names = dict.fromkeys(name.split("/")[0] for name in table.columns if "/" in name)
         return {name: torch.stack([_score(table, f"{name}/{task}") for task in self.tasks], -1) for name in names}
+
+    @property
+    def subgroups(self) -> pl.DataFrame:
+        """`subgroup/<attribute>` of the N rows, text, null = unknown; never an input."""
+        return subgroups.read(self.folder, self.table)
 
     def axes(self, count: int) -> dict[str, Tensor]:
         """Modality -> (width, count) float, principal axes of its train rows, for vectors wider than `count`."""

@@ -26,7 +26,8 @@ COLUMNS = (
 WITHIN_ADMISSION = ("start", "unitvisitnumber", "stay_id")
 """Order of the unit stays of a hospital stay."""
 ROW_COLUMNS = (
-    "subject_id", "subject_key", "split_key", "admission_id", "stay_id", "hospital_id", "prediction_offset_minutes",
+    "subject_id", "subject_key", "split_key", "admission_id", "stay_id", "hospital_id", "year",
+    "prediction_offset_minutes",
 )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 import polars as pl
 
+from data_modules.cohorts.subgroups import age_band
 from data_modules.features import categories
 from data_modules.features.concepts import Concept
 
@@ -29,6 +30,15 @@ CATEGORIES: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 """Column -> its categories, compared ignoring case."""
 UNKNOWN = "unknown"
+SEX = {name: [name] for name in ("female", "male")}
+RACE = {
+    "asian": ["asian"],
+    "black": ["african american"],
+    "hispanic": ["hispanic"],
+    "native": ["native american"],
+    "white": ["caucasian"],
+}
+"""Level of a subgroup, named as in MIMIC-IV -> category of `ethnicity`."""
 
 BODY = (
     Concept(name="height", names=("admissionheight",), unit="cm", low=100, high=250),
@@ -54,6 +64,31 @@ def indicators() -> list[pl.Expr]:
 def _known(column: str) -> pl.Expr:
     text = pl.col(column)
     return pl.when(text.str.strip_chars().str.to_lowercase() != UNKNOWN).then(text)
+
+
+def subgroups(rows: pl.DataFrame, patients: pl.DataFrame) -> pl.DataFrame:
+    """The attributes of the rows by which an evaluation is divided.
+
+    Args:
+        rows: `row_id`, `stay_id`, `year` (of discharge from the hospital).
+        patients: `patientunitstayid`, `gender`, `ethnicity`, `age` in years.
+
+    Returns:
+        `row_id`, `sex`, `age_band`, `race`, `year_group`, text; null = unknown.
+
+    >>> rows = pl.DataFrame({"row_id": [0], "stay_id": [5], "year": [2014]})
+    >>> patient = {"patientunitstayid": 5, "gender": "Unknown", "ethnicity": "African American", "age": 90}
+    >>> subgroups(rows, pl.DataFrame([patient], schema_overrides={"age": pl.Int64})).row(0)
+    (0, None, '85 or more', 'black', '2014')
+    """
+    joined = rows.join(patients, left_on="stay_id", right_on="patientunitstayid", how="left", maintain_order="left")
+    return joined.select(
+        "row_id",
+        categories.group_of(_known("gender"), SEX, exact=True).alias("sex"),
+        age_band(pl.col("age")),
+        categories.group_of(_known("ethnicity"), RACE, exact=True).alias("race"),
+        pl.col("year").cast(pl.String).alias("year_group"),
+    )
 
 
 def plausible(concept: Concept) -> pl.Expr:

@@ -10,7 +10,7 @@ import polars as pl
 from data_modules.databases.eicu import forms
 from data_modules.databases.eicu.cohort import LANDMARK_MINUTES, age_in_years, refuse_repeats
 from data_modules.databases.eicu.concepts import APERIODIC, LABS, PERIODIC
-from data_modules.databases.eicu.demographics import demographics
+from data_modules.databases.eicu.demographics import demographics, subgroups
 from data_modules.databases.eicu.events import (
     CONDITIONS,
     LANDMARK,
@@ -44,6 +44,11 @@ def read_tables(release: Release) -> dict[str, pl.DataFrame]:
 def count(_: BuildContext, modalities: Sequence[str], cohort: pl.DataFrame) -> dict[str, object]:
     """Counts for the manifest: presence by hospital."""
     return presence_by_hospital(cohort, modalities)
+
+
+def attributes(context: BuildContext) -> pl.DataFrame:
+    """The attributes of the rows by which an evaluation is divided."""
+    return subgroups(context.rows, context.tables["patient"].with_columns(age_in_years()))
 
 
 def _demographics(context: BuildContext) -> ColumnBlock:

@@ -3,7 +3,7 @@
 from data_modules.cohorts.spec import DatabaseSpec
 from data_modules.databases.eicu import apache
 from data_modules.databases.eicu.cohort import build_rows
-from data_modules.databases.eicu.modalities import EICU_MODALITIES, count, read_tables
+from data_modules.databases.eicu.modalities import EICU_MODALITIES, attributes, count, read_tables
 from data_modules.databases.eicu.tables import EICU
 
 SPEC = DatabaseSpec(
@@ -12,6 +12,7 @@ SPEC = DatabaseSpec(
     build_rows=build_rows,
     read_tables=read_tables,
     count=count,
+    subgroups=attributes,
     scores=apache.predicted_mortality,
     score_tables=(apache.TABLE,),
 )

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
+from data_modules.cohorts.subgroups import age_band
 from data_modules.features import categories
 
 GROUPS: Mapping[str, Mapping[str, Sequence[str]]] = {
@@ -57,6 +58,24 @@ def indicators() -> list[pl.Expr]:
     [1.0, None]
     """
     return [one for column, groups in GROUPS.items() for one in categories.indicators(pl.col(column), column, groups)]
+
+
+def subgroups(rows: pl.DataFrame) -> pl.DataFrame:
+    """The attributes of the rows by which an evaluation is divided.
+
+    Args:
+        rows: `row_id`, `age` (years), and the columns of `GROUPS`.
+
+    Returns:
+        `row_id`, `sex`, `age_band`, `race`, `insurance`, `language`, text; null = unknown.
+
+    >>> row = {"row_id": 0, "gender": "F", "age": 70.0, "race": "ASIAN", "insurance": "Medicaid", "language": "Spanish"}
+    >>> subgroups(pl.DataFrame([row])).row(0)
+    (0, 'female', '65 to 74', 'asian', 'medicaid', 'other')
+    """
+    named = {name: categories.group_of(pl.col(name), GROUPS[name]) for name in ("race", "insurance", "language")}
+    sex = categories.group_of(pl.col("gender"), {"female": ["f"], "male": ["m"]})
+    return rows.select("row_id", sex.alias("sex"), age_band(pl.col("age")), **named)
 
 
 def history(rows: pl.DataFrame, admissions: pl.DataFrame) -> pl.DataFrame:

@@ -7,6 +7,7 @@ import polars as pl
 
 from data_modules.cohorts.spec import DatabaseSpec
 from data_modules.databases.mimic_iv.cohort import build_rows, read_admissions, read_stays
+from data_modules.databases.mimic_iv.demographics import subgroups
 from data_modules.databases.mimic_iv.modalities import MIMIC_MODALITIES, note_presence
 from data_modules.databases.mimic_iv.tables import EMBEDDINGS, IMAGE_PROJECT, MIMIC_IV
 from data_modules.features.modality import BuildContext
@@ -27,6 +28,7 @@ SPEC = DatabaseSpec(
     build_rows=build_rows,
     read_tables=_read_tables,
     count=_count,
+    subgroups=lambda context: subgroups(context.rows),
     image_files=IMAGE_PROJECT,
     image_embeddings=EMBEDDINGS,
 )
