@@ -124,6 +124,8 @@ class EvaluationConfig:
     network (docs/baselines.md)."""
     num_replicates: int = 1000
     """Bootstrap replicates of every interval."""
+    subgroups: bool = True
+    """Score by sex, age band, race and the other attributes that the cohort has, with the largest gaps."""
     elsewhere: Literal["none", "carried", "refitted"] = "none"
     """For evaluate: score the cohort of other subjects that `paths` names, with the rectifier carried over, or refitted
     on its calibration split; `none` evaluates the run's own cohort."""

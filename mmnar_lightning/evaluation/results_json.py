@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import Field, fields, is_dataclass
 from types import NoneType, UnionType
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from data_modules.errors import UserError
 from mmnar_lightning.evaluation.results import SCHEMA_VERSION, Results
@@ -53,18 +53,28 @@ def from_json(kind: type[T], content: Mapping[str, Any]) -> T:
     >>> from_json(Intervals, {"level": 0.95, "num_replicates": 100, "clusters": "subjects", "few": 30}).level
     0.95
     """
-    if kind is Results and content.get("schema_version") == 2:
-        content = _from_schema_2(content)
-    if kind is Results and content.get("schema_version") != SCHEMA_VERSION:
-        raise ResultsError(
-            f"results.json has schema_version={content.get('schema_version')}, but this program reads "
-            f"2 and {SCHEMA_VERSION}; evaluate the run again with the version of mmnar-lightning that wrote it"
-        )
+    if kind is Results:
+        content = _upgraded(content)
     hints = get_type_hints(kind)
     try:
         return kind(**{name: _read(hints[name], part) for name, part in content.items()})
     except (KeyError, TypeError) as error:
         raise ResultsError(f"results.json is damaged: {kind.__name__} cannot be read ({error})") from error
+
+
+def _upgraded(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The content of results in the present schema; schema 3 lacks only fields that a run need not have."""
+    version = content.get("schema_version")
+    if version == 2:
+        return cast(Mapping[str, Any], _from_schema_2(content))
+    if version == 3:
+        return {**content, "schema_version": SCHEMA_VERSION}
+    if version != SCHEMA_VERSION:
+        raise ResultsError(
+            f"results.json has schema_version={version}, but this program reads 2 to {SCHEMA_VERSION}; evaluate the "
+            "run again with the version of mmnar-lightning that wrote it"
+        )
+    return content
 
 
 ADDED = dict.fromkeys(("observed_expected", "calibration_slope", "calibration_intercept"))

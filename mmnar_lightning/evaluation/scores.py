@@ -18,6 +18,8 @@ from mmnar_lightning.metrics.groups import cells_of, within_groups_auroc
 from mmnar_lightning.metrics.intervals import Interval
 from mmnar_lightning.outputs import ScoredRows
 
+UNKNOWN = "unknown"
+"""Level of rows without one."""
 GROUP = "group"
 """Column of predictions.parquet."""
 
@@ -47,6 +49,7 @@ def predictions(
     tasks: Sequence[str],
     seen: Tensor,
     others: Mapping[str, ScoredRows] | None = None,
+    subgroups: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """Build predictions.parquet, one row per test row.
 
@@ -56,9 +59,10 @@ def predictions(
         tasks: T task names.
         seen: int64, ids of the patterns of train rows.
         others: name -> the same rows with other logits, for example `rectified`, after the rectifier.
+        subgroups: columns `subgroup/<attribute>` of the rows of cohort.parquet, to be kept; None keeps none.
 
     Returns:
-        `row_id`, `subject_id`, `split`, `fold`, `group` if the cohort has groups, `pattern` (the label),
+        `row_id`, `subject_id`, `split`, `fold`, `group` if the cohort has groups, the subgroups, `pattern` (the label),
         `unseen_pattern`, and per task `label/`, `logit/`, `probability/` and, of each of the others, `<name>/`, its
         logit.
     """
@@ -84,6 +88,7 @@ def predictions(
     keys = cohort.select(pl.col("row_id").cast(pl.Int64), "subject_id", "split", pl.col("fold").cast(pl.Int64))
     groups = groups_of(cohort)
     keys = keys if groups is None else keys.with_columns(groups[1].alias(GROUP))
+    keys = keys if subgroups is None else keys.hstack(subgroups.get_columns())
     joined = frame.with_columns(pl.col("row_id").cast(pl.Int64)).join(keys, on="row_id", maintain_order="left")
     return joined.select(*keys.columns, pl.exclude(keys.columns))
 
@@ -159,22 +164,66 @@ def score_groups(
     Returns:
         task -> scores, the largest group first.
     """
-    named = group.fill_null("unknown")
-    names = named.unique().sort()
-    number = torch.from_numpy(
-        named.replace_strict(names, range(len(names)), return_dtype=pl.Int64).to_numpy(writable=True)
-    )
+    number, names = numbered(group)
     return {task: _by_group(rows, column, number, names, scoring, fold) for column, task in enumerate(tasks)}
 
 
-def _by_group(
-    rows: ScoredRows, column: int, number: Tensor, names: pl.Series, scoring: Scoring, fold: Tensor | None
-) -> GroupScores:
-    min_rows, known = scoring.min_count, rows.label_mask[:, column]
+def numbered(level: pl.Series) -> tuple[Tensor, list[str]]:
+    """Number the levels of rows.
+
+    Args:
+        level: (N,) text; null forms its own level, `UNKNOWN`.
+
+    Returns:
+        (N,) int64, and the name of each number.
+
+    >>> number, names = numbered(pl.Series(["b", None, "a"]))
+    >>> number.tolist(), names
+    ([1, 2, 0], ['a', 'b', 'unknown'])
+    """
+    named = level.fill_null(UNKNOWN)
+    names = named.unique().sort()
+    number = named.replace_strict(names, range(len(names)), return_dtype=pl.Int64)
+    return torch.from_numpy(number.to_numpy(writable=True)), names.to_list()
+
+
+def score_levels(
+    rows: ScoredRows, column: int, number: Tensor, names: Sequence[str], scoring: Scoring, fold: Tensor | None = None
+) -> tuple[dict[str, Cell], Cell | None]:
+    """Score a task in each level with at least `scoring.min_count` rows with a known label, and in all others pooled.
+
+    Args:
+        rows: N test rows.
+        column: of the task.
+        number: (N,) int64, as of `numbered`.
+        names: likewise.
+        scoring: replicates, seed, and the minimum number of rows.
+        fold: (N,) int64, fold in which a row was tested.
+
+    Returns:
+        Name -> scores, the largest level first; and those of the small levels, None without any.
+    """
+    known = rows.label_mask[:, column]
     count = torch.bincount(number[known], minlength=len(names))
-    large = [place for place in count.argsort(descending=True, stable=True).tolist() if count[place] >= min_rows]
-    small = known & (count < max(min_rows, 1))[number]
-    num_pooled = int(((count > 0) & (count < min_rows)).sum())
+    large = [
+        place
+        for place in count.argsort(descending=True, stable=True).tolist()
+        if count[place] >= max(1, scoring.min_count)
+    ]
+    small = known & (count < max(scoring.min_count, 1))[number]
+    num_pooled = int(((count > 0) & (count < scoring.min_count)).sum())
+
+    def cell(member: Tensor) -> Cell:
+        return _cell(_of_task(rows, column, member), scoring, _at(fold, member))
+
+    found = {names[place]: cell(known & (number == place)) for place in large}
+    return found, replace(cell(small), groups=num_pooled) if num_pooled else None
+
+
+def _by_group(
+    rows: ScoredRows, column: int, number: Tensor, names: Sequence[str], scoring: Scoring, fold: Tensor | None
+) -> GroupScores:
+    known = rows.label_mask[:, column]
     within = within_groups_auroc(
         *_of_task(rows, column, known),
         number[known],
@@ -183,13 +232,10 @@ def _by_group(
         seed=scoring.seed,
     )
     compared = known & _has_both(cells_of(number, fold), rows.label[:, column], known)
-
-    def cell(member: Tensor) -> Cell:
-        return _cell(_of_task(rows, column, member), scoring, _at(fold, member))
-
+    groups, pooled = score_levels(rows, column, number, names, scoring, fold)
     return GroupScores(
-        groups={names[place]: cell(known & (number == place)) for place in large if count[place]},
-        pooled=replace(cell(small), groups=num_pooled) if num_pooled else None,
+        groups=groups,
+        pooled=pooled,
         within=Within(groups=len(torch.unique(number[compared])), count=int(compared.sum()), auroc=plain(within)),
     )
 

@@ -93,6 +93,56 @@ def hidden_cells(
     return found
 
 
+class Labels(NamedTuple):
+    """Rows of a cell, and those of them whose label is known."""
+
+    rows: float
+    known: float
+
+    @property
+    def unknown(self) -> float:
+        """The other rows."""
+        return self.rows - self.known
+
+
+def hidden_labels(
+    tables: Mapping[str, Mapping[str, Labels]], hidden: Collection[str], min_count: int
+) -> frozenset[str]:
+    """Choose the cells whose numbers of rows and of unknown labels are hidden, in every task alike.
+
+    The numbers of known labels are those of `hidden_cells`, and are shown there. A cell is hidden if it is hidden
+    there, or has some but few rows with an unknown or a known label in any task. Rows of hidden cells can then move
+    from one to another as long as each has as many as known labels: what can move is their least number of unknown
+    labels over the tasks. If its sum is small, the smallest other cell that has some is hidden as well.
+
+    Args:
+        tables: task -> cell -> counts; without `all`, and without tasks that are hidden whole.
+        hidden: cells that are hidden in the scores of any of these tasks.
+        min_count: smallest count that is shown.
+
+    Returns:
+        Names of the hidden cells.
+
+    >>> cells = {"11": Labels(60, 20), "10": Labels(33, 20), "01": Labels(20, 17)}
+    >>> sorted(hidden_labels({"death": cells}, [], min_count=10))
+    ['01', '10']
+    """
+    names = {name for cells in tables.values() for name in cells}
+    least = {name: min(cells[name].unknown for cells in tables.values()) for name in names}
+    rows = {name: max(cells[name].rows for cells in tables.values()) for name in names}
+    found = {
+        name for name in names if name in hidden or any(_few_labels(own[name], min_count) for own in tables.values())
+    }
+    others = [(rows[name], name) for name in names - found if least[name] > 0]
+    if found and others and sum(least[name] for name in found) < min_count:
+        found.add(min(others)[1])
+    return frozenset(found)
+
+
+def _few_labels(labels: Labels, min_count: int) -> bool:
+    return any(0 < count < min_count for count in (labels.known, labels.unknown))
+
+
 def _complete(hidden: set[str], cells: Mapping[str, Counts], quantity: str, min_count: int) -> None:
     """Hide one more cell if the sum of the hidden ones, total minus shown, is small.
 

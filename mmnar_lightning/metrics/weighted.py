@@ -95,13 +95,8 @@ class WeightedRows:
         Returns:
             (C, 4) float64 in the order of `bootstrap.RESAMPLED`, NaN where undefined.
         """
-        positive = np.take(weight, self.positive, axis=1)
-        negatives = np.zeros((len(weight), len(self.negative) + 1))
-        np.cumsum(np.take(weight, self.negative, axis=1), axis=1, out=negatives[:, 1:])
-        num_positive, num_negative = positive.sum(1), negatives[:, -1]
-        lost = np.take(negatives, self.above, axis=1)
-        if not np.array_equal(self.above, self.reached):
-            lost = (lost + np.take(negatives, self.reached, axis=1)) / 2
+        positive, negatives = self._taken(weight)
+        num_positive = positive.sum(1)
         found = np.take(np.cumsum(positive, axis=1), self.ends, axis=1)
         steps = (
             np.diff(found, axis=1, prepend=0)
@@ -113,10 +108,28 @@ class WeightedRows:
         error = np.abs(np.add.reduceat(gap, self.bins, axis=1)).sum(1) if len(self.bins) else np.zeros(len(weight))
         total = weight @ self.rows
         with np.errstate(invalid="ignore", divide="ignore"):
-            pairs = num_positive * num_negative
-            ranked = (pairs - np.einsum("cp,cp->c", positive, lost)) / pairs
-            columns = [ranked, steps.sum(1) / num_positive, weight @ self.squared_error / total, error / total]
-        return np.stack(columns, axis=1)
+            precision, brier, gaps = steps.sum(1) / num_positive, weight @ self.squared_error / total, error / total
+        return np.stack([self._ranked(positive, negatives), precision, brier, gaps], axis=1)
+
+    def auroc(self, weight: Column) -> Column:
+        """The first of `metrics` alone, (C,), under (C, S) weights."""
+        return self._ranked(*self._taken(weight))
+
+    def _taken(self, weight: Column) -> tuple[Column, Column]:
+        """Weights of the positives, (C, P), and cumulated weights of the negatives from 0, (C, N - P + 1)."""
+        negatives = np.zeros((len(weight), len(self.negative) + 1))
+        np.cumsum(np.take(weight, self.negative, axis=1), axis=1, out=negatives[:, 1:])
+        return np.take(weight, self.positive, axis=1), negatives
+
+    def _ranked(self, positive: Column, negatives: Column) -> Column:
+        """AUROC, (C,), from what `_taken` gives; NaN without both classes."""
+        lost = np.take(negatives, self.above, axis=1)
+        if not np.array_equal(self.above, self.reached):
+            lost = (lost + np.take(negatives, self.reached, axis=1)) / 2
+        pairs = positive.sum(1) * negatives[:, -1]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            ranked: Column = (pairs - np.einsum("cp,cp->c", positive, lost)) / pairs
+        return ranked
 
 
 def _runs(values: NDArray[np.generic]) -> tuple[Places, Places]:

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
+from mmnar_lightning.evaluation.breakdown import POOLED
 from mmnar_lightning.evaluation.results import (
     MASKED,
     Cell,
@@ -23,7 +24,6 @@ from mmnar_lightning.metrics.suppression import ALL, Counts, hidden_cells, is_sm
 
 MASKED_OFFSET = Offset(**dict.fromkeys((entry.name for entry in fields(Offset)), None))
 """An offset that is hidden."""
-POOLED = "pooled"
 WITHIN_DIGITS = 2
 """Digits of an AUROC over the pairs within groups: all of them would tell how many pairs there are."""
 
@@ -107,14 +107,13 @@ def _groups(found: GroupScores, hidden: frozenset[str], min_count: int, *, numbe
     return GroupScores(
         groups={str(number): cell for number, cell in enumerate(shown.values(), start=1)} if numbered else shown,
         pooled=pooled,
-        within=replace(found.within, count=None, auroc=_rounded(found.within.auroc)),
+        within=replace(found.within, count=None, auroc=rounded(found.within.auroc, WITHIN_DIGITS)),
     )
 
 
-def _rounded(score: Score) -> Score:
-    value, low, high = (
-        None if end is None else round(end, WITHIN_DIGITS) for end in (score.value, score.low, score.high)
-    )
+def rounded(score: Score, digits: int) -> Score:
+    """A score whose value and ends are rounded."""
+    value, low, high = (None if end is None else round(end, digits) for end in (score.value, score.low, score.high))
     return replace(score, value=value, low=low, high=high)
 
 

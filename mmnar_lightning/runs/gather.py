@@ -114,7 +114,7 @@ def average_folds(pooled: pl.DataFrame) -> pl.DataFrame:
 
 
 def average_seeds(pooled: pl.DataFrame) -> pl.DataFrame:
-    """Average the logits before the rectifier over seeds, which test a row in the same fold.
+    """Average the logits before and after the rectifier over seeds, which test a row in the same fold.
 
     Returns:
         Each test row once.
@@ -123,7 +123,8 @@ def average_seeds(pooled: pl.DataFrame) -> pl.DataFrame:
     >>> average_seeds(frame).rows(named=True)
     [{'row_id': 7, 'pattern': '11', 'logit/death': -1.0}]
     """
-    means = [pl.col(name).clip(-MAX_LOGIT, MAX_LOGIT).mean() for name in pooled.columns if name.startswith(LOGIT)]
+    kept = [name for name in pooled.columns if name.startswith((LOGIT, RECTIFIED))]
+    means = [pl.col(name).clip(-MAX_LOGIT, MAX_LOGIT).mean() for name in kept]
     dropped = (*PREDICTED, "seed", "row_id")
     same = [pl.col(name).first() for name in pooled.columns if not name.startswith(dropped)]
     return pooled.sort("row_id", "seed").group_by("row_id", maintain_order=True).agg(*same, *means)

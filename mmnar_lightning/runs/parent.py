@@ -164,6 +164,7 @@ def _gathered(
         recalibrated_gain=_gains(pooled, scoring, protocol, first.recalibrated_gain, gather.RECALIBRATED),
         blend=_blend(pooled, scoring, protocol, first) if first.blend is not None else None,
         groups=_groups(pooled, scoring, protocol, first),
+        **_breakdowns(pooled, scoring, protocol, first),
         rectifier=rectifier,
         mean_risk=mean_risk,
     )
@@ -236,6 +237,15 @@ def _groups(pooled: pl.DataFrame, scoring: Scoring, protocol: str, first: Result
     fold = gather.tensor(rows["fold"]) if protocol in FOLDED else None
     found = score_groups(gather.as_rows(rows, tasks, gather.LOGIT), rows[GROUP], tasks, scoring, fold)
     return Groups(by=first.groups.by, min_rows=scoring.min_count, tasks=found)
+
+
+def _breakdowns(pooled: pl.DataFrame, scoring: Scoring, protocol: str, first: Results) -> dict[str, Any]:
+    """Subgroups, decision curves and labels: each row once, with its final logits averaged over seeds."""
+    tasks, rows = list(first.tasks), gather.average_seeds(pooled)
+    final = gather.as_rows(rows, tasks, gather.LOGIT if first.rectified is None else gather.RECTIFIED)
+    fold = gather.tensor(rows["fold"]) if protocol in FOLDED else None
+    codes = [patterns.parse(label) for label in first.tasks[tasks[0]].patterns]
+    return results.breakdowns(final, rows, tasks, codes, scoring, fold)
 
 
 def _print(shown: Results, protocol: str, num_runs: int, num_parts: int) -> None:

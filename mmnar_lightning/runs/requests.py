@@ -63,6 +63,8 @@ def _differing(found: Results, config: ExperimentConfig) -> list[str]:
         lines.append(f"evaluation.num_replicates: {done} before, {asked} now")
     if config.evaluation.blend and found.blend is None:
         lines.append("evaluation.blend: false before, true now")
+    if not config.evaluation.subgroups and found.subgroups is not None:
+        lines.append("evaluation.subgroups: true before, false now")
     if config.diagnostics.parts and "parts" not in (found.diagnostics or {}):
         lines.append("diagnostics.parts: false before, true now")
     return lines

@@ -1,6 +1,6 @@
 """Computes the results of a run from its scored rows, saves them in its folder and prints them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,10 @@ from torch import Tensor
 
 from data_modules import stage
 from data_modules.cohorts.columns import groups_of
+from data_modules.cohorts.subgroups import SUBGROUP, SUBGROUPS
+from data_modules.databases import registry
 from mmnar_lightning.config.experiment import ExperimentConfig
-from mmnar_lightning.console import say
+from mmnar_lightning.console import say, warn
 from mmnar_lightning.distributed.launch import is_rank_zero
 from mmnar_lightning.evaluation.blend import Blended, compare
 from mmnar_lightning.evaluation.diagnose import decision_tipping_points
@@ -20,6 +22,7 @@ from mmnar_lightning.evaluation.rectify import Rectification
 from mmnar_lightning.evaluation.results import Groups, Intervals, Results, SplitCounts
 from mmnar_lightning.evaluation.results_json import ResultsError, from_json, to_json
 from mmnar_lightning.evaluation.scores import GROUP, Scoring, predictions, score, score_groups
+from mmnar_lightning.evaluation.subgroups import decision_curves, label_availability, score_subgroups
 from mmnar_lightning.metrics.cells import FEW
 from mmnar_lightning.outputs import ScoredRows
 from mmnar_lightning.report import figures
@@ -114,7 +117,8 @@ def compute_results(
     one_offset = rectified.recalibrated if rectified and is_compared else None
     corrected = {"rectified": after, "recalibrated": one_offset}
     others = {name: found for name, found in corrected.items() if found} | (blended.columns if blended else {})
-    table = predictions(rows, cohort.table, cohort.tasks, cohort.train_patterns if seen is None else seen, others)
+    seen = cohort.train_patterns if seen is None else seen
+    table = predictions(rows, cohort.table, cohort.tasks, seen, others, _attributes(run))
     table.write_parquet(run.folder / folders.PREDICTIONS)
     unseen = table.filter("unseen_pattern")["pattern"]
     tipping = decision_tipping_points(after or rows, cohort.tasks, cohort.patterns)
@@ -140,12 +144,56 @@ def compute_results(
         recalibrated_gain=gains(rows, one_offset, cohort.tasks, scoring) if one_offset else None,
         blend=compare(blended, cohort.tasks, cohort.patterns, scoring) if blended else None,
         groups=_groups(run, rows, table),
+        **breakdowns(after or rows, table, cohort.tasks, cohort.patterns, scoring),
         rectifier=rectified.table if rectified else None,
         mean_risk=rectified.mean_risk if rectified else None,
         target=target,
     )
     figures.draw_results(public_of(results, run.config), run.folder / "figures")
     return results
+
+
+def _attributes(run: Run) -> pl.DataFrame | None:
+    """The subgroups of the cohort's rows; None without `evaluation.subgroups`."""
+    config, folder = run.config, run.cohort.folder
+    if not config.evaluation.subgroups:
+        return None
+    is_built = run.cohort.manifest["source"] != "custom" and config.dataset in registry.packages()
+    if is_built and registry.database(config.dataset).subgroups is not None and not (folder / SUBGROUPS).is_file():
+        warn(
+            f"{folder} was built by an earlier version, without {SUBGROUPS}: no scores by sex, age band and race; "
+            "remove this folder to build it again"
+        )
+    return run.cohort.subgroups
+
+
+def breakdowns(
+    rows: ScoredRows,
+    table: pl.DataFrame,
+    tasks: Sequence[str],
+    pattern_ids: Sequence[int],
+    scoring: Scoring,
+    fold: Tensor | None = None,
+) -> dict[str, Any]:
+    """The fields of results about the final prediction: `subgroups`, `net_benefit` and `label_availability`.
+
+    Args:
+        rows: N test rows, each once, after the rectifier if there is one.
+        table: their predictions.parquet.
+        tasks: T task names.
+        pattern_ids: the cohort's patterns, the most frequent first.
+        scoring: replicates, seed and smallest level.
+        fold: (N,) int64, fold in which a row was tested.
+
+    Returns:
+        Field -> value.
+    """
+    attributes = table.select(name for name in table.columns if name.startswith(SUBGROUP))
+    return {
+        "subgroups": score_subgroups(rows, attributes, tasks, scoring, fold) or None,
+        "net_benefit": decision_curves(rows, tasks, scoring),
+        "label_availability": label_availability(rows, tasks, pattern_ids),
+    }
 
 
 def intervals_of(scoring: Scoring) -> Intervals:

@@ -1,9 +1,11 @@
 """results.json as values: there and back without a loss, and refused where it is of another schema or damaged."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import torch
 
@@ -11,6 +13,7 @@ from mmnar_lightning.evaluation.gains import gains
 from mmnar_lightning.evaluation.results import SCHEMA_VERSION, Groups, OffsetTable, Results, Risk, TaskRisks
 from mmnar_lightning.evaluation.results_json import ResultsError, from_json, to_json
 from mmnar_lightning.evaluation.scores import Scoring, score, score_groups
+from mmnar_lightning.evaluation.subgroups import decision_curves, label_availability, score_subgroups
 from mmnar_lightning.runs import folders, results
 from tests.helpers.results import offset_of, results_of, scored_rows
 from tests.unit.evaluation.test_scores import GROUPS, NUM_ROWS, PATTERNS, SUBJECT, TASKS
@@ -39,6 +42,9 @@ def whole() -> Results:
         "carried": score(scored, TASKS, PATTERNS, SCORING),
         "carried_gain": gains(scored, scored, TASKS, SCORING),
         "groups": Groups(by="hospital", min_rows=10, tasks=score_groups(scored, GROUPS, TASKS, SCORING)),
+        "subgroups": score_subgroups(scored, pl.DataFrame([GROUPS.alias("subgroup/sex")]), TASKS, SCORING),
+        "net_benefit": decision_curves(scored, TASKS, SCORING),
+        "label_availability": label_availability(scored, TASKS, PATTERNS),
         "rectifier": {"death": OffsetTable(scale="logit", strength=0.5, patterns={"11": offset_of(tau=0.1, count=3)})},
         "mean_risk": {"death": TaskRisks(all=risk, patterns={"11": risk})},
         "diagnostics": {"decision_tipping_point": {"death": {"11": None}}},
@@ -68,6 +74,15 @@ def test_only_a_mean_over_parts_has_their_number(whole: Results) -> None:
     assert (empty["num_parts"], empty["method"]) == (0, None)
 
 
+def test_a_file_of_schema_3_is_read_without_what_it_lacks(whole: Results) -> None:
+    content = {name: part for name, part in to_json(whole).items() if name not in ADDED}
+    content["target"] = {name: part for name, part in content["target"].items() if name not in ADDED}
+    assert len(content) == len(to_json(whole)) - len(ADDED)
+    found = from_json(Results, {**content, "schema_version": 3, "target": {**content["target"], "schema_version": 3}})
+    without = dict.fromkeys(ADDED)
+    assert found == replace(whole, **without, target=replace(whole.target, **without))
+
+
 def test_a_file_of_schema_2_is_read_without_what_it_lacks(whole: Results) -> None:
     content = _as_schema_2(to_json(whole))
     assert {"method", "few", "observed_expected"} & set(_keys(content)) == set()
@@ -86,7 +101,9 @@ def test_a_file_of_schema_2_is_read_without_what_it_lacks(whole: Results) -> Non
     assert empty.method is None
 
 
-NEW = {"method", "few", "without_interval", "observed_expected", "calibration_slope", "calibration_intercept"}
+ADDED = ("subgroups", "net_benefit", "label_availability")
+"""Fields of schema 4."""
+NEW = {*ADDED, "method", "few", "without_interval", "observed_expected", "calibration_slope", "calibration_intercept"}
 
 
 def _as_schema_2(content: Any) -> Any:
