@@ -22,6 +22,7 @@ COMMANDS = {
     "embed": "encode the documents and images of an experiment's cohort; several processes share the work",
     "train": "build the cohort, train, and evaluate the test split unless evaluate=false",
     "evaluate": "evaluate the test split with the best checkpoint of a run (run=FOLDER, else the newest)",
+    "show": "print what a run knows beside the summary: scores by pattern, rectifier, diagnostics (run=FOLDER)",
     "predict": "predict new rows with a trained model (run=FOLDER paths.cohort=FOLDER, labels are not needed)",
     "export": "write a trained network as a graph that runs without this program (run=FOLDER to=onnx or torch)",
     "compare": "compare runs on the same test rows: paired differences, corrected for their number (runs=[FOLDER,...])",
@@ -34,8 +35,8 @@ COMMANDS = {
 }
 """Name of a command, and of its module in `commands` -> its help text in `mmnar --help`."""
 
-ARGUMENTS = {"settings": "prefix"}
-"""Command -> the word that it takes beside settings."""
+ARGUMENTS = {"settings": "prefix", "show": "topic"}
+"""Command -> the words that it takes beside settings."""
 
 PREEMPTED = 75
 """Exit status of a run that was asked to stop and can be resumed (EX_TEMPFAIL of sysexits.h)."""

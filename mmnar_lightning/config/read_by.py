@@ -3,7 +3,7 @@
 COMMANDS = {
     "out": ("simulate", "predict", "export", "compare"),
     "runs": ("compare",),
-    "run": ("evaluate", "best", "predict", "export"),
+    "run": ("evaluate", "show", "best", "predict", "export"),
     "to": ("export",),
     "resume": ("train", "trial"),
     "resume_with": ("train", "trial"),

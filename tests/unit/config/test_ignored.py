@@ -241,6 +241,7 @@ def test_a_setting_of_another_command_is_refused(key: str) -> None:
         "embed",
         "train",
         "evaluate",
+        "show",
         "sweep",
         "trial",
         "best",
