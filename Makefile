@@ -11,7 +11,7 @@ WORDS = $(if $(filter-out undefined,$(origin DATASET)),dataset='$(DATASET)') $(i
         $(if $(SUBJECTS),simulate.subjects=$(SUBJECTS)) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup cohort embed train evaluate predict simulate doctor sweep best test test-fast test-oldest test-slurm check format bench validation results results-eicu phases phases-full coverage docs tutorial clean
+.PHONY: help setup cohort embed train evaluate predict show settings simulate doctor sweep best test test-fast test-oldest test-slurm check format bench validation results results-eicu phases phases-full coverage docs tutorial clean
 
 help: ## Print every target with its description.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -38,6 +38,12 @@ evaluate: setup ## Read the test split once, with the best checkpoint of the new
 
 predict: setup ## Predict new rows with the model of the newest run; labels are not needed (docs/predict.md). COHORT=DIR or a root, ARGS="run=FOLDER out=FOLDER".
 	$(BIN)/mmnar predict $(WORDS)
+
+show: setup ## Print everything that the newest run knows: scores by pattern, rectifier, diagnostics. ARGS="run=FOLDER groups".
+	$(BIN)/mmnar show $(ARGS)
+
+settings: setup ## Print settings with type, default and meaning. ARGS="trainer" prints those of a group.
+	$(BIN)/mmnar settings $(ARGS)
 
 simulate: setup ## Write a simulated release with known truth. OUT=DIR SUBJECTS=3000 SEED=7
 	$(BIN)/mmnar simulate $(if $(OUT),out='$(OUT)') $(if $(SUBJECTS),simulate.subjects=$(SUBJECTS)) \

@@ -107,7 +107,7 @@ def _inactive(config: Any, prefix: str, flat: Mapping[str, Any], above: tuple[st
     for entry in fields(config):
         key, value = f"{prefix}{entry.name}", getattr(config, entry.name)
         own = entry.metadata.get("read_when")
-        conditions = above if own is None else (*above, _absolute(own, prefix))
+        conditions = above if own is None else (*above, absolute(own, prefix))
         if is_dataclass(value):
             yield from _inactive(value, f"{key}.", flat, conditions)
             continue
@@ -125,7 +125,19 @@ def _leaves(config: Any, prefix: str) -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{entry.name}", value
 
 
-def _absolute(condition: str, prefix: str) -> str:
+def absolute(condition: str, prefix: str) -> str:
+    """Write the keys of a condition that begin with a dot in full.
+
+    Args:
+        condition: as it is declared.
+        prefix: of the group, with the dot.
+
+    Returns:
+        The condition.
+
+    >>> absolute(".fit != none and seed > 0", "rectifier.")
+    'rectifier.fit != none and seed > 0'
+    """
     return " ".join(f"{prefix}{word[1:]}" if word.startswith(".") else word for word in condition.split(" "))
 
 

@@ -22,16 +22,21 @@ COMMANDS = {
     "embed": "encode the documents and images of an experiment's cohort; several processes share the work",
     "train": "build the cohort, train, and evaluate the test split unless evaluate=false",
     "evaluate": "evaluate the test split with the best checkpoint of a run (run=FOLDER, else the newest)",
+    "show": "print what a run knows beside the summary: scores by pattern, rectifier, diagnostics (run=FOLDER)",
     "predict": "predict new rows with a trained model (run=FOLDER paths.cohort=FOLDER, labels are not needed)",
     "export": "write a trained network as a graph that runs without this program (run=FOLDER to=onnx or torch)",
     "compare": "compare runs on the same test rows: paired differences, corrected for their number (runs=[FOLDER,...])",
     "sweep": "search settings: many trials of one experiment, by W&B or, with sweep.offline=true, on this machine",
     "trial": "run one trial of a sweep; started by the sweep's file",
     "best": "evaluate the test split once, with the best trial of a sweep (run=FOLDER, else the newest)",
+    "settings": "print the settings that begin with a prefix: type, default, meaning, and when each is read",
     "simulate": "write a simulated release, with its ground truth, into out=FOLDER",
     "doctor": "list the tables under a root, the missing ones and what needs them; compare files with SHA256SUMS.txt",
 }
 """Name of a command, and of its module in `commands` -> its help text in `mmnar --help`."""
+
+ARGUMENTS = {"settings": "prefix", "show": "topic"}
+"""Command -> the words that it takes beside settings."""
 
 PREEMPTED = 75
 """Exit status of a run that was asked to stop and can be resumed (EX_TEMPFAIL of sysexits.h)."""
@@ -117,7 +122,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
     for name, text in COMMANDS.items():
         command = commands.add_parser(name, help=text, description=text)
-        command.add_argument("settings", nargs="*", metavar="key=value", help="settings, see experiments/README.md")
+        metavar = f"[{ARGUMENTS[name]}] key=value" if name in ARGUMENTS else "key=value"
+        command.add_argument("settings", nargs="*", metavar=metavar, help="settings, see `mmnar settings`")
     return parser.parse_args(arguments)
 
 
@@ -128,8 +134,7 @@ def _guarded(command: str, words: Sequence[str]) -> int:
     from mmnar_lightning.tracebacks import describe
 
     try:
-        config = import_module("mmnar_lightning.config.compose").load(words)
-        import_module("mmnar_lightning.config.ignored").check_command(config, command)
+        config = _compose(command, words)
         quieten()
         module = _import_command(command)
         status: int = _run(module, config, words)
@@ -144,6 +149,16 @@ def _guarded(command: str, words: Sequence[str]) -> int:
         fail("this is a defect of the program, not of your settings: please report it with the traceback above")
         return 1
     return status
+
+
+def _compose(command: str, words: Sequence[str]) -> object:
+    """Compose and check the configuration of a command; `settings` only describes settings, and needs none."""
+    if command == "settings":
+        return None
+    given = [word for word in words if "=" in word] if command in ARGUMENTS else words
+    config = import_module("mmnar_lightning.config.compose").load(given)
+    import_module("mmnar_lightning.config.ignored").check_command(config, command)
+    return config
 
 
 def _import_command(command: str) -> ModuleType:

@@ -15,10 +15,10 @@ from rich.text import Text
 
 from mmnar_lightning.distributed.launch import is_rank_zero, rank_of
 
-WIDTH = 120
-"""Characters per line if the output is not a terminal."""
+UNLIMITED = 100_000
+"""Characters per line if the output is not a terminal: nothing is cut or wrapped in a pipe or a log."""
 
-_CONSOLE = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDTH)
+_CONSOLE = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else UNLIMITED)
 
 
 def quieten() -> None:
@@ -59,7 +59,7 @@ def show(title: str, header: Sequence[str], rows: Iterable[Sequence[object]]) ->
         return
     table = Table(title=title, title_justify="left", title_style="bold")
     for position, name in enumerate(header):
-        table.add_column(name, justify="left" if position == 0 else "right")
+        table.add_column(name, justify="left" if position == 0 else "right", overflow="fold")
     for row in rows:
         table.add_row(*(escape(str(cell)) for cell in row))
     _CONSOLE.print(table)

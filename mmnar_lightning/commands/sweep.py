@@ -14,7 +14,7 @@ from mmnar_lightning.console import say, show
 from mmnar_lightning.sweeps import figures, online
 from mmnar_lightning.sweeps.search import Search, num_trials_of
 from mmnar_lightning.sweeps.space import SWEEP_FILE, Sweep, read
-from mmnar_lightning.sweeps.table import TABLE, build_table
+from mmnar_lightning.sweeps.table import TABLE, build_table, short_names
 from mmnar_lightning.sweeps.workers import WorkerPool, trial_folder
 
 RESERVED_KEYS = ("evaluate", "resume", "run", "out")
@@ -125,7 +125,8 @@ def _report(folder: Path, found: Sweep, search: Search | None = None) -> None:
     if search is not None and (importance := search.importance()):
         figures.draw_importance(importance, found.metric).savefig(folder / "importance.png", dpi=150)
     shown = ["trial", "state", *(f"parameter/{parameter.key}" for parameter in found.parameters), found.metric, "best"]
-    show("trials", [name.removeprefix("parameter/") for name in shown], table.select(shown).iter_rows())
+    names = short_names([parameter.key for parameter in found.parameters])
+    show("trials", ["trial", "state", *names, found.metric, "best"], table.select(shown).iter_rows())
     say(f"sweep: {folder}; `mmnar best run={folder}` evaluates the test rows with its best trial, once")
 
 

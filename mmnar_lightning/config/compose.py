@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import field, fields, is_dataclass, make_dataclass
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from yaml import YAMLError
 
 from data_modules.errors import UserError
 from data_modules.settings import expand
-from mmnar_lightning.config import keys
+from mmnar_lightning.config import hints, keys
 from mmnar_lightning.config.experiment import (
     SIMULATED,
     ConfigError,
@@ -258,7 +257,7 @@ def refuse_renamed(settings: DictConfig, source: str) -> None:
 
 
 def _explain(error: OmegaConfBaseException, words: Sequence[str]) -> str:
-    """Explain an OmegaConf error with the full key and, for an unknown key, the nearest known one."""
+    """Explain an OmegaConf error with the full key and, for an unknown key, the one that it stands for."""
     key = str(getattr(error, "full_key", None) or "")
     given = next((word for word in words if word.startswith(f"{key}=")), str(key))
     group = next((word for word in words if _names_group(word)), "")
@@ -266,8 +265,8 @@ def _explain(error: OmegaConfBaseException, words: Sequence[str]) -> str:
         return f"{group}: this is a group of settings; name one of them, for example {_example(group)}"
     if isinstance(error, ConfigKeyError):
         known = [name for dataset in datasets() for name, *_ in keys.walk(_typed(dataset))]
-        near = get_close_matches(key, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else _neighbours(key, known)
+        near = hints.meant(key, known)
+        hint = f"did you mean {near}?" if near else _neighbours(key, known)
         return f"{given}: unknown setting {key!r}; {hint}"
     if "ListConfig" in str(error):
         return f"{given}: expected a list, for example {key}=[{given.partition('=')[2] or 'a,b'}]"

@@ -10,22 +10,10 @@ from typing import TYPE_CHECKING
 from data_modules.settings import Inactive, inactive
 from mmnar_lightning.config.compose import flatten, shared_settings, to_plain
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
+from mmnar_lightning.config.read_by import COMMANDS
 
 if TYPE_CHECKING:
     from mmnar_lightning.baselines.registry import EstimatorBaseline, NetworkBaseline
-
-COMMANDS = {
-    "out": ("simulate", "predict", "export", "compare"),
-    "runs": ("compare",),
-    "run": ("evaluate", "best", "predict", "export"),
-    "to": ("export",),
-    "resume": ("train", "trial"),
-    "resume_with": ("train", "trial"),
-    "sweep": ("sweep",),
-    "simulate.databases": ("simulate",),
-    "evaluation.elsewhere": ("evaluate",),
-}
-"""Setting or group -> the commands that read it; all others are read by more than one."""
 
 
 def check_ignored(config: ExperimentConfig) -> list[str]:

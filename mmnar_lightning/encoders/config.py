@@ -4,9 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
 from data_modules.errors import UserError
 from data_modules.settings import inactive
 from data_modules.vocabulary import Modality
@@ -48,6 +45,9 @@ class EmbedConfig:
         Raises:
             UserError: if its own settings are invalid for its kind.
         """
+        from omegaconf import OmegaConf
+        from omegaconf.errors import OmegaConfBaseException
+
         kinds: dict[str, TextConfig | ImageConfig] = {"documents": self.text, "images": self.image}
         shared = kinds.get(modality.kind)
         own = self.modalities.get(modality.name, {})

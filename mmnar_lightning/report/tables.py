@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from mmnar_lightning.console import say, show, warn
+from mmnar_lightning.console import say, show
 from mmnar_lightning.evaluation.results import Cell, Gain, Groups, Results, Risk, TaskScores
 from mmnar_lightning.evaluation.results_json import from_json
 from mmnar_lightning.metrics.bootstrap import METRICS, RESAMPLED
@@ -13,29 +13,6 @@ COMPARED = ("auroc", "brier", "calibration_error")
 """Metrics in the table of what a rectifier changes; the others are in results.json."""
 RANKED = ("auroc", "average_precision", "brier")
 """Metrics in the table of a blend; the others are in results.json."""
-
-
-def print_results(results: Results) -> None:
-    """Print the scores of a run, the effect of its rectifier, and the scores on its target.
-
-    Args:
-        results: of a run, public.
-    """
-    show_scores(results, results.tasks)
-    show_rectifier(results)
-    show_gains(results)
-    show_blend(results)
-    show_part_gains(results)
-    if results.groups is not None:
-        show_groups(results.groups)
-    target = results.target
-    if target is not None:
-        say(f"target: {target.dataset}, cohort {target.cohort}")
-        print_results(target)
-        if target.unseen_patterns:
-            unseen, patterns = target.unseen_pattern_rows, len(target.unseen_patterns)
-            counted = "some" if unseen is None else f"{unseen} of {target.split.rows}"
-            warn(f"target: {counted} rows have one of {patterns} patterns unseen in training")
 
 
 def show_scores(results: Results, scores: Mapping[str, TaskScores]) -> None:

@@ -19,10 +19,10 @@ from mmnar_lightning.evaluation.results import BlendScores, Gain, Groups, Result
 from mmnar_lightning.evaluation.results_json import to_json
 from mmnar_lightning.evaluation.scores import GROUP, Scoring, score, score_groups
 from mmnar_lightning.metrics.suppression import ALL, hidden_cells, is_small, with_sum
-from mmnar_lightning.report.figures import SCORED, draw_results
+from mmnar_lightning.report.figures import draw_results
 from mmnar_lightning.report.public import public
 from mmnar_lightning.report.public_cells import counts_of
-from mmnar_lightning.report.tables import show_blend, show_gains, show_groups, show_parts, show_rectifier, show_scores
+from mmnar_lightning.report.summary import show_summary
 from mmnar_lightning.runs import done, folders, gather, results, single
 from mmnar_lightning.runs.plan import FOLDED, Child
 from mmnar_lightning.runs.run import scoring_of
@@ -97,7 +97,7 @@ def finish(parent: Path, config: ExperimentConfig, protocol: str, children: Sequ
     else:
         say(f"test rows are not read; `mmnar evaluate run={parent}` reads and gathers them")
     done.mark(parent)
-    say(f"run: {parent}")
+    results.say_folder(parent)
 
 
 def gather_runs(parent: Path, config: ExperimentConfig, protocol: str, children: Sequence[Child]) -> None:
@@ -113,8 +113,7 @@ def gather_runs(parent: Path, config: ExperimentConfig, protocol: str, children:
     shown = public(whole, min_count, withheld=_withheld(children, found, min_count))
     draw_results(shown, parent / "figures")
     results.write(parent, whole, shown)
-    parts = pooled.select("seed", "fold") if protocol in FOLDED else pooled.select("seed")
-    _print(shown, protocol, len(children), parts.n_unique())
+    show_summary(shown)
 
 
 def _withheld(children: Sequence[Child], found: Sequence[Results], min_count: int) -> set[str]:
@@ -246,15 +245,3 @@ def _breakdowns(pooled: pl.DataFrame, scoring: Scoring, protocol: str, first: Re
     fold = gather.tensor(rows["fold"]) if protocol in FOLDED else None
     codes = [patterns.parse(label) for label in first.tasks[tasks[0]].patterns]
     return results.breakdowns(final, rows, tasks, codes, scoring, fold)
-
-
-def _print(shown: Results, protocol: str, num_runs: int, num_parts: int) -> None:
-    for name, scores in shown.scores.items():
-        say(f"{num_runs} run{'s' if num_runs > 1 else ''} ({protocol}), {SCORED[name]}")
-        show_scores(shown, scores)
-        show_parts(scores, num_parts)
-    show_rectifier(shown)
-    show_gains(shown)
-    show_blend(shown)
-    if shown.groups is not None:
-        show_groups(shown.groups)

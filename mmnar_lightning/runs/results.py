@@ -27,7 +27,7 @@ from mmnar_lightning.metrics.cells import FEW
 from mmnar_lightning.outputs import ScoredRows
 from mmnar_lightning.report import figures
 from mmnar_lightning.report.public import public
-from mmnar_lightning.report.tables import print_results
+from mmnar_lightning.report.summary import show_summary
 from mmnar_lightning.runs import done, folders
 from mmnar_lightning.runs.run import Run, scores_a_fold
 
@@ -37,20 +37,21 @@ def is_done(folder: Path) -> bool:
     return (folder / folders.RESULTS).is_file()
 
 
-def read(folder: Path) -> Results:
+def read(folder: Path, name: str = folders.RESULTS) -> Results:
     """The results in a run's folder; a file of a finished run that changed is a `DamagedRunError`.
 
     Args:
         folder: of the run.
+        name: of the file.
 
     Returns:
-        The content of results.json.
+        Its content.
 
     Raises:
         ResultsError: naming the file, when it is damaged or of another schema.
     """
     done.verify(folder)
-    path = folder / folders.RESULTS
+    path = folder / name
     try:
         return from_json(Results, stage.read_json(path))
     except (ResultsError, ValueError) as error:
@@ -64,14 +65,21 @@ def print_saved_results(folder: Path, config: ExperimentConfig) -> None:
     path = folder / folders.PUBLIC
     if not path.is_file() and is_rank_zero():
         stage.write_json(path, to_json(shown))
-    print_results(shown)
+    show_summary(shown)
+
+
+def say_folder(folder: Path) -> None:
+    """Print, at the end of a command, where a run is and how to see more of it."""
+    if is_done(folder):
+        say(f"scores by pattern, rectifier, diagnostics and more: mmnar show run={folder}")
+    say(f"run: {folder}")
 
 
 def save_results(run: Run, results: Results) -> None:
     """Write results.public.json and results.json, and print the former."""
     shown = public_of(results, run.config)
     write(run.folder, results, shown)
-    print_results(shown)
+    show_summary(shown)
 
 
 def write(folder: Path, results: Results, shown: Results) -> None:

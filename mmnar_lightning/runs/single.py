@@ -56,6 +56,7 @@ def train(config: ExperimentConfig) -> Path:
             finish(folder)
     _print_dropped(datamodule)
     print_simulated(config)
+    results.say_folder(folder)
     return folder
 
 
@@ -81,6 +82,7 @@ def evaluate(config: ExperimentConfig) -> Path:
         requests.refuse_other_request(folder, config)
         results.print_saved_results(folder, folders.settings_of(folder, config))
         _save_missing_model(folder, config)
+        results.say_folder(folder)
         return folder
     trained = folders.settings_of(folder, config)
     requests.refuse_other_target(folder, trained, config)
@@ -91,6 +93,7 @@ def evaluate(config: ExperimentConfig) -> Path:
         finish(folder)
     elif network.evaluate(run):
         finish(folder)
+    results.say_folder(folder)
     return folder
 
 
@@ -122,7 +125,6 @@ def finish(folder: Path) -> None:
         joined = pl.concat(parts, how="diagonal_relaxed")
         joined.write_csv(folder / "metrics.csv")
     done.mark(folder)
-    say(f"run: {folder}")
 
 
 def _print_finished(run: Run) -> None:

@@ -130,6 +130,28 @@ def _is_overall(key: str, metric: str) -> bool:
     return key != metric and key.startswith("val/") and key.count("/") == 1
 
 
+def short_names(keys: Sequence[str]) -> list[str]:
+    """The shortest ends of keys that still differ from each other.
+
+    Args:
+        keys: that all differ.
+
+    Returns:
+        One name for each key, in the same order.
+
+    >>> short_names(["optim.lr", "model.fusion.dropout", "baseline.late_fusion.dropout"])
+    ['lr', 'fusion.dropout', 'late_fusion.dropout']
+    """
+    parts = [key.split(".") for key in keys]
+    depth = [1] * len(keys)
+    while True:
+        names = [".".join(own[-count:]) for own, count in zip(parts, depth, strict=True)]
+        twice = {name for name in names if names.count(name) > 1}
+        if not twice:
+            return names
+        depth = [count + (name in twice) for name, count in zip(names, depth, strict=True)]
+
+
 def choose(rows: Sequence[Mapping[str, Any]], sweep: Sweep) -> str | None:
     """The finished trial with the best metric, the earliest of equal ones; None if none has finished."""
     finished = [row for row in rows if row["state"] == FINISHED and row[sweep.metric] is not None]

@@ -39,7 +39,15 @@ def loaded(words: Sequence[str], place: Path) -> set[str]:
 
 @pytest.mark.parametrize(
     "words",
-    [["--help"], ["--version"], ["train", "--help"], ["trian"], ["train", "optim.lrr=1"], ["train", "optim.lr=-1"]],
+    [
+        ["--help"],
+        ["--version"],
+        ["train", "--help"],
+        ["trian"],
+        ["settings", "optim"],
+        ["train", "optim.lrr=1"],
+        ["train", "optim.lr=-1"],
+    ],
     ids=" ".join,
 )
 def test_nothing_heavy_is_loaded_to_answer_about_arguments_and_settings(words: list[str], workplace: Path) -> None:

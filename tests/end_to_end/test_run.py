@@ -131,7 +131,10 @@ def test_test_rows_are_read_by_evaluate_alone_and_once(settings, monkeypatch, ca
     monkeypatch.setattr(network, "_rectify_and_evaluate", lambda *_: pytest.fail("the test split was read twice"))
     capsys.readouterr()
     single.evaluate(settings())
-    assert "evaluated before" in capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    assert any("evaluated before" in line for line in lines)
+    assert lines[-1] == f"run: {folder}"
+    assert sum(line.startswith("┏") for line in lines) == 1, "one table; `mmnar show` has the others"
     assert (folder / "results.json").read_bytes() == before
 
 

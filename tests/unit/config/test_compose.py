@@ -83,7 +83,7 @@ def test_an_unknown_key_is_refused_and_the_nearest_one_is_named(word, meant):
 
 def test_a_key_like_no_other_is_refused_with_the_settings_of_its_group():
     with pytest.raises(ConfigError, match=r"known settings of optim are lr, weight_decay$"):
-        load(["optim.learning_rate=3"])
+        load(["optim.momentum=3"])
 
 
 def test_a_key_like_no_other_is_refused_with_the_groups_that_there_are():

@@ -8,7 +8,8 @@ import pytest
 from mmnar_lightning.config import keys
 from mmnar_lightning.config.compose import _typed, experiments_folder, load
 from mmnar_lightning.config.experiment import ConfigError, datasets
-from mmnar_lightning.config.ignored import COMMANDS, check_command, check_ignored
+from mmnar_lightning.config.ignored import check_command, check_ignored
+from mmnar_lightning.config.read_by import COMMANDS
 
 EXPERIMENTS = experiments_folder()
 LAYERS = sorted(path.stem for path in (EXPERIMENTS / "baselines").glob("*.yaml"))
@@ -246,6 +247,7 @@ def test_a_setting_of_another_command_is_refused(key: str) -> None:
         "embed",
         "train",
         "evaluate",
+        "show",
         "sweep",
         "trial",
         "best",

@@ -1,0 +1,31 @@
+"""Nothing that is printed is cut, whatever the width."""
+
+import pytest
+from rich.console import Console
+
+from mmnar_lightning import console
+
+LONG = ["a/very/long/path/" * 10, "0.123 (0.100 to 0.150)", "wörd" * 30]
+
+
+def printed(capsys: pytest.CaptureFixture[str]) -> str:
+    console.show("a title that is rather long for a table of this width, and longer still", ["first", "b", "c"], [LONG])
+    console.say("x" * 300)
+    return capsys.readouterr().out
+
+
+def test_a_pipe_has_each_row_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    text = printed(capsys)
+    assert any(all(cell in line for cell in LONG) for line in text.splitlines())
+    assert "x" * 300 in text.splitlines()
+
+
+def test_a_narrow_terminal_folds_cells_and_cuts_none(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console, "_CONSOLE", Console(highlight=False, soft_wrap=True, width=80))
+    text = printed(capsys)
+    assert "…" not in text
+    for column, cell in enumerate(LONG):
+        rows = [line for line in text.splitlines() if line.startswith("│")]
+        assert cell.replace(" ", "") in "".join(row.split("│")[column + 1] for row in rows).replace(" ", "")
