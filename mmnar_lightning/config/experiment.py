@@ -10,6 +10,7 @@ from data_modules.errors import UserError
 from data_modules.loading.config import LoaderConfig
 from data_modules.settings import check_minima, expand, expand_paths, path_setting, read_when
 from data_modules.simulate.config import SimulateConfig
+from data_modules.vocabulary import check_name
 from mmnar_lightning.baselines.config import BaselineConfig
 from mmnar_lightning.encoders.config import EmbedConfig
 from mmnar_lightning.losses.config import ObjectiveConfig
@@ -261,6 +262,7 @@ class ExperimentConfig:
     def __post_init__(self) -> None:
         """Expand `~`; refuse seeds out of range, and settings that contradict each other."""
         expand_paths(self)
+        check_name("experiment", self.experiment)
         for key in self.resume_with:
             if not key.startswith(REPLACEABLE):
                 raise UserError(
