@@ -172,6 +172,9 @@ class PrivacyConfig:
     min_count: int = 10
     """Cells with fewer rows, positives or negatives, and those they would follow from, are hidden everywhere except in
     the local results.json (docs/privacy.md)."""
+    shared_group: bool = False
+    """Let the group of new files and folders read them: 0640 in 0750. Otherwise their owner alone does, 0600 in 0700,
+    whatever the umask (docs/privacy.md)."""
 
     def __post_init__(self) -> None:
         """Refuse a negative count."""
