@@ -4,11 +4,21 @@ TORCH_INDEX ?=
 ARGS ?=
 BIN := .venv/bin
 
-# Variables on the command line of make are passed as environment variables or key=value words.
+# Variables on the command line of make are passed as environment variables or key=value words. Their text is what was
+# given: make expands nothing in it, and the shell sees one quoted word. ARGS alone is text for the shell.
+VARIABLES := MIMIC_ROOT EICU_ROOT COHORT MIMIC_CODE DATASET RESUME DEVICES SEED SUBJECTS OUT SWEEP OFFLINE PROCESSES TRIALS TORCH_INDEX
+define newline
+
+
+endef
+given = $(filter-out undefined,$(origin $(1)))
+literal = $(if $(findstring $(newline),$(value $(1))),$(error $(1) has several lines))$(eval override $(1) := $$(value $(1)))
+$(foreach name,$(VARIABLES),$(if $(call given,$(name)),$(call literal,$(name))))
+quoted = '$(subst ','\'',$(1)$($(2)))'
+set = $(if $($(2)),$(call quoted,$(1)=,$(2)))
 export MIMIC_ROOT EICU_ROOT COHORT MIMIC_CODE
-WORDS = $(if $(filter-out undefined,$(origin DATASET)),dataset='$(DATASET)') $(if $(RESUME),resume='$(RESUME)') \
-        $(if $(DEVICES),trainer.devices=$(DEVICES)) $(if $(SEED),seed=$(SEED)) \
-        $(if $(SUBJECTS),simulate.subjects=$(SUBJECTS)) $(ARGS)
+WORDS = $(if $(call given,DATASET),$(call quoted,dataset=,DATASET)) $(call set,resume,RESUME) \
+        $(call set,trainer.devices,DEVICES) $(call set,seed,SEED) $(call set,simulate.subjects,SUBJECTS) $(ARGS)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup cohort embed train evaluate predict show settings simulate doctor sweep best test test-fast test-oldest test-slurm check format bench validation results results-eicu phases phases-full coverage docs tutorial clean
@@ -21,7 +31,7 @@ setup: .venv/.ready ## Build .venv with all dependencies.
 .venv/.ready: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet $(if $(TORCH_INDEX),--extra-index-url $(call quoted,,TORCH_INDEX)) --editable '.[dev]'
 	@touch $@
 
 cohort: setup ## Build the cohort of an experiment from the raw release (no network, no encoder).
@@ -46,16 +56,16 @@ settings: setup ## Print settings with type, default and meaning. ARGS="trainer"
 	$(BIN)/mmnar settings $(ARGS)
 
 simulate: setup ## Write a simulated release with known truth. OUT=DIR SUBJECTS=3000 SEED=7
-	$(BIN)/mmnar simulate $(if $(OUT),out='$(OUT)') $(if $(SUBJECTS),simulate.subjects=$(SUBJECTS)) \
-	  $(if $(SEED),simulate.seed=$(SEED)) $(if $(filter mimic,$(DATASET)),simulate.databases=[mimic_iv]) \
+	$(BIN)/mmnar simulate $(call set,out,OUT) $(call set,simulate.subjects,SUBJECTS) \
+	  $(call set,simulate.seed,SEED) $(if $(filter mimic,$(DATASET)),simulate.databases=[mimic_iv]) \
 	  $(if $(filter eicu,$(DATASET)),simulate.databases=[eicu]) $(ARGS)
 
 doctor: setup ## List the tables under a root and what needs them; compare files with SHA256SUMS.txt.
 	$(BIN)/mmnar doctor $(WORDS)
 
 sweep: setup ## Search settings: SWEEP=experiments/sweeps/x.yaml by W&B's agent, or on this machine with OFFLINE=1 PROCESSES=2 TRIALS=20.
-	$(BIN)/mmnar sweep sweep.file='$(SWEEP)' $(if $(OFFLINE),sweep.offline=true) \
-	  $(if $(PROCESSES),sweep.processes=$(PROCESSES)) $(if $(TRIALS),sweep.trials=$(TRIALS)) \
+	$(BIN)/mmnar sweep $(call quoted,sweep.file=,SWEEP) $(if $(OFFLINE),sweep.offline=true) \
+	  $(call set,sweep.processes,PROCESSES) $(call set,sweep.trials,TRIALS) \
 	  $(WORDS)
 
 best: setup ## Read the test split once, with the best trial of the newest sweep (ARGS="run=FOLDER" for another).
@@ -67,7 +77,7 @@ test-fast: setup ## Run the unit tests that train nothing and start no process: 
 test-oldest: ## Run the unit tests with the oldest versions that pyproject.toml allows, in .venv-oldest.
 	$(PYTHON) -m venv .venv-oldest
 	.venv-oldest/bin/python -m pip install --quiet --upgrade pip uv
-	.venv-oldest/bin/uv pip install --quiet --python .venv-oldest/bin/python --resolution lowest-direct $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) --editable '.[dev]'
+	.venv-oldest/bin/uv pip install --quiet --python .venv-oldest/bin/python --resolution lowest-direct $(if $(TORCH_INDEX),--extra-index-url $(call quoted,,TORCH_INDEX)) --editable '.[dev]'
 	.venv-oldest/bin/python -m pytest -n 2 -q -m "not slow and not demo" tests/unit data_modules mmnar_lightning
 
 # In the order of collection, whole runs come first; in the order of the number of tests they would come last, one by one.

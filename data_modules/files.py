@@ -1,8 +1,9 @@
-"""Files on disk: flushed when they are written, and described by size and CRC-32C, so that damage is seen later."""
+"""Files on disk: private, flushed when they are written, and described by size and CRC-32C."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypedDict, TypeVar
 
@@ -16,6 +17,35 @@ FEW_FILES, SMALL_BYTES = 16, 16 << 20
 """Up to these numbers of files to flush and bytes to read, threads cost more than they save."""
 MAX_THREADS = 4
 """More threads wait for the disk; the sum itself is computed at several gigabytes a second."""
+
+
+OWNER, GROUP = 0o077, 0o027
+"""Masks of new files: read by their owner alone, or by their group as well."""
+_masks: list[int] = []
+"""Of this process, the outermost first."""
+
+
+@contextmanager
+def private(*, shared_group: bool = False) -> Iterator[None]:
+    """Give every file and folder that is created meanwhile, by child processes too, the rights of a record.
+
+    Files are 0600 in folders of 0700, whatever the mask of the process is: a name or a temporary file is never readable
+    by others, not even until it is renamed. The outermost call decides. It holds for all threads of the process.
+
+    Args:
+        shared_group: 0640 in 0750, for groups that share cohorts and runs.
+
+    Yields:
+        Nothing.
+    """
+    mask = _masks[0] if _masks else GROUP if shared_group else OWNER
+    before = os.umask(mask)
+    _masks.append(mask)
+    try:
+        yield
+    finally:
+        _masks.pop()
+        os.umask(before)
 
 
 class Entry(TypedDict):

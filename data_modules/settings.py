@@ -75,6 +75,31 @@ def check_minima(config: Any, group: str, **minima: float) -> None:
             raise UserError(f"{group}.{name}={value} must be at least {least}")
 
 
+def refuse_interpolation(value: Any, source: str, key: str = "") -> None:
+    """Refuse values with `${`, which OmegaConf would resolve, also from the environment.
+
+    Args:
+        value: nested plain values.
+        source: of the values, named in the error.
+        key: of the value, for those of a group.
+
+    Raises:
+        UserError: with the full key of the first one.
+
+    >>> refuse_interpolation({"baseline": {"name": "${oc.env:HOME}"}}, "model.json")
+    Traceback (most recent call last):
+    data_modules.errors.UserError: model.json: baseline.name has ${...}, which is not resolved there; ...
+    """
+    if isinstance(value, Mapping):
+        for name, entry in value.items():
+            refuse_interpolation(entry, source, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list | tuple):
+        for entry in value:
+            refuse_interpolation(entry, source, key)
+    elif isinstance(value, str) and "${" in value:
+        raise UserError(f"{source}: {key} has ${{...}}, which is not resolved there; write the value itself")
+
+
 class Inactive(NamedTuple):
     """A setting that nothing reads.
 

@@ -75,9 +75,10 @@ def run_stage(target: Path, write: Callable[[Path], None], setting: str) -> bool
     """Write a folder unless it exists.
 
     The files are written to a hidden folder beside the target, flushed to disk and described in the manifest; then the
-    folder is renamed. A killed build leaves no folder that looks finished, and the next start of any stage in the same
-    parent removes its remains. A second process waits for the first and uses its result. A finished folder is only
-    read, so it may be on a disk that is read only. A file system without locks raises a `LockError`.
+    folder is renamed. They are private (`files.private`). A killed build leaves no folder that looks finished, and the
+    next start of any stage in the same parent removes its remains. A second process waits for the first and uses its
+    result. A finished folder is only read, so it may be on a disk that is read only. A file system without locks raises
+    a `LockError`.
 
     Args:
         target: the folder to write.
@@ -94,12 +95,14 @@ def run_stage(target: Path, write: Callable[[Path], None], setting: str) -> bool
         _remove_remains(target.parent)
         return False
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        with files.private():
+            target.parent.mkdir(parents=True, exist_ok=True)
         with locks.locked(_lock_of(target), waiting_for=f"build {target}"):
             _remove_remains(target.parent, target.name)
             if is_finished(target):
                 return False
-            _write(target, write)
+            with files.private():
+                _write(target, write)
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         raise StageError(

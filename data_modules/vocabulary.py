@@ -3,6 +3,7 @@
 The number and the names of the modalities are declared by each cohort and fixed nowhere else.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -16,6 +17,26 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 
 ARRAY_KINDS: frozenset[Kind] = frozenset({"table", "vectors"})
 """Kinds that reach the model as one float vector per row."""
+
+
+def check_name(source: str, name: str, *, begins_with_digit: bool = True) -> None:
+    """Refuse a name that is no plain name of a folder or file, such as `../other`.
+
+    Args:
+        source: setting or file that the name comes from.
+        name: becomes a part of a path.
+        begins_with_digit: whether it may.
+
+    Raises:
+        UserError: with the source and the name.
+
+    >>> check_name("cohort.name", "a/b")
+    Traceback (most recent call last):
+    data_modules.errors.UserError: cohort.name='a/b' must consist of letters, digits, '_' and '-': it names a folder
+    """
+    if not re.fullmatch(r"[\w-]+", name) or (name[0].isdigit() and not begins_with_digit):
+        also = "" if begins_with_digit else ", and begin with no digit"
+        raise UserError(f"{source}={name!r} must consist of letters, digits, '_' and '-'{also}: it names a folder")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor, nn
 
 from data_modules.errors import UserError
+from data_modules.settings import refuse_interpolation
 from data_modules.vocabulary import ARRAY_KINDS, Modality
 from mmnar_lightning.baselines.config import BaselineConfig
 from mmnar_lightning.baselines.inputs import BaselineInputs
@@ -183,11 +184,12 @@ def typed(kind: type[Config], plain: Mapping[str, Any]) -> Config:
     >>> typed(EncoderConfig, {"bins": 8})
     EncoderConfig(components=0, bins=8)
     """
-    if "${" in str(plain):
-        raise SavedModelError("the stored settings hold an interpolation, ${...}; they are not of this program")
     try:
+        refuse_interpolation(plain, "the stored settings")
         found = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(kind), plain))
     except OmegaConfBaseException as error:
         raise SavedModelError(f"the model has settings that this version does not know ({error})") from error
+    except UserError as error:
+        raise SavedModelError(str(error)) from error
     assert isinstance(found, kind)
     return found

@@ -129,6 +129,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _guarded(command: str, words: Sequence[str]) -> int:
     """Run a command; a user error is printed as one line with status 1, a defect keeps its traceback."""
+    from data_modules import files
     from data_modules.errors import UserError
     from mmnar_lightning.console import fail, quieten, warn
     from mmnar_lightning.tracebacks import describe
@@ -137,7 +138,8 @@ def _guarded(command: str, words: Sequence[str]) -> int:
         config = _compose(command, words)
         quieten()
         module = _import_command(command)
-        status: int = _run(module, config, words)
+        with files.private(shared_group=config.privacy.shared_group):
+            status: int = _run(module, config, words)
     except UserError as error:
         fail(str(error))
         return 1

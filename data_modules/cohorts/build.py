@@ -227,6 +227,7 @@ def _write(
     cohort = columns.arrange(every.head(rows.height), config.tasks, names)
     columns.validate(cohort, folder)
     cohort.write_parquet(folder / COHORT)
+    columns.write_hospitals(cohort, folder)
     if others is not None:
         pretraining.write(every.slice(rows.height), cohort, names, folder)
     if spec.scores is not None and _score_tables(spec, release):

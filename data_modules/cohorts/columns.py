@@ -25,7 +25,8 @@ KEY_COLUMNS: dict[str, pl.DataType] = {
     "hospital_id": pl.Int64(),
 }
 OPTIONAL_COLUMNS = ("prediction_at", "prediction_offset_minutes", "year_group")
-GROUPS = {"hospital_id": "hospital", "year_group": "year group"}
+HOSPITAL, HOSPITALS = "hospital_id", "hospitals.csv"
+GROUPS = {HOSPITAL: "hospital", "year_group": "year group"}
 """Column -> name of the groups of rows in the evaluation; the first column that a cohort has is used."""
 SPLIT_COLUMNS: dict[str, pl.DataType] = {"split": pl.String(), "fold": pl.Int8()}
 
@@ -59,13 +60,39 @@ def modalities_of(frame: pl.DataFrame) -> list[str]:
 def groups_of(frame: pl.DataFrame) -> tuple[str, pl.Series] | None:
     """Return the name of the groups and the group of each row, String or null; None without groups.
 
-    >>> groups_of(pl.DataFrame({"hospital_id": [7, None]}))[1].to_list()
-    ['7', None]
+    Hospitals have the codes of `hospital_codes`, so that results and predictions hold no id of one.
+
+    >>> groups_of(pl.DataFrame({"hospital_id": [7, None, 20, 20]}))[1].to_list()
+    ['H002', None, 'H001', 'H001']
     """
     for column, name in GROUPS.items():
         if column in frame.columns and frame[column].null_count() < frame.height:
-            return name, frame[column].cast(pl.String)
+            groups = frame[column].cast(pl.String)
+            if column == HOSPITAL:
+                key = hospital_codes(frame)
+                groups = frame[column].replace_strict(key[HOSPITAL], key["code"], default=None, return_dtype=pl.String)
+            return name, groups
     return None
+
+
+def hospital_codes(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return `code` and `hospital_id`: hospitals are numbered by their rows in the cohort, ties by id.
+
+    The codes are the same in all folds and runs of a cohort, and no id follows from one, as it would from a digest.
+
+    >>> hospital_codes(pl.DataFrame({"hospital_id": [7, None, 20, 20]})).rows()
+    [('H001', 20), ('H002', 7)]
+    """
+    sizes = frame.drop_nulls(HOSPITAL).group_by(HOSPITAL).len().sort(-pl.col("len").cast(pl.Int64), HOSPITAL)
+    number = pl.int_range(1, pl.len() + 1).cast(pl.String).str.zfill(3)
+    return sizes.select(code=pl.lit("H") + number, hospital_id=HOSPITAL)
+
+
+def write_hospitals(cohort: pl.DataFrame, folder: Path) -> None:
+    """Write the key of the hospitals' codes, hospitals.csv, into a cohort's folder; nothing without hospitals."""
+    key = hospital_codes(cohort)
+    if key.height:
+        key.write_csv(folder / HOSPITALS)
 
 
 def dense_index(subject_id: pl.Expr) -> pl.Expr:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from data_modules.errors import UserError
 from data_modules.settings import read_when
-from data_modules.vocabulary import SPLITS
+from data_modules.vocabulary import SPLITS, check_name
 
 
 @dataclass(kw_only=True)
@@ -94,11 +94,7 @@ class CohortConfig:
 
     def __post_init__(self) -> None:
         """Refuse invalid names, and tasks or modalities listed twice."""
-        if not self.name.replace("-", "_").isidentifier():
-            raise UserError(
-                f"cohort.name={self.name!r} must consist of letters, digits, '_' and '-', and begin with no digit: "
-                "it names a folder"
-            )
+        check_name("cohort.name", self.name, begins_with_digit=False)
         for key in ("tasks", "modalities"):
             names = getattr(self, key)
             if len(set(names)) != len(names):

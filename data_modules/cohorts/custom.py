@@ -58,6 +58,7 @@ def build_custom(source: Path, config: CustomCohortConfig, data: Path, *, labell
         written, lines = [modality for modality, _ in imported], [line for _, found in imported for line in found]
         cohort.write_parquet(folder / COHORT)
         subgroups.write_given(frame, source / COHORT, folder)
+        columns.write_hospitals(cohort, folder)
         attrition = [{"rule": "as given", "rows": cohort.height, "subjects": cohort["subject_id"].n_unique()}]
         pl.DataFrame(attrition).write_csv(folder / ATTRITION)
         content = manifest(

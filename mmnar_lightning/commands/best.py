@@ -4,13 +4,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import yaml
-
 from data_modules import stage
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.console import say
 from mmnar_lightning.runs import single
-from mmnar_lightning.sweeps.space import SWEEP_FILE, parse
+from mmnar_lightning.sweeps.space import SWEEP_FILE, read
 from mmnar_lightning.sweeps.table import build_table
 
 TESTED = "tested.json"
@@ -29,7 +27,7 @@ def best(config: ExperimentConfig) -> Path:
     folder = Path(config.run) if config.run else _newest(config)
     if not (folder / SWEEP_FILE).is_file():
         raise ConfigError(f"run={config.run}: {folder} is not a sweep's folder, it has no {SWEEP_FILE}")
-    found = parse(yaml.safe_load((folder / SWEEP_FILE).read_text(encoding="utf-8")))
+    found = read(folder / SWEEP_FILE)
     chosen = next(iter(build_table(folder, found).filter("best")["trial"]), None)
     if chosen is None:
         raise ConfigError(f"{folder}: no trial has finished")

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from data_modules import locks, stage
+from data_modules.vocabulary import check_name
 from mmnar_lightning.config.compose import load
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.console import say, show
@@ -56,6 +57,7 @@ def _check(found: Sweep, shared: Sequence[str]) -> None:
 
 def _offline(config: ExperimentConfig, found: Sweep, shared: Sequence[str]) -> Path:
     own = {key: value for key, value in found.plain.items() if key != "run_cap"}
+    check_name("sweep.file", Path(config.sweep.file).stem)
     name = f"{Path(config.sweep.file).stem}-{stage.digest([own, sorted(shared)])[:6]}"
     folder = Path(config.paths.runs).absolute() / "sweeps" / name
     num_trials = num_trials_of(found, config.sweep.trials)
@@ -86,6 +88,7 @@ def _online(config: ExperimentConfig, found: Sweep, shared: Sequence[str]) -> Pa
     folder = next((path.parent for path in base.glob("*/wandb.json") if stage.read_json(path)["digest"] == key), None)
     if folder is None:
         path = online.create(plain, config)
+        check_name("the sweep of W&B", path.rpartition("/")[2])
         folder = base / path.rpartition("/")[2]
         folder.mkdir(parents=True)
         _write_file(folder, plain)

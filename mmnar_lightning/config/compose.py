@@ -1,5 +1,6 @@
 """Composes a configuration from defaults < YAML files < key=value words; converts it to YAML and plain values."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import field, fields, is_dataclass, make_dataclass
 from functools import cache
@@ -11,7 +12,8 @@ from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 from yaml import YAMLError
 
 from data_modules.errors import UserError
-from data_modules.settings import expand
+from data_modules.settings import expand, refuse_interpolation
+from data_modules.vocabulary import check_name
 from mmnar_lightning.config import hints, keys
 from mmnar_lightning.config.experiment import (
     SIMULATED,
@@ -22,7 +24,11 @@ from mmnar_lightning.config.experiment import (
     datasets,
 )
 from mmnar_lightning.config.renamed import explain_all, explain_experiment
-from mmnar_lightning.config.text import quote_file, quote_word
+from mmnar_lightning.config.text import quote_word
+from mmnar_lightning.config.yaml_files import check_word, read_yaml
+
+HUB_NAME = re.compile(r"(hf-hub:)?[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+"""A model of the hub: owner and name."""
 
 
 def load(words: Sequence[str]) -> ExperimentConfig:
@@ -51,11 +57,12 @@ def load(words: Sequence[str]) -> ExperimentConfig:
             layers[1:1] = _simulated(layers)
             merged = OmegaConf.merge(*below, *layers, asked)
         config = OmegaConf.to_object(merged)
+        assert isinstance(config, ExperimentConfig)
+        refuse_interpolation(to_plain(config), "the settings")  # ${a}{oc.env:HOME} is one where a is a dollar sign
     except OmegaConfBaseException as error:
         raise ConfigError(_explain(error, words)) from error
     except UserError as error:
         raise ConfigError(str(error)) from error
-    assert isinstance(config, ExperimentConfig)
     config.given = frozenset(word.partition("=")[0] for word in words)
     return config
 
@@ -65,12 +72,9 @@ def _parse(words: Sequence[str]) -> DictConfig:
     for word in words:
         if "=" not in word or word.startswith("="):
             raise ConfigError(f"{word!r} is not a setting; settings are key=value, for example trainer.max_epochs=20")
-        if "${" in word or word.endswith("=???"):
-            raise ConfigError(
-                f"{word}: ${{...}} and ??? have a meaning of their own in YAML files; give the value itself"
-            )
     quoted = [quote_word(word, kinds()) for word in words]
     for word, readable in zip(words, quoted, strict=True):
+        check_word(word, readable)
         try:
             refuse_renamed(OmegaConf.from_dotlist([readable]), word)
         except YAMLError as error:
@@ -120,17 +124,31 @@ def _plain(value: Any) -> Any:
 def loggable(config: ExperimentConfig) -> dict[str, Any]:
     """Convert the configuration to nested plain values, without paths of this machine."""
     plain = {key: value for key, value in to_plain(config).items() if key not in {"paths", "run", "resume"}}
-    named: dict[str, Any] = _without_folders(plain)
+    named: dict[str, Any] = without_folders(plain)
     return named
 
 
-def _without_folders(value: Any) -> Any:
-    """Reduce absolute paths in nested plain values, for example of a model, to their last component."""
-    if isinstance(value, dict):
-        return {key: _without_folders(entry) for key, entry in value.items()}
-    if isinstance(value, str) and Path(value).is_absolute():
-        return Path(value).name
-    return value
+def without_folders(value: Any, key: str = "") -> Any:
+    """Reduce paths in nested plain values to their last component, since folders can name people and projects.
+
+    Args:
+        value: of a setting or a group.
+        key: of the value; `model` may be a model of the hub, `owner/name`, which is kept.
+
+    Returns:
+        The same values without folders.
+
+    >>> without_folders({"model": "owner/name", "weights": "private/weights.pt", "file": "~/of/a.yaml", "lr": 0.1})
+    {'model': 'owner/name', 'weights': 'weights.pt', 'file': 'a.yaml', 'lr': 0.1}
+    """
+    if isinstance(value, Mapping):
+        return {name: without_folders(entry, str(name)) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_folders(entry, key) for entry in value]
+    if not isinstance(value, str) or "/" not in value:
+        return value
+    is_of_hub = key == "model" and HUB_NAME.fullmatch(value) and not Path(value).exists()
+    return value if is_of_hub else Path(value).name
 
 
 def shared_settings(dataset: str) -> dict[str, Any]:
@@ -173,7 +191,9 @@ def _schema(dataset: str) -> DictConfig:
 
 def _environment() -> dict[str, Any]:
     """The folders that environment variables name now, which may differ from when the schema was made."""
-    return {"paths": _plain(PathsConfig())}
+    found = {"paths": _plain(PathsConfig())}
+    refuse_interpolation(found, "the environment")
+    return found
 
 
 @cache
@@ -198,8 +218,10 @@ def _files(asked: DictConfig) -> list[DictConfig]:
     paths = [_find_file(name, folder) for name in names]
     layers = [_read(path) for path in paths]
     _check_one_dataset(dict(zip(names, layers, strict=True)), asked)
-    name = "-".join(_stem(path, layer, folder) for path, layer in zip(paths, layers, strict=True))
-    layers[-1]["experiment"] = asked["experiment"] = name
+    stems = [_stem(path, layer, folder) for path, layer in zip(paths, layers, strict=True)]
+    for path, stem in zip(paths, stems, strict=True):
+        check_name(f"{path}: experiment", stem)
+    layers[-1]["experiment"] = asked["experiment"] = "-".join(stems)
     return [_read(folder / "base.yaml"), *layers]
 
 
@@ -230,10 +252,7 @@ def _check_one_dataset(layers: Mapping[str, DictConfig], asked: DictConfig) -> N
 
 
 def _read(path: Path) -> DictConfig:
-    try:
-        loaded = OmegaConf.create(quote_file(path.read_text(encoding="utf-8"), kinds()))
-    except YAMLError as error:
-        raise ConfigError(f"{path}: this file is not readable YAML ({' '.join(str(error).split())})") from error
+    loaded = OmegaConf.create(read_yaml(path, kinds()))
     if not isinstance(loaded, DictConfig):
         raise ConfigError(f"{path}: expected keys and values")
     refuse_renamed(loaded, str(path))

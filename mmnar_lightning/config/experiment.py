@@ -10,6 +10,7 @@ from data_modules.errors import UserError
 from data_modules.loading.config import LoaderConfig
 from data_modules.settings import check_minima, expand, expand_paths, path_setting, read_when
 from data_modules.simulate.config import SimulateConfig
+from data_modules.vocabulary import check_name
 from mmnar_lightning.baselines.config import BaselineConfig
 from mmnar_lightning.encoders.config import EmbedConfig
 from mmnar_lightning.losses.config import ObjectiveConfig
@@ -173,6 +174,9 @@ class PrivacyConfig:
     min_count: int = 10
     """Cells with fewer rows, positives or negatives, and those they would follow from, are hidden everywhere except in
     the local results.json (docs/privacy.md)."""
+    shared_group: bool = False
+    """Let the group of new files and folders read them: 0640 in 0750. Otherwise their owner alone does, 0600 in 0700,
+    whatever the umask (docs/privacy.md)."""
 
     def __post_init__(self) -> None:
         """Refuse a negative count."""
@@ -263,6 +267,7 @@ class ExperimentConfig:
     def __post_init__(self) -> None:
         """Expand `~`; refuse seeds out of range, and settings that contradict each other."""
         expand_paths(self)
+        check_name("experiment", self.experiment)
         for key in self.resume_with:
             if not key.startswith(REPLACEABLE):
                 raise UserError(

@@ -48,22 +48,19 @@ def quote_word(word: str, kinds: Kinds) -> str:
     return f"{key}={_text_of(node)}"
 
 
-def quote_file(text: str, kinds: Kinds) -> str:
+def quote(node: yaml.Node, kinds: Kinds) -> str:
     """Quote the text settings of a YAML file.
 
     Args:
-        text: of the file; invalid YAML raises a `yaml.YAMLError`.
+        node: of the file, which is changed.
         kinds: of all settings; others are left as they are.
 
     Returns:
         The same YAML, without its comments.
 
-    >>> quote_file("seed: 007  # kept", {"seed": int}), quote_file("run: 007", {"run": str})
+    >>> quote(yaml.compose("seed: 007  # kept"), {"seed": int}), quote(yaml.compose("run: 007"), {"run": str})
     ('seed: 007', 'run: "007"')
     """
-    node = yaml.compose(text, Loader=yaml.SafeLoader)
-    if node is None:
-        return text
     _quote(node, "", None, kinds)
     return _text_of(node)
 

@@ -76,7 +76,7 @@ def _is_small_bin(one: Bin, min_count: int) -> bool:
 
 
 def groups_of(results: Results, whole: Collection[str], min_count: int, *, totals_only: bool) -> Groups | None:
-    """Scores by group without hidden groups; hospitals are numbered, because their ids stay here.
+    """Scores by group without hidden groups; hospitals are numbered anew, because their codes count the hidden ones.
 
     Returns:
         Scores of the tasks that are not hidden whole; None if the cohort has no groups, or none may be shown.

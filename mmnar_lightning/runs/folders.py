@@ -13,9 +13,11 @@ from omegaconf import DictConfig, OmegaConf
 from data_modules import files, locks
 from data_modules.errors import UserError
 from data_modules.stage import digest
+from data_modules.vocabulary import check_name
 from mmnar_lightning import tracebacks
 from mmnar_lightning.config.compose import flatten, load, refuse_renamed, save, to_plain
 from mmnar_lightning.config.experiment import REPLACEABLE, ConfigError, ExperimentConfig, PathsConfig
+from mmnar_lightning.config.yaml_files import read_yaml
 from mmnar_lightning.console import say, warn
 from mmnar_lightning.distributed.collectives import broadcast_from_rank_zero, rank
 from mmnar_lightning.distributed.launch import detect_launch, is_launched_by_parent
@@ -162,7 +164,10 @@ def named_run(config: ExperimentConfig) -> Path:
         ConfigError: when the folder cannot be written, or, from `_accept`, with the settings that differ.
     """
     name = os.environ[RUN_ID_VARIABLE]
-    folder = Path(name) if len(Path(name).parts) > 1 else Path(config.paths.runs) / config.experiment / name
+    folder = Path(name)
+    if len(folder.parts) < 2:
+        check_name(RUN_ID_VARIABLE, name)
+        folder = Path(config.paths.runs) / config.experiment / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with locks.locked(folder / OPENING):
@@ -337,7 +342,7 @@ def _differing(folder: Path, config: ExperimentConfig) -> dict[str, str]:
 
 def _saved(folder: Path) -> DictConfig:
     """The settings that a run was started with, from its folder."""
-    saved = OmegaConf.load(folder / CONFIG)
+    saved = OmegaConf.create(read_yaml(folder / CONFIG))
     assert isinstance(saved, DictConfig)
     return saved
 

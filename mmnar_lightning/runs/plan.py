@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from data_modules import patterns
+from data_modules.vocabulary import check_name
 from mmnar_lightning.config.experiment import ConfigError, EvaluationConfig, ExperimentConfig
 from mmnar_lightning.runs.build import build_datamodule
 
@@ -29,6 +30,10 @@ class Child:
     fold: int | None
     pattern: str | None = None
     present: list[str] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a name that is no folder, in a folder's children.json."""
+        check_name("children.json: name", self.name)
 
     def to_json(self) -> dict[str, Any]:
         """Convert to plain values, without the pattern if none is held out."""

@@ -13,7 +13,7 @@ import yaml
 
 from data_modules.errors import UserError
 from mmnar_lightning.config.compose import kinds
-from mmnar_lightning.config.text import quote_file
+from mmnar_lightning.config.yaml_files import read_yaml
 
 KNOWN = {
     "name", "description", "project", "entity", "program", "command",
@@ -23,6 +23,8 @@ KNOWN = {
 METHODS = ("grid", "random", "bayes")
 RANGES = ("uniform", "log_uniform_values", "q_uniform", "int_uniform")
 """Distributions between `min` and `max` that both searches support."""
+EXPANDED = ("${env}", "${interpreter}", "${program}", "${args_no_hyphens}")
+"""Words of a command that are expanded; W&B's agent would also insert variables of the environment."""
 Value = str | int | float | bool
 
 SWEEP_FILE = "sweep.yaml"
@@ -123,15 +125,18 @@ def read(path: Path) -> Sweep:
         SweepError: naming the key, the given value and the expected one.
     """
     try:
-        plain = yaml.safe_load(quote_file(path.read_text(encoding="utf-8"), _kinds()))
+        text = read_yaml(path, _kinds(), allowed=_is_expanded)
     except OSError as error:
         raise SweepError(f"sweep.file={path}: cannot be read ({error.strerror})") from error
-    except yaml.YAMLError as error:
-        raise SweepError(f"{path}: this file is not readable YAML ({' '.join(str(error).split())})") from error
     try:
-        return parse(plain)
+        return parse(yaml.safe_load(text))
     except SweepError as error:
         raise SweepError(f"{path}: {error}") from None
+
+
+def _is_expanded(key: str, text: str) -> bool:
+    """Whether a text of a sweep file has no `${...}` but a word of the command that both searches expand."""
+    return "${" not in text or (key == "command" and text in EXPANDED)
 
 
 def _kinds() -> dict[str, Any]:
@@ -266,6 +271,9 @@ def _command(given: Any) -> tuple[str, ...]:
     words = tuple(map(str, given)) if isinstance(given, list) else ()
     if "${args_no_hyphens}" not in words:
         raise SweepError("command: expected a list of words with ${args_no_hyphens}, which expands to key=value")
+    for word in words:
+        if "${" in word and word not in EXPANDED:
+            raise SweepError(f"command: {word} is not supported; use {', '.join(EXPANDED[:-1])}")
     return words
 
 
@@ -277,8 +285,6 @@ def _expand(word: str, plain: Mapping[str, Any], values: Mapping[str, Value]) ->
         yield sys.executable
     elif word == "${program}":
         yield str(plain.get("program"))
-    elif word.startswith("${") and word != "${env}":
-        raise SweepError(f"command: {word} is not supported; use ${{env}}, ${{interpreter}} or ${{program}}")
     elif word != "${env}":
         yield word
 

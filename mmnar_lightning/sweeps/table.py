@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
-from omegaconf import OmegaConf
+import yaml
 
 from mmnar_lightning.config import compose
+from mmnar_lightning.config.yaml_files import read_yaml
 from mmnar_lightning.runs import folders
 from mmnar_lightning.sweeps.space import Sweep
 
@@ -113,7 +114,7 @@ def _row(trial: Path, sweep: Sweep, states: Mapping[str, str]) -> dict[str, Any]
 
 
 def _plain(path: Path) -> dict[Any, Any]:
-    plain = OmegaConf.to_container(OmegaConf.load(path))
+    plain = yaml.safe_load(read_yaml(path))
     assert isinstance(plain, dict)
     return plain
 

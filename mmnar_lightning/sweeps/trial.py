@@ -9,6 +9,7 @@ from pathlib import Path
 from lightning.pytorch.utilities import rank_zero_only
 
 from data_modules import locks
+from data_modules.vocabulary import check_name
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.console import say
 from mmnar_lightning.runs import folders, plan, single
@@ -66,10 +67,12 @@ def folder_of(base: str, environment: Mapping[str, str]) -> Path:
     """
     if given := environment.get(FOLDER_VARIABLE):
         return Path(given).absolute()
-    names = [environment.get(name) for name in ("WANDB_SWEEP_ID", "WANDB_RUN_ID")]
-    if not names[0] or not names[1]:
+    names = {name: environment.get(name, "") for name in ("WANDB_SWEEP_ID", "WANDB_RUN_ID")}
+    if not all(names.values()):
         raise ConfigError("a trial is started by `mmnar sweep` or by `wandb agent`; `mmnar train` trains a single run")
-    return Path(base).absolute() / "sweeps" / names[0] / names[1]
+    for variable, name in names.items():
+        check_name(variable, name)
+    return Path(base).absolute().joinpath("sweeps", *names.values())
 
 
 @contextmanager

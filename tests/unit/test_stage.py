@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from data_modules import stage
+from data_modules import files, stage
 
 
 def _write(folder: Path) -> None:
@@ -156,3 +156,20 @@ def test_a_finished_folder_that_cannot_be_written_needs_no_lock(tmp_path):
     (tmp_path / ".made.lock").unlink()
     (tmp_path / ".made.lock").mkdir()  # as unusable as on a disk that is read only
     assert stage.run_stage(tmp_path / "made", _never, "paths.data") is False
+
+
+def test_a_folder_is_private_whatever_the_umask(tmp_path):
+    before = os.umask(0)
+    try:
+        stage.run_stage(tmp_path / "data" / "made", _write, "paths.data")
+        assert os.umask(0) == 0
+        with files.private(shared_group=True):
+            stage.run_stage(tmp_path / "group" / "made", _write, "paths.data")
+    finally:
+        os.umask(before)
+    rights = {"data": (0o700, 0o600), "group": (0o750, 0o640)}
+    for name, (of_folders, of_files) in rights.items():
+        modes = {path: path.stat().st_mode & 0o777 for path in (tmp_path / name, *(tmp_path / name).rglob("*"))}
+        assert len(modes) == 5
+        for path, mode in modes.items():
+            assert path.suffix == ".lock" or mode == (of_folders if path.is_dir() else of_files), path

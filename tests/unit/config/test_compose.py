@@ -230,7 +230,9 @@ def test_the_resolved_configuration_of_a_layered_run_repeats_it(tmp_path):
 
 
 def test_a_file_whose_name_holds_a_comma_is_one_file(own):
-    assert load([own("seed: 3\n", name="a,b")]).seed == 3
+    assert load([own("seed: 3\nexperiment: mine\n", name="a,b")]).seed == 3
+    with pytest.raises(ConfigError, match=r"a,b\.yaml: experiment='a,b' must consist of letters"):
+        load([own("seed: 3\n", name="a,b")])
 
 
 @pytest.mark.parametrize(
@@ -282,3 +284,26 @@ def test_a_defect_while_settings_are_made_is_no_mistake_of_the_user(monkeypatch:
     with pytest.raises(ValueError, match="not of the user") as caught:
         load(["dataset=mimic"])
     assert not isinstance(caught.value, UserError)
+
+
+def test_paths_are_logged_without_their_folders(own):
+    secret = "of-dr-smith"
+    word = own(
+        f"transfer: {{target: {secret}/target.yaml}}\n"
+        f"embed: {{text: {{encoder: transformers, model: ../{secret}/bert}}, "
+        f"image: {{encoder: vectors, path: {secret}/vectors.npy}}, modalities: {{cxr: {{path: {secret}/x.npy}}}}}}\n"
+        f"baseline: {{name: 'own.models:Net', settings: {{files: [{secret}/a.csv]}}}}\n"
+    )
+    logged = compose.loggable(load([word, f"out={secret}/out", f"paths.runs={secret}", f"sweep.file={secret}/s.yaml"]))
+    assert secret not in str(logged)
+    assert logged["embed"]["text"]["model"] == "bert"
+    assert logged["embed"]["modalities"]["cxr"]["path"] == "x.npy"
+    assert logged["baseline"]["settings"] == {"files": ["a.csv"]}
+
+
+def test_a_model_of_the_hub_is_logged_with_its_owner_unless_it_is_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = load(["embed.text.model=owner/name"])
+    assert compose.loggable(config)["embed"]["text"]["model"] == "owner/name"
+    (tmp_path / "owner/name").mkdir(parents=True)
+    assert compose.loggable(config)["embed"]["text"]["model"] == "name"

@@ -286,4 +286,4 @@ def test_predictions_bear_the_group_where_the_cohort_has_any(rows) -> None:
         {"row_id": numbers, "subject_id": "s", "split": "test", "fold": 0, "hospital_id": [None, *numbers[1:]]}
     )
     predicted = scores.predictions(scored_rows(rows, SUBJECT), cohort, TASKS, torch.tensor(PATTERNS))
-    assert predicted["group"].to_list() == [None, *(str(number) for number in numbers[2::2])]
+    assert predicted["group"].to_list() == [None, *(f"H{number:03d}" for number in numbers[2::2])]
