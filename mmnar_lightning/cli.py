@@ -29,7 +29,7 @@ COMMANDS = {
     "trial": "run one trial of a sweep; started by the sweep's file",
     "best": "evaluate the test split once, with the best trial of a sweep (run=FOLDER, else the newest)",
     "simulate": "write a simulated release, with its ground truth, into out=FOLDER",
-    "doctor": "list the tables under a root, the missing ones and what needs them; compare files with SHA256SUMS.txt",
+    "doctor": "list the tables under a root, what needs them, and damaged files; or validate a custom cohort",
 }
 """Name of a command, and of its module in `commands` -> its help text in `mmnar --help`."""
 
