@@ -60,7 +60,7 @@ simulate: setup ## Write a simulated release with known truth. OUT=DIR SUBJECTS=
 	  $(call set,simulate.seed,SEED) $(if $(filter mimic,$(DATASET)),simulate.databases=[mimic_iv]) \
 	  $(if $(filter eicu,$(DATASET)),simulate.databases=[eicu]) $(ARGS)
 
-doctor: setup ## List the tables under a root and what needs them; compare files with SHA256SUMS.txt.
+doctor: setup ## List the tables under a root and what needs them; compare files with SHA256SUMS.txt; or validate a custom cohort.
 	$(BIN)/mmnar doctor $(WORDS)
 
 sweep: setup ## Search settings: SWEEP=experiments/sweeps/x.yaml by W&B's agent, or on this machine with OFFLINE=1 PROCESSES=2 TRIALS=20.

@@ -26,6 +26,7 @@ from data_modules.simulate import image
 from mmnar_lightning.encoders.image.backbone import image_backbone, image_input
 from mmnar_lightning.encoders.image.config import ImageConfig
 from mmnar_lightning.encoders.image.frozen import FrozenImages
+from mmnar_lightning.encoders.image.keys import JPEG
 from mmnar_lightning.encoders.image.selection import read_images
 from mmnar_lightning.encoders.image.vectors import RELEASE_WIDTH, read_release
 from mmnar_lightning.encoders.stage import device_of
@@ -87,7 +88,7 @@ def measure(folder: Path, arguments: Any) -> bool:
     bare_loop(backbone, batches[:2], device)  # the first use of a device or a kernel is slower
     stage, bare, decoding = [], [], []
     for repeat in range(arguments.repeats):
-        encoder = FrozenImages(config, folder / f"data-{repeat}", folder / "images", device)
+        encoder = FrozenImages(config, folder / f"data-{repeat}", folder / "images", JPEG, device)
         stage.append(_timed(partial(encoder.prepare, source)))
         bare.append(_timed(lambda: bare_loop(backbone, batches, device)))
         decoding.append(_timed(lambda: list(read_images(paths, image_input(config), arguments.workers))))

@@ -11,6 +11,7 @@ from torch import Tensor
 from data_modules.cohorts.build import build_cohort
 from data_modules.cohorts.config import CustomCohortConfig, ReleaseCohortConfig
 from data_modules.cohorts.custom import build_custom
+from data_modules.cohorts.fitting import Words
 from data_modules.databases.registry import database
 from data_modules.loading.config import LoaderConfig
 from data_modules.loading.loaders import EvalLoader, TrainLoader
@@ -188,18 +189,27 @@ class CustomDataModule(CohortDataModule):
         config: the tasks and modalities to use.
         data: `paths.data`.
         labelled: whether it must have a task; rows that are only predicted need none.
+        words: see `build_custom`.
         **settings: arguments of `CohortDataModule`.
     """
 
     def __init__(
-        self, *, source: Path, config: CustomCohortConfig, data: Path, labelled: bool = True, **settings: Any
+        self,
+        *,
+        source: Path,
+        config: CustomCohortConfig,
+        data: Path,
+        labelled: bool = True,
+        words: Words | None = None,
+        **settings: Any,
     ) -> None:
         super().__init__(**settings)
         self.labelled = labelled
+        self.words = words
         self.source = source
         self.config = config
         self.data = data
 
     def build(self) -> Path:
         """Validate and import the cohort unless it is imported, and return the imported folder."""
-        return build_custom(self.source, self.config, self.data, labelled=self.labelled)
+        return build_custom(self.source, self.config, self.data, labelled=self.labelled, words=self.words)

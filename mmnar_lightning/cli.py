@@ -31,7 +31,7 @@ COMMANDS = {
     "best": "evaluate the test split once, with the best trial of a sweep (run=FOLDER, else the newest)",
     "settings": "print the settings that begin with a prefix: type, default, meaning, and when each is read",
     "simulate": "write a simulated release, with its ground truth, into out=FOLDER",
-    "doctor": "list the tables under a root, the missing ones and what needs them; compare files with SHA256SUMS.txt",
+    "doctor": "list the tables under a root, what needs them, and damaged files; or validate a custom cohort",
 }
 """Name of a command, and of its module in `commands` -> its help text in `mmnar --help`."""
 

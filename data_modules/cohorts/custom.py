@@ -2,27 +2,34 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from data_modules import stage
-from data_modules.cohorts import columns, config, given, splits, subgroups
+from data_modules.cohorts import columns, config, given, given_events, given_images, splits, subgroups
 from data_modules.cohorts.build import ATTRITION, COHORT, MODALITIES
 from data_modules.cohorts.columns import PRESENT, ContractError
 from data_modules.cohorts.config import CustomCohortConfig
+from data_modules.cohorts.fitting import TEXT, Fitting, Words
+from data_modules.cohorts.given_events import EVENTS
 from data_modules.cohorts.manifest import manifest
 from data_modules.errors import UserError
-from data_modules.features import documents, store
+from data_modules.features import documents, images, store
 from data_modules.raw.errors import SourceError
 from data_modules.raw.fingerprint import fingerprint
 from data_modules.vocabulary import Kind, Modality
 
 IMPORTER_VERSION = 3
 TABLE, VECTORS = "table.parquet", "vectors.npy"
+FILES = (TABLE, VECTORS, EVENTS, documents.DOCUMENTS, images.IMAGES)
+"""The files of which a modality has exactly one."""
 
 
-def build_custom(source: Path, config: CustomCohortConfig, data: Path, *, labelled: bool = True) -> Path:
+def build_custom(
+    source: Path, config: CustomCohortConfig, data: Path, *, labelled: bool = True, words: Words | None = None
+) -> Path:
     """Validate and import a custom cohort unless it is imported.
 
     A violation of the contract is a `ContractError`, a missing or unreadable file a `SourceError`.
@@ -32,6 +39,7 @@ def build_custom(source: Path, config: CustomCohortConfig, data: Path, *, labell
         config: the tasks and modalities to use.
         data: `paths.data`.
         labelled: whether it must have a task; rows that are only predicted need none.
+        words: which levels of categories and names of events become columns; None = those of ten train subjects.
 
     Returns:
         The imported folder, with the layout of a built cohort.
@@ -43,18 +51,21 @@ def build_custom(source: Path, config: CustomCohortConfig, data: Path, *, labell
     _check_folds(frame, config.split, source / COHORT)
     files = {name: _file_of(source, name) for name in modalities}
     unread = _unread(source, columns.modalities_of(frame))
-    identity = {
+    words = words or Words()
+    identity: dict[str, Any] = {
         "importer": IMPORTER_VERSION,
         "config": asdict(config),
         "files": {
             str(path.relative_to(source)): fingerprint(path) for path in (source / COHORT, *sorted(files.values()))
         },
     }
+    if any(_has_words(path) for path in files.values()):  # other cohorts keep the folder that they have always had
+        identity["words"] = words.identity
     target = data / "cohorts" / f"{config.name}-{stage.digest(identity)}"
 
     def write(folder: Path) -> None:
         cohort = _complete(frame, tasks, modalities, config)
-        imported = [_import(path, name, cohort, folder) for name, path in files.items()]
+        imported = [_import(Fitting.of(name, path, cohort, words), cohort, folder) for name, path in files.items()]
         written, lines = [modality for modality, _ in imported], [line for _, found in imported for line in found]
         cohort.write_parquet(folder / COHORT)
         subgroups.write_given(frame, source / COHORT, folder)
@@ -97,12 +108,23 @@ def _check_folds(frame: pl.DataFrame, config: config.SplitConfig, place: Path) -
 def _file_of(source: Path, modality: str) -> Path:
     """The file of a modality."""
     folder = source / MODALITIES / modality
-    found = [folder / name for name in (TABLE, VECTORS, documents.DOCUMENTS) if (folder / name).is_file()]
+    found = [folder / name for name in FILES if (folder / name).is_file()]
     if len(found) != 1:
-        problem = "has more than one of" if found else "has none of"
-        names = f"{TABLE}, {VECTORS}, {documents.DOCUMENTS}"
-        raise SourceError(folder, f"this folder {problem} {names}", "write exactly one of them")
+        problem = f"has {', '.join(path.name for path in found)}" if found else "has none of the files"
+        expected = f"; expected exactly one of {', '.join(FILES)}"
+        raise SourceError(folder, f"this folder {problem}{expected}", "write one file, and one folder a modality")
     return found[0]
+
+
+def _has_words(path: Path) -> bool:
+    """Whether words of a file become columns: a table with text columns, or events."""
+    if path.name != TABLE:
+        return path.name == EVENTS
+    try:
+        schema = pl.read_parquet_schema(path)
+    except (pl.exceptions.PolarsError, OSError):
+        return False  # the import says what is wrong
+    return any(dtype.base_type() in TEXT for dtype in schema.values())
 
 
 def _complete(frame: pl.DataFrame, tasks: list[str], modalities: list[str], config: CustomCohortConfig) -> pl.DataFrame:
@@ -125,30 +147,44 @@ def _unread(source: Path, modalities: list[str]) -> list[str]:
     ]
 
 
-def _import(path: Path, name: str, cohort: pl.DataFrame, folder: Path) -> tuple[Modality, list[str]]:
+def _import(fitting: Fitting, cohort: pl.DataFrame, folder: Path) -> tuple[Modality, list[str]]:
     """Import a modality; data of rows without the modality are never written. Returns it, and lines for the user."""
-    target = folder / MODALITIES / name
-    present = cohort[PRESENT + name].to_numpy()
+    path, name, target = fitting.path, fitting.modality, folder / MODALITIES / fitting.modality
+    present, column = fitting.present.to_numpy(), PRESENT + fitting.modality
     if path.name == documents.DOCUMENTS:
-        texts = given.read_documents(path, PRESENT + name, present)
+        texts = given.read_documents(path, column, present)
         target.mkdir(parents=True)
         texts.write_parquet(target / documents.DOCUMENTS, row_group_size=documents.ROW_GROUP)
         return Modality(name=name, kind="documents"), []
+    if path.name == images.IMAGES:
+        index, lines = given_images.read_images(path, name, column, present)
+        images.write(index.lazy(), target)
+        return Modality(name=name, kind="images"), lines
+    if path.name == EVENTS:
+        out, names, lines = given_events.write(given_events.read_events(path, column, present), target, fitting)
+    else:
+        out, names, lines = _import_values(fitting, target)
+    train = (cohort["split"] == "train").to_numpy()
+    store.fit_statistics(out, present & train).save(target)
+    kind: Kind = "vectors" if path.name == VECTORS else "table"
+    return Modality(name=name, kind=kind, width=len(names)), lines
+
+
+def _import_values(fitting: Fitting, target: Path) -> tuple[store.FloatArray, list[str], list[str]]:
+    """Import a table or vectors; returns the values, the names of the columns, and lines for the user."""
+    path, column, present = fitting.path, PRESENT + fitting.modality, fitting.present.to_numpy()
     is_table = path.name == TABLE
-    inputs = given.read_table(path, name, cohort.height) if is_table else given.read_vectors(path, cohort.height)
+    inputs = given.read_table(path, fitting) if is_table else given.read_vectors(path, len(present))
     missing = int((~np.isin(np.flatnonzero(present), inputs.row_id)).sum())
     if missing:
-        raise ContractError(path, PRESENT + name, missing, "is True, but the file lacks the row")
-    out = store.create(target, cohort.height, inputs.names)
+        raise ContractError(path, column, missing, "is True, but the file lacks the row")
+    out = store.create(target, len(present), inputs.names)
     empty = 0
     for block in store.blocks(len(inputs.row_id)):
         kept = present[inputs.row_id[block]]
         rows = inputs.row_id[block][kept]
         with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite, which is refused
             out[rows] = inputs.values[block][kept]
-        empty += given.check_values(path, PRESENT + name, out[rows], inputs.names, vectors=not is_table)
-    train = (cohort["split"] == "train").to_numpy()
-    store.fit_statistics(out, present & train).save(target)
-    lines = [f"{name}: {empty} rows with {PRESENT}{name} have no value in {path.name}"] if empty else []
-    kind: Kind = "table" if is_table else "vectors"
-    return Modality(name=name, kind=kind, width=len(inputs.names)), [*inputs.lines, *lines]
+        empty += given.check_values(path, column, out[rows], inputs.names, vectors=not is_table)
+    lines = [f"{fitting.modality}: {empty} rows with {column} have no value in {path.name}"] if empty else []
+    return out, inputs.names, [*inputs.lines, *lines]

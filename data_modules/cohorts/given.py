@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from data_modules.cohorts.columns import KEY_COLUMNS, LABEL, PRESENT, SPLIT_COLUMNS, ContractError
+from data_modules.cohorts.fitting import TEXT, Fitting, indicators
 from data_modules.features.store import BoolArray
 from data_modules.raw.errors import SourceError
 
@@ -101,37 +102,40 @@ def row_ids(table: pl.DataFrame, path: Path, num_rows: int) -> Any:
     return table["row_id"].cast(pl.Int64).to_numpy()
 
 
-def read_table(path: Path, modality: str, num_rows: int) -> Inputs:
-    """Read a numeric table.
+def read_table(path: Path, fitting: Fitting) -> Inputs:
+    """Read a table of numbers and categories.
 
     Args:
         path: of table.parquet.
-        modality: for the lines.
-        num_rows: of the cohort.
+        fitting: of the modality: the levels of its text columns.
 
     Returns:
         Its values in float32, without identifiers and the index of pandas.
 
     Raises:
-        ContractError: if a column is not numeric, is a label or presence, or a row occurs twice.
+        ContractError: if a column is neither numeric nor text, is a label or presence, or a row occurs twice.
     """
     table = read_parquet(path)
-    position = row_ids(table, path, num_rows)
+    position = row_ids(table, path, len(fitting.present))
     repeated = len(position) - len(np.unique(position))
     if repeated:
         raise ContractError(path, "row_id", repeated, "each row must occur once")
     left_out = dict(_no_inputs(table.columns))
-    values = table.drop("row_id", *left_out)
-    for name, dtype in values.schema.items():
+    kept = table.drop(*left_out)
+    for name, dtype in kept.drop("row_id").schema.items():
         if name.startswith((LABEL, PRESENT)) or name in SPLIT_COLUMNS:
             raise ContractError(path, name, 0, "is a column of cohort.parquet and no input; remove it")
-        if not dtype.is_numeric() and dtype != pl.Boolean:
-            raise ContractError(path, name, 0, f"must be numeric, but is {dtype}")
-    if not values.width:
+        if not dtype.is_numeric() and dtype != pl.Boolean and dtype.base_type() not in TEXT:
+            raise ContractError(path, name, 0, f"must be numeric or text, but is {dtype}")
+    if kept.width == 1:
         raise ContractError(path, "<any>", 0, "there is no column besides row_id")
+    named, rare = indicators(kept, fitting)
+    values = named.drop("row_id")
     array = values.select(pl.all().cast(pl.Float32).fill_null(float("nan"))).to_numpy()
-    lines = [f"{modality}: column {name} of {path.name} is left out: it is {what}" for name, what in left_out.items()]
-    return Inputs(values.columns, position, array, lines)
+    lines = [
+        f"{fitting.modality}: column {name} of {path.name} is left out: it is {what}" for name, what in left_out.items()
+    ]
+    return Inputs(values.columns, position, array, [*lines, *rare])
 
 
 def _no_inputs(names: list[str]) -> Iterator[tuple[str, str]]:
@@ -225,6 +229,76 @@ def check_values(path: Path, column: str, values: Any, names: list[str], *, vect
     return empty
 
 
+def require_text(frame: pl.DataFrame, path: Path, column: str) -> None:
+    """Refuse a column of names that is missing, is no text, or has empty cells.
+
+    Raises:
+        ContractError: with the number of rows.
+    """
+    if column not in frame.columns or frame[column].dtype != pl.String:
+        raise ContractError(path, column, 0, "must exist and be String")
+    empty = frame.filter(~(pl.col(column).str.strip_chars() != "").fill_null(value=False)).height
+    if empty:
+        raise ContractError(path, column, empty, "must not be null or empty")
+
+
+def check_hours(frame: pl.DataFrame, path: Path, *, required: bool) -> None:
+    """Refuse times after the prediction.
+
+    Args:
+        frame: with the column `hours`, relative to the prediction, if there is one.
+        path: for the message.
+        required: whether the column must exist and be known in every row.
+
+    Raises:
+        ContractError: with the number of rows.
+
+    >>> check_hours(pl.DataFrame({"hours": [-3.0, 2.0]}), Path("events.parquet"), required=True)
+    Traceback (most recent call last):
+    data_modules.cohorts.columns.ContractError: events.parquet: column 'hours' (1 rows): counts from the prediction, ...
+    """
+    if "hours" not in frame.columns:
+        if required:
+            raise ContractError(path, "hours", 0, "is missing")
+        return
+    if not frame["hours"].dtype.is_numeric() and (required or frame["hours"].dtype != pl.Null):
+        raise ContractError(path, "hours", 0, f"must be numeric, but is {frame['hours'].dtype}")
+    hours = pl.col("hours").cast(pl.Float64).fill_nan(None)
+    unknown = frame.filter(hours.is_null()).height
+    if required and unknown:
+        raise ContractError(path, "hours", unknown, "must be known")
+    infinite = frame.filter(hours.is_infinite()).height
+    if infinite:
+        raise ContractError(path, "hours", infinite, "must be finite")
+    late = frame.filter(hours > 0).height
+    if late:
+        rule = "counts from the prediction, so that -3 is three hours before it; later ones were not known"
+        raise ContractError(path, "hours", late, rule)
+
+
+def of_present(frame: pl.DataFrame, path: Path, column: str, present: BoolArray, what: str) -> pl.DataFrame:
+    """Keep the items of present rows.
+
+    Args:
+        frame: items with `row_id`.
+        path: for the message.
+        column: presence of the modality, for the message.
+        present: (N,) bool of the cohort.
+        what: an item, for the message.
+
+    Returns:
+        The items of present rows, in their order.
+
+    Raises:
+        ContractError: if a present row has none.
+    """
+    rows = np.flatnonzero(present)
+    missing = int((~np.isin(rows, frame["row_id"].to_numpy())).sum())
+    if missing:
+        raise ContractError(path, column, missing, f"is True, but there is no {what}")
+    return frame.filter(pl.col("row_id").is_in(rows))
+
+
 def read_documents(path: Path, column: str, present: BoolArray) -> pl.DataFrame:
     """Read documents.
 
@@ -237,14 +311,13 @@ def read_documents(path: Path, column: str, present: BoolArray) -> pl.DataFrame:
         The documents of present rows.
 
     Raises:
-        ContractError: if a column is missing or has another dtype, or a present row has no document with text.
+        ContractError: if a column is missing or has another dtype, a time lies after the prediction, or a present row
+            has no document with text.
     """
     texts = read_parquet(path)
     if "text" not in texts.columns or texts["text"].dtype != pl.String:
         raise ContractError(path, "text", 0, "must exist and be String")
     row_ids(texts, path, len(present))
-    texts = texts.filter(pl.col("text").str.strip_chars() != "")  # null is left out too
-    known = np.isin(np.flatnonzero(present), texts["row_id"].to_numpy())
-    if not known.all():
-        raise ContractError(path, column, int((~known).sum()), "is True, but there is no document with text")
-    return texts.filter(pl.col("row_id").is_in(np.flatnonzero(present)))
+    check_hours(texts, path, required=False)
+    filled = texts.filter(pl.col("text").str.strip_chars() != "")  # null is left out too
+    return of_present(filled, path, column, present, "document with text")

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from data_modules.cohorts.config import CustomCohortConfig, ReleaseCohortConfig
+from data_modules.cohorts.given_images import SUFFIX
 from data_modules.cohorts.spec import DatabaseSpec
 from data_modules.databases.registry import database
 from data_modules.datamodule import CohortDataModule, CustomDataModule, ReleaseDataModule
@@ -50,7 +51,8 @@ def build_datamodule(config: ExperimentConfig) -> CohortDataModule:
     """
     if isinstance(config.cohort, CustomCohortConfig):
         source = cohorts.custom_source(config)
-        return CustomDataModule(source=source, config=config.cohort, **_loading(config, ImageFolders()))
+        words, files = cohorts.words(config), custom_images(source)
+        return CustomDataModule(source=source, config=config.cohort, words=words, **_loading(config, files))
     assert isinstance(config.cohort, ReleaseCohortConfig)
     roots = cohorts.release_roots(config)
     return ReleaseDataModule(
@@ -78,6 +80,11 @@ def _loading(config: ExperimentConfig, files: ImageFolders) -> dict[str, Any]:
         "pretrain_epochs": config.objective.pretrain_epochs,
         "encode": partial(embed, config=config.embed, data=data, images=files, accelerator=config.trainer.accelerator),
     }
+
+
+def custom_images(source: Path) -> ImageFolders:
+    """Where the images of a custom cohort are."""
+    return ImageFolders(pictures=source, suffix=SUFFIX)
 
 
 def image_folders(database: DatabaseSpec, roots: str) -> ImageFolders:

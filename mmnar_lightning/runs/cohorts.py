@@ -6,6 +6,7 @@ from pathlib import Path
 from data_modules.cohorts.build import build_cohort
 from data_modules.cohorts.config import CustomCohortConfig, ReleaseCohortConfig
 from data_modules.cohorts.custom import build_custom
+from data_modules.cohorts.fitting import Words
 from data_modules.cores import usable_cores
 from data_modules.databases.registry import database
 from data_modules.raw.checksums import Meter, no_meter
@@ -27,10 +28,15 @@ def build(config: ExperimentConfig) -> Path:
     """
     data = Path(config.paths.data)
     if isinstance(config.cohort, CustomCohortConfig):
-        return build_custom(custom_source(config), config.cohort, data)
+        return build_custom(custom_source(config), config.cohort, data, words=words(config))
     assert isinstance(config.cohort, ReleaseCohortConfig)
     spec = database(config.dataset)
     return build_cohort(spec, Release.parse(spec.schema, release_roots(config)), config.cohort, data, meter(config))
+
+
+def words(config: ExperimentConfig) -> Words:
+    """Which levels and names of a custom cohort become columns: those that may be shown."""
+    return Words(min_subjects=config.privacy.min_count)
 
 
 def custom_source(config: ExperimentConfig) -> Path:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from data_modules.cohorts.config import CustomCohortConfig, ReleaseCohortConfig
+from data_modules.cohorts.fitting import Words
 from data_modules.databases.registry import database
 from data_modules.datamodule import CohortDataModule, CustomDataModule, ReleaseDataModule
 from data_modules.loading.config import LoaderConfig
@@ -13,7 +14,7 @@ from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig, coh
 from mmnar_lightning.encoders.config import EmbedConfig
 from mmnar_lightning.encoders.image.stage import ImageFolders
 from mmnar_lightning.encoders.stage import embed
-from mmnar_lightning.runs.build import image_folders
+from mmnar_lightning.runs.build import custom_images, image_folders
 from mmnar_lightning.saved.description import Description
 
 
@@ -38,12 +39,15 @@ def open_new(described: Description, config: ExperimentConfig) -> CohortDataModu
 def _datamodule(described: Description, config: ExperimentConfig) -> CohortDataModule:
     data = Path(config.paths.data)
     if config.paths.cohort:
+        source = Path(config.paths.cohort)
+        columns = {entry.name: entry.columns for entry in described.modalities if entry.kind == "table"}
         return CustomDataModule(
-            source=Path(config.paths.cohort),
+            source=source,
             config=CustomCohortConfig(),
             data=data,
             labelled=False,
-            **_loading(described, config, ImageFolders()),
+            words=Words(min_subjects=described.min_count, columns=columns),
+            **_loading(described, config, custom_images(source)),
         )
     roots = "" if described.dataset == "custom" else config.paths.root(described.dataset)
     if not roots:

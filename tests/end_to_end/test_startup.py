@@ -67,9 +67,10 @@ def test_a_cohort_loads_neither_torch_nor_what_builds_on_it_nor_the_simulator(
 
 def test_a_custom_cohort_loads_neither_torch_nor_what_builds_on_it(workplace: Path) -> None:
     write_custom_cohort(workplace / "given")
-    found = loaded(["cohort", "dataset=custom"], workplace, {"COHORT": "given"})
-    assert not found & (HEAVY | {"scipy"})
-    assert "polars" in found, "the account shows what is loaded"
+    for command in ("cohort", "doctor"):
+        found = loaded([command, "dataset=custom"], workplace, {"COHORT": "given"})
+        assert not found & (HEAVY | {"scipy"})
+        assert "polars" in found, "the account shows what is loaded"
 
 
 @pytest.mark.demo

@@ -17,17 +17,19 @@ from mmnar_lightning.encoders.vector_store import Keys
 
 @dataclass(frozen=True)
 class ImageFiles(CohortImages):
-    """Images as JPEG files of a release.
+    """Images as files of a release or a custom cohort.
 
     Attributes:
-        folder: of the release.
+        folder: of the release or cohort.
+        suffix: of the files, beyond their names in the cohort.
     """
 
     folder: Path
+    suffix: str
 
     def contents(self, source: Path) -> str:
         """Digest of the image files of a cohort."""
-        return contents(image_keys(self.folder, self.images(source)["file"])[0])
+        return contents(image_keys(self.folder, self.images(source)["file"], self.suffix)[0])
 
     @cached_property
     def input(self) -> ImageInput:
@@ -36,7 +38,7 @@ class ImageFiles(CohortImages):
 
     def paths(self, files: pl.Series) -> list[Path]:
         """Paths of the image files."""
-        return [self.folder / f"{file}.jpg" for file in files]
+        return [self.folder / f"{file}{self.suffix}" for file in files]
 
     def known(self, source: Path, images: pl.DataFrame) -> tuple[Keys, NDArray[np.bool_]]:
         """Keys of a cohort's images.
@@ -51,9 +53,9 @@ class ImageFiles(CohortImages):
         Returns:
             As of `image_keys`.
         """
-        keys, whole = image_keys(self.folder, images["file"])
+        keys, whole = image_keys(self.folder, images["file"], self.suffix)
         unreadable = self.unreadable(source, images.height)
         for file in images["file"].filter(pl.Series(~whole)):
-            unreadable.add(file, "empty" if (self.folder / f"{file}.jpg").is_file() else "missing")
+            unreadable.add(file, "empty" if (self.folder / f"{file}{self.suffix}").is_file() else "missing")
         unreadable.check()
         return keys, whole

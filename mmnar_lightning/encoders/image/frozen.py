@@ -97,7 +97,7 @@ class FrozenImages(ImageFiles):
         return self._write(source, rows, target, self.backbone.width, self._look_up, self._reason)
 
     def _look_up(self, images: pl.DataFrame) -> Found:
-        keys, whole = image_keys(self.folder, images["file"])
+        keys, whole = image_keys(self.folder, images["file"], self.suffix)
         vectors = np.full((images.height, self.backbone.width), np.nan, np.float32)
         place = np.flatnonzero(whole)
         for block, found in self.vectors.read(keys[whole]):
@@ -105,5 +105,5 @@ class FrozenImages(ImageFiles):
         return np.asarray(np.isfinite(vectors).all(axis=1)), vectors
 
     def _reason(self, file: str) -> str:
-        image = read_image(self.folder / f"{file}.jpg", self.input)
+        image = read_image(self.folder / f"{file}{self.suffix}", self.input)
         return image if isinstance(image, str) else "not finite after encoding"

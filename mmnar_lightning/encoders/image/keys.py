@@ -14,11 +14,11 @@ from mmnar_lightning.encoders.vector_store import Keys
 JPEG, TFRECORD = ".jpg", ".tfrecord"
 
 
-def image_keys(folder: Path, files: pl.Series, suffix: str = JPEG) -> tuple[Keys, NDArray[np.bool_]]:
+def image_keys(folder: Path, files: pl.Series, suffix: str) -> tuple[Keys, NDArray[np.bool_]]:
     """Keys of image files from name, size and modification time, so that a replaced image has another key.
 
     Args:
-        folder: of the release.
+        folder: of the release or cohort.
         files: names without suffix.
         suffix: of the files.
 

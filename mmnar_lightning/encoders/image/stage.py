@@ -9,6 +9,7 @@ from data_modules.errors import UserError
 from mmnar_lightning.encoders.encoder import Encoder
 from mmnar_lightning.encoders.image.config import ImageConfig
 from mmnar_lightning.encoders.image.frozen import FrozenImages
+from mmnar_lightning.encoders.image.keys import JPEG
 from mmnar_lightning.encoders.image.ready import OwnVectors, ReleaseImages
 from mmnar_lightning.encoders.image.trained import TrainedImages
 
@@ -18,12 +19,14 @@ class ImageFolders:
     """Folders of the images; None without the release.
 
     Attributes:
-        pictures: MIMIC-CXR-JPG.
+        pictures: MIMIC-CXR-JPG, or a custom cohort.
         embeddings: the image-embeddings release.
+        suffix: of the pictures, beyond their names in the cohort; empty for a custom cohort, which has whole names.
     """
 
     pictures: Path | None = None
     embeddings: Path | None = None
+    suffix: str = JPEG
 
 
 def image_encoder(config: ImageConfig, data: Path, folders: ImageFolders, device: torch.device) -> Encoder:
@@ -54,4 +57,6 @@ def image_encoder(config: ImageConfig, data: Path, folders: ImageFolders, device
         )
     if config.encoder == "release":
         return ReleaseImages(config, data, folder)
-    return TrainedImages(config, data, folder) if config.trained else FrozenImages(config, data, folder, device)
+    if config.trained:
+        return TrainedImages(config, data, folder, folders.suffix)
+    return FrozenImages(config, data, folder, folders.suffix, device)

@@ -37,14 +37,20 @@ def refused(source: Path, error: type[Exception] = ContractError, **settings) ->
 
 
 def test_the_example_of_the_documentation_imports(tmp_path: Path, monkeypatch) -> None:
-    text = (ROOT / "docs" / "cohort.md").read_text()
-    code = re.search(r"```python\n(.*?)```", text, re.DOTALL)[1]
+    code, more = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "cohort.md").read_text(), re.DOTALL)
     assert len([line for line in code.splitlines() if line.strip()]) <= 35
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "docs/cohort.md", "exec"), {})
     manifest = read_json(imported(tmp_path / "my_cohort") / MANIFEST)
     assert {modality["name"]: modality["width"] for modality in manifest["modalities"]} == {"labs": 2, "note": 16}
     assert {entry["label"] for entry in manifest["patterns"]} == {"10", "11"}
+    exec(compile(code + more, "docs/cohort.md", "exec"), {})
+    manifest = read_json(imported(tmp_path / "my_cohort") / MANIFEST)
+    kinds = {modality["name"]: (modality["kind"], modality["width"]) for modality in manifest["modalities"]}
+    assert kinds == {
+        "labs": ("table", 2), "note": ("vectors", 16), "scan": ("images", 0), "vitals": ("table", 9),
+        "unit": ("table", 4),
+    }  # fmt: skip
 
 
 def test_values_arrive_in_the_rows_they_belong_to(custom_cohort: Path) -> None:
@@ -149,11 +155,11 @@ def test_a_row_twice_or_of_another_cohort_is_refused(custom_cohort: Path) -> Non
         assert f"'row_id' (1 rows): must lie in 0 to {table.height - 1}" in refused(custom_cohort)
 
 
-def test_text_in_a_table_and_vectors_of_another_length_are_refused(custom_cohort: Path) -> None:
+def test_dates_in_a_table_and_vectors_of_another_length_are_refused(custom_cohort: Path) -> None:
     path = custom_cohort / "modalities" / "table" / "table.parquet"
     table = pl.read_parquet(path)
-    table.with_columns(c0=pl.lit("high")).write_parquet(path)
-    assert "'c0': must be numeric, but is String" in refused(custom_cohort)
+    table.with_columns(c0=pl.date(2150, 1, 1)).write_parquet(path)
+    assert "'c0': must be numeric or text, but is Date" in refused(custom_cohort)
     table.write_parquet(path)
     vectors = custom_cohort / "modalities" / "vectors" / "vectors.npy"
     np.save(vectors, np.load(vectors)[:-1])
@@ -163,7 +169,9 @@ def test_text_in_a_table_and_vectors_of_another_length_are_refused(custom_cohort
 def test_missing_files_unknown_names_and_broken_parquet_are_refused(custom_cohort: Path) -> None:
     assert "no_such is not in" in refused(custom_cohort, ValueError, tasks=["no_such"])
     (custom_cohort / "modalities" / "vectors" / "vectors.npy").unlink()
-    assert "has none of table.parquet, vectors.npy, documents.parquet" in refused(custom_cohort, SourceError)
+    assert "has none of the files; expected exactly one of table.parquet, vectors.npy, events.parquet" in refused(
+        custom_cohort, SourceError
+    )
     (custom_cohort / COHORT).write_bytes(b"not parquet")
     assert "not readable as parquet" in refused(custom_cohort, SourceError)
     (custom_cohort / COHORT).unlink()

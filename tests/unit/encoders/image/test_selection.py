@@ -18,7 +18,7 @@ from data_modules.raw.errors import SourceError
 from mmnar_lightning.encoders.image import selection
 from mmnar_lightning.encoders.image.backbone import image_input
 from mmnar_lightning.encoders.image.config import ImageConfig
-from mmnar_lightning.encoders.image.keys import image_keys
+from mmnar_lightning.encoders.image.keys import JPEG, image_keys
 from mmnar_lightning.encoders.image.selection import (
     ImagesError,
     Unreadable,
@@ -114,10 +114,10 @@ def test_a_folder_of_images_that_may_not_be_entered_is_no_folder_without_images(
     def fails(*_: object, **__: object) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-    assert image_keys(tmp_path, pl.Series(["gone", "p10/gone"]))[1].tolist() == [False, False]
+    assert image_keys(tmp_path, pl.Series(["gone", "p10/gone"]), JPEG)[1].tolist() == [False, False]
     monkeypatch.setattr(Path, "stat", fails)
     with pytest.raises(SourceError, match=r"gone\.jpg: this image cannot be read \(Permission denied\)"):
-        image_keys(tmp_path, pl.Series(["gone"]))
+        image_keys(tmp_path, pl.Series(["gone"]), JPEG)
 
 
 def test_any_number_of_threads_gives_the_same_tensors_in_the_same_order(tmp_path: Path) -> None:
