@@ -138,7 +138,7 @@ def _guarded(command: str, words: Sequence[str]) -> int:
         config = _compose(command, words)
         quieten()
         module = _import_command(command)
-        with files.private(shared_group=config.privacy.shared_group):
+        with files.private(shared_group=config is not None and config.privacy.shared_group):
             status: int = _run(module, config, words)
     except UserError as error:
         fail(str(error))
@@ -153,7 +153,7 @@ def _guarded(command: str, words: Sequence[str]) -> int:
     return status
 
 
-def _compose(command: str, words: Sequence[str]) -> object:
+def _compose(command: str, words: Sequence[str]) -> Any:
     """Compose and check the configuration of a command; `settings` only describes settings, and needs none."""
     if command == "settings":
         return None
