@@ -58,6 +58,7 @@ class Batch:
         fold: (B, R) int64, the inner fold of each row in each of R repeats, -1 outside of the inner folds; None
             without them.
         site: (B,) bool, True = a row of the target (docs/transfer.md); None = no row is.
+        weight: (B,) float32, weight of each row in the fit of the tasks; None = 1.
     """
 
     row_id: Tensor
@@ -69,6 +70,7 @@ class Batch:
     label_share: Tensor | None = None
     fold: Tensor | None = None
     site: Tensor | None = None
+    weight: Tensor | None = None
 
     @property
     def pattern(self) -> Tensor:
@@ -86,15 +88,16 @@ class Batch:
             name: value[chosen] if isinstance(value, Tensor) else value.select(chosen)
             for name, value in self.inputs.items()
         }
-        fold, site = (None if part is None else part[chosen] for part in (self.fold, self.site))
-        return Batch(**own, inputs=inputs, label_share=self.label_share, fold=fold, site=site)
+        fold, site, weight = (None if part is None else part[chosen] for part in (self.fold, self.site, self.weight))
+        return Batch(**own, inputs=inputs, label_share=self.label_share, fold=fold, site=site, weight=weight)
 
     @classmethod
     def concat(cls, parts: Sequence["Batch"]) -> "Batch":
         """Join batches of the same modalities and tasks, one after the other.
 
         Ids of rows and subjects stay as they are, so those of two cohorts may be equal. Rows of a batch without inner
-        folds are outside of them, and rows of one without sites are not of the target; `label_share` is left out.
+        folds are outside of them, rows of one without sites are not of the target, and those of one without weights
+        have weight 1; `label_share` is left out.
 
         Args:
             parts: one or more batches.
@@ -114,6 +117,7 @@ class Batch:
             inputs={name: torch.cat([part.inputs[name] for part in parts]) for name in parts[0].inputs},  # type: ignore[misc]
             fold=_joined([part.fold for part in parts], list(map(len, parts)), -1),
             site=_joined([part.site for part in parts], list(map(len, parts)), 0),
+            weight=_joined([part.weight for part in parts], list(map(len, parts)), 1),
         )
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":

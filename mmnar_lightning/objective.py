@@ -51,7 +51,8 @@ class Objective(nn.Module):
             Name -> scalar: `task/<name>`; `side/<name>`, the mean loss of the side heads, each over the rows that it is
             shown; the label-free terms; and the model's own terms.
         """
-        per_task = masked_cross_entropy(outputs.logits, batch.label, batch.label_mask, self.config.focal_gamma)
+        gamma, weight = self.config.focal_gamma, batch.weight
+        per_task = masked_cross_entropy(outputs.logits, batch.label, batch.label_mask, gamma, weight)
         if batch.label_share is not None:
             per_task = per_task * batch.label_share
         terms = {f"task/{name}": loss for name, loss in zip(self.tasks, per_task, strict=True)}
@@ -64,7 +65,7 @@ class Objective(nn.Module):
     def _side(self, side: SideHeads, batch: Batch) -> dict[str, Tensor]:
         label = batch.label.unsqueeze(1).expand_as(side.logits).flatten(1)
         trained = (batch.label_mask.unsqueeze(1) & side.shown.unsqueeze(-1)).flatten(1)
-        losses = masked_cross_entropy(side.logits.flatten(1), label, trained, self.config.focal_gamma)
+        losses = masked_cross_entropy(side.logits.flatten(1), label, trained, self.config.focal_gamma, batch.weight)
         per_task = losses.view(-1, len(self.tasks)).mean(0)
         return {f"side/{name}": loss for name, loss in zip(self.tasks, per_task, strict=True)}
 

@@ -178,6 +178,7 @@ class CohortArrays:
         self.arrays = dict(arrays)
         self.fold = fold
         self.site = site
+        self.weight: Tensor | None = None
         self.subject = torch.from_numpy(cohort["subject"].cast(pl.Int64).to_numpy(writable=True))
         self.present = torch.from_numpy(present.to_numpy(writable=True))
         self.label = torch.from_numpy(labels.select(pl.all().cast(pl.Float32).fill_null(0.0)).to_numpy(writable=True))
@@ -187,6 +188,12 @@ class CohortArrays:
         """The same rows, labels and folds with other stores of the same modalities."""
         other = copy(self)
         other.arrays = dict(arrays)
+        return other
+
+    def with_weight(self, weight: Tensor) -> "CohortArrays":
+        """The same rows, each with a weight in the fit of the tasks, (N,) float32."""
+        other = copy(self)
+        other.weight = weight
         return other
 
     def gather(self, rows: Tensor) -> Batch:
@@ -201,4 +208,5 @@ class CohortArrays:
             label_mask=self.label_mask[rows],
             fold=None if self.fold is None else self.fold[rows],
             site=None if self.site is None else self.site[rows],
+            weight=None if self.weight is None else self.weight[rows],
         )

@@ -136,8 +136,11 @@ class TrainLoader:
             yield batch if self.accumulate == 1 else replace(batch, label_share=self._label_share(rows, window))
 
     def _label_share(self, rows: Tensor, window: Tensor) -> Tensor:
-        known = self.arrays.label_mask
-        return self.accumulate * known[rows].sum(0) / known[window].sum(0).clamp(min=1)
+        known, weight = self.arrays.label_mask, self.arrays.weight
+        if weight is None:
+            return self.accumulate * known[rows].sum(0) / known[window].sum(0).clamp(min=1)
+        part, whole = (torch.where(known[own], weight[own, None], 0.0).sum(0) for own in (rows, window))
+        return self.accumulate * part / torch.where(whole > 0, whole, 1.0)
 
 
 class EvalLoader:

@@ -16,6 +16,7 @@ from data_modules.vocabulary import Modality
 from mmnar_lightning.baselines.config import BoostedTreesConfig
 from mmnar_lightning.baselines.inputs import BaselineInputs, check_vectors, prior_logit
 from mmnar_lightning.baselines.stored import Tensors, below, of_sklearn, to_sklearn
+from mmnar_lightning.nn.additive_fit import weight_of
 from mmnar_lightning.nn.weights import WeightsError
 
 Columns = NDArray[np.float32]
@@ -76,9 +77,19 @@ class BoostedTrees:
             known, checked = train.label_mask[:, column].numpy(), val.label_mask[:, column].numpy()
             labels, checks = train.label[:, column].numpy()[known], val.label[:, column].numpy()[checked]
             self.prior[task] = float(prior[column])
-            self._fit_task(task, seen[known], labels, held_out[checked], checks)
+            weight = weight_of(train)
+            own = None if weight is None else weight[known]
+            self._fit_task(task, seen[known], labels, own, held_out[checked], checks)
 
-    def _fit_task(self, task: str, seen: Columns, label: Columns, held_out: Columns, check: Columns) -> None:
+    def _fit_task(
+        self,
+        task: str,
+        seen: Columns,
+        label: Columns,
+        weight: NDArray[np.float64] | None,
+        held_out: Columns,
+        check: Columns,
+    ) -> None:
         if len(np.unique(label)) < 2:
             what = "negative" if len(label) and not label.any() else "positive" if len(label) else "unknown"
             self.remarks.append(
@@ -108,7 +119,7 @@ class BoostedTrees:
             scoring="loss",
             n_iter_no_change=PATIENCE,
             random_state=self.seed,
-        ).fit(seen[:, measured], label, X_val=held_out[:, measured], y_val=check)
+        ).fit(seen[:, measured], label, sample_weight=weight, X_val=held_out[:, measured], y_val=check)
         self.trees[task] = trees
         # The first score is that of zero trees.
         self.losses[task] = (-trees.validation_score_[1:]).tolist()

@@ -128,6 +128,9 @@ class BaselineConfig:
     `medfuse`, `cm_ae`, or `package.module:Name` of another package."""
     settings: dict[str, Any] = field(default_factory=dict, metadata=read_when(".name has :"))
     """Keyword arguments of a baseline of another package."""
+    inverse_probability: float | None = None
+    """Weights train rows by the inverse probability of their missingness pattern given the modalities that are always
+    present; larger weights are clipped at this quantile, 1 clips none. Null weights every row alike."""
     late_fusion: LateFusionConfig = field(default_factory=LateFusionConfig, metadata=read_when(".name = late_fusion"))
     """Late fusion."""
     boosted_trees: BoostedTreesConfig = field(
@@ -153,15 +156,26 @@ class BaselineConfig:
     """Cross-modal autoencoder."""
 
     def __post_init__(self) -> None:
-        """Refuse a name that is neither one of this project's nor a path to another package's.
+        """Refuse a name that is neither one of this project's nor a path to another package's, and weights of nothing.
 
         Raises:
-            UserError: with the names that there are.
+            UserError: with the names that there are, and for a quantile outside of its range or without a baseline.
         """
         if self.name not in NAMES and not re.fullmatch(r"[\w.]+:\w+", self.name):
             raise UserError(
                 f"baseline.name={self.name}: expected one of {', '.join(NAMES)}, or package.module:Name for a baseline "
                 "of another package"
+            )
+        quantile = self.inverse_probability
+        if quantile is not None and not 0 < quantile <= 1:
+            raise UserError(
+                f"baseline.inverse_probability={quantile} must be a quantile above 0 and at most 1, for example 0.99, "
+                "or null"
+            )
+        if quantile is not None and self.name == "none":
+            raise UserError(
+                f"baseline.inverse_probability={quantile} weights the fit of a baseline, and baseline.name=none; "
+                "choose one, for example experiment=mimic,baselines/late_fusion,baselines/inverse_probability"
             )
 
     @property

@@ -14,7 +14,7 @@ from mmnar_lightning.baselines.inputs import BaselineInputs, check_vectors
 from mmnar_lightning.baselines.logistic_regression import INVERSE_PENALTIES, doubled
 from mmnar_lightning.baselines.stored import Tensors, below, prefixed
 from mmnar_lightning.nn.additive import AdditiveHead
-from mmnar_lightning.nn.additive_fit import AdditiveFit, Rows, grid, pooled
+from mmnar_lightning.nn.additive_fit import AdditiveFit, Rows, grid, pooled, weight_of
 from mmnar_lightning.nn.weights import WeightsError, load_weights
 from mmnar_lightning.rectifier.gate import NUM_FOLDS, folds
 
@@ -91,13 +91,16 @@ class ModalityStack:
 
         known, held = train.label_mask[:, column].numpy(), val.label_mask[:, column].numpy()
         label, check = train.label[known, column].numpy(), val.label[held, column].numpy()
+        weight = weight_of(train)
+        own = None if weight is None else weight[known]
         self.iterations[task], self.losses[task] = 1, []
         if len(np.unique(label)) < 2:
             rate = float(np.mean(np.append(label, [0.0, 1.0])))
             self.paths[column, :, -1] = np.log(rate / (1 - rate))
             return
         for place, inverse in enumerate(INVERSE_PENALTIES):
-            fitted: Any = LogisticRegression(C=inverse, max_iter=1000).fit(design[known].numpy(), label)
+            fitted: Any = LogisticRegression(C=inverse, max_iter=1000)
+            fitted.fit(design[known].numpy(), label, sample_weight=own)
             self.paths[column, place] = np.append(fitted.coef_[0], fitted.intercept_[0])
             if len(check):
                 logit = checked[held].numpy() @ fitted.coef_[0] + fitted.intercept_[0]

@@ -93,10 +93,12 @@ class EstimatorBaseline:
         unread: as for a network.
         off: as for a network.
         raw_tables: whether it reads tables as stored, NaN for values that were not measured.
+        weighted: whether its fit reads `Batch.weight`, so that `baseline.inverse_probability` can weight it.
     """
 
     build: Callable[[BaselineInputs, BaselineConfig, int], Estimator]
     raw_tables: bool = False
+    weighted: bool = True
     read: tuple[str, ...] = ()
     unread: tuple[str, ...] = ESTIMATOR_UNREAD
     off: Mapping[str, object] = field(default_factory=lambda: {**NO_TERMS, "rectifier.fit": "none"})
@@ -134,6 +136,7 @@ BASELINES: Mapping[str, NetworkBaseline | EstimatorBaseline] = {
     "published_score": EstimatorBaseline(
         build=lambda inputs, config, seed: _own("published_score").PublishedScore(inputs, config.published_score),
         unread=(*ESTIMATOR_UNREAD, "transfer."),
+        weighted=False,
     ),
     "shaspec": NetworkBaseline(
         build=lambda inputs, config: _own("shaspec").ShaSpec(inputs, config.shaspec), read=("model.encoder.",)
@@ -182,6 +185,7 @@ def find(name: str) -> NetworkBaseline | EstimatorBaseline:
         return EstimatorBaseline(
             build=lambda inputs, config, seed: found(inputs, seed=seed, **config.settings),
             raw_tables=bool(getattr(found, "raw_tables", False)),
+            weighted=bool(getattr(found, "weighted", False)),
         )
     raise UserError(
         f"baseline.name={name}: expected a subclass of torch.nn.Module, or a class with `fit(train, val)` and "

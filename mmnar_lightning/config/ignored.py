@@ -73,6 +73,7 @@ def _of_baseline(config: ExperimentConfig) -> Iterator[Inactive]:
     baseline = find(name)
     if isinstance(baseline, EstimatorBaseline):
         _refuse_devices(config)
+        _refuse_weights(config, baseline)
     usual, settings = flatten(shared_settings(config.dataset)), flatten(to_plain(config))
     _refuse_terms(name, baseline, settings)
     for key, value in settings.items():
@@ -89,6 +90,17 @@ def _refuse_terms(name: str, baseline: "NetworkBaseline | EstimatorBaseline", se
         needed = ", ".join(f"{key}={off}" for key, off in wrong.items())
         layer = "" if ":" in name else f", as experiment=...,baselines/{name} does"
         raise ConfigError(f"{has}: the baseline {name} does not have this; set {needed}{layer}")
+
+
+def _refuse_weights(config: ExperimentConfig, baseline: "EstimatorBaseline") -> None:
+    """Refuse weights of rows for an estimator that would not read them."""
+    name, quantile = config.baseline.name, config.baseline.inverse_probability
+    if quantile is not None and not baseline.weighted:
+        why = "its class does not say `weighted = True`" if ":" in name else "it is not fitted on rows"
+        raise ConfigError(
+            f"baseline.inverse_probability={quantile}: {name} reads no weights ({why}); set it to null, or choose "
+            "another baseline.name"
+        )
 
 
 def _refuse_devices(config: ExperimentConfig) -> None:

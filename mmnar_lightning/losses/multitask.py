@@ -10,19 +10,22 @@ TINY = 1e-12
 """Lower bound of a base: powers below 1 have an infinite derivative at 0."""
 
 
-def masked_cross_entropy(logits: Tensor, label: Tensor, label_mask: Tensor, focal_gamma: float = 0.0) -> Tensor:
+def masked_cross_entropy(
+    logits: Tensor, label: Tensor, label_mask: Tensor, focal_gamma: float = 0.0, weight: Tensor | None = None
+) -> Tensor:
     """Mean cross-entropy of each task over its known labels on all ranks.
 
     `focal_gamma` weights each row by (1 − probability of its label)^gamma (Lin et al., 2017).
 
-    Each rank returns world size · its sum / the count of all ranks, so that the gradients averaged over ranks by DDP
-    are the gradient of the global mean.
+    Each rank returns world size · its sum / the count (with weights, their sum) of all ranks, so that the gradients
+    averaged over ranks by DDP are the gradient of the global mean.
 
     Args:
         logits: (B, T) float.
         label: (B, T) float, 0 or 1; undefined where unknown.
         label_mask: (B, T) bool, True = known.
         focal_gamma: at least 0; 0 is cross-entropy.
+        weight: (B,) float, above 0, of each row in the mean; None = 1.
 
     Returns:
         (T,) float; a differentiable zero for a task without known labels.
@@ -31,9 +34,10 @@ def masked_cross_entropy(logits: Tensor, label: Tensor, label_mask: Tensor, foca
     >>> round(loss.item(), 4)
     0.6931
     """
-    total = _total(logits, label, label_mask, focal_gamma)
-    count = sum_over_ranks(label_mask.sum(0))
-    return world_size() * total / count.clamp(min=1)
+    total = _total(logits, label, label_mask, focal_gamma, weight)
+    count = label_mask.sum(0) if weight is None else torch.where(label_mask, weight[:, None], 0.0).sum(0)
+    count = sum_over_ranks(count)
+    return world_size() * total / torch.where(count > 0, count, 1)
 
 
 class RunningLoss:
@@ -70,11 +74,15 @@ class RunningLoss:
         return sum_over_ranks(self._total) / sum_over_ranks(self._count).clamp(min=1)
 
 
-def _total(logits: Tensor, label: Tensor, label_mask: Tensor, focal_gamma: float) -> Tensor:
-    """(T,) float, the sum of the losses of the known labels of this rank."""
+def _total(
+    logits: Tensor, label: Tensor, label_mask: Tensor, focal_gamma: float, weight: Tensor | None = None
+) -> Tensor:
+    """(T,) float, the weighted sum of the losses of the known labels of this rank."""
     known = torch.where(label_mask, label, 0.0)
     each = functional.binary_cross_entropy_with_logits(logits, known, reduction="none")
     if focal_gamma > 0:
         missed = -torch.expm1(-each)
         each = each * missed.clamp(min=TINY) ** focal_gamma
+    if weight is not None:
+        each = each * weight[:, None]
     return torch.where(label_mask, each, 0.0).sum(0)

@@ -55,6 +55,7 @@ class Rows:
         blocks: width of each block; their sum is F.
         label: (N, T) float, 0 or 1; undefined where unknown.
         label_mask: (N, T) bool.
+        weight: (N,) float, of each row in a fit; None = 1. Losses of held-out rows are not weighted.
     """
 
     columns: Any
@@ -63,6 +64,7 @@ class Rows:
     blocks: tuple[int, ...]
     label: NDArray[np.float64]
     label_mask: NDArray[np.bool_]
+    weight: NDArray[np.float64] | None = None
 
     @classmethod
     def read(cls, head: AdditiveHead, batches: Iterable[Batch]) -> "Rows":
@@ -70,6 +72,7 @@ class Rows:
         from scipy import sparse
 
         columns, groups, present, label, mask = [], [], [], [], []
+        weight: list[NDArray[np.float64]] = []
         for batch in batches:
             own = torch.cat([head.inputs(batch), head.own_pattern(batch)], dim=1)
             columns.append(sparse.csr_matrix(own.double().numpy()))
@@ -77,6 +80,8 @@ class Rows:
             present.append(head.block_present(batch).numpy())
             label.append(batch.label.double().numpy())
             mask.append(batch.label_mask.numpy())
+            if batch.weight is not None:
+                weight.append(batch.weight.double().numpy())
         return cls(
             columns=sparse.vstack(columns, format="csr"),
             groups=np.concatenate(groups),
@@ -84,12 +89,14 @@ class Rows:
             blocks=tuple(width for _, width in head.blocks),
             label=np.concatenate(label),
             label_mask=np.concatenate(mask),
+            weight=np.concatenate(weight) if weight else None,
         )
 
     def select(self, chosen: NDArray[np.bool_]) -> "Rows":
         """Select rows by a mask, (N,) bool."""
         names = ("columns", "groups", "present", "label", "label_mask")
-        return Rows(blocks=self.blocks, **{name: getattr(self, name)[chosen] for name in names})
+        weight = None if self.weight is None else self.weight[chosen]
+        return Rows(blocks=self.blocks, weight=weight, **{name: getattr(self, name)[chosen] for name in names})
 
     @property
     def scale(self) -> NDArray[np.float64]:
@@ -177,15 +184,21 @@ class AdditiveFit:
         from sklearn.linear_model import LogisticRegression
 
         found: list[NDArray[np.float64] | None] = []
+        weight = None if train.weight is None else train.weight[known]
         previous: float | None = None
         for entry in self.candidates:
             if entry.deviation != previous:
                 design = train.design(self.scale, entry.deviation, slopes=self.slopes)[known]
                 fitted = LogisticRegression(max_iter=MAX_ITERATIONS, warm_start=True)
                 previous = entry.deviation
-            fitted.set_params(C=entry.inverse).fit(design, outcome)
+            fitted.set_params(C=entry.inverse).fit(design, outcome, sample_weight=weight)
             found.append(np.append(fitted.coef_[0], fitted.intercept_[0]))
         return found
+
+
+def weight_of(batch: Batch) -> NDArray[np.float64] | None:
+    """The weights of the rows of a batch in a fit, (N,) float64; None = 1."""
+    return None if batch.weight is None else batch.weight.double().numpy()
 
 
 def pooled(losses: Sequence[Sequence[float]], counts: Sequence[float]) -> int:

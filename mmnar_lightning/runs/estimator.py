@@ -17,6 +17,7 @@ from mmnar_lightning.outputs import ScoredRows
 from mmnar_lightning.runs import build, folders, model_folder, results, transfer
 from mmnar_lightning.runs.loggers import build_loggers
 from mmnar_lightning.runs.run import Run
+from mmnar_lightning.runs.weights import weighted
 from mmnar_lightning.saved.parts import of_estimator
 
 
@@ -78,7 +79,7 @@ def fitted(
         The fitted estimator, and the rows that chose its iterations.
     """
     estimator = build.build_estimator(config, cohort)
-    train = batch_of(cohort, "train")
+    train = batch_of(weighted(config, cohort), "train")
     val = train if config.evaluation.inner_folds else batch_of(cohort, "val")
     estimator.fit(train if target is None else Batch.concat([train, batch_of(target, "calibration")]), val)
     for line in estimator.remarks:

@@ -14,6 +14,7 @@ from mmnar_lightning.runs import build, folders
 from mmnar_lightning.runs.resume import checkpoint_to_resume, print_ranks
 from mmnar_lightning.runs.run import Run
 from mmnar_lightning.runs.trainer import build_pattern_metrics, build_trainer
+from mmnar_lightning.runs.weights import weighted
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ def prepare(run: Run, run_id: str | None = None) -> Trained:
 
 
 def _fit(run: Run, trainer: Trainer, module: MMNARModule, checkpoint: Path | None) -> None:
+    run.datamodule.use(weighted(run.config, run.cohort))
     with warnings.catch_warnings(), signals.deferred():
         if checkpoint is not None:
             warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")

@@ -20,7 +20,7 @@ def in_parts():
     """A batch of every field, those of gradient accumulation, inner folds and a target too."""
     return dataclasses.replace(
         make_batch(PRESENT), label_share=torch.ones(2), fold=torch.zeros(3, 1, dtype=torch.int64),
-        site=torch.tensor([True, False, True]),
+        site=torch.tensor([True, False, True]), weight=torch.tensor([0.5, 1.0, 1.5]),
     )  # fmt: skip
 
 
@@ -51,29 +51,34 @@ def test_a_batch_cannot_be_changed():
         in_parts().label = torch.zeros(1)
 
 
-def test_selected_rows_keep_their_fold_and_site():
+def test_selected_rows_keep_their_fold_site_and_weight():
     batch = dataclasses.replace(in_parts(), fold=torch.tensor([[0], [1], [2]]))
     chosen = batch.select(torch.tensor([False, True, True]))
     assert chosen.fold.tolist() == [[1], [2]]
     assert chosen.site.tolist() == [False, True]
+    assert chosen.weight.tolist() == [1.0, 1.5]
 
 
 @pytest.mark.parametrize("swapped", [False, True])
-def test_joined_batches_are_one_after_the_other_and_rows_of_one_alone_have_no_fold_and_no_site(swapped: bool):
+def test_joined_batches_are_one_after_the_other_and_rows_of_one_alone_have_no_fold_no_site_and_weight_one(
+    swapped: bool,
+):
     whole, plain = in_parts(), make_batch(~PRESENT, seed=1)
     parts = [plain, whole] if swapped else [whole, plain]
     both = Batch.concat(parts)
     for first, part in zip((0, 3), parts, strict=True):
         for name, tensor in tensors(part).items():
-            if name not in {"fold", "site", "label_share"}:
+            if name not in {"fold", "site", "weight", "label_share"}:
                 assert torch.equal(tensors(both)[name][first : first + 3], tensor), name
-    ends = ([0, 0, 0], [-1, -1, -1]), ([True, False, True], [False] * 3)
-    folds, sites = (last + first if swapped else first + last for first, last in ends)
+    ends = ([0, 0, 0], [-1, -1, -1]), ([True, False, True], [False] * 3), ([0.5, 1.0, 1.5], [1.0] * 3)
+    folds, sites, weights = (last + first if swapped else first + last for first, last in ends)
     assert both.fold.squeeze(1).tolist() == folds
     assert both.site.tolist() == sites
     assert both.site.dtype == torch.bool
+    assert both.weight.tolist() == weights
     assert both.label_share is None
-    assert Batch.concat([plain, plain]).site is Batch.concat([plain, plain]).fold is None
+    joined = Batch.concat([plain, plain])
+    assert joined.site is joined.fold is joined.weight is None
 
 
 def test_rows_with_items_cannot_be_joined():

@@ -1,12 +1,14 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from mmnar_lightning.losses.config import ObjectiveConfig
 from mmnar_lightning.losses.multitask import masked_cross_entropy
 from mmnar_lightning.objective import Objective
-from mmnar_lightning.outputs import ModelOutputs
+from mmnar_lightning.outputs import ModelOutputs, SideHeads
 from tests.helpers.batches import make_batch
 
 TASKS = ["death", "stay", "return"]
@@ -31,6 +33,22 @@ def test_a_task_that_is_not_named_weighs_one():
     objective = Objective(TASKS, ObjectiveConfig())
     terms = objective.terms(outputs(), BATCH)
     assert objective(terms).item() == pytest.approx(sum(term.item() for term in terms.values()))
+
+
+def test_the_weights_of_rows_enter_the_losses_of_tasks_and_of_side_heads():
+    weight = torch.linspace(0.1, 3.0, 12)
+    heads = torch.stack([outputs().logits, -outputs().logits], dim=1)
+    shown = torch.arange(24).view(12, 2) % 3 > 0
+    given = replace(outputs(), side=SideHeads(logits=heads, shown=shown))
+    terms = Objective(TASKS, ObjectiveConfig()).terms(given, replace(BATCH, weight=weight))
+    for column, task in enumerate(TASKS):
+        means = []
+        for logits, rows in ((given.logits, True), (heads[:, 0], shown[:, 0]), (heads[:, 1], shown[:, 1])):
+            known = BATCH.label_mask[:, column] & rows
+            each = binary_cross_entropy_with_logits(logits[:, column], BATCH.label[:, column], reduction="none")
+            means.append((each * weight)[known].sum() / weight[known].sum())
+        torch.testing.assert_close(terms[f"task/{task}"], means[0])
+        torch.testing.assert_close(terms[f"side/{task}"], (means[1] + means[2]) / 2)
 
 
 def test_terms_that_the_model_adds_are_named_and_trained():

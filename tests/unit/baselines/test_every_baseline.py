@@ -9,7 +9,7 @@ import torch
 from data_modules.errors import UserError
 from mmnar_lightning.baselines import testing
 from mmnar_lightning.baselines.config import NAMES, BaselineConfig
-from mmnar_lightning.baselines.registry import BASELINES
+from mmnar_lightning.baselines.registry import BASELINES, EstimatorBaseline, find
 from mmnar_lightning.baselines.testing import TASKS, Trained, simulated_batch
 from mmnar_lightning.metrics import functional
 from tests.helpers import outside_baselines
@@ -17,6 +17,7 @@ from tests.helpers.baselines import CONFIGS, LEARNT
 from tests.helpers.batches import make_batch
 
 READS_INPUTS = sorted(set(CONFIGS) - {"mask_only"})
+ESTIMATORS = [name for name, found in BASELINES.items() if isinstance(found, EstimatorBaseline)]
 OUTSIDE = "tests.helpers.outside_baselines"
 
 
@@ -27,7 +28,7 @@ def trained(name: str) -> Trained:
 
 def test_every_baseline_has_a_name_and_settings_in_the_configuration() -> None:
     assert set(NAMES) == {"none", *BASELINES}
-    own = {field.name for field in fields(BaselineConfig)} - {"name", "settings"}
+    own = {field.name for field in fields(BaselineConfig)} - {"name", "settings", "inverse_probability"}
     assert own == set(BASELINES) - {"mask_only", "pattern_submodels", "modality_stack", "mmtm", "medfuse"}, (
         "they have none"
     )
@@ -105,3 +106,19 @@ def test_the_others_read_what_is_present(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in CONFIGS if name != "boosted_trees"])
 def test_a_batch_without_a_row_passes(name: str) -> None:
     assert trained(name).predict(simulated_batch(0)).shape == (0, len(TASKS))
+
+
+@pytest.mark.parametrize("name", [name for name in ESTIMATORS if name != "published_score"])
+def test_every_estimator_is_fitted_with_the_weights_of_its_rows(name: str) -> None:
+    train, val, test = simulated_batch(600), simulated_batch(300, seed=1), simulated_batch(200, seed=4)
+    alike = Trained(CONFIGS[name], replace(train, weight=torch.ones(600)), val).predict(test)
+    torch.testing.assert_close(alike, Trained(CONFIGS[name], train, val).predict(test), atol=1e-4, rtol=0)
+    positive = replace(train, weight=1 + 4 * train.label[:, 0])
+    heavier = Trained(CONFIGS[name], positive, val).predict(test)
+    assert heavier[:, 0].mean() > alike[:, 0].mean() + 0.1
+
+
+def test_an_estimator_says_whether_it_reads_weights() -> None:
+    assert not BASELINES["published_score"].weighted
+    assert not find(f"{OUTSIDE}:Estimator").weighted, "one of another package must say so"
+    assert all(BASELINES[name].weighted for name in ESTIMATORS if name != "published_score")

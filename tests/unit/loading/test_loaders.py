@@ -331,3 +331,17 @@ def test_principal_axes_are_those_of_scikit_learn_whatever_the_parts(tmp_path, m
     assert bool((axes.gather(0, axes.abs().argmax(0, keepdim=True)) > 0).all())
     monkeypatch.setattr(loading_arrays, "PART_ROWS", 7)
     torch.testing.assert_close(loading_arrays.principal_axes(array, rows, 2), axes)
+
+
+def test_the_parts_of_a_step_are_shared_out_by_the_weights_of_their_known_labels(arrays):
+    weight = torch.rand(NUM_ROWS, generator=torch.Generator().manual_seed(2)) + 0.1
+    batches = list(make(arrays.with_weight(weight), accumulate=2))
+    for first, second in zip(batches[::2], batches[1::2], strict=True):
+        shares = []
+        for batch in (first, second):
+            assert torch.equal(batch.weight, weight[batch.row_id])
+            shares.append((batch.label_mask * batch.weight[:, None]).sum(0))
+        mean = (shares[0] + shares[1]) / 2
+        torch.testing.assert_close(first.label_share, torch.where(mean > 0, shares[0] / mean, 0.0))
+        torch.testing.assert_close(second.label_share, torch.where(mean > 0, shares[1] / mean, 0.0))
+    assert arrays.gather(torch.arange(3)).weight is None

@@ -6,7 +6,7 @@ from sklearn.metrics import log_loss
 
 from mmnar_lightning.losses.multitask import masked_cross_entropy
 from tests.helpers.ranks import run_ranks
-from tests.helpers.two_ranks_multitask import WORLD_SIZE, data, run_rank
+from tests.helpers.two_ranks_multitask import WORLD_SIZE, data, run_rank, weighted
 
 NUM_ROWS, NUM_TASKS = 40, 3
 
@@ -40,6 +40,25 @@ def test_the_loss_equals_a_plain_loop():
             if seen
         ]
         assert loss[task].item() == pytest.approx(sum(terms) / len(terms), rel=1e-5)
+
+
+def test_weighted_rows_are_a_weighted_mean_whatever_their_scale():
+    logits, label, known = rows()
+    weight = torch.rand(NUM_ROWS, generator=torch.Generator().manual_seed(1)) + 0.1
+    loss = masked_cross_entropy(logits, label, known, weight=weight)
+    for task in range(NUM_TASKS):
+        chosen = known[:, task]
+        expected = log_loss(
+            label[chosen, task].numpy(),
+            logits[chosen, task].double().sigmoid().numpy(),
+            sample_weight=weight[chosen].numpy(),
+        )
+        assert loss[task].item() == pytest.approx(expected, rel=1e-5)
+    torch.testing.assert_close(masked_cross_entropy(logits, label, known, weight=weight / 1000), loss)
+    torch.testing.assert_close(
+        masked_cross_entropy(logits, label, known, weight=torch.ones(NUM_ROWS)),
+        masked_cross_entropy(logits, label, known),
+    )
 
 
 @pytest.mark.parametrize("junk", [torch.nan, torch.inf, -1.0])
@@ -87,7 +106,7 @@ def test_two_ranks_with_uneven_label_masks_equal_one_process_in_value_and_gradie
     run_ranks(run_rank, tmp_path, WORLD_SIZE)
     inputs, label, known = data()
     weight = torch.full((4, 3), 0.1, requires_grad=True)
-    loss = masked_cross_entropy(inputs @ weight, label, known)
+    loss = masked_cross_entropy(inputs @ weight, label, known) + weighted(inputs @ weight, label, known, slice(0, 20))
     loss.sum().backward()
     found = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(WORLD_SIZE)]
     torch.testing.assert_close(torch.stack([rank["loss"] for rank in found]).mean(0), loss.detach())
