@@ -2,11 +2,12 @@
 PYTHON ?= python3
 TORCH_INDEX ?=
 ARGS ?=
+TABLE ?= quick
 BIN := .venv/bin
 
 # Variables on the command line of make are passed as environment variables or key=value words. Their text is what was
 # given: make expands nothing in it, and the shell sees one quoted word. ARGS alone is text for the shell.
-VARIABLES := MIMIC_ROOT EICU_ROOT COHORT MIMIC_CODE DATASET RESUME DEVICES SEED SUBJECTS OUT SWEEP OFFLINE PROCESSES TRIALS TORCH_INDEX
+VARIABLES := MIMIC_ROOT EICU_ROOT COHORT MIMIC_CODE DATASET RESUME DEVICES SEED SUBJECTS OUT SWEEP TABLE OFFLINE PROCESSES TRIALS TORCH_INDEX
 define newline
 
 
@@ -21,7 +22,7 @@ WORDS = $(if $(call given,DATASET),$(call quoted,dataset=,DATASET)) $(call set,r
         $(call set,trainer.devices,DEVICES) $(call set,seed,SEED) $(call set,simulate.subjects,SUBJECTS) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup cohort embed train evaluate predict show settings simulate doctor sweep best test test-fast test-oldest test-slurm check format bench validation results results-eicu phases phases-full coverage docs tutorial clean
+.PHONY: help setup cohort embed train evaluate predict show settings simulate doctor sweep best table test test-fast test-oldest test-slurm check format bench validation results results-eicu phases phases-full coverage docs tutorial clean
 
 help: ## Print every target with its description.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -71,6 +72,9 @@ sweep: setup ## Search settings: SWEEP=experiments/sweeps/x.yaml by W&B's agent,
 best: setup ## Read the test split once, with the best trial of the newest sweep (ARGS="run=FOLDER" for another).
 	$(BIN)/mmnar best $(ARGS)
 
+table: setup ## Run the methods of a table on its cohorts, and write it (docs/table.md): TABLE=quick, demo or paper, or a YAML file; a stopped one is resumed.
+	OMP_NUM_THREADS=1 $(BIN)/mmnar table $(call quoted,table.name=,TABLE) $(WORDS)
+
 test-fast: setup ## Run the unit tests that train nothing and start no process: under a minute on two cores.
 	$(BIN)/python -m pytest -n 2 -q -m "not slow and not demo" tests/unit data_modules mmnar_lightning
 
@@ -112,12 +116,12 @@ bench: setup ## Time and memory of start-up, the cohort build, the loader, the o
 validation: setup ## Derive labs, vitals, labels and demographics of the open demos a second time, and print the cells that disagree; MIMIC_CODE=DIR compares MIMIC_ROOT with mimic-code instead.
 	$(BIN)/python -m benchmarks.validation$(if $(MIMIC_CODE),.mimic_code)
 
-results: setup ## Compare the method with its baselines on simulated releases and write docs/results.md; a stopped comparison is resumed.
+results: setup ## Compare the method with its baselines and the oracle on simulated releases and write docs/results.md; without the oracle: make table.
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.results.run
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.results.ceiling
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.results.page
 
-results-eicu: setup ## The same comparison on eICU, with APACHE IVa: EICU_ROOT=/path, else a simulated release. Prints its tables.
+results-eicu: setup ## The comparison planned in docs/eicu_results.md: EICU_ROOT=/path, else a simulated release. Others on eICU: make table.
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.results.eicu $(if $(EICU_ROOT),,--simulated)
 
 phases: setup ## Measure what each part of the method earns in worlds that differ in one property and write docs/phases.md; a stopped one is resumed.

@@ -47,6 +47,17 @@ def warn(line: str) -> None:
         _CONSOLE.print(f"[bold yellow]![/] {escape(line)}")
 
 
+@contextmanager
+def silenced() -> Iterator[None]:
+    """Print nothing in a body, of which another command reports the outcome."""
+    quieten()  # again: a library that was loaded since then has set its own level
+    before, _CONSOLE.quiet = _CONSOLE.quiet, True
+    try:
+        yield
+    finally:
+        _CONSOLE.quiet = before
+
+
 def fail(line: str) -> None:
     """Print an error, on any rank."""
     number = rank_of()

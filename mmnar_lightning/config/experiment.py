@@ -12,6 +12,7 @@ from data_modules.settings import check_minima, expand, expand_paths, path_setti
 from data_modules.simulate.config import SimulateConfig
 from data_modules.vocabulary import check_name
 from mmnar_lightning.baselines.config import BaselineConfig
+from mmnar_lightning.config.table import TableConfig
 from mmnar_lightning.encoders.config import EmbedConfig
 from mmnar_lightning.losses.config import ObjectiveConfig
 from mmnar_lightning.nn.config import ModelConfig
@@ -263,6 +264,7 @@ class ExperimentConfig:
     privacy: PrivacyConfig = field(default_factory=PrivacyConfig)
     wandb: WandbConfig = field(default_factory=WandbConfig)
     sweep: SweepConfig = field(default_factory=SweepConfig)
+    table: TableConfig = field(default_factory=TableConfig)
 
     def __post_init__(self) -> None:
         """Expand `~`; refuse seeds out of range, and settings that contradict each other."""

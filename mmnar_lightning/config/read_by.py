@@ -8,6 +8,7 @@ COMMANDS = {
     "resume": ("train", "trial"),
     "resume_with": ("train", "trial"),
     "sweep": ("sweep",),
+    "table": ("table",),
     "simulate.databases": ("simulate",),
     "evaluation.elsewhere": ("evaluate",),
 }

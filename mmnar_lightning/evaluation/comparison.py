@@ -16,6 +16,8 @@ from mmnar_lightning.metrics.delong import delong, holm, p_value
 from mmnar_lightning.metrics.suppression import Counts, is_small
 
 LABEL, LOGIT, RECTIFIED = "label/", "logit/", "rectified/"
+KEYS = ("seed", "fold", "row_id")
+"""Columns that order the rows of all methods alike."""
 LEVEL = 0.05
 """Of the corrected tests."""
 Verdict = Literal["better", "level", "worse", "not tested"]
@@ -71,20 +73,59 @@ def compare(methods: Mapping[str, pl.DataFrame], scoring: Scoring) -> list[Compa
         raise UserError(f"{' and '.join(names)} have no task in common")
     found: list[Comparison] = []
     for task in common:
-        found += _of_task(task, {name: _rows(name, frame, task) for name, frame in methods.items()}, scoring)
-    return _corrected(found)
+        found += _of_task(task, {name: rows_of(name, frame, task) for name, frame in methods.items()}, scoring)
+    return corrected(found)
 
 
-def _rows(name: str, frame: pl.DataFrame, task: str) -> pl.DataFrame:
-    """The rows of a task with a known label, in the order of all methods."""
+def rows_of(name: str, frame: pl.DataFrame, task: str) -> pl.DataFrame:
+    """The final predictions of the rows of a task with a known label, in the order of all methods.
+
+    Args:
+        name: of the method.
+        frame: predictions.parquet.
+        task: name.
+
+    Returns:
+        `seed` and `fold`, if there are several, `row_id`, `subject_id`, `label` and `probability`.
+
+    Raises:
+        UserError: if a prediction is NaN.
+    """
     logit = RECTIFIED + task if RECTIFIED + task in frame.columns else LOGIT + task
-    keys = [key for key in ("seed", "fold", "row_id") if key in frame.columns]
+    keys = [key for key in KEYS if key in frame.columns]
     chosen = frame.drop_nulls(LABEL + task).select(
-        *keys, "subject_id", label=pl.col(LABEL + task).cast(pl.Float64), probability=1 / (1 + (-pl.col(logit)).exp())
+        *(pl.col(key).fill_null(0) for key in keys),  # runs of one test split have no fold
+        "subject_id",
+        label=pl.col(LABEL + task).cast(pl.Float64),
+        probability=1 / (1 + (-pl.col(logit)).exp()),
     )
     if chosen["probability"].is_nan().any():
         raise UserError(f"{name}: {task} has predictions that are NaN")
     return chosen.sort(keys)
+
+
+def paired(first: pl.DataFrame, second: pl.DataFrame, scoring: Scoring) -> tuple[Score, float]:
+    """The AUROC of one method minus that of another on the same rows.
+
+    Args:
+        first: as of `rows_of`.
+        second: likewise, of the same rows.
+        scoring: replicates and seed.
+
+    Returns:
+        The difference with an interval of the paired bootstrap, and the p-value of DeLong's test.
+    """
+    one, other, columns = _tensor(first["probability"]), _tensor(second["probability"]), _columns(first)
+    drawn = {"num_replicates": scoring.num_replicates, "seed": scoring.seed}
+    difference = paired_difference(one, other, **columns, **drawn)["auroc"]  # type: ignore[arg-type]  # of mixed types
+    return plain(difference), p_value(*delong(one, other, **columns))
+
+
+def _columns(rows: pl.DataFrame) -> dict[str, Tensor]:
+    """What metrics read of rows beside a prediction."""
+    found = {"label": _tensor(rows["label"]), "subject": _tensor(rows["subject_id"].rank("dense").cast(pl.Int64))}
+    numbers = {"fold": "fold", "seed": "repeat"}
+    return found | {name: _tensor(rows[key].cast(pl.Int64)) for key, name in numbers.items() if key in rows.columns}
 
 
 def _of_task(task: str, rows: Mapping[str, pl.DataFrame], scoring: Scoring) -> list[Comparison]:
@@ -100,22 +141,11 @@ def _of_task(task: str, rows: Mapping[str, pl.DataFrame], scoring: Scoring) -> l
     if is_small(counts, scoring.min_count):
         hidden = {"rows": None, "positives": None, "auroc": None, "difference": None, "p": None, "corrected": None}
         return [Comparison(task=task, method=name, verdict="not tested", **hidden) for name in rows]
-    columns = {
-        "label": _tensor(reference["label"]),
-        "subject": _tensor(reference["subject_id"].rank("dense").cast(pl.Int64)),
-        "fold": _tensor(reference["fold"].cast(pl.Int64)) if "fold" in reference.columns else None,
-        "repeat": _tensor(reference["seed"].cast(pl.Int64)) if "seed" in reference.columns else None,
-    }
-    drawn = {"num_replicates": scoring.num_replicates, "seed": scoring.seed}
-    best = _tensor(reference["probability"])
+    columns, drawn = _columns(reference), {"num_replicates": scoring.num_replicates, "seed": scoring.seed}
     found = []
     for name, frame in rows.items():
-        own = _tensor(frame["probability"])
-        auroc = plain(metric_intervals(own, **columns, **drawn)["auroc"])  # type: ignore[arg-type]  # of mixed types
-        difference, p = None, None
-        if name != first:
-            difference = plain(paired_difference(best, own, **columns, **drawn)["auroc"])  # type: ignore[arg-type]
-            p = p_value(*delong(best, own, **columns))  # type: ignore[arg-type]
+        auroc = plain(metric_intervals(_tensor(frame["probability"]), **columns, **drawn)["auroc"])  # type: ignore[arg-type]  # of mixed types
+        difference, p = (None, None) if name == first else paired(reference, frame, scoring)
         found.append(
             Comparison(
                 task=task,
@@ -132,11 +162,18 @@ def _of_task(task: str, rows: Mapping[str, pl.DataFrame], scoring: Scoring) -> l
     return found
 
 
-def _corrected(found: Sequence[Comparison]) -> list[Comparison]:
-    """The comparisons with Holm's correction over all of them."""
-    values = holm([torch.nan if entry.p is None else entry.p for entry in found])
+def corrected(family: Sequence[Comparison]) -> list[Comparison]:
+    """The comparisons of a family with Holm's correction over all of them, and the verdict on the first of each pair.
+
+    Args:
+        family: comparisons; those without a test stay as they are.
+
+    Returns:
+        The comparisons, in the same order.
+    """
+    values = holm([torch.nan if entry.p is None else entry.p for entry in family])
     return [
-        entry if entry.p is None else _judged(entry, float(value)) for entry, value in zip(found, values, strict=True)
+        entry if entry.p is None else _judged(entry, float(value)) for entry, value in zip(family, values, strict=True)
     ]
 
 

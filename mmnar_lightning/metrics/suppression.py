@@ -143,6 +143,28 @@ def _few_labels(labels: Labels, min_count: int) -> bool:
     return any(0 < count < min_count for count in (labels.known, labels.unknown))
 
 
+def withheld_tasks(parts: Mapping[str, Mapping[str, Counts]], min_count: int) -> set[str]:
+    """Tasks whose total would show a small total of one part, because the other parts show theirs.
+
+    Args:
+        parts: task -> part (a fold) -> counts; a part that is small hides its own total.
+        min_count: smallest count that is shown.
+
+    Returns:
+        The tasks that are hidden whole where the total of all parts is shown.
+
+    >>> folds = {"death": {"0": Counts(60, 22), "1": Counts(33, 4)}, "icu": {"0": Counts(60, 22), "1": Counts(33, 12)}}
+    >>> sorted(withheld_tasks(folds, min_count=10))
+    ['death']
+    """
+    hidden = hidden_cells({task: with_sum(own) for task, own in parts.items()}, min_count)
+    return {
+        task
+        for task, names in hidden.items()
+        if any(not is_small(parts[task][name], min_count) for name in names - {ALL})
+    }
+
+
 def _complete(hidden: set[str], cells: Mapping[str, Counts], quantity: str, min_count: int) -> None:
     """Hide one more cell if the sum of the hidden ones, total minus shown, is small.
 

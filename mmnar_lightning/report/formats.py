@@ -20,9 +20,9 @@ def table_rows(scores: TaskScores) -> list[list[str]]:
     ]
 
 
-def score_text(score: Score | None) -> str:
-    """Format a metric and its interval."""
-    return _text(score, ".2f")
+def score_text(score: Score | None, digits: str = ".2f") -> str:
+    """Format a metric and its interval, `digits` being a format of numbers."""
+    return _text(score, digits)
 
 
 def difference_text(score: Score | None) -> str:

@@ -58,6 +58,7 @@ FREE_KEYS = (
     "diagnostics",
     "privacy",
     "sweep",
+    "table",
 )
 """Settings that may differ when a run is resumed, because they do not change what is trained."""
 FIXED_KEYS = ("evaluation.protocol", "evaluation.inner_folds", "evaluation.inner_repeats")
@@ -128,7 +129,7 @@ def _choose(config: ExperimentConfig, needed: tuple[str, ...]) -> Path:
 def unfinished_run(config: ExperimentConfig, *needed: str) -> Path | None:
     """The newest run with the same settings that is neither finished nor being trained; None if there is none."""
     parent = Path(config.paths.runs) / config.experiment
-    found = [folder for folder in parent.glob(f"*-{_fingerprint(config)}*") if (folder / CONFIG).is_file()]
+    found = [folder for folder in parent.glob(f"*-{fingerprint(config)[:6]}*") if (folder / CONFIG).is_file()]
     for folder in sorted(found, key=started, reverse=True):
         is_parent = (folder / CHILDREN).is_file()
         resumable = any((folder / name).is_file() for name in needed) and is_parent == (CHILDREN in needed)
@@ -148,8 +149,9 @@ def _is_free(folder: Path) -> bool:
         return False
 
 
-def _fingerprint(config: ExperimentConfig) -> str:
-    return digest(_fixed(to_plain(config)))[:6]
+def fingerprint(config: ExperimentConfig) -> str:
+    """A digest of the settings that may not differ when a run is resumed."""
+    return digest(_fixed(to_plain(config)))
 
 
 def named_run(config: ExperimentConfig) -> Path:
@@ -190,7 +192,7 @@ def new_run(config: ExperimentConfig) -> Path:
         ConfigError: if it cannot be written.
     """
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    name = f"{stamp}-{_fingerprint(config)}{'-simulated' if config.simulated else ''}"
+    name = f"{stamp}-{fingerprint(config)[:6]}{'-simulated' if config.simulated else ''}"
     parent = Path(config.paths.runs) / config.experiment
     names = [name, *(f"{name}-{number}" for number in range(2, 100))]
     try:

@@ -18,7 +18,7 @@ from mmnar_lightning.evaluation.gains import gains
 from mmnar_lightning.evaluation.results import BlendScores, Gain, Groups, Results, SplitCounts, TaskScores
 from mmnar_lightning.evaluation.results_json import to_json
 from mmnar_lightning.evaluation.scores import GROUP, Scoring, score, score_groups
-from mmnar_lightning.metrics.suppression import ALL, hidden_cells, is_small, with_sum
+from mmnar_lightning.metrics.suppression import withheld_tasks
 from mmnar_lightning.report.figures import draw_results
 from mmnar_lightning.report.public import public
 from mmnar_lightning.report.public_cells import counts_of
@@ -103,7 +103,7 @@ def finish(parent: Path, config: ExperimentConfig, protocol: str, children: Sequ
 def gather_runs(parent: Path, config: ExperimentConfig, protocol: str, children: Sequence[Child]) -> None:
     """Write predictions.parquet, results.json and figures over all runs, and print the results."""
     found = [results.read(parent / child.name) for child in children]
-    pooled = gather.pool(children, [_tested(parent / child.name, protocol, child) for child in children])
+    pooled = gather.pool(children, [tested(parent / child.name, protocol, child) for child in children])
     if protocol == "crossfit":
         pooled = gather.average_folds(pooled)
     gather.require_once(pooled)
@@ -118,16 +118,14 @@ def gather_runs(parent: Path, config: ExperimentConfig, protocol: str, children:
 
 def _withheld(children: Sequence[Child], found: Sequence[Results], min_count: int) -> set[str]:
     """Tasks whose total shows a small one of some folds, which these hide, because the other folds show theirs."""
-    withheld = set()
+    withheld: set[str] = set()
     for seed in {child.seed for child in children if child.fold is not None and child.pattern is None}:
         of_seed = [results for child, results in zip(children, found, strict=True) if child.seed == seed]
         tables = {
             task: counts_of({str(place): one.tasks[task].all for place, one in enumerate(of_seed)})
             for task in of_seed[0].tasks
         }
-        for task, hidden in hidden_cells({task: with_sum(own) for task, own in tables.items()}, min_count).items():
-            if any(not is_small(tables[task][place], min_count) for place in hidden - {ALL}):
-                withheld.add(task)
+        withheld |= withheld_tasks(tables, min_count)
     return withheld
 
 
@@ -179,7 +177,7 @@ def _rectifiers(children: Sequence[Child], found: Sequence[Results]) -> gather.R
     return gather.rectifiers_of_left_out(held, found) if held else gather.average_rectifiers(found)
 
 
-def _tested(folder: Path, protocol: str, child: Child) -> pl.DataFrame:
+def tested(folder: Path, protocol: str, child: Child) -> pl.DataFrame:
     """The test rows that the parent scores a run on: all, or those of its held-out pattern or its next era."""
     predicted = pl.read_parquet(folder / folders.PREDICTIONS)
     if protocol == "temporal":

@@ -13,7 +13,7 @@ from tests.helpers import words
 from tests.helpers.paths import ROOT
 
 PACKAGES = ("data_modules", "mmnar_lightning")
-WHOLE = ("cli.py", "commands", "sweeps", "runs", "config", "__init__.py")
+WHOLE = ("cli.py", "commands", "sweeps", "tables", "runs", "config", "__init__.py")
 """Rooms of mmnar_lightning that may know the whole configuration."""
 ROOMS = {"tables", "cohort", "config", "concepts", "events", "demographics", "modalities", "spec"}
 """Files that every database of the project has."""

@@ -239,7 +239,7 @@ def test_a_setting_of_a_file_is_named_and_not_refused() -> None:
 
 @pytest.mark.parametrize("key", sorted(COMMANDS))
 def test_a_setting_of_another_command_is_refused(key: str) -> None:
-    values = {"resume_with": "[optim.lr]", "simulate.databases": "[eicu]", "sweep": "{trials: 3}"}
+    values = {"resume_with": "[optim.lr]", "simulate.databases": "[eicu]", "sweep": "{trials: 3}", "table": "{part: 3}"}
     value = (values | {"evaluation.elsewhere": "carried", "to": "onnx", "runs": "[a]"}).get(key, "x")
     config = load([f"{key}={value}"])
     for command in (
@@ -254,6 +254,7 @@ def test_a_setting_of_another_command_is_refused(key: str) -> None:
         "predict",
         "export",
         "compare",
+        "table",
         "simulate",
         "doctor",
     ):

@@ -51,6 +51,18 @@ def test_the_final_prediction_is_compared() -> None:
     assert first.auroc == second.auroc
 
 
+def test_runs_of_several_seeds_on_one_test_split_have_one_fold() -> None:
+    def seeds(strength: float, fold: int | None) -> pl.DataFrame:
+        parts = [predictions(strength, seed=seed).with_columns(seed=pl.lit(seed)) for seed in range(2)]
+        return pl.concat(parts).with_columns(fold=pl.lit(fold, pl.Int64))
+
+    without, with_one = (
+        compare({"good": seeds(3.0, fold), "poor": seeds(0.3, fold)}, SCORING)[1] for fold in (None, 0)
+    )
+    assert without == with_one
+    assert without.difference.value is not None
+
+
 @pytest.mark.parametrize(
     ("other", "said"),
     [

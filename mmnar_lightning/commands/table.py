@@ -1,0 +1,81 @@
+"""`mmnar table`: runs what a table of methods lacks, and writes it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from data_modules import locks
+from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
+from mmnar_lightning.console import say, show, warn
+from mmnar_lightning.distributed import launch, signals
+from mmnar_lightning.tables import declared, figure, page, plan, score, stored, work, written
+
+WRITING = ".table.lock"
+SHOWN = (0, 1, 6, 8, 9)
+"""Columns of the table on screen; the others are in its files."""
+
+
+@signals.handled()
+def make_table(config: ExperimentConfig, words: Sequence[str]) -> Path:
+    """Run the entries that are not finished and, if all are, write the table; with `predictions` only write it.
+
+    Args:
+        config: of the command.
+        words: of the command, which apply to all runs.
+
+    Returns:
+        The table's folder.
+
+    Raises:
+        ConfigError: for several devices or processes, which would share one run.
+    """
+    launched = launch.detect_launch()
+    if config.trainer.devices > 1 or (launched is not None and launched.world_size > 1):
+        raise ConfigError("table trains every run in one process; omit trainer.devices, and use an array for more")
+    planned = plan.make(declared.read(declared.find(config.table.name)), config, words)
+    planned.folder.mkdir(parents=True, exist_ok=True)
+    say(f"table: {planned.folder}, {len(planned.entries)} entries of {len(planned.methods)} methods")
+    if config.table.source == "runs":
+        if config.table.part is None:
+            say(f"as an array of jobs: {array_of(planned, words)}")
+        work.run(planned, config.table.part)
+    with locks.locked(planned.folder / WRITING):
+        unfinished = [entry for entry in planned.entries if not stored.is_stored(entry)]
+        if unfinished and config.table.part is not None:
+            say(f"{len(unfinished)} entries are not finished; the job that finishes last writes the table")
+        else:
+            write(planned, config)
+    return planned.folder
+
+
+def array_of(planned: plan.Plan, words: Sequence[str]) -> str:
+    """The line that runs all entries as an array of SLURM jobs."""
+    return f"sbatch --array=0-{len(planned.entries) - 1} experiments/slurm/table.sbatch {' '.join(words)}"
+
+
+def write(planned: plan.Plan, config: ExperimentConfig) -> None:
+    """Score the stored predictions, and write the table, its figure and, where asked for, its page."""
+    found = stored.read(planned)
+    family = planned.table.family
+    lines = score.lines(planned, found)
+    written.write(lines, family, planned.folder)
+    drawn = figure.forest(lines, family.reference)
+    figure.save(drawn, planned.folder / "table")
+    if config.table.page:
+        figure.save(drawn, page.write(planned, found, lines, Path(config.table.page)))
+    for cohort, task, own in written.sections(lines):
+        texts = [written.cells(line) for line in own]
+        show(
+            f"{cohort}: {task}",
+            [written.HEADER[place] for place in SHOWN],
+            [[row[place] for place in SHOWN] for row in texts],
+        )
+    for line in lines:
+        if line.reason:
+            warn(f"{line.cohort}, {line.method}: not applicable: {line.reason}")
+    say(f"table: {planned.folder / written.MARKDOWN}")
+
+
+def run(config: ExperimentConfig, words: Sequence[str]) -> int:
+    """Run the command; returns the exit status."""
+    make_table(config, words)
+    return 0

@@ -1,0 +1,48 @@
+"""Writes a table as a page of the documentation: how it is made, what it cost, the figure and the numbers."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from mmnar_lightning.tables.plan import Plan
+from mmnar_lightning.tables.score import Line
+from mmnar_lightning.tables.stored import Cost, Found, Tested
+from mmnar_lightning.tables.written import CSV, to_csv, to_markdown
+
+MARKER = "<!-- written by mmnar table; what stands above is not -->"
+
+
+def write(plan: Plan, found: Found, lines: Sequence[Line], path: Path) -> Path:
+    """Write the page, and its CSV file in a folder of the page's name; text above a marker is kept.
+
+    Args:
+        plan: of the table.
+        found: the test rows of its methods.
+        lines: of the table.
+        path: of the page.
+
+    Returns:
+        The path of the figure without suffix, which the page shows as a PNG.
+    """
+    name = plan.table.name
+    above = path.read_text(encoding="utf-8").partition(MARKER)[0] if path.is_file() else "# Table of methods\n\n"
+    beside = path.parent / path.stem / f"{name}.csv"
+    beside.parent.mkdir(parents=True, exist_ok=True)
+    beside.write_text(to_csv(lines), encoding="utf-8")
+    figure = path.parent / "figures" / f"table_{name}"
+    parts = [
+        f"Made by `make table TABLE={name}`; `mmnar table table.name={name} table.source=predictions` makes it again "
+        f"without training. {_cost_of(plan, found)}",
+        f"![AUROC by method and missingness pattern](figures/{figure.name}.png)",
+        to_markdown(lines, plan.table.family).replace(f"`{CSV}`", f"[{beside.name}]({path.stem}/{beside.name})"),
+    ]
+    path.write_text(f"{above}{MARKER}\n\n" + "\n\n".join(parts), encoding="utf-8")
+    return figure
+
+
+def _cost_of(plan: Plan, found: Mapping[tuple[str, str], Tested | str]) -> str:
+    total = sum((own.cost for own in found.values() if isinstance(own, Tested)), Cost())
+    return (
+        f"It consists of {total.runs} runs of {len(plan.methods)} methods on {len(plan.bases)} cohorts "
+        f"({len(plan.table.seeds)} seeds), which took {total.cpu / 60:.1f} minutes of CPU time and "
+        f"{total.wall / 60:.1f} minutes one after another on the machine that ran them."
+    )

@@ -1,0 +1,72 @@
+"""The spread of a metric over folds and over seeds, which no interval over test subjects includes."""
+
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+
+from mmnar_lightning.metrics.cells import metric_intervals
+
+
+class Spread(NamedTuple):
+    """Standard deviations of a metric; None for fewer than two values.
+
+    Attributes:
+        folds: over folds, of the mean over seeds.
+        seeds: over seeds, of the mean over folds.
+    """
+
+    folds: float | None
+    seeds: float | None
+
+
+def spreads(rows: pl.DataFrame, metrics: tuple[str, ...]) -> dict[str, Spread]:
+    """The spread of each metric of a task.
+
+    Args:
+        rows: `seed`, `fold`, `subject_id`, `label` and `probability` of rows with a known label.
+        metrics: names.
+
+    Returns:
+        Metric -> its spread.
+    """
+    parts = rows.partition_by("seed", "fold", as_dict=True, maintain_order=True)
+    values = {place: _values(part) for place, part in parts.items()}
+    seeds, folds = (sorted({place[position] for place in parts}) for position in (0, 1))
+    found = {}
+    for metric in metrics:
+        table = np.array([[values.get((seed, fold), {}).get(metric, np.nan) for fold in folds] for seed in seeds])
+        found[metric] = spread_of(table)
+    return found
+
+
+def spread_of(values: NDArray[np.float64]) -> Spread:
+    """Standard deviations (n - 1) of the marginal means of a table.
+
+    Args:
+        values: (S, K) by seed and fold; NaN where undefined, which is left out of the means.
+
+    Returns:
+        Over folds and over seeds.
+
+    >>> spread_of(np.array([[0.5, 0.7], [0.7, 0.9]]))
+    Spread(folds=0.141..., seeds=0.141...)
+    >>> spread_of(np.array([[0.5, 0.7]])).seeds is None
+    True
+    """
+    return Spread(folds=_deviation(values.T), seeds=_deviation(values))
+
+
+def _deviation(values: NDArray[np.float64]) -> float | None:
+    """Of the means of the rows."""
+    means = [float(np.nanmean(row)) for row in values if not np.isnan(row).all()]
+    return float(np.std(means, ddof=1)) if len(means) > 1 else None
+
+
+def _values(part: pl.DataFrame) -> dict[str, float]:
+    probability, label = (torch.from_numpy(part[name].to_numpy(writable=True)) for name in ("probability", "label"))
+    subject = torch.from_numpy(part["subject_id"].rank("dense").cast(pl.Int64).to_numpy(writable=True))
+    found = metric_intervals(probability, label, subject, num_replicates=1)
+    return {name: interval.value for name, interval in found.items()}

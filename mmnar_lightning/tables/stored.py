@@ -1,0 +1,132 @@
+"""Reads what the entries of a table left: the test rows of every method, and what they cost."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from data_modules import stage
+from mmnar_lightning.runs import done, folders, gather, parent
+from mmnar_lightning.runs.plan import FOLDED
+from mmnar_lightning.tables.declared import TableError
+from mmnar_lightning.tables.plan import Entry, Plan
+from mmnar_lightning.tables.work import CHOSEN, COST, CPU, REASON, WALL
+
+MAX_LISTED = 5
+"""Missing entries that a message names."""
+KEPT = ("row_id", "subject_id", "pattern")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Time of the runs of a method on a cohort, in seconds, and their number.
+
+    Attributes:
+        wall: of all runs, one after another.
+        cpu: of all processes.
+        runs: all trials of all entries.
+    """
+
+    wall: float = 0.0
+    cpu: float = 0.0
+    runs: int = 0
+
+    def __add__(self, other: "Cost") -> "Cost":
+        """Both together."""
+        return Cost(wall=self.wall + other.wall, cpu=self.cpu + other.cpu, runs=self.runs + other.runs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tested:
+    """The test rows of a method on a cohort.
+
+    Attributes:
+        rows: `seed`, `fold` (null for one test split), `row_id`, `subject_id`, `pattern` and, for each task, `label/`
+            and `logit/`, the final prediction.
+        folded: whether each fold was tested by another model.
+        cost: of all runs.
+    """
+
+    rows: pl.DataFrame
+    folded: bool
+    cost: Cost = field(default_factory=Cost)
+
+    @property
+    def tasks(self) -> list[str]:
+        """Names of the tasks."""
+        return [name.removeprefix(gather.LABEL) for name in self.rows.columns if name.startswith(gather.LABEL)]
+
+
+Found = dict[tuple[str, str], Tested | str]
+"""Cohort, method -> its test rows, or why it is not applicable."""
+
+
+def read(plan: Plan) -> Found:
+    """Read the test rows of every method of a table on every cohort.
+
+    Args:
+        plan: of the table.
+
+    Returns:
+        What is there, in the order of the file.
+
+    Raises:
+        TableError: naming the entries without stored predictions.
+    """
+    if missing := [entry for entry in plan.entries if not is_stored(entry)]:
+        named = "; ".join(entry.label for entry in missing[:MAX_LISTED])
+        more = f" and {len(missing) - MAX_LISTED} more" if len(missing) > MAX_LISTED else ""
+        raise TableError(
+            f"{len(missing)} of {len(plan.entries)} entries have no stored predictions ({named}{more}); "
+            f"`mmnar table table.name={plan.table.name}` with the same settings runs them"
+        )
+    found: Found = {}
+    for cohort in plan.table.cohorts:
+        for method in plan.methods:
+            entries = [entry for entry in plan.entries if (entry.cohort, entry.method) == (cohort, method)]
+            reason = plan.refused.get((cohort, method), "")
+            found[cohort, method] = reason or _of_method(entries)
+    return found
+
+
+def is_stored(entry: Entry) -> bool:
+    """Whether an entry has an outcome and, unless its method is not applicable, the predictions of its choice."""
+    if not entry.outcome.is_file():
+        return False
+    outcome = stage.read_json(entry.outcome)
+    return REASON in outcome or (entry.folder / outcome[CHOSEN] / folders.PREDICTIONS).is_file()
+
+
+def _of_method(entries: Sequence[Entry]) -> Tested | str:
+    outcomes = [stage.read_json(entry.outcome) for entry in entries]
+    if reasons := [outcome[REASON] for outcome in outcomes if REASON in outcome]:
+        return str(reasons[0])
+    frames = []
+    for entry, outcome in zip(entries, outcomes, strict=True):
+        run = entry.folder / outcome[CHOSEN]
+        done.verify(run)
+        frames.append(_final(parent.tested(run, entry.protocol, entry.child)))
+    pooled = gather.pool([entry.child for entry in entries], frames)
+    gather.require_once(pooled)
+    costs = [_cost_of(entry) for entry in entries]
+    return Tested(rows=pooled, folded=entries[0].protocol in FOLDED, cost=sum(costs, Cost()))
+
+
+def _final(predicted: pl.DataFrame) -> pl.DataFrame:
+    """Labels and final predictions: after the rectifier, where there is one."""
+    tasks = [name.removeprefix(gather.LABEL) for name in predicted.columns if name.startswith(gather.LABEL)]
+    columns = []
+    for task in tasks:
+        rectified = gather.RECTIFIED + task
+        final = rectified if rectified in predicted.columns else gather.LOGIT + task
+        columns += [pl.col(gather.LABEL + task), pl.col(final).alias(gather.LOGIT + task)]
+    return predicted.select(*KEPT, *columns)
+
+
+def _cost_of(entry: Entry) -> Cost:
+    total = Cost()
+    for run in entry.runs:
+        if (run / COST).is_file():
+            spent = stage.read_json(run / COST)
+            total += Cost(wall=spent[WALL], cpu=spent[CPU], runs=1)
+    return total

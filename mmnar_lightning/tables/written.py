@@ -1,0 +1,198 @@
+"""Writes the lines of a table as CSV, Markdown and LaTeX."""
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from mmnar_lightning.evaluation.results import Score
+from mmnar_lightning.metrics.suppression import ALL
+from mmnar_lightning.report.formats import score_text
+from mmnar_lightning.tables.declared import Family
+from mmnar_lightning.tables.score import METRICS, Line
+
+CSV, MARKDOWN, LATEX = "table.csv", "table.md", "table.tex"
+HEADER = (
+    "method", "AUROC", "SD folds, seeds", "average precision", "Brier", "calibration slope", "AUROC minus reference",
+    "DeLong p", "corrected p", "the method is", "CPU s",
+)  # fmt: skip
+MASKED, NOTHING = "masked", ""
+TOGETHER = {
+    "table": "all comparisons of the table",
+    "cohort": "all comparisons on a cohort",
+    "task": "all comparisons on a task of a cohort",
+}
+"""Value of `family.together` -> the tests that are corrected together."""
+_TEX = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "~": r"\textasciitilde{}"}
+
+
+def to_csv(lines: Sequence[Line]) -> str:
+    """Every line with every number: those by pattern, and the methods that are not applicable, included.
+
+    Args:
+        lines: of a table.
+
+    Returns:
+        The text of a CSV file.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    own = [f"{metric}{end}" for metric in METRICS for end in ("", "_low", "_high", "_sd_folds", "_sd_seeds")]
+    tested = ["difference", "difference_low", "difference_high", "p", "corrected_p", "verdict"]
+    costs = ["wall_seconds", "cpu_seconds", "runs", "not_applicable"]
+    writer.writerow(["cohort", "task", "method", "pattern", "rows", "positives", *own, *tested, *costs])
+    for line in lines:
+        values: list[object] = [line.cohort, line.task, line.method, line.pattern, line.rows, line.positives]
+        for metric in METRICS:
+            spread = line.spread.get(metric, (None, None))
+            values += [*_ends(line.scores.get(metric)), *map(_digits, spread)]
+        values += [*_ends(line.difference), _digits(line.p), _digits(line.corrected), line.verdict]
+        whole = line.pattern == ALL and not line.reason
+        values += [round(line.cost.wall, 1), round(line.cost.cpu, 1), line.cost.runs] if whole else ["", "", ""]
+        writer.writerow(["" if value is None else value for value in [*values, line.reason]])
+    return text.getvalue()
+
+
+def _ends(score: Score | None) -> list[str]:
+    ends = (None, None, None) if score is None else (score.value, score.low, score.high)
+    return [_digits(end) for end in ends]
+
+
+def _digits(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"
+
+
+def to_markdown(lines: Sequence[Line], family: Family) -> str:
+    """One table for each cohort and task, then what was not applicable and what each method has cost.
+
+    Args:
+        lines: of a table.
+        family: of its tests.
+
+    Returns:
+        The text.
+    """
+    parts = [explanation(family, sum(line.corrected is not None for line in lines))]
+    for cohort, task, own in sections(lines):
+        rows = [cells(line) for line in own]
+        parts.append(f"## {cohort}: {task}\n\n{_counted(own)}\n\n{_table(HEADER, rows)}")
+    left_out = [[line.cohort, line.method, line.reason] for line in lines if line.reason]
+    if left_out:
+        parts.append("## Not applicable\n\n" + _table(("cohort", "method", "reason"), left_out))
+    return "\n\n".join(parts) + "\n"
+
+
+def explanation(family: Family, num_tests: int) -> str:
+    """What the numbers of a table mean.
+
+    Args:
+        family: of its tests.
+        num_tests: that are corrected.
+
+    Returns:
+        Sentences.
+    """
+    return (
+        "Metrics are means over folds and seeds with 95 % intervals over test subjects; the standard deviations over "
+        "folds and over seeds are those of the AUROC, and no interval includes them. The difference is that of the "
+        f"method minus `{family.reference}`, on the same rows, with DeLong's test. {num_tests} tests are corrected by "
+        f"Holm's method, {TOGETHER[family.together]} together; better, level or worse is what the corrected test says "
+        "at 0.05. Cells with few rows, positives or negatives are masked. CPU seconds are those of all runs of a "
+        "method on a cohort, all tasks together. Deviations of the other metrics, missingness patterns and wall "
+        f"seconds are in `{CSV}`."
+    )
+
+
+def sections(lines: Sequence[Line]) -> Iterator[tuple[str, str, list[Line]]]:
+    """Cohort, task and the lines over all rows, in their order."""
+    grouped: dict[tuple[str, str], list[Line]] = {}
+    for line in lines:
+        if line.pattern == ALL and not line.reason:
+            grouped.setdefault((line.cohort, line.task), []).append(line)
+    for (cohort, task), own in grouped.items():
+        yield cohort, task, own
+
+
+def cells(line: Line) -> list[str]:
+    """The texts of a line over all rows, in the order of `HEADER`."""
+    cost = f"{line.cost.cpu:.0f}"
+    if line.rows is None:
+        return [line.method, MASKED, *[NOTHING] * (len(HEADER) - 3), cost]
+    auroc, *others = (line.scores.get(metric) for metric in METRICS)
+    spread = line.spread.get("auroc", (None, None))
+    deviations = ", ".join("none" if value is None else f"{value:.3f}" for value in spread)
+    compared = [NOTHING] * 4
+    if line.p is not None:
+        compared = [score_text(line.difference, "+.3f"), f"{line.p:.2g}", f"{line.corrected:.2g}", line.verdict]
+    texts = [score_text(score, ".3f") for score in (auroc, *others)]
+    return [line.method, texts[0], deviations, *texts[1:], *compared, cost]
+
+
+def _counted(own: Sequence[Line]) -> str:
+    """Rows and positives of a section; of a method with fewer rows, its own."""
+    shown = [line for line in own if line.rows is not None]
+    if not shown:
+        return "Too few rows of a class: masked."
+    first = max(shown, key=lambda line: line.rows or 0)
+    text = f"{first.rows} test rows, {first.positives} positive"
+    fewer = [f"{line.method} predicts {line.rows} ({line.positives})" for line in shown if line.rows != first.rows]
+    return "; ".join([text, *fewer]) + "."
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [f"| {' | '.join(header)} |", "|" + "---|" * len(header)]
+    return "\n".join([*lines, *(f"| {' | '.join(text.replace('|', '/') for text in row)} |" for row in rows)])
+
+
+def to_latex(lines: Sequence[Line], family: Family) -> str:
+    """One `tabular` in a `table` for each cohort and task; it needs the package booktabs.
+
+    Args:
+        lines: of a table.
+        family: of its tests.
+
+    Returns:
+        The text.
+    """
+    parts = [f"% {explanation(family, sum(line.corrected is not None for line in lines))}"]
+    for cohort, task, own in sections(lines):
+        rows = [" & ".join(map(_tex, cells(line))) + r" \\" for line in own]
+        parts.append(
+            "\n".join(
+                [
+                    r"\begin{table}",
+                    rf"\caption{{{_tex(cohort)}: {_tex(task)}. {_tex(_counted(own))}}}",
+                    rf"\begin{{tabular}}{{l{'r' * (len(HEADER) - 1)}}}",
+                    r"\toprule",
+                    " & ".join(map(_tex, HEADER)) + r" \\",
+                    r"\midrule",
+                    *rows,
+                    r"\bottomrule",
+                    r"\end{tabular}",
+                    r"\end{table}",
+                ]
+            )
+        )
+    parts += [f"% not applicable: {line.cohort}, {line.method}" for line in lines if line.reason]
+    return "\n\n".join(parts) + "\n"
+
+
+def _tex(text: str) -> str:
+    return "".join(_TEX.get(letter, letter) for letter in text)
+
+
+def write(lines: Sequence[Line], family: Family, folder: Path) -> None:
+    """Write table.csv, table.md and table.tex.
+
+    Args:
+        lines: of a table.
+        family: of its tests.
+        folder: of the table.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in {
+        CSV: to_csv(lines),
+        MARKDOWN: to_markdown(lines, family),
+        LATEX: to_latex(lines, family),
+    }.items():
+        (folder / name).write_text(text, encoding="utf-8")

@@ -1,0 +1,179 @@
+"""The numbers of a table: spread, family of tests, what is masked, and that they come from stored predictions alone."""
+
+import csv
+import io
+import statistics
+from pathlib import Path
+
+import polars as pl
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+
+from mmnar_lightning.evaluation.comparison import paired, rows_of
+from mmnar_lightning.evaluation.scores import Scoring
+from mmnar_lightning.metrics.delong import holm
+from mmnar_lightning.tables import figure, page, score, stored, written
+from mmnar_lightning.tables.declared import TableError
+from mmnar_lightning.tables.plan import Plan
+from mmnar_lightning.tables.score import Line
+from tests.helpers import tables
+from tests.helpers.tables import planned, store_all
+from tests.helpers.tables import rows_of as drawn
+
+METHODS = {
+    "good": "baselines/logistic_regression",
+    "poor": "baselines/mask_only",
+    "equal": {"layers": ["baselines/logistic_regression"], "words": ["model.encoder.components=4"]},
+}
+STRENGTH = {"good": 2.0, "poor": 0.3, "equal": 2.0}
+FEW = ("evaluation.num_replicates=100",)
+
+
+@pytest.fixture
+def made(workplace: Path) -> Plan:
+    """Three methods with stored predictions on two cohorts, of two tasks."""
+    found = planned(
+        workplace, *FEW, methods=METHODS, family={"reference": "good"}, cohorts={"own": "custom", "other": "custom"}
+    )
+    return store_all(found, lambda entry: drawn(entry, STRENGTH[entry.method], tasks=("first", "second")))
+
+
+def lines_of(found: Plan) -> list[Line]:
+    return score.lines(found, stored.read(found))
+
+
+def whole(lines: list[Line], method: str, task: str = "first", cohort: str = "own") -> Line:
+    (line,) = [
+        line for line in lines if (line.cohort, line.task, line.method, line.pattern) == (cohort, task, method, "all")
+    ]
+    return line
+
+
+def test_the_spread_is_that_of_the_means_over_seeds_and_over_folds(made: Plan) -> None:
+    line = whole(lines_of(made), "poor")
+    auroc = {
+        (entry.child.seed, entry.child.fold): roc_auc_score(rows["label/first"], rows["logit/first"])
+        for entry in tables.of(made, "poor")
+        for rows in [drawn(entry, STRENGTH["poor"], tasks=("first", "second"))]
+    }
+    assert line.scores["auroc"].value == pytest.approx(statistics.mean(auroc.values()))
+    over_folds = statistics.stdev(statistics.mean(auroc[seed, fold] for seed in (0, 1)) for fold in (0, 1))
+    over_seeds = statistics.stdev(statistics.mean(auroc[seed, fold] for fold in (0, 1)) for seed in (0, 1))
+    assert over_folds != pytest.approx(over_seeds)
+    assert line.spread["auroc"] == pytest.approx((over_folds, over_seeds))
+
+
+@pytest.mark.parametrize(("together", "size"), [("table", 8), ("cohort", 4), ("task", 2)])
+def test_tests_are_corrected_over_the_declared_family(made: Plan, together: str, size: int, workplace: Path) -> None:
+    declared = {"reference": "good", "together": together}
+    found = planned(workplace, *FEW, methods=METHODS, family=declared, cohorts={"own": "custom", "other": "custom"})
+    tested = [line for line in lines_of(found) if line.p is not None]
+    assert len(tested) == 8
+    for first in range(0, 8, size):
+        own = tested[first : first + size]
+        assert [line.corrected for line in own] == pytest.approx(holm([line.p for line in own]).tolist())
+    assert {line.method: line.verdict for line in tested} == {"poor": "worse", "equal": "level"}
+    assert whole(tested, "poor").difference.high < 0
+
+
+def test_the_test_is_that_of_mmnar_compare(made: Plan) -> None:
+    found = stored.read(made)
+    poor, good = (rows_of(name, found["own", name].rows, "first") for name in ("poor", "good"))
+    difference, p = paired(poor, good, Scoring(num_replicates=100, seed=0, min_count=10))
+    line = whole(score.lines(made, found), "poor")
+    assert (line.difference, line.p) == (difference, p)
+    assert whole(score.lines(made, found), "good").verdict == "not tested"
+
+
+def test_rows_of_patterns_are_scored_and_small_ones_are_not_there(made: Plan, workplace: Path) -> None:
+    patterns = {line.pattern: line.rows for line in lines_of(made) if line.method == "poor" and line.task == "first"}
+    assert patterns == {"all": 800, "11": 600, "10": 200}
+    rare = planned(workplace, *FEW, "privacy.min_count=250", methods=METHODS, family={"reference": "good"})
+    masked = {line.pattern: line.rows for line in lines_of(rare) if line.method == "poor" and line.task == "first"}
+    assert masked == {"all": None}
+
+
+def test_a_small_fold_hides_the_total_of_its_task(workplace: Path) -> None:
+    found = planned(workplace, *FEW)
+    rates = {0: 0.3, 1: 0.01}
+    store_all(found, lambda entry: drawn(entry, 1.0, rate=rates[entry.child.fold or 0]))
+    (line, *_) = lines_of(found)
+    assert (line.rows, line.scores, line.p) == (None, {}, None)
+    assert "masked" in written.to_markdown([line], found.table.family)
+
+
+def test_a_method_without_some_rows_is_compared_on_its_own_and_hidden_if_the_rest_is_small(workplace: Path) -> None:
+    for kept, shown in ((300, 600), (394, None)):
+        place = workplace / str(kept)
+        found = planned(place, *FEW)
+        for entry in found.entries:
+            tables.store(entry, drawn(entry, 1.0).head(kept if entry.method == "presence" else 400))
+        lines = lines_of(found)
+        assert whole(lines, "presence").rows == shown
+        assert (whole(lines, "presence").p is None) == (shown is None)
+        assert whole(lines, "regression").rows == 800
+        assert not [line for line in lines if line.method == "presence" and line.pattern != "all"]
+    other = planned(workplace / "other", *FEW)
+    store_all(other, lambda entry: drawn(entry, 1.0).with_columns(pl.col("row_id") + (entry.method == "presence")))
+    with pytest.raises(TableError, match="was not tested on rows of the other methods"):
+        lines_of(other)
+
+
+def test_without_stored_predictions_the_entries_are_named(made: Plan) -> None:
+    (entry, *_) = made.entries
+    (entry.runs[0] / "predictions.parquet").unlink()
+    made.entries[3].outcome.unlink()
+    with pytest.raises(TableError) as caught:
+        stored.read(made)
+    assert "2 of 24 entries have no stored predictions (own, good, seed 0, fold 0; own, good, seed 1, fold 1)" in str(
+        caught.value
+    )
+    assert "`mmnar table table.name=small`" in str(caught.value)
+
+
+def test_the_files_have_every_number_and_what_is_not_applicable(workplace: Path) -> None:
+    found = planned(
+        workplace, *FEW, methods={**METHODS, "score": "baselines/published_score"}, family={"reference": "good"}
+    )
+    store_all(found, lambda entry: None if entry.method == "score" else drawn(entry, STRENGTH[entry.method]))
+    lines = lines_of(found)
+    rows = list(csv.DictReader(io.StringIO(written.to_csv(lines))))
+    poor = next(row for row in rows if (row["method"], row["pattern"]) == ("poor", "all"))
+    line = whole(lines, "poor")
+    assert float(poor["auroc_low"]) == pytest.approx(line.scores["auroc"].low, abs=1e-5)
+    assert float(poor["brier_sd_seeds"]) == pytest.approx(line.spread["brier"].seeds, rel=1e-4)
+    assert (float(poor["cpu_seconds"]), poor["runs"], poor["verdict"]) == (12.0, "4", "worse")
+    assert rows[-1]["not_applicable"] == "it has no score"
+    text = written.to_markdown(lines, found.table.family)
+    assert "| own | score | it has no score |" in text
+    assert "800 test rows" in text
+    assert "2 tests are corrected by Holm's method, all comparisons of the table together" in text
+    latex = written.to_latex(lines, found.table.family)
+    assert latex.count(r"\begin{tabular}") == latex.count(r"\bottomrule") == 1
+    assert "_" not in latex.replace(r"\_", "").split(r"\begin{table}")[1]
+
+
+def test_the_page_keeps_what_stands_above_it_and_the_figure_is_the_same_each_time(made: Plan, workplace: Path) -> None:
+    found = stored.read(made)
+    lines = score.lines(made, found)
+    docs = workplace / "docs" / "table.md"
+    docs.parent.mkdir()
+    docs.write_text(f"# Mine\n\nkept\n\n{page.MARKER}\n\nstale")
+    place = page.write(made, found, lines, docs)
+    text = docs.read_text()
+    assert text.startswith("# Mine\n\nkept\n\n")
+    assert "stale" not in text
+    assert "24 runs of 3 methods on 2 cohorts" in text
+    assert "[small.csv](table/small.csv)" in text
+    assert (docs.parent / "table" / "small.csv").read_text() == written.to_csv(lines)
+    assert place == docs.parent / "figures" / "table_small"
+    drawings = []
+    for name in ("one", "two"):
+        figure.save(figure.forest(lines, "good"), workplace / name)
+        drawings.append([(workplace / name).with_suffix(f".{kind}").read_bytes() for kind in figure.WITHOUT_DATE])
+    assert drawings[0] == drawings[1]
+    panels = figure.forest(lines, "good").axes
+    assert len(panels) == 4 * 3
+    assert panels[0].get_title() == "own, first\nall rows (n=800)"
+    assert torch.tensor([len(axes.lines) for axes in panels]).eq(7).all()
