@@ -152,7 +152,7 @@ def compute_results(
         recalibrated_gain=gains(rows, one_offset, cohort.tasks, scoring) if one_offset else None,
         blend=compare(blended, cohort.tasks, cohort.scored_patterns, scoring) if blended else None,
         groups=_groups(run, rows, table),
-        **breakdowns(after or rows, table, cohort.tasks, cohort.patterns, scoring),
+        **breakdowns(after or rows, table, cohort.tasks, cohort.scored_patterns, scoring),
         rectifier=rectified.table if rectified else None,
         mean_risk=rectified.mean_risk if rectified else None,
         target=target,
