@@ -1,24 +1,34 @@
-"""Missingness patterns: presence <-> pattern id <-> pattern label.
+"""Missingness patterns: presence <-> pattern <-> pattern label, and the id by which arrays compare patterns.
 
 The bit order is defined only here. Presence is True where a modality was observed; modality m is bit m of the pattern
-id (the first modality is bit 0) and character m of the pattern label, counted from the left. Arrays are of numpy or of
-torch: the operators used are those that both have, so the stages before the model need no torch.
+(the first modality is bit 0) and character m of the pattern label, counted from the left. A pattern is a Python integer
+of any width. Arrays hold its id, an int64: the pattern itself below 2^62, beyond it a hash, which is negative. They are
+of numpy or of torch: the operators used are those that both have, so the stages before the model need no torch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 from data_modules.errors import UserError
 
-MAX_MODALITIES = 62
-"""Pattern ids are int64: one bit is the sign and one stays free."""
+EXACT = 62
+"""Modalities whose patterns are their own ids: one bit of an int64 is the sign and one stays free."""
+OTHERS = "others"
+"""Label of the patterns without a cell of their own."""
+REST = -(2**63)
+"""Stands for these patterns in a list of patterns; no id has this value."""
+
+WORD, MODULUS = 30, 2**31 - 1
+"""Bits of a word of the hash, and the prime of its polynomials: products stay below 2^62."""
+BASES = (1_103_515_245, 1_812_433_253)
+"""Where the two polynomials of a hash are evaluated; together they are an id of 62 bits."""
 
 Array = TypeVar("Array")
 """An array of numpy or a tensor of torch; the result is of the same library, on the same device."""
 
 
 def encode(present: Array) -> Array:
-    """Turn presence into pattern ids; more than `MAX_MODALITIES` modalities are a `UserError`.
+    """Turn presence into pattern ids.
 
     Args:
         present: (..., M) bool, True = observed.
@@ -32,20 +42,53 @@ def encode(present: Array) -> Array:
     """
     columns: Any = present
     num_modalities = columns.shape[-1]
-    _require_fit(num_modalities)
-    ids = columns[..., :0].sum(-1)  # int64 zeros in both libraries
-    for bit in range(num_modalities):
-        ids = ids + columns[..., bit] * (1 << bit)
+    ids = _word(columns, 0, min(EXACT, num_modalities))
+    if num_modalities > EXACT:
+        words = [_word(columns, start, min(start + WORD, num_modalities)) for start in range(0, num_modalities, WORD)]
+        wide = columns[..., EXACT:].any(-1)
+        ids = ids * ~wide + _hash(words) * wide
     found: Array = ids
     return found
 
 
+def _word(columns: Any, start: int, stop: int) -> Any:
+    """The bits of some modalities as int64."""
+    word = columns[..., :0].sum(-1)  # int64 zeros in both libraries
+    for bit in range(start, stop):
+        word = word + columns[..., bit] * (1 << (bit - start))
+    return word
+
+
+def _hash(words: Sequence[Any]) -> Any:
+    """Hash the words of a pattern, the lowest first; words of zeros at the end change nothing."""
+    first = second = words[0] * 0
+    for word in reversed(words):
+        first, second = (first * BASES[0] + word) % MODULUS, (second * BASES[1] + word) % MODULUS
+    return -1 - first * (MODULUS + 1) - second
+
+
+def key(pattern: int) -> int:
+    """Return the id of a pattern, as `encode` does; an id is its own.
+
+    >>> key(5), key(2**70 + 1) < 0, key(key(2**70 + 1)) == key(2**70 + 1)
+    (5, True, True)
+    """
+    if pattern < 2**EXACT:
+        return pattern
+    words, left = [], pattern
+    while left:
+        left, word = divmod(left, 2**WORD)
+        words.append(word)
+    found: int = _hash(words)
+    return found
+
+
 def decode(pattern: Array, num_modalities: int) -> Array:
-    """Turn pattern ids into presence; more than `MAX_MODALITIES` modalities are a `UserError`.
+    """Turn pattern ids into presence.
 
     Args:
         pattern: (...,) int64 pattern ids.
-        num_modalities: M.
+        num_modalities: M, at most `EXACT`: a hash has no way back.
 
     Returns:
         (..., M) bool.
@@ -54,7 +97,7 @@ def decode(pattern: Array, num_modalities: int) -> Array:
     >>> decode(np.array([5, 0]), 3).tolist()
     [[True, False, True], [False, False, False]]
     """
-    _require_fit(num_modalities)
+    assert num_modalities <= EXACT, "the ids of wider patterns are hashes"
     ids: Any = pattern
     bits = ids[..., None][..., [0] * num_modalities]  # a copy of the ids for each modality
     for bit in range(num_modalities):
@@ -63,25 +106,64 @@ def decode(pattern: Array, num_modalities: int) -> Array:
     return present
 
 
+def members(ids: Array, patterns: Iterable[int], num_modalities: int) -> dict[str, Array]:
+    """Find the rows of some patterns.
+
+    Args:
+        ids: (N,) int64 pattern ids of rows.
+        patterns: each once; `REST` stands for all that are not listed.
+        num_modalities: M.
+
+    Returns:
+        Pattern label -> (N,) bool, in the given order.
+
+    >>> import numpy as np
+    >>> {name: own.tolist() for name, own in members(np.array([5, 1, 5]), [5, REST], 3).items()}
+    {'101': [True, False, True], 'others': [False, True, False]}
+    """
+    rows: Any = ids
+    rest = rows * 0 == 0
+    found: dict[str, Array] = {}
+    for pattern in patterns:
+        own = rest if pattern == REST else rows == key(pattern)
+        found[label(pattern, num_modalities)] = own
+        rest = rest & ~own
+    return found
+
+
 def label(pattern: int, num_modalities: int) -> str:
-    """Return the label of a pattern id; the first character is the first modality.
+    """Return the label of a pattern; the first character is the first modality.
 
     >>> label(5, 4)
     '1010'
     """
+    if pattern == REST:
+        return OTHERS
+    assert pattern >= 0, "a hash has no label"
     return "".join("1" if pattern >> bit & 1 else "0" for bit in range(num_modalities))
 
 
+def labels(present: Any) -> list[str]:
+    """Return the label of each row of presence, (N, M) bool.
+
+    >>> import numpy as np
+    >>> labels(np.array([[True, False], [True, True]]))
+    ['10', '11']
+    """
+    return ["".join("1" if observed else "0" for observed in row) for row in present.tolist()]
+
+
 def parse(text: str) -> int:
-    """Return the pattern id of a label.
+    """Return the pattern of a label.
 
     Raises:
-        UserError: for characters other than 0 and 1, or more of them than `MAX_MODALITIES`.
+        UserError: for characters other than 0 and 1.
 
     >>> parse("1010")
     5
     """
-    _require_fit(len(text))
+    if text == OTHERS:
+        return REST
     if set(text) - {"0", "1"}:
         raise UserError(f"pattern label {text!r} must consist of 0 and 1, one character per modality")
     return sum(1 << bit for bit, character in enumerate(text) if character == "1")
@@ -95,8 +177,3 @@ def describe(pattern: int, modalities: Sequence[str]) -> str:
     """
     names = [name for bit, name in enumerate(modalities) if pattern >> bit & 1]
     return " + ".join(names) or "nothing"
-
-
-def _require_fit(num_modalities: int) -> None:
-    if num_modalities > MAX_MODALITIES:
-        raise UserError(f"{num_modalities} modalities do not fit a pattern id; at most {MAX_MODALITIES} do")

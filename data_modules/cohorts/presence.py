@@ -7,6 +7,12 @@ import polars as pl
 
 from data_modules import patterns
 from data_modules.cohorts.columns import LABEL, PRESENT
+from data_modules.errors import UserError
+
+MAX_PATTERNS = 256
+"""Most patterns that are scored one by one: all of eight modalities."""
+MAX_CELLS = 4096
+"""Most cells of all tasks together, so that many tasks leave fewer patterns each."""
 
 
 def add_presence(rows: pl.DataFrame, present: Mapping[str, pl.Series]) -> pl.DataFrame:
@@ -30,28 +36,61 @@ def pattern_ids(rows: pl.DataFrame, modalities: Sequence[str]) -> pl.Series:
 
 
 def count_patterns(rows: pl.DataFrame, modalities: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the patterns of a cohort with their number of rows and of train rows, most frequent first.
+    """Count the patterns of a cohort.
+
+    Args:
+        rows: presence and split.
+        modalities: names.
+
+    Returns:
+        The patterns with their number of rows and of train rows, most frequent first.
+
+    Raises:
+        UserError: if two patterns of more than `patterns.EXACT` modalities have the same id.
 
     >>> rows = pl.DataFrame({"split": ["train", "test"], "present/labs": [True, True]})
     >>> count_patterns(rows, ["labs"])
     [{'pattern': 1, 'label': '1', 'present': 'labs', 'rows': 2, 'train_rows': 1}]
     """
+    present = [PRESENT + name for name in modalities]
     counted = (
         rows.with_columns(pattern_ids(rows, modalities))
         .group_by("pattern")
-        .agg(pl.len().alias("rows"), (pl.col("split") == "train").sum().alias("train_rows"))
+        .agg(pl.len().alias("rows"), (pl.col("split") == "train").sum().alias("train_rows"), pl.col(present).first())
         .sort("rows", "pattern", descending=[True, False])
     )
+    if counted.height < rows.select(present).n_unique():
+        raise UserError(
+            "two missingness patterns of this cohort have the same hash: list its modalities in another order"
+        )
+    labels = patterns.labels(counted.select(present).to_numpy())
     return [
         {
-            "pattern": row["pattern"],
-            "label": patterns.label(row["pattern"], len(modalities)),
-            "present": patterns.describe(row["pattern"], modalities),
+            "pattern": patterns.parse(label),
+            "label": label,
+            "present": patterns.describe(patterns.parse(label), modalities),
             "rows": row["rows"],
             "train_rows": row["train_rows"],
         }
-        for row in counted.iter_rows(named=True)
+        for label, row in zip(labels, counted.iter_rows(named=True), strict=True)
     ]
+
+
+def scored(found: Sequence[int], num_tasks: int) -> list[int]:
+    """Choose the patterns that are scored one by one; all others are pooled.
+
+    Args:
+        found: patterns of a cohort, most frequent first.
+        num_tasks: T.
+
+    Returns:
+        All of them, up to `MAX_PATTERNS` and `MAX_CELLS`; beyond, the most frequent ones and `patterns.REST`.
+
+    >>> scored([7, 3, 1], 2), scored([7, 3, 1], MAX_CELLS)
+    ([7, 3, 1], [7, -9223372036854775808])
+    """
+    most = max(1, min(MAX_PATTERNS, MAX_CELLS // max(1, num_tasks)))
+    return list(found) if len(found) <= most else [*found[:most], patterns.REST]
 
 
 def prevalence(rows: pl.DataFrame, tasks: Sequence[str]) -> dict[str, dict[str, dict[str, int]]]:

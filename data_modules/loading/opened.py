@@ -17,7 +17,7 @@ from data_modules.cohorts import pretraining, splits, subgroups
 from data_modules.cohorts.build import BUILD, COHORT, MODALITIES, SCORES
 from data_modules.cohorts.columns import PRESENT, validate
 from data_modules.cohorts.config import SplitConfig
-from data_modules.cohorts.presence import count_patterns
+from data_modules.cohorts.presence import count_patterns, scored
 from data_modules.errors import UserError
 from data_modules.loading.arrays import CohortArrays, ModalityArray, Store, principal_axes, quantile_edges
 from data_modules.loading.items import open_store
@@ -67,8 +67,13 @@ class OpenedCohort:
 
     @cached_property
     def patterns(self) -> list[int]:
-        """Pattern ids over the modalities, most frequent first."""
+        """Patterns over the modalities, most frequent first."""
         return [int(entry["pattern"]) for entry in count_patterns(self.table, self.names)]
+
+    @property
+    def scored_patterns(self) -> list[int]:
+        """The patterns that are scored one by one, and `REST` for all others where there are more."""
+        return scored(self.patterns, len(self.tasks))
 
     @property
     def train_patterns(self) -> Tensor:

@@ -10,7 +10,6 @@ import polars as pl
 
 from data_modules import stage
 from data_modules.cohorts.build import BUILD, COHORT
-from data_modules.cohorts.columns import PRESENT
 from data_modules.cohorts.spec import DatabaseSpec
 from data_modules.databases.registry import database
 from data_modules.raw import checksums
@@ -87,8 +86,7 @@ def examine_custom(config: ExperimentConfig) -> None:
     show("modalities", ["modality", "kind", "columns"], [list(entry.values()) for entry in manifest["modalities"]])
     show_cohort(manifest, min_count)
     show_labels(rows, tasks, min_count)
-    tested = rows.filter(pl.col("split") == "test")
-    show_masked(masked_cells(rows, tasks, names, min_count), tested.select(PRESENT + name for name in names).n_unique())
+    show_masked(masked_cells(rows, tasks, names, min_count))
     for line in manifest["dropped"]:
         warn(line)
     say(f"the cohort follows the contract and can be trained on: {folder}")

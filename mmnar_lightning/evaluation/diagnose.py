@@ -71,18 +71,15 @@ def decision_tipping_points(
     Args:
         rows: final test rows, after the rectifier if there is one.
         tasks: T names.
-        pattern_ids: of the cohort.
+        pattern_ids: patterns of the cohort.
 
     Returns:
         task -> pattern label -> the shift of its logits at which its mean risk equals that of the other rows; None
         without such rows or shift.
     """
-    num_modalities = rows.present.shape[1]
+    members = patterns.members(rows.pattern, pattern_ids, rows.present.shape[1])
     return {
-        task: {
-            patterns.label(code, num_modalities): _flip(rows.logits[:, column], rows.pattern == code)
-            for code in pattern_ids
-        }
+        task: {name: _flip(rows.logits[:, column], own) for name, own in members.items()}
         for column, task in enumerate(tasks)
     }
 

@@ -47,13 +47,13 @@ def rectify(
         The rows after the rectifier, its table and the mean risks.
     """
     found = rectifier.cpu()(rows.logits, rows.present, rows.subject, name)
-    tables = rectifier.table(cohort.patterns)
+    tables = rectifier.table([code for code in cohort.scored_patterns if code != patterns.REST])
     return Rectification(
         rows=rows.with_logits(found),
         recalibrated=rows.with_logits(rectifier.recalibrate(rows.logits, rows.subject, name)),
         table={task: from_json(OffsetTable, table) for task, table in zip(cohort.tasks, tables, strict=True)},
         mean_risk={
-            task: _risks(column, rows, calibration, cohort.patterns, cohort.holds_out)
+            task: _risks(column, rows, calibration, cohort.scored_patterns, cohort.holds_out)
             for column, task in enumerate(cohort.tasks)
         },
     )
@@ -82,13 +82,12 @@ def _risks(
         return _plain(estimate)
 
     whole = torch.ones(len(rows), dtype=torch.bool)
-    num_modalities = rows.present.shape[1]
+    tested, labelled = (
+        patterns.members(part.pattern, pattern_ids, rows.present.shape[1]) for part in (rows, calibration)
+    )
     return TaskRisks(
         all=_plain(no_mean_risk(len(rows), int(known.sum()))) if holds_out else risk(whole, known),
-        patterns={
-            patterns.label(code, num_modalities): risk(rows.pattern == code, known & (calibration.pattern == code))
-            for code in pattern_ids
-        },
+        patterns={name: risk(own, known & labelled[name]) for name, own in tested.items()},
     )
 
 

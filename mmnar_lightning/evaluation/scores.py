@@ -66,11 +66,10 @@ def predictions(
         `unseen_pattern`, and per task `label/`, `logit/`, `probability/` and, of each of the others, `<name>/`, its
         logit.
     """
-    num_modalities = rows.present.shape[1]
     frame = pl.DataFrame(
         {
             "row_id": rows.row_id.numpy(),
-            "pattern": [patterns.label(int(code), num_modalities) for code in rows.pattern],
+            "pattern": patterns.labels(rows.present),
             "unseen_pattern": (~torch.isin(rows.pattern, seen)).numpy(),
         },
         schema_overrides={"pattern": pl.String},
@@ -107,7 +106,7 @@ def score(
     Args:
         rows: N test rows; with repeats, each row once per repeat.
         tasks: T task names.
-        pattern_ids: the cohort's patterns, the most frequent first.
+        pattern_ids: the cohort's patterns that have a cell, the most frequent first.
         scoring: replicates and seed.
         fold: (N,) int64, fold in which a row was tested; metrics are averaged over folds.
         repeat: (N,) int64, repeat in which a row was predicted; metrics are averaged over repeats.
@@ -116,11 +115,11 @@ def score(
         task -> scores. With folds or repeats, scores also include the number of these in which the metric is defined;
         counts and reliability are those of one repeat.
     """
-    num_modalities = rows.present.shape[1]
+    own = patterns.members(rows.pattern, pattern_ids, rows.present.shape[1])
     found = {}
     for column, task in enumerate(tasks):
         known = rows.label_mask[:, column]
-        members = {patterns.label(code, num_modalities): known & (rows.pattern == code) for code in pattern_ids}
+        members = {name: known & member for name, member in own.items()}
         cells = {
             name: _cell(_of_task(rows, column, member), scoring, _at(fold, member), _at(repeat, member))
             for name, member in {"all": known, **members}.items()

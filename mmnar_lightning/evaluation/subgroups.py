@@ -125,8 +125,7 @@ def label_availability(
     Returns:
         task -> counts.
     """
-    num_modalities = rows.present.shape[1]
-    members = {patterns.label(code, num_modalities): rows.pattern == code for code in pattern_ids}
+    members = patterns.members(rows.pattern, pattern_ids, rows.present.shape[1])
 
     def counts(column: int, member: Tensor) -> LabelCounts:
         num_rows, known = int(member.sum()), int(rows.label_mask[member, column].sum())

@@ -68,10 +68,10 @@ class PatternMetric(Metric):
         super().__init__(compute_with_cache=False)
         if len(set(tasks)) < len(tasks) or any("/" in task for task in tasks):
             raise UserError(f"tasks={list(tasks)} must differ and contain no slash, which separates the parts of a key")
-        invalid = [pattern for pattern in patterns if not 0 <= pattern < 2 ** len(modalities)]
+        invalid = [one for one in patterns if not 0 <= one < 2 ** len(modalities) and one != pattern_ids.REST]
         assert not invalid, f"patterns {invalid} are not patterns of {len(modalities)} modalities"
         self.tasks, self.num_modalities = tuple(tasks), len(modalities)
-        self.labels = {pattern_ids.label(pattern, len(modalities)): pattern for pattern in patterns}
+        self.patterns = tuple(patterns)
         self._widths = {
             "row_id": 1,
             "subject": 1,
@@ -82,6 +82,11 @@ class PatternMetric(Metric):
         }
         for name in self._widths:
             self.add_state(name, default=[], dist_reduce_fx="cat")
+
+    @property
+    def labels(self) -> list[str]:
+        """Labels of the listed patterns."""
+        return [pattern_ids.label(pattern, self.num_modalities) for pattern in self.patterns]
 
     def update(
         self,
@@ -140,12 +145,13 @@ class PatternMetric(Metric):
             UserError.
         """
         rows = self._unique_rows()
+        members = pattern_ids.members(rows.pattern, self.patterns, self.num_modalities)
         values: dict[str, float] = {}
         losses = []
         for column, task in enumerate(self.tasks):
             known = rows.label_mask[:, column]
             losses.append(functional.log_loss(rows.logits[known, column], rows.label[known, column]))
-            cells = {f"/{text}": known & (rows.pattern == code) for text, code in self.labels.items()}
+            cells = {f"/{text}": known & own for text, own in members.items()}
             for suffix, member in {"": known, **cells}.items():
                 scores = _scores(rows.probability[member, column], rows.label[member, column])
                 values |= {f"{name}/{task}{suffix}": score for name, score in scores.items()}

@@ -27,7 +27,7 @@ class AdditiveHead(nn.Module):
 
     Args:
         modalities: M modalities; those with several items per row are not used.
-        patterns: P pattern ids of the cohort.
+        patterns: P patterns of the cohort, or their ids.
         num_tasks: T.
         maps: modality -> the fixed map that its vectors pass first.
         slopes: of the inputs.
@@ -54,7 +54,7 @@ class AdditiveHead(nn.Module):
         }
         widths = {modality.name: modality.width for modality in modalities}
         self.maps = nn.ModuleDict({f"{name}_map": maps[name] for name in self.names if name in maps})
-        self.register_buffer("pattern", torch.tensor(sorted(patterns), dtype=torch.int64))
+        self.register_buffer("pattern", torch.tensor(sorted(map(pattern_ids.key, patterns)), dtype=torch.int64))
         self.slopes, self.sites = slopes, sites
         self.beside = [name for name in self.names if name in beside and name in maps]
         mapped = {name: mapped_width(name, widths[name], maps) for name in self.names}

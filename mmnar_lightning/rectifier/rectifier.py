@@ -30,7 +30,7 @@ class Rectifier(nn.Module):
     Args:
         num_tasks: T.
         num_modalities: M.
-        patterns: P pattern ids of the cohort; any other pattern gets the offset of its number of modalities.
+        patterns: P patterns of the cohort, or their ids; any other pattern gets the offset of its number of modalities.
         num_subjects: of the cohort.
         config: of the estimate.
     """
@@ -44,6 +44,7 @@ class Rectifier(nn.Module):
     fitted_subjects: Tensor
     fingerprint: Tensor
     pattern: Tensor
+    size: Tensor
 
     def __init__(
         self,
@@ -56,7 +57,10 @@ class Rectifier(nn.Module):
         super().__init__()
         self.config, self.num_modalities = config, num_modalities
         size = 1 + num_modalities + 1 + len(patterns)
-        self.register_buffer("pattern", torch.tensor(sorted(patterns), dtype=torch.int64))
+        sizes = {pattern_ids.key(pattern): pattern.bit_count() for pattern in patterns}
+        self.register_buffer("pattern", torch.tensor(sorted(sizes), dtype=torch.int64))
+        if num_modalities > pattern_ids.EXACT:  # an id does not show how many modalities its pattern has
+            self.register_buffer("size", torch.tensor([sizes[code] for code in sorted(sizes)], dtype=torch.int64))
         for name in (
             "offset",
             "variance",
@@ -169,7 +173,7 @@ class Rectifier(nn.Module):
         """Tabulate the fitted offsets.
 
         Args:
-            labels: pattern ids, in the order of the table.
+            labels: patterns, in the order of the table.
 
         Returns:
             Per task: `scale`, `strength` and `patterns`: pattern label -> offset, 95 % interval, counts, whether the
@@ -191,7 +195,8 @@ class Rectifier(nn.Module):
         ]
 
     def _entry(self, task: int, code: int) -> dict[str, Any]:
-        node = int(self._node(pattern_ids.decode(torch.tensor([code]), self.num_modalities).to(self.pattern.device)))
+        shown = [[bit == "1" for bit in pattern_ids.label(code, self.num_modalities)]]
+        node = int(self._node(torch.tensor(shown, device=self.pattern.device)))
         tau, error = float(self.offset[task, node]), float(self.variance[task, node]) ** 0.5
         raw = float(self.raw[task, node])
         rows, positives, subjects = (int(count) for count in self.tally[:, task, node])
@@ -254,9 +259,14 @@ class Rectifier(nn.Module):
         return torch.where(place >= 0, 1 + self.num_modalities + 1 + place, 1 + count)
 
     def _estimate(self, rows: Rows) -> Offsets:
-        modalities = pattern_ids.decode(self.pattern.cpu(), self.num_modalities).sum(1).numpy()
         minimum = Minimum(rows=self.config.min_rows, class_rows=self.config.min_class_rows)
-        return estimate(rows, modalities, self.num_modalities, minimum)
+        return estimate(rows, self._sizes(), self.num_modalities, minimum)
+
+    def _sizes(self) -> Int:
+        """(P,) int64, number of modalities of each pattern."""
+        if self.num_modalities > pattern_ids.EXACT:
+            return np.asarray(self.size.cpu())
+        return pattern_ids.decode(self.pattern.cpu(), self.num_modalities).sum(1).numpy()
 
     def _store(self, task: int, found: Offsets) -> None:
         levels = (found.overall, found.count, found.pattern)

@@ -33,6 +33,12 @@ def show_cohort(manifest: Mapping[str, Any], min_count: int) -> None:
         [entry["label"], entry["present"], MASKED if entry["label"] in hidden else str(entry["rows"])]
         for entry in manifest["patterns"][:MAX_PATTERNS]
     ]
+    if len(manifest["patterns"]) > MAX_PATTERNS:
+        named = {entry["label"] for entry in manifest["patterns"][:MAX_PATTERNS]} - hidden
+        rest = sum(entry["rows"] for entry in manifest["patterns"] if entry["label"] not in named)
+        # Masked patterns are among them, so the sum shows no more than the total minus the rows above does.
+        count = f"{len(manifest['patterns']) - len(named)} others, masked ones included"
+        shown.append([count, "", str(rest) if named else MASKED])
     show(f"patterns of {names}", ["pattern", "present", "rows"], shown)
     if "hospitals with" in manifest["counts"]:
         show_presence(manifest["counts"], min_count)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 SCORED = {"tasks": "before the rectifier", "rectified": "after the rectifier"}
 """Field of the results -> description of its scores."""
+MAX_LABEL = 24
+"""Maximum number of characters of a pattern's label."""
 MAX_CURVES = 6
 """Maximum number of panels in a reliability plot."""
 
@@ -49,7 +51,7 @@ def heat_map(values: Mapping[str, float], tasks: Sequence[str], patterns: Sequen
     axes = figure.subplots()
     axes.set_facecolor("0.9")
     image = axes.imshow(auroc, vmin=0, vmax=1, cmap="RdYlBu", aspect="auto")
-    axes.set_xticks(range(len(shown)), shown, family="monospace")
+    axes.set_xticks(range(len(shown)), list(map(short, shown)), family="monospace")
     axes.set_yticks(range(len(tasks)), tasks)
     axes.set_xlabel("missingness pattern (1 = present), the most frequent first")
     for row, task in enumerate(tasks):
@@ -95,7 +97,16 @@ def interval_plot(scores: Mapping[str, TaskScores], metric: str, title: str | No
 
 
 def _with_count(name: str, count: int | None) -> str:
-    return f"{name} ({'masked' if count is None else f'n={count}'})"
+    return f"{short(name)} ({'masked' if count is None else f'n={count}'})"
+
+
+def short(name: str) -> str:
+    """Return the label of a pattern, shortened where many modalities would leave no room for the axes.
+
+    >>> short("101"), short("10" * 40)
+    ('101', '1010101010101010… 40 of 80')
+    """
+    return name if len(name) <= MAX_LABEL else f"{name[:16]}… {name.count('1')} of {len(name)}"
 
 
 def _interval(axes: Any, place: int, value: float | None, low: float | None, high: float | None) -> None:

@@ -6,7 +6,8 @@ import polars as pl
 
 from data_modules import patterns
 from data_modules.cohorts.columns import LABEL
-from data_modules.cohorts.presence import pattern_ids, prevalence
+from data_modules.cohorts.presence import count_patterns, pattern_ids, prevalence, scored
+from data_modules.features.store import BoolArray
 from data_modules.vocabulary import SPLITS
 from mmnar_lightning.console import show
 from mmnar_lightning.metrics.suppression import ALL, Counts, hidden_cells, with_sum
@@ -43,8 +44,8 @@ def _prevalence(counts: Counts) -> str:
 
 def masked_cells(
     rows: pl.DataFrame, tasks: Sequence[str], modalities: Sequence[str], min_count: int
-) -> dict[str, frozenset[str]]:
-    """The cells that the public results of the test split will hide, by the rule of docs/privacy.md.
+) -> dict[str, Mapping[str, bool]]:
+    """Find the cells that the public results of the test split will hide, by the rule of docs/privacy.md.
 
     Args:
         rows: of cohort.parquet.
@@ -53,41 +54,36 @@ def masked_cells(
         min_count: `privacy.min_count`.
 
     Returns:
-        Task -> pattern labels; `all` is among them where the task is hidden whole.
+        Task -> pattern label -> whether it is hidden; `all` among them is the whole task.
 
     >>> flags = {"split": ["test"] * 30, "label/death": [True, False] * 15, "present/labs": [True] * 28 + [False] * 2}
-    >>> masked_cells(pl.DataFrame(flags), ["death"], ["labs"], 10)["death"] >= {"0"}
-    True
+    >>> masked_cells(pl.DataFrame(flags), ["death"], ["labs"], 10)["death"]
+    {'all': False, '1': True, '0': True}
     """
+    scored_patterns = scored([entry["pattern"] for entry in count_patterns(rows, modalities)], len(tasks))
     tested = rows.filter(pl.col("split") == "test")
-    counted = tested.with_columns(pattern_ids(tested, modalities))
-    tables = {task: with_sum(_by_pattern(counted, task, len(modalities))) for task in tasks}
-    return hidden_cells(tables, min_count)
-
-
-def _by_pattern(rows: pl.DataFrame, task: str, num_modalities: int) -> dict[str, Counts]:
-    label = pl.col(LABEL + task)
-    counted = rows.group_by("pattern").agg(known=label.is_not_null().sum(), positive=label.sum()).sort("pattern")
-    return {
-        patterns.label(pattern, num_modalities): Counts(known, positive)
-        for pattern, known, positive in counted.iter_rows()
+    members = patterns.members(pattern_ids(tested, modalities).to_numpy(), scored_patterns, len(modalities))
+    tables = {
+        task: with_sum({name: _counts(tested[LABEL + task], own) for name, own in members.items()}) for task in tasks
     }
+    hidden = hidden_cells(tables, min_count)
+    return {task: {name: name in hidden[task] for name in cells} for task, cells in tables.items()}
 
 
-def show_masked(found: Mapping[str, frozenset[str]], num_patterns: int) -> None:
-    """Print which cells will be masked.
+def _counts(label: pl.Series, member: BoolArray) -> Counts:
+    own = label.filter(pl.Series(member))
+    return Counts(len(own) - own.null_count(), int(own.sum() or 0))
 
-    Args:
-        found: of `masked_cells`.
-        num_patterns: of the test split.
-    """
+
+def show_masked(found: Mapping[str, Mapping[str, bool]]) -> None:
+    """Print which cells will be masked; of `masked_cells`."""
     table = []
-    for task, names in found.items():
-        own = sorted(names - {ALL})
-        if ALL in names:
+    for task, cells in found.items():
+        own = sorted(name for name, is_hidden in cells.items() if is_hidden and name != ALL)
+        if cells[ALL]:
             table.append([task, "the whole task"])
         else:
             more = f" and {len(own) - MAX_NAMED} more" if len(own) > MAX_NAMED else ""
             named = f": {', '.join(own[:MAX_NAMED])}{more}" if own else ""
-            table.append([task, f"{len(own)} of {num_patterns} patterns{named}"])
+            table.append([task, f"{len(own)} of {len(cells) - 1} patterns{named}"])
     show("masked in the public results of the test split", ["task", "cells"], table)

@@ -119,7 +119,7 @@ def _predicted(estimator: Estimator, batch: Batch) -> ScoredRows:
 
 def _score(cohort: OpenedCohort, estimator: Estimator, batch: Batch) -> dict[str, float]:
     """The metrics of a batch."""
-    metric = PatternMetric(cohort.tasks, cohort.names, cohort.patterns)
+    metric = PatternMetric(cohort.tasks, cohort.names, cohort.scored_patterns)
     metric.update(**_predicted(estimator, batch).columns)
     return metric.compute()
 

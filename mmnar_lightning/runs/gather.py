@@ -8,7 +8,6 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from data_modules import patterns
 from data_modules.errors import UserError
 from mmnar_lightning.evaluation.results import OffsetTable, Results, TaskRisks
 from mmnar_lightning.evaluation.results_json import from_json, to_json
@@ -147,12 +146,11 @@ def as_rows(frame: pl.DataFrame, tasks: Sequence[str], scores: str) -> ScoredRow
     ([[True, False]], [[0.5]], [[False]])
     """
     num_modalities = len(frame["pattern"][0]) if frame.height else 0
-    codes = {text: patterns.parse(text) for text in frame["pattern"].unique()}
-    pattern = torch.tensor([codes[text] for text in frame["pattern"]], dtype=torch.int64)
+    present = torch.tensor([[bit == "1" for bit in text] for text in frame["pattern"]], dtype=torch.bool)
     return ScoredRows(
         row_id=tensor(frame["row_id"]),
         subject=tensor(frame["subject_id"].rank("dense").cast(pl.Int64)),
-        present=patterns.decode(pattern, num_modalities),
+        present=present.reshape(frame.height, num_modalities),
         logits=torch.stack([tensor(frame[scores + task].cast(pl.Float64)) for task in tasks], -1),
         label=torch.stack([tensor(frame[LABEL + task].fill_null(False).cast(pl.Float64)) for task in tasks], -1),
         label_mask=torch.stack([tensor(frame[LABEL + task].is_not_null().cast(pl.Int64)) for task in tasks], -1) > 0,

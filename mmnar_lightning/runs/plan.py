@@ -91,7 +91,8 @@ def _held_patterns(config: ExperimentConfig) -> dict[str, list[str]]:
     codes = patterns.encode(datamodule.cohort.arrays.present)
     tested = set(codes[datamodule.cohort.rows("test")].tolist())
     train = codes[datamodule.cohort.rows("train")]
-    held = [code for code in datamodule.cohort.patterns if code in tested and bool((train != code).any())]
+    scored = {code: patterns.key(code) for code in datamodule.cohort.scored_patterns if code != patterns.REST}
+    held = [code for code, own in scored.items() if own in tested and bool((train != own).any())]
     if len(held) < 2:
         raise ConfigError(
             f"evaluation.protocol={LEAVE_PATTERN_OUT}: the test split has {len(tested)} missingness patterns, but at "

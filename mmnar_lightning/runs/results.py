@@ -129,7 +129,7 @@ def compute_results(
     table = predictions(rows, cohort.table, cohort.tasks, seen, others, _attributes(run))
     table.write_parquet(run.folder / folders.PREDICTIONS)
     unseen = table.filter("unseen_pattern")["pattern"]
-    tipping = decision_tipping_points(after or rows, cohort.tasks, cohort.patterns)
+    tipping = decision_tipping_points(after or rows, cohort.tasks, cohort.scored_patterns)
     results = Results(
         experiment=run.config.experiment,
         run_id=folders.run_id(run.folder),
@@ -146,13 +146,13 @@ def compute_results(
         unseen_pattern_rows=len(unseen),
         unseen_patterns=sorted(unseen.unique()),
         diagnostics={"decision_tipping_point": tipping, **(diagnostics or {})},
-        tasks=score(rows, cohort.tasks, cohort.patterns, scoring),
-        rectified=score(after, cohort.tasks, cohort.patterns, scoring) if after else None,
+        tasks=score(rows, cohort.tasks, cohort.scored_patterns, scoring),
+        rectified=score(after, cohort.tasks, cohort.scored_patterns, scoring) if after else None,
         rectified_gain=gains(rows, after, cohort.tasks, scoring) if after and is_compared else None,
         recalibrated_gain=gains(rows, one_offset, cohort.tasks, scoring) if one_offset else None,
-        blend=compare(blended, cohort.tasks, cohort.patterns, scoring) if blended else None,
+        blend=compare(blended, cohort.tasks, cohort.scored_patterns, scoring) if blended else None,
         groups=_groups(run, rows, table),
-        **breakdowns(after or rows, table, cohort.tasks, cohort.patterns, scoring),
+        **breakdowns(after or rows, table, cohort.tasks, cohort.scored_patterns, scoring),
         rectifier=rectified.table if rectified else None,
         mean_risk=rectified.mean_risk if rectified else None,
         target=target,

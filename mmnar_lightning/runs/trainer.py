@@ -34,7 +34,7 @@ def build_pattern_metrics(run: Run) -> PatternMetrics:
     return PatternMetrics(
         cohort.tasks,
         cohort.names,
-        cohort.patterns,
+        cohort.scored_patterns,
         run.config.privacy.min_count,
         totals_only=run.scores_a_fold,
     )

@@ -194,7 +194,7 @@ def _with_carried(found: Results, target: Target, tested: ScoredRows, carried: S
     cohort, scoring = target.cohort, scoring_of(target.config)
     return replace(
         found,
-        carried=score_rows(carried, cohort.tasks, cohort.patterns, scoring),
+        carried=score_rows(carried, cohort.tasks, cohort.scored_patterns, scoring),
         carried_gain=gains(tested, carried, cohort.tasks, scoring),
     )
 

@@ -106,10 +106,9 @@ class Predictions:
             `row_id`, `pattern` (the label), `unseen_pattern`, `out_of_range`, and per task `logit/`, `probability/`
             and `rectified/`, the probability after the rectifier.
         """
-        count = self.present.shape[1]
         columns = {
             "row_id": self.row_id.numpy(),
-            "pattern": [patterns.label(int(code), count) for code in patterns.encode(self.present)],
+            "pattern": patterns.labels(self.present),
             "unseen_pattern": self.unseen_pattern.numpy(),
             "out_of_range": self.out_of_range.numpy(),
         }

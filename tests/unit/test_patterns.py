@@ -12,7 +12,7 @@ SEEDS = {Path("data_modules/loading/loaders.py"), Path("mmnar_lightning/callback
 BYTES = {Path("data_modules/databases/mimic_iv/tfrecord.py")}  # checksums and variable-length numbers of a file format
 
 
-@pytest.mark.parametrize("num_modalities", range(1, patterns.MAX_MODALITIES + 1))
+@pytest.mark.parametrize("num_modalities", range(1, patterns.EXACT + 1))
 def test_presence_comes_back_from_the_id_and_from_the_label_in_torch_and_in_numpy(num_modalities):
     generator = torch.Generator().manual_seed(num_modalities)
     present = torch.rand(40, num_modalities, generator=generator) < 0.5
@@ -60,18 +60,39 @@ def test_an_empty_batch_has_no_patterns():
     assert patterns.decode(ids, 3).shape == (0, 3)
 
 
-@pytest.mark.parametrize(
-    "call",
-    [
-        lambda: patterns.encode(torch.ones(1, 63, dtype=torch.bool)),
-        lambda: patterns.decode(torch.tensor([0]), 63),
-        lambda: patterns.parse("1" * 63),
-    ],
-    ids=["encode", "decode", "parse"],
-)
-def test_sixty_three_modalities_are_refused(call):
-    with pytest.raises(UserError, match="63 modalities do not fit a pattern id; at most 62 do"):
-        call()
+@pytest.mark.parametrize("num_modalities", [63, 64, 70, 90, 200, 1000])
+def test_wide_patterns_have_ids_of_their_own_in_torch_in_numpy_and_in_python(num_modalities):
+    generator = torch.Generator().manual_seed(num_modalities)
+    present = torch.rand(300, num_modalities, generator=generator) < 0.5
+    present[0], present[1], present[2] = True, False, torch.arange(num_modalities) == 5
+    present[3] = ~present[2]
+    present[4] = torch.arange(num_modalities) == num_modalities - 1
+    ids, labels = patterns.encode(present), patterns.labels(present)
+    assert ids.dtype == torch.int64
+    assert ids.tolist() == patterns.encode(present.numpy()).tolist()
+    assert ids.tolist() == [patterns.key(patterns.parse(text)) for text in labels]
+    assert len(set(ids.tolist())) == len(set(labels)) == 300
+    assert ids[[1, 2]].tolist() == [0, 32], "the ids of a narrow pattern do not depend on the number of modalities"
+    assert bool((ids[[0, 3, 4]] < 0).all())
+    assert [patterns.label(patterns.parse(text), num_modalities) for text in labels] == labels
+    assert [patterns.key(int(code)) for code in ids] == ids.tolist()
+    with pytest.raises(AssertionError):
+        patterns.decode(ids, num_modalities)
+    with pytest.raises(AssertionError):
+        patterns.label(int(ids[0]), num_modalities)
+
+
+def test_members_are_exact_patterns_and_the_rest():
+    present = torch.tensor([[False, True] * 35, [True, False] * 35, [False, True] * 35, [True, True] * 35])
+    listed = [patterns.parse("01" * 35), patterns.parse("0" * 70), patterns.REST]
+    found = patterns.members(patterns.encode(present), listed, 70)
+    assert {name: own.tolist() for name, own in found.items()} == {
+        "01" * 35: [True, False, True, False],
+        "0" * 70: [False] * 4,
+        patterns.OTHERS: [False, True, False, True],
+    }
+    assert list(patterns.members(patterns.encode(present), listed[:1], 70)) == ["01" * 35]
+    assert patterns.parse(patterns.OTHERS) == patterns.REST
 
 
 @pytest.mark.parametrize("text", ["1x0", "10 ", "2"])
