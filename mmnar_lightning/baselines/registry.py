@@ -146,6 +146,12 @@ BASELINES: Mapping[str, NetworkBaseline | EstimatorBaseline] = {
     "cm_ae": NetworkBaseline(
         build=lambda inputs, config: _own("cm_ae").CrossModalAutoencoder(inputs, config.cm_ae), read=("model.encoder.",)
     ),
+    "tabm": NetworkBaseline(
+        build=lambda inputs, config: _own("tabm").TabM(inputs, config.tabm), read=("model.encoder.",)
+    ),
+    "flex_moe": NetworkBaseline(
+        build=lambda inputs, config: _own("flex_moe").FlexMoE(inputs, config.flex_moe), read=("model.encoder.",)
+    ),
 }
 """Name -> baseline."""
 

@@ -17,6 +17,13 @@ from tests.helpers.baselines import CONFIGS, LEARNT
 from tests.helpers.batches import make_batch
 
 READS_INPUTS = sorted(set(CONFIGS) - {"mask_only"})
+WITHOUT_SETTINGS = {
+    "mask_only",
+    "pattern_submodels",
+    "modality_stack",
+    "mmtm",
+    "medfuse",
+}
 OUTSIDE = "tests.helpers.outside_baselines"
 
 
@@ -28,9 +35,7 @@ def trained(name: str) -> Trained:
 def test_every_baseline_has_a_name_and_settings_in_the_configuration() -> None:
     assert set(NAMES) == {"none", *BASELINES}
     own = {field.name for field in fields(BaselineConfig)} - {"name", "settings"}
-    assert own == set(BASELINES) - {"mask_only", "pattern_submodels", "modality_stack", "mmtm", "medfuse"}, (
-        "they have none"
-    )
+    assert own == set(BASELINES) - WITHOUT_SETTINGS
 
 
 @pytest.mark.parametrize("name", LEARNT)
