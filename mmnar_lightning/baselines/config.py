@@ -14,6 +14,7 @@ NAMES = (
     "shaspec", "drfuse", "mmtm", "medfuse", "cm_ae",
     "tabm",
     "flex_moe",
+    "m3care",
 )  # fmt: skip
 """Baselines of this project, and the model itself."""
 NUM_EXPERTS = 16
@@ -155,7 +156,7 @@ class BaselineConfig:
     name: str = "none"
     """Baseline to train in place of the model: `none` (the model itself), `late_fusion`, `mask_only`, `boosted_trees`,
     `logistic_regression`, `pattern_submodels`, `modality_stack`, `published_score`, `shaspec`, `drfuse`, `mmtm`,
-    `medfuse`, `cm_ae`, `tabm`, `flex_moe`, or `package.module:Name` of another package."""
+    `medfuse`, `cm_ae`, `tabm`, `flex_moe`, `m3care`, or `package.module:Name` of another package."""
     settings: dict[str, Any] = field(default_factory=dict, metadata=read_when(".name has :"))
     """Keyword arguments of a baseline of another package."""
     late_fusion: LateFusionConfig = field(default_factory=LateFusionConfig, metadata=read_when(".name = late_fusion"))

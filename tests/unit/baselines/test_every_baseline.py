@@ -23,6 +23,7 @@ WITHOUT_SETTINGS = {
     "modality_stack",
     "mmtm",
     "medfuse",
+    "m3care",
 }
 OUTSIDE = "tests.helpers.outside_baselines"
 
