@@ -15,6 +15,8 @@ NAMES = (
     "tabm",
     "flex_moe",
     "m3care",
+    "muse",
+    "grape",
 )  # fmt: skip
 """Baselines of this project, and the model itself."""
 NUM_EXPERTS = 16
@@ -156,7 +158,8 @@ class BaselineConfig:
     name: str = "none"
     """Baseline to train in place of the model: `none` (the model itself), `late_fusion`, `mask_only`, `boosted_trees`,
     `logistic_regression`, `pattern_submodels`, `modality_stack`, `published_score`, `shaspec`, `drfuse`, `mmtm`,
-    `medfuse`, `cm_ae`, `tabm`, `flex_moe`, `m3care`, or `package.module:Name` of another package."""
+    `medfuse`, `cm_ae`, `tabm`, `flex_moe`, `m3care`, `muse`, `grape`, or `package.module:Name` of another
+    package."""
     settings: dict[str, Any] = field(default_factory=dict, metadata=read_when(".name has :"))
     """Keyword arguments of a baseline of another package."""
     late_fusion: LateFusionConfig = field(default_factory=LateFusionConfig, metadata=read_when(".name = late_fusion"))

@@ -81,14 +81,15 @@ class M3Care(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """S of the rows and the memory, (B, S), and within the memory, (S, S), below the threshold 0."""
         share, held = self.mixing.sigmoid(), self.memory.present
+        scales = [[distance_scale(side[:, m], held[:, m]) for side in memory] for m in range(held.shape[1])]
         totals: list[Tensor] = []
         for side, shown in ((rows, present), (memory, held)):
             both = shown[:, None] & held
             total = torch.zeros_like(both[..., 0], dtype=share.dtype)
-            for m in range(held.shape[1]):
+            for m, of_both in enumerate(scales):
                 own, deep = (
-                    kernel(left[:, m], right[:, m], distance_scale(right[:, m], held[:, m]))
-                    for left, right in zip(side, memory, strict=True)
+                    kernel(left[:, m], right[:, m], scale)
+                    for left, right, scale in zip(side, memory, of_both, strict=True)
                 )
                 mixed = (1 - share[m]) * deep + share[m] * own
                 total = total + torch.where(both[..., m], mixed, 0.0)
@@ -173,13 +174,13 @@ def distance_scale(values: Tensor, shown: Tensor) -> Tensor:
         shown: (S,) bool, the vectors that count.
 
     Returns:
-        Scalar; D without two vectors.
+        Scalar, twice the sum of the variances; D without two vectors.
 
     >>> distance_scale(torch.tensor([[0.0], [2.0], [9.0]]), torch.tensor([True, True, False]))
     tensor(4.)
     """
-    distance = (values[:, None] - values).square().sum(-1)
-    pairs = shown[:, None] & shown & ~torch.eye(len(shown), dtype=torch.bool, device=shown.device)
-    count = pairs.sum()
-    mean = torch.where(pairs, distance, 0.0).sum() / count.clamp(min=1)
-    return torch.where(count > 0, mean, float(values.shape[1])).clamp(min=TINY)
+    count = shown.sum()
+    centre = torch.where(shown[:, None], values, 0.0).sum(0) / count.clamp(min=1)
+    spread = torch.where(shown[:, None], (values - centre).square(), 0.0).sum()
+    mean = 2 * spread / (count - 1).clamp(min=1)
+    return torch.where(count > 1, mean, float(values.shape[1])).clamp(min=TINY)

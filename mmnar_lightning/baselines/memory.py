@@ -231,6 +231,7 @@ def _clusters(points: NDArray[np.float64], subject: NDArray[np.int64], count: in
         smallest = int(np.argmin(subjects))
         if subjects[smallest] >= least:
             return label
+        assert len(numbers) > 1, "the group has enough subjects"
         centres = np.stack([points[label == number].mean(0) for number in numbers])
         distance = ((centres - centres[smallest]) ** 2).sum(1)
         distance[smallest] = np.inf

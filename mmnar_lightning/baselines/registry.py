@@ -157,6 +157,12 @@ BASELINES: Mapping[str, NetworkBaseline | EstimatorBaseline] = {
     "m3care": NetworkBaseline(
         build=lambda inputs, config: _own("m3care").M3Care(inputs), read=("model.encoder.",), needs_memory=True
     ),
+    "muse": NetworkBaseline(
+        build=lambda inputs, config: _own("muse").Muse(inputs), read=("model.encoder.",), needs_memory=True
+    ),
+    "grape": NetworkBaseline(
+        build=lambda inputs, config: _own("grape").Grape(inputs), read=("model.encoder.",), needs_memory=True
+    ),
 }
 """Name -> baseline."""
 

@@ -52,7 +52,8 @@ def without_dropout(config: BaselineConfig, batch: Batch, seed: int = 0) -> Any:
     torch.manual_seed(seed)
     baseline = BASELINES[config.name]
     assert isinstance(baseline, NetworkBaseline)
-    made: Any = baseline.build(inputs_of(batch), config)
+    held = memory_of(telling_batch(200), modalities(COUNT)) if baseline.needs_memory else None
+    made: Any = baseline.build(replace(inputs_of(batch), memory=held), config)
     for part in made.modules():
         if isinstance(part, torch.nn.Dropout):
             part.p = 0.0

@@ -24,6 +24,8 @@ WITHOUT_SETTINGS = {
     "mmtm",
     "medfuse",
     "m3care",
+    "muse",
+    "grape",
 }
 OUTSIDE = "tests.helpers.outside_baselines"
 
