@@ -12,8 +12,15 @@ NAMES = (
     "none", "late_fusion", "mask_only", "boosted_trees", "logistic_regression", "pattern_submodels", "modality_stack",
     "published_score",
     "shaspec", "drfuse", "mmtm", "medfuse", "cm_ae",
+    "tabm",
+    "flex_moe",
+    "m3care",
+    "muse",
+    "grape",
 )  # fmt: skip
 """Baselines of this project, and the model itself."""
+NUM_EXPERTS = 16
+"""Experts of a mixture: one for each pattern of four modalities."""
 
 
 @dataclass(kw_only=True)
@@ -119,13 +126,40 @@ def _check_weights(config: Any, group: str, *names: str) -> None:
 
 
 @dataclass(kw_only=True)
+class TabMConfig:
+    """An ensemble of networks that share their weights."""
+
+    dropout: float = 0.1
+    """Probability of dropping a hidden unit."""
+
+    def __post_init__(self) -> None:
+        """Check the range."""
+        if not 0 <= self.dropout < 1:
+            raise UserError(f"baseline.tabm.dropout={self.dropout} must be in [0, 1)")
+
+
+@dataclass(kw_only=True)
+class FlexMoEConfig:
+    """A mixture of experts with a bank for absent modalities."""
+
+    top_k: int = 4
+    """Experts of a token, of 16."""
+
+    def __post_init__(self) -> None:
+        """Check the range."""
+        if not 1 <= self.top_k < NUM_EXPERTS:
+            raise UserError(f"baseline.flex_moe.top_k={self.top_k} must be from 1 to {NUM_EXPERTS - 1}")
+
+
+@dataclass(kw_only=True)
 class BaselineConfig:
     """The chosen baseline and the settings of each; settings of one that is neither chosen nor blended are refused."""
 
     name: str = "none"
     """Baseline to train in place of the model: `none` (the model itself), `late_fusion`, `mask_only`, `boosted_trees`,
     `logistic_regression`, `pattern_submodels`, `modality_stack`, `published_score`, `shaspec`, `drfuse`, `mmtm`,
-    `medfuse`, `cm_ae`, or `package.module:Name` of another package."""
+    `medfuse`, `cm_ae`, `tabm`, `flex_moe`, `m3care`, `muse`, `grape`, or `package.module:Name` of another
+    package."""
     settings: dict[str, Any] = field(default_factory=dict, metadata=read_when(".name has :"))
     """Keyword arguments of a baseline of another package."""
     inverse_probability: float | None = None
@@ -154,6 +188,10 @@ class BaselineConfig:
         default_factory=CrossModalAutoencoderConfig, metadata=read_when(".name = cm_ae")
     )
     """Cross-modal autoencoder."""
+    tabm: TabMConfig = field(default_factory=TabMConfig, metadata=read_when(".name = tabm"))
+    """An ensemble of networks that share their weights."""
+    flex_moe: FlexMoEConfig = field(default_factory=FlexMoEConfig, metadata=read_when(".name = flex_moe"))
+    """A mixture of experts with a bank for absent modalities."""
 
     def __post_init__(self) -> None:
         """Refuse a name that is neither one of this project's nor a path to another package's, and weights of nothing.

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from data_modules.errors import UserError
 from data_modules.vocabulary import ARRAY_KINDS, Modality
+from mmnar_lightning.baselines.memory import Memory
 from mmnar_lightning.nn.config import AdditiveConfig
 from mmnar_lightning.nn.encoders import ItemParts
 from mmnar_lightning.nn.inputs import InputMaps
@@ -29,6 +30,7 @@ class BaselineInputs:
         beside: modalities whose own columns a linear model reads beside those of their map.
         additive: penalties and slopes of a linear model.
         scores: name -> (N, T) float64, published predictions of the cohort's rows, NaN where missing.
+        memory: means of train rows, for a baseline that needs it; None = the weights that are loaded bring it.
     """
 
     modalities: Sequence[Modality]
@@ -39,6 +41,7 @@ class BaselineInputs:
     beside: Collection[str] = ()
     scores: Mapping[str, Tensor] = field(default_factory=dict)
     additive: AdditiveConfig = field(default_factory=AdditiveConfig)
+    memory: Memory | None = None
 
 
 def check_vectors(method: str, modalities: Sequence[Modality]) -> None:

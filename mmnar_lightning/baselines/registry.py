@@ -36,12 +36,14 @@ class NetworkBaseline:
         read: prefixes of keys that it reads although a prefix in `unread` covers them.
         unread: prefixes of keys that it does not read.
         off: keys of parts that it lacks -> the values that switch them off, as experiments/baselines/ sets them.
+        needs_memory: whether it reads the frozen memory of train rows (baselines/memory.py).
     """
 
     build: Callable[[BaselineInputs, BaselineConfig], nn.Module]
     read: tuple[str, ...] = ()
     unread: tuple[str, ...] = ("model.", "objective.temperature", "objective.anneal_epochs")
     off: Mapping[str, object] = field(default_factory=lambda: NO_TERMS)
+    needs_memory: bool = False
 
 
 class Estimator(Protocol):
@@ -148,6 +150,21 @@ BASELINES: Mapping[str, NetworkBaseline | EstimatorBaseline] = {
     "medfuse": NetworkBaseline(build=lambda inputs, config: _own("medfuse").MedFuse(inputs), read=("model.encoder.",)),
     "cm_ae": NetworkBaseline(
         build=lambda inputs, config: _own("cm_ae").CrossModalAutoencoder(inputs, config.cm_ae), read=("model.encoder.",)
+    ),
+    "tabm": NetworkBaseline(
+        build=lambda inputs, config: _own("tabm").TabM(inputs, config.tabm), read=("model.encoder.",)
+    ),
+    "flex_moe": NetworkBaseline(
+        build=lambda inputs, config: _own("flex_moe").FlexMoE(inputs, config.flex_moe), read=("model.encoder.",)
+    ),
+    "m3care": NetworkBaseline(
+        build=lambda inputs, config: _own("m3care").M3Care(inputs), read=("model.encoder.",), needs_memory=True
+    ),
+    "muse": NetworkBaseline(
+        build=lambda inputs, config: _own("muse").Muse(inputs), read=("model.encoder.",), needs_memory=True
+    ),
+    "grape": NetworkBaseline(
+        build=lambda inputs, config: _own("grape").Grape(inputs), read=("model.encoder.",), needs_memory=True
     ),
 }
 """Name -> baseline."""

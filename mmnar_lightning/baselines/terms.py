@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from mmnar_lightning.distributed.collectives import sum_over_ranks, world_size
+from mmnar_lightning.distributed.collectives import all_gather_rows, sum_over_ranks, world_size
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
@@ -24,6 +24,23 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     """
     total = torch.where(mask, values, 0.0).sum()
     return world_size() * total / sum_over_ranks(mask.sum()).clamp(min=1)
+
+
+def total_over_ranks(value: Tensor) -> Tensor:
+    """Sum a tensor over all ranks, with gradients; every rank must call it.
+
+    The gradient of a function of the total, averaged over ranks, is that of one process with all rows.
+
+    Args:
+        value: (n,) float.
+
+    Returns:
+        (n,) float.
+
+    >>> total_over_ranks(torch.tensor([1.0, 2.0]))
+    tensor([1., 2.])
+    """
+    return all_gather_rows(value[None], [1] * world_size()).sum(0)
 
 
 def each(layers: nn.ModuleList, tokens: Tensor) -> Tensor:

@@ -28,6 +28,12 @@ class ColumnBlock(nn.Module):
 
     def forward(self, tokens: Tensor, attended: Tensor) -> Tensor:
         """Tokens (B, M, D) float and attended (B, M) bool, at least one True per row -> (B, M, D)."""
+        tokens = self.attend(tokens, attended)
+        fed: Tensor = tokens + self.feed_forward(tokens)
+        return fed
+
+    def attend(self, tokens: Tensor, attended: Tensor) -> Tensor:
+        """The first half of the block, of the same shapes: self-attention, added to the tokens."""
         batch, num_tokens, dim = tokens.shape
         heads = self.query_key_value(self.attention_norm(tokens))
         query, key, value = heads.view(batch, num_tokens, 3, self.num_heads, dim // self.num_heads).permute(
@@ -35,9 +41,8 @@ class ColumnBlock(nn.Module):
         )
         mask = attended[:, None, None, :]
         mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        tokens = tokens + self.attention_out(mixed.transpose(1, 2).reshape(batch, num_tokens, dim))
-        fed: Tensor = tokens + self.feed_forward(tokens)
-        return fed
+        attention: Tensor = self.attention_out(mixed.transpose(1, 2).reshape(batch, num_tokens, dim))
+        return tokens + attention
 
 
 class Fusion(nn.Module):

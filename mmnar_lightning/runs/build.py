@@ -1,6 +1,7 @@
 """Builds the datamodule, module or estimator of a configuration; the only mapping from names to classes."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ from mmnar_lightning.nn.inputs import InputMap, PiecewiseLinear, Projection
 from mmnar_lightning.objective import Objective
 from mmnar_lightning.rectifier.rectifier import Rectifier
 from mmnar_lightning.runs import cohorts
+from mmnar_lightning.runs.memory import frozen_memory
 
 HYPERPARAMETER_KEYS = ("experiment", "seed", "model", "baseline", "objective", "rectifier", "optim", "loader", "embed")
 """Settings that every checkpoint stores as hyperparameters."""
@@ -119,7 +121,8 @@ def build_module(config: ExperimentConfig, cohort: OpenedCohort, *, initialised:
     Args:
         config: of the experiment.
         cohort: as the model reads it.
-        initialised: whether its additive head is fitted; False if a checkpoint brings all weights.
+        initialised: whether its additive head is fitted and its memory computed; False if a checkpoint brings all
+            weights.
 
     Returns:
         The module, with newly initialised weights.
@@ -186,6 +189,8 @@ def _build_networks(config: ExperimentConfig, cohort: OpenedCohort, *, initialis
     else:
         assert isinstance(baseline, NetworkBaseline)
         inputs = baseline_inputs(config, cohort)
+        if baseline.needs_memory and initialised:
+            inputs = replace(inputs, memory=frozen_memory(config, cohort, inputs.maps))
         members = [baseline.build(inputs, config.baseline) for _ in range(count)]
     return FoldEnsemble(members, config.evaluation.inner_folds) if config.evaluation.inner_folds else members[0]
 

@@ -1,15 +1,18 @@
-"""How many train subjects each column of a table rests on, and the range that enough of them reach."""
+"""How many train subjects each stored value rests on, and the range of a column that enough of them reach."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from data_modules.features.store import FloatArray
 
 BLOCK_COLUMNS = 16
 """Columns in memory at once."""
+MEMORY = "memory.support"
+"""Ends the name of the tensor that counts the subjects of a frozen memory."""
 DISTINCT = "/distinct"
 """Ends the name of the column that counts the words of a vocabulary, `<prefix>/distinct`."""
 
@@ -43,6 +46,22 @@ def words_of(columns: Sequence[str]) -> NDArray[np.bool_]:
     """
     prefixes = {name.removesuffix(DISTINCT) for name in columns if name.endswith(DISTINCT)}
     return np.array([name.split("/")[0] in prefixes and not name.endswith(DISTINCT) for name in columns], dtype=bool)
+
+
+def of_memories(tensors: Mapping[str, Tensor]) -> int | None:
+    """Find how many train subjects each value of a network's frozen memories rests on at least.
+
+    Args:
+        tensors: name -> tensor, of the model.
+
+    Returns:
+        The number; None without a memory.
+
+    >>> import torch
+    >>> of_memories({"network/memory.support": torch.tensor(10), "network/head.bias": torch.zeros(2)})
+    10
+    """
+    return min((int(value) for name, value in tensors.items() if name.endswith(MEMORY)), default=None)
 
 
 def measure(

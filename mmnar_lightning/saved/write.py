@@ -44,8 +44,14 @@ def write(folder: Path, parts: Parts, cohort: OpenedCohort, *, min_count: int, f
         facts: the attributes of `Description` that the cohort does not know.
 
     Raises:
-        SavedModelError: if bins rest on fewer than `min_count` subjects.
+        SavedModelError: if bins or a frozen memory rest on fewer than `min_count` subjects.
     """
+    rests = support.of_memories(parts.tensors)
+    if rests is not None and rests < min_count:
+        raise SavedModelError(
+            f"privacy.min_count={min_count}: the means of the baseline's memory rest on at least {rests} subjects, as "
+            "privacy.min_count was when it was trained; use at most that, or train it again"
+        )
     if min_count > EDGE_SUBJECTS and any(isinstance(own, PiecewiseLinear) for own in parts.maps.values()):
         raise SavedModelError(
             f"privacy.min_count={min_count}: edges of bins rest on {EDGE_SUBJECTS} subjects; use at most that, or "

@@ -19,7 +19,7 @@ from mmnar_lightning.saved.model import SavedModel
 from mmnar_lightning.saved.read import load
 from tests.end_to_end.test_model_folder import SMALL, VERSIONS, given
 
-NETWORKS = ("plain", "bins", "late_fusion", "mask_only")
+NETWORKS = ("plain", "bins", "late_fusion", "mask_only", "m3care")
 __all__ = ["given"]  # a fixture
 
 

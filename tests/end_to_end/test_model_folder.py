@@ -53,6 +53,7 @@ VERSIONS = {
     "modality_stack": ("experiment=custom,baselines/modality_stack",),
     "boosted_trees": ("experiment=custom,baselines/boosted_trees",),
     "mask_only": ("experiment=custom,baselines/mask_only",),
+    "m3care": ("experiment=custom,baselines/m3care", "evaluation.inner_folds=2"),
 }
 
 

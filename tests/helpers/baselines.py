@@ -12,6 +12,7 @@ from data_modules.vocabulary import Modality
 from mmnar_lightning.baselines.config import BaselineConfig, LateFusionConfig
 from mmnar_lightning.baselines.inputs import BaselineInputs, prior_logit
 from mmnar_lightning.baselines.registry import BASELINES, NetworkBaseline
+from mmnar_lightning.baselines.testing import memory_of
 from mmnar_lightning.losses.config import ObjectiveConfig
 from mmnar_lightning.objective import Objective
 from tests.helpers.batches import make_batch, modalities, take
@@ -39,9 +40,11 @@ def telling_batch(rows: int, seed: int = 0) -> Batch:
     return replace(batch, label=drawn.float())
 
 
-def inputs_of(batch: Batch, given: list[Modality] | None = None) -> BaselineInputs:
+def inputs_of(batch: Batch, given: list[Modality] | None = None, *, memory: bool = False) -> BaselineInputs:
+    own = given or modalities(COUNT)
     prior = prior_logit(batch.label, batch.label_mask)
-    return BaselineInputs(modalities=given or modalities(COUNT), tasks=TASKS, prior=prior)
+    held = memory_of(batch, own) if memory else None
+    return BaselineInputs(modalities=own, tasks=TASKS, prior=prior, memory=held)
 
 
 def without_dropout(config: BaselineConfig, batch: Batch, seed: int = 0) -> Any:
@@ -49,7 +52,8 @@ def without_dropout(config: BaselineConfig, batch: Batch, seed: int = 0) -> Any:
     torch.manual_seed(seed)
     baseline = BASELINES[config.name]
     assert isinstance(baseline, NetworkBaseline)
-    made: Any = baseline.build(inputs_of(batch), config)
+    held = memory_of(telling_batch(200), modalities(COUNT)) if baseline.needs_memory else None
+    made: Any = baseline.build(replace(inputs_of(batch), memory=held), config)
     for part in made.modules():
         if isinstance(part, torch.nn.Dropout):
             part.p = 0.0

@@ -18,6 +18,16 @@ from tests.helpers.batches import make_batch
 
 READS_INPUTS = sorted(set(CONFIGS) - {"mask_only"})
 ESTIMATORS = [name for name, found in BASELINES.items() if isinstance(found, EstimatorBaseline)]
+WITHOUT_SETTINGS = {
+    "mask_only",
+    "pattern_submodels",
+    "modality_stack",
+    "mmtm",
+    "medfuse",
+    "m3care",
+    "muse",
+    "grape",
+}
 OUTSIDE = "tests.helpers.outside_baselines"
 
 
@@ -29,9 +39,7 @@ def trained(name: str) -> Trained:
 def test_every_baseline_has_a_name_and_settings_in_the_configuration() -> None:
     assert set(NAMES) == {"none", *BASELINES}
     own = {field.name for field in fields(BaselineConfig)} - {"name", "settings", "inverse_probability"}
-    assert own == set(BASELINES) - {"mask_only", "pattern_submodels", "modality_stack", "mmtm", "medfuse"}, (
-        "they have none"
-    )
+    assert own == set(BASELINES) - WITHOUT_SETTINGS
 
 
 @pytest.mark.parametrize("name", LEARNT)

@@ -89,6 +89,8 @@ CASES: dict[str, tuple[str, str, str]] = {
     "baseline.drfuse.ranking": ("", "baselines/drfuse", "0.5"),
     "baseline.cm_ae.reconstruction": ("", "baselines/cm_ae", "0.1"),
     "baseline.cm_ae.blanking": ("", "baselines/cm_ae", "0.1"),
+    "baseline.tabm.dropout": ("", "baselines/tabm", "0.3"),
+    "baseline.flex_moe.top_k": ("", "baselines/flex_moe", "2"),
     **{
         key: (REAL, "", value)
         for key, value in {
