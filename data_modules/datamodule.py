@@ -97,9 +97,10 @@ class CohortDataModule(LightningDataModule):
 
     def train_dataloader(self) -> TrainLoader:
         """Shuffled batches of the train split."""
+        rows = self.cohort.rows("train")
         return TrainLoader(
             self.cohort.arrays,
-            self.cohort.rows("train"),
+            rows[: self.loader.max_train_rows or len(rows)],
             batch_size=self.loader.batch_size,
             seed=self.seed,
             accumulate=self.accumulate,

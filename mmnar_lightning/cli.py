@@ -12,10 +12,13 @@ from contextlib import nullcontext
 from difflib import get_close_matches
 from importlib import import_module
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from mmnar_lightning import streams
 from mmnar_lightning.distributed import launch, signals
+
+if TYPE_CHECKING:
+    from mmnar_lightning.config.experiment import ExperimentConfig
 
 COMMANDS = {
     "cohort": "build the cohort of an experiment from the raw release",
@@ -154,12 +157,13 @@ def _guarded(command: str, words: Sequence[str]) -> int:
     return status
 
 
-def _compose(command: str, words: Sequence[str]) -> Any:
-    """Compose and check the configuration of a command; `settings` only describes settings, and needs none."""
+def _compose(command: str, words: Sequence[str]) -> "ExperimentConfig":
+    """Compose and check the configuration of a command; `settings` only describes settings, and reads no file."""
     if command == "settings":
-        return None
+        defaults: ExperimentConfig = import_module("mmnar_lightning.config.experiment").ExperimentConfig()
+        return defaults
     given = [word for word in words if "=" in word] if command in ARGUMENTS else words
-    config = import_module("mmnar_lightning.config.compose").load(given)
+    config: ExperimentConfig = import_module("mmnar_lightning.config.compose").load(given)
     import_module("mmnar_lightning.config.ignored").check_command(config, command)
     return config
 

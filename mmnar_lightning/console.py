@@ -23,8 +23,10 @@ _CONSOLE = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isa
 
 def quieten() -> None:
     """Silence advertisements and notes of libraries; their warnings stay."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    # Importing Lightning sets the level of its parent loggers to INFO; those of these modules stay.
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        for logger in (name, f"{name}.utilities.rank_zero"):
+            logging.getLogger(logger).setLevel(logging.WARNING)
     # It logs which rank died, before it ends the others.
     logging.getLogger("lightning.fabric.strategies.launchers.subprocess_script").setLevel(logging.INFO)
     os.environ.setdefault("WANDB_SILENT", "true")

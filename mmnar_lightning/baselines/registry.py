@@ -80,6 +80,11 @@ ESTIMATOR_UNREAD = (
     "trainer.devices",
     "trainer.strategy",
     "trainer.precision",
+    "trainer.accumulate",
+    "trainer.deterministic",
+    "trainer.profiler",
+    "trainer.extra",
+    "callbacks",
     "transfer.rectifier",
 )
 """Settings of networks and their training."""

@@ -11,6 +11,7 @@ from data_modules import locks, stage
 from data_modules.vocabulary import check_name
 from mmnar_lightning.config.compose import load
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
+from mmnar_lightning.config.places import sweep_file
 from mmnar_lightning.console import say, show
 from mmnar_lightning.sweeps import figures, online
 from mmnar_lightning.sweeps.search import Search, num_trials_of
@@ -38,7 +39,7 @@ def sweep(config: ExperimentConfig, words: Sequence[str]) -> Path:
             "not logged in to W&B: run `wandb login`, set WANDB_API_KEY, or search on this machine with OFFLINE=1"
         )
     shared = [word for word in words if not word.startswith("sweep.")]
-    found = read(Path(config.sweep.file))
+    found = read(sweep_file(config.sweep.file))
     _check(found, shared)
     return _offline(config, found, shared) if config.sweep.offline else _online(config, found, shared)
 

@@ -23,6 +23,7 @@ from mmnar_lightning.config.experiment import (
     cohort_config,
     datasets,
 )
+from mmnar_lightning.config.places import experiment_file, experiments_folders, known_experiments
 from mmnar_lightning.config.renamed import explain_all, explain_experiment
 from mmnar_lightning.config.text import quote_word
 from mmnar_lightning.config.yaml_files import check_word, read_yaml
@@ -54,7 +55,7 @@ def load(words: Sequence[str]) -> ExperimentConfig:
         below = (_schema(dataset), _environment())
         merged = OmegaConf.merge(*below, *layers, asked)
         if dataset in SIMULATED and not OmegaConf.select(merged, f"paths.{dataset}_root"):
-            layers[1:1] = _simulated(layers)
+            layers[1:1] = _simulated(layers, merged)
             merged = OmegaConf.merge(*below, *layers, asked)
         config = OmegaConf.to_object(merged)
         assert isinstance(config, ExperimentConfig)
@@ -99,11 +100,20 @@ def _check_dataset(dataset: Any) -> None:
         raise ConfigError(f"dataset={dataset}: expected one of {', '.join(datasets())}")
 
 
-def _simulated(layers: Sequence[DictConfig]) -> list[DictConfig]:
-    """The layer for a run without a release; a resolved configuration of such a run already includes it."""
+def _simulated(layers: Sequence[DictConfig], merged: Any) -> list[DictConfig]:
+    """The layer for a run without a release; a resolved configuration of such a run already includes it.
+
+    Without the JPEG files images are read as the embeddings that a simulated release always has.
+
+    Returns:
+        The layer; none if it is included.
+    """
     if any(layer.get("simulated", False) for layer in layers):
         return []
-    return [_read(experiments_folder() / "simulated.yaml")]
+    layer = _read(_shared("simulated"))
+    if not OmegaConf.select(merged, "simulate.images"):
+        OmegaConf.update(layer, "embed.image.encoder", "release")
+    return [layer]
 
 
 def to_plain(config: ExperimentConfig) -> dict[str, Any]:
@@ -153,7 +163,7 @@ def without_folders(value: Any, key: str = "") -> Any:
 
 def shared_settings(dataset: str) -> dict[str, Any]:
     """The defaults of every experiment on a dataset, overridden by base.yaml, as nested plain values."""
-    shared = OmegaConf.merge(_schema(dataset), _environment(), _read(experiments_folder() / "base.yaml"))
+    shared = OmegaConf.merge(_schema(dataset), _environment(), _read(_shared("base")))
     plain = OmegaConf.to_container(shared)
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
@@ -162,22 +172,6 @@ def shared_settings(dataset: str) -> dict[str, Any]:
 def save(config: ExperimentConfig, path: Path) -> None:
     """Write the resolved configuration; `experiment=<that file>` repeats the run."""
     path.write_text(OmegaConf.to_yaml(OmegaConf.create(to_plain(config))), encoding="utf-8")
-
-
-def experiments_folder() -> Path:
-    """The folder of the YAML files: in the working directory, the checkout or the installed package.
-
-    Returns:
-        The first of them that has a base.yaml.
-
-    Raises:
-        ConfigError: if none has.
-    """
-    package = Path(__file__).resolve().parents[1]
-    for folder in (Path.cwd() / "experiments", package.parent / "experiments", package / "_experiments"):
-        if (folder / "base.yaml").is_file():
-            return folder
-    raise ConfigError("no experiments/base.yaml here, in the checkout or in the package; reinstall the package")
 
 
 @cache
@@ -211,34 +205,41 @@ def _typed(dataset: str) -> type:
 def _files(asked: DictConfig) -> list[DictConfig]:
     """base.yaml and the files that `experiment` lists; later ones override earlier ones."""
     experiment = expand(str(asked.get("experiment", asked.get("dataset", "mimic"))))
-    folder = experiments_folder()
     names = [experiment] if Path(experiment).is_file() else experiment.split(",")
     if all("/" in name and not name.endswith((".yaml", ".yml")) for name in names):
         names.insert(0, str(asked.get("dataset", "mimic")))
-    paths = [_find_file(name, folder) for name in names]
+    paths = [_find_file(name) for name in names]
     layers = [_read(path) for path in paths]
     _check_one_dataset(dict(zip(names, layers, strict=True)), asked)
-    stems = [_stem(path, layer, folder) for path, layer in zip(paths, layers, strict=True)]
+    stems = [_stem(path, layer) for path, layer in zip(paths, layers, strict=True)]
     for path, stem in zip(paths, stems, strict=True):
         check_name(f"{path}: experiment", stem)
     layers[-1]["experiment"] = asked["experiment"] = "-".join(stems)
-    return [_read(folder / "base.yaml"), *layers]
+    return [_read(_shared("base")), *layers]
 
 
-def _find_file(name: str, folder: Path) -> Path:
-    """The YAML file of a name in experiments/, or of a path."""
-    file = Path(expand(name)) if name.endswith((".yaml", ".yml")) else folder / f"{name}.yaml"
-    if not file.is_file():
-        if sentence := explain_experiment(name):
-            raise ConfigError(f"experiment={name}: {sentence}")
-        known = sorted(str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml"))
-        raise ConfigError(f"experiment={name}: there is no {file}; known are {', '.join(known)}")
+def _shared(name: str) -> Path:
+    """A file that every experiment begins with."""
+    file = experiment_file(f"{name}.yaml")
+    assert file is not None
     return file
 
 
-def _stem(path: Path, layer: DictConfig, folder: Path) -> str:
+def _find_file(name: str) -> Path:
+    """The YAML file of a name in experiments/, or of a path."""
+    is_path = name.endswith((".yaml", ".yml"))
+    file = Path(expand(name)) if is_path else experiment_file(f"{name}.yaml")
+    if file is None or not file.is_file():
+        if sentence := explain_experiment(name):
+            raise ConfigError(f"experiment={name}: {sentence}")
+        lacking = file if file is not None else " or ".join(str(own / f"{name}.yaml") for own in experiments_folders())
+        raise ConfigError(f"experiment={name}: there is no {lacking}; known are {', '.join(known_experiments())}")
+    return file
+
+
+def _stem(path: Path, layer: DictConfig) -> str:
     """The experiment's name in a file; for a file of experiments/, its file name."""
-    return path.stem if folder in path.parents else str(layer.get("experiment", path.stem))
+    return path.stem if set(experiments_folders()) & {*path.parents} else str(layer.get("experiment", path.stem))
 
 
 def _check_one_dataset(layers: Mapping[str, DictConfig], asked: DictConfig) -> None:

@@ -2,7 +2,7 @@
 
 import os
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from data_modules.cohorts.config import CohortConfig, CustomCohortConfig
 from data_modules.databases import registry
@@ -13,6 +13,7 @@ from data_modules.simulate.config import SimulateConfig
 from data_modules.vocabulary import check_name
 from mmnar_lightning.baselines.config import BaselineConfig
 from mmnar_lightning.config.table import TableConfig
+from mmnar_lightning.config.training import TrainerConfig, WandbConfig, check_named
 from mmnar_lightning.encoders.config import EmbedConfig
 from mmnar_lightning.losses.config import ObjectiveConfig
 from mmnar_lightning.nn.config import ModelConfig
@@ -71,39 +72,6 @@ class PathsConfig:
         if dataset in SIMULATED:
             return str(getattr(self, f"{dataset}_root"))
         return self.roots.get(dataset, expand(os.environ.get(f"{dataset.upper()}_ROOT", ""), ":"))
-
-
-@dataclass(kw_only=True)
-class TrainerConfig:
-    """Training length and devices."""
-
-    max_epochs: int = 100
-    """Maximum number of epochs."""
-    patience: int = 15
-    """Epochs without an improved validation AUROC before training stops."""
-    accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
-    """Kind of device."""
-    devices: int = 1
-    """Devices per machine; under torchrun and srun it is theirs."""
-    strategy: Literal["auto", "ddp", "fsdp"] = "auto"
-    """Parallelism; `auto` is `ddp` for several devices. `fsdp` shards large trained backbones over GPUs."""
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
-    """Number format of the forward pass."""
-    accumulate: int = 1
-    """Sequential parts of each step's global batch, so that a larger one fits into memory."""
-    checkpoint_every_steps: int = 0
-    """Steps between checkpoints within an epoch, the most that a killed run loses; 0 saves only at the epoch's end."""
-    progress_bar: bool = True
-    """Show a progress bar."""
-
-    def __post_init__(self) -> None:
-        """Refuse counts below one, and sharding without GPUs."""
-        counts = dict.fromkeys(("max_epochs", "patience", "devices", "accumulate"), 1)
-        check_minima(self, "trainer", checkpoint_every_steps=0, **counts)
-        if self.strategy == "fsdp" and self.accelerator in {"cpu", "mps"}:
-            raise UserError(
-                f"trainer.strategy=fsdp shards over GPUs, but trainer.accelerator={self.accelerator}; use ddp"
-            )
 
 
 @dataclass(kw_only=True)
@@ -185,19 +153,6 @@ class PrivacyConfig:
 
 
 @dataclass(kw_only=True)
-class WandbConfig:
-    """The W&B logger; offline unless WANDB_API_KEY is set, and without prompts."""
-
-    enabled: bool = True
-    """Log to W&B; the CSV logger is always on."""
-
-    @property
-    def project(self) -> str:
-        """W&B project of the runs: WANDB_PROJECT, as W&B names it, else mmnar."""
-        return os.environ.get("WANDB_PROJECT") or "mmnar"
-
-
-@dataclass(kw_only=True)
 class SweepConfig:
     """The sweep, and its search."""
 
@@ -256,6 +211,10 @@ class ExperimentConfig:
     rectifier: RectifierConfig = field(default_factory=RectifierConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    callbacks: list[dict[str, Any]] = field(default_factory=list)
+    """Lightning callbacks of your own, by class path: `[{class: my.module.MyCallback, args: {every: 3}}]`."""
+    loggers: list[dict[str, Any]] = field(default_factory=list)
+    """Loggers beside the CSV files and W&B, by class path: `[{class: lightning.pytorch.loggers.TensorBoardLogger}]`."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     diagnostics: DiagnosticsConfig = field(
         default_factory=DiagnosticsConfig, metadata=read_when("baseline.name = none and evaluation.inner_folds > 0")
@@ -270,6 +229,8 @@ class ExperimentConfig:
         """Expand `~`; refuse seeds out of range, and settings that contradict each other."""
         expand_paths(self)
         check_name("experiment", self.experiment)
+        check_named("callbacks", self.callbacks)
+        check_named("loggers", self.loggers)
         for key in self.resume_with:
             if not key.startswith(REPLACEABLE):
                 raise UserError(

@@ -109,7 +109,7 @@ def _refuse_devices(config: ExperimentConfig) -> None:
     name, settings, launch = config.baseline.name, config.trainer, detect_launch()
     if launch is not None and launch.world_size > 1:
         raise ConfigError(f"{launch.by} started {launch.world_size} processes: only one can fit {name}; start one")
-    if settings.devices > 1:
+    if (settings.num_devices or 1) > 1:
         raise ConfigError(f"trainer.devices={settings.devices}: only one process can fit {name}; set it to 1")
     if settings.accelerator not in {"auto", "cpu"}:
         raise ConfigError(f"trainer.accelerator={settings.accelerator}: {name} is fitted on the CPU")

@@ -22,7 +22,7 @@ def show_cohort(manifest: Mapping[str, Any], min_count: int) -> None:
         manifest: of the cohort's folder.
         min_count: `privacy.min_count`.
     """
-    show("attrition", ["rule", *LEFT], _attrition(manifest["attrition"], min_count))
+    show("attrition", ["rule", *LEFT], attrition_rows(manifest["attrition"], min_count))
     if COUNTS in manifest["counts"]:
         left = _count(manifest["counts"][COUNTS][-1]["rows"], min_count)
         say(f"pre-training: {left} more rows of train subjects, without labels")
@@ -76,8 +76,16 @@ def _share(counts: Counts) -> str:
     return f"{counts.positives / counts.rows:.0%}"
 
 
-def _attrition(entries: Sequence[Mapping[str, Any]], min_count: int) -> list[list[str]]:
-    """The lines of the attrition table, masked where a step to the next line that is shown would be small."""
+def attrition_rows(entries: Sequence[Mapping[str, Any]], min_count: int) -> list[list[str]]:
+    """The lines of the attrition table, masked where a step to the next line that is shown would be small.
+
+    Args:
+        entries: of the manifest: rule, and rows and subjects that are left.
+        min_count: `privacy.min_count`.
+
+    Returns:
+        Rule, rows and subjects of each.
+    """
     lines, after = [], (0, 0)
     for entry in reversed(entries):
         left = (int(entry[LEFT[0]]), int(entry[LEFT[1]]))

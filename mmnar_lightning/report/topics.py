@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from mmnar_lightning.console import say, show
 from mmnar_lightning.evaluation.results import Results
+from mmnar_lightning.report.breakdown_tables import show_labels, show_net_benefit, show_subgroups
 from mmnar_lightning.report.figures import SCORED
 from mmnar_lightning.report.summary import num_parts, show_summary
 from mmnar_lightning.report.tables import (
@@ -122,6 +123,9 @@ TOPICS: Mapping[str, Topic] = {
     "gains": Topic("what a rectifier changes at its target", lambda r: r.rectified_gain is not None, show_gains),
     "blend": Topic("network, boosted trees, and their mean", lambda results: results.blend is not None, show_blend),
     "groups": Topic("scores by hospital or year group", lambda results: results.groups is not None, _groups),
+    "subgroups": Topic("scores by sex, age band, race and the like", lambda r: bool(r.subgroups), show_subgroups),
+    "decisions": Topic("net benefit by threshold", lambda results: bool(results.net_benefit), show_net_benefit),
+    "labels": Topic("known labels by pattern", lambda results: bool(results.label_availability), show_labels),
     "assignment": Topic("how well presence is predicted", lambda results: _has("assignment", results), _assignment),
     "tipping": Topic("tipping points", lambda results: _has("decision_tipping_point", results), _tipping),
     "parts": Topic("gain of each part of the method", lambda results: _has("parts", results), show_part_gains),

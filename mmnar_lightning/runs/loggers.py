@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 
@@ -9,6 +10,7 @@ from mmnar_lightning.config.compose import loggable
 from mmnar_lightning.console import warn
 from mmnar_lightning.distributed import signals
 from mmnar_lightning.runs.folders import run_id
+from mmnar_lightning.runs.named import build_named
 from mmnar_lightning.runs.run import Run
 
 INIT_SECONDS = 30.0
@@ -20,7 +22,9 @@ _set_here: list[str] = []
 
 
 def build_loggers(run: Run, part: int, known_id: str | None = None) -> list[Logger]:
-    """Build the CSV and W&B loggers; W&B is offline unless WANDB_API_KEY is set or its agent started this trial.
+    """Build the CSV and W&B loggers, and those that the user names.
+
+    W&B is offline unless WANDB_API_KEY is set or its agent started this trial.
 
     Where W&B cannot be started, the run is logged offline, or by the CSV logger alone, and a line says so. A trial of
     an online sweep fails instead: the sweep would wait for its metric.
@@ -33,7 +37,8 @@ def build_loggers(run: Run, part: int, known_id: str | None = None) -> list[Logg
     Returns:
         The loggers.
     """
-    loggers: list[Logger] = [CSVLogger(run.folder, name="logs", version=str(part))]
+    named = build_named("loggers", run.config.loggers, save_dir=str(run.folder))
+    loggers: list[Logger] = [CSVLogger(run.folder, name="logs", version=str(part)), *named]
     if not run.config.wandb.enabled:
         return loggers
     in_sweep = bool(os.environ.get("WANDB_SWEEP_ID"))
@@ -85,12 +90,14 @@ def _wandb_logger(run: Run, known_id: str | None, *, offline: bool) -> WandbLogg
     import wandb
 
     config, folder = run.config, run.folder
+    given = dict(config.wandb.init)
+    own_tags = [config.dataset, *(["simulated"] if config.simulated else [])]
+    shown: dict[str, Any] = {"name": f"{config.experiment}/{known_id or run_id(folder)}", "group": config.experiment}
     logger = WandbLogger(
-        name=f"{config.experiment}/{known_id or run_id(folder)}",
         id=known_id or run_id(folder),
         project=config.wandb.project,
-        group=config.experiment,
-        tags=[*wandb.env.get_tags(), config.dataset, *(["simulated"] if config.simulated else [])],
+        tags=[*wandb.env.get_tags(), *given.pop("tags", []), *own_tags],
+        **shown | given,
         save_dir=folder.absolute(),  # the client writes from a process with another working directory
         offline=offline,  # sets WANDB_MODE, which a client that was started before does not read again
         mode="offline" if offline else None,

@@ -27,8 +27,8 @@ from mmnar_lightning.runs import (
     transfer,
 )
 from mmnar_lightning.runs.cohorts import print_simulated
+from mmnar_lightning.runs.devices import check_cores
 from mmnar_lightning.runs.run import Run
-from mmnar_lightning.runs.trainer import check_cores
 
 
 @signals.handled()

@@ -1,6 +1,8 @@
 """The Trainer of a run, with its callbacks, loggers and devices."""
 
-import os
+import inspect
+from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ from lightning import Callback, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import LearningRateMonitor, RichProgressBar
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
 from mmnar_lightning.callbacks.checkpoints import INNER_MONITOR, MONITOR, AtomicCheckpointIO, checkpoint_callbacks
@@ -20,12 +23,15 @@ from mmnar_lightning.callbacks.run_identity import RunIdentity
 from mmnar_lightning.callbacks.step_seed import StepSeed
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.distributed import signals
-from mmnar_lightning.distributed.launch import Launch, detect_launch
+from mmnar_lightning.runs.devices import check_cores, check_precision, launch_of
 from mmnar_lightning.runs.folders import LAST, run_id
 from mmnar_lightning.runs.loggers import build_loggers
+from mmnar_lightning.runs.named import build_named
 from mmnar_lightning.runs.run import Run
 
 LOG_EVERY_STEPS = 50
+PROFILE = "profile"
+"""Folder of the profiler's report, in that of the run."""
 
 
 def build_pattern_metrics(run: Run) -> PatternMetrics:
@@ -53,8 +59,9 @@ def build_trainer(run: Run, metrics: PatternMetrics, part: int, known_id: str | 
     settings = config.trainer
     if settings.strategy == "fsdp" and not torch.cuda.is_available():
         raise ConfigError("trainer.strategy=fsdp shards over GPUs, but there is no CUDA device; use ddp")
-    loggers = build_loggers(run, part, known_id)
     check_cores(config)
+    check_precision(config)
+    loggers = build_loggers(run, part, known_id)
     callbacks: list[Callback] = [
         Divergence(str(folder / LAST), config.optim.lr, settings.precision),
         Preemption(str(folder / LAST), settings.checkpoint_every_steps),
@@ -67,7 +74,8 @@ def build_trainer(run: Run, metrics: PatternMetrics, part: int, known_id: str | 
         callbacks.append(LossOffsetFit(config.rectifier, config.objective.pretrain_epochs))
     if settings.progress_bar:
         callbacks.append(RichProgressBar(refresh_rate=10))
-    num_batches = len(run.datamodule.train_dataloader())
+    callbacks += build_named("callbacks", config.callbacks)
+    num_batches = _limited(len(run.datamodule.train_dataloader()), settings.extra.get("limit_train_batches"))
     try:
         return _trainer(config, folder, loggers, callbacks, num_batches)
     except MisconfigurationException as error:
@@ -75,63 +83,63 @@ def build_trainer(run: Run, metrics: PatternMetrics, part: int, known_id: str | 
         raise ConfigError(f"{devices}: {error} Use trainer.accelerator=auto or cpu.") from None
 
 
-def check_cores(config: ExperimentConfig) -> None:
-    """Refuse more ranks on processors than this process may use: they would only wait for each other.
-
-    Raises:
-        ConfigError: with the number of cores.
-    """
-    on_processors = config.trainer.accelerator == "cpu" or not torch.cuda.is_available()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if detect_launch() is None and on_processors and config.trainer.devices > cores:
-        raise ConfigError(
-            f"trainer.devices={config.trainer.devices}: this process may use {cores} processor cores, and no GPU is "
-            f"asked for; use trainer.devices={cores} or fewer"
-        )
-
-
-def _devices(config: ExperimentConfig) -> Launch:
-    """The processes that torchrun or srun started, else `trainer.devices` on this machine."""
-    launch, devices = detect_launch(), config.trainer.devices
-    if launch is None:
-        return Launch("mmnar", devices, 1)
-    if devices not in {1, launch.devices}:
-        raise ConfigError(
-            f"trainer.devices={devices}, but {launch.by} started {launch.devices} processes on each machine; omit it"
-        )
-    return launch
-
-
 def _trainer(
     config: ExperimentConfig, folder: Path, loggers: list[Logger], callbacks: list[Callback], num_batches: int
 ) -> Trainer:
-    settings, launch = config.trainer, _devices(config)
+    settings, launch = config.trainer, launch_of(config)
     monitor = INNER_MONITOR if config.evaluation.inner_folds else MONITOR
     plugins: list[Any] = [AtomicCheckpointIO(), launch.environment]
-    trainer = Trainer(
-        accelerator=settings.accelerator,
-        devices=launch.devices,
-        num_nodes=launch.num_nodes,
-        strategy=settings.strategy,
-        precision=settings.precision,
-        max_epochs=settings.max_epochs,
-        accumulate_grad_batches=settings.accumulate,
-        logger=loggers,
-        callbacks=[
+    arguments: dict[str, Any] = {
+        "accelerator": settings.accelerator,
+        "devices": settings.devices if launch.by == "mmnar" else launch.devices,
+        "num_nodes": launch.num_nodes,
+        "strategy": settings.strategy,
+        "precision": settings.precision,
+        "max_epochs": settings.max_epochs,
+        "accumulate_grad_batches": settings.accumulate,
+        "logger": loggers,
+        "callbacks": [
             *callbacks,
             *checkpoint_callbacks(folder / "checkpoints", settings.patience, config.objective.pretrain_epochs, monitor),
         ],
-        plugins=plugins,
-        log_every_n_steps=max(1, min(LOG_EVERY_STEPS, num_batches)),
-        num_sanity_val_steps=0,
-        enable_progress_bar=settings.progress_bar,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        default_root_dir=folder,
-    )
+        "plugins": plugins,
+        "log_every_n_steps": max(1, min(LOG_EVERY_STEPS, num_batches)),
+        "num_sanity_val_steps": 0,
+        "enable_progress_bar": settings.progress_bar,
+        "enable_model_summary": False,
+        "use_distributed_sampler": False,
+        "default_root_dir": folder,
+        "deterministic": settings.deterministic,
+        "profiler": _profiler(settings.profiler, folder / PROFILE),
+    }
+    trainer = Trainer(**arguments | _extra(settings.extra))
     trainer._signal_connector = DisabledSignalConnector(trainer)
     _hold_signals_of_ranks(trainer)
     return trainer
+
+
+def _limited(num_batches: int, limit: Any) -> int:
+    """The batches of an epoch under `limit_train_batches`: a number of them, or a share."""
+    if limit is None:
+        return num_batches
+    return min(num_batches, limit) if isinstance(limit, int) else int(num_batches * limit)
+
+
+def _profiler(kind: str, folder: Path) -> Profiler | None:
+    """The profiler of a name, which writes into a folder; None for `none`."""
+    kinds = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
+    return kinds[kind](dirpath=folder, filename="report") if kind in kinds else None
+
+
+def _extra(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of `trainer.extra`; those that Lightning does not know raise a `ConfigError`."""
+    known = list(inspect.signature(Trainer.__init__).parameters)
+    for name, value in given.items():
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ConfigError(f"trainer.extra.{name}={value}: Lightning's Trainer has no such argument{hint}")
+    return dict(given)
 
 
 def _hold_signals_of_ranks(trainer: Trainer) -> None:

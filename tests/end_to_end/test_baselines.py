@@ -9,8 +9,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from mmnar_lightning.config.compose import experiments_folder, load
+from mmnar_lightning.config.compose import load
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
+from mmnar_lightning.config.places import experiments_folder
 from mmnar_lightning.runs import build, estimator, folders, single
 from tests.conftest import write_custom_cohort
 

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -155,7 +156,7 @@ def test_values_out_of_range_and_unseen_patterns_are_flagged(model: SavedModel) 
 
 def test_nothing_of_the_subjects_is_in_it(run: Path, given: Path) -> None:
     names = {path.name for path in (run / "model").iterdir()}
-    assert names == {"manifest.json", "model.json", "weights.safetensors"}
+    assert names == {"README.md", "manifest.json", "model.json", "weights.safetensors"}
     content = (run / "model" / "model.json").read_text()
     subjects = pl.read_parquet(given / "cohort.parquet")["subject_id"].unique().to_list()
     assert not [subject for subject in subjects if subject in content]
@@ -169,11 +170,38 @@ def test_nothing_of_the_subjects_is_in_it(run: Path, given: Path) -> None:
     assert not [edge for edge in ends if edge in raw], "the extreme value of one row"
 
 
+def test_its_card_says_what_for_whom_and_how_well_without_a_subject(run: Path, model: SavedModel, given: Path) -> None:
+    text = (run / "model" / "README.md").read_text()
+    sections = dict(part.split("\n\n", 1) for part in text.split("\n## ")[1:])
+    assert all(f"(`{task}`)" in sections["What it predicts"] for task in model.tasks)
+    assert sections["Terms of use"].strip() == model.description.terms
+    assert all(f"`{name}`" in sections["Inputs"] for name in model.description.names)
+    public = json.loads((run / "results.public.json").read_text())
+    scored = public.get("rectified") or public["tasks"]
+    for task in model.tasks:
+        cell = scored[task]["all"]
+        (line,) = [line for line in sections["How well"].splitlines() if line.startswith(f"| {task} | all |")]
+        assert f"| {cell['count']} ({cell['positives']}) | {cell['auroc']['value']:.2f} (" in line
+    subjects = pl.read_parquet(given / "cohort.parquet")["subject_id"].unique().to_list()
+    assert not [subject for subject in subjects if subject in text]
+    stage.verify(run / "model", "")
+    code = (
+        sections["Load and predict"]
+        .split("```")[1]
+        .removeprefix("python\n")
+        .replace('load(".")', f"load({str(run)!r})")
+    )
+    scope: dict[str, Any] = {"frame": {"vectors": torch.zeros(1, 8)}}
+    exec(code, scope)  # what the card says works
+    assert len(scope["found"]) == 1
+
+
 def test_a_folder_that_was_removed_is_written_again(run: Path, model: SavedModel, cohort: OpenedCohort) -> None:
-    before = (run / "model" / "model.json").read_bytes()
+    before, card = ((run / "model" / name).read_bytes() for name in ("model.json", "README.md"))
     shutil.rmtree(run / "model")
     single.evaluate(compose(["dataset=custom", f"run={run}"]))
     assert (run / "model" / "model.json").read_bytes() == before
+    assert (run / "model" / "README.md").read_bytes() == card
     assert load(run).predict(cohort).rectified_logit.equal(model.predict(cohort).rectified_logit)
 
 

@@ -1,5 +1,8 @@
 """Nothing that is printed is cut, whatever the width."""
 
+import subprocess
+import sys
+
 import pytest
 from rich.console import Console
 
@@ -29,3 +32,12 @@ def test_a_narrow_terminal_folds_cells_and_cuts_none(
     for column, cell in enumerate(LONG):
         rows = [line for line in text.splitlines() if line.startswith("│")]
         assert cell.replace(" ", "") in "".join(row.split("│")[column + 1] for row in rows).replace(" ", "")
+
+
+def test_lightning_advertises_nothing_even_if_it_is_imported_later() -> None:
+    program = (
+        "from mmnar_lightning.console import quieten; quieten(); import lightning, logging; "
+        "lightning.Trainer(accelerator='cpu', logger=False, enable_checkpointing=False)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout + done.stderr == ""

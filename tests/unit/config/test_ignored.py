@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from mmnar_lightning.config import keys
-from mmnar_lightning.config.compose import _typed, experiments_folder, load
+from mmnar_lightning.config.compose import _typed, load
 from mmnar_lightning.config.experiment import ConfigError, datasets
 from mmnar_lightning.config.ignored import check_command, check_ignored
+from mmnar_lightning.config.places import experiments_folder
 from mmnar_lightning.config.read_by import COMMANDS
 
 EXPERIMENTS = experiments_folder()

@@ -3,8 +3,9 @@
 import pytest
 from yaml import safe_load
 
-from mmnar_lightning.config.compose import experiments_folder, flatten, load, to_plain
+from mmnar_lightning.config.compose import flatten, load, to_plain
 from mmnar_lightning.config.parts import PARTS, parts_of, without
+from mmnar_lightning.config.places import experiments_folder
 
 LAYERS = {path.stem for path in (experiments_folder() / "ablations").glob("*.yaml")}
 EVERY = ("experiment=mimic,tuned", "objective.pretrain_epochs=2")

@@ -8,8 +8,9 @@ from mmnar_lightning.cli import main
 from mmnar_lightning.commands.settings import show_settings
 from mmnar_lightning.config import hints, keys
 from mmnar_lightning.config.compose import _typed, load
-from mmnar_lightning.config.experiment import ConfigError, TrainerConfig, cohort_config, datasets
+from mmnar_lightning.config.experiment import ConfigError, cohort_config, datasets
 from mmnar_lightning.config.reference import _joined, meanings, settings_of
+from mmnar_lightning.config.training import TrainerConfig
 
 BY_KEY = {one.key: one for one in settings_of("mimic")}
 

@@ -10,8 +10,9 @@ from omegaconf import OmegaConf
 
 from data_modules.errors import UserError
 from mmnar_lightning.config import keys
-from mmnar_lightning.config.compose import _typed, experiments_folder, load, save
+from mmnar_lightning.config.compose import _typed, load, save
 from mmnar_lightning.config.experiment import ConfigError, datasets
+from mmnar_lightning.config.places import experiments_folder
 from mmnar_lightning.config.renamed import EXPERIMENT, MAX_NAMED, RENAMED, explain, explain_all, explain_experiment
 from mmnar_lightning.encoders.stage import device_of
 from mmnar_lightning.rectifier.config import RectifierConfig

@@ -2,15 +2,30 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mmnar_lightning.cli import main
-from mmnar_lightning.evaluation.results import MASKED, Cell, OffsetTable, Results, TaskScores
+from mmnar_lightning.evaluation.breakdown import (
+    MASKED_LABELS,
+    DecisionCurve,
+    Gap,
+    LabelAvailability,
+    LabelCounts,
+    NetBenefit,
+    Subgroups,
+    SubgroupScores,
+)
+from mmnar_lightning.evaluation.cell import MASKED, Cell, Score
+from mmnar_lightning.evaluation.results import OffsetTable, Results, TaskScores
 from mmnar_lightning.evaluation.results_json import to_json
 from mmnar_lightning.metrics.bootstrap import RESAMPLED
 from mmnar_lightning.report.summary import furthest, num_parts, show_summary
 from tests.helpers.results import cell_of, offset_of, results_of
+
+NOTHING: dict[str, Any] = {"value": None, "low": None, "high": None, "method": None, "num_defined": 0}
+"""A score that is undefined."""
 
 
 def cell(auroc: float, count: int = 60, *, has_interval: bool = True) -> Cell:
@@ -105,3 +120,29 @@ def test_a_topic_that_a_run_lacks_is_refused_with_those_it_has(topic: str, run: 
 def test_a_run_without_results_is_refused(tmp_path: Path, capsys) -> None:
     assert main(["show", f"run={tmp_path}"]) == 1
     assert f"`mmnar evaluate run={tmp_path}` writes it" in capsys.readouterr().out
+
+
+def test_subgroups_decisions_and_known_labels_have_topics(tmp_path: Path, capsys) -> None:
+    levels = {"female": cell(0.7, 200), "male": cell(0.8, 100)}
+    gap = Gap(higher="male", lower="female", difference=cell(0.1).auroc or Score(**NOTHING), num_levels=2)
+    point = NetBenefit(threshold=0.25, model=Score(**{**NOTHING, "value": 0.05}), treat_all=Score(**NOTHING))
+    counts = LabelCounts(rows=300, known=240, share=0.8)
+    found = results(
+        subgroups={
+            "sex": Subgroups(
+                min_rows=10, tasks={"death": SubgroupScores(levels=levels, pooled=None, gaps={"auroc": gap})}
+            )
+        },
+        net_benefit={"death": DecisionCurve(count=300, positives=150, points=[point])},
+        label_availability={"death": LabelAvailability(all=counts, patterns={"11": MASKED_LABELS})},
+    )
+    (tmp_path / "results.public.json").write_text(json.dumps(to_json(found)))
+    assert main(["show", "subgroups", "decisions", "labels", f"run={tmp_path}"]) == 0
+    assert cells_of(lines_of(capsys)) == [
+        ["death", "female", "200 (100)", "0.70 (0.60 to 0.80)"],
+        ["death", "male", "100 (50)", "0.80 (0.70 to 0.90)"],
+        ["death", "largest gap", "", "male - female: +0.1000 (+0.0000 to +0.2000)"],
+        ["0.25", "+0.0500", "undefined"],
+        ["all", "240 of 300"],
+        ["11", "masked"],
+    ]
