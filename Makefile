@@ -22,18 +22,32 @@ WORDS = $(if $(call given,DATASET),$(call quoted,dataset=,DATASET)) $(call set,r
         $(call set,trainer.devices,DEVICES) $(call set,seed,SEED) $(call set,simulate.subjects,SUBJECTS) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup cohort embed train evaluate predict show settings simulate doctor sweep best table test test-fast test-oldest test-slurm check format bench validation results results-eicu phases phases-full coverage docs tutorial clean
+.PHONY: help setup lock cohort embed train evaluate predict show settings simulate doctor sweep best table test-fast test-oldest test test-slurm check format bench validation results results-eicu phases phases-full coverage docs tutorial clean
 
 help: ## Print every target with its description.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
 
-setup: .venv/.ready ## Build .venv with all dependencies.
+setup: $(if $(LOCKED),.venv/.locked,.venv/.ready) ## Build .venv with all dependencies; LOCKED=1 with the versions and hashes of requirements.lock.
 
 .venv/.ready: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet $(if $(TORCH_INDEX),--extra-index-url $(call quoted,,TORCH_INDEX)) --editable '.[dev]'
 	@touch $@
+
+# Nothing is fetched that has no hash: pip is the one that Python brings, and the lock holds what builds the project.
+.venv/.locked: pyproject.toml requirements.lock
+	$(if $(TORCH_INDEX),$(error LOCKED=1 installs the files of requirements.lock; omit TORCH_INDEX))
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --require-hashes --only-binary :all: --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch .venv/.ready $@
+
+lock: ## Write requirements.lock: the newest versions that pyproject.toml allows, for all platforms, with hashes.
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -m pip install --quiet --upgrade pip uv
+	.venv-lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras --generate-hashes --no-annotate --no-header --no-emit-package mmnar-lightning --output-file requirements.lock pyproject.toml
+	rm -rf .venv-lock
 
 cohort: setup ## Build the cohort of an experiment from the raw release (no network, no encoder).
 	$(BIN)/mmnar cohort $(WORDS)

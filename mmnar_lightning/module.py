@@ -71,14 +71,15 @@ class MMNARModule(LightningModule):
             map_location: device; None is the CPU.
             hparams_file: of Lightning's interface, for given `parts`.
             strict: of Lightning's interface, for given `parts`; without them every tensor must fit.
-            weights_only: of Lightning's interface, for given `parts`.
+            weights_only: of Lightning's interface, for given `parts`; None is True.
             **parts: arguments of `__init__` for a model of one's own; then all those without a default.
 
         Returns:
             The module. A checkpoint that does not determine it raises a `SavedModelError`.
         """
         if parts:
-            given = (checkpoint_path, map_location, hparams_file, strict, weights_only)
+            safe = True if weights_only is None else weights_only  # Lightning unpickles what comes from a network
+            given = (checkpoint_path, map_location, hparams_file, strict, safe)
             return super().load_from_checkpoint(*given, **parts)
         place = str(checkpoint_path)
         checkpoint = torch.load(checkpoint_path, map_location=map_location or "cpu", weights_only=True)

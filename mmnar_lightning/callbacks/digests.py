@@ -1,4 +1,4 @@
-"""Size and CRC-32C of the checkpoints of a run, so that a damaged one is never read."""
+"""Size and CRC-32C of the checkpoints of a run, or of an estimator's fit.json, so that a damaged one is never read."""
 
 from pathlib import Path
 
@@ -40,6 +40,6 @@ def _read(folder: Path) -> dict[str, list[files.Entry]]:
         known: dict[str, list[files.Entry]] = stage.read_json(path)
     except (OSError, ValueError) as error:
         raise DigestsError(
-            f"{path} cannot be read ({error}); it verifies the checkpoints beside it: remove it to use them unverified"
+            f"{path} cannot be read ({error}); it verifies the files beside it: remove it to use them unverified"
         ) from error
     return known

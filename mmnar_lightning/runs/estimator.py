@@ -5,11 +5,12 @@ from typing import Any
 
 from torch import Tensor
 
-from data_modules import stage
+from data_modules import files, stage
 from data_modules.batch import Batch
 from data_modules.errors import UserError
 from data_modules.loading.opened import OpenedCohort
 from mmnar_lightning.baselines.registry import Estimator
+from mmnar_lightning.callbacks import digests
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.console import say, warn
 from mmnar_lightning.metrics.pattern import PatternMetric, mask_small_cells
@@ -61,7 +62,7 @@ def fit(run: Run) -> Estimator:
         _check_again(path, content)
     else:
         _log(run, estimator, val)
-        stage.write_json(path, content)
+        _write(path, content)
     return estimator
 
 
@@ -143,7 +144,18 @@ def _rows_of_target(config: ExperimentConfig, source: OpenedCohort) -> OpenedCoh
     return cohort
 
 
+def _write(path: Path, content: dict[str, Any]) -> None:
+    """Write fit.json with its digest, which is recorded before the file gets its name."""
+    partial = path.with_name(f"{path.name}.new")
+    stage.write_json(partial, content)
+    digests.record(path, files.describe(partial))
+    partial.replace(path)
+
+
 def _check_again(path: Path, content: dict[str, Any]) -> None:
+    problem = digests.problem(path)
+    if problem:
+        raise ConfigError(f"{path} is refused: it {problem}; restore it from a copy, or train again with resume=new")
     before = stage.read_json(path)
     if before != content:
         changed = ", ".join(f"{key}: {before.get(key)} before, {content[key]} now" for key in content)

@@ -29,6 +29,25 @@ def refuse_other_target(folder: Path, trained: ExperimentConfig, config: Experim
         )
 
 
+def refuse_unnamed_code(folder: Path, trained: ExperimentConfig, config: ExperimentConfig) -> None:
+    """Refuse to import code of another package that only the run's folder names.
+
+    Args:
+        folder: of the run.
+        trained: its settings.
+        config: of the request, the user's own words and YAML files.
+
+    Raises:
+        ConfigError: naming the class.
+    """
+    name = trained.baseline.name
+    if ":" in name and config.baseline.name != name:
+        raise ConfigError(
+            f"baseline.name={name}: {folder} was trained with code of another package, which is imported only where "
+            f"you name it: add baseline.name={name}, or the experiment=FILE that has it"
+        )
+
+
 def refuse_other_request(folder: Path, config: ExperimentConfig) -> None:
     """Refuse a request that the saved results of a run do not answer.
 

@@ -86,6 +86,7 @@ def evaluate(config: ExperimentConfig) -> Path:
         return folder
     trained = folders.settings_of(folder, config)
     requests.refuse_other_target(folder, trained, config)
+    requests.refuse_unnamed_code(folder, trained, config)
     config = replace(trained, evaluate=True)
     run = Run(config, _open(config), folder)
     if build.is_estimator(config):
@@ -102,6 +103,7 @@ def _save_missing_model(folder: Path, config: ExperimentConfig) -> None:
     if model_folder.is_there(folder) or not launch.is_rank_zero():
         return
     merged = folders.settings_of(folder, config)
+    requests.refuse_unnamed_code(folder, merged, config)
     run = Run(merged, _open(merged), folder)
     if build.is_estimator(merged):
         estimator.save_model(run, estimator.fit(run))

@@ -193,3 +193,12 @@ def test_saved_results_are_printed_where_the_data_are_not(place: Path, capsys) -
     capsys.readouterr()
     single.evaluate(load([*SMALL, f"run={_run('scored')}"]))
     assert "evaluated before" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("damage", [flip, lambda path: path.write_bytes(path.read_bytes()[:20])], ids=["bit", "half"])
+def test_the_record_of_a_fitted_estimator_is_verified(place: Path, damage: Callable[[Path], None]) -> None:
+    words = ("dataset=custom", "experiment=baselines/logistic_regression", "paths.cohort=given", "wandb.enabled=false")
+    folder = single.train(load([*words, "evaluate=false", "paths.runs=estimators"]))
+    damage(folder / folders.FIT)
+    with pytest.raises(ConfigError, match=r"fit\.json is refused: it .*train again with resume=new"):
+        single.evaluate(load([*words, f"run={folder}"]))

@@ -85,6 +85,22 @@ def test_what_cannot_be_predicted_is_refused(place: Path, words: tuple[str, ...]
     assert said in mmnar(place, "predict", "dataset=custom", *words, status=1).replace("\n", " ")
 
 
+@pytest.mark.parametrize("column", ["row_id", "present/table", "label/first", "subject_id", "c0"])
+def test_no_cell_of_rows_that_cannot_be_predicted_is_shown(place: Path, column: str, tmp_path: Path) -> None:
+    canary = "Mrs-Canary-2171-03-04"
+    shutil.copytree(place / "new", tmp_path / "new")
+    path = tmp_path / "new" / ("modalities/table/table.parquet" if column == "c0" else "cohort.parquet")
+    table = pl.read_parquet(path)
+    others = [None if column == "subject_id" else "0"] * (table.height - 1)
+    table.with_columns(pl.Series(column, [canary, *others])).write_parquet(path)
+    said = mmnar(place, "predict", "dataset=custom", f"paths.cohort={tmp_path / 'new'}", "out=refused", status=1)
+    assert "this is a defect" not in said
+    assert canary not in said
+    written = (*place.rglob("*.txt"), *place.rglob("*.log"), *place.rglob("*.csv"))
+    assert not [file for file in written if canary.encode() in file.read_bytes()]
+    assert not (place / "refused").exists()
+
+
 def test_a_cohort_without_labels_cannot_be_trained_on(place: Path) -> None:
     assert "there is no label column" in mmnar(place, "train", "dataset=custom", "paths.cohort=new", *QUIET, status=1)
 

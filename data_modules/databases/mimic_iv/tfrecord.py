@@ -7,15 +7,10 @@ One record per file: length (u64), its masked CRC-32C, payload, its masked CRC-3
 
 import struct
 from collections.abc import Iterator
-from pathlib import Path
 
 import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
-
-from data_modules.raw.errors import SourceError
-
-REMEDY = "download this file again"
 
 
 def _masked_crc(content: bytes) -> int:
@@ -38,7 +33,7 @@ def _field(number: int, content: bytes) -> bytes:
 def encode(embedding: NDArray[np.float32], image_id: str) -> bytes:
     """Return the content of a TFRecord file with one embedding, (width,) float32.
 
-    >>> decode(encode(np.ones(4, np.float32), "a"), Path("x"), width=4).tolist()
+    >>> decode(encode(np.ones(4, np.float32), "a"), width=4).tolist()
     [1.0, 1.0, 1.0, 1.0]
     """
     floats = _field(2, _field(1, embedding.astype("<f4").tobytes()))
@@ -52,37 +47,35 @@ def encode(embedding: NDArray[np.float32], image_id: str) -> bytes:
     return length + struct.pack("<I", _masked_crc(length)) + payload + struct.pack("<I", _masked_crc(payload))
 
 
-def decode(content: bytes, place: Path, width: int) -> NDArray[np.float32]:
+def decode(content: bytes, width: int) -> NDArray[np.float32] | str:
     """Read the embedding of a TFRecord file.
 
     Args:
         content: bytes of the file.
-        place: name of the file in errors.
         width: expected number of floats.
 
     Returns:
-        (width,) float32.
+        (width,) float32, or the reason why there is none, which names neither the file nor what is in it.
 
-    Raises:
-        SourceError: if the file is truncated, its checksum is wrong, or it has no embedding of this width.
+    >>> decode(b"something", width=4)
+    'truncated'
     """
     if len(content) < 16:
-        raise SourceError(place, "the record is truncated", REMEDY)
+        return "truncated"
     (length,) = struct.unpack_from("<Q", content)
     if len(content) < 16 + length:
-        raise SourceError(place, "the record is truncated", REMEDY)
+        return "truncated"
     payload = content[12 : 12 + length]
     sums = struct.unpack_from("<I", content, 8)[0], struct.unpack_from("<I", content, 12 + length)[0]
     if sums != (_masked_crc(content[:8]), _masked_crc(payload)):
-        raise SourceError(place, "the checksum of the record is wrong", REMEDY)
+        return "of a wrong checksum"
     try:
         floats = _find_floats(payload)
     except (IndexError, ValueError):  # intact, but not a tf.train.Example
         floats = None
-    if floats is None or len(floats) != width:
-        found = "no embedding" if floats is None else f"an embedding of {len(floats)} floats"
-        raise SourceError(place, f"the record has {found}, expected {width} floats", REMEDY)
-    return floats
+    if floats is None:
+        return "without an embedding"
+    return floats if len(floats) == width else f"of {len(floats)} floats in place of {width}"
 
 
 def _find_floats(payload: bytes) -> NDArray[np.float32] | None:

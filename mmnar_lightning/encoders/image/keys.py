@@ -8,7 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from data_modules.raw.errors import SourceError
-from mmnar_lightning.encoders.image.selection import access_problem
+from mmnar_lightning.encoders.image.selection import inaccessible
 from mmnar_lightning.encoders.vector_store import Keys
 
 JPEG, TFRECORD = ".jpg", ".tfrecord"
@@ -35,7 +35,7 @@ def image_keys(folder: Path, files: pl.Series, suffix: str) -> tuple[Keys, NDArr
         except FileNotFoundError:
             continue
         except OSError as error:
-            raise SourceError(folder / f"{file}{suffix}", *access_problem(error)) from error
+            raise SourceError(*inaccessible(folder / f"{file}{suffix}", error)) from None
         whole[position] = state.st_size > 0
         keys[position] = hashlib.sha256(f"{file} {state.st_size} {state.st_mtime_ns}".encode()).hexdigest()[:32]
     return keys, whole

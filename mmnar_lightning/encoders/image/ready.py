@@ -16,7 +16,14 @@ from mmnar_lightning.encoders.encoder import Vectors, write_vectors
 from mmnar_lightning.encoders.image.config import ImageConfig
 from mmnar_lightning.encoders.image.keys import TFRECORD, contents, image_keys
 from mmnar_lightning.encoders.image.selection import Unreadable, choose
-from mmnar_lightning.encoders.image.vectors import CONTRACT, RELEASE_WIDTH, Floats, read_release, read_vectors
+from mmnar_lightning.encoders.image.vectors import (
+    CONTRACT,
+    RELEASE_WIDTH,
+    Floats,
+    read_embedding,
+    read_release,
+    read_vectors,
+)
 
 IMAGES_VERSION = 1
 """Increased whenever the same images and settings give other values."""
@@ -99,11 +106,15 @@ class ReleaseImages(CohortImages):
 
     def write(self, source: Path, rows: pl.DataFrame, target: Path) -> list[str]:
         """Write the embeddings of each row."""
-        return self._write(source, rows, target, RELEASE_WIDTH, self._look_up, lambda _: "without an embedding")
+        return self._write(source, rows, target, RELEASE_WIDTH, self._look_up, self._reason)
 
     def _look_up(self, images: pl.DataFrame) -> Found:
         paths = [self.folder / f"{file}{TFRECORD}" for file in images["file"]]
         return read_release(paths, self.config.num_workers)
+
+    def _reason(self, file: str) -> str:
+        embedding = read_embedding(self.folder / f"{file}{TFRECORD}")
+        return embedding if isinstance(embedding, str) else "unreadable when it was first read"
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Images of a cohort: selection per row, pixels in the network's input format, and unreadable files."""
 
+import re
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,6 +22,8 @@ Pixels = NDArray[np.uint8]
 FORMATS = ("JPEG", "PNG")
 MODES = ("L", "RGB")
 """Image modes that are read; converting another (16 bits, CMYK, a palette) would change its values."""
+_SUBJECT = re.compile(r"p\d{3,}")
+"""Folder of a subject in MIMIC-CXR, files/p10/p10000032/s50414267/."""
 AHEAD = 4
 """Images that each thread may read ahead of the consumer, unless the consumer asks for more."""
 
@@ -176,14 +179,27 @@ def read_image(path: Path, image_input: ImageInput) -> Pixels | str:
     # Pillow raises any of these for incomplete or corrupt files; an error of the system has an errno.
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         if isinstance(error, OSError) and error.errno is not None:
-            raise SourceError(path, *access_problem(error)) from error
+            raise SourceError(*inaccessible(path, error)) from None
         return "truncated or broken"
 
 
-def access_problem(error: OSError) -> tuple[str, str]:
-    """Problem and remedy for an image that the system cannot open."""
-    problem = f"this image cannot be read ({error.strerror or error})"
-    return problem, "check its permissions and its disk, and run the same command again"
+def inaccessible(path: Path, error: OSError) -> tuple[Path, str, str]:
+    """Place, problem and remedy of an image that the system cannot open, for a SourceError.
+
+    Args:
+        path: of the image.
+        error: of the system.
+
+    Returns:
+        The folder above those that name subject and study, the problem and the remedy.
+
+    >>> inaccessible(Path("/cxr/files/p10/p10000032/s1/a.jpg"), PermissionError(13, "Permission denied"))[:2]
+    (PosixPath('/cxr/files/p10'), 'an image in this folder cannot be read (Permission denied)')
+    """
+    folder = next((place.parent for place in path.parents if _SUBJECT.fullmatch(place.name)), path.parent)
+    problem = f"an image in this folder cannot be read ({error.strerror or type(error).__name__})"
+    remedy = "check permissions and the disk, for example with `find . ! -readable`, and run the same command again"
+    return folder, problem, remedy
 
 
 def read_images(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from data_modules.databases.mimic_iv.tfrecord import decode
 from data_modules.raw.errors import SourceError
+from mmnar_lightning.encoders.image.selection import inaccessible
 
 RELEASE_WIDTH = 1376
 """Width of the published image embeddings."""
@@ -137,33 +138,43 @@ def _load(path: Path) -> Array:
 
 
 def read_release(paths: Sequence[Path], num_workers: int) -> tuple[NDArray[np.bool_], Floats]:
-    """Read published embeddings; a file that is broken, of another width or not accessible raises a SourceError.
+    """Read published embeddings; a file that cannot be accessed raises a SourceError.
 
     Args:
         paths: of the TFRecord files.
         num_workers: number of threads, useful on network storage; 0 = none.
 
     Returns:
-        (n,) bool, whether each file exists, and (n, 1376) float32, zero where it does not.
+        (n,) bool, whether each file has an embedding, and (n, 1376) float32, zero where it has none.
     """
     found = np.zeros(len(paths), np.bool_)
     vectors = np.zeros((len(paths), RELEASE_WIDTH), np.float32)
     if num_workers:
         with ThreadPoolExecutor(num_workers) as pool:
-            read = pool.map(_read_embedding, paths)
+            read = pool.map(read_embedding, paths)
     else:
-        read = map(_read_embedding, paths)
+        read = map(read_embedding, paths)
     for position, vector in enumerate(read):
-        if vector is not None:
+        if not isinstance(vector, str):
             found[position], vectors[position] = True, vector
     return found, vectors
 
 
-def _read_embedding(path: Path) -> Floats | None:
+def read_embedding(path: Path) -> Floats | str:
+    """Read a published embedding.
+
+    Args:
+        path: of the TFRecord file.
+
+    Returns:
+        (1376,) float32, or the reason why there is none.
+
+    Raises:
+        SourceError: if the file cannot be accessed, which may be temporary, so that the image is not left out.
+    """
     try:
-        return decode(path.read_bytes(), path, RELEASE_WIDTH)
+        return decode(path.read_bytes(), RELEASE_WIDTH)
     except FileNotFoundError:
-        return None
+        return "without an embedding"
     except OSError as error:
-        problem = f"this embedding cannot be read ({error.strerror or error})"
-        raise SourceError(path, problem, "check its permissions") from error
+        raise SourceError(*inaccessible(path, error)) from None

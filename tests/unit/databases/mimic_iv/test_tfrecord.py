@@ -1,23 +1,20 @@
 """TFRecord files: read as the format is written down, refused when a byte is wrong."""
 
 import struct
-from pathlib import Path
 
 import google_crc32c
 import numpy as np
 import pytest
 
 from data_modules.databases.mimic_iv.tfrecord import decode, encode
-from data_modules.raw.errors import SourceError
 
-PLACE = Path("files/p10/a.tfrecord")
 VECTOR = np.linspace(-2, 3, 300, dtype=np.float32)
 
 
 def refused(content: bytes, width: int = 300) -> str:
-    with pytest.raises(SourceError, match=r"files/p10/a\.tfrecord: .* Download this file again\.$") as caught:
-        decode(content, PLACE, width)
-    return str(caught.value)
+    reason = decode(content, width)
+    assert isinstance(reason, str)
+    return reason
 
 
 def varint(value: int) -> bytes:
@@ -57,7 +54,7 @@ def unpacked(values: np.ndarray) -> bytes:
 
 
 def test_what_is_written_is_read_back() -> None:
-    found = decode(encode(VECTOR, "a-b-c"), PLACE, 300)
+    found = decode(encode(VECTOR, "a-b-c"), 300)
     assert found.dtype == np.float32
     assert np.array_equal(found, VECTOR)
 
@@ -70,7 +67,7 @@ def test_checksums_are_those_of_the_published_algorithm() -> None:
 
 def test_a_record_made_by_hand_is_read_and_written_alike() -> None:
     by_hand = record(example(**{"embedding": floats(VECTOR), "image/id": message(1, message(1, b"a"))}))
-    assert np.array_equal(decode(by_hand, PLACE, 300), VECTOR)
+    assert np.array_equal(decode(by_hand, 300), VECTOR)
     assert encode(VECTOR, "a") == by_hand
 
 
@@ -80,15 +77,15 @@ def test_a_record_made_by_hand_is_read_and_written_alike() -> None:
     ids=["unpacked", "two packed chunks"],
 )
 def test_floats_are_read_however_they_were_packed(value: bytes) -> None:
-    assert np.array_equal(decode(record(example(embedding=value)), PLACE, 300), VECTOR)
+    assert np.array_equal(decode(record(example(embedding=value)), 300), VECTOR)
 
 
 def test_the_order_of_features_and_other_features_do_not_matter() -> None:
     """Int64List and BytesList beside it, before and after; within an entry the value may come before its key."""
     number, text = message(3, message(1, varint(70_000))), message(1, message(1, b"x" * 500))
-    assert np.array_equal(decode(record(example(a=number, embedding=floats(VECTOR), z=text)), PLACE, 300), VECTOR)
+    assert np.array_equal(decode(record(example(a=number, embedding=floats(VECTOR), z=text)), 300), VECTOR)
     turned = message(1, message(1, message(2, floats(VECTOR)) + message(1, b"embedding")))
-    assert np.array_equal(decode(record(turned), PLACE, 300), VECTOR)
+    assert np.array_equal(decode(record(turned), 300), VECTOR)
 
 
 @pytest.mark.parametrize("position", [0, 5, 8, 11, 12, 400, -5, -4, -1])
@@ -101,11 +98,11 @@ def test_one_flipped_bit_anywhere_is_noticed(position: int) -> None:
 
 @pytest.mark.parametrize("length", [0, 1, 11, 15, 16, 200, -1])
 def test_a_truncated_record_is_refused(length: int) -> None:
-    assert "the record is truncated" in refused(encode(VECTOR, "a")[:length])
+    assert refused(encode(VECTOR, "a")[:length]) == "truncated"
 
 
 def test_another_width_is_refused_with_both_numbers() -> None:
-    assert "the record has an embedding of 300 floats, expected 1376 floats" in refused(encode(VECTOR, "a"), 1376)
+    assert refused(encode(VECTOR, "a"), 1376) == "of 300 floats in place of 1376"
 
 
 @pytest.mark.parametrize(
@@ -123,4 +120,4 @@ def test_another_width_is_refused_with_both_numbers() -> None:
     ids=["other feature", "bytes", "empty", "no feature", "nothing", "text", "endless number", "three bytes"],
 )
 def test_a_whole_record_without_the_embedding_is_refused(payload: bytes) -> None:
-    assert "expected 300 floats" in refused(record(payload))
+    assert refused(record(payload)) in {"without an embedding", "of 0 floats in place of 300"}

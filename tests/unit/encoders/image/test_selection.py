@@ -104,7 +104,7 @@ def test_a_image_that_cannot_be_reached_now_is_an_error_and_not_an_absent_image(
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(Image, "open", fails)
-    with pytest.raises(SourceError, match=rf"a\.jpg: this image cannot be read \({os.strerror(code)}\)"):
+    with pytest.raises(SourceError, match=rf": an image in this folder cannot be read \({os.strerror(code)}\)"):
         list(read_images([path], small_input(), 2))
 
 
@@ -118,6 +118,8 @@ def test_a_folder_of_images_that_may_not_be_entered_is_no_folder_without_images(
     monkeypatch.setattr(Path, "stat", fails)
     with pytest.raises(SourceError, match=r"gone\.jpg: this image cannot be read \(Permission denied\)"):
         image_keys(tmp_path, pl.Series(["gone"]), JPEG)
+    with pytest.raises(SourceError, match=r": an image in this folder cannot be read \(Permission denied\)"):
+        image_keys(tmp_path, pl.Series(["gone"]))
 
 
 def test_any_number_of_threads_gives_the_same_tensors_in_the_same_order(tmp_path: Path) -> None:

@@ -116,6 +116,20 @@ def test_a_few_missing_embeddings_are_absent_and_listed_and_many_stop_the_stage(
     assert listed.is_file()
 
 
+def test_a_damaged_embedding_is_absent_listed_and_named_by_no_message(
+    cohort: Path, folders: ImageFolders, tmp_path: Path
+) -> None:
+    path = folders.embeddings / "files/p10/c.tfrecord"
+    path.write_bytes(path.read_bytes()[:-7] + b"damaged")
+    with pytest.raises(ImagesError, match=r"1 of 4 images could not be read \(1 of a wrong checksum\)") as caught:
+        embedded(cohort, ImageConfig(encoder="release"), folders, tmp_path)
+    assert "p10" not in str(caught.value)
+    made = embedded(cohort, ImageConfig(encoder="release", max_unreadable_share=0.25), folders, tmp_path)
+    assert store.open_present(made).tolist() == [True, False, False, False, True, False]
+    listed = tmp_path / "embeddings" / "unreadable-made-cxr.csv"
+    assert pl.read_csv(listed).rows() == [("files/p10/c", "of a wrong checksum")]
+
+
 def test_vectors_of_ones_own_by_image_or_by_row(cohort: Path, folders: ImageFolders, tmp_path: Path) -> None:
     path = tmp_path / "own.parquet"
     names, values = ["d", "c", "b", "a", "of another cohort"], [[4.0], [3.0], [2.0], [1.0], [9.0]]
