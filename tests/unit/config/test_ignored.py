@@ -254,6 +254,7 @@ def test_a_setting_of_another_command_is_refused(key: str) -> None:
         "predict",
         "export",
         "compare",
+        "report",
         "simulate",
         "doctor",
     ):
