@@ -7,7 +7,7 @@ BIN := .venv/bin
 
 # Variables on the command line of make are passed as environment variables or key=value words. Their text is what was
 # given: make expands nothing in it, and the shell sees one quoted word. ARGS alone is text for the shell.
-VARIABLES := MIMIC_ROOT EICU_ROOT COHORT MIMIC_CODE DATASET RESUME DEVICES SEED SUBJECTS OUT SWEEP TABLE OFFLINE PROCESSES TRIALS TORCH_INDEX
+VARIABLES := MIMIC_ROOT EICU_ROOT COHORT MIMIC_CODE DATASET RESUME DEVICES SEED SUBJECTS OUT PAGE SWEEP TABLE OFFLINE PROCESSES TRIALS TORCH_INDEX
 define newline
 
 
@@ -22,7 +22,7 @@ WORDS = $(if $(call given,DATASET),$(call quoted,dataset=,DATASET)) $(call set,r
         $(call set,trainer.devices,DEVICES) $(call set,seed,SEED) $(call set,simulate.subjects,SUBJECTS) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock cohort embed train evaluate predict show settings simulate doctor sweep best table test-fast test-oldest test test-slurm check format bench validation results results-eicu phases phases-full coverage docs tutorial clean
+.PHONY: help setup lock cohort embed train evaluate predict show settings report screenshots simulate doctor sweep best table test-fast test-oldest test test-slurm check format bench validation results results-eicu phases phases-full coverage docs tutorial clean
 
 help: ## Print every target with its description.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -69,6 +69,12 @@ show: setup ## Print everything that the newest run knows: scores by pattern, re
 
 settings: setup ## Print settings with type, default and meaning. ARGS="trainer" prints those of a group.
 	$(BIN)/mmnar settings $(ARGS)
+
+report: setup ## Write the page of the newest evaluated run, one HTML file (ARGS="run=FOLDER", or ARGS="runs=[A,B]" to compare; docs/report.md).
+	$(BIN)/mmnar report $(ARGS)
+
+screenshots: setup ## Take pictures of a page by Chromium, at two widths, light and dark, and a PDF: PAGE=report.html OUT=DIR.
+	$(BIN)/python -m benchmarks.screenshots $(call quoted,,PAGE) $(call quoted,,OUT)
 
 simulate: setup ## Write a simulated release with known truth. OUT=DIR SUBJECTS=3000 SEED=7
 	$(BIN)/mmnar simulate $(call set,out,OUT) $(call set,simulate.subjects,SUBJECTS) \

@@ -30,6 +30,7 @@ COMMANDS = {
     "export": "write a trained network as a graph that runs without this program (run=FOLDER to=onnx or torch)",
     "compare": "compare runs on the same test rows: paired differences, corrected for their number (runs=[FOLDER,...])",
     "table": "run the methods of a table on its cohorts, and write it (table.name=quick; docs/table.md)",
+    "report": "write the page of a run as one HTML file (run=FOLDER, else the newest; runs=[FOLDER,...] compares them)",
     "sweep": "search settings: many trials of one experiment, by W&B or, with sweep.offline=true, on this machine",
     "trial": "run one trial of a sweep; started by the sweep's file",
     "best": "evaluate the test split once, with the best trial of a sweep (run=FOLDER, else the newest)",

@@ -7,11 +7,11 @@ from pathlib import Path
 import polars as pl
 
 from data_modules.settings import expand
-from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
+from mmnar_lightning.config.experiment import ExperimentConfig
 from mmnar_lightning.console import say, show
-from mmnar_lightning.evaluation.comparison import Comparison, compare
+from mmnar_lightning.evaluation.comparison import Comparison
 from mmnar_lightning.report.formats import difference_text, score_text
-from mmnar_lightning.runs import done, folders
+from mmnar_lightning.runs.compared import compared
 from mmnar_lightning.runs.run import scoring_of
 
 HEADER = ["run", "rows (positive)", "auroc", "first minus it", "DeLong p", "corrected p", "the first is"]
@@ -23,21 +23,8 @@ def compare_runs(config: ExperimentConfig) -> list[Comparison]:
 
     Returns:
         The comparisons.
-
-    Raises:
-        ConfigError: for fewer than two runs, or one without predictions.
     """
-    named = [Path(expand(folder)) for folder in config.runs]
-    if len({folder.resolve() for folder in named}) < 2:
-        raise ConfigError(
-            "compare needs runs=[FOLDER,FOLDER,...], two or more different runs; the first is compared with the others"
-        )
-    for folder in named:
-        if not (folder / folders.PREDICTIONS).is_file():
-            raise ConfigError(f"runs: {folder} has no {folders.PREDICTIONS}; evaluate it first")
-        done.verify(folder)
-    frames = {_name(folder): pl.read_parquet(folder / folders.PREDICTIONS) for folder in named}
-    found = compare(frames, scoring_of(config))
+    found = compared([Path(expand(folder)) for folder in config.runs], scoring_of(config))
     for task in dict.fromkeys(entry.task for entry in found):
         show(
             f"{task}, test rows, 95 % intervals clustered by subject",
@@ -49,11 +36,6 @@ def compare_runs(config: ExperimentConfig) -> list[Comparison]:
     if config.out:
         _write(found, Path(config.out))
     return found
-
-
-def _name(folder: Path) -> str:
-    """Experiment and run id, or what is left of them."""
-    return "/".join(folder.resolve().parts[-2:])
 
 
 def _line(entry: Comparison) -> list[str]:

@@ -189,7 +189,7 @@ class ExperimentConfig:
     """Set if no release was named: one is simulated, and experiments/simulated.yaml applies first."""
     out: str = field(default="", metadata=path_setting())
     """The folder to write into: of simulate the release, of predict the predictions, of compare the table, of export
-    the graph."""
+    the graph, of report the page."""
     resume: str = field(default="", metadata=path_setting())
     """Empty resumes the newest unfinished run with these settings, `new` starts one; or `last`, or a run's folder."""
     resume_with: list[str] = field(default_factory=list)
@@ -199,7 +199,7 @@ class ExperimentConfig:
     to: Literal["onnx", "torch"] = "torch"
     """For export: an ONNX model, or a program of torch.export."""
     runs: list[str] = field(default_factory=list)
-    """For compare: folders of runs on the same test rows, the first of which is compared with the others."""
+    """For compare and report: folders of runs on the same test rows, the first of which is compared with the others."""
     paths: PathsConfig = field(default_factory=PathsConfig)
     cohort: CohortConfig = field(default_factory=CohortConfig)
     simulate: SimulateConfig = field(default_factory=SimulateConfig, metadata=read_when("simulated = true"))

@@ -1,9 +1,9 @@
 """The settings that only some commands read."""
 
 COMMANDS = {
-    "out": ("simulate", "predict", "export", "compare"),
-    "runs": ("compare",),
-    "run": ("evaluate", "show", "best", "predict", "export"),
+    "out": ("simulate", "predict", "export", "compare", "report"),
+    "runs": ("compare", "report"),
+    "run": ("evaluate", "show", "best", "predict", "export", "report"),
     "to": ("export",),
     "resume": ("train", "trial"),
     "resume_with": ("train", "trial"),

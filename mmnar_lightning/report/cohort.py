@@ -76,23 +76,44 @@ def _share(counts: Counts) -> str:
     return f"{counts.positives / counts.rows:.0%}"
 
 
-def attrition_rows(entries: Sequence[Mapping[str, Any]], min_count: int) -> list[list[str]]:
+def shown_attrition(entries: Sequence[Mapping[str, Any]], min_count: int) -> list[tuple[str, int | None, int | None]]:
     """The lines of the attrition table, masked where a step to the next line that is shown would be small.
 
     Args:
-        entries: of the manifest: rule, and rows and subjects that are left.
+        entries: of the manifest.
         min_count: `privacy.min_count`.
 
     Returns:
-        Rule, rows and subjects of each.
+        Rule, and the rows and subjects that it leaves; None if masked.
+
+    >>> entries = [{"rule": rule, "rows": left, "subjects": left} for rule, left in [("a", 50), ("b", 47), ("c", 20)]]
+    >>> shown_attrition(entries, 10), shown_attrition(entries[:2], 10)
+    ([('a', 50, 50), ('b', 47, 47), ('c', 20, 20)], [('a', None, None), ('b', 47, 47)])
     """
-    lines, after = [], (0, 0)
+    lines: list[tuple[str, int | None, int | None]] = []
+    after = (0, 0)
     for entry in reversed(entries):
         left = (int(entry[LEFT[0]]), int(entry[LEFT[1]]))
         is_shown = not any(0 < count - less < min_count for count, less in zip(left, after, strict=True))
         after = left if is_shown else after
-        lines.append([entry["rule"], *(str(count) if is_shown else MASKED for count in left)])
+        lines.append((entry["rule"], *(left if is_shown else (None, None))))
     return lines[::-1]
+
+
+def attrition_rows(entries: Sequence[Mapping[str, Any]], min_count: int) -> list[list[str]]:
+    """The lines of the attrition table as text.
+
+    Args:
+        entries: as of `shown_attrition`.
+        min_count: likewise.
+
+    Returns:
+        Rule, rows and subjects of each.
+    """
+    return [
+        [rule, *(MASKED if count is None else str(count) for count in counts)]
+        for rule, *counts in shown_attrition(entries, min_count)
+    ]
 
 
 def _count(count: int, min_count: int) -> str:

@@ -258,6 +258,7 @@ def test_a_setting_of_another_command_is_refused(key: str) -> None:
         "export",
         "compare",
         "table",
+        "report",
         "simulate",
         "doctor",
     ):

@@ -100,8 +100,8 @@ def test_the_command_prints_a_table_and_writes_it(tmp_path, capsys) -> None:
     assert written["method"].to_list() == ["mimic/first", "mimic-trees/second"]
     assert written["difference_low"][1] > 0
     for bad, message in (
-        ("runs=[]", "compare needs runs="),
-        (f"runs=[{folders[0]},{folders[0]}]", "two or more different runs"),
+        ("runs=[]", "needs two or more different runs"),
+        (f"runs=[{folders[0]},{folders[0]}]", "needs two or more different runs"),
         (f"runs=[{folders[0]},{tmp_path}]", "has no predictions.parquet"),
     ):
         with pytest.raises(ConfigError, match=message):

@@ -1,0 +1,80 @@
+"""`mmnar report`: writes the page of a run, or of several, as one HTML file (docs/report.md)."""
+
+import os
+import subprocess
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+
+from data_modules.settings import expand
+from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
+from mmnar_lightning.console import say
+from mmnar_lightning.report.page.page import write_page
+from mmnar_lightning.runs import folders, published
+from mmnar_lightning.runs.compared import compared
+from mmnar_lightning.runs.run import scoring_of
+
+ONE, SEVERAL = "report.html", "comparison.html"
+"""Names of the page of one run, and of several."""
+
+
+def report(config: ExperimentConfig) -> Path:
+    """Write the page of `run`, the newest evaluated run if it is empty, or of `runs`.
+
+    Returns:
+        Its file: in `out`, or in the folder of the (first) run.
+
+    Raises:
+        ConfigError: if both are given, or the folder cannot be written.
+    """
+    named = [Path(expand(folder)) for folder in config.runs]
+    if named and config.run:
+        raise ConfigError(f"run={config.run} and runs=[...] were both given: give one run, or several")
+    named = named or [Path(config.run) if config.run else folders.newest_run(config, folders.PUBLIC, folders.CHILDREN)]
+    runs = [published.read(folder, config) for folder in named]
+    comparisons = []
+    if len(named) > 1:
+        min_count = max(run.results.masked_below or 0 for run in runs)
+        comparisons = compared(named, replace(scoring_of(config), min_count=max(min_count, config.privacy.min_count)))
+    target = Path(config.out or named[0]) / (ONE if len(runs) == 1 else SEVERAL)
+    _write(target, write_page(runs, comparisons, program()))
+    say(f"page: {target} ({target.stat().st_size / 1e6:.1f} MB)")
+    return target
+
+
+def _write(target: Path, page: str) -> None:
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(page, encoding="utf-8")
+        partial.replace(target)
+    except OSError as error:
+        raise ConfigError(
+            f"{target.parent} cannot be written ({error.strerror}); give another folder by out="
+        ) from error
+
+
+def program() -> dict[str, str]:
+    """What writes the page: the version and, in a checkout, the commit.
+
+    Returns:
+        Name -> value.
+    """
+    found = {"mmnar-lightning": version("mmnar-lightning")}
+    checkout = Path(__file__).resolve().parents[2]
+    if (checkout / ".git").exists():
+        asked = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+        try:
+            done = subprocess.run(asked, capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C"})
+        except OSError:
+            return found  # no git here
+        if done.returncode == 0:
+            found["commit"] = done.stdout.strip()
+    return found
+
+
+def run(config: ExperimentConfig, words: Sequence[str]) -> int:
+    """Run the command; returns the exit status."""
+    report(config)
+    return 0

@@ -1,0 +1,85 @@
+"""Writes the page: the sections in their order, by one template that escapes every text."""
+
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup
+
+from mmnar_lightning.evaluation.comparison import Comparison
+from mmnar_lightning.report.page import words
+from mmnar_lightning.report.page.blocks import Section
+from mmnar_lightning.report.page.inputs import PageRun
+from mmnar_lightning.report.page.sections.about import about
+from mmnar_lightning.report.page.sections.checklist import checklist
+from mmnar_lightning.report.page.sections.cohort import attrition, patterns
+from mmnar_lightning.report.page.sections.comparing import comparing
+from mmnar_lightning.report.page.sections.missingness import missingness
+from mmnar_lightning.report.page.sections.repeating import repeating
+from mmnar_lightning.report.page.sections.sample_size import sample_size
+from mmnar_lightning.report.page.sections.scores import calibration, groups, performance
+from mmnar_lightning.report.page.sections.training import training
+
+TEMPLATES = files(__package__) / "templates"
+
+
+def write_page(runs: Sequence[PageRun], comparisons: Sequence[Comparison], program: Mapping[str, str]) -> str:
+    """Write the page of one run, or of several.
+
+    Args:
+        runs: the first is described in full, the others beside it.
+        comparisons: of several runs, as `mmnar compare` makes them.
+        program: what writes the page: name -> version, and the commit.
+
+    Returns:
+        The HTML, which names no other file and no address.
+    """
+    environment = Environment(
+        loader=FunctionLoader(_template),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    first = runs[0]
+    return environment.get_template("page.html").render(
+        title=f"{first.results.experiment}: {', '.join(words.title(task) for task in first.results.tasks)}",
+        runs=[run.name for run in runs],
+        program=program,
+        style=Markup(_template("style.css")),  # a file of the package
+        sections=[section for section in sections_of(runs, comparisons, program) if section.blocks],
+    )
+
+
+def sections_of(
+    runs: Sequence[PageRun], comparisons: Sequence[Comparison], program: Mapping[str, str]
+) -> list[Section]:
+    """The sections of the page, those without content included.
+
+    Args:
+        runs: as of `write_page`.
+        comparisons: likewise.
+        program: likewise.
+
+    Returns:
+        The sections in their order.
+    """
+    first, *others = runs
+    return [
+        about(first),
+        attrition(first),
+        patterns(first),
+        performance(first),
+        calibration(first),
+        groups(first),
+        comparing(runs, comparisons),
+        missingness(first, others),
+        training(first),
+        sample_size(first),
+        checklist(first),
+        repeating(first, program),
+    ]
+
+
+def _template(name: str) -> str:
+    return (TEMPLATES / name).read_text(encoding="utf-8")

@@ -1,0 +1,187 @@
+"""Sections on the scores: by task and pattern, their calibration, and by group."""
+
+from collections.abc import Mapping
+
+from mmnar_lightning.evaluation.results import Cell, Gain, Results, TaskScores
+from mmnar_lightning.metrics.bootstrap import METRICS
+from mmnar_lightning.report.figures import SCORED
+from mmnar_lightning.report.page import curves, matrix, words
+from mmnar_lightning.report.page.blocks import Block, Heading, Note, Picture, Pictures, Section, Table, Text
+from mmnar_lightning.report.page.inputs import PageRun
+from mmnar_lightning.report.page.sections.about import final
+from mmnar_lightning.report.page.sections.cohort import described
+
+DRAWN: dict[str, float | None] = {"auroc": 0.5, "brier": None}
+"""Metrics that have a forest plot -> the place of their reference line."""
+NO_RECTIFIER = "This run has no rectifier: all scores are those of the model itself."
+
+
+def performance(run: PageRun) -> Section:
+    """Every metric of every task and pattern, before and after the rectifier.
+
+    Args:
+        run: of the page.
+
+    Returns:
+        The section.
+    """
+    found = run.results
+    blocks: list[Block] = [Text(_reading(found))]
+    if found.rectified is None:
+        blocks.append(Text(NO_RECTIFIER))
+    for number, task in enumerate(found.tasks):
+        blocks += _of_task(found, task, f"forest-{number}")
+    if found.target is not None:
+        blocks += _target(found.target)
+    return Section("performance", "How well it predicts, by task and pattern", blocks)
+
+
+def _reading(found: Results) -> str:
+    level = f"{found.intervals.level:.0%}".replace("%", " %")
+    readings = "; ".join(f"{words.METRICS[name]}: {words.BETTER[name]}" for name in METRICS)
+    return f"Points are test rows, lines their {level} intervals. {readings}."
+
+
+def _of_task(found: Results, task: str, name: str) -> list[Block]:
+    named = {SCORED[field]: scores[task] for field, scores in found.scores.items()}
+    labels = matrix.shown_patterns(found.tasks[task])
+    pictures = []
+    for metric, reference in DRAWN.items():
+        title = f"{words.title(task)}: {words.METRICS[metric]} by pattern"
+        values = {
+            series: [scores.cells[label].score(metric) for label in ("all", *labels)]
+            for series, scores in named.items()
+        }
+        drawn = matrix.forest(
+            labels, found.modalities, values, words.METRICS[metric], f"{name}-{metric}", title, at=reference
+        )
+        pictures.append(Picture(title, drawn))
+    last = found.scores[final(found)][task]
+    return [
+        Heading(_heading(task)),
+        Pictures(pictures),
+        *(
+            table(
+                f"{task}, {series}: every metric with its 95 % interval", scores, found.modalities, scores is not last
+            )
+            for series, scores in named.items()
+        ),
+    ]
+
+
+def _heading(task: str) -> str:
+    """A task in words, then its name where that is another."""
+    title = words.title(task)
+    return title if title == task else f"{title} ({task})"
+
+
+def table(caption: str, scores: TaskScores, modalities: list[str], is_folded: bool) -> Table:
+    """Every metric of a task, over all rows and by pattern.
+
+    Args:
+        caption: of the table.
+        scores: of the task, public.
+        modalities: names.
+        is_folded: whether it is shown on request only.
+
+    Returns:
+        The table.
+    """
+    header = ["pattern", "rows (positive)", *(words.METRICS[name] for name in METRICS)]
+    rows = [
+        [described(label, modalities), *_cell(cell)] for label, cell in scores.cells.items() if cell.count is not None
+    ]
+    hidden = len(scores.cells) - len(rows)
+    if hidden:
+        rows.append([f"{hidden} masked", *[""] * (len(header) - 1)])
+    return Table(caption, header, rows, folded=is_folded)
+
+
+def _cell(cell: Cell) -> list[str]:
+    return [
+        words.counts(cell.count, cell.positives),
+        *(words.score(cell.score(name), ".2f") if cell.score(name) else "" for name in METRICS),
+    ]
+
+
+def _target(found: Results) -> list[Block]:
+    blocks: list[Block] = [
+        Heading(f"On the target: {words.database(found.dataset)}"),
+        Text(
+            f"The same model, tested on {words.number(found.split.rows)} rows of "
+            f"{words.number(found.split.subjects)} subjects of another cohort."
+        ),
+    ]
+    scores = found.scores[final(found)]
+    blocks += [
+        table(f"{task} at the target: every metric with its 95 % interval", own, found.modalities, is_folded=False)
+        for task, own in scores.items()
+    ]
+    return blocks
+
+
+def calibration(run: PageRun) -> Section:
+    """Whether predicted risks occur, before and after the rectifier.
+
+    Args:
+        run: of the page.
+
+    Returns:
+        The section.
+    """
+    found = run.results
+    pictures = []
+    for number, task in enumerate(found.tasks):
+        named = {SCORED[field]: scores[task].all.reliability for field, scores in found.scores.items()}
+        shown = {series: curve for series, curve in named.items() if curve is not None and curve.count}
+        if shown:
+            title = f"{words.title(task)}: observed against predicted risk, and the distribution of the predictions"
+            pictures.append(Picture(title, curves.reliability(shown, f"reliability-{number}", title)))
+    blocks: list[Block] = [
+        Text(
+            "On the diagonal, risks are right. Lines are Wilson's 95 % intervals of each bin. The lower panel is the "
+            "distribution of the predictions, as the bins tell it; bins with few rows are joined."
+        ),
+        Pictures(pictures),
+    ]
+    if not pictures:
+        blocks[1:] = [Note("Every task is masked.")]
+    if found.rectified_gain is not None:
+        blocks.append(_gains(found.rectified_gain))
+    return Section("calibration", "Whether predicted risks occur", blocks)
+
+
+def _gains(gains: Mapping[str, Gain]) -> Table:
+    metrics = ("auroc", "brier", "calibration_error")
+    rows = [[task, *(words.score(gain.score(name), "+.4f") for name in metrics)] for task, gain in gains.items()]
+    caption = "What the rectifier changes: after it minus before, paired, with 95 % intervals"
+    return Table(caption, ["task", *(words.METRICS[name] for name in metrics)], rows)
+
+
+def groups(run: PageRun) -> Section:
+    """The scores by hospital or year group.
+
+    Args:
+        run: of the page.
+
+    Returns:
+        The section; its blocks are empty if the cohort has no groups.
+    """
+    found = run.results.groups
+    if found is None:
+        return Section("subgroups", "By group")
+    blocks: list[Block] = [
+        Text(
+            f"Before the rectifier. Every {found.by} with at least {found.min_rows} rows has a line, the others are "
+            "pooled. The last line compares only rows of the same group with each other."
+        )
+    ]
+    for task, own in found.tasks.items():
+        cells = {f"{found.by} {name}" if found.by == "hospital" else name: cell for name, cell in own.groups.items()}
+        if own.pooled is not None:
+            cells[f"{own.pooled.groups} smaller ones"] = own.pooled
+        header = [found.by, "rows (positive)", *(words.METRICS[name] for name in METRICS)]
+        rows = [[name, *_cell(cell)] for name, cell in cells.items() if cell.count is not None]
+        within = ["within groups", "", words.score(own.within.auroc, ".2f"), *[""] * (len(METRICS) - 1)]
+        blocks.append(Table(f"{task} by {found.by}, with 95 % intervals", header, [*rows, within]))
+    return Section("subgroups", "By group", blocks)

@@ -1,0 +1,40 @@
+"""Compares finished runs on the same test rows, for the commands that show it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from mmnar_lightning.config.experiment import ConfigError
+from mmnar_lightning.evaluation.comparison import Comparison, compare
+from mmnar_lightning.evaluation.scores import Scoring
+from mmnar_lightning.runs import done, folders
+
+
+def compared(runs: Sequence[Path], scoring: Scoring) -> list[Comparison]:
+    """Compare the first run with each of the others.
+
+    Args:
+        runs: folders of evaluated runs.
+        scoring: replicates, seed and the smallest count that is shown.
+
+    Returns:
+        The comparisons, without small cells.
+
+    Raises:
+        ConfigError: for fewer than two runs, or one without predictions.
+    """
+    if len({folder.resolve() for folder in runs}) < max(2, len(runs)):
+        raise ConfigError(
+            "runs=[FOLDER,FOLDER,...] needs two or more different runs; the first is compared with the others"
+        )
+    for folder in runs:
+        if not (folder / folders.PREDICTIONS).is_file():
+            raise ConfigError(f"runs: {folder} has no {folders.PREDICTIONS}; evaluate it first")
+        done.verify(folder)
+    return compare({name_of(folder): pl.read_parquet(folder / folders.PREDICTIONS) for folder in runs}, scoring)
+
+
+def name_of(folder: Path) -> str:
+    """Experiment and run id, or what is left of them."""
+    return "/".join(folder.resolve().parts[-2:])
