@@ -60,10 +60,11 @@ def gradients(name: str, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Ten
     with nothing_drawn():
         terms = objective.terms(made(batch), batch)
     objective(terms).backward()
-    return {key: term.detach() for key, term in terms.items()}, {
-        key: torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-        for key, parameter in made.named_parameters()
-    }
+    gradient = {}
+    for key, parameter in made.named_parameters():
+        assert parameter.grad is not None, f"{name}: DDP waits for a gradient of {key}"
+        gradient[key] = parameter.grad
+    return {key: term.detach() for key, term in terms.items()}, gradient
 
 
 def run_rank(rank: int, folder: Path) -> None:

@@ -1,10 +1,23 @@
 """The terms of baselines on two ranks: their denominators are those of all rows."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
+from tests.helpers.batches import fill_absent
 from tests.helpers.ranks import run_ranks
 from tests.helpers.two_ranks_baselines import NETWORKS, WORLD_SIZE, data, gradients, run_rank
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_parameter_has_a_finite_gradient_whatever_a_rank_reads(name: str) -> None:
+    rows = fill_absent(data(), torch.nan)
+    nothing = replace(rows, present=torch.zeros_like(rows.present))
+    for batch in (rows, fill_absent(nothing, torch.nan), rows.select(torch.zeros(len(rows), dtype=torch.bool))):
+        terms, gradient = gradients(name, batch)
+        assert all(bool(term.isfinite()) for term in terms.values())
+        assert all(bool(value.isfinite().all()) for value in gradient.values())
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ import pytest
 
 from mmnar_lightning.config.compose import load
 from mmnar_lightning.config.experiment import ConfigError
+from mmnar_lightning.config.ignored import check_ignored
 
 SHARE = "cohort.split.target_calibration=0.2"
 NO_OFFSET = "rectifier.loss_offset=false"
@@ -69,6 +70,15 @@ def test_a_refit_needs_the_calibration_rows_of_one_target(words, reported) -> No
 @pytest.mark.parametrize("words", [[SHARE, NO_OFFSET, "evaluation.protocol=kfold"], ["transfer.target=eicu"]])
 def test_a_refit_is_accepted_where_one_target_is_named(words) -> None:
     assert load([JOINT, *words]).baseline.refit == "joint"
+
+
+@pytest.mark.parametrize("experiment", ["transfer", "transfer_back", "eicu,protocols/leave_hospital_out"])
+def test_the_layer_of_the_joint_refit_needs_a_target(experiment: str) -> None:
+    config = load([f"experiment={experiment},baselines/joint_refit"])
+    assert (config.baseline.name, config.baseline.refit) == ("logistic_regression", "joint")
+    check_ignored(config)
+    with pytest.raises(ConfigError, match=r"refit=joint adds .* but there is none"):
+        load(["experiment=mimic,baselines/joint_refit"])
 
 
 @pytest.mark.parametrize(
