@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar, get_args
 import yaml
 
 from data_modules.errors import UserError
+from data_modules.vocabulary import check_name
 from mmnar_lightning.config.compose import experiments_folder
 
 FOLDER = "tables"
@@ -144,6 +145,7 @@ def read(path: Path) -> Table:
     Raises:
         TableError: naming the file, the key and what is expected.
     """
+    check_name("table.name", path.stem)
     try:
         plain = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:

@@ -28,7 +28,7 @@ from mmnar_lightning.tables.declared import (
 RESERVED = ("experiment", "dataset", "evaluate", "resume", "run", "runs", "out", "seed", "evaluation.protocol")
 """Settings that a table sets itself."""
 RUN_REPLICATES = 100
-"""Of the intervals of single runs, which the table does not read."""
+"""Of the intervals of single runs, which the table does not read; nor does it read their subgroups."""
 ABLATIONS = "ablations"
 PROTOCOLS = ("split", "kfold", "temporal")
 UNUSED = "not-read"
@@ -82,6 +82,7 @@ class Plan:
         entries: in the order in which they are run.
         bases: cohort -> its settings without a method.
         refused: cohort, method -> why its settings are refused.
+        methods: names of all, in the order of the file.
     """
 
     table: Table
@@ -89,11 +90,7 @@ class Plan:
     entries: list[Entry]
     bases: dict[str, ExperimentConfig]
     refused: dict[tuple[str, str], str]
-
-    @property
-    def methods(self) -> list[str]:
-        """Names of all methods, in the order of the file."""
-        return list(methods_of(self.table))
+    methods: list[str]
 
 
 def make(table: Table, config: ExperimentConfig, words: Sequence[str]) -> Plan:
@@ -133,7 +130,7 @@ def make(table: Table, config: ExperimentConfig, words: Sequence[str]) -> Plan:
                 refused[name, method] = str(error)
                 continue
             entries += _entries(table, folder / _slug(name) / _slug(method), (name, method), trials)
-    return Plan(table=table, folder=folder, entries=entries, bases=bases, refused=refused)
+    return Plan(table=table, folder=folder, entries=entries, bases=bases, refused=refused, methods=list(methods))
 
 
 def methods_of(table: Table) -> dict[str, Method]:
@@ -265,7 +262,7 @@ def _entries(table: Table, folder: Path, names: tuple[str, str], trials: Sequenc
 
 def _of_table(config: ExperimentConfig, seed: int) -> ExperimentConfig:
     changed: dict[str, Any] = {
-        "evaluation": replace(config.evaluation, num_seeds=1, num_replicates=RUN_REPLICATES),
+        "evaluation": replace(config.evaluation, num_seeds=1, num_replicates=RUN_REPLICATES, subgroups=False),
         "wandb": replace(config.wandb, enabled=False),
         "trainer": replace(config.trainer, progress_bar=False),
     }
@@ -273,4 +270,4 @@ def _of_table(config: ExperimentConfig, seed: int) -> ExperimentConfig:
 
 
 def _slug(name: str) -> str:
-    return re.sub(r"[^\w.-]+", "-", name)
+    return re.sub(r"[^\w-]+", "-", name)
