@@ -28,7 +28,7 @@ from mmnar_lightning.tables.declared import (
 RESERVED = ("experiment", "dataset", "evaluate", "resume", "run", "runs", "out", "seed", "evaluation.protocol")
 """Settings that a table sets itself."""
 RUN_REPLICATES = 100
-"""Of the intervals of single runs, which the table does not read; nor does it read their subgroups."""
+"""Of the intervals of single runs, which the table does not read; nor does it read their subgroups and figures."""
 ABLATIONS = "ablations"
 PROTOCOLS = ("split", "kfold", "temporal")
 UNUSED = "not-read"
@@ -262,7 +262,9 @@ def _entries(table: Table, folder: Path, names: tuple[str, str], trials: Sequenc
 
 def _of_table(config: ExperimentConfig, seed: int) -> ExperimentConfig:
     changed: dict[str, Any] = {
-        "evaluation": replace(config.evaluation, num_seeds=1, num_replicates=RUN_REPLICATES, subgroups=False),
+        "evaluation": replace(
+            config.evaluation, num_seeds=1, num_replicates=RUN_REPLICATES, subgroups=False, figures=False
+        ),
         "wandb": replace(config.wandb, enabled=False),
         "trainer": replace(config.trainer, progress_bar=False),
     }
