@@ -10,9 +10,10 @@ import yaml
 
 from data_modules.errors import UserError
 from data_modules.stage import digest
-from mmnar_lightning.config.compose import experiments_folder, flatten, load
+from mmnar_lightning.config.compose import flatten, load
 from mmnar_lightning.config.experiment import SIMULATED, ConfigError, ExperimentConfig
 from mmnar_lightning.config.ignored import check_ignored
+from mmnar_lightning.config.places import experiments_folders
 from mmnar_lightning.runs import build, folders
 from mmnar_lightning.runs import plan as protocols
 from mmnar_lightning.runs.plan import Child
@@ -22,7 +23,6 @@ from mmnar_lightning.tables.declared import (
     Method,
     Table,
     Words,
-    experiment_folders,
 )
 
 RESERVED = ("experiment", "dataset", "evaluate", "resume", "run", "runs", "out", "seed", "evaluation.protocol")
@@ -144,7 +144,7 @@ def methods_of(table: Table) -> dict[str, Method]:
     for kind in table.listed:
         below = reference if kind == ABLATIONS else Method()
         for name, path in listed_layers(kind).items():
-            own = Method(layers=(*below.layers, _layer_word(kind, path)), words=_without(below.words, path))
+            own = Method(layers=(*below.layers, f"{kind}/{name}"), words=_without(below.words, path))
             found.setdefault(name, own)
     return found
 
@@ -158,13 +158,8 @@ def listed_layers(kind: str) -> dict[str, Path]:
     Returns:
         Name -> file, in the order of the names.
     """
-    places = [folder / kind for folder in reversed(experiment_folders())]
+    places = [folder / kind for folder in reversed(experiments_folders())]
     return dict(sorted((path.stem, path) for place in places for path in place.glob("*.yaml")))
-
-
-def _layer_word(kind: str, path: Path) -> str:
-    """What `experiment=` takes: a name in experiments/, or a path elsewhere."""
-    return f"{kind}/{path.stem}" if path.parents[1] == experiments_folder() else str(path)
 
 
 def _trials(table: Table, cohort: Cohort, named: tuple[str, Method], common: Words) -> list[ExperimentConfig]:
