@@ -1,5 +1,6 @@
 """`mmnar table`: runs what a table of methods lacks, and writes it."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def make_table(config: ExperimentConfig, words: Sequence[str]) -> Path:
 
 def array_of(planned: plan.Plan, words: Sequence[str]) -> str:
     """The line that runs all entries as an array of SLURM jobs."""
-    return f"sbatch --array=0-{len(planned.entries) - 1} experiments/slurm/table.sbatch {' '.join(words)}"
+    return f"sbatch --array=0-{len(planned.entries) - 1} experiments/slurm/table.sbatch {shlex.join(words)}"
 
 
 def write(planned: plan.Plan, config: ExperimentConfig) -> None:
@@ -59,9 +60,9 @@ def write(planned: plan.Plan, config: ExperimentConfig) -> None:
     lines = score.lines(planned, found)
     written.write(lines, family, planned.folder)
     drawn = figure.forest(lines, family.reference)
-    figure.save(drawn, planned.folder / "table")
+    figure.save(drawn, planned.folder / "table", *figure.WITHOUT_DATE)
     if config.table.page:
-        figure.save(drawn, page.write(planned, found, lines, Path(config.table.page)))
+        figure.save(drawn, page.write(planned, found, lines, Path(config.table.page)), "png")
     for cohort, task, own in written.sections(lines):
         texts = [written.cells(line) for line in own]
         show(

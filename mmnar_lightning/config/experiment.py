@@ -96,6 +96,8 @@ class EvaluationConfig:
     """Bootstrap replicates of every interval."""
     subgroups: bool = True
     """Score by sex, age band, race and the other attributes that the cohort has, with the largest gaps."""
+    figures: bool = True
+    """Draw the figures of a run."""
     elsewhere: Literal["none", "carried", "refitted"] = "none"
     """For evaluate: score the cohort of other subjects that `paths` names, with the rectifier carried over, or refitted
     on its calibration split; `none` evaluates the run's own cohort."""

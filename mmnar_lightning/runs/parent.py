@@ -111,7 +111,8 @@ def gather_runs(parent: Path, config: ExperimentConfig, protocol: str, children:
     whole = _gathered(parent, config, protocol, children, found, pooled)
     min_count = config.privacy.min_count
     shown = public(whole, min_count, withheld=_withheld(children, found, min_count))
-    draw_results(shown, parent / "figures")
+    if config.evaluation.figures:
+        draw_results(shown, parent / "figures")
     results.write(parent, whole, shown)
     show_summary(shown)
 

@@ -158,7 +158,8 @@ def compute_results(
         mean_risk=rectified.mean_risk if rectified else None,
         target=target,
     )
-    figures.draw_results(public_of(results, run.config), run.folder / "figures")
+    if run.config.evaluation.figures:
+        figures.draw_results(public_of(results, run.config), run.folder / "figures")
     return results
 
 

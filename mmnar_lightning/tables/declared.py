@@ -9,7 +9,8 @@ from typing import Any, Literal, TypeVar, get_args
 import yaml
 
 from data_modules.errors import UserError
-from mmnar_lightning.config.compose import experiments_folder
+from data_modules.vocabulary import check_name
+from mmnar_lightning.config.places import experiment_file, experiments_folders
 
 FOLDER = "tables"
 LISTED = ("baselines", "ablations")
@@ -116,20 +117,11 @@ def find(name: str) -> Path:
     """
     if not name:
         raise TableError("table needs TABLE=quick (or table.name=), a name in experiments/tables or a YAML file")
-    places = [folder / FOLDER for folder in experiment_folders()]
-    is_path = name.endswith((".yaml", ".yml"))
-    candidates = [Path(name)] if is_path else [place / f"{name}.yaml" for place in places]
-    for path in candidates:
-        if path.is_file():
-            return path
-    known = sorted({path.stem for place in places for path in place.glob("*.yaml")})
-    raise TableError(f"table.name={name}: there is no {candidates[0]}; known are {', '.join(known)}")
-
-
-def experiment_folders() -> list[Path]:
-    """The folders of layers: experiments/ of the working directory, and that of the program."""
-    own = Path.cwd() / "experiments"
-    return list(dict.fromkeys([own, experiments_folder()]))
+    file = Path(name) if name.endswith((".yaml", ".yml")) else experiment_file(f"{FOLDER}/{name}.yaml")
+    if file is not None and file.is_file():
+        return file
+    known = sorted({path.stem for place in experiments_folders() for path in (place / FOLDER).glob("*.yaml")})
+    raise TableError(f"table.name={name}: there is no such file; known are {', '.join(known)}")
 
 
 def read(path: Path) -> Table:
@@ -144,6 +136,7 @@ def read(path: Path) -> Table:
     Raises:
         TableError: naming the file, the key and what is expected.
     """
+    check_name("table.name", path.stem)
     try:
         plain = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:

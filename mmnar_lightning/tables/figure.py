@@ -81,16 +81,17 @@ def _count(own: Sequence[Line]) -> str:
     return f" (n={max(counts)})" if counts else " (masked)"
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PDF, SVG and PNG with the same bytes each time.
+def save(figure: Figure, path: Path, *kinds: str) -> None:
+    """Write a figure with the same bytes each time.
 
     Args:
         figure: the figure.
         path: without suffix.
+        *kinds: formats, of `WITHOUT_DATE`.
     """
     from matplotlib import rc_context
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    for kind, metadata in WITHOUT_DATE.items():
+    for kind in kinds:
         with rc_context({"svg.hashsalt": SALT}):
-            figure.savefig(path.with_suffix(f".{kind}"), dpi=120, metadata=metadata)
+            figure.savefig(path.with_suffix(f".{kind}"), dpi=100, metadata=WITHOUT_DATE[kind])

@@ -10,9 +10,10 @@ import yaml
 
 from data_modules.errors import UserError
 from data_modules.stage import digest
-from mmnar_lightning.config.compose import experiments_folder, flatten, load
+from mmnar_lightning.config.compose import flatten, load
 from mmnar_lightning.config.experiment import SIMULATED, ConfigError, ExperimentConfig
 from mmnar_lightning.config.ignored import check_ignored
+from mmnar_lightning.config.places import experiments_folders
 from mmnar_lightning.runs import build, folders
 from mmnar_lightning.runs import plan as protocols
 from mmnar_lightning.runs.plan import Child
@@ -22,13 +23,12 @@ from mmnar_lightning.tables.declared import (
     Method,
     Table,
     Words,
-    experiment_folders,
 )
 
 RESERVED = ("experiment", "dataset", "evaluate", "resume", "run", "runs", "out", "seed", "evaluation.protocol")
 """Settings that a table sets itself."""
 RUN_REPLICATES = 100
-"""Of the intervals of single runs, which the table does not read."""
+"""Of the intervals of single runs, which the table does not read; nor does it read their subgroups and figures."""
 ABLATIONS = "ablations"
 PROTOCOLS = ("split", "kfold", "temporal")
 UNUSED = "not-read"
@@ -82,6 +82,7 @@ class Plan:
         entries: in the order in which they are run.
         bases: cohort -> its settings without a method.
         refused: cohort, method -> why its settings are refused.
+        methods: names of all, in the order of the file.
     """
 
     table: Table
@@ -89,11 +90,7 @@ class Plan:
     entries: list[Entry]
     bases: dict[str, ExperimentConfig]
     refused: dict[tuple[str, str], str]
-
-    @property
-    def methods(self) -> list[str]:
-        """Names of all methods, in the order of the file."""
-        return list(methods_of(self.table))
+    methods: list[str]
 
 
 def make(table: Table, config: ExperimentConfig, words: Sequence[str]) -> Plan:
@@ -133,7 +130,7 @@ def make(table: Table, config: ExperimentConfig, words: Sequence[str]) -> Plan:
                 refused[name, method] = str(error)
                 continue
             entries += _entries(table, folder / _slug(name) / _slug(method), (name, method), trials)
-    return Plan(table=table, folder=folder, entries=entries, bases=bases, refused=refused)
+    return Plan(table=table, folder=folder, entries=entries, bases=bases, refused=refused, methods=list(methods))
 
 
 def methods_of(table: Table) -> dict[str, Method]:
@@ -147,7 +144,7 @@ def methods_of(table: Table) -> dict[str, Method]:
     for kind in table.listed:
         below = reference if kind == ABLATIONS else Method()
         for name, path in listed_layers(kind).items():
-            own = Method(layers=(*below.layers, _layer_word(kind, path)), words=_without(below.words, path))
+            own = Method(layers=(*below.layers, f"{kind}/{name}"), words=_without(below.words, path))
             found.setdefault(name, own)
     return found
 
@@ -161,13 +158,8 @@ def listed_layers(kind: str) -> dict[str, Path]:
     Returns:
         Name -> file, in the order of the names.
     """
-    places = [folder / kind for folder in reversed(experiment_folders())]
+    places = [folder / kind for folder in reversed(experiments_folders())]
     return dict(sorted((path.stem, path) for place in places for path in place.glob("*.yaml")))
-
-
-def _layer_word(kind: str, path: Path) -> str:
-    """What `experiment=` takes: a name in experiments/, or a path elsewhere."""
-    return f"{kind}/{path.stem}" if path.parents[1] == experiments_folder() else str(path)
 
 
 def _trials(table: Table, cohort: Cohort, named: tuple[str, Method], common: Words) -> list[ExperimentConfig]:
@@ -265,7 +257,9 @@ def _entries(table: Table, folder: Path, names: tuple[str, str], trials: Sequenc
 
 def _of_table(config: ExperimentConfig, seed: int) -> ExperimentConfig:
     changed: dict[str, Any] = {
-        "evaluation": replace(config.evaluation, num_seeds=1, num_replicates=RUN_REPLICATES),
+        "evaluation": replace(
+            config.evaluation, num_seeds=1, num_replicates=RUN_REPLICATES, subgroups=False, figures=False
+        ),
         "wandb": replace(config.wandb, enabled=False),
         "trainer": replace(config.trainer, progress_bar=False),
     }
@@ -273,4 +267,4 @@ def _of_table(config: ExperimentConfig, seed: int) -> ExperimentConfig:
 
 
 def _slug(name: str) -> str:
-    return re.sub(r"[^\w.-]+", "-", name)
+    return re.sub(r"[^\w-]+", "-", name)

@@ -63,7 +63,7 @@ def _run(entry: Entry, number: str, *, wait: bool) -> bool:
 
 def _outcome(entry: Entry) -> dict[str, object]:
     """Train all trials of an entry, and read the test rows with the best one."""
-    reason = refusal(entry.trials[0])
+    reason = "" if _is_built_elsewhere(entry) else refusal(entry.trials[0])
     if reason:
         return {REASON: reason}
     alone = len(entry.trials) == 1
@@ -79,6 +79,12 @@ def _outcome(entry: Entry) -> dict[str, object]:
     return {CHOSEN: folder.name, LOSSES: losses}
 
 
+def _is_built_elsewhere(entry: Entry) -> bool:
+    """Whether the method was built for another fold or seed of the cohort: then it can be for all."""
+    outcomes = entry.folder.parent.glob(f"*/{entry.outcome.name.partition('-')[0]}-*.json")
+    return any(CHOSEN in stage.read_json(path) for path in outcomes)
+
+
 def refusal(config: ExperimentConfig) -> str:
     """Why a method cannot be built for a cohort; empty if it can. No row is read by it.
 
@@ -91,12 +97,14 @@ def refusal(config: ExperimentConfig) -> str:
     datamodule = build.build_datamodule(config)
     datamodule.prepare_data()
     datamodule.setup()
+    # Copies for inner folds would be built with the fit alone, and principal axes take long.
+    model = replace(config.model, encoder=replace(config.model.encoder, components=0))
+    alone = replace(config, model=model, evaluation=replace(config.evaluation, inner_folds=0))
     try:
-        if build.is_estimator(config):  # copies for inner folds would be built with the fit alone
-            alone = replace(config, evaluation=replace(config.evaluation, inner_folds=0))
+        if build.is_estimator(config):
             build.build_estimator(alone, datamodule.cohort)
         else:
-            build.build_module(config, datamodule.cohort, initialised=False)
+            build.build_module(alone, datamodule.cohort, initialised=False)
     except UserError as error:
         return str(error)
     return ""

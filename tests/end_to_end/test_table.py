@@ -50,6 +50,7 @@ def test_a_table_is_made_by_one_command_and_again_from_its_predictions(workplace
     assert whole["regression"]["verdict"] == "not tested"
     assert "this cohort has none" in whole["score"]["not_applicable"]
 
+    assert not list(folder.rglob("figures"))
     before = {name: (folder / name).read_bytes() for name in FILES}
     for name in FILES:
         (folder / name).unlink()

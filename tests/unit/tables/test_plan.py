@@ -95,7 +95,7 @@ def test_a_layer_that_cannot_apply_is_named_with_its_reason(workplace: Path) -> 
     found = planned(workplace, methods={**DECLARED["methods"], "baselines": "all"})
     assert "mixes experiments of several datasets" in found.refused["own", "elsewhere"]
     assert "adds calibration rows of a target to the fit, but there is none" in found.refused["own", "joint"]
-    assert len(found.refused) == 2
+    assert not {method for _, method in found.refused} & {*DECLARED["methods"], "boosted_trees"}
     assert not of(found, "joint")
 
 

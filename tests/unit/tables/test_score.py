@@ -170,7 +170,7 @@ def test_the_page_keeps_what_stands_above_it_and_the_figure_is_the_same_each_tim
     assert place == docs.parent / "figures" / "table_small"
     drawings = []
     for name in ("one", "two"):
-        figure.save(figure.forest(lines, "good"), workplace / name)
+        figure.save(figure.forest(lines, "good"), workplace / name, *figure.WITHOUT_DATE)
         drawings.append([(workplace / name).with_suffix(f".{kind}").read_bytes() for kind in figure.WITHOUT_DATE])
     assert drawings[0] == drawings[1]
     panels = figure.forest(lines, "good").axes

@@ -102,6 +102,20 @@ def test_a_method_that_cannot_be_built_is_not_trained(workplace: Path, calls, mo
     assert stage.read_json(found.entries[0].outcome) == {"not_applicable": "it needs a score"}
 
 
+def test_a_method_is_checked_once_for_a_cohort(workplace: Path, calls, monkeypatch) -> None:
+    checked: list[int] = []
+    monkeypatch.setattr(work, "refusal", lambda config: checked.append(config.cohort.split.test_fold) or "")
+    work.run(small(workplace), None)
+    assert checked == [0, 0]
+    other = small(
+        workplace,
+        methods={"presence": "baselines/mask_only", "other": "baselines/late_fusion"},
+        family={"reference": "other"},
+    )
+    work.run(other, None)
+    assert checked == [0, 0, 0]
+
+
 def test_a_failed_run_is_an_error_and_no_outcome(workplace: Path, calls, monkeypatch) -> None:
     def fails(config):
         raise UserError("the disk is full")
