@@ -23,6 +23,7 @@ WORDS = $(if $(call given,DATASET),$(call quoted,dataset=,DATASET)) $(call set,r
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lock cohort embed train evaluate predict show settings report screenshots simulate doctor sweep best table test-fast test-oldest test test-slurm check format bench validation results results-eicu phases phases-full coverage docs tutorial clean
+.PHONY: help setup lock cohort embed train evaluate predict show settings simulate doctor sweep best test test-fast test-oldest test-slurm check format bench validation results results-eicu phases phases-full coverage storm docs tutorial clean
 
 help: ## Print every target with its description.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -153,6 +154,9 @@ phases-full: setup ## The same on simulated releases, at the size of a night. Pr
 
 coverage: setup ## Measure how often the intervals of every metric hold the true value, and write docs/coverage.md: ten minutes on one core.
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.coverage.run
+
+storm: setup ## Kill every stage, damage every stored file, give bad inputs, each followed by the same command; writes docs/reliability.md. At most an hour; a stopped one is resumed.
+	$(BIN)/python -m benchmarks.storm.run $(ARGS)
 
 docs: setup ## Build the user guide into site/; a link that leads nowhere fails.
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -28,7 +28,7 @@ from mmnar_lightning.config.renamed import explain_all, explain_experiment
 from mmnar_lightning.config.text import quote_word
 from mmnar_lightning.config.yaml_files import check_word, read_yaml
 
-HUB_NAME = re.compile(r"(hf-hub:)?[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+HUB_NAME = re.compile(r"(hf-hub:)?[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[0-9a-f]{40})?")
 """A model of the hub: owner and name."""
 
 

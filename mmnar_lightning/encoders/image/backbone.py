@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmnar_lightning.encoders import hub
 from mmnar_lightning.encoders.image.config import PRETRAINED, RANDOM, ImageConfig
 from mmnar_lightning.encoders.image.selection import ImageInput, ImagesError, small_input
 from mmnar_lightning.nn import images
@@ -123,17 +124,24 @@ def _fetch(name: str) -> Path:
 
     file = "model.safetensors"
     try:
+        repository, commit = hub.split(name)
+    except hub.HubError as error:
+        raise WeightsError(f"embed.image.weights={name}: {error}") from error
+    try:
         try:
-            return Path(hf_hub_download(name, file, local_files_only=True))
+            path = Path(hf_hub_download(repository, file, revision=commit, local_files_only=True))
         except FileNotFoundError:
-            return Path(hf_hub_download(name, file))
+            path = Path(hf_hub_download(repository, file, revision=commit))
     except HFValidationError as error:
         raise WeightsError(f"embed.image.weights={name}: neither an existing file nor a hub name") from error
     except OSError as error:  # all errors of the hub: no network, no such repository, no permission
+        url = f"{HUB}/{repository}/resolve/{commit or 'main'}/{file}"
         raise WeightsError(
             f"embed.image.weights: {name} is not cached here and could not be downloaded. On a machine with a network, "
-            f"download {HUB}/{name}/resolve/main/{file}, and set embed.image.weights=/path/to/{file}"
+            f"download {url}, and set embed.image.weights=/path/to/{file}"
         ) from error
+    hub.verify(name, [path])
+    return path
 
 
 def _adapt(network: Any, config: ImageConfig) -> None:

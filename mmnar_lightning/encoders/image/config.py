@@ -26,7 +26,7 @@ class ImageConfig(BackboneConfig):
     """timm: name of the model, for example densenet121."""
     weights: str = field(default="", metadata=read_when(".encoder = timm") | path_setting())
     """timm: a local file (safetensors, or a state dict of torch.save); `pretrained`, the weights that timm publishes,
-    or a hub name (owner/name), both downloaded once; `none`, random initialisation, to train from scratch."""
+    or a hub name (owner/name@commit), both downloaded once; `none`, random initialisation, to train from scratch."""
     views: list[str] = field(default_factory=lambda: ["AP", "PA"], metadata=read_when(".encoder != none"))
     """View positions that are read, in order of preference; '*' stands for all others."""
     colour: bool = field(default=False, metadata=read_when(".encoder = timm"))

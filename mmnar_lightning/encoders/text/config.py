@@ -30,9 +30,10 @@ class TextConfig(BackboneConfig):
     """none leaves texts out; hashed_ngrams counts words and pairs of words; transformers is a pretrained model; small
     trains a small network from scratch."""
     model: str = field(
-        default="emilyalsentzer/Bio_ClinicalBERT", metadata=read_when(".encoder = transformers") | path_setting()
+        default="emilyalsentzer/Bio_ClinicalBERT@d5892b39a4adaed74b92212a44081509db72f87b",
+        metadata=read_when(".encoder = transformers") | path_setting(),
     )
-    """transformers: a local folder, or a name on the Hugging Face hub."""
+    """transformers: a local folder, or a model of the Hugging Face hub, owner/name@commit."""
     window: int = field(default=512, metadata=read_when(".encoder = transformers, small"))
     """Tokens of a window, special tokens included; longer texts are cut into several windows; those of
     transformers share an eighth of their tokens."""

@@ -6,7 +6,6 @@ repository is run.
 
 import hashlib
 import os
-import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from typing import Any
 from torch import nn
 
 from data_modules.errors import UserError
+from mmnar_lightning.encoders import hub
 
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 """Patterns of weights files, in order of preference."""
@@ -26,7 +26,6 @@ CONFIG = "config.json"
 PARALLELISM = "TOKENIZERS_PARALLELISM"
 _left: dict[str, str] = {}
 """Variables set by this process, which are not the user's settings."""
-HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
 def locate(name: str) -> Path:
@@ -44,9 +43,13 @@ def locate(name: str) -> Path:
     folder = Path(name)
     if folder.is_dir():
         return _checked(folder)
-    if not HUB_NAME.fullmatch(name):
-        raise UserError(f"embed.text.model={name}: this folder does not exist")
-    return _checked(_fetch(name))
+    try:
+        repository, commit = hub.split(name)
+    except hub.HubError as error:
+        raise UserError(f"embed.text.model={name}: this folder does not exist; {error}") from None
+    found = _checked(_fetch(repository, commit))
+    hub.verify(name, sorted(found.iterdir()))
+    return found
 
 
 def _checked(folder: Path) -> Path:
@@ -56,16 +59,18 @@ def _checked(folder: Path) -> Path:
     return folder
 
 
-def _fetch(name: str) -> Path:
+def _fetch(name: str, commit: str | None) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(name, allow_patterns=[CONFIG, *WEIGHTS, *INDEXES, *TOKENIZER]))
+        patterns = [CONFIG, *WEIGHTS, *INDEXES, *TOKENIZER]
+        return Path(snapshot_download(name, revision=commit, allow_patterns=patterns))
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        download = f"hf download {name}{f' --revision {commit}' if commit else ''} --local-dir FOLDER"
         raise UserError(
             f"embed.text.model={name}: this folder does not exist, and the hub cannot be reached "
-            f"({type(error).__name__}). On a machine with a network run `hf download {name} --local-dir FOLDER`, or "
+            f"({type(error).__name__}). On a machine with a network run `{download}`, or "
             f"save config.json, the weights and the tokenizer's files from https://huggingface.co/{name} in FOLDER; "
             "copy FOLDER here, and set embed.text.model=FOLDER"
         ) from error

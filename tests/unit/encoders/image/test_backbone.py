@@ -124,7 +124,7 @@ def test_a_model_without_published_weights_is_refused_by_its_name(hub: list[str]
 
 
 def test_a_name_that_is_no_hub_name_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="neither an existing file nor a hub name"):
+    with pytest.raises(WeightsError, match="neither an existing file or folder nor a hub name"):
         image_backbone(settings(f"{tmp_path}/some/folder"))
 
 

@@ -54,7 +54,7 @@ def test_of_a_model_in_several_files_all_that_it_needs_is_fetched(
     (hub / "README.md").write_text("not needed")
     shards = split_weights(whole.state_dict(), hub, index)
 
-    def fetch(name: str, allow_patterns: list[str]) -> str:
+    def fetch(name: str, revision: str | None, allow_patterns: list[str]) -> str:
         """What the hub does: give the files that match."""
         names = filter_repo_objects((path.name for path in hub.iterdir()), allow_patterns=allow_patterns)
         for file in names:
@@ -159,8 +159,8 @@ def test_without_a_network_the_error_says_what_to_download_and_where_to_put_it(
 
     asked = []
 
-    def offline(name: str, **_: object) -> str:
-        asked.append(name)
+    def offline(name: str, revision: str, **_: object) -> str:
+        asked.append(f"{name}@{revision}")
         raise LocalEntryNotFoundError("no connection")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", offline)
@@ -168,9 +168,9 @@ def test_without_a_network_the_error_says_what_to_download_and_where_to_put_it(
     config = EmbedConfig(text=TextConfig(encoder="transformers"))
     with pytest.raises(ValueError, match=r"embed\.text\.model=emilyalsentzer/Bio_ClinicalBERT") as caught:
         embed(cohort, config, tmp_path / "data", None)
-    for needed in ("hf download emilyalsentzer/Bio_ClinicalBERT --local-dir FOLDER", "set embed.text.model=FOLDER"):
+    for needed in ("hf download emilyalsentzer/Bio_ClinicalBERT --revision d5892b3", "set embed.text.model=FOLDER"):
         assert needed in str(caught.value)
-    assert asked == ["emilyalsentzer/Bio_ClinicalBERT"]
+    assert asked == [TextConfig().model]
     assert not (tmp_path / "data").exists()
 
 
