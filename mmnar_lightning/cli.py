@@ -143,7 +143,7 @@ def _guarded(command: str, words: Sequence[str]) -> int:
         config = _compose(command, words)
         quieten()
         module = _import_command(command)
-        with files.private(shared_group=config is not None and config.privacy.shared_group):
+        with files.private(shared_group=config.privacy.shared_group):
             status: int = _run(module, config, words)
     except UserError as error:
         fail(str(error))

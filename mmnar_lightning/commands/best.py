@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 from data_modules import stage
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.console import say
 from mmnar_lightning.runs import single
+from mmnar_lightning.runs.folders import CONFIG
+from mmnar_lightning.runs.started import STARTED, started
 from mmnar_lightning.sweeps.space import SWEEP_FILE, read
 from mmnar_lightning.sweeps.table import build_table
 
@@ -45,10 +48,16 @@ def best(config: ExperimentConfig) -> Path:
 
 def _newest(config: ExperimentConfig) -> Path:
     base = Path(config.paths.runs) / "sweeps"
-    sweeps = sorted(base.glob(f"*/{SWEEP_FILE}"), key=lambda path: path.stat().st_mtime)
+    sweeps = [path.parent for path in base.glob(f"*/{SWEEP_FILE}")]
     if not sweeps:
         raise ConfigError(f"{base} has no sweep; `mmnar sweep` creates one")
-    return sweeps[-1].parent
+    return max(sweeps, key=_started)
+
+
+def _started(sweep: Path) -> datetime:
+    """When a sweep was started: as its folder records it, else the first start of its trials."""
+    trials = [path.parent for path in sweep.glob(f"*/{CONFIG}")]
+    return started(sweep) if (sweep / STARTED).is_file() or not trials else min(map(started, trials))
 
 
 def run(config: ExperimentConfig, words: Sequence[str]) -> int:

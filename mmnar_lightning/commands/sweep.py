@@ -13,6 +13,7 @@ from mmnar_lightning.config.compose import load
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.config.places import sweep_file
 from mmnar_lightning.console import say, show
+from mmnar_lightning.runs.started import record
 from mmnar_lightning.sweeps import figures, online
 from mmnar_lightning.sweeps.search import Search, num_trials_of
 from mmnar_lightning.sweeps.space import SWEEP_FILE, Sweep, read
@@ -100,6 +101,7 @@ def _online(config: ExperimentConfig, found: Sweep, shared: Sequence[str]) -> Pa
 
 
 def _write_file(folder: Path, plain: dict[str, Any]) -> None:
+    record(folder)
     (folder / SWEEP_FILE).write_text(yaml.safe_dump(plain, sort_keys=False), encoding="utf-8")
 
 

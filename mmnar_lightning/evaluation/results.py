@@ -183,6 +183,7 @@ class Results:
         simulated: whether its data are simulated.
         cohort: fingerprint; None for several runs.
         versions: project -> version of the raw release.
+        environment: commit, packages and hardware; None in a file of an earlier version.
         modalities: names, in the order of the pattern's bits.
         dropped: lines for the user on missing data.
         checkpoint: origin of the predictions; None for several runs.
@@ -218,6 +219,7 @@ class Results:
     simulated: bool
     cohort: str | None = field(default=None, metadata=OPTIONAL)
     versions: dict[str, str]
+    environment: dict[str, Any] | None = field(default=None, metadata=OPTIONAL)
     modalities: list[str]
     dropped: list[str]
     checkpoint: dict[str, Any] | None = field(default=None, metadata=OPTIONAL)

@@ -1,6 +1,6 @@
 """What `mmnar show` prints of a run beside the summary, by topic; public results alone."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mmnar_lightning.console import say, show
@@ -110,10 +110,29 @@ def _origin(results: Results) -> None:
         "modalities": ", ".join(results.modalities),
         "test rows": results.split.rows,
         "test subjects": results.split.subjects,
+        "commit": _commit(results.environment or {}),
+        "packages": ", ".join(f"{name} {own}" for name, own in (results.environment or {}).get("packages", {}).items()),
+        "hardware": _hardware(results.environment or {}),
         "checkpoint": ", ".join(f"{key} {value}" for key, value in (results.checkpoint or {}).items()),
     }
     for line in (*(f"{name}: {value}" for name, value in facts.items() if value not in {None, ""}), *results.dropped):
         say(line)
+
+
+def _commit(environment: Mapping[str, Any]) -> str:
+    changed = " and changes that were not committed" if environment.get("dirty") else ""
+    return f"{environment['commit']}{changed}" if environment.get("commit") else ""
+
+
+def _hardware(environment: Mapping[str, Any]) -> str:
+    if not environment:
+        return ""
+    memory = f", {environment['memory_gb']} GB" if environment["memory_gb"] else ""
+    return f"{environment['cores']} cores of {environment['processor']}{memory}{_gpus(environment['gpus'])}"
+
+
+def _gpus(names: Sequence[str]) -> str:
+    return f", {', '.join(names)}" if names else ""
 
 
 TOPICS: Mapping[str, Topic] = {

@@ -151,6 +151,7 @@ def _gathered(
         dataset=first.dataset,
         simulated=first.simulated,
         versions=first.versions,
+        environment=first.environment,
         modalities=first.modalities,
         dropped=sorted({line for one in found for line in one.dropped}),
         children=[{**child.to_json(), **_of_child(one)} for child, one in zip(children, found, strict=True)],

@@ -28,7 +28,7 @@ from mmnar_lightning.outputs import ScoredRows
 from mmnar_lightning.report import figures
 from mmnar_lightning.report.public import public
 from mmnar_lightning.report.summary import show_summary
-from mmnar_lightning.runs import done, folders, model_folder
+from mmnar_lightning.runs import done, environment, folders, model_folder
 from mmnar_lightning.runs.run import Run, scores_a_fold
 
 
@@ -139,6 +139,7 @@ def compute_results(
         simulated=cohort.manifest["simulated"],
         cohort=cohort.fingerprint,
         versions=cohort.manifest["versions"],
+        environment=environment.describe(),
         modalities=cohort.names,
         dropped=[*cohort.manifest["dropped"], *cohort.left_out],
         checkpoint=dict(fitted),
