@@ -119,7 +119,7 @@ def test_a_folder_of_images_that_may_not_be_entered_is_no_folder_without_images(
     with pytest.raises(SourceError, match=r"gone\.jpg: this image cannot be read \(Permission denied\)"):
         image_keys(tmp_path, pl.Series(["gone"]), JPEG)
     with pytest.raises(SourceError, match=r": an image in this folder cannot be read \(Permission denied\)"):
-        image_keys(tmp_path, pl.Series(["gone"]))
+        image_keys(tmp_path, pl.Series(["gone"]), JPEG)
 
 
 def test_any_number_of_threads_gives_the_same_tensors_in_the_same_order(tmp_path: Path) -> None:
