@@ -12,6 +12,8 @@ from data_modules.cohorts.build import build_cohort
 from data_modules.cohorts.config import CustomCohortConfig, ReleaseCohortConfig
 from data_modules.cohorts.custom import build_custom
 from data_modules.cohorts.fitting import Words
+from data_modules.databases.meds.config import MEDSCohortConfig
+from data_modules.databases.meds.spec import build_meds
 from data_modules.databases.registry import database
 from data_modules.loading.config import LoaderConfig
 from data_modules.loading.loaders import EvalLoader, TrainLoader
@@ -214,3 +216,28 @@ class CustomDataModule(CohortDataModule):
     def build(self) -> Path:
         """Validate and import the cohort unless it is imported, and return the imported folder."""
         return build_custom(self.source, self.config, self.data, labelled=self.labelled, words=self.words)
+
+
+class MEDSDataModule(CohortDataModule):
+    """A cohort that is built from MEDS data unless it exists.
+
+    Args:
+        root: folder with `data` and `metadata`.
+        config: settings of the cohort.
+        data: `paths.data`.
+        words: see `build_meds`.
+        **settings: arguments of `CohortDataModule`.
+    """
+
+    def __init__(
+        self, *, root: Path, config: MEDSCohortConfig, data: Path, words: Words | None = None, **settings: Any
+    ) -> None:
+        super().__init__(**settings)
+        self.root = root
+        self.config = config
+        self.data = data
+        self.words = words
+
+    def build(self) -> Path:
+        """Build the cohort unless it exists, and return its folder."""
+        return build_meds(self.root, self.config, self.data, self.words)

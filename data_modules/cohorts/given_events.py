@@ -1,5 +1,6 @@
 """Events of a custom cohort: measurements with a name and a time, summarised as labs are."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -71,12 +72,12 @@ def write(events: pl.DataFrame, folder: Path, fitting: Fitting) -> tuple[store.F
     lines = fitting.line(
         f"names of {fitting.path.name}", int(given_names.is_in(names).sum()), len(given_names), "left out"
     )
-    unit = {"unit": "", "low": -_LARGEST, "high": _LARGEST, "names": ()}
-    concepts = [Concept(name=name, **unit) for name in names]  # type: ignore[arg-type]
+    concepts = concepts_of(names)
     columns = series.column_names(concepts)
     out = store.create(folder, len(fitting.present), columns)
     windows = pl.DataFrame({"row_id": pl.Series(range(len(out)), dtype=pl.UInt32)})
-    series.write(_numbered(events, names).lazy(), windows, concepts, out, _of_rows, settle=lambda found: found)
+    kept = numbered(events.lazy(), names).collect()
+    series.write(kept.lazy(), windows, concepts, out, _of_rows, settle=lambda found: found)
     return out, columns, lines
 
 
@@ -86,10 +87,23 @@ def _names(events: pl.DataFrame, fitting: Fitting) -> list[str]:
     return sorted(fitting.fit(events.select(pl.col("row_id").cast(pl.Int64), word="name")))
 
 
-def _numbered(events: pl.DataFrame, names: list[str]) -> pl.DataFrame:
-    """The events of names with columns, as input of `series.summarise`."""
-    numbered = pl.DataFrame({"name": names, "concept": pl.Series(range(len(names)), dtype=pl.UInt16)})
-    known = events.join(numbered, on="name").sort("row_id", "concept", "hours")
+def concepts_of(names: Sequence[str]) -> list[Concept]:
+    """The names of events as concepts, without a unit or a range."""
+    return [Concept(name=name, unit="", low=-_LARGEST, high=_LARGEST, names=()) for name in names]
+
+
+def numbered(events: pl.LazyFrame, names: Sequence[str]) -> pl.LazyFrame:
+    """Prepare the events of names with columns as input of `series.summarise`.
+
+    Args:
+        events: `row_id`, `hours`, `name`, `value` (null = done without a usable result).
+        names: that `concept` numbers.
+
+    Returns:
+        The events of these names, sorted.
+    """
+    places = pl.LazyFrame({"name": names, "concept": range(len(names))}, {"name": pl.String, "concept": pl.UInt16})
+    known = events.join(places, on="name").sort("row_id", "concept", "hours")
     return known.select(
         "row_id",
         "concept",

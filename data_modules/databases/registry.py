@@ -14,11 +14,13 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from data_modules.cohorts.config import ReleaseCohortConfig
+    from data_modules.cohorts.config import CohortConfig
     from data_modules.cohorts.spec import DatabaseSpec
 
 OWN = {"mimic": "data_modules.databases.mimic_iv", "eicu": "data_modules.databases.eicu"}
 """Dataset -> package of the databases of this project."""
+MEDS = "meds"
+"""The dataset of MEDS data, whose modalities a file of the user's declares: it has settings, and no `DatabaseSpec`."""
 HARMONISED = {"mimic": "data_modules.databases.harmonised.mimic_iv", "eicu": "data_modules.databases.harmonised.eicu"}
 """Dataset -> module with its `MODALITIES` that have the same columns in several databases."""
 GROUP = "mmnar.databases"
@@ -27,7 +29,7 @@ GROUP = "mmnar.databases"
 
 def packages() -> dict[str, str]:
     """Dataset -> package of all installed databases."""
-    return {**{entry.name: entry.value for entry in _registered()}, **OWN}
+    return {**{entry.name: entry.value for entry in _registered()}, **OWN, MEDS: "data_modules.databases.meds"}
 
 
 @cache
@@ -36,9 +38,9 @@ def _registered() -> tuple[EntryPoint, ...]:
     return tuple(entry_points(group=GROUP))
 
 
-def cohort_config(dataset: str) -> type[ReleaseCohortConfig]:
+def cohort_config(dataset: str) -> type[CohortConfig]:
     """The settings class of the cohorts of a dataset."""
-    found: type[ReleaseCohortConfig] = import_module(f"{packages()[dataset]}.config").CohortConfig
+    found: type[CohortConfig] = import_module(f"{packages()[dataset]}.config").CohortConfig
     return found
 
 

@@ -1,6 +1,6 @@
 """`mmnar doctor`: lists the tables under a root, the missing ones and what needs them, and checks their files.
 
-A custom cohort is validated and imported instead, and its patterns, labels and masked cells are listed.
+A custom cohort, or MEDS data, is validated and imported instead, and its patterns, labels and masked cells are listed.
 """
 
 from collections.abc import Container, Sequence
@@ -11,7 +11,7 @@ import polars as pl
 from data_modules import stage
 from data_modules.cohorts.build import BUILD, COHORT
 from data_modules.cohorts.spec import DatabaseSpec
-from data_modules.databases.registry import database
+from data_modules.databases.registry import MEDS, database
 from data_modules.raw import checksums
 from data_modules.raw.errors import SourceError
 from data_modules.raw.header import read_header
@@ -75,7 +75,7 @@ def examine(config: ExperimentConfig) -> bool:
 
 
 def examine_custom(config: ExperimentConfig) -> None:
-    """Validate a custom cohort, import it as training does, and print what is in it.
+    """Validate a custom cohort or MEDS data, import it as training does, and print what is in it.
 
     A breach of the contract raises a `ContractError`, a missing file a `SourceError`.
     """
@@ -138,7 +138,7 @@ def _cost(name: str, core: bool, spec: DatabaseSpec) -> str:
 
 def run(config: ExperimentConfig, words: Sequence[str]) -> int:
     """Run the command; returns the exit status, 1 if a core table is missing or a file is damaged."""
-    if config.dataset == CUSTOM:
+    if config.dataset in {CUSTOM, MEDS}:
         examine_custom(config)
         return 0
     return 0 if examine(config) else 1

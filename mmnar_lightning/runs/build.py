@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from data_modules.cohorts.config import CustomCohortConfig, ReleaseCohortConfig
 from data_modules.cohorts.given_images import SUFFIX
 from data_modules.cohorts.spec import DatabaseSpec
+from data_modules.databases.meds.config import MEDSCohortConfig
 from data_modules.databases.registry import database
-from data_modules.datamodule import CohortDataModule, CustomDataModule, ReleaseDataModule
+from data_modules.datamodule import CohortDataModule, CustomDataModule, MEDSDataModule, ReleaseDataModule
 from data_modules.loading.arrays import PART_ROWS
 from data_modules.loading.opened import OpenedCohort, Reading
 from data_modules.raw.locate import find_folder
@@ -55,6 +56,9 @@ def build_datamodule(config: ExperimentConfig) -> CohortDataModule:
         source = cohorts.custom_source(config)
         words, files = cohorts.words(config), custom_images(source)
         return CustomDataModule(source=source, config=config.cohort, words=words, **_loading(config, files))
+    if isinstance(config.cohort, MEDSCohortConfig):
+        root, words = cohorts.meds_root(config.paths), cohorts.words(config)
+        return MEDSDataModule(root=root, config=config.cohort, words=words, **_loading(config, ImageFolders()))
     assert isinstance(config.cohort, ReleaseCohortConfig)
     roots = cohorts.release_roots(config)
     return ReleaseDataModule(

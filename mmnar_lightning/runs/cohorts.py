@@ -8,10 +8,12 @@ from data_modules.cohorts.config import CustomCohortConfig, ReleaseCohortConfig
 from data_modules.cohorts.custom import build_custom
 from data_modules.cohorts.fitting import Words
 from data_modules.cores import usable_cores
-from data_modules.databases.registry import database
+from data_modules.databases.meds.config import MEDSCohortConfig
+from data_modules.databases.meds.spec import build_meds
+from data_modules.databases.registry import MEDS, database
 from data_modules.raw.checksums import Meter, no_meter
 from data_modules.raw.reader import Release
-from mmnar_lightning.config.experiment import SIMULATED, ConfigError, ExperimentConfig
+from mmnar_lightning.config.experiment import SIMULATED, ConfigError, ExperimentConfig, PathsConfig
 from mmnar_lightning.console import progress, warn
 
 NO_RELEASE = (
@@ -29,6 +31,8 @@ def build(config: ExperimentConfig) -> Path:
     data = Path(config.paths.data)
     if isinstance(config.cohort, CustomCohortConfig):
         return build_custom(custom_source(config), config.cohort, data, words=words(config))
+    if isinstance(config.cohort, MEDSCohortConfig):
+        return build_meds(meds_root(config.paths), config.cohort, data, words(config))
     assert isinstance(config.cohort, ReleaseCohortConfig)
     spec = database(config.dataset)
     return build_cohort(spec, Release.parse(spec.schema, release_roots(config)), config.cohort, data, meter(config))
@@ -51,6 +55,23 @@ def custom_source(config: ExperimentConfig) -> Path:
     if not config.paths.cohort:
         raise ConfigError("dataset=custom needs COHORT=/path (or paths.cohort), a folder as docs/cohort.md describes")
     return Path(config.paths.cohort)
+
+
+def meds_root(paths: PathsConfig) -> Path:
+    """Find the MEDS data.
+
+    Returns:
+        Its folder.
+
+    Raises:
+        ConfigError: if none is named.
+    """
+    root = paths.root(MEDS)
+    if not root:
+        raise ConfigError(
+            "dataset=meds needs MEDS_ROOT=/path (or paths.roots.meds), a folder as docs/meds.md describes"
+        )
+    return Path(root)
 
 
 def release_roots(config: ExperimentConfig) -> str:

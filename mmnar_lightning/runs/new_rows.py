@@ -1,13 +1,15 @@
 """Opens a cohort of new rows, as a stored model reads it."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from data_modules.cohorts.config import CustomCohortConfig, ReleaseCohortConfig
 from data_modules.cohorts.fitting import Words
+from data_modules.databases.meds.config import MEDSCohortConfig
 from data_modules.databases.registry import database
-from data_modules.datamodule import CohortDataModule, CustomDataModule, ReleaseDataModule
+from data_modules.datamodule import CohortDataModule, CustomDataModule, MEDSDataModule, ReleaseDataModule
 from data_modules.loading.config import LoaderConfig
 from mmnar_lightning.blueprint import typed
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig, cohort_config
@@ -15,6 +17,7 @@ from mmnar_lightning.encoders.config import EmbedConfig
 from mmnar_lightning.encoders.image.stage import ImageFolders
 from mmnar_lightning.encoders.stage import embed
 from mmnar_lightning.runs.build import custom_images, image_folders
+from mmnar_lightning.runs.cohorts import meds_root
 from mmnar_lightning.saved.description import Description
 
 
@@ -56,6 +59,8 @@ def _datamodule(described: Description, config: ExperimentConfig) -> CohortDataM
             f"predict needs paths.cohort=/path, a folder as docs/cohort.md describes (labels are not needed){own}"
         )
     cohort = typed(cohort_config(described.dataset), described.cohort_settings)
+    if isinstance(cohort, MEDSCohortConfig):
+        return _of_meds(described, config, cohort)
     assert isinstance(cohort, ReleaseCohortConfig)
     files = image_folders(database(described.dataset), roots)
     return ReleaseDataModule(
@@ -65,6 +70,21 @@ def _datamodule(described: Description, config: ExperimentConfig) -> CohortDataM
         data=data,
         vocabularies=dict(pair for entry in described.modalities for pair in entry.vocabularies.items()),
         **_loading(described, config, files),
+    )
+
+
+def _of_meds(described: Description, config: ExperimentConfig, cohort: MEDSCohortConfig) -> CohortDataModule:
+    """New MEDS data, with the labels that the settings name: their subjects and times are the rows."""
+    given = config.cohort if isinstance(config.cohort, MEDSCohortConfig) else cohort
+    if not given.labels:
+        raise ConfigError("predict needs dataset=meds cohort.labels=/path cohort.mapping=/path, the rows to predict")
+    columns = {entry.name: entry.columns for entry in described.modalities if entry.kind == "table"}
+    return MEDSDataModule(
+        root=meds_root(config.paths),
+        config=replace(given, given_splits=False),
+        data=Path(config.paths.data),
+        words=Words(min_subjects=described.min_count, columns=columns),
+        **_loading(described, config, ImageFolders()),
     )
 
 

@@ -169,7 +169,7 @@ def _attributes(run: Run) -> pl.DataFrame | None:
     config, folder = run.config, run.cohort.folder
     if not config.evaluation.subgroups:
         return None
-    is_built = run.cohort.manifest["source"] != "custom" and config.dataset in registry.packages()
+    is_built = run.cohort.manifest["source"] not in {"custom", registry.MEDS} and config.dataset in registry.packages()
     if is_built and registry.database(config.dataset).subgroups is not None and not (folder / SUBGROUPS).is_file():
         warn(
             f"{folder} was built by an earlier version, without {SUBGROUPS}: no scores by sex, age band and race; "

@@ -23,7 +23,7 @@ def leaves(dataset: str) -> set[str]:
 def test_every_setting_is_explained_and_every_explained_one_exists() -> None:
     text = (ROOT / "experiments" / "README.md").read_text()
     explained = set(re.findall(r"^\| `([a-z0-9_.]+)` \| `", text, re.MULTILINE))
-    assert explained == leaves("mimic") | leaves("eicu")
+    assert explained == leaves("mimic") | leaves("eicu") | leaves("meds")
     section = text[text.index("## cohort, dataset=eicu") : text.index("## cohort, dataset=custom")]
     own = set(re.findall(r"^\| `([a-z0-9_.]+)` \| `", section, re.MULTILINE))
     limits = {"min_vocabulary_subjects", "max_vocabulary"}

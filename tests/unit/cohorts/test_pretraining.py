@@ -14,9 +14,10 @@ import torch
 from data_modules import stage
 from data_modules.cohorts import pretraining, splits
 from data_modules.cohorts.build import COHORT, build_cohort
-from data_modules.cohorts.config import SplitConfig
+from data_modules.cohorts.config import ReleaseCohortConfig, SplitConfig
 from data_modules.cohorts.pretraining import COUNTS, PRETRAINING
 from data_modules.cohorts.rows import CohortRows
+from data_modules.databases.eicu.config import EICUCohortConfig
 from data_modules.databases.mimic_iv.config import MIMICCohortConfig
 from data_modules.databases.mimic_iv.tables import EMBEDDINGS
 from data_modules.databases.registry import cohort_config, database
@@ -63,6 +64,7 @@ def build(place: Path) -> Build:
     def built(name: str, **settings: Any) -> Path:
         spec = database(name)
         config = cohort_config(name)(**settings)
+        assert isinstance(config, ReleaseCohortConfig)
         return build_cohort(spec, Release(spec.schema, [place / "release"]), config, place / "data")
 
     return built
@@ -225,7 +227,7 @@ def test_every_unit_stay_with_a_prediction_time_is_one_of_either(tmp_path, setti
         eicu.stay(6, begins=29000, hospitalid=8, **one),
     ]
     release = eicu.write_release(tmp_path / "raw", stays, hospital=[eicu.hospital(7), eicu.hospital(8)])
-    config = cohort_config("eicu")(modalities=["demographics"], split=ALL_TRAIN, pretraining_rows=True, **settings)
+    config = EICUCohortConfig(modalities=["demographics"], split=ALL_TRAIN, pretraining_rows=True, **settings)
     folder = build_cohort(database("eicu"), release, config, tmp_path)
     assert set(pl.read_parquet(folder / COHORT)["stay_id"]) == {1}
     assert set(extra_rows(folder)["stay_id"]) == extra

@@ -129,7 +129,7 @@ def test_a_list_in_a_later_layer_replaces_the_earlier_one(own):
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_every_shipped_experiment_loads_and_its_datamodule_builds(name, tmp_path):
-    roots = [f"paths.{key}={tmp_path}" for key in ("mimic_root", "eicu_root", "cohort", "data")]
+    roots = [f"paths.{key}={tmp_path}" for key in ("mimic_root", "eicu_root", "cohort", "data", "roots.meds")]
     composed = load([f"experiment={name}", *roots, "simulate.subjects=20"])
     assert composed.experiment == name
     assert build_datamodule(composed).seed == composed.seed

@@ -63,7 +63,7 @@ def test_a_prefix_selects_settings_and_every_line_is_whole(capsys: pytest.Captur
         (["xyzzy"], "`mmnar settings` prints all"),
         (["optim", "trainer"], "takes one prefix"),
         (["seed=3"], "takes one prefix"),
-        (["dataset=none"], "expected one of mimic, eicu, custom"),
+        (["dataset=none"], "expected one of mimic, eicu, meds, custom"),
     ],
 )
 def test_what_selects_nothing_is_refused(words: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
