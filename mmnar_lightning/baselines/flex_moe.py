@@ -159,7 +159,7 @@ def routing_loss(routing: Routing, batch: Batch) -> Tensor:
     """
     whole = batch.present.all(1)
     balance = [
-        _variation(part[rows].sum((0, 1)), first)
+        _variation(torch.where(rows[:, None, None], part, 0.0).sum((0, 1)), first)
         for rows, first in ((whole, 0), (~whole, 1))
         for part in (routing.gate, routing.load)
     ]
