@@ -97,7 +97,7 @@ def _by_pattern(
     matrix, *panels = figure.subplots(1, 1 + len(counts), width_ratios=[width, *[2.5] * len(counts)])
     draw_patterns(matrix, [None if line == ALL else line for line in lines], modalities)
     if lines[0] == ALL:
-        matrix.text(1, 0, ALL, transform=matrix.get_yaxis_transform(), ha="right", va="center")
+        matrix.text(1, 0, ALL, transform=matrix.get_yaxis_transform(), ha="right", va="center", fontsize=7)
     found = dict(zip(counts, panels, strict=True))
     for task, axes in found.items():
         axes.set_yticks(range(len(lines)), [_counted(counts[task][line]) for line in lines])

@@ -186,7 +186,7 @@ def draw_patterns(axes: Axes, patterns: Sequence[str | None], modalities: Sequen
 def _write(axes: Axes, place: int, text: str, *, down: bool) -> None:
     """Write the line of a matrix of patterns."""
     if down:
-        axes.text(1, place, text, transform=axes.get_yaxis_transform(), ha="right", va="center", fontsize=6)
+        axes.text(1, place, text, transform=axes.get_yaxis_transform(), ha="right", va="center", fontsize=7)
         return
     across = axes.get_xaxis_transform()
     axes.text(place, 1, text, transform=across, ha="center", va="top", rotation=90, fontsize=6)

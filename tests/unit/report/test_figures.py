@@ -208,3 +208,15 @@ def test_colours_differ_for_every_colour_vision():
     luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue
     apart = np.abs(luminance[:, None] - luminance) + np.abs(blue[:, None] - blue) + np.eye(len(red)) * 999
     assert apart.min() > 15, "blue and luminance are what red-green blindness leaves"
+
+
+def test_other_patterns_and_those_of_many_modalities_are_written_instead_of_drawn():
+    found = {"death": TaskScores(all=MASKED, patterns={"11": MASKED, "others": MASKED})}
+    matrix = figures.interval_plot(found, "auroc", NAMES).axes[0]
+    assert dots(matrix, down=True) == [None, "11", None]
+    assert [text.get_text() for text in matrix.texts] == ["others", "all rows"]
+    wide = {"death": TaskScores(all=MASKED, patterns={"10" * 40: MASKED})}
+    figure = figures.interval_plot(wide, "auroc", [f"m{number}" for number in range(80)])
+    assert texts(figure) == ["1010101010101010… 40 of 80", "all rows"]
+    assert figure.get_figwidth() < 8
+    assert figure.axes[0].get_xticks().size == 0
