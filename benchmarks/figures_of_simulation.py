@@ -1,4 +1,4 @@
-"""The figures of docs/simulation.md: `python -m mmnar_lightning.report.simulation FOLDER`."""
+"""The figures of docs/simulation.md: `python -m benchmarks.figures_of_simulation FOLDER`."""
 
 import sys
 from pathlib import Path
@@ -9,13 +9,14 @@ from scipy.special import expit
 
 from data_modules.simulate import image, latent, text
 from data_modules.simulate.config import SimulateConfig
-from mmnar_lightning.report.figures import new_figure, save
+from mmnar_lightning.report.style import ON_PAGE, PAGE_DPI, draw_patterns, new_figure, save, styled, words
 
 PEOPLE = 40_000
 STRENGTHS = (0.0, 1.0, 2.0)
 SHADES = (-1.5, 0.0, 1.5)
 
 
+@styled
 def presence_against_severity() -> Figure:
     """Share of people with each modality by severity, for several strengths of missing not at random."""
     figure = new_figure(11, 3.4)
@@ -29,13 +30,14 @@ def presence_against_severity() -> Figure:
         bins = np.digitize(severity, edges[1:-1])
         for position, name in enumerate(world.setting.modalities):
             share = [present[bins == number, position].mean() for number in range(len(middle))]
-            axes.plot(middle, share, "o-", markersize=3, label=f"{name} ({present[:, position].mean():.1%})")
+            axes.plot(middle, share, "o-", markersize=3, label=f"{words(name)} ({present[:, position].mean():.1%})")
         axes.set(title=f"rho = {strength:g} (n={len(severity):,})", xlabel="severity", ylim=(0, 1))
-        axes.legend(fontsize=7, loc="upper right")
+        axes.legend(loc="upper left", bbox_to_anchor=(0, -0.18))
     figure.axes[0].set_ylabel("share with the modality")
     return figure
 
 
+@styled
 def examples() -> Figure:
     """A image, and what a note and a report say, for a low, a middle and a high reading."""
     figure = new_figure(9, 5.4)
@@ -67,28 +69,30 @@ def _wrap(line: str, width: int = 62) -> str:
     return "\n".join(lines)
 
 
+@styled
 def outcome_against_presence() -> Figure:
     """Risk of each outcome by pattern: what the pattern alone shows."""
     world = latent.solve(SimulateConfig())
     people = latent.draw(world, PEOPLE, np.random.default_rng(0))
     risk = expit(world.outcome_logit(people.health, people.worry, people.pattern))
-    figure = new_figure(7, 3.4)
-    axes = figure.subplots()
+    figure = new_figure(5, 3.6)
+    axes, below = figure.subplots(2, 1, height_ratios=(5, 1), sharex=True)
     patterns = np.unique(people.pattern)
     for task, name in enumerate(world.setting.tasks):
-        axes.plot(patterns, [risk[people.pattern == pattern, task].mean() for pattern in patterns], "o-", label=name)
+        means = [risk[people.pattern == pattern, task].mean() for pattern in patterns]
+        axes.plot(range(len(patterns)), means, "o-", label=words(name))
     names = ["".join("1" if people.present[people.pattern == p][0, m] else "0" for m in range(3)) for p in patterns]
-    axes.set_xticks(patterns, names, family="monospace")
-    axes.set(xlabel=f"presence of {', '.join(world.setting.modalities)}", ylabel="mean risk", ylim=(0, None))
-    axes.legend(fontsize=8, loc="upper right")
+    axes.set(ylabel="mean risk", ylim=(0, None))
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(world.setting.tasks))
+    draw_patterns(below, names, world.setting.modalities, down=False)
     return figure
 
 
 def main(folder: Path) -> None:
     """Draw all figures into a folder."""
-    save(presence_against_severity(), folder / "presence.png")
-    save(outcome_against_presence(), folder / "risk.png")
-    save(examples(), folder / "examples.png", dpi=88)
+    save(presence_against_severity(), folder / "presence.png", ON_PAGE, PAGE_DPI)
+    save(outcome_against_presence(), folder / "risk.png", ON_PAGE, PAGE_DPI)
+    save(examples(), folder / "examples.png", ON_PAGE, dpi=88)
 
 
 if __name__ == "__main__":

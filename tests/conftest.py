@@ -162,11 +162,12 @@ BLANK = bytes.fromhex(
     "3a7e9b550000000a49444154789c6360000000020001e221bc330000000049454e44ae426082"
 )
 """A PNG of one pixel."""
-PLOTS = {name: getattr(figures, name) for name in ("interval_plot", "reliability_plot", "offset_plot", "save")}
+DRAWN = ("interval_plot", "reliability_plot", "offset_plot", "decision_plot", "subgroup_plot", "save")
+PLOTS = {name: getattr(figures, name) for name in DRAWN}
 """What draws and saves the figures of a run."""
 
 
-def _save_blank(_figure: object, path: Path, dpi: int = 120) -> None:
+def _save_blank(_figure: object, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(BLANK)
 

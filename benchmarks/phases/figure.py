@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from mmnar_lightning.report import figures
+from mmnar_lightning.report import style
 
 PANELS = {
     "rows, linear world": ("base-2k", "base", "base-30k", "base-60k"),
@@ -19,24 +19,22 @@ PANELS = {
     "shift: another site": ("shift-0", "shift-0.5", "shift-1"),
 }
 """Title -> cells."""
-COLOURS = {
-    "conditioning": "tab:blue",
-    "reconstruction": "tab:orange",
-    "contrast": "tab:green",
-    "rectifier": "tab:red",
-    "additive": "tab:brown",
-    "piecewise": "tab:purple",
-    "columns": "tab:pink",
-    "pretraining": "tab:olive",
-    "fusion": "tab:cyan",
-    "lead": "black",
+COLOURED = (
+    "conditioning", "reconstruction", "contrast", "rectifier", "additive", "piecewise", "lead",
+    "columns", "pretraining", "fusion",
+)  # fmt: skip
+"""Parts, in the order of the colours; those beyond them have another marker."""
+MARKS = {
+    part: (style.COLOURS[number % len(style.COLOURS)], "o" if number < len(style.COLOURS) else "s")
+    for number, part in enumerate(COLOURED)
 }
-"""Part -> colour."""
+"""Part -> colour and marker."""
 STEP = 0.09
 """Distance between the parts of a cell, whose own distance is 1."""
 Row = dict[str, float]
 
 
+@style.styled
 def draw(found: pl.DataFrame) -> Figure:
     """Draw the parts of all cells.
 
@@ -46,13 +44,13 @@ def draw(found: pl.DataFrame) -> Figure:
     Returns:
         One panel a knob; the grey bars are the predicted ranges.
     """
-    parts = found.filter(pl.col("part").is_in(list(COLOURS)))
-    figure = figures.new_figure(13, 7.5)
+    parts = found.filter(pl.col("part").is_in(list(MARKS)))
+    figure = style.new_figure(13, 7.5)
     places = figure.subplots(2, 4).ravel()
     for axes, (title, cells) in zip(places, PANELS.items(), strict=False):
         _panel(axes, title, cells, parts)
     places[-1].axis("off")
-    handles = [places[-1].plot([], [], "o", color=colour, label=name)[0] for name, colour in COLOURS.items()]
+    handles = [places[-1].plot([], [], mark, color=colour, label=name)[0] for name, (colour, mark) in MARKS.items()]
     handles.append(places[-1].add_patch(Rectangle((0, 0), 0, 0, color="0.85", label="predicted")))
     places[-1].legend(handles=handles, loc="center", frameon=False)
     figure.suptitle("What a part adds to mean AUROC, 95 % intervals, simulated data", fontsize=11)
@@ -82,7 +80,7 @@ def _panel(axes: Axes, title: str, cells: Sequence[str], parts: pl.DataFrame) ->
     for place, cell in enumerate(known):
         own = shown.filter(pl.col("cell") == cell)
         for number, row in enumerate(own.iter_rows(named=True)):
-            _dot(axes, place + STEP * (number - (own.height - 1) / 2), row, COLOURS[str(row["part"])])
+            _dot(axes, place + STEP * (number - (own.height - 1) / 2), row, *MARKS[str(row["part"])])
 
 
 def limits(low: Sequence[float], high: Sequence[float]) -> tuple[float, float]:
@@ -97,10 +95,10 @@ def limits(low: Sequence[float], high: Sequence[float]) -> tuple[float, float]:
     return round(bottom - spare, 6), round(top + spare, 6)
 
 
-def _dot(axes: Axes, place: float, row: Row, colour: str) -> None:
+def _dot(axes: Axes, place: float, row: Row, colour: str, mark: str) -> None:
     if row["predicted_low"] is not None:
         bottom, top = axes.get_ylim()
         low, high = max(row["predicted_low"], bottom), min(row["predicted_high"], top)
         axes.add_patch(Rectangle((place - 0.4 * STEP, low), 0.8 * STEP, high - low, color="0.85", zorder=0))
     axes.plot([place, place], [row["low"], row["high"]], color=colour, linewidth=1.2)
-    axes.plot(place, row["value"], "o", color=colour, markersize=3.5)
+    axes.plot(place, row["value"], mark, color=colour, markersize=3.5)

@@ -13,7 +13,7 @@ import polars as pl
 from benchmarks.phases import figure, plan, score
 from benchmarks.phases.predictions import BEST, PARTS, PREDICTIONS
 from benchmarks.phases.run import OUT
-from mmnar_lightning.report import figures
+from mmnar_lightning.report import style
 
 DOCS = Path("docs")
 MARKER = "<!-- written by make phases; what stands above is not -->"
@@ -36,7 +36,7 @@ def write(found: pl.DataFrame, docs: Path) -> None:
         docs: folder of the pages.
     """
     found.write_csv(docs / "phases.csv", float_precision=5)
-    figures.save(figure.draw(found), docs / "figures" / "phases.png")
+    style.save(figure.draw(found), docs / "figures" / "phases.png", style.ON_PAGE, style.PAGE_DPI)
     parts = [_predictions(found), _best(found), _parts(found), _lead(found), _methods(found)]
     page = docs / "phases.md"
     above = page.read_text(encoding="utf-8").split(MARKER)[0]

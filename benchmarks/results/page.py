@@ -13,7 +13,7 @@ import polars as pl
 
 from benchmarks.results import ceiling, plan, score
 from benchmarks.results.run import CHOSEN
-from mmnar_lightning.report import figures
+from mmnar_lightning.report import style
 
 DOCS = Path("docs")
 COMPARED = ("full", *plan.BASELINES)
@@ -81,25 +81,27 @@ def closed(reported: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+@style.styled
 def figure(apart: pl.DataFrame, path: Path) -> None:
     """AUROC of the full method minus that of each baseline, by setting and task."""
     found = apart.filter(pl.col("metric") == "auroc", pl.col("method") == "full")
-    drawn = figures.new_figure(11, 3.6)
+    drawn = style.new_figure(11, 3.6)
     axes = drawn.subplots(1, len(plan.BASELINES), sharey=True)
     labels = [
-        f"{setting}, {task}" for setting, task in found.select("setting", "task").unique(maintain_order=True).rows()
+        f"{setting}, {style.words(task)}"
+        for setting, task in found.select("setting", "task").unique(maintain_order=True).rows()
     ]
     for place, baseline in zip(axes, plan.BASELINES, strict=True):
         rows = found.filter(pl.col("minus") == baseline)
         for position, (value, low, high) in enumerate(rows.select("value", "low", "high").rows()):
-            place.plot([low, high], [position, position], color="tab:blue")
-            place.plot(value, position, "o", color="tab:blue", markersize=3)
-        place.axvline(0, color="0.7", linewidth=1)
+            place.plot([low, high], [position, position], color=style.MAIN)
+            place.plot(value, position, "o", color=style.MAIN, markersize=3)
+        place.axvline(0, color=style.GREY, linewidth=1)
         place.set_title(f"minus {baseline}", fontsize=9)
         place.set_yticks(range(len(labels)), labels, fontsize=6)
     axes[0].invert_yaxis()
     drawn.suptitle("AUROC of the full method minus a baseline's, 95 % intervals, simulated data", fontsize=10)
-    figures.save(drawn, path)
+    style.save(drawn, path, style.ON_PAGE, style.PAGE_DPI)
 
 
 def write(out: Path, docs: Path, processes: int) -> None:

@@ -104,7 +104,7 @@ class PatternMetrics(Callback):
                     for task in metric.tasks
                     for label in metric.labels
                 ]
-                figure = heat_map(self.latest, metric.tasks, metric.labels)
+                figure = heat_map(self.latest, metric.tasks, metric.labels, metric.modalities)
                 logger.experiment.log(
                     {
                         f"{split}/patterns": wandb.Table(columns=list(header), data=rows),

@@ -13,6 +13,7 @@ from mmnar_lightning.config.compose import load
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.config.places import sweep_file
 from mmnar_lightning.console import say, show
+from mmnar_lightning.report.style import save
 from mmnar_lightning.runs.started import record
 from mmnar_lightning.sweeps import figures, online
 from mmnar_lightning.sweeps.search import Search, num_trials_of
@@ -127,9 +128,9 @@ def _report(folder: Path, found: Sweep, search: Search | None = None) -> None:
     if table.is_empty():
         return
     values, trial_states = table[found.metric].to_list(), table["state"].to_list()
-    figures.draw_trials(values, trial_states, found.metric, found.maximise).savefig(folder / "trials.png", dpi=150)
+    save(figures.draw_trials(values, trial_states, found.metric, found.maximise), folder / "trials.png")
     if search is not None and (importance := search.importance()):
-        figures.draw_importance(importance, found.metric).savefig(folder / "importance.png", dpi=150)
+        save(figures.draw_importance(importance, found.metric), folder / "importance.png")
     shown = ["trial", "state", *(f"parameter/{parameter.key}" for parameter in found.parameters), found.metric, "best"]
     names = short_names([parameter.key for parameter in found.parameters])
     show("trials", ["trial", "state", *names, found.metric, "best"], table.select(shown).iter_rows())

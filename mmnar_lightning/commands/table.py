@@ -8,6 +8,7 @@ from data_modules import locks
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.console import say, show, warn
 from mmnar_lightning.distributed import launch, signals
+from mmnar_lightning.report import style
 from mmnar_lightning.tables import declared, figure, page, plan, score, stored, work, written
 
 WRITING = ".table.lock"
@@ -60,9 +61,9 @@ def write(planned: plan.Plan, config: ExperimentConfig) -> None:
     lines = score.lines(planned, found)
     written.write(lines, family, planned.folder)
     drawn = figure.forest(lines, family.reference)
-    figure.save(drawn, planned.folder / "table", *figure.WITHOUT_DATE)
+    style.save(drawn, planned.folder / "table", dpi=style.PAGE_DPI)
     if config.table.page:
-        figure.save(drawn, page.write(planned, found, lines, Path(config.table.page)), "png")
+        style.save(drawn, page.write(planned, found, lines, Path(config.table.page)), ["png"], style.PAGE_DPI)
     for cohort, task, own in written.sections(lines):
         texts = [written.cells(line) for line in own]
         show(

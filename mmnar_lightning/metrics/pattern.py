@@ -70,7 +70,7 @@ class PatternMetric(Metric):
             raise UserError(f"tasks={list(tasks)} must differ and contain no slash, which separates the parts of a key")
         invalid = [one for one in patterns if not 0 <= one < 2 ** len(modalities) and one != pattern_ids.REST]
         assert not invalid, f"patterns {invalid} are not patterns of {len(modalities)} modalities"
-        self.tasks, self.num_modalities = tuple(tasks), len(modalities)
+        self.tasks, self.modalities = tuple(tasks), tuple(modalities)
         self.patterns = tuple(patterns)
         self._widths = {
             "row_id": 1,
@@ -86,7 +86,7 @@ class PatternMetric(Metric):
     @property
     def labels(self) -> list[str]:
         """Labels of the listed patterns."""
-        return [pattern_ids.label(pattern, self.num_modalities) for pattern in self.patterns]
+        return [pattern_ids.label(pattern, len(self.modalities)) for pattern in self.patterns]
 
     def update(
         self,
@@ -145,7 +145,7 @@ class PatternMetric(Metric):
             UserError.
         """
         rows = self._unique_rows()
-        members = pattern_ids.members(rows.pattern, self.patterns, self.num_modalities)
+        members = pattern_ids.members(rows.pattern, self.patterns, len(self.modalities))
         values: dict[str, float] = {}
         losses = []
         for column, task in enumerate(self.tasks):

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from mmnar_lightning.report.figures import new_figure
+from mmnar_lightning.report.style import GREY, new_figure, styled
 from mmnar_lightning.sweeps.table import FINISHED
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+@styled
 def draw_trials(values: Sequence[float | None], states: Sequence[str], metric: str, maximise: bool) -> Figure:
     """Plot the metric of each trial, in order, and the best of the finished trials so far."""
     figure = new_figure(6.4, 3.6)
@@ -22,7 +23,7 @@ def draw_trials(values: Sequence[float | None], states: Sequence[str], metric: s
         ]
         axes.scatter(at, [values[n] for n in at], label=state, marker="o" if state == FINISHED else "x")  # type: ignore[arg-type]
     at, so_far = best_so_far(values, states, maximise)
-    axes.step(at, so_far, where="post", color="0.4", label="best so far")
+    axes.step(at, so_far, where="post", color=GREY, label="best so far")
     axes.set_xlabel("trial")
     axes.set_ylabel(metric)
     axes.legend(loc="lower right")
@@ -54,6 +55,7 @@ def best_so_far(values: Sequence[float | None], states: Sequence[str], maximise:
     return at, found
 
 
+@styled
 def draw_importance(importance: Mapping[str, float], metric: str) -> Figure:
     """Plot the share of the metric's variance that each parameter explains (functional ANOVA; Hutter et al., 2014)."""
     figure = new_figure(6.4, 1.2 + 0.35 * len(importance))

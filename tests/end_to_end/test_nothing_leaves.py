@@ -18,6 +18,7 @@ from data_modules.simulate.config import SimulateConfig
 from data_modules.simulate.release import simulate
 from mmnar_lightning.config.compose import load
 from mmnar_lightning.report import figures
+from mmnar_lightning.report.style import FORMATS
 from mmnar_lightning.runs import folders, single
 from tests.conftest import PLOTS, draw_figures
 from tests.helpers.wandb_logs import OfflineRun
@@ -246,12 +247,15 @@ def test_small_cells_are_hidden_in_figures(run: Path, drawn: dict[str, list[str]
     shown = {cell["count"] for reported in results["tasks"].values() for cell in reported["patterns"].values()}
     shown |= {cell["count"] for reported in results["rectifier"].values() for cell in reported["patterns"].values()}
     shown |= {reported["all"]["count"] for reported in results["tasks"].values()}
+    divided = [scores for found in results["subgroups"].values() for scores in found["tasks"].values()]
+    shown |= {cell["count"] for scores in divided for cell in [*scores["levels"].values(), scores["pooled"]] if cell}
     assert {"auroc.png", "rectifier.png", f"reliability_{next(iter(results['tasks']))}.png"} <= set(drawn)
-    assert set(drawn) == {path.name for path in (run / "figures").iterdir()}, "some figures were not looked at"
+    files = {path.name for path in (run / "figures").iterdir()}
+    assert {path.with_suffix(f".{kind}").name for path in map(Path, drawn) for kind in FORMATS} == files
     for name, texts in drawn.items():
         counts = {int(found) for text in texts for found in re.findall(r"n=(\d+)", text)}
         assert counts <= shown, (name, texts)
-        if not name.startswith("reliability"):
+        if not name.startswith(("reliability", "decision_curve", "subgroups")):
             assert any("masked" in text for text in texts), name
 
 

@@ -1,15 +1,19 @@
 """Figures show nothing of a hidden cell: neither its count nor its values."""
 
+import re
 from pathlib import Path
 
+import polars as pl
 import pytest
 import torch
 from matplotlib.figure import Figure
 
-from mmnar_lightning.evaluation.results import OffsetTable
+from mmnar_lightning.evaluation.results import OffsetTable, TaskScores
 from mmnar_lightning.evaluation.scores import Scoring, score
+from mmnar_lightning.evaluation.subgroups import decision_curves, score_subgroups
 from mmnar_lightning.metrics.bootstrap import METRICS, RESAMPLED
-from mmnar_lightning.report import figures
+from mmnar_lightning.outputs import ScoredRows
+from mmnar_lightning.report import figures, style
 from mmnar_lightning.report.public import public
 from tests.helpers.results import offset_of, results_of, scored_rows
 
@@ -20,8 +24,13 @@ SHOWN, HIDDEN = list(COUNTS)[:2], list(COUNTS)[2:]
 """One is small, and it would follow from the other."""
 
 
-def scored(shift: float):
-    """Scores of rows of four patterns, both classes in each, one of them with few rows."""
+ATTRIBUTE = pl.Series("subgroup/ward", ["north"] * 77 + ["south"] * 57 + ["west"] * 8)
+"""West has few rows: it is pooled alone, and would follow from the others."""
+SCORING = Scoring(num_replicates=50, seed=0, min_count=MIN_COUNT)
+
+
+def rows_of(shift: float) -> ScoredRows:
+    """Rows of four patterns, both classes in each, one of them with few rows."""
     pattern = torch.cat([torch.full((count,), PATTERNS[name]) for name, count in COUNTS.items()])
     rows = len(pattern)
     generator = torch.Generator().manual_seed(0)
@@ -32,16 +41,25 @@ def scored(shift: float):
         "label": (torch.arange(2 * rows).view(rows, 2) % 3 == 0).double(),
         "label_mask": torch.ones(rows, 2, dtype=torch.bool),
     }
-    scoring = Scoring(num_replicates=50, seed=0, min_count=MIN_COUNT)
-    return score(scored_rows(tested, torch.arange(rows)), TASKS, list(PATTERNS.values()), scoring)
+    return scored_rows(tested, torch.arange(rows))
+
+
+def scored(rows: ScoredRows) -> dict[str, TaskScores]:
+    return score(rows, TASKS, list(PATTERNS.values()), SCORING)
+
+
+ROWS = [rows_of(shift) for shift in (0.0, 0.3)]
 
 
 OFFSETS = {
     name: offset_of(tau=0.1, low=-0.2, high=0.4, count=count, positives=count // 2) for name, count in COUNTS.items()
 }
 RESULTS = results_of(
-    tasks=scored(0.0),
-    rectified=scored(0.3),
+    tasks=scored(ROWS[0]),
+    rectified=scored(ROWS[1]),
+    modalities=["labs", "note"],
+    subgroups=score_subgroups(ROWS[0], pl.DataFrame([ATTRIBUTE]), TASKS, SCORING),
+    net_benefit=decision_curves(ROWS[0], TASKS, SCORING),
     rectifier={task: OffsetTable(scale="logit", strength=1.0, patterns=OFFSETS) for task in TASKS},
 )
 
@@ -50,7 +68,12 @@ RESULTS = results_of(
 def drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rendered_figures: None) -> dict[str, Figure]:
     """Name of a file -> the figure that would be written into it."""
     found: dict[str, Figure] = {}
-    monkeypatch.setattr(figures, "save", lambda figure, path: found.setdefault(path.name, figure))
+
+    def keep_and_save(figure: Figure, path: Path) -> None:
+        found[path.name] = figure
+        style.save(figure, path, ["svg"])
+
+    monkeypatch.setattr(figures, "save", keep_and_save)
     figures.draw_results(public(RESULTS, MIN_COUNT), tmp_path)
     return found
 
@@ -68,23 +91,42 @@ def test_the_cells_that_are_hidden_have_values_to_hide() -> None:
 
 @pytest.mark.parametrize("metric", RESAMPLED)
 def test_intervals_leave_hidden_cells_empty_and_draw_the_others(drawn, metric: str) -> None:
-    for axes in drawn[f"{metric}.png"].axes:
+    for axes in drawn[f"{metric}.png"].axes[1:]:
         labels = [tick.get_text() for tick in axes.get_yticklabels()]
-        assert labels == ["all rows (n=142)", "11 (n=60)", "10 (n=45)", "00 (masked)", "01 (masked)"]
+        assert labels == ["n=142", "n=60", "n=45", "masked", "masked"]
         assert [bool(placed(axes, place)) for place in range(1, 5)] == [True, True, False, False]
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_reliability_has_no_panel_of_a_hidden_cell(drawn, task: str) -> None:
-    titles = [axes.get_title() for axes in drawn[f"reliability_{task}.png"].axes]
-    assert titles == ["all rows (n=142)", "11 (n=60)", "10 (n=45)"]
+    titles = [axes.get_title(loc="left") for axes in drawn[f"reliability_{task}.png"].axes]
+    assert titles == ["all rows, n=142", "n=60", "n=45", "", "", ""]
 
 
 def test_offsets_leave_hidden_cells_empty_and_draw_the_others(drawn) -> None:
-    for axes in drawn["rectifier.png"].axes:
+    for axes in drawn["rectifier.png"].axes[1:]:
         labels = [tick.get_text() for tick in axes.get_yticklabels()]
-        assert labels == ["11 (n=60)", "10 (n=45)", "00 (masked)", "01 (masked)"]
+        assert labels == ["n=60", "n=45", "masked", "masked"]
         assert [bool(placed(axes, place)) for place in range(1, 4)] == [True, False, False]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_subgroups_draw_neither_the_small_level_nor_the_one_that_it_would_follow_from(drawn, task: str) -> None:
+    found = [text.get_text() for text in drawn[f"subgroups_{task}.png"].axes[0].texts]
+    assert found == ["all rows", "n=142", "Ward", "north", "n=77"]
+
+
+def test_no_number_of_a_hidden_cell_is_in_the_text_of_a_figure(drawn, tmp_path: Path) -> None:
+    names = {path.stem for path in tmp_path.glob("*.svg")}
+    assert {f"{kind}_{task}.png" for kind in ("subgroups", "decision_curve") for task in TASKS} <= set(drawn)
+    assert names == {Path(name).stem for name in drawn}
+    hidden = {COUNTS["01"], COUNTS["00"], 57, 8}
+    seen = set()
+    for path in tmp_path.glob("*.svg"):
+        counts = {int(found) for found in re.findall(r">[^<]*n=(\d+)", path.read_text())}
+        assert not counts & hidden, path.name
+        seen |= counts
+    assert seen == {142, COUNTS["11"], COUNTS["10"], 77}
 
 
 def test_bins_of_reliability_curves_have_no_small_count(drawn) -> None:

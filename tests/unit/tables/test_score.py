@@ -13,6 +13,8 @@ from sklearn.metrics import roc_auc_score
 from mmnar_lightning.evaluation.comparison import paired, rows_of
 from mmnar_lightning.evaluation.scores import Scoring
 from mmnar_lightning.metrics.delong import holm
+from mmnar_lightning.report import style
+from mmnar_lightning.report.style import FORMATS
 from mmnar_lightning.tables import figure, page, score, stored, written
 from mmnar_lightning.tables.declared import TableError
 from mmnar_lightning.tables.plan import Plan
@@ -170,10 +172,10 @@ def test_the_page_keeps_what_stands_above_it_and_the_figure_is_the_same_each_tim
     assert place == docs.parent / "figures" / "table_small"
     drawings = []
     for name in ("one", "two"):
-        figure.save(figure.forest(lines, "good"), workplace / name, *figure.WITHOUT_DATE)
-        drawings.append([(workplace / name).with_suffix(f".{kind}").read_bytes() for kind in figure.WITHOUT_DATE])
+        style.save(figure.forest(lines, "good"), workplace / name)
+        drawings.append([(workplace / name).with_suffix(f".{kind}").read_bytes() for kind in FORMATS])
     assert drawings[0] == drawings[1]
     panels = figure.forest(lines, "good").axes
     assert len(panels) == 4 * 3
-    assert panels[0].get_title() == "own, first\nall rows (n=800)"
+    assert panels[0].get_title(loc="left") == "own, first\nall rows (n=800)"
     assert torch.tensor([len(axes.lines) for axes in panels]).eq(7).all()
