@@ -63,7 +63,7 @@ class Estimator(Protocol):
     remarks: list[str]
 
     def fit(self, train: Batch, val: Batch) -> None:
-        """Fit on train; val chooses the number of iterations."""
+        """Fit on train, whose rows may have a `weight`; val chooses the number of iterations."""
 
     def predict(self, batch: Batch) -> Tensor:
         """Predict probabilities, (B, T) float64."""
