@@ -73,19 +73,25 @@ def predicted(made: Any, row: int, shown: list[bool]) -> list[np.ndarray]:
     return [linear(second, gelu(layer_norm(norm, linear(first, both)))) for both in ends]
 
 
+def logits_of_grape(made: Any, row: int, shown: list[bool]) -> np.ndarray:
+    encodings, filled = array(made.encoders(BATCH)[row]), predicted(made, row, shown)
+    parts = [encodings[m] if shown[m] else filled[m] for m in range(COUNT)]
+    return linear(made.head, gelu(linear(made.hidden[0], np.concatenate(parts))))
+
+
 def test_logits_of_grape_are_those_of_the_loop() -> None:
     made = model("grape")
     outputs = made(BATCH)
     assert outputs.terms == {}
     for row in range(8):
         present = BATCH.present[row].tolist()
-        filled = predicted(made, row, present)
-        parts = [array(outputs.encodings[row, m]) if present[m] else filled[m] for m in range(COUNT)]
-        expected = linear(made.head, gelu(linear(made.hidden[0], np.concatenate(parts))))
+        expected = logits_of_grape(made, row, present)
         np.testing.assert_allclose(array(outputs.logits[row]), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_the_term_of_grape_is_the_error_of_hidden_edges_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_training_hidden_edges_are_predicted_and_their_error_alone_is_the_term_of_grape(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     made = model("grape").train()
     hidden = BATCH.present & (BATCH.present.sum(1, keepdim=True) > 1) & torch.tensor([True, False, False])
     assert int(hidden.sum()) > 3
@@ -93,7 +99,10 @@ def test_the_term_of_grape_is_the_error_of_hidden_edges_alone(monkeypatch: pytes
     outputs = made(BATCH)
     errors = []
     for row in hidden[:, 0].nonzero().squeeze(1).tolist():
-        found = predicted(made, row, (BATCH.present & ~hidden)[row].tolist())[0]
+        shown = (BATCH.present & ~hidden)[row].tolist()
+        expected = logits_of_grape(made, row, shown)
+        np.testing.assert_allclose(array(outputs.logits[row]), expected, rtol=1e-4, atol=1e-4)
+        found = predicted(made, row, shown)[0]
         errors.append(((found - array(outputs.encodings[row, 0])) ** 2).mean())
     assert outputs.terms["edges"].item() == pytest.approx(sum(errors) / len(errors), rel=1e-4)
     drawn = []
