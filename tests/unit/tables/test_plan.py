@@ -150,3 +150,10 @@ def test_a_shipped_table_is_planned_without_its_data(name: str, workplace: Path)
     assert {*found.methods} == {*plan.methods_of(table)}
     entries = {(entry.cohort, entry.method) for entry in found.entries}
     assert entries | {*found.refused} == {(cohort, method) for cohort in table.cohorts for method in found.methods}
+
+
+def test_a_named_method_takes_the_place_of_the_layer_of_its_name(workplace: Path) -> None:
+    named = {"layers": ["baselines/late_fusion", "baselines/mask_only"], "words": ["optim.lr=0.25"]}
+    found = planned(workplace, methods={**DECLARED["methods"], "mask_only": named, "baselines": "all"}, seeds=[0])
+    assert found.methods.count("mask_only") == 1
+    assert of(found, "mask_only")[0].trials[0].optim.lr == 0.25
