@@ -14,6 +14,7 @@ import polars as pl
 from benchmarks.results import ceiling, plan, score
 from benchmarks.results.run import CHOSEN
 from mmnar_lightning.report import style
+from mmnar_lightning.report.page import words
 
 DOCS = Path("docs")
 COMPARED = ("full", *plan.BASELINES)
@@ -88,7 +89,7 @@ def figure(apart: pl.DataFrame, path: Path) -> None:
     drawn = style.new_figure(11, 3.6)
     axes = drawn.subplots(1, len(plan.BASELINES), sharey=True)
     labels = [
-        f"{setting}, {style.words(task)}"
+        f"{setting}, {words.title(task)}"
         for setting, task in found.select("setting", "task").unique(maintain_order=True).rows()
     ]
     for place, baseline in zip(axes, plan.BASELINES, strict=True):
