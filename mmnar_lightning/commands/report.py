@@ -1,17 +1,14 @@
 """`mmnar report`: writes the page of a run, or of several, as one HTML file (docs/report.md)."""
 
-import os
-import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 
 from data_modules.settings import expand
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.console import say
 from mmnar_lightning.report.page.page import write_page
-from mmnar_lightning.runs import folders, published
+from mmnar_lightning.runs import environment, folders, published
 from mmnar_lightning.runs.compared import compared
 from mmnar_lightning.runs.run import scoring_of
 
@@ -61,17 +58,9 @@ def program() -> dict[str, str]:
     Returns:
         Name -> value.
     """
-    found = {"mmnar-lightning": version("mmnar-lightning")}
-    checkout = Path(__file__).resolve().parents[2]
-    if (checkout / ".git").exists():
-        asked = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
-        try:
-            done = subprocess.run(asked, capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C"})
-        except OSError:
-            return found  # no git here
-        if done.returncode == 0:
-            found["commit"] = done.stdout.strip()
-    return found
+    found = environment.describe()
+    commit = {"commit": f"{found['commit']}{' (changed)' if found['dirty'] else ''}"} if found["commit"] else {}
+    return {"mmnar-lightning": found["packages"]["mmnar-lightning"], **commit}
 
 
 def run(config: ExperimentConfig, words: Sequence[str]) -> int:

@@ -1,7 +1,6 @@
 """Runs without any training, as folders and as the page reads them; and a reader of pages."""
 
 import json
-import math
 from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -12,6 +11,15 @@ import numpy as np
 import polars as pl
 
 from mmnar_lightning.config.compose import load, save
+from mmnar_lightning.evaluation.breakdown import (
+    DecisionCurve,
+    Gap,
+    LabelAvailability,
+    LabelCounts,
+    NetBenefit,
+    Subgroups,
+    SubgroupScores,
+)
 from mmnar_lightning.evaluation.results import (
     Cell,
     Groups,
@@ -34,6 +42,10 @@ CANARY = "canary-of-a-subject"
 SMALL_ROWS, SMALL_POSITIVES = 23, 6
 """Of a pattern that is hidden; no other count of the page is the same."""
 PATTERNS = {"11": (400, 90), "10": (301, 71), "01": (SMALL_ROWS, SMALL_POSITIVES)}
+LITTLE = dict.fromkeys(
+    ("rectified", "rectifier", "groups", "diagnostics", "subgroups", "net_benefit", "label_availability", "checkpoint")
+)
+"""What results of other tasks than those of `results` leave out."""
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 
 
@@ -66,6 +78,22 @@ def results(**others: Any) -> Results:
         pooled=None,
         within=Within(groups=2, count=700, auroc=score(0.69)),
     )
+    gap = Gap(higher="F", lower="M", difference=score(0.0417), num_levels=2)
+    by_sex = SubgroupScores(levels={"F": cell(402, 91), "M": cell(315, 72)}, pooled=cell(7, 4), gaps={"auroc": gap})
+    older = Gap(higher="18-64", lower="65+", difference=score(0.0613), num_levels=2)
+    by_age = SubgroupScores(levels={"18-64": cell(419, 96), "65+": cell(305, 71)}, pooled=None, gaps={"auroc": older})
+    point = NetBenefit(
+        threshold=0.15, model=score(0.1234), treat_all=score(0.0765), true_positives=110, false_positives=250
+    )
+    few = replace(point, threshold=0.97, model=score(0.4321), true_positives=3, false_positives=1)
+    decided = DecisionCurve(count=724, positives=167, points=[point, few])
+    known = LabelAvailability(
+        all=LabelCounts(rows=800, known=724, share=0.905),
+        patterns={
+            name: LabelCounts(rows=rows + 20, known=rows, share=rows / (rows + 20))
+            for name, (rows, _) in PATTERNS.items()
+        },
+    )
     content: dict[str, Any] = {
         "experiment": "mimic",
         "run_id": "one",
@@ -80,6 +108,12 @@ def results(**others: Any) -> Results:
         "tasks": tasks,
         "rectified": tasks,
         "rectifier": {task: OffsetTable(scale="logit", strength=0.4, patterns=offsets) for task in tasks},
+        "subgroups": {
+            "sex": Subgroups(min_rows=10, tasks=dict.fromkeys(tasks, by_sex)),
+            "age_band": Subgroups(min_rows=10, tasks=dict.fromkeys(tasks, by_age)),
+        },
+        "net_benefit": dict.fromkeys(tasks, decided),
+        "label_availability": dict.fromkeys(tasks, known),
         "groups": Groups(by="year group", min_rows=10, tasks=dict.fromkeys(tasks, grouped)),
     }
     return results_of(**content | others)
@@ -98,7 +132,7 @@ def write_run(folder: Path, found: Results, *words: str, strength: float = 1.0, 
     """The folder of a finished run, with canaries in what must stay on the machine."""
     folder.mkdir(parents=True)
     config = load(["experiment=mimic", f"paths.data={folder.parents[2] / 'data'}", *words])
-    save(replace(config, experiment=found.experiment), folder / "config.yaml")
+    save(config, folder / "config.yaml")
     shown = public(found, 10)
     (folder / "results.public.json").write_text(json.dumps(to_json(shown)))
     (folder / "results.json").write_text(f'{{"{CANARY}": not JSON}}')
@@ -184,7 +218,3 @@ class Page(HTMLParser):
 def levels(page: Page) -> list[int]:
     """Levels of the headings, in their order."""
     return [int(tag[1]) for _, tag in page.children if len(tag) == 2 and tag[0] == "h" and tag[1].isdigit()]
-
-
-def finite(values: list[float]) -> bool:
-    return all(math.isfinite(value) for value in values)

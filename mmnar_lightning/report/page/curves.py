@@ -104,7 +104,15 @@ def histogram(curve: Reliability) -> tuple[list[float], list[float]]:
 
 
 def lines(
-    curves: Mapping[str, Curve], axis: str, value: str, name: str, title: str, *, marked: float | None = None
+    curves: Mapping[str, Curve],
+    axis: str,
+    value: str,
+    name: str,
+    title: str,
+    *,
+    marked: float | None = None,
+    bands: Mapping[str, Curve] | None = None,
+    limits: tuple[float, float] | None = None,
 ) -> Markup:
     """Draw series over a common axis.
 
@@ -115,13 +123,15 @@ def lines(
         name: unique on the page.
         title: of the figure.
         marked: a place with a vertical line; None has none.
+        bands: series -> lower and upper ends of its intervals, at its places.
+        limits: of the values' axis; None takes those of the values.
 
     Returns:
         The figure.
     """
     from matplotlib.ticker import MaxNLocator
 
-    with drawing.drawn(drawing.WIDTH, 2.5) as figure:
+    with drawing.drawn(drawing.WIDTH, 2.3 + drawing.legend_height(list(curves))) as figure:
         axes = figure.subplots()
         for place, (series, (places, values)) in enumerate(curves.items()):
             axes.plot(
@@ -134,6 +144,10 @@ def lines(
                 linewidth=1.3,
                 label=series,
             )
+            if bands and series in bands:
+                axes.fill_between(places, *bands[series], color=SERIES[place % len(SERIES)], alpha=0.18, linewidth=0)
+        if limits is not None:
+            axes.set_ylim(*limits)
         if marked is not None:
             axes.axvline(marked, color=LINE, linewidth=1.5, zorder=0)
         axes.grid(axis="y", linewidth=0.5)
@@ -142,5 +156,5 @@ def lines(
         if axis == "epoch":
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if len(curves) > 1:
-            figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+            drawing.legend(figure, axes)
         return drawing.inline(figure, name, title)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,8 @@ INK, MUTED, LINE, SURFACE = "#010101", "#020202", "#030303", "#040404"
 SERIES = ("#050501", "#050502", "#050503", "#050504", "#050505", "#050506")
 """Colours in which figures are drawn, for which the page's own are put."""
 VARIABLES = {
+    "#000000": "var(--ink)",
+    "#e0e0e0": "var(--line)",  # what report/style.py draws in black, and in its light grey
     INK: "var(--ink)",
     MUTED: "var(--muted)",
     LINE: "var(--line)",
@@ -51,6 +53,8 @@ STYLE: Any = {  # matplotlib types its keys one by one
     "legend.frameon": False,
 }
 FONT = "system-ui, sans-serif"
+SHORT = 22
+"""Characters of a label that has half of the width."""
 WIDTH = 3.6
 """Inches of a figure that stands beside others: 346 pixels."""
 _ATTRIBUTES = re.compile(r'(?:\s+xmlns(?::\w+)?="[^"]*")')
@@ -75,6 +79,22 @@ def drawn(width: float, height: float) -> Iterator[Figure]:
 
     with mpl.rc_context(STYLE):
         yield Empty(figsize=(width, height), layout="constrained")
+
+
+def legend(figure: Figure, axes: Any) -> None:
+    """Put the legend of the axes below the figure, in two columns where its labels are short."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns(labels))
+
+
+def columns(labels: Sequence[str]) -> int:
+    """Columns of a legend; 0 for a single series, which needs none."""
+    return 0 if len(labels) < 2 else 2 if max(map(len, labels)) <= SHORT else 1
+
+
+def legend_height(labels: Sequence[str]) -> float:
+    """Inches that the legend takes."""
+    return 0.19 * -(-len(labels) // columns(labels)) if columns(labels) else 0.0
 
 
 def inline(figure: Figure, name: str, title: str) -> Markup:

@@ -10,12 +10,15 @@ from markupsafe import Markup
 from mmnar_lightning.evaluation.results import Score, TaskScores
 from mmnar_lightning.metrics.prediction_powered import Z
 from mmnar_lightning.metrics.small_samples import wilson_ends
+from mmnar_lightning.report import style
 from mmnar_lightning.report.cohort import MAX_PATTERNS
 from mmnar_lightning.report.page import drawing, words
 from mmnar_lightning.report.page.drawing import INK, LINE, MARKERS, MUTED, SERIES, SURFACE
 
-ROW, DOT = 0.21, 0.17
-"""Inches of a line, and of a modality's column."""
+ROW = 0.21
+"""Inches of a line."""
+SPREAD = 0.8
+"""Of the height of a line, what its series take at most."""
 Values = Mapping[str, Sequence[Score | None]]
 """Name of a series -> its scores, for all rows and then each pattern; None is not shown."""
 
@@ -49,60 +52,49 @@ def forest(
     Returns:
         The figure.
     """
-    with drawing.drawn(drawing.WIDTH, _height(len(labels) + 1, modalities, len(values))) as figure:
-        dots, axes = figure.subplots(1, 2, sharey=True, width_ratios=[DOT * max(len(modalities), 3), 2.2])
-        draw_dots(dots, labels, modalities, first="all")
+    with drawing.drawn(
+        drawing.WIDTH, _height(len(labels) + 1, modalities) + drawing.legend_height(list(values))
+    ) as figure:
+        dots, axes = figure.subplots(1, 2, sharey=True, width_ratios=[style.matrix_size(modalities), 2.2])
+        _draw_dots(dots, [None, *labels], modalities)
         if at is not None:
             axes.axvline(at, color=LINE, linewidth=1, zorder=0)
         draw_values(axes, values)
         axes.set_xlabel(axis)
         if len(values) > 1:
-            figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+            drawing.legend(figure, axes)
         return drawing.inline(figure, name, title)
 
 
-def _height(rows: int, modalities: Sequence[str], series: int) -> float:
-    return (
-        0.55 + ROW * rows + 0.058 * max(len(words.modality(name)) for name in modalities) + (0.2 if series > 1 else 0)
-    )
+def _height(rows: int, modalities: Sequence[str]) -> float:
+    return 0.55 + ROW * rows + _head(modalities)
 
 
-def draw_dots(axes: Any, labels: Sequence[str], modalities: Sequence[str], first: str = "") -> None:
-    """Draw the matrix: a filled dot for a modality that is present, a pale one for one that is absent.
+def _head(modalities: Sequence[str]) -> float:
+    """Inches that the names above the dots take."""
+    if len(modalities) > style.MAX_DOTS:
+        return 0.0
+    return 0.058 * max(len(style.words(name)) for name in modalities)
 
-    Args:
-        axes: to draw into.
-        labels: of the patterns.
-        modalities: names.
-        first: text of a line above the patterns; none if empty.
-    """
-    above = 1 if first else 0
-    for line, label in enumerate(labels, start=above):
-        present = [place for place, mark in enumerate(label) if mark == "1"]
-        absent = [place for place, mark in enumerate(label) if mark == "0"]
-        axes.plot(absent, [line] * len(absent), "o", color=LINE, markersize=4.5)
-        axes.plot(present, [line] * len(present), "-o", color=INK, markersize=4.5, linewidth=1.2)
-    if first:
-        axes.text(len(modalities) - 0.5, 0, first, ha="right", va="center", fontweight="bold")
-    axes.set_xticks(range(len(modalities)), [words.modality(name) for name in modalities], rotation=90, fontsize=7)
-    axes.xaxis.set_ticks_position("top")
-    axes.set_xlim(-0.6, max(len(modalities), 3) - 0.4)
-    axes.set_ylim(len(labels) + above - 0.4, -0.6)
-    axes.set_yticks([])
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
+
+def _draw_dots(axes: Any, labels: Sequence[str | None], modalities: Sequence[str]) -> None:
+    """Draw the dots of the patterns; None is the line of all rows."""
+    style.draw_patterns(axes, labels, modalities)
+    if labels[0] is None:
+        axes.text(1, 0, "all", transform=axes.get_yaxis_transform(), ha="right", va="center", fontweight="bold")
 
 
 def draw_values(axes: Any, values: Values) -> None:
     """Draw points and intervals, the series of a line beside each other; a line without any says that it is masked."""
-    offsets = [0.0] if len(values) == 1 else [(place - (len(values) - 1) / 2) * 0.28 for place in range(len(values))]
+    step = min(0.28, SPREAD / len(values))
+    offsets = [(place - (len(values) - 1) / 2) * step for place in range(len(values))]
     for place, (series, scores) in enumerate(values.items()):
-        style = {"color": SERIES[place], "marker": MARKERS[place], "markersize": 4.5, "linestyle": "none"}
-        axes.plot([], [], label=series, **style)
+        look = {"color": SERIES[place], "marker": MARKERS[place], "markersize": 4.5, "linestyle": "none"}
+        axes.plot([], [], label=series, **look)
         for line, score in enumerate(scores):
             if score is None or score.value is None:
                 continue
-            axes.plot(score.value, line + offsets[place], **style)
+            axes.plot(score.value, line + offsets[place], **look)
             if score.low is not None and score.high is not None:
                 ends = [score.low, score.high]
                 axes.plot(ends, [line + offsets[place]] * 2, color=SERIES[place], linewidth=1.4)
@@ -130,10 +122,10 @@ def upset(tasks: Mapping[str, TaskScores], modalities: Sequence[str], name: str,
         The figure, wide.
     """
     labels = shown_patterns(next(iter(tasks.values())))
-    with drawing.drawn(2.6 + 1.5 * len(tasks), _height(len(labels), modalities, 1)) as figure:
-        widths = [DOT * max(len(modalities), 3), 1.3, *([1.3] * len(tasks))]
+    with drawing.drawn(2.6 + 1.5 * len(tasks), _height(len(labels), modalities)) as figure:
+        widths = [style.matrix_size(modalities), 1.3, *([1.3] * len(tasks))]
         dots, bars, *risks = figure.subplots(1, 2 + len(tasks), sharey=True, width_ratios=widths)
-        draw_dots(dots, labels, modalities)
+        _draw_dots(dots, labels, modalities)
         counts = [rows_of(tasks, label) for label in labels]
         bars.barh(range(len(labels)), [count or 0 for count in counts], height=0.6, color=SERIES[0])
         for line, count in enumerate(counts):
@@ -154,7 +146,7 @@ def upset(tasks: Mapping[str, TaskScores], modalities: Sequence[str], name: str,
             if (overall := risk_of(scores, "all")) is not None:
                 axes.axvline(overall.value, color=LINE, linewidth=1, zorder=0)
             axes.set_xlim(left=0)
-            axes.set_xlabel(words.wrapped(f"risk: {words.title(task)}", 22))
+            axes.set_xlabel(words.wrapped(f"risk: {style.words(task)}", 22))
         return drawing.inline(figure, name, title)
 
 

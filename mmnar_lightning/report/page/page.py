@@ -7,17 +7,19 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from mmnar_lightning.evaluation.comparison import Comparison
-from mmnar_lightning.report.page import words
+from mmnar_lightning.report import style
 from mmnar_lightning.report.page.blocks import Section
 from mmnar_lightning.report.page.inputs import PageRun
 from mmnar_lightning.report.page.sections.about import about
 from mmnar_lightning.report.page.sections.checklist import checklist
 from mmnar_lightning.report.page.sections.cohort import attrition, patterns
 from mmnar_lightning.report.page.sections.comparing import comparing
+from mmnar_lightning.report.page.sections.decisions import decisions
+from mmnar_lightning.report.page.sections.groups import groups
 from mmnar_lightning.report.page.sections.missingness import missingness
 from mmnar_lightning.report.page.sections.repeating import repeating
 from mmnar_lightning.report.page.sections.sample_size import sample_size
-from mmnar_lightning.report.page.sections.scores import calibration, groups, performance
+from mmnar_lightning.report.page.sections.scores import calibration, performance
 from mmnar_lightning.report.page.sections.training import training
 
 TEMPLATES = files(__package__) / "templates"
@@ -43,7 +45,7 @@ def write_page(runs: Sequence[PageRun], comparisons: Sequence[Comparison], progr
     )
     first = runs[0]
     return environment.get_template("page.html").render(
-        title=f"{first.results.experiment}: {', '.join(words.title(task) for task in first.results.tasks)}",
+        title=f"{first.results.experiment}: {', '.join(style.words(task) for task in first.results.tasks)}",
         runs=[run.name for run in runs],
         program=program,
         style=Markup(_template("style.css")),  # a file of the package
@@ -71,6 +73,7 @@ def sections_of(
         patterns(first),
         performance(first),
         calibration(first),
+        decisions(first),
         groups(first),
         comparing(runs, comparisons),
         missingness(first, others),

@@ -13,10 +13,10 @@ from mmnar_lightning.config.compose import load
 from mmnar_lightning.config.experiment import ConfigError
 from mmnar_lightning.report.page import drawing
 from mmnar_lightning.runs import done
-from tests.helpers.pages import CANARY, PATTERNS, Page, levels, results, write_cohort, write_run
+from tests.helpers.pages import CANARY, LITTLE, PATTERNS, Page, levels, results, write_cohort, write_run
 
 ONE = [
-    "about", "attrition", "patterns", "performance", "calibration", "subgroups", "missingness", "training",
+    "about", "attrition", "patterns", "performance", "calibration", "decisions", "subgroups", "missingness", "training",
     "sample-size", "tripod", "repeat",
 ]  # fmt: skip
 HOSTILE = "<script>alert('x')</script>"
@@ -99,7 +99,7 @@ def test_all_sections_are_there(one: str, several: str) -> None:
     sections = [value for tag, name, value in Page(one).attributes if (tag, name) == ("section", "id")]
     assert sections == ONE
     sections = [value for tag, name, value in Page(several).attributes if (tag, name) == ("section", "id")]
-    assert sections == [*ONE[:6], "compared", *ONE[6:]]
+    assert sections == [*ONE[:7], "compared", *ONE[7:]]
     assert [value[1:] for value in Page(several).values("href") if value[1:] in sections] == sections
 
 
@@ -115,11 +115,13 @@ def test_nothing_that_must_stay_on_the_machine_is_on_the_page(place: Path, text:
     assert CANARY not in text
     assert str(place) not in text
     texts = Page(text).text.replace("\N{NO-BREAK SPACE}", " ")
-    counts = [f"{rows} ({positives})" for rows, positives in (PATTERNS["01"], PATTERNS["10"])]
-    split_and_rule = ("703 (151)", "583 (4)", "5,000")
-    for hidden in (*counts, "0.7777", "+0.78", *split_and_rule):
+    patterns = [f"{rows} ({positives})" for rows, positives in (PATTERNS["01"], PATTERNS["10"])]
+    splits_and_rules = ["703 (151)", "583 (4)", "5,000"]
+    points = ["0.7777", "+0.78", "0.432", "97%"]
+    for hidden in (*patterns, *splits_and_rules, *points, "smaller ones", "315 (72)", "+0.042"):
         assert hidden not in texts, hidden
-    for shown in ("400 (90)", "-0.31", "4,997", "3,000 (600)", "724 (167)"):
+    counts = ["400 (90)", "402 (91)", "420 (95%)", "4,997", "3,000 (600)", "724 (167)"]
+    for shown in (*counts, "+0.061", "0.123 (0.073 to 0.173)", "-0.31"):
         assert shown in texts, shown
 
 
@@ -129,23 +131,20 @@ def test_the_page_is_the_same_twice(place: Path, one: str) -> None:
 
 def test_hostile_names_are_text(tmp_path: Path) -> None:
     tasks = {f"{HOSTILE}$x_1$": results().tasks["death"], "readmission_30d": results().tasks["death"]}
-    found = results(
-        experiment=HOSTILE, modalities=["a<b", "$\\frac$"], tasks=tasks, rectified=None, rectifier=None, groups=None,
-        diagnostics=None, dropped=["<img src=x>"], versions={"</style>": "<b>"},
-    )  # fmt: skip
-    write_run(tmp_path / "runs" / "mimic" / "one", found)
-    text = page_of(tmp_path, f"run={tmp_path / 'runs/mimic/one'}")
+    named = {"modalities": ["a<b", "$\\frac$"], "dropped": ["<img src=x>"], "versions": {"</style>": "<b>"}}
+    found = results(experiment=HOSTILE, tasks=tasks, **LITTLE, **named)
+    folder = write_run(tmp_path / "runs" / "mimic" / "<i>", found)
+    text = page_of(tmp_path, f"run={folder}", f"out={tmp_path}")
     page = Page(text)
     assert not page.wrong
-    assert not {"script", "img", "b"} & set(page.tags)
-    assert "<script>alert('x')</script>" in page.text
+    assert not {"script", "img", "b", "i"} & set(page.tags)
+    assert HOSTILE in page.text
     assert "$x 1$" in page.text, "no formula was made of it"
     assert "$\\frac$" in page.text
 
 
 def test_a_run_without_network_epochs_rectifier_or_cohort_says_so(tmp_path: Path) -> None:
-    found = results(rectified=None, rectifier=None, checkpoint=None, diagnostics=None, groups=None)
-    write_run(tmp_path / "runs" / "mimic" / "one", found, epochs=0)
+    write_run(tmp_path / "runs" / "mimic" / "one", results(**LITTLE), epochs=0)
     text = Page(page_of(tmp_path, f"run={tmp_path / 'runs/mimic/one'}")).text
     for sentence in ("no rectifier", "has no epochs", "not on this machine", "Not measured in this run"):
         assert sentence in text, sentence
@@ -154,10 +153,8 @@ def test_a_run_without_network_epochs_rectifier_or_cohort_says_so(tmp_path: Path
 
 def test_the_page_of_a_protocol_and_of_hidden_tasks_is_written(tmp_path: Path) -> None:
     rare = replace(results().tasks["death"], all=replace(results().tasks["death"].all, positives=3))
-    found = results(
-        protocol="kfold", cohort=None, checkpoint=None, tasks={"rare": rare}, rectified=None, rectifier=None
-    )
-    folder = write_run(tmp_path / "runs" / "mimic" / "one", replace(found, groups=None, diagnostics=None), epochs=0)
+    found = results(protocol="kfold", cohort=None, tasks={"rare": rare}, **LITTLE)
+    folder = write_run(tmp_path / "runs" / "mimic" / "one", found, epochs=0)
     (folder / "children.json").write_text("{}")
     text = Page(page_of(tmp_path, f"run={folder}")).text
     assert "K folds, each of which is tested once" in text

@@ -6,6 +6,8 @@ Collins and others, TRIPOD+AI statement, BMJ 385:e078378, 2024: 27 items. The to
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from mmnar_lightning.metrics.bootstrap import METRICS
+from mmnar_lightning.report import style
 from mmnar_lightning.report.page import words
 from mmnar_lightning.report.page.blocks import Section, Table, Text
 from mmnar_lightning.report.page.inputs import PageRun
@@ -45,7 +47,7 @@ def checklist(run: PageRun) -> Section:
 
 def _front(run: PageRun) -> Sequence[Item]:
     found = run.results
-    tasks = words.joined([words.title(name) for name in found.tasks])
+    tasks = words.joined([style.words(name) for name in found.tasks])
     return [
         Item(1, "title", f"Development and internal evaluation of {method(run)} for {tasks}.", "The title itself."),
         Item(2, "abstract", "Its numbers: the sections above.", "An abstract by TRIPOD+AI for Abstracts."),
@@ -67,7 +69,7 @@ def _data(run: PageRun) -> Sequence[Item]:
     versions = ", ".join(f"{name} {version}" for name, version in found.versions.items())
     source = f"{words.database(found.dataset)}{', simulated' if found.simulated else ''} ({versions or 'no version'})."
     cohort = run.setting("cohort") or {}
-    inputs = words.joined([words.modality(name) for name in found.modalities])
+    inputs = words.joined([style.words(name) for name in found.modalities])
     tasks = "; ".join(words.task(name, found.dataset, cohort) for name in found.tasks)
     ages = run.setting("cohort.min_age")
     eligible = "Section “From the records to the cohort”: every rule with its counts."
@@ -121,23 +123,29 @@ def _analysis(run: PageRun) -> Sequence[Item]:
     chosen = f"{fold} inner folds of train and val" if fold else "the val split"
     weighting = "focal loss" if (run.setting("objective.focal_gamma") or 0) > 0 else "none"
     updated = "none" if found.rectified is None else "offsets of patterns on the logit, fitted on calibration subjects"
+    measures = words.joined([style.words(name) for name in METRICS])
     groups = "none" if found.groups is None else f"scores by {found.groups.by}, and within"
     return [
         Item(
             12,
             "analysis: division, models, tuning, heterogeneity, measures, updating",
             f"Subjects divided by a hash; {method(run)}; choices made on {chosen}; heterogeneity: {groups}; measures: "
-            f"{words.joined(list(words.METRICS.values()))}, with intervals clustered by subject; updating: {updated}.",
+            f"{measures}, with intervals clustered by subject; updating: {updated}.",
             "Why this kind of model; how many settings were tried before this run.",
         ),
         Item(13, "rare outcomes", f"Rows are neither drawn again nor left out; reweighting: {weighting}.", "Why."),
         Item(
             14,
             "fairness",
-            "Scores by pattern of presence and, where the cohort has them, by group.",
+            "Scores by pattern of presence and, where the cohort has them, by group, with the largest gaps.",
             "Which groups of people matter here, and what was done about differences between them.",
         ),
-        Item(15, "output", "A probability for each outcome; no threshold is chosen.", "Thresholds, if any, and why."),
+        Item(
+            15,
+            "output",
+            "A probability for each outcome; no threshold is chosen. Section “Whether it helps to decide”.",
+            "Thresholds, if any, and why.",
+        ),
         Item(
             16,
             "differences between training and evaluation",

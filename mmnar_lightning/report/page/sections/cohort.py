@@ -1,6 +1,8 @@
 """Sections on the cohort: attrition, and the patterns of presence."""
 
 from data_modules import patterns as bits
+from mmnar_lightning.evaluation.breakdown import LabelCounts
+from mmnar_lightning.report import style
 from mmnar_lightning.report.cohort import MAX_PATTERNS
 from mmnar_lightning.report.page import flow, matrix, words
 from mmnar_lightning.report.page.blocks import Block, Note, Picture, Pictures, Section, Table, Text
@@ -74,6 +76,7 @@ def patterns(run: PageRun) -> Section:
             folded=True,
         ),
     ]
+    blocks += _known_labels(run)
     if len(labels) > MAX_PATTERNS:
         blocks.append(Text(f"The figure has the {MAX_PATTERNS} most frequent of {len(labels)} patterns."))
     if found.unseen_patterns:
@@ -82,8 +85,34 @@ def patterns(run: PageRun) -> Section:
     return Section("patterns", "Which inputs are present", blocks)
 
 
+def _known_labels(run: PageRun) -> list[Block]:
+    """How many outcomes are known by pattern; nothing in results of an earlier schema."""
+    found = run.results.label_availability
+    if not found:
+        return []
+    if all(own.all.share == 1 for own in found.values()):
+        return [Text("The outcome of every test row is known.")]
+    labels = list(dict.fromkeys(label for own in found.values() for label in own.cells))
+    rows = [
+        [
+            described(label, run.results.modalities),
+            *(_known(own.cells[label]) if label in own.cells else "" for own in found.values()),
+        ]
+        for label in labels
+    ]
+    header = ["pattern", *(style.words(task) for task in found)]
+    return [Table("Test rows whose outcome is known, of all rows with the pattern", header, rows, folded=True)]
+
+
+def _known(own: LabelCounts) -> str:
+    share = "" if own.share is None else f"{words.SPACE}({own.share:.0%})"
+    return "masked" if own.known is None else f"{own.known:,} of {words.number(own.rows)}{share}"
+
+
 def described(label: str, modalities: list[str]) -> str:
     """The modalities of a pattern label; all rows for `all`."""
     if label == "all":
         return "all rows"
-    return bits.describe(bits.parse(label), [words.modality(name) for name in modalities])
+    if label == bits.OTHERS:
+        return "all other patterns"
+    return bits.describe(bits.parse(label), [style.words(name) for name in modalities])

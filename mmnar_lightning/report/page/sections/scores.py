@@ -1,9 +1,10 @@
-"""Sections on the scores: by task and pattern, their calibration, and by group."""
+"""Sections on the scores by task and pattern, and on their calibration."""
 
 from collections.abc import Mapping
 
 from mmnar_lightning.evaluation.results import Cell, Gain, Results, TaskScores
 from mmnar_lightning.metrics.bootstrap import METRICS
+from mmnar_lightning.report import style
 from mmnar_lightning.report.figures import SCORED
 from mmnar_lightning.report.page import curves, matrix, words
 from mmnar_lightning.report.page.blocks import Block, Heading, Note, Picture, Pictures, Section, Table, Text
@@ -38,7 +39,7 @@ def performance(run: PageRun) -> Section:
 
 def _reading(found: Results) -> str:
     level = f"{found.intervals.level:.0%}".replace("%", " %")
-    readings = "; ".join(f"{words.METRICS[name]}: {words.BETTER[name]}" for name in METRICS)
+    readings = "; ".join(f"{style.words(name)}: {words.BETTER[name]}" for name in METRICS)
     return f"Points are test rows, lines their {level} intervals. {readings}."
 
 
@@ -47,13 +48,13 @@ def _of_task(found: Results, task: str, name: str) -> list[Block]:
     labels = matrix.shown_patterns(found.tasks[task])
     pictures = []
     for metric, reference in DRAWN.items():
-        title = f"{words.title(task)}: {words.METRICS[metric]} by pattern"
+        title = f"{style.words(task)}: {style.words(metric)} by pattern"
         values = {
             series: [scores.cells[label].score(metric) for label in ("all", *labels)]
             for series, scores in named.items()
         }
         drawn = matrix.forest(
-            labels, found.modalities, values, words.METRICS[metric], f"{name}-{metric}", title, at=reference
+            labels, found.modalities, values, style.words(metric), f"{name}-{metric}", title, at=reference
         )
         pictures.append(Picture(title, drawn))
     last = found.scores[final(found)][task]
@@ -71,7 +72,7 @@ def _of_task(found: Results, task: str, name: str) -> list[Block]:
 
 def _heading(task: str) -> str:
     """A task in words, then its name where that is another."""
-    title = words.title(task)
+    title = style.words(task)
     return title if title == task else f"{title} ({task})"
 
 
@@ -87,9 +88,9 @@ def table(caption: str, scores: TaskScores, modalities: list[str], is_folded: bo
     Returns:
         The table.
     """
-    header = ["pattern", "rows (positive)", *(words.METRICS[name] for name in METRICS)]
+    header = ["pattern", "rows (positive)", *(style.words(name) for name in METRICS)]
     rows = [
-        [described(label, modalities), *_cell(cell)] for label, cell in scores.cells.items() if cell.count is not None
+        [described(label, modalities), *line(cell)] for label, cell in scores.cells.items() if cell.count is not None
     ]
     hidden = len(scores.cells) - len(rows)
     if hidden:
@@ -97,7 +98,8 @@ def table(caption: str, scores: TaskScores, modalities: list[str], is_folded: bo
     return Table(caption, header, rows, folded=is_folded)
 
 
-def _cell(cell: Cell) -> list[str]:
+def line(cell: Cell) -> list[str]:
+    """Counts of a cell, and every metric with its interval."""
     return [
         words.counts(cell.count, cell.positives),
         *(words.score(cell.score(name), ".2f") if cell.score(name) else "" for name in METRICS),
@@ -135,7 +137,7 @@ def calibration(run: PageRun) -> Section:
         named = {SCORED[field]: scores[task].all.reliability for field, scores in found.scores.items()}
         shown = {series: curve for series, curve in named.items() if curve is not None and curve.count}
         if shown:
-            title = f"{words.title(task)}: observed against predicted risk, and the distribution of the predictions"
+            title = f"{style.words(task)}: observed against predicted risk, and the distribution of the predictions"
             pictures.append(Picture(title, curves.reliability(shown, f"reliability-{number}", title)))
     blocks: list[Block] = [
         Text(
@@ -155,33 +157,4 @@ def _gains(gains: Mapping[str, Gain]) -> Table:
     metrics = ("auroc", "brier", "calibration_error")
     rows = [[task, *(words.score(gain.score(name), "+.4f") for name in metrics)] for task, gain in gains.items()]
     caption = "What the rectifier changes: after it minus before, paired, with 95 % intervals"
-    return Table(caption, ["task", *(words.METRICS[name] for name in metrics)], rows)
-
-
-def groups(run: PageRun) -> Section:
-    """The scores by hospital or year group.
-
-    Args:
-        run: of the page.
-
-    Returns:
-        The section; its blocks are empty if the cohort has no groups.
-    """
-    found = run.results.groups
-    if found is None:
-        return Section("subgroups", "By group")
-    blocks: list[Block] = [
-        Text(
-            f"Before the rectifier. Every {found.by} with at least {found.min_rows} rows has a line, the others are "
-            "pooled. The last line compares only rows of the same group with each other."
-        )
-    ]
-    for task, own in found.tasks.items():
-        cells = {f"{found.by} {name}" if found.by == "hospital" else name: cell for name, cell in own.groups.items()}
-        if own.pooled is not None:
-            cells[f"{own.pooled.groups} smaller ones"] = own.pooled
-        header = [found.by, "rows (positive)", *(words.METRICS[name] for name in METRICS)]
-        rows = [[name, *_cell(cell)] for name, cell in cells.items() if cell.count is not None]
-        within = ["within groups", "", words.score(own.within.auroc, ".2f"), *[""] * (len(METRICS) - 1)]
-        blocks.append(Table(f"{task} by {found.by}, with 95 % intervals", header, [*rows, within]))
-    return Section("subgroups", "By group", blocks)
+    return Table(caption, ["task", *(style.words(name) for name in metrics)], rows)
