@@ -22,8 +22,7 @@ WORDS = $(if $(call given,DATASET),$(call quoted,dataset=,DATASET)) $(call set,r
         $(call set,trainer.devices,DEVICES) $(call set,seed,SEED) $(call set,simulate.subjects,SUBJECTS) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock cohort embed train evaluate predict show settings report screenshots simulate doctor sweep best table test-fast test-oldest test test-slurm check format bench validation results results-eicu phases phases-full coverage docs tutorial clean
-.PHONY: help setup lock cohort embed train evaluate predict show settings simulate doctor sweep best test test-fast test-oldest test-slurm check format bench validation results results-eicu phases phases-full coverage storm docs tutorial clean
+.PHONY: help setup lock cohort embed train evaluate predict show settings report screenshots simulate doctor sweep best table test-fast test-oldest test test-slurm check format bench validation results results-eicu phases phases-full coverage storm docs tutorial clean
 
 help: ## Print every target with its description.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
