@@ -26,7 +26,7 @@ ESTIMATOR = (
     "embed.text.encoder=hashed_ngrams", "evaluation.num_replicates=100", "paths.runs=estimators",
 )  # fmt: skip
 SCORED = ("evaluate", "dataset=custom", "evaluation.num_replicates=100")
-VOLATILE = ("run_id", "cohort_folder")
+VOLATILE = ("run_id", "environment")
 IGNORED = (".lock", ".log", ".partial")
 
 

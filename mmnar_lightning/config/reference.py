@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from functools import cache
@@ -112,7 +113,7 @@ def meanings(owner: type) -> Mapping[str, str]:
 
 @cache
 def _classes(module: str) -> tuple[ast.ClassDef, ...]:
-    source = inspect.getsource(__import__(module, fromlist=["_"]))
+    source = inspect.getsource(sys.modules[module])
     return tuple(node for node in ast.parse(source).body if isinstance(node, ast.ClassDef))
 
 

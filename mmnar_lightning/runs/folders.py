@@ -243,8 +243,8 @@ def forget_run() -> None:
 def settings_of(folder: Path, config: ExperimentConfig) -> ExperimentConfig:
     """The settings that a run was trained with, updated with the current ones that do not change what is scored.
 
-    These are paths, devices, the progress bar, `evaluation` but for the inner folds, `privacy` and `wandb`. A blend and
-    the gains of parts are reported if either asks for them.
+    These are paths, devices, the progress bar, callbacks and loggers, `evaluation` but for the inner folds, `privacy`
+    and `wandb`. A blend and the gains of parts are reported if either asks for them.
 
     Returns:
         The merged settings.
@@ -264,6 +264,8 @@ def settings_of(folder: Path, config: ExperimentConfig) -> ExperimentConfig:
         diagnostics=replace(saved.diagnostics, parts=parts),
         privacy=config.privacy,
         wandb=config.wandb,
+        callbacks=config.callbacks,  # classes that only the folder names are not imported
+        loggers=config.loggers,
     )
 
 

@@ -11,6 +11,7 @@ import yaml
 from data_modules.errors import UserError
 from data_modules.vocabulary import check_name
 from mmnar_lightning.config.places import experiment_file, experiments_folders
+from mmnar_lightning.config.yaml_files import read_yaml
 
 FOLDER = "tables"
 LISTED = ("baselines", "ablations")
@@ -138,9 +139,11 @@ def read(path: Path) -> Table:
     """
     check_name("table.name", path.stem)
     try:
-        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise TableError(f"table.name={path}: not readable YAML ({' '.join(str(error).split())})") from error
+        plain = yaml.safe_load(read_yaml(path))
+    except OSError as error:
+        raise TableError(f"table.name={path}: cannot be read ({error.strerror})") from error
+    except UserError as error:
+        raise TableError(f"table.name={error}") from None
     try:
         return parse(plain, path.stem)
     except TableError as error:

@@ -14,6 +14,7 @@ from mmnar_lightning.config.compose import flatten, load
 from mmnar_lightning.config.experiment import SIMULATED, ConfigError, ExperimentConfig
 from mmnar_lightning.config.ignored import check_ignored
 from mmnar_lightning.config.places import experiments_folders
+from mmnar_lightning.config.yaml_files import read_yaml
 from mmnar_lightning.runs import build, folders
 from mmnar_lightning.runs import plan as protocols
 from mmnar_lightning.runs.plan import Child
@@ -184,7 +185,7 @@ def _without(words: Words, layer: Path) -> Words:
     """Words but those of settings that a layer sets: they would undo it."""
     if not words:
         return words
-    taken = flatten(yaml.safe_load(layer.read_text(encoding="utf-8")) or {})
+    taken = flatten(yaml.safe_load(read_yaml(layer)) or {})
     return tuple(word for word in words if word.partition("=")[0] not in taken)
 
 

@@ -19,6 +19,7 @@ IMPORTERS = {
     "mmnar_lightning/__init__.py",  # its own public names
     "mmnar_lightning/cli.py",  # the module of a command
     "mmnar_lightning/baselines/registry.py",  # a class that the user names
+    "mmnar_lightning/runs/named.py",  # callbacks and loggers that the user names
     "data_modules/databases/registry.py",  # an installed database
 }
 """The files that import by name."""
@@ -128,6 +129,15 @@ def test_a_class_that_a_folder_names_is_not_imported(foreign: Path, finished: bo
     config = load([f"run={foreign}", "dataset=custom"])
     with pytest.raises(ConfigError, match=r"baseline\.name=foreign_code:Net: .*imported only where you name it"):
         single._save_missing_model(foreign, config) if finished else single.evaluate(config)
+    assert "foreign_code" not in sys.modules
+
+
+def test_callbacks_and_loggers_are_those_of_the_request(foreign: Path) -> None:
+    plain = yaml.safe_load((foreign / folders.CONFIG).read_text())
+    plain |= {"callbacks": [{"class": "foreign_code.Net"}], "loggers": [{"class": "foreign_code.Net"}]}
+    (foreign / folders.CONFIG).write_text(yaml.safe_dump(plain))
+    found = folders.settings_of(foreign, load([f"run={foreign}", "dataset=custom"]))
+    assert (found.callbacks, found.loggers) == ([], [])
     assert "foreign_code" not in sys.modules
 
 

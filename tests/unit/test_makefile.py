@@ -21,6 +21,7 @@ VARIABLES = {
     "SWEEP": ("sweep", "sweep.file="),
     "PROCESSES": ("sweep", "sweep.processes="),
     "TRIALS": ("sweep", "sweep.trials="),
+    "TABLE": ("table", "table.name="),
     "MIMIC_ROOT": ("train", ""),
     "EICU_ROOT": ("train", ""),
     "COHORT": ("train", ""),
@@ -82,4 +83,4 @@ def test_an_empty_dataset_reaches_the_program_and_other_empty_variables_do_not(w
 
 def test_every_variable_that_becomes_a_word_is_tested() -> None:
     listed = next(line for line in (ROOT / "Makefile").read_text().splitlines() if line.startswith("VARIABLES :="))
-    assert {*listed.split()[2:]} == {*VARIABLES, "MIMIC_CODE", "OFFLINE", "TORCH_INDEX"}
+    assert {*listed.split()[2:]} == {*VARIABLES, "MIMIC_CODE", "OFFLINE", "PAGE", "TORCH_INDEX"}
