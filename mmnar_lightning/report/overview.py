@@ -10,14 +10,14 @@ import numpy as np
 from mmnar_lightning.evaluation.results import Results
 from mmnar_lightning.metrics.bootstrap import METRICS, RESAMPLED
 from mmnar_lightning.report.cohort import MAX_PATTERNS
-from mmnar_lightning.report.figures import SCORED, new_figure
+from mmnar_lightning.report.figures import SCORED
+from mmnar_lightning.report.style import MAIN, OTHER, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 HEADER = ["scores", "task", "pattern", "rows", "positives", "metric", "value", "low", "high"]
-COLOURS = {"tasks": "#0072B2", "rectified": "#D55E00"}
-"""Two colours that colour-blind readers distinguish (Okabe and Ito)."""
+COLOURS = {"tasks": MAIN, "rectified": OTHER}
 
 
 def table_rows(results: Results) -> Iterator[list[Any]]:
