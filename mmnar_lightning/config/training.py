@@ -166,6 +166,8 @@ class WandbConfig:
 
     enabled: bool = True
     """Log to W&B; the CSV logger is always on."""
+    model: bool = field(default=False, metadata=read_when(".enabled = true"))
+    """Send the model folder of an evaluated run to W&B, as an artifact; its card has the terms of use."""
     init: dict[str, Any] = field(default_factory=dict, metadata=read_when(".enabled = true"))
     """Other arguments of `wandb.init`: name, group, job_type, tags, notes; those that the program decides are
     refused."""

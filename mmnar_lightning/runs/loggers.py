@@ -7,11 +7,13 @@ from typing import Any
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 
 from mmnar_lightning.config.compose import loggable
+from mmnar_lightning.config.experiment import ExperimentConfig
 from mmnar_lightning.console import warn
 from mmnar_lightning.distributed import signals
-from mmnar_lightning.runs.folders import run_id
+from mmnar_lightning.runs.folders import CHILDREN, run_id
 from mmnar_lightning.runs.named import build_named
 from mmnar_lightning.runs.run import Run
+from mmnar_lightning.runs.wandb_run import define_metrics
 
 INIT_SECONDS = 30.0
 """Seconds that W&B's server has to answer before a run goes on without it."""
@@ -43,9 +45,9 @@ def build_loggers(run: Run, part: int, known_id: str | None = None) -> list[Logg
         return loggers
     in_sweep = bool(os.environ.get("WANDB_SWEEP_ID"))
     if in_sweep:
-        return [*loggers, _wandb_logger(run, known_id, offline=False)]
+        return [*loggers, _wandb_logger(run.config, run.folder, known_id, offline=False)]
     _use_own_folders(run.folder.absolute() / "wandb")
-    logger = _started(run, known_id, offline=not os.environ.get("WANDB_API_KEY"))
+    logger = _started(run.config, run.folder, known_id, offline=not os.environ.get("WANDB_API_KEY"))
     return [*loggers, logger] if logger else loggers
 
 
@@ -61,13 +63,13 @@ def _is_home_writable() -> bool:
     return os.access(Path.home(), os.W_OK | os.X_OK)
 
 
-def _started(run: Run, known_id: str | None, *, offline: bool) -> Logger | None:
+def _started(config: ExperimentConfig, folder: Path, known_id: str | None, *, offline: bool) -> Logger | None:
     """Start W&B, offline if its server does not answer; None if it cannot be started at all."""
     import wandb
 
-    logger = _wandb_logger(run, known_id, offline=offline)
+    logger = _wandb_logger(config, folder, known_id, offline=offline)
     try:
-        _ = logger.experiment
+        define_metrics(logger.experiment)
     except (wandb.errors.Error, OSError, RuntimeError, ValueError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         wandb.teardown()  # its service keeps the id of the run that it could not start
@@ -75,11 +77,30 @@ def _started(run: Run, known_id: str | None, *, offline: bool) -> Logger | None:
             warn(f"W&B cannot be started ({reason}); the run is logged in logs/ and metrics.csv alone")
             return None
         warn(f"W&B does not accept this run ({reason}); it is logged offline, and `wandb sync` uploads it later")
-        return _started(run, known_id, offline=True)
+        return _started(config, folder, known_id, offline=True)
     return logger
 
 
-def _wandb_logger(run: Run, known_id: str | None, *, offline: bool) -> WandbLogger:
+def _place(config: ExperimentConfig, folder: Path) -> dict[str, str]:
+    """Group and type of a run: those of a protocol are a group of their own, with the run that gathers them."""
+    is_child, is_parent = ((own / CHILDREN).is_file() for own in (folder.parent, folder))
+    if is_child or is_parent:
+        parent = folder if is_parent else folder.parent
+        return {"group": f"{config.experiment}/{parent.name}", "job_type": "protocol" if is_parent else "run"}
+    if os.environ.get("WANDB_SWEEP_ID"):
+        return {"group": config.experiment, "job_type": "trial"}
+    return {"group": config.experiment, "job_type": "train" if config.baseline.name == "none" else "baseline"}
+
+
+def start_parent(config: ExperimentConfig, folder: Path) -> bool:
+    """Start the W&B run of a protocol's parent, in the group of its runs; False if W&B is off or cannot be started."""
+    if not config.wandb.enabled or os.environ.get("WANDB_SWEEP_ID"):
+        return False
+    _use_own_folders(folder.absolute() / "wandb")
+    return _started(config, folder, None, offline=not os.environ.get("WANDB_API_KEY")) is not None
+
+
+def _wandb_logger(config: ExperimentConfig, folder: Path, known_id: str | None, *, offline: bool) -> WandbLogger:
     """Build the logger of W&B, which starts when it is first used.
 
     W&B reads WANDB_ENTITY itself; the tags passed here would replace those of WANDB_TAGS, so both are passed.
@@ -89,10 +110,9 @@ def _wandb_logger(run: Run, known_id: str | None, *, offline: bool) -> WandbLogg
     """
     import wandb
 
-    config, folder = run.config, run.folder
     given = dict(config.wandb.init)
     own_tags = [config.dataset, *(["simulated"] if config.simulated else [])]
-    shown: dict[str, Any] = {"name": f"{config.experiment}/{known_id or run_id(folder)}", "group": config.experiment}
+    shown: dict[str, Any] = {"name": f"{config.experiment}/{known_id or run_id(folder)}", **_place(config, folder)}
     logger = WandbLogger(
         id=known_id or run_id(folder),
         project=config.wandb.project,

@@ -23,7 +23,7 @@ from mmnar_lightning.report.figures import draw_results
 from mmnar_lightning.report.public import public
 from mmnar_lightning.report.public_cells import counts_of
 from mmnar_lightning.report.summary import show_summary
-from mmnar_lightning.runs import done, folders, gather, results, single
+from mmnar_lightning.runs import done, folders, gather, loggers, results, single, wandb_run
 from mmnar_lightning.runs.plan import FOLDED, Child
 from mmnar_lightning.runs.run import scoring_of
 
@@ -114,6 +114,9 @@ def gather_runs(parent: Path, config: ExperimentConfig, protocol: str, children:
     if config.evaluation.figures:
         draw_results(shown, parent / "figures")
     results.write(parent, whole, shown)
+    if loggers.start_parent(config, parent):
+        wandb_run.log_results(parent, shown, config)
+        wandb_run.finish()
     show_summary(shown)
 
 

@@ -28,7 +28,7 @@ from mmnar_lightning.outputs import ScoredRows
 from mmnar_lightning.report import figures
 from mmnar_lightning.report.public import public
 from mmnar_lightning.report.summary import show_summary
-from mmnar_lightning.runs import done, environment, folders, model_folder
+from mmnar_lightning.runs import done, environment, folders, model_folder, wandb_run
 from mmnar_lightning.runs.run import Run, scores_a_fold
 
 
@@ -80,6 +80,7 @@ def save_results(run: Run, results: Results) -> None:
     shown = public_of(results, run.config)
     write(run.folder, results, shown)
     model_folder.save_card(run)
+    wandb_run.log_results(run.folder, shown, run.config)
     show_summary(shown)
 
 

@@ -40,6 +40,9 @@ class OfflineRun:
         history: one dict a logged step; the parts of a table or image are `<key>/<part>`.
         config: configuration, by key.
         run: the run record.
+        summary: last values that were set in it, by key.
+        best: key -> `max` or `min`, where the summary shows the best value.
+        artifacts: type -> names of the files of the last one.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -47,6 +50,11 @@ class OfflineRun:
         self.folder = path.parent
         self.history: list[dict[str, Any]] = []
         self.config: dict[str, Any] = {}
+        self.summary: dict[str, Any] = {}
+        self.best: dict[str, str] = {}
+        self.artifacts: dict[str, list[str]] = {}
+        self.public: dict[str, Any] = {}
+        self.final: dict[str, Any] | None = None
         self.texts: list[str] = []
         for record in _finished(path):
             self._add(record)
@@ -60,6 +68,13 @@ class OfflineRun:
             self.config |= _values(record.run.config.update)
         elif kind == "config":
             self.config |= _values(record.config.update)
+        elif kind == "summary":
+            self.summary |= _values(record.summary.update)
+        elif kind == "metric" and record.metric.name and record.metric.summary.ByteSize():
+            self.best[record.metric.name] = "max" if record.metric.summary.max else "min"
+        elif kind == "artifact":
+            names = [entry.path for entry in record.artifact.manifest.contents]
+            self.artifacts[record.artifact.type] = names
         self.texts.append(str(record))
 
     def logged(self, key: str) -> list[Any]:

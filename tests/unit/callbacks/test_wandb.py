@@ -1,5 +1,6 @@
 """One offline run of the whole program, read back from the file that W&B would upload."""
 
+import json
 import math
 import os
 from pathlib import Path
@@ -40,6 +41,7 @@ def run(place: Path):
             "model.fusion.num_heads=2",
             "evaluation.num_replicates=100",
             f"privacy.min_count={MIN_COUNT}",
+            "wandb.model=true",
         ]
         import wandb
 
@@ -48,16 +50,56 @@ def run(place: Path):
         folder = single.train(load(words))
         wandb.finish()
         os.environ.pop(folders.RUN_ID_VARIABLE, None)
-    return OfflineRun(place / folder)
+    found = OfflineRun(place / folder)
+    found.public = json.loads((place / folder / folders.PUBLIC).read_text())
+    found.final = found.public.get("rectified")
+    return found
 
 
-def test_every_task_and_pattern_is_a_scalar_of_every_epoch(run):
+def test_the_auroc_of_every_task_and_pattern_is_a_chart_and_the_others_are_in_a_table(run):
+    keys = {key for step in run.history for key in step}
     for task in TASKS:
+        assert len(run.logged(f"val/auroc/{task}")) == EPOCHS
         for pattern in PATTERNS:
-            for metric in ("auroc", "average_precision", "brier", "count"):
-                values = run.logged(f"val/{metric}/{task}/{pattern}")
-                assert len(values) == EPOCHS, (metric, task, pattern)
-                assert all(isinstance(value, float | int | str) for value in values)
+            values = run.logged(f"val/auroc/{task}/{pattern}")
+            assert len(values) == EPOCHS
+            assert all(isinstance(value, float | int | str) for value in values)
+    charts = {key for key in keys if key.count("/") > 1 and key.startswith(("val/", "test/"))}
+    media = ("patterns", "patterns_heat_map", "scores", "overview")
+    assert {key.split("/")[1] for key in charts} == {"auroc", *media}
+
+
+def test_the_summary_has_best_values_and_the_final_scores(run):
+    assert run.best == {"val/auroc": "max", "val/log_loss": "min", "val/loss": "min"}
+    for task in TASKS:
+        cell = run.public["tasks"][task]["all"]
+        assert run.summary[f"final/brier/{task}"] == pytest.approx(
+            (run.final or run.public["tasks"])[task]["all"]["brier"]["value"]
+        )
+        assert run.summary[f"final/auroc/{task}"] == pytest.approx(cell["auroc"]["value"])
+
+
+def test_one_table_and_one_figure_have_every_metric_before_and_after_the_rectifier(run):
+    table = run.table("test/scores")
+    assert table["columns"] == ["scores", "task", "pattern", "rows", "positives", "metric", "value", "low", "high"]
+    assert {row[0] for row in table["data"]} == {"before the rectifier", "after the rectifier"}
+    assert {row[1] for row in table["data"]} == set(TASKS)
+    (found,) = [
+        row for row in table["data"] if row[:3] == ["before the rectifier", "first", "all"] and row[5] == "brier"
+    ]
+    assert found[6] == pytest.approx(run.public["tasks"]["first"]["all"]["brier"]["value"])
+    assert run.image("test/overview").startswith(b"\x89PNG")
+
+
+def test_results_and_model_are_artifacts(run):
+    assert set(run.artifacts["results"]) >= {"results.public.json", "auroc.png"}
+    assert set(run.artifacts["model"]) == {"README.md", "manifest.json", "model.json", "weights.safetensors"}
+    assert "results.json" not in {name for names in run.artifacts.values() for name in names}
+
+
+def test_program_and_hardware_are_in_the_configuration_and_in_the_results(run):
+    assert run.config["environment"] == run.public["environment"]
+    assert run.public["environment"]["packages"]["torch"]
 
 
 def test_the_monitored_metric_and_the_loss_are_scalars(run):
@@ -79,11 +121,11 @@ def test_the_table_says_what_the_scalars_say_and_small_cells_are_masked(run, spl
     shown = 0
     for row in run.table(f"{split}/patterns")["data"]:
         cell = f"{row[0]}/{row[1]}"
-        for name, value in zip(HEADER[2:], row[2:], strict=True):
-            scalar = float(run.logged(f"{split}/{name}/{cell}")[-1])
-            given = math.nan if value is None else float(value)
-            assert given == pytest.approx(scalar, nan_ok=True, abs=1e-6), (name, cell)
-        count, positives = (float(run.logged(f"{split}/{name}/{cell}")[-1]) for name in ("count", "positives"))
+        numbers = [math.nan if value is None else float(value) for value in row[2:]]
+        given = dict(zip(HEADER[2:], numbers, strict=True))
+        scalar = float(run.logged(f"{split}/auroc/{cell}")[-1])
+        assert given["auroc"] == pytest.approx(scalar, nan_ok=True, abs=1e-6), cell
+        count, positives = given["count"], given["positives"]
         assert math.isnan(count) or min(count, positives, count - positives) >= MIN_COUNT
         shown += not math.isnan(count)
     assert shown
@@ -110,6 +152,6 @@ def test_no_record_of_the_file_names_a_path_of_this_machine(run, place):
 
 def test_the_run_is_offline_and_grouped_by_its_experiment(run):
     assert "offline-run" in run.folder.name
-    assert run.run.run_group == "custom"
+    assert (run.run.run_group, run.run.job_type) == ("custom", "train")
     assert sorted(run.run.tags) == ["custom", "pilot", "second try"], "those of WANDB_TAGS among them"
     assert run.run.entity == "a-team", "W&B reads WANDB_ENTITY"
