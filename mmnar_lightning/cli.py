@@ -27,7 +27,7 @@ COMMANDS = {
     "evaluate": "evaluate the test split with the best checkpoint of a run (run=FOLDER, else the newest)",
     "show": "print what a run knows beside the summary: scores by pattern, rectifier, diagnostics (run=FOLDER)",
     "predict": "predict new rows with a trained model (run=FOLDER paths.cohort=FOLDER, labels are not needed)",
-    "export": "write a trained network as a graph that runs without this program (run=FOLDER to=onnx or torch)",
+    "export": "write a trained network as a graph for other programs (to=onnx or torch), or predictions (to=meds)",
     "compare": "compare runs on the same test rows: paired differences, corrected for their number (runs=[FOLDER,...])",
     "table": "run the methods of a table on its cohorts, and write it (table.name=quick; docs/table.md)",
     "report": "write the page of a run as one HTML file (run=FOLDER, else the newest; runs=[FOLDER,...] compares them)",

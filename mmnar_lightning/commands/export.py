@@ -1,4 +1,4 @@
-"""`mmnar export`: writes a trained network as a graph that runs without this package."""
+"""`mmnar export`: writes a trained network as a graph that runs without this package, or predictions for others."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ from mmnar_lightning.blueprint import SavedModelError
 from mmnar_lightning.config.experiment import ExperimentConfig
 from mmnar_lightning.console import say
 from mmnar_lightning.distributed import signals
-from mmnar_lightning.runs import folders, model_folder
+from mmnar_lightning.runs import folders, meds_predictions, model_folder
 from mmnar_lightning.saved import export as graphs
 from mmnar_lightning.saved.description import MODEL
 from mmnar_lightning.saved.read import load
@@ -24,24 +24,29 @@ def export(config: ExperimentConfig) -> Path:
     Raises:
         SavedModelError: if the output exists.
     """
+    to = config.to
+    assert to != meds_predictions.FORMAT, "predictions are no graph"
     folder = Path(config.run) if config.run else folders.newest_run(config, f"{model_folder.FOLDER}/{MODEL}")
     model = load(folder)
     say(model.description.terms)
-    graphs.refuse(model, config.to)
-    out = Path(config.out) if config.out else folder / "export" / config.to
+    graphs.refuse(model, to)
+    out = Path(config.out) if config.out else folder / "export" / to
     if out.exists():
         raise SavedModelError(f"{out} exists; remove it, or give another folder by out=")
 
     def write(partial: Path) -> None:
-        graphs.export(model, partial, config.to)
-        stage.write_json(partial / stage.MANIFEST, {"model": model.description.run_id, "to": config.to})
+        graphs.export(model, partial, to)
+        stage.write_json(partial / stage.MANIFEST, {"model": model.description.run_id, "to": to})
 
     stage.run_stage(out, write, "out")
-    say(f"graph: {out / graphs.FILES[config.to]}")
+    say(f"graph: {out / graphs.FILES[to]}")
     return out
 
 
 def run(config: ExperimentConfig, words: Sequence[str]) -> int:
     """Run the command; returns the exit status."""
-    export(config)
+    if config.to == meds_predictions.FORMAT:
+        meds_predictions.export(config)
+    else:
+        export(config)
     return 0

@@ -198,8 +198,9 @@ class ExperimentConfig:
     """Settings that may differ from those of the resumed run, for example `[optim.lr]`; others are refused."""
     run: str = field(default="", metadata=path_setting())
     """The folder of the run, for best the sweep's; empty is the newest. Predict and export also take a model folder."""
-    to: Literal["onnx", "torch"] = "torch"
-    """For export: an ONNX model, or a program of torch.export."""
+    to: Literal["onnx", "torch", "meds"] = "torch"
+    """For export: an ONNX model, or a program of torch.export; or the predictions of the test rows in the schema of
+    MEDS."""
     runs: list[str] = field(default_factory=list)
     """For compare and report: folders of runs on the same test rows, the first of which is compared with the others."""
     paths: PathsConfig = field(default_factory=PathsConfig)

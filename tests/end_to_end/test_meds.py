@@ -50,3 +50,28 @@ def test_new_rows_of_other_data_are_read_with_the_columns_of_the_model(place: Pa
     )
     values = np.load(cohort / "modalities" / "labs" / "values.npy")
     assert values.shape[1] == next(entry.width for entry in described.modalities if entry.name == "labs")
+
+
+def test_predictions_have_the_schema_of_meds_and_the_values_of_the_run(place: Path) -> None:
+    (run,) = (place / "runs" / "meds").iterdir()
+    said = mmnar(place, "export", "to=meds", f"run={run}")
+    predicted = pl.read_parquet(run / "predictions.parquet")
+    assert f"up to {predicted.height} rows with a known label" in said.replace("\n", " ")
+    found = pl.read_parquet(run / "export" / "meds" / "death.parquet")
+    assert found.schema == {
+        "subject_id": pl.Int64,
+        "prediction_time": pl.Datetime("us"),
+        "boolean_value": pl.Boolean,
+        "predicted_boolean_value": pl.Boolean,
+        "predicted_boolean_probability": pl.Float32,
+    }
+    assert not any(column.null_count() for column in found)
+    assert found["subject_id"].cast(pl.String).to_list() == predicted["subject_id"].to_list()
+    assert set(found["prediction_time"]) == {hours(24)}
+    assert found["boolean_value"].to_list() == [subject % 5 < 2 for subject in found["subject_id"]]
+    expected = 1 / (1 + np.exp(-predicted["rectified/death"].to_numpy()))
+    np.testing.assert_allclose(found["predicted_boolean_probability"].to_numpy(), expected, rtol=1e-6)
+    assert found["predicted_boolean_value"].to_list() == (expected >= 0.5).tolist()
+    assert "exists; remove it" in mmnar(place, "export", "to=meds", f"run={run}", status=1)
+    said = mmnar(place, "export", "to=meds", f"run={run}", "out=there", "paths.data=elsewhere", status=1)
+    assert "set paths.data" in said
