@@ -9,8 +9,7 @@ from scipy.special import expit
 
 from data_modules.simulate import image, latent, text
 from data_modules.simulate.config import SimulateConfig
-from mmnar_lightning.report.page import words
-from mmnar_lightning.report.style import ON_PAGE, PAGE_DPI, draw_patterns, new_figure, save, styled
+from mmnar_lightning.report.style import ON_PAGE, PAGE_DPI, draw_patterns, new_figure, save, styled, words
 
 PEOPLE = 40_000
 STRENGTHS = (0.0, 1.0, 2.0)
@@ -31,9 +30,7 @@ def presence_against_severity() -> Figure:
         bins = np.digitize(severity, edges[1:-1])
         for position, name in enumerate(world.setting.modalities):
             share = [present[bins == number, position].mean() for number in range(len(middle))]
-            axes.plot(
-                middle, share, "o-", markersize=3, label=f"{words.modality(name)} ({present[:, position].mean():.1%})"
-            )
+            axes.plot(middle, share, "o-", markersize=3, label=f"{words(name)} ({present[:, position].mean():.1%})")
         axes.set(title=f"rho = {strength:g} (n={len(severity):,})", xlabel="severity", ylim=(0, 1))
         axes.legend(loc="upper left", bbox_to_anchor=(0, -0.18))
     figure.axes[0].set_ylabel("share with the modality")
@@ -83,10 +80,10 @@ def outcome_against_presence() -> Figure:
     patterns = np.unique(people.pattern)
     for task, name in enumerate(world.setting.tasks):
         means = [risk[people.pattern == pattern, task].mean() for pattern in patterns]
-        axes.plot(range(len(patterns)), means, "o-", label=words.title(name))
+        axes.plot(range(len(patterns)), means, "o-", label=words(name))
     names = ["".join("1" if people.present[people.pattern == p][0, m] else "0" for m in range(3)) for p in patterns]
     axes.set(ylabel="mean risk", ylim=(0, None))
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1))
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(world.setting.tasks))
     draw_patterns(below, names, world.setting.modalities, down=False)
     return figure
 

@@ -14,7 +14,6 @@ import polars as pl
 from benchmarks.results import ceiling, plan, score
 from benchmarks.results.run import CHOSEN
 from mmnar_lightning.report import style
-from mmnar_lightning.report.page import words
 
 DOCS = Path("docs")
 COMPARED = ("full", *plan.BASELINES)
@@ -89,7 +88,7 @@ def figure(apart: pl.DataFrame, path: Path) -> None:
     drawn = style.new_figure(11, 3.6)
     axes = drawn.subplots(1, len(plan.BASELINES), sharey=True)
     labels = [
-        f"{setting}, {words.title(task)}"
+        f"{setting}, {style.words(task)}"
         for setting, task in found.select("setting", "task").unique(maintain_order=True).rows()
     ]
     for place, baseline in zip(axes, plan.BASELINES, strict=True):

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from mmnar_lightning.evaluation.breakdown import DecisionCurve, NetBenefit, SubgroupScores
 from mmnar_lightning.evaluation.results import Cell, Score
-from mmnar_lightning.report.page import words
-from mmnar_lightning.report.style import GREY, MAIN, OTHER, draw_interval, heading, level_words, new_figure, styled
+from mmnar_lightning.report.style import GREY, MAIN, OTHER, draw_interval, level_words, new_figure, styled, titled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,7 +52,7 @@ def decision_plot(curve: DecisionCurve, task: str, title: str | None = None) -> 
     axes.set_xlim(_logit(TICKS[0]), _logit(TICKS[-1]))
     axes.set_ylim(*_limits(points))
     axes.set(xlabel="threshold of the risk, %", ylabel="net benefit")
-    named = f"{heading(words.title(task))}, n={curve.count}"
+    named = f"{titled(task)}, n={curve.count}"
     axes.set_title(": ".join(part for part in (title, named) if part))
     if not points:
         axes.text(0.5, 0.5, "every threshold is masked", transform=axes.transAxes, ha="center")
@@ -108,7 +107,7 @@ def subgroup_plot(whole: Cell, found: Mapping[str, SubgroupScores], task: str, t
     axes.set_yticks([])
     axes.set(xlim=(0, 1), ylim=(len(lines) - 0.4, -0.6), xlabel="AUROC, 95 % interval")
     axes.spines["left"].set_visible(False)
-    axes.set_title(": ".join(part for part in (title, heading(words.title(task))) if part))
+    axes.set_title(": ".join(part for part in (title, titled(task)) if part))
     axes.grid(axis="x", color="0.93", linewidth=0.8)
     return figure
 
@@ -116,10 +115,10 @@ def subgroup_plot(whole: Cell, found: Mapping[str, SubgroupScores], task: str, t
 def _heading(name: str, scores: SubgroupScores) -> str:
     gap = scores.gaps.get("auroc")
     if gap is None or gap.difference.value is None:
-        return heading(name.replace("_", " "))
+        return titled(name)
     ends = "" if gap.difference.low is None else f" ({gap.difference.low:.2f} to {gap.difference.high:.2f})"
     pair = f"{level_words(name, gap.higher)} and {level_words(name, gap.lower)}"
-    return f"{heading(name.replace('_', ' '))}: largest gap {gap.difference.value:.2f}{ends}, {pair}"
+    return f"{titled(name)}: largest gap {gap.difference.value:.2f}{ends}, {pair}"
 
 
 def _ordered(name: str, scores: SubgroupScores) -> list[str]:

@@ -13,16 +13,16 @@ from mmnar_lightning.evaluation.results import Cell, OffsetTable, Results, TaskS
 from mmnar_lightning.metrics.bootstrap import RESAMPLED
 from mmnar_lightning.report.cohort import MAX_PATTERNS
 from mmnar_lightning.report.divisions import decision_plot, subgroup_plot
-from mmnar_lightning.report.page import words
 from mmnar_lightning.report.style import (
     GREY,
     draw_interval,
     draw_patterns,
-    heading,
     matrix_size,
     new_figure,
     save,
     styled,
+    titled,
+    words,
 )
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def heat_map(
     axes, below = figure.subplots(2, 1, height_ratios=heights, sharex=True)
     axes.set_facecolor("0.9")
     image = axes.imshow(auroc, vmin=0, vmax=1, cmap="PuOr", aspect="auto")
-    axes.set_yticks(range(len(tasks)), [heading(words.title(task)) for task in tasks])
+    axes.set_yticks(range(len(tasks)), [titled(task) for task in tasks])
     axes.tick_params(length=0)
     for row, task in enumerate(tasks):
         for column, pattern in enumerate(shown):
@@ -102,7 +102,7 @@ def _by_pattern(
     for task, axes in found.items():
         axes.set_yticks(range(len(lines)), [_counted(counts[task][line]) for line in lines])
         axes.set_ylim(len(lines) - 0.4, -0.6)
-        axes.set_title(heading(words.title(task)))
+        axes.set_title(titled(task))
         axes.grid(axis="x", color="0.93", linewidth=0.8)
     return figure, found
 
@@ -134,7 +134,7 @@ def interval_plot(
             score = cell.score(metric)
             if score is not None:
                 draw_interval(axes, place, (score.value, score.low, score.high))
-        axes.set_xlabel(f"{words.METRICS[metric]}, 95 % interval")
+        axes.set_xlabel(f"{words(metric)}, 95 % interval")
         if metric == "auroc":
             axes.axvline(0.5, color=GREY, linewidth=0.8, linestyle=":")
             axes.set_xlim(0, 1)
@@ -165,7 +165,7 @@ def reliability_plot(
     columns = max(1, len(names))
     heights = 2.0, matrix_size(modalities)
     figure = new_figure(0.8 + 1.9 * columns, 0.8 + sum(heights))
-    figure.suptitle(": ".join(part for part in (title, heading(words.title(task))) if part))
+    figure.suptitle(": ".join(part for part in (title, titled(task)) if part))
     panels = figure.subplots(2, columns, height_ratios=heights, squeeze=False)
     for (axes, below), name in zip(panels.T, names, strict=False):
         axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=":")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
-
-from mmnar_lightning.report.page import words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,6 +56,15 @@ DOT, MAX_DOTS = 0.17, 16
 """Inches between the dots of a pattern, and the number of modalities that are drawn as dots."""
 MAX_LABEL = 24
 """Maximum number of characters of a pattern's label."""
+UPPER = {"icu": "ICU", "auroc": "AUROC", "drg": "DRG", "cxr": "CXR", "ecg": "ECG"}
+"""Words that are written in capitals."""
+METRICS = {
+    "auroc": "AUROC",
+    "brier": "Brier score",
+    "observed_expected": "observed / expected",
+}
+"""Metric -> name in a figure, where it is not its own words."""
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -103,12 +111,27 @@ def save(figure: Figure, path: Path, formats: Sequence[str] = tuple(FORMATS), dp
         figure.savefig(path.with_suffix(f".{name}"), dpi=dpi, metadata=FORMATS[name])
 
 
-def heading(text: str) -> str:
-    """Return a text with a capital letter.
+def words(name: str) -> str:
+    """Return the name of a task, metric or attribute in words.
 
-    >>> heading("death within 180 days")
-    'Death within 180 days'
+    >>> [words(name) for name in ("mortality_180d", "icu_readmission", "in_hospital_mortality", "brier")]
+    ['mortality, 180 days', 'ICU readmission', 'in-hospital mortality', 'Brier score']
     """
+    if name in METRICS:
+        return METRICS[name]
+    spaced = re.sub(r"_(\d+)d$", r", \1 days", name).replace("in_hospital", "in-hospital").replace("_", " ")
+    return " ".join(
+        UPPER.get(word.rstrip(","), word.rstrip(",")) + "," * word.endswith(",") for word in spaced.split(" ")
+    )
+
+
+def titled(name: str) -> str:
+    """Return the name in words, as a title.
+
+    >>> titled("mortality_180d")
+    'Mortality, 180 days'
+    """
+    text = words(name)
     return text[:1].upper() + text[1:]
 
 
@@ -118,7 +141,7 @@ def level_words(attribute: str, level: str) -> str:
     >>> level_words("hospital", "3"), level_words("age_band", "18 to 44")
     ('hospital 3', '18 to 44')
     """
-    return f"hospital {level}" if attribute == "hospital" else level.replace("_", " ")
+    return f"{words(attribute)} {level}" if attribute == "hospital" else words(level)
 
 
 def draw_patterns(axes: Axes, patterns: Sequence[str | None], modalities: Sequence[str], *, down: bool = True) -> None:
@@ -146,7 +169,7 @@ def draw_patterns(axes: Axes, patterns: Sequence[str | None], modalities: Sequen
             ends = pattern.index("1"), pattern.rindex("1")
             lines = axes.hlines if down else axes.vlines
             lines(place, *ends, color="black", linewidth=1.2, zorder=1)
-    names = [words.modality(name) for name in modalities]
+    names = [words(name) for name in modalities]
     if down:
         axes.set_xticks(range(len(names)), names, rotation=60, ha="left", rotation_mode="anchor")
         axes.xaxis.tick_top()

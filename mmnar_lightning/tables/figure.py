@@ -9,7 +9,6 @@ import numpy as np
 
 from mmnar_lightning.metrics.suppression import ALL
 from mmnar_lightning.report import style
-from mmnar_lightning.report.page import words
 from mmnar_lightning.tables.score import Line
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ def forest(lines: Sequence[Line], reference: str) -> Figure:
             _panel(axes, own[pattern], methods, reference)
         for axes in place[len(shown) :]:
             axes.set_axis_off()
-        place[0].set_title(f"{cohort}, {words.title(task)}\nall rows{_count(own[ALL])}", fontsize=8)
+        place[0].set_title(f"{cohort}, {style.words(task)}\nall rows{_count(own[ALL])}", fontsize=8)
         for axes in np.atleast_1d(place)[1:]:
             axes.set_yticklabels([])
     return figure

@@ -156,7 +156,7 @@ def test_a_decision_curve_has_the_prediction_beside_all_and_none(tmp_path):
     assert list(np.asarray(everyone.get_ydata())) == [-0.1, -0.05]
     assert list(np.asarray(prediction.get_ydata())) == [0.1, 0.05]
     assert list(np.asarray(prediction.get_xdata())) == pytest.approx([math.log(0.25), 0])
-    assert axes.get_title(loc="left") == "Death within 180 days, n=90"
+    assert axes.get_title(loc="left") == "Mortality, 180 days, n=90"
 
 
 def test_a_decision_curve_without_a_threshold_says_so():
