@@ -8,6 +8,8 @@ from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from mmnar_lightning.report.page.drawing import numbered
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -108,7 +110,10 @@ def save(figure: Figure, path: Path, formats: Sequence[str] = tuple(FORMATS), dp
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # it was laid out, which takes most of the time and would be repeated by format
     for name in formats:
-        figure.savefig(path.with_suffix(f".{name}"), dpi=dpi, metadata=FORMATS[name])
+        written = path.with_suffix(f".{name}")
+        figure.savefig(written, dpi=dpi, metadata=FORMATS[name])
+        if name == "svg":
+            written.write_text(numbered(written.read_text(encoding="utf-8"), "id"), encoding="utf-8")
 
 
 def words(name: str) -> str:

@@ -111,14 +111,25 @@ def inline(figure: Figure, name: str, title: str) -> Markup:
     file = io.StringIO()
     figure.savefig(file, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     text = _METADATA.sub("", _PREAMBLE.sub("", file.getvalue(), count=1)).replace("xlink:href", "href")
-    text = _numbered(_ATTRIBUTES.sub("", text), name)
+    text = numbered(_ATTRIBUTES.sub("", text), name)
     for colour, variable in VARIABLES.items():
         text = text.replace(colour, variable)
     return labelled(Markup(text.replace("'DejaVu Sans'", FONT)), name, title)
 
 
-def _numbered(text: str, name: str) -> str:
-    """Number the ids in their order: some of matplotlib's are addresses in memory, others occur in every figure."""
+def numbered(text: str, name: str) -> str:
+    """Number the ids in their order: some of matplotlib's are addresses in memory, others occur in every figure.
+
+    Args:
+        text: of an SVG.
+        name: with which the ids begin.
+
+    Returns:
+        The same drawing.
+
+    >>> numbered('<path id="m9f"/><use href="#m9f"/>', "a")
+    '<path id="a-0"/><use href="#a-0"/>'
+    """
     numbers: dict[str, int] = {}
     return _IDS.sub(lambda found: f"{found[1]}{name}-{numbers.setdefault(found[2], len(numbers))}", text)
 
