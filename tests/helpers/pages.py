@@ -150,7 +150,7 @@ def write_cohort(data: Path, fingerprint: str) -> None:
     folder = data / "cohorts" / f"mimic-{fingerprint}"
     folder.mkdir(parents=True)
     left = {"admissions": 9_000, "adults": 8_003, "alive": 5_000}
-    prevalence = {"train": (3_000, 600), "calibration": (700, 150), "val": (576, 4), "test": (724, 167)}
+    prevalence = {"train": (3_000, 600), "calibration": (703, 151), "val": (583, 4), "test": (724, 167)}
     content = {
         "attrition": [{"rule": rule, "rows": rows, "subjects": rows} for rule, rows in left.items()]
         + [{"rule": "with a landmark", "rows": 4_997, "subjects": 4_997}],

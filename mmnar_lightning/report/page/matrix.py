@@ -74,7 +74,7 @@ def _head(modalities: Sequence[str]) -> float:
     """Inches that the names above the dots take."""
     if len(modalities) > style.MAX_DOTS:
         return 0.0
-    return 0.058 * max(len(words.modality(name)) for name in modalities)
+    return 0.058 * max(len(style.words(name)) for name in modalities)
 
 
 def _draw_dots(axes: Any, labels: Sequence[str | None], modalities: Sequence[str]) -> None:
@@ -146,7 +146,7 @@ def upset(tasks: Mapping[str, TaskScores], modalities: Sequence[str], name: str,
             if (overall := risk_of(scores, "all")) is not None:
                 axes.axvline(overall.value, color=LINE, linewidth=1, zorder=0)
             axes.set_xlim(left=0)
-            axes.set_xlabel(words.wrapped(f"risk: {words.title(task)}", 22))
+            axes.set_xlabel(words.wrapped(f"risk: {style.words(task)}", 22))
         return drawing.inline(figure, name, title)
 
 

@@ -7,7 +7,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from mmnar_lightning.evaluation.comparison import Comparison
-from mmnar_lightning.report.page import words
+from mmnar_lightning.report import style
 from mmnar_lightning.report.page.blocks import Section
 from mmnar_lightning.report.page.inputs import PageRun
 from mmnar_lightning.report.page.sections.about import about
@@ -45,7 +45,7 @@ def write_page(runs: Sequence[PageRun], comparisons: Sequence[Comparison], progr
     )
     first = runs[0]
     return environment.get_template("page.html").render(
-        title=f"{first.results.experiment}: {', '.join(words.title(task) for task in first.results.tasks)}",
+        title=f"{first.results.experiment}: {', '.join(style.words(task) for task in first.results.tasks)}",
         runs=[run.name for run in runs],
         program=program,
         style=Markup(_template("style.css")),  # a file of the package

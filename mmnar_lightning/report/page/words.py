@@ -21,16 +21,6 @@ LANDMARKS = {
     "unit_24h": "24 hours into the stay in the unit",
     "unit_discharge": "at discharge from the unit",
 }
-METRICS = {
-    "auroc": "AUROC",
-    "average_precision": "average precision",
-    "brier": "Brier score",
-    "calibration_error": "calibration error",
-    "observed_expected": "observed / expected",
-    "calibration_slope": "calibration slope",
-    "calibration_intercept": "calibration intercept",
-}
-"""Name of a metric -> its words."""
 BETTER = {
     "auroc": "1 is perfect, 0.5 is chance",
     "average_precision": "1 is perfect, the risk is chance",
@@ -103,51 +93,6 @@ def _phrase(name: str, dataset: str) -> tuple[str, bool]:
         "in_hospital_mortality": "death in hospital",
     }
     return phrases[parsed.kind], parsed.needs_later_admission
-
-
-_TITLES = {
-    "readmission": "readmission within {} days",
-    "icu": "intensive care within {} days",
-    "mortality": "death within {} days",
-    "in_hospital_mortality": "death in hospital",
-    "unit_mortality": "death in the unit",
-    "icu_readmission": "another unit stay",
-}
-_MODALITIES = {"cxr": "chest X-ray"}
-
-
-def title(task: str) -> str:
-    """A task in few words, for headings and axes.
-
-    Args:
-        task: its name.
-
-    Returns:
-        Its kind and window if the databases of the project know it; otherwise its name without underscores.
-
-    >>> title("icu_90d"), title("unit_mortality"), title("second_stroke")
-    ('intensive care within 90 days', 'death in the unit', 'second stroke')
-    """
-    kind, _, window = task.rpartition("_")
-    days = window.removesuffix("d")
-    if days.isdigit() and window != days and kind in _TITLES:
-        return _TITLES[kind].format(days)
-    return _TITLES.get(task, task.replace("_", " "))
-
-
-def modality(name: str) -> str:
-    """A modality in words.
-
-    Args:
-        name: of the modality.
-
-    Returns:
-        Its name without underscores; an abbreviation in full.
-
-    >>> modality("cxr"), modality("discharge_note")
-    ('chest X-ray', 'discharge note')
-    """
-    return _MODALITIES.get(name, name.replace("_", " "))
 
 
 def number(value: int | None) -> str:

@@ -1,6 +1,7 @@
 """What the run is, and on whom: the first section of the page."""
 
 from mmnar_lightning.evaluation.results import Results
+from mmnar_lightning.report import style
 from mmnar_lightning.report.page import words
 from mmnar_lightning.report.page.blocks import Block, Facts, Listing, Note, Section, Text, Tiles
 from mmnar_lightning.report.page.inputs import PageRun
@@ -67,13 +68,13 @@ def landmark(run: PageRun) -> str:
 
 def _sentence(run: PageRun) -> str:
     found = run.results
-    tasks = words.joined([words.title(name) for name in found.tasks])
+    tasks = words.joined([style.words(name) for name in found.tasks])
     count = len(found.modalities)
     rectified = "" if found.rectified is None else ", followed by a rectifier that was fitted on other subjects"
     return (
         f"This page reports {method(run)}{rectified}. It predicts {tasks} {landmark(run)} in "
         f"{words.database(found.dataset)} from {count} kinds of input, any of which may be missing: "
-        f"{words.joined([words.modality(name) for name in found.modalities])}."
+        f"{words.joined([style.words(name) for name in found.modalities])}."
     )
 
 
@@ -85,7 +86,7 @@ def _tiles(run: PageRun) -> list[tuple[str, str, str]]:
         if cell.auroc is None or cell.auroc.value is None:
             tiles.append(
                 (
-                    f"{words.title(task)}: AUROC",
+                    f"{style.words(task)}: AUROC",
                     "masked" if cell.auroc is None else "undefined",
                     "too few rows to be shown",
                 )
@@ -95,7 +96,7 @@ def _tiles(run: PageRun) -> list[tuple[str, str, str]]:
         ends = "" if low is None or high is None else f"95 % interval {low:.2f} to {high:.2f}; "
         tiles.append(
             (
-                f"{words.title(task)}: AUROC",
+                f"{style.words(task)}: AUROC",
                 f"{cell.auroc.value:.2f}",
                 f"{ends}{words.number(cell.count)} test rows, {words.number(cell.positives)} positive",
             )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from mmnar_lightning.metrics.bootstrap import METRICS
+from mmnar_lightning.report import style
 from mmnar_lightning.report.page import words
 from mmnar_lightning.report.page.blocks import Section, Table, Text
 from mmnar_lightning.report.page.inputs import PageRun
@@ -46,7 +47,7 @@ def checklist(run: PageRun) -> Section:
 
 def _front(run: PageRun) -> Sequence[Item]:
     found = run.results
-    tasks = words.joined([words.title(name) for name in found.tasks])
+    tasks = words.joined([style.words(name) for name in found.tasks])
     return [
         Item(1, "title", f"Development and internal evaluation of {method(run)} for {tasks}.", "The title itself."),
         Item(2, "abstract", "Its numbers: the sections above.", "An abstract by TRIPOD+AI for Abstracts."),
@@ -68,7 +69,7 @@ def _data(run: PageRun) -> Sequence[Item]:
     versions = ", ".join(f"{name} {version}" for name, version in found.versions.items())
     source = f"{words.database(found.dataset)}{', simulated' if found.simulated else ''} ({versions or 'no version'})."
     cohort = run.setting("cohort") or {}
-    inputs = words.joined([words.modality(name) for name in found.modalities])
+    inputs = words.joined([style.words(name) for name in found.modalities])
     tasks = "; ".join(words.task(name, found.dataset, cohort) for name in found.tasks)
     ages = run.setting("cohort.min_age")
     eligible = "Section “From the records to the cohort”: every rule with its counts."
@@ -122,7 +123,7 @@ def _analysis(run: PageRun) -> Sequence[Item]:
     chosen = f"{fold} inner folds of train and val" if fold else "the val split"
     weighting = "focal loss" if (run.setting("objective.focal_gamma") or 0) > 0 else "none"
     updated = "none" if found.rectified is None else "offsets of patterns on the logit, fitted on calibration subjects"
-    measures = words.joined([words.METRICS[name] for name in METRICS])
+    measures = words.joined([style.words(name) for name in METRICS])
     groups = "none" if found.groups is None else f"scores by {found.groups.by}, and within"
     return [
         Item(

@@ -2,6 +2,7 @@
 
 from data_modules import patterns as bits
 from mmnar_lightning.evaluation.breakdown import LabelCounts
+from mmnar_lightning.report import style
 from mmnar_lightning.report.cohort import MAX_PATTERNS
 from mmnar_lightning.report.page import flow, matrix, words
 from mmnar_lightning.report.page.blocks import Block, Note, Picture, Pictures, Section, Table, Text
@@ -99,7 +100,7 @@ def _known_labels(run: PageRun) -> list[Block]:
         ]
         for label in labels
     ]
-    header = ["pattern", *(words.title(task) for task in found)]
+    header = ["pattern", *(style.words(task) for task in found)]
     return [Table("Test rows whose outcome is known, of all rows with the pattern", header, rows, folded=True)]
 
 
@@ -114,4 +115,4 @@ def described(label: str, modalities: list[str]) -> str:
         return "all rows"
     if label == bits.OTHERS:
         return "all other patterns"
-    return bits.describe(bits.parse(label), [words.modality(name) for name in modalities])
+    return bits.describe(bits.parse(label), [style.words(name) for name in modalities])

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from mmnar_lightning.evaluation.comparison import Comparison
 from mmnar_lightning.evaluation.results import Cell, Gain
 from mmnar_lightning.metrics.bootstrap import METRICS
+from mmnar_lightning.report import style
 from mmnar_lightning.report.page import words
 from mmnar_lightning.report.page.blocks import Block, Heading, Picture, Pictures, Section, Table, Text
 from mmnar_lightning.report.page.inputs import PageRun
@@ -41,7 +42,7 @@ def labels_of(runs: Sequence[PageRun]) -> dict[str, str]:
 
 
 def _side_by_side(runs: Sequence[PageRun]) -> list[Block]:
-    header = ["run", "rows (positive)", *(words.METRICS[name] for name in METRICS)]
+    header = ["run", "rows (positive)", *(style.words(name) for name in METRICS)]
     labels, pictures, tables = labels_of(runs), [], []
     for number, task in enumerate(dict.fromkeys(task for run in runs for task in run.results.tasks)):
         cells = {
@@ -49,12 +50,12 @@ def _side_by_side(runs: Sequence[PageRun]) -> list[Block]:
             for run in runs
             if (scores := run.results.scores[final(run.results)].get(task)) is not None
         }
-        title = f"{words.title(task)}: AUROC of each run, with its 95 % interval"
+        title = f"{style.words(task)}: AUROC of each run, with its 95 % interval"
         aurocs = {"AUROC": [cell.auroc for cell in cells.values()]}
         drawn = ladder(list(cells), aurocs, "AUROC", f"runs-{number}", title)
         pictures.append(Picture(title, drawn))
         rows = [[name, *_line(cell)] for name, cell in cells.items()]
-        tables.append(Table(f"{words.title(task)}, with 95 % intervals", header, rows))
+        tables.append(Table(f"{style.words(task)}, with 95 % intervals", header, rows))
     text = "The final prediction of each run, on all test rows: after its rectifier, if it has one."
     return [Text(text), Pictures(pictures), *tables]
 
@@ -70,7 +71,7 @@ def _differences(runs: Sequence[PageRun], comparisons: Sequence[Comparison]) -> 
     tested = [entry for entry in comparisons if entry.p is not None]
     pictures = []
     for number, task in enumerate(dict.fromkeys(entry.task for entry in tested)):
-        title = f"{words.title(task)}: AUROC of {labels[runs[0].name]} minus that of each other run"
+        title = f"{style.words(task)}: AUROC of {labels[runs[0].name]} minus that of each other run"
         own = [entry for entry in tested if entry.task == task]
         others = [labels.get(entry.method, entry.method) for entry in own]
         differences = {"difference": [entry.difference for entry in own]}
@@ -78,7 +79,7 @@ def _differences(runs: Sequence[PageRun], comparisons: Sequence[Comparison]) -> 
         pictures.append(Picture(title, drawn))
     rows = [
         [
-            words.title(entry.task),
+            style.words(entry.task),
             labels.get(entry.method, entry.method),
             words.score(entry.difference, "+.4f"),
             f"{entry.p:.3g}",
@@ -118,7 +119,7 @@ def _blend(run: PageRun) -> list[Block]:
             [task, name, *(words.score(cell.score(metric), _digits(cell)) for metric in RANKED)]
             for name, cell in cells.items()
         ]
-    header = ["task", "method", *(words.METRICS[name] for name in RANKED)]
+    header = ["task", "method", *(style.words(name) for name in RANKED)]
     text = "The mean logit of the network and boosted trees, which were fitted on the same rows."
     return [Heading("Blend with boosted trees"), Text(text), Table("Blend, with 95 % intervals", header, rows)]
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from mmnar_lightning.evaluation.breakdown import DecisionCurve, NetBenefit
+from mmnar_lightning.report import style
 from mmnar_lightning.report.page import curves, words
 from mmnar_lightning.report.page.blocks import Block, Listing, Note, Picture, Pictures, Section, Table, Text
 from mmnar_lightning.report.page.inputs import PageRun
@@ -51,7 +52,7 @@ def _picture(task: str, curve: DecisionCurve, name: str) -> Picture:
         for point, value in zip(points, model, strict=True)
     ]
     lower, upper = zip(*ends, strict=True)
-    title = f"{words.title(task)}: net benefit by threshold, with its 95 % interval"
+    title = f"{style.words(task)}: net benefit by threshold, with its 95 % interval"
     bands = {MODEL: (lower, upper)}
     limits = (min(-0.01, *lower), 1.1 * max(0.01, *upper, *everybody))
     return Picture(title, curves.lines(series, "threshold", "net benefit", name, title, bands=bands, limits=limits))
@@ -72,8 +73,8 @@ def _sentence(task: str, curve: DecisionCurve) -> str:
         f"{point.threshold:.0%}" for point in curve.points if _value(point) > max(point.treat_all.value or 0.0, 0.0)
     ]
     if not useful:
-        return f"{words.title(task)}: at no threshold that is shown is the model above both."
-    return f"{words.title(task)}: the model is above both at {words.joined(useful)}."
+        return f"{style.words(task)}: at no threshold that is shown is the model above both."
+    return f"{style.words(task)}: the model is above both at {words.joined(useful)}."
 
 
 def _table(task: str, curve: DecisionCurve) -> Table:
@@ -81,7 +82,7 @@ def _table(task: str, curve: DecisionCurve) -> Table:
         [f"{point.threshold:.0%}", words.score(point.model), words.score(point.treat_all)] for point in curve.points
     ]
     return Table(
-        f"{words.title(task)}: net benefit by threshold, with 95 % intervals",
+        f"{style.words(task)}: net benefit by threshold, with 95 % intervals",
         ["threshold", MODEL, EVERYBODY],
         rows,
         folded=True,

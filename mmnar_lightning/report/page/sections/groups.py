@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from mmnar_lightning.evaluation.breakdown import POOLED, Subgroups
 from mmnar_lightning.evaluation.results import Groups
 from mmnar_lightning.metrics.bootstrap import METRICS
+from mmnar_lightning.report import style
 from mmnar_lightning.report.page import words
 from mmnar_lightning.report.page.blocks import Block, Heading, Listing, Picture, Pictures, Section, Table, Text
 from mmnar_lightning.report.page.drawing import SERIES
@@ -42,10 +43,10 @@ def _subgroups(found: Mapping[str, Subgroups]) -> list[Block]:
         if not levels:
             continue
         values = {
-            words.title(task): [scores.cells[level].auroc if level in scores.cells else None for level in levels]
+            style.words(task): [scores.cells[level].auroc if level in scores.cells else None for level in levels]
             for task, scores in list(own.tasks.items())[: len(SERIES)]
         }
-        title = f"AUROC by {words.modality(attribute)}, with 95 % intervals"
+        title = f"AUROC by {style.words(attribute)}, with 95 % intervals"
         labels = [_level(level) for level in levels]
         pictures.append(Picture(title, ladder(labels, values, "AUROC", f"subgroups-{number}", title, at=0.5)))
     text = (
@@ -62,22 +63,22 @@ def _level(name: str) -> str:
 
 def _table(attribute: str, found: Subgroups) -> Table:
     rows = [
-        [_level(level), words.title(task), *line(cell)]
+        [_level(level), style.words(task), *line(cell)]
         for task, scores in found.tasks.items()
         for level, cell in scores.cells.items()
         if cell.count is not None
     ]
-    header = [words.modality(attribute), "task", "rows (positive)", *(words.METRICS[name] for name in METRICS)]
-    caption = f"By {words.modality(attribute)}: every metric with its 95 % interval"
+    header = [style.words(attribute), "task", "rows (positive)", *(style.words(name) for name in METRICS)]
+    caption = f"By {style.words(attribute)}: every metric with its 95 % interval"
     return Table(caption, header, rows, folded=True)
 
 
 def _gaps(found: Mapping[str, Subgroups]) -> list[Block]:
     rows = [
         [
-            words.modality(attribute),
-            words.title(task),
-            words.METRICS.get(metric, metric),
+            style.words(attribute),
+            style.words(task),
+            style.words(metric),
             _level(gap.higher),
             _level(gap.lower),
             words.score(gap.difference, "+.3f"),
@@ -105,7 +106,7 @@ def _gaps(found: Mapping[str, Subgroups]) -> list[Block]:
 
 def _within(found: Groups) -> list[Block]:
     sentences = [
-        f"{words.title(task)}: over pairs of rows of the same {found.by}, the AUROC is "
+        f"{style.words(task)}: over pairs of rows of the same {found.by}, the AUROC is "
         f"{words.score(own.within.auroc, '.2f')}."
         for task, own in found.tasks.items()
     ]
@@ -124,8 +125,8 @@ def _groups(found: Groups) -> list[Block]:
         cells = {f"{found.by} {name}" if found.by == "hospital" else name: cell for name, cell in own.groups.items()}
         if own.pooled is not None:
             cells[f"{own.pooled.groups} {SMALLER}"] = own.pooled
-        header = [found.by, "rows (positive)", *(words.METRICS[name] for name in METRICS)]
+        header = [found.by, "rows (positive)", *(style.words(name) for name in METRICS)]
         rows = [[name, *line(cell)] for name, cell in cells.items() if cell.count is not None]
         within = ["within groups", "", words.score(own.within.auroc, ".2f"), *[""] * (len(METRICS) - 1)]
-        blocks.append(Table(f"{words.title(task)} by {found.by}, with 95 % intervals", header, [*rows, within]))
+        blocks.append(Table(f"{style.words(task)} by {found.by}, with 95 % intervals", header, [*rows, within]))
     return blocks

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from mmnar_lightning.report.page import curves, words
+from mmnar_lightning.report import style
+from mmnar_lightning.report.page import curves
 from mmnar_lightning.report.page.blocks import Picture, Pictures, Section, Text
 from mmnar_lightning.report.page.curves import Curve
 from mmnar_lightning.report.page.inputs import PageRun
@@ -28,7 +29,7 @@ def training(run: PageRun) -> Section:
             else "This method is fitted at once, and has no epochs."
         )
         return Section("training", title, [Text(text)])
-    tasks = {f"{VAL_AUROC}{task}": words.title(task) for task in run.results.tasks}
+    tasks = {f"{VAL_AUROC}{task}": style.words(task) for task in run.results.tasks}
     drawn = {
         "Loss by epoch": (_curves(run.epochs, LOSSES), "loss", "losses"),
         "AUROC of the validation split by epoch": (_curves(run.epochs, tasks), "AUROC", "val-auroc"),
