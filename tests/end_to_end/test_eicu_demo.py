@@ -42,7 +42,8 @@ def test_eicu_runs_from_raw_files_to_results(workplace, eicu_demo_roots, monkeyp
     found = groups["tasks"]["in_hospital_mortality"]
     scored = sum(cell["count"] for cell in found["groups"].values()) + found["pooled"]["count"]
     assert scored == results["tasks"]["in_hospital_mortality"]["all"]["count"]
-    assert "in_hospital_mortality by hospital" in printed
+    assert main(["show", f"run={file.parent}", "groups"]) == 0
+    assert "in_hospital_mortality by hospital" in capsys.readouterr().out
 
 
 def test_presence_alone_is_scored_by_hospital_under_k_folds(workplace, eicu_demo, monkeypatch):
