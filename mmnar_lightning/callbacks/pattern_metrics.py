@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
@@ -83,20 +83,14 @@ class PatternMetrics(Callback):
             # Through Lightning, so that validate and test return them; float64, which a float would lose.
             device = "cpu" if pl_module.device.type == "mps" else pl_module.device
             pl_module.log_dict(
-                {key: torch.tensor(value, dtype=torch.float64, device=device) for key, value in logged.items()},
-                logger=False,
+                {key: torch.tensor(value, dtype=torch.float64, device=device) for key, value in logged.items()}
             )
-            self._send(trainer, logged)
             return
-        self._send(trainer, logged)
+        for logger in trainer.loggers:  # directly: Lightning's own log takes a millisecond per key
+            logger.log_metrics({**logged, "epoch": trainer.current_epoch}, step=trainer.global_step)
+            logger.save()  # before the checkpoint of the epoch, from which a killed run resumes
         pl_module.log(f"{split}/auroc", values["auroc"], logger=False, prog_bar=True)
         pl_module.log(f"{split}/log_loss", values["log_loss"], logger=False)
-
-    def _send(self, trainer: Trainer, logged: dict[str, float]) -> None:
-        """Log an epoch directly: Lightning's own log takes a millisecond per key. W&B gets the charts alone."""
-        for logger in trainer.loggers:
-            logger.log_metrics({**charts(logged, logger), "epoch": trainer.current_epoch}, step=trainer.global_step)
-            logger.save()  # before the checkpoint of the epoch, from which a killed run resumes
 
     def _send_table(self, split: str, trainer: Trainer) -> None:
         metric = self.metrics[split]
@@ -117,27 +111,6 @@ class PatternMetrics(Callback):
                         f"{split}/patterns_heat_map": wandb.Image(figure),
                     }
                 )
-
-
-def charts(logged: dict[str, float], logger: Logger) -> dict[str, float]:
-    """What a logger gets of the metrics: W&B the charts, any other all of them."""
-    return {key: value for key, value in logged.items() if not isinstance(logger, WandbLogger) or is_chart(key)}
-
-
-def is_chart(key: str) -> bool:
-    """Whether W&B shows a key as a chart; the other metrics of tasks and patterns are in its table.
-
-    Args:
-        key: as it is logged, `<split>/<metric>/<task>/<pattern>`.
-
-    Returns:
-        True for an AUROC, and for what is over all tasks.
-
-    >>> is_chart("val/auroc/death/11"), is_chart("val/brier/death/11"), is_chart("val/brier")
-    (True, False, True)
-    """
-    parts = key.split("/")
-    return len(parts) < 3 or parts[1] == "auroc"
 
 
 def _update(metric: PatternMetric, logits: Tensor, batch: Batch) -> None:

@@ -11,7 +11,6 @@ from data_modules.errors import UserError
 from data_modules.loading.opened import OpenedCohort
 from mmnar_lightning.baselines.registry import Estimator
 from mmnar_lightning.callbacks import digests
-from mmnar_lightning.callbacks.pattern_metrics import charts
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.console import say, warn
 from mmnar_lightning.metrics.pattern import PatternMetric, mask_small_cells
@@ -175,7 +174,6 @@ def _log(run: Run, estimator: Estimator, val: Batch) -> None:
         for step in range(last):
             losses = {f"val/loss/{task}": curve[step] for task, curve in estimator.losses.items() if step < len(curve)}
             logger.log_metrics(losses, step=step + 1)
-        logged = {f"val/{key}": value for key, value in values.items()}
-        logger.log_metrics(charts(logged, logger), step=last)
+        logger.log_metrics({f"val/{key}": value for key, value in values.items()}, step=last)
         logger.save()
         logger.finalize("success")

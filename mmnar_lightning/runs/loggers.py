@@ -4,12 +4,13 @@ import os
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.loggers import CSVLogger, Logger
 
 from mmnar_lightning.config.compose import loggable
 from mmnar_lightning.config.experiment import ExperimentConfig
 from mmnar_lightning.console import warn
 from mmnar_lightning.distributed import signals
+from mmnar_lightning.runs.charts import ChartLogger
 from mmnar_lightning.runs.folders import CHILDREN, run_id
 from mmnar_lightning.runs.named import build_named
 from mmnar_lightning.runs.run import Run
@@ -100,7 +101,7 @@ def start_parent(config: ExperimentConfig, folder: Path) -> bool:
     return _started(config, folder, None, offline=not os.environ.get("WANDB_API_KEY")) is not None
 
 
-def _wandb_logger(config: ExperimentConfig, folder: Path, known_id: str | None, *, offline: bool) -> WandbLogger:
+def _wandb_logger(config: ExperimentConfig, folder: Path, known_id: str | None, *, offline: bool) -> ChartLogger:
     """Build the logger of W&B, which starts when it is first used.
 
     W&B reads WANDB_ENTITY itself; the tags passed here would replace those of WANDB_TAGS, so both are passed.
@@ -113,7 +114,7 @@ def _wandb_logger(config: ExperimentConfig, folder: Path, known_id: str | None, 
     given = dict(config.wandb.init)
     own_tags = [config.dataset, *(["simulated"] if config.simulated else [])]
     shown: dict[str, Any] = {"name": f"{config.experiment}/{known_id or run_id(folder)}", **_place(config, folder)}
-    logger = WandbLogger(
+    logger = ChartLogger(
         id=known_id or run_id(folder),
         project=config.wandb.project,
         tags=[*wandb.env.get_tags(), *given.pop("tags", []), *own_tags],

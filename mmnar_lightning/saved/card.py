@@ -103,6 +103,8 @@ def _inputs(description: Description) -> list[str]:
     names = description.names
     listed = []
     for code in description.train_patterns:
+        if code < 0:  # the hash of a pattern beyond 62 modalities
+            continue
         label = patterns.label(code, len(names))
         present = [name for name, bit in zip(names, label, strict=True) if bit == "1"]
         listed.append(f"- `{label}`: {', '.join(present) or 'none'}")
@@ -113,7 +115,7 @@ def _inputs(description: Description) -> list[str]:
         "",
         f"Patterns of present modalities that at least {description.min_count} subjects of the training had:",
         "",
-        *listed,
+        *(listed or ["(not listed for so many modalities)"]),
     ]
 
 

@@ -241,7 +241,7 @@ def test_a_damaged_or_foreign_folder_is_refused(run: Path, tmp_path: Path) -> No
         (tmp_path, "is no model folder"),
         (changed(schema_version=99), "schema_version=99"),
         (changed(settings=foreign), "does not import code of other packages"),
-        (changed(settings=reading), "interpolation"),
+        (changed(settings=reading), r"\$\{...\}, which is not resolved there"),
         (changed(tasks=["first"]), "does not fit model.json"),
         (changed(tasks=7), "damaged|fit"),
     ):

@@ -71,7 +71,7 @@ def cross_fitted(seed: int) -> float:
         found = made.apply(made.of("fit", shifted, half_b), shifted, scored)
         columns = {"logit/x": shifted[scored, 0].numpy(), "rectified/x": found[:, 0].numpy()}
         frames.append(pl.DataFrame({"row_id": scored.numpy(), **columns}))
-    children = [Child("", seed=0, fold=fold) for fold in range(FOLDS)]
+    children = [Child(f"fold{fold}", seed=0, fold=fold) for fold in range(FOLDS)]
     mean = gather.average_folds(gather.pool(children, frames))["rectified/x"]
     return auroc(torch.from_numpy(mean.to_numpy(writable=True)).sigmoid(), label[scored, 0])
 

@@ -26,6 +26,9 @@ FEW = (
 
 @pytest.fixture(autouse=True)
 def _open_umask() -> Iterator[None]:
+    import wandb
+
+    wandb.teardown()  # its service, which an earlier test may have started, writes with the umask of that time
     before = os.umask(0)
     yield
     os.umask(before)
