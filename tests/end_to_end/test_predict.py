@@ -1,4 +1,7 @@
-"""`mmnar predict`: rows without labels, of a cohort folder or of another release, by the installed program."""
+"""`mmnar predict`: rows without labels, of a cohort folder or of another release, by the installed program.
+
+The program itself is started where new rows are predicted; elsewhere its module is, in a process that has imported it.
+"""
 
 import json
 import shutil
@@ -13,6 +16,8 @@ from data_modules.simulate.config import SimulateConfig
 from data_modules.simulate.release import simulate
 from mmnar_lightning.saved.read import load
 from tests.conftest import write_custom_cohort
+from tests.helpers import forked
+from tests.helpers.paths import ROOT
 
 PROGRAM = str(Path(sys.executable).with_name("mmnar"))
 QUIET = (
@@ -23,20 +28,19 @@ QUIET = (
     "model.fusion.dim=16",
     "model.fusion.num_heads=2",
     "evaluation.num_replicates=100",
+    "evaluation.figures=false",
 )
+ENVIRONMENT = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 
-def mmnar(place: Path, *words: str, status: int = 0) -> str:
-    """What the program prints, started in a folder."""
-    done = subprocess.run(
-        [PROGRAM, *words],
-        cwd=place,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        env={"PATH": "/usr/bin:/bin"},
-        check=False,
-    )
+def mmnar(place: Path, *words: str, status: int = 0, installed: bool = False) -> str:
+    """What the program prints, started in a folder; `installed` starts its console script."""
+    if installed:
+        done = subprocess.run(
+            [PROGRAM, *words], cwd=place, capture_output=True, text=True, timeout=600, env=ENVIRONMENT, check=False
+        )
+    else:
+        done = forked.finished(["-m", "mmnar_lightning", *words], place, ENVIRONMENT, timeout=600)
     assert done.returncode == status, done.stdout + done.stderr
     return done.stdout + done.stderr
 
@@ -56,7 +60,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_new_rows_without_labels_are_predicted(place: Path) -> None:
-    said = mmnar(place, "predict", "dataset=custom", "paths.cohort=new", "out=here")
+    said = mmnar(place, "predict", "dataset=custom", "paths.cohort=new", "out=here", installed=True)
     rows = pl.read_parquet(place / "new" / "cohort.parquet")
     found = pl.read_parquet(place / "here" / "predictions.parquet")
     assert f"{rows.height} rows predicted" in said

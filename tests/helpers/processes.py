@@ -28,6 +28,7 @@ TRAIN = [
     "model.fusion.num_heads=2",
     "model.fusion.dropout=0",
     "evaluation.num_replicates=100",
+    "evaluation.figures=false",
 ]
 
 
