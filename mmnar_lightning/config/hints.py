@@ -79,9 +79,9 @@ def meant(key: str, known: Sequence[str]) -> str:
     if synonym and not group:
         return synonym
     siblings = {own.rpartition(".")[2]: own for own in known if own.rpartition(".")[0] == group}
-    if slip := get_close_matches(name, siblings, n=1, cutoff=SIMILAR):
+    if name not in COMMON and (slip := get_close_matches(name, siblings, n=1, cutoff=SIMILAR)):
         return siblings[slip[0]]
-    if slip := get_close_matches(key, known, n=1, cutoff=SIMILAR_KEYS):
+    if name not in COMMON and (slip := get_close_matches(key, known, n=1, cutoff=SIMILAR_KEYS)):
         return slip[0]
     if synonym:
         return synonym

@@ -13,7 +13,9 @@ from mmnar_lightning.config.places import experiments_folder
 from mmnar_lightning.config.read_by import COMMANDS
 
 EXPERIMENTS = experiments_folder()
-LAYERS = sorted(path.stem for path in (EXPERIMENTS / "baselines").glob("*.yaml"))
+OVER_MORE = {"inverse_probability": "baselines/late_fusion,baselines/", "joint_refit": ""}
+"""Layer of a baseline that needs more than an experiment -> what it is laid over; empty where it needs a target."""
+LAYERS = sorted(path.stem for path in (EXPERIMENTS / "baselines").glob("*.yaml") if OVER_MORE.get(path.stem) != "")
 OWN = sorted(path.stem for path in EXPERIMENTS.glob("*.yaml") if path.stem not in {"base", "simulated", "tuned"})
 
 FIRST = "experiment=mimic_structured"
@@ -92,6 +94,8 @@ CASES: dict[str, tuple[str, str, str]] = {
     "baseline.cm_ae.blanking": ("", "baselines/cm_ae", "0.1"),
     "baseline.tabm.dropout": ("", "baselines/tabm", "0.3"),
     "baseline.flex_moe.top_k": ("", "baselines/flex_moe", "2"),
+    "wandb.model": ("wandb.enabled=false", "", "true"),
+    "wandb.init": ("wandb.enabled=false", "", "{notes: pilot}"),
     **{
         key: (REAL, "", value)
         for key, value in {
@@ -230,7 +234,12 @@ def test_a_setting_that_a_baseline_reads_passes(case) -> None:
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("experiment", OWN)
 def test_every_baselines_layer_fits_every_experiment(name: str, experiment: str) -> None:
-    check_ignored(load([f"experiment={experiment},baselines/{name}"]))
+    check_ignored(load([f"experiment={experiment},{OVER_MORE.get(name, 'baselines/')}{name}"]))
+
+
+@pytest.mark.parametrize("experiment", ["transfer", "transfer_back"])
+def test_a_refit_with_rows_of_the_target_fits_an_experiment_with_a_target(experiment: str) -> None:
+    check_ignored(load([f"experiment={experiment},baselines/joint_refit"]))
 
 
 def test_a_setting_of_a_file_is_named_and_not_refused() -> None:
