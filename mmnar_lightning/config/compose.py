@@ -284,7 +284,10 @@ def _explain(error: OmegaConfBaseException, words: Sequence[str]) -> str:
     if group and not key:
         return f"{group}: this is a group of settings; name one of them, for example {_example(group)}"
     if isinstance(error, ConfigKeyError):
-        known = [name for dataset in datasets() for name, *_ in keys.walk(_typed(dataset))]
+        by_dataset = {dataset: [name for name, *_ in keys.walk(_typed(dataset))] for dataset in datasets()}
+        if owners := [dataset for dataset, names in by_dataset.items() if key in names]:
+            return f"{given}: {key} is a setting of dataset={' and dataset='.join(owners)} alone"
+        known = [name for names in by_dataset.values() for name in names]
         near = hints.meant(key, known)
         hint = f"did you mean {near}?" if near else _neighbours(key, known)
         return f"{given}: unknown setting {key!r}; {hint}"

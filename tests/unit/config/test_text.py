@@ -40,6 +40,8 @@ ODD = [
 FREE = ["run", "out", "resume", "cohort.split.salt", "paths.data", "embed.text.model", "sweep.file"]
 """Settings of any text."""
 PATHS = {
+    "cohort.labels": "",
+    "cohort.mapping": "",
     "embed.image.path": "",
     "embed.image.weights": "",
     "embed.text.model": "",
@@ -53,6 +55,8 @@ PATHS = {
     "resume": "",
     "run": "",
     "sweep.file": "",
+    "table.name": "",
+    "table.page": "",
     "transfer.target": "",
 }
 """Every path among the settings -> what separates several."""
@@ -157,8 +161,14 @@ def test_every_path_expands_the_home_folder(key: str, monkeypatch: pytest.Monkey
     if PATHS[key]:
         given, expected = "~/a:/b:~/c", "/home/me/a:/b:/home/me/c"
     name = f"{key}.other" if key == "paths.roots" else key
-    assert value_of(load([f"{name}={given}"]), name) == expected
-    assert value_of(load([f"{name}=/a/~b"]), name) == "/a/~b"
+    owner = next(dataset for dataset in datasets() if key in keys.settings(compose._typed(dataset)))
+    for text, value in ((given, expected), ("/a/~b", "/a/~b")):
+        assert value_of(load([f"dataset={owner}", f"{name}={text}"]), name) == value
+
+
+def test_a_setting_of_another_dataset_is_named_as_one() -> None:
+    with pytest.raises(ConfigError, match=r"cohort\.mapping is a setting of dataset=meds alone"):
+        load(["cohort.mapping=codes.yaml"])
 
 
 def test_the_paths_of_one_modality_and_of_an_experiment_expand_it_too(tmp_path: Path, monkeypatch) -> None:

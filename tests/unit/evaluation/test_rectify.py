@@ -44,7 +44,7 @@ def fitted() -> tuple[Any, ScoredRows, ScoredRows, Any]:
     rectifier = Rectifier(1, 3, range(8), 240, RectifierConfig())
     rectifier.fit(**calibration.labelled, cohort="c")
     rectifier.strength.zero_()
-    cohort = SimpleNamespace(patterns=list(range(8)), tasks=["death"], holds_out=False)
+    cohort = SimpleNamespace(scored_patterns=list(range(8)), tasks=["death"], holds_out=False)
     return SimpleNamespace(rectifier=rectifier, cohort="c"), tested, calibration, cohort
 
 
