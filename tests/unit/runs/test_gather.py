@@ -33,7 +33,7 @@ def predictions(rows: range, shift: float, rectified: bool = False) -> pl.DataFr
 
 
 def children(*numbers: tuple[int, int | None]) -> list[Child]:
-    return [Child("", seed=seed, fold=fold) for seed, fold in numbers]
+    return [Child("one", seed=seed, fold=fold) for seed, fold in numbers]
 
 
 def test_averaged_folds_are_means_of_logits_row_by_row_before_and_after_the_rectifier() -> None:
