@@ -138,7 +138,6 @@ CUSTOM = {
     "hospital": cell("hospital_id"),
     "admission": cell("admission_id"),
     "subject in two splits": named_twice,
-    "text in a table": in_table,
     "row_id of a table": id_of_table,
     "text in vectors": in_vectors,
     "cohort is CSV": not_parquet("cohort.parquet"),
@@ -184,3 +183,17 @@ def test_no_image_is_named_by_its_content_or_id(tmp_path: Path) -> None:
         with pytest.raises(UserError) as caught:
             read_vectors(vectors)
         assert CANARY not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_level_of_few_subjects_is_written_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    in_table(write_custom_cohort(tmp_path / "given"))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert main(["cohort", "dataset=custom", f"paths.cohort={tmp_path / 'given'}"]) == 0
+    shown = capfd.readouterr()
+    assert CANARY not in shown.out + shown.err
+    left = [path for path in (tmp_path / "here").rglob("*") if path.is_file()]
+    assert len(left) > 5
+    assert not [path for path in left if CANARY.encode() in path.read_bytes()]
