@@ -112,6 +112,7 @@ def foreign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run of a class that someone else wrote, whose module can be imported."""
     (tmp_path / "foreign_code.py").write_text("raise SystemExit('code of the folder was run')\n")
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "foreign_code", raising=False)  # another test has a module of that name
     folder = tmp_path / "run"
     (folder / "checkpoints").mkdir(parents=True)
     save(load(["dataset=custom", f"paths.runs={tmp_path / 'runs'}"]), folder / folders.CONFIG)
