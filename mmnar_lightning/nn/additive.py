@@ -1,6 +1,7 @@
 """The additive head: a linear model of the inputs and the pattern, with slopes that may depend on the pattern."""
 
 from collections.abc import Collection, Sequence
+from copy import deepcopy
 from typing import Literal
 
 import torch
@@ -53,7 +54,8 @@ class AdditiveHead(nn.Module):
             modality.name: position for position, modality in enumerate(modalities) if modality.kind in ARRAY_KINDS
         }
         widths = {modality.name: modality.width for modality in modalities}
-        self.maps = nn.ModuleDict({f"{name}_map": maps[name] for name in self.names if name in maps})
+        # Copies: fits in double precision convert a head with its maps, which others read too.
+        self.maps = nn.ModuleDict({f"{name}_map": deepcopy(maps[name]) for name in self.names if name in maps})
         self.register_buffer("pattern", torch.tensor(sorted(map(pattern_ids.key, patterns)), dtype=torch.int64))
         self.slopes, self.sites = slopes, sites
         self.beside = [name for name in self.names if name in beside and name in maps]

@@ -142,3 +142,13 @@ def test_a_model_with_it_begins_as_the_additive_head_alone_and_learns_more():
     assert torch.equal(model(batch).logits, model.additive(batch))
     model(batch).logits.square().sum().backward()
     assert any(bool(parameter.grad.any()) for parameter in model.heads.heads.parameters())
+
+
+def test_a_head_in_double_precision_leaves_the_maps_of_others_as_they_are():
+    maps = {"m1": Projection(axes())}
+    first, second = (AdditiveHead(modalities(2), PATTERNS, NUM_TASKS, maps) for _ in range(2))
+    batch = make_batch(every_pattern(2))
+    before = second.inputs(batch)
+    first.double()
+    assert maps["m1"].axes.dtype == torch.float32
+    assert torch.equal(second.inputs(batch), before)
