@@ -12,6 +12,8 @@ from mmnar_lightning.report import style
 from mmnar_lightning.tables import declared, figure, page, plan, score, stored, work, written
 
 WRITING = ".table.lock"
+PICTURE_DPI = 90
+"""Of the figure beside a page, which a repository may hold."""
 SHOWN = (0, 1, 6, 8, 9)
 """Columns of the table on screen; the others are in its files."""
 
@@ -63,7 +65,7 @@ def write(planned: plan.Plan, config: ExperimentConfig) -> None:
     drawn = figure.forest(lines, family.reference)
     style.save(drawn, planned.folder / "table", dpi=style.PAGE_DPI)
     if config.table.page:
-        style.save(drawn, page.write(planned, found, lines, Path(config.table.page)), ["png"], style.PAGE_DPI)
+        style.save(drawn, page.write(planned, found, lines, Path(config.table.page)), ["png"], PICTURE_DPI)
     for cohort, task, own in written.sections(lines):
         texts = [written.cells(line) for line in own]
         show(
