@@ -51,12 +51,12 @@ def test_values_counts_and_intervals_are_those_of_a_loop_over_drawn_subjects(see
 
 def test_the_subjects_are_those_that_the_other_metrics_draw() -> None:
     probability, label, subject = data()
-    # Treating all at a threshold near 0 gives the prevalence, which is the Brier score of predicting nobody.
-    nobody = draw(torch.zeros_like(probability), label, subject, None, None, num_replicates=200, seed=3)
+    # Treating all at a threshold near 0 gives the prevalence, which is the Brier score of predicting none.
+    none = draw(torch.zeros_like(probability), label, subject, None, None, num_replicates=200, seed=3)
     (one,) = net_benefits(
         probability, label, subject, thresholds=torch.tensor([1e-12], dtype=torch.float64), num_replicates=200, seed=3
     )
-    prevalence = nobody.replicates[:, 2].numpy()
+    prevalence = none.replicates[:, 2].numpy()
     assert (one.treat_all.low, one.treat_all.high) == pytest.approx(tuple(np.quantile(prevalence, [0.025, 0.975])))
 
 

@@ -9,11 +9,11 @@ from mmnar_lightning.report.page.blocks import Block, Listing, Note, Picture, Pi
 from mmnar_lightning.report.page.inputs import PageRun
 
 TITLE = "Whether it helps to decide"
-MODEL, EVERYBODY, NOBODY = "the model", "treat everybody", "treat nobody"
+MODEL, ALL, NONE = "the model", "treat all", "treat none"
 
 
 def decisions(run: PageRun) -> Section:
-    """The net benefit of acting on the final prediction, beside that of treating everybody or nobody.
+    """The net benefit of acting on the final prediction, beside that of treating all or none.
 
     Args:
         run: of the page.
@@ -45,8 +45,8 @@ def _picture(task: str, curve: DecisionCurve, name: str) -> Picture:
     points = _until_zero(curve.points)
     places = [point.threshold for point in points]
     model = [_value(point) for point in points]
-    everybody = [point.treat_all.value or 0.0 for point in points]
-    series = {MODEL: (places, model), EVERYBODY: (places, everybody), NOBODY: (places, [0.0] * len(places))}
+    treat_all = [point.treat_all.value or 0.0 for point in points]
+    series = {MODEL: (places, model), ALL: (places, treat_all), NONE: (places, [0.0] * len(places))}
     ends = [
         (value if point.model.low is None else point.model.low, value if point.model.high is None else point.model.high)
         for point, value in zip(points, model, strict=True)
@@ -54,7 +54,7 @@ def _picture(task: str, curve: DecisionCurve, name: str) -> Picture:
     lower, upper = zip(*ends, strict=True)
     title = f"{style.words(task)}: net benefit by threshold, with its 95 % interval"
     bands = {MODEL: (lower, upper)}
-    limits = (min(-0.01, *lower), 1.1 * max(0.01, *upper, *everybody))
+    limits = (min(-0.01, *lower), 1.1 * max(0.01, *upper, *treat_all))
     return Picture(title, curves.lines(series, "threshold", "net benefit", name, title, bands=bands, limits=limits))
 
 
@@ -83,7 +83,7 @@ def _table(task: str, curve: DecisionCurve) -> Table:
     ]
     return Table(
         f"{style.words(task)}: net benefit by threshold, with 95 % intervals",
-        ["threshold", MODEL, EVERYBODY],
+        ["threshold", MODEL, ALL],
         rows,
         folded=True,
     )
