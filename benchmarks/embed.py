@@ -7,9 +7,10 @@ the same windows in turns, on the CPU, with a BERT of random weights.
 import argparse
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -27,11 +28,18 @@ from mmnar_lightning.nn.text import TextBackbone
 
 WINDOW, OVERLAP, BATCH = 128, 16, 16
 NUM_WORDS = 2000
+SMALL: dict[str, Any] = {
+    "hidden_size": 256,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "intermediate_size": 1024,
+}
+"""The shape of a model for the CPU."""
 MIN_SHARE = 90.0
 """Per cent of the bare loop's windows a second."""
 
 
-def write_model(folder: Path) -> None:
+def write_model(folder: Path, window: int, shape: Mapping[str, Any]) -> None:
     """A BERT of random weights over made-up words."""
     from transformers import BertConfig, BertModel, BertTokenizer
 
@@ -39,11 +47,8 @@ def write_model(folder: Path) -> None:
     torch.manual_seed(0)
     config = BertConfig(
         vocab_size=len(words),
-        hidden_size=256,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        intermediate_size=1024,
-        max_position_embeddings=WINDOW,
+        max_position_embeddings=window,
+        **shape,
     )
     BertModel(config).save_pretrained(folder)
     BertTokenizer(vocab={word: number for number, word in enumerate(words)}).save_pretrained(folder)
@@ -64,7 +69,7 @@ def ideal_batches(source: Path, model: Path, config: TextConfig, folder: Path) -
     write_tokens(source, config, tokeniser_of(model, config), set(keys.tolist()), folder)
     table = TokenTable(folder)
     order = np.argsort(-table.lengths(), kind="stable")
-    gathered = [table.gather(order[block]) for block in blocks(len(order), BATCH)]
+    gathered = [table.gather(order[block]) for block in blocks(len(order), config.batch_windows)]
     return [(torch.from_numpy(tokens.astype(np.int64)), torch.from_numpy(length)) for tokens, length in gathered]
 
 
@@ -72,7 +77,7 @@ def bare_loop(backbone: TextBackbone, batches: list[tuple[Tensor, Tensor]]) -> N
     """Encode what lies ready."""
     with torch.inference_mode():
         for tokens, length in batches:
-            backbone.windows(tokens, length).numpy()
+            backbone.windows(tokens, length).cpu().numpy()
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -92,7 +97,7 @@ def main() -> int:
         place = Path(name)
         for part in ("model", "note", "tokens"):
             (place / part).mkdir()
-        write_model(place / "model")
+        write_model(place / "model", WINDOW, SMALL)
         write_documents(place / "note", chosen.documents)
         config = TextConfig(encoder="transformers", model=str(place / "model"), window=WINDOW, batch_windows=BATCH)
         batches = ideal_batches(place / "note", place / "model", config, place / "tokens")

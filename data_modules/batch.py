@@ -59,6 +59,7 @@ class Batch:
             without them.
         site: (B,) bool, True = a row of the target (docs/transfer.md); None = no row is.
         weight: (B,) float32, weight of each row in the fit of the tasks; None = 1.
+        rank_rows: rows of this batch on each rank, in rank order; None if only the ranks themselves know.
     """
 
     row_id: Tensor
@@ -71,6 +72,7 @@ class Batch:
     fold: Tensor | None = None
     site: Tensor | None = None
     weight: Tensor | None = None
+    rank_rows: tuple[int, ...] | None = None
 
     @property
     def pattern(self) -> Tensor:
@@ -83,7 +85,7 @@ class Batch:
     def select(self, chosen: Tensor) -> "Batch":
         """Select rows by a mask, (B,) bool; the other rows of the batch are left out."""
         names = ("row_id", "subject", "present", "label", "label_mask")
-        own = {name: getattr(self, name)[chosen] for name in names}
+        own: dict[str, Any] = {name: getattr(self, name)[chosen] for name in names}
         inputs = {
             name: value[chosen] if isinstance(value, Tensor) else value.select(chosen)
             for name, value in self.inputs.items()
@@ -112,8 +114,9 @@ class Batch:
         if items:
             raise UserError(f"{items[0]} has several items per row, which cannot be joined; use a frozen encoder")
         names = ("row_id", "subject", "present", "label", "label_mask")
+        own: dict[str, Any] = {name: torch.cat([getattr(part, name) for part in parts]) for name in names}
         return cls(
-            **{name: torch.cat([getattr(part, name) for part in parts]) for name in names},
+            **own,
             inputs={name: torch.cat([part.inputs[name] for part in parts]) for name in parts[0].inputs},  # type: ignore[misc]
             fold=_joined([part.fold for part in parts], list(map(len, parts)), -1),
             site=_joined([part.site for part in parts], list(map(len, parts)), 0),
@@ -121,8 +124,8 @@ class Batch:
         )
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
-        """The same batch on another device."""
-        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+        """The same batch on another device; the copy of pinned memory does not wait for the device."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking or tensor.is_pinned()))
 
     def pin_memory(self) -> "Batch":
         """The same batch in pinned memory, for asynchronous copies to a GPU."""
@@ -150,6 +153,8 @@ def _apply(value: Any, function: TensorFunction) -> Any:
         return None
     if isinstance(value, Tensor):
         return function(value)
+    if isinstance(value, tuple):
+        return value
     if isinstance(value, Items):
         return Items(row=function(value.row), values=_apply(value.values, function))
     return {name: _apply(entry, function) for name, entry in value.items()}

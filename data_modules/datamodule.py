@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning import LightningDataModule
 from torch import Tensor
 
@@ -18,6 +19,7 @@ from data_modules.databases.registry import database
 from data_modules.loading.config import LoaderConfig
 from data_modules.loading.loaders import EvalLoader, TrainLoader
 from data_modules.loading.opened import OpenedCohort, Reading, open_cohort
+from data_modules.loading.placed import RowSource, placed
 from data_modules.raw.checksums import Meter, no_meter
 from data_modules.raw.reader import Release
 
@@ -62,6 +64,7 @@ class CohortDataModule(LightningDataModule):
         self.encode = encode
         self.reading = replace(reading or Reading(), held_pattern=loader.held_pattern)
         self._cohort: OpenedCohort | None = None
+        self._placed: tuple[torch.device, RowSource] | None = None
 
     @property
     def cohort(self) -> OpenedCohort:
@@ -89,7 +92,7 @@ class CohortDataModule(LightningDataModule):
 
     def use(self, cohort: OpenedCohort) -> None:
         """Use an opened cohort, for example one aligned to another."""
-        self._cohort = cohort
+        self._cohort, self._placed = cohort, None
 
     def _ranks(self) -> dict[str, int]:
         trainer = self.trainer
@@ -97,11 +100,18 @@ class CohortDataModule(LightningDataModule):
             return {"rank": 0, "world_size": 1}
         return {"rank": trainer.global_rank, "world_size": trainer.world_size}
 
+    def rows_at_model(self) -> RowSource:
+        """The rows of the cohort where `loader.device` puts them, for the Trainer's device; without one, the CPU."""
+        device = torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
+        if self._placed is None or self._placed[0] != device:
+            self._placed = device, placed(self.cohort.arrays, self.loader.device, device)
+        return self._placed[1]
+
     def train_dataloader(self) -> TrainLoader:
         """Shuffled batches of the train split."""
         rows = self.cohort.rows("train")
         return TrainLoader(
-            self.cohort.arrays,
+            self.rows_at_model(),
             rows[: self.loader.max_train_rows or len(rows)],
             batch_size=self.loader.batch_size,
             seed=self.seed,
@@ -117,7 +127,7 @@ class CohortDataModule(LightningDataModule):
 
     def rows_dataloader(self, rows: Tensor) -> EvalLoader:
         """Batches of the given row ids, (N,) int64, in order."""
-        return EvalLoader(self.cohort.arrays, rows, batch_size=self.loader.eval_batch_size, **self._ranks())
+        return EvalLoader(self.rows_at_model(), rows, batch_size=self.loader.eval_batch_size, **self._ranks())
 
     def val_dataloader(self) -> EvalLoader:
         """Batches of the val split; with inner folds of the train split, whose rows are predicted where held out."""

@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from data_modules.batch import Batch
 from data_modules.errors import UserError
 from mmnar_lightning.checkpoint import parts_of
+from mmnar_lightning.compiled import CompiledLosses
 from mmnar_lightning.distributed.collectives import clip_gradient, full_parameters
 from mmnar_lightning.ensemble import FoldEnsemble
+from mmnar_lightning.losses.config import Weights
 from mmnar_lightning.losses.multitask import RunningLoss
 from mmnar_lightning.nn.watch import Watch
 from mmnar_lightning.nn.weights import load_weights
@@ -51,6 +53,9 @@ class MMNARModule(LightningModule):
         self.rectifier = rectifier
         self.running_loss = RunningLoss(objective.config.focal_gamma)
         self.watch = Watch()
+        self.compiled: CompiledLosses | None = None
+        self._shared: Tensor | int = 0
+        self._seen = 0
         self.cohort: str = hyperparameters["cohort_fingerprint"]
         self.save_hyperparameters(hyperparameters)
 
@@ -97,29 +102,54 @@ class MMNARModule(LightningModule):
         """Add the offset of the loss to the logits."""
         if self.loss_offset is None:
             return outputs
-        logits = self.loss_offset(outputs.logits, batch.present, batch.subject, self.cohort)
+        # In training the subjects are checked at the end of the epoch: a check at every step would wait for the device.
+        logits = self.loss_offset(outputs.logits, batch.present, batch.subject, self.cohort, guarded=not self.training)
         return replace(outputs, logits=logits)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of a batch, a scalar; the sum over members of inner folds, of which each has its own gradient."""
-        parts = self.model.parts(batch) if isinstance(self.model, FoldEnsemble) else [(self.model, batch)]
-        found = [self.objective.terms(self._offset(model(own), own), own) for model, own in parts]
-        loss = torch.stack([self.objective(terms, self.current_epoch) for terms in found]).sum()
-        terms = {name: torch.stack([own[name] for own in found]).mean() for name in found[0]}
+        weights = self.objective.config.weights(self.current_epoch)
+        if self.compiled is not None and self.compiled.takes(batch):
+            found = [self.compiled(self._losses, batch, weights)]
+        else:
+            parts = self.model.parts(batch) if isinstance(self.model, FoldEnsemble) else [(self.model, batch)]
+            found = [self._losses(model, own, weights) for model, own in parts]
+        loss = torch.stack([own for own, _ in found]).sum()
+        terms = {name: torch.stack([own[name] for _, own in found]).mean() for name in found[0][1]}
         self.watch.step()
-        for name, term in terms.items():
-            self.watch.see(name, term)
+        self.watch.see(terms)
+        self._see_subjects(batch)
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # the Trainer's own argument, set untyped
         if (self.trainer.fit_loop.total_batch_idx + 1) % every == 0:
             self.log("train/loss", loss / len(found), prog_bar=True, batch_size=len(batch))
             self.log_dict({f"train/loss/{name}": term for name, term in terms.items()}, batch_size=len(batch))
         return loss
 
+    def _losses(self, model: nn.Module, batch: Batch, weights: Weights) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of a batch under a model, and its terms."""
+        terms = self.objective.terms(self._offset(model(batch), batch), batch)
+        return self.objective.weighted(terms, weights), terms
+
+    def _see_subjects(self, batch: Batch) -> None:
+        """Count the rows of an epoch whose subjects the loss offset was fitted on."""
+        if self.loss_offset is not None:
+            self._shared = self._shared + self.loss_offset.shared(batch.subject, self.cohort)
+            self._seen += len(batch)
+
+    def on_train_epoch_start(self) -> None:
+        """Begin the count of the epoch."""
+        self._shared, self._seen = 0, 0
+
+    def on_train_epoch_end(self) -> None:
+        """Refuse an epoch with subjects that the loss offset was fitted on."""
+        if self.loss_offset is not None:
+            self.loss_offset.refuse_shared(int(self._shared), self._seen)
+
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Logits of a batch, (B, T), for the callbacks."""
         logits = self.forward(batch).logits
         self.watch.step()
-        self.watch.see("probability", logits.sigmoid())
+        self.watch.see({"probability": logits.sigmoid()})
         self.running_loss.add(logits, batch.label, batch.label_mask)
         return logits
 
@@ -200,9 +230,9 @@ class MMNARModule(LightningModule):
         root = self.trainer.strategy.model
         if isinstance(self.model, FoldEnsemble):
             for member in self.model.members:
-                self.watch.see("gradient", clip_gradient(member, MAX_GRADIENT_NORM))
+                self.watch.see({"gradient": clip_gradient(member, MAX_GRADIENT_NORM)})
         else:
-            self.watch.see("gradient", clip_gradient(self if root is None else root, MAX_GRADIENT_NORM))
+            self.watch.see({"gradient": clip_gradient(self if root is None else root, MAX_GRADIENT_NORM)})
 
 
 def _num_batches(trainer: Any) -> int:

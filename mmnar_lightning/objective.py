@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from data_modules.batch import Batch
 from data_modules.errors import UserError
 from mmnar_lightning.losses.assignment import assignment
-from mmnar_lightning.losses.config import AUXILIARY, ObjectiveConfig
+from mmnar_lightning.losses.config import AUXILIARY, ObjectiveConfig, Weights
 from mmnar_lightning.losses.contrastive import symmetric_infonce
 from mmnar_lightning.losses.multitask import masked_cross_entropy
 from mmnar_lightning.losses.reconstruction import reconstruction
@@ -59,7 +59,7 @@ class Objective(nn.Module):
         if outputs.side is not None:
             terms |= self._side(outputs.side, batch)
         if outputs.leave_one_out is not None:
-            terms |= self._auxiliary(outputs.encodings, outputs.leave_one_out, batch.subject)
+            terms |= self._auxiliary(outputs.encodings, outputs.leave_one_out, batch)
         return terms | outputs.terms
 
     def _side(self, side: SideHeads, batch: Batch) -> dict[str, Tensor]:
@@ -69,7 +69,7 @@ class Objective(nn.Module):
         per_task = losses.view(-1, len(self.tasks)).mean(0)
         return {f"side/{name}": loss for name, loss in zip(self.tasks, per_task, strict=True)}
 
-    def _auxiliary(self, encodings: Tensor, leave_one_out: LeaveOneOut, subject: Tensor) -> dict[str, Tensor]:
+    def _auxiliary(self, encodings: Tensor, leave_one_out: LeaveOneOut, batch: Batch) -> dict[str, Tensor]:
         terms = {}
         paired = leave_one_out.present & (leave_one_out.present.sum(1, keepdim=True) >= 2)
         weight = leave_one_out.weight * paired
@@ -77,7 +77,7 @@ class Objective(nn.Module):
             terms["reconstruction"] = reconstruction(leave_one_out.reconstructions, encodings, weight)
         if leave_one_out.projected is not None:
             terms["contrast"] = symmetric_infonce(
-                *leave_one_out.projected, weight > 0, subject, self.config.temperature
+                *leave_one_out.projected, weight > 0, batch.subject, self.config.temperature, batch.rank_rows
             )
         if leave_one_out.assignment is not None:
             terms["assignment"] = assignment(
@@ -99,6 +99,18 @@ class Objective(nn.Module):
         Returns:
             Scalar.
         """
+        return self.weighted(terms, self.config.weights(epoch))
+
+    def weighted(self, terms: Mapping[str, Tensor], weights: Weights) -> Tensor:
+        """The weighted sum of the terms, as `forward`.
+
+        Args:
+            terms: name -> scalar, as from `terms`.
+            weights: of the epoch; not read without label-free terms, where all epochs train the tasks.
+
+        Returns:
+            Scalar.
+        """
         config = self.config
         per_task = torch.stack([terms[f"task/{name}"] + terms.get(f"side/{name}", 0.0) for name in self.tasks])
         supervised = self.supervised(per_task)
@@ -109,8 +121,7 @@ class Objective(nn.Module):
         label_free = [getattr(config, name) * terms[name] for name in AUXILIARY if name in terms]
         if not label_free:
             return supervised
-        labelled = 0.0 if epoch < config.pretrain_epochs else 1.0
-        return labelled * supervised + config.auxiliary_weight(epoch) * torch.stack(label_free).sum()
+        return weights.labelled * supervised + weights.label_free * torch.stack(label_free).sum()
 
     def supervised(self, per_task: Tensor) -> Tensor:
         """The weighted sum of the losses of the tasks, (T,) -> scalar."""

@@ -1,7 +1,7 @@
 """Arrays of a cohort: memory-mapped inputs, labels and presence, gathered by row."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
@@ -210,3 +210,7 @@ class CohortArrays:
             site=None if self.site is None else self.site[rows],
             weight=None if self.weight is None else self.weight[rows],
         )
+
+    def stream(self, windows: Iterable[Tensor]) -> Iterator[Batch]:
+        """The batches of several windows of row ids, in their order."""
+        return map(self.gather, windows)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from data_modules.batch import Batch
 from data_modules.errors import UserError
-from data_modules.loading.arrays import CohortArrays
+from data_modules.loading.placed import RowSource
 
 PRETRAINING = 1
 """Added to the seed of the order of pre-training, whose cycles are numbered as epochs are."""
@@ -43,7 +43,7 @@ class TrainLoader:
 
     def __init__(
         self,
-        arrays: CohortArrays,
+        arrays: RowSource,
         rows: Tensor,
         *,
         batch_size: int,
@@ -127,13 +127,20 @@ class TrainLoader:
     def __iter__(self) -> Iterator[Batch]:
         order = self.order()
         start, self.num_served = self.num_served % len(self), 0
-        for step in range(start, len(self)):
+        parts = (self._part(order, step)[0] for step in range(start, len(self)))
+        own = (rows[self.rank :: self.world_size] for rows in parts)
+        for step, batch in enumerate(self.arrays.stream(own), start):
             self.num_served = step + 1
-            number, part = divmod(step, self.accumulate)
-            window = order[number * self.batch_size : (number + 1) * self.batch_size]
-            rows = window[part :: self.accumulate]
-            batch = self.arrays.gather(rows[self.rank :: self.world_size])
-            yield batch if self.accumulate == 1 else replace(batch, label_share=self._label_share(rows, window))
+            rows, window = self._part(order, step)
+            shares = [len(rows[rank :: self.world_size]) for rank in range(self.world_size)]
+            share = None if self.accumulate == 1 else self._label_share(rows, window).to(batch.label.device)
+            yield replace(batch, label_share=share, rank_rows=tuple(shares))
+
+    def _part(self, order: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        """Row ids of all ranks in a step, and those of the global batch that it is a part of."""
+        number, part = divmod(step, self.accumulate)
+        window = order[number * self.batch_size : (number + 1) * self.batch_size]
+        return window[part :: self.accumulate], window
 
     def _label_share(self, rows: Tensor, window: Tensor) -> Tensor:
         known, weight = self.arrays.label_mask, self.arrays.weight
@@ -160,9 +167,7 @@ class EvalLoader:
         UserError: if the split has no rows.
     """
 
-    def __init__(
-        self, arrays: CohortArrays, rows: Tensor, *, batch_size: int, rank: int = 0, world_size: int = 1
-    ) -> None:
+    def __init__(self, arrays: RowSource, rows: Tensor, *, batch_size: int, rank: int = 0, world_size: int = 1) -> None:
         self.arrays = arrays
         if not len(rows):
             raise UserError("this split has no rows to evaluate; raise its fraction under cohort.split")
@@ -174,5 +179,4 @@ class EvalLoader:
         return math.ceil(len(self.rows) / self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        for rows in torch.split(self.rows, self.batch_size):
-            yield self.arrays.gather(rows)
+        return self.arrays.stream(torch.split(self.rows, self.batch_size))

@@ -100,7 +100,7 @@ def agreement(first: Tensor, second: Tensor, batch: Batch) -> Tensor:
     Returns:
         Scalar: the mean over pairs of each task that has any, then over these tasks; a differentiable zero without.
     """
-    num_rows = all_gather_counts(len(batch), batch.subject.device)
+    num_rows = all_gather_counts(len(batch), batch.subject.device, batch.rank_rows)
     others, others_second = (all_gather_rows(own, num_rows) for own in (first, second))
     label = torch.where(batch.label_mask, batch.label, 0.0)
     same = (label[:, None] == all_gather_rows(label, num_rows)).to(first)

@@ -82,6 +82,7 @@ ESTIMATOR_UNREAD = (
     "trainer.precision",
     "trainer.accumulate",
     "trainer.deterministic",
+    "trainer.compile",
     "trainer.profiler",
     "trainer.extra",
     "callbacks",

@@ -252,6 +252,11 @@ class ExperimentConfig:
                 f"evaluation.inner_folds={self.evaluation.inner_folds} trains its models together, which neither "
                 "trainer.accumulate nor trainer.strategy=fsdp can do; omit these, or use evaluation.inner_folds=0"
             )
+        if self.evaluation.inner_folds and self.trainer.compile != "none":
+            raise UserError(
+                f"trainer.compile={self.trainer.compile} needs batches of one shape, but evaluation.inner_folds="
+                f"{self.evaluation.inner_folds} gives each model rows of its own; omit either"
+            )
         protocol = self.evaluation.protocol
         if self.transfer.target and (protocol != "split" or self.rectifier.fit == "crossfit"):
             raise UserError(

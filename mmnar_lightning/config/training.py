@@ -118,6 +118,9 @@ class TrainerConfig:
     """Show a progress bar."""
     deterministic: bool = False
     """Refuse operations that do not give the same bits in every run on the same machine; slower on GPUs."""
+    compile: Literal["none", "default", "reduce-overhead", "max-autotune"] = "none"
+    """Compile forward, losses and backward of the training steps with `torch.compile` in this mode; on a GPU
+    `reduce-overhead` replays them as CUDA graphs."""
     profiler: Literal["none", "simple", "advanced", "pytorch"] = "none"
     """Lightning's profiler; its report is in profile/ of the run."""
     extra: dict[str, Any] = field(default_factory=dict)
@@ -133,6 +136,8 @@ class TrainerConfig:
             raise UserError(
                 f"trainer.strategy=fsdp shards over GPUs, but trainer.accelerator={self.accelerator}; use ddp"
             )
+        if self.strategy == "fsdp" and self.compile != "none":
+            raise UserError(f"trainer.compile={self.compile}: a sharded model is not compiled; omit either")
         if self.precision == "16-mixed" and self.accelerator in {"cpu", "mps"}:
             raise UserError(
                 f"trainer.precision=16-mixed needs a GPU, but trainer.accelerator={self.accelerator}; use bf16-mixed"

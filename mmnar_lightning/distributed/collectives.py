@@ -1,6 +1,6 @@
 """Collective operations over ranks: sums, broadcasts and gathered rows."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -54,10 +54,21 @@ def broadcast_from_rank_zero(value: Value) -> Value:
     return broadcast
 
 
-def all_gather_counts(num_rows: int, device: torch.device) -> list[int]:
-    """Number of rows on each rank, in rank order; every rank must call it."""
+def all_gather_counts(num_rows: int, device: torch.device, known: Sequence[int] | None = None) -> list[int]:
+    """Number of rows on each rank, in rank order; every rank must call it.
+
+    Args:
+        num_rows: of this rank.
+        device: of the process group.
+        known: the answer where the loader knows it, `Batch.rank_rows`: asking the other ranks waits for the device.
+
+    Returns:
+        One number a rank.
+    """
     if world_size() == 1:
         return [num_rows]
+    if known is not None and len(known) == world_size():
+        return list(known)
     counts = torch.zeros(world_size(), dtype=torch.int64, device=device)
     counts[rank()] = num_rows
     return [int(count) for count in sum_over_ranks(counts)]

@@ -2,15 +2,30 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from data_modules.errors import UserError
 from data_modules.settings import check_minima, read_when
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 AUXILIARY = ("reconstruction", "contrast", "assignment")
 """Label-free terms."""
 AUXILIARY_FLOOR = 0.1
 """Final common weight of these."""
+
+
+class Weights(NamedTuple):
+    """Weights of the two parts of the objective in an epoch, numbers or scalar tensors.
+
+    Attributes:
+        labelled: of the tasks and of the model's own terms.
+        label_free: of the label-free terms together.
+    """
+
+    labelled: "float | Tensor"
+    label_free: "float | Tensor"
 
 
 @dataclass(kw_only=True)
@@ -76,3 +91,17 @@ class ObjectiveConfig:
         """
         share = (epoch - self.pretrain_epochs) / self.anneal_epochs
         return 1.0 - (1.0 - AUXILIARY_FLOOR) * min(max(share, 0.0), 1.0)
+
+    def weights(self, epoch: int) -> Weights:
+        """Weigh the two parts of the objective; the first `pretrain_epochs` train the label-free terms alone.
+
+        Args:
+            epoch: from 0.
+
+        Returns:
+            Numbers.
+
+        >>> ObjectiveConfig(pretrain_epochs=2).weights(0)
+        Weights(labelled=0.0, label_free=1.0)
+        """
+        return Weights(0.0 if epoch < self.pretrain_epochs else 1.0, self.auxiliary_weight(epoch))

@@ -1,5 +1,7 @@
 """The contrastive loss between encodings and reconstructions (CRL-MMNAR; docs/method.md, section 2)."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -7,7 +9,14 @@ from torch.nn import functional
 from mmnar_lightning.distributed.collectives import all_gather_counts, all_gather_rows, rank, sum_over_ranks, world_size
 
 
-def symmetric_infonce(first: Tensor, second: Tensor, valid: Tensor, subject: Tensor, temperature: float) -> Tensor:
+def symmetric_infonce(
+    first: Tensor,
+    second: Tensor,
+    valid: Tensor,
+    subject: Tensor,
+    temperature: float,
+    rank_rows: Sequence[int] | None = None,
+) -> Tensor:
     """Symmetric InfoNCE (van den Oord et al., 2018), within each modality, over the rows of all ranks.
 
     The positive of a row is the same row of the other tensor; negatives are valid rows of other subjects on all ranks.
@@ -18,6 +27,7 @@ def symmetric_infonce(first: Tensor, second: Tensor, valid: Tensor, subject: Ten
         valid: (B, M) bool, the entries that are compared.
         subject: (B,) int64.
         temperature: above 0.
+        rank_rows: B of each rank where the loader knows it; None asks the ranks.
 
     Returns:
         Scalar: the mean over valid rows of each modality with at least two on all ranks, then over these modalities; a
@@ -28,7 +38,7 @@ def symmetric_infonce(first: Tensor, second: Tensor, valid: Tensor, subject: Ten
     >>> round(loss.item(), 4)  # log(1 + e^-1)
     0.3133
     """
-    num_rows = all_gather_counts(len(subject), subject.device)
+    num_rows = all_gather_counts(len(subject), subject.device, rank_rows)
     first, second = (functional.normalize(torch.where(valid[..., None], side, 0.0), dim=-1) for side in (first, second))
     allowed, own = _candidates(valid, subject, num_rows)
     forward = _rows(first, all_gather_rows(second, num_rows), allowed, own, temperature)

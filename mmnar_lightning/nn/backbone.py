@@ -1,11 +1,11 @@
 """Operations that the text and the image backbone share: precision and partial training."""
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from data_modules.errors import UserError
 
@@ -13,6 +13,23 @@ from data_modules.errors import UserError
 def autocast_bf16(device: torch.device, enabled: bool) -> AbstractContextManager[None]:
     """Autocast to bfloat16; where it is not enabled, the precision of the Trainer stays in force."""
     return torch.autocast(device.type, torch.bfloat16) if enabled else nullcontext()
+
+
+@contextmanager
+def tensor_cores(device: torch.device) -> Iterator[None]:
+    """Multiply float32 matrices in TF32 on a GPU, with 3 decimal digits: enough for a frozen encoder, and faster."""
+    before = torch.get_float32_matmul_precision()
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def to_device(value: Tensor, device: torch.device) -> Tensor:
+    """The tensor on a device; the copy to a GPU does not wait for the work that is queued there."""
+    return value.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else value.to(device)
 
 
 def train_last_layers(

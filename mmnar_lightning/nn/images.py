@@ -78,6 +78,8 @@ class ImageBackbone(nn.Module):
 
     def _encode(self, pixels: Tensor) -> Tensor:
         standardised = (pixels.float() / 255 - self.mean) / self.std
+        if pixels.is_cuda:
+            standardised = standardised.contiguous(memory_format=torch.channels_last)  # cuDNN's fastest layout
         with autocast_bf16(pixels.device, self.bf16):
             encoded: Tensor = self.network(standardised)
         return encoded.float()

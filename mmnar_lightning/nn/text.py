@@ -21,7 +21,7 @@ class TextBackbone(nn.Module):
     Windows of similar length are batched together, which limits padding.
 
     Args:
-        network: tokens (n, L) int64 and attended (n, L) bool -> states (n, L, width).
+        network: tokens (n, L) int64 and attended (n, L) bool, None = all -> states (n, L, width).
         width: width of a state.
         batch_windows: windows per forward pass.
         bf16: run the network in bfloat16.
@@ -72,9 +72,22 @@ class TextBackbone(nn.Module):
             (n, width) float32.
         """
         tokens = tokens[:, : int(length.max())]
+        return self.trimmed_windows(tokens, length, is_full=False)
+
+    def trimmed_windows(self, tokens: Tensor, length: Tensor, *, is_full: bool) -> Tensor:
+        """As `windows`, of tokens without a column of padding alone; does not wait for the device.
+
+        Args:
+            tokens: (n, L) int64, where L is the longest length.
+            length: (n,) int64, at least 1.
+            is_full: whether all windows have this length, so that attention needs no mask and runs its fastest kernel.
+
+        Returns:
+            (n, width) float32.
+        """
         attended = torch.arange(tokens.shape[1], device=tokens.device) < length[:, None]
         with autocast_bf16(tokens.device, self.bf16):
-            states = self.network(tokens, attended)
+            states = self.network(tokens, None if is_full else attended)
         kept = torch.where(attended[..., None], states.float(), 0.0)
         return kept.sum(1) / length[:, None]
 
@@ -90,9 +103,10 @@ class PretrainedNetwork(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, tokens: Tensor, attended: Tensor) -> Tensor:
-        """Tokens (n, L) int64 and attended (n, L) bool -> states (n, L, width)."""
-        states: Tensor = self.model(input_ids=tokens, attention_mask=attended.long()).last_hidden_state
+    def forward(self, tokens: Tensor, attended: Tensor | None) -> Tensor:
+        """Tokens (n, L) int64 and attended (n, L) bool, None = all -> states (n, L, width)."""
+        mask = None if attended is None else attended.long()
+        states: Tensor = self.model(input_ids=tokens, attention_mask=mask).last_hidden_state
         return states
 
 

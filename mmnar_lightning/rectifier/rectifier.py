@@ -152,13 +152,48 @@ class Rectifier(nn.Module):
         columns = (logits[:, task].double(), label[:, task].double(), subject, place)
         return Rows.of(*(column[known].cpu().numpy() for column in columns))
 
-    def forward(self, logits: Tensor, present: Tensor, subject: Tensor, cohort: str) -> Tensor:
-        """Shift the logits, (B, T), of subjects outside of the fit; before a fit, return them as they are."""
-        return logits + self._shifts(present, subject, cohort).to(logits.dtype)
+    def forward(self, logits: Tensor, present: Tensor, subject: Tensor, cohort: str, *, guarded: bool = True) -> Tensor:
+        """Shift the logits of subjects outside of the fit; before a fit, return them as they are.
+
+        Args:
+            logits: (B, T) float.
+            present: (B, M) bool.
+            subject: (B,) int64 dense index.
+            cohort: fingerprint of the cohort.
+            guarded: whether to refuse subjects of the fit; if not, the caller asks `shared`.
+
+        Returns:
+            (B, T).
+        """
+        if guarded:
+            self._guard(subject, cohort)
+        return logits + self._shifts(present).to(logits.dtype)
+
+    def shared(self, subject: Tensor, cohort: str) -> Tensor:
+        """Count the rows, of subjects (B,) int64, that the rectifier was fitted on; a scalar on the device."""
+        return (self.fingerprint == _number(cohort)) * self.fitted_subjects[subject].sum()
+
+    @staticmethod
+    def refuse_shared(count: int, total: int) -> None:
+        """Refuse rows of subjects of the fit.
+
+        Args:
+            count: of such rows, as from `shared`.
+            total: of all rows.
+
+        Raises:
+            ValueError: if there are any.
+        """
+        if count:
+            raise ValueError(
+                f"{count} of {total} rows belong to subjects that the rectifier was fitted on; apply it to other "
+                "subjects only"
+            )
 
     def rectify(self, logits: Tensor, present: Tensor, subject: Tensor, cohort: str) -> Tensor:
         """Compute rectified probabilities, (B, T) float64, of subjects outside of the fit."""
-        return torch.sigmoid(logits.double() + self._shifts(present, subject, cohort))
+        self._guard(subject, cohort)
+        return torch.sigmoid(logits.double() + self._shifts(present))
 
     def recalibrate(self, logits: Tensor, subject: Tensor, cohort: str) -> Tensor:
         """Shift the logits, (B, T), of subjects outside of the fit by the root's offset alone, without a strength."""
@@ -211,21 +246,14 @@ class Rectifier(nn.Module):
             "subjects": subjects,
         }
 
-    def _shifts(self, present: Tensor, subject: Tensor, cohort: str) -> Tensor:
+    def _shifts(self, present: Tensor) -> Tensor:
         """(B, T) float32, strength · offset of each row."""
-        self._guard(subject, cohort)
         shifts: Tensor = (self.strength[:, None] * self.offset)[:, self._node(present)].T
         return shifts
 
     def _guard(self, subject: Tensor, cohort: str) -> None:
-        if int(self.fingerprint) != _number(cohort):
-            return
-        shared = int(self.fitted_subjects[subject].sum())
-        if shared:
-            raise ValueError(
-                f"{shared} of {len(subject)} rows belong to subjects that the rectifier was fitted on; apply it to "
-                "other subjects only"
-            )
+        if int(self.fingerprint) == _number(cohort):  # another cohort numbers other subjects, perhaps more of them
+            self.refuse_shared(int(self.shared(subject, cohort)), len(subject))
 
     def _check(self, logits: Tensor, label: Tensor, label_mask: Tensor, present: Tensor, subject: Tensor) -> None:
         size, tasks = len(logits), len(self.strength)

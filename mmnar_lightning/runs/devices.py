@@ -1,6 +1,8 @@
 """Which devices a run may use, and the number formats that they have instructions for."""
 
 import os
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -54,6 +56,29 @@ def check_precision(config: ExperimentConfig) -> None:
             f"trainer.precision={precision}: this processor has no bf16 instructions, so training is about 7 times "
             "slower than with trainer.precision=32-true"
         )
+
+
+def check_compile(config: ExperimentConfig, items: Sequence[str]) -> None:
+    """Refuse to compile what has no fixed shapes, or without a compiler.
+
+    Args:
+        config: of the experiment.
+        items: modalities with several items per row.
+
+    Raises:
+        ConfigError: naming the reason.
+    """
+    mode = config.trainer.compile
+    if mode == "none":
+        return
+    if items:
+        raise ConfigError(
+            f"trainer.compile={mode} needs batches of one shape, but rows have any number of items of "
+            f"{', '.join(items)}; omit it, or encode them once, with mode=frozen and pooling=mean under embed"
+        )
+    compiler = os.environ.get("CXX") or "g++"
+    if not any(shutil.which(name) for name in (compiler, "clang++")):
+        raise ConfigError(f"trainer.compile={mode}: torch.compile needs a C++ compiler, and {compiler} is not found")
 
 
 def launch_of(config: ExperimentConfig) -> Launch:

@@ -7,6 +7,7 @@ from pathlib import Path
 from lightning import Trainer
 
 from mmnar_lightning.callbacks.pattern_metrics import PatternMetrics
+from mmnar_lightning.compiled import CompiledLosses, full_sizes
 from mmnar_lightning.console import say
 from mmnar_lightning.distributed import signals
 from mmnar_lightning.module import MMNARModule
@@ -58,6 +59,7 @@ def prepare(run: Run, run_id: str | None = None) -> Trained:
 
 def _fit(run: Run, trainer: Trainer, module: MMNARModule, checkpoint: Path | None) -> None:
     run.datamodule.use(weighted(run.config, run.cohort))
+    module.compiled = compiled_losses(run, trainer, module)
     with warnings.catch_warnings(), signals.deferred():
         if checkpoint is not None:
             warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
@@ -65,3 +67,12 @@ def _fit(run: Run, trainer: Trainer, module: MMNARModule, checkpoint: Path | Non
         if trainer.interrupted:
             raise KeyboardInterrupt
         signals.raise_if_requested(f" after step {trainer.global_step}, the last one; it is saved")
+
+
+def compiled_losses(run: Run, trainer: Trainer, module: MMNARModule) -> CompiledLosses | None:
+    """The compiled losses of a training; None unless `trainer.compile` asks for them."""
+    config = run.config
+    if config.trainer.compile == "none":
+        return None
+    sizes = full_sizes(config.loader.batch_size, config.trainer.accumulate, trainer.global_rank, trainer.world_size)
+    return CompiledLosses(module.model, config.trainer.compile, sizes)

@@ -23,7 +23,7 @@ from mmnar_lightning.callbacks.run_identity import RunIdentity
 from mmnar_lightning.callbacks.step_seed import StepSeed
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.distributed import signals
-from mmnar_lightning.runs.devices import check_cores, check_precision, launch_of
+from mmnar_lightning.runs.devices import check_compile, check_cores, check_precision, launch_of
 from mmnar_lightning.runs.folders import LAST, run_id
 from mmnar_lightning.runs.loggers import build_loggers
 from mmnar_lightning.runs.named import build_named
@@ -61,6 +61,7 @@ def build_trainer(run: Run, metrics: PatternMetrics, part: int, known_id: str | 
         raise ConfigError("trainer.strategy=fsdp shards over GPUs, but there is no CUDA device; use ddp")
     check_cores(config)
     check_precision(config)
+    check_compile(config, [modality.name for modality in run.cohort.item_modalities])
     loggers = build_loggers(run, part, known_id)
     callbacks: list[Callback] = [
         Divergence(str(folder / LAST), config.optim.lr, settings.precision),

@@ -12,15 +12,15 @@ PRESENT = torch.tensor([[True, False], [True, True], [False, False]])
 
 
 def tensors(batch: Batch) -> dict[str, torch.Tensor]:
-    flat = {field.name: getattr(batch, field.name) for field in dataclasses.fields(batch)}
+    flat = {field.name: getattr(batch, field.name) for field in dataclasses.fields(batch) if field.name != "rank_rows"}
     return {**{f"inputs/{name}": values for name, values in flat.pop("inputs").items()}, **flat}
 
 
 def in_parts():
-    """A batch of every field, those of gradient accumulation, inner folds and a target too."""
+    """A batch of every field, those of gradient accumulation, inner folds, a target and two ranks too."""
     return dataclasses.replace(
         make_batch(PRESENT), label_share=torch.ones(2), fold=torch.zeros(3, 1, dtype=torch.int64),
-        site=torch.tensor([True, False, True]), weight=torch.tensor([0.5, 1.0, 1.5]),
+        site=torch.tensor([True, False, True]), weight=torch.tensor([0.5, 1.0, 1.5]), rank_rows=(3, 2),
     )  # fmt: skip
 
 
@@ -29,6 +29,7 @@ def test_moving_a_batch_moves_every_tensor_and_changes_nothing_else():
     for name, tensor in tensors(in_parts()).items():
         assert moved[name].device.type == "meta", name
         assert (moved[name].shape, moved[name].dtype) == (tensor.shape, tensor.dtype), name
+    assert in_parts().to("meta").rank_rows == (3, 2)
 
 
 def test_a_batch_that_stays_where_it_is_keeps_its_values():
@@ -56,6 +57,7 @@ def test_selected_rows_keep_their_fold_site_and_weight():
     chosen = batch.select(torch.tensor([False, True, True]))
     assert chosen.fold.tolist() == [[1], [2]]
     assert chosen.site.tolist() == [False, True]
+    assert chosen.rank_rows is None
     assert chosen.weight.tolist() == [1.0, 1.5]
 
 

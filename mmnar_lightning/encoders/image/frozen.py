@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
+from torch import Tensor
 
 from data_modules import stage
 from mmnar_lightning.console import progress
@@ -19,6 +20,7 @@ from mmnar_lightning.encoders.image.ready import IMAGES_VERSION, Found
 from mmnar_lightning.encoders.image.selection import Pixels, read_image, read_images
 from mmnar_lightning.encoders.image.vectors import Floats
 from mmnar_lightning.encoders.vector_store import UNIT_BATCHES, Plan, VectorStore
+from mmnar_lightning.nn.backbone import tensor_cores, to_device
 from mmnar_lightning.nn.images import ImageBackbone
 from mmnar_lightning.nn.weights import fingerprint
 
@@ -36,7 +38,8 @@ class FrozenImages(ImageFiles):
     @cached_property
     def backbone(self) -> ImageBackbone:
         """The network."""
-        return image_backbone(self.config).to(self.device)
+        backbone = image_backbone(self.config).to(self.device)
+        return backbone.to(memory_format=torch.channels_last) if self.device.type == "cuda" else backbone
 
     @cached_property
     def encoder(self) -> dict[str, Any]:
@@ -78,18 +81,21 @@ class FrozenImages(ImageFiles):
         """The vectors of images, (n, width) float32; NaN for unreadable ones, which `write` counts."""
         # The threads read the next batch while the network encodes the current one.
         read = read_images(self.paths(files), self.input, self.config.num_workers, 2 * self.config.batch_size)
-        vectors = []
-        for start in range(0, len(files), self.config.batch_size):
-            shown = [next(read) for _ in files[start : start + self.config.batch_size]]
-            vectors.append(self._encode_batch(shown))
-        return np.concatenate(vectors)
+        vectors, unreadable = [], []
+        with torch.no_grad(), tensor_cores(self.device):
+            for start in range(0, len(files), self.config.batch_size):
+                shown = [next(read) for _ in files[start : start + self.config.batch_size]]
+                vectors.append(self._encode_batch(shown))
+                unreadable += [isinstance(image, str) for image in shown]
+            # Copied at the end: a copy after each batch would leave a GPU idle while the next is read.
+            encoded: Floats = torch.cat(vectors).cpu().numpy()
+        encoded[unreadable] = np.nan
+        return encoded
 
-    @torch.no_grad()
-    def _encode_batch(self, shown: Sequence[Pixels | str]) -> Floats:
+    def _encode_batch(self, shown: Sequence[Pixels | str]) -> Tensor:
         nothing = np.zeros(self.input.shape, np.uint8)
         pixels = torch.from_numpy(np.stack([nothing if isinstance(image, str) else image for image in shown]))
-        encoded: Floats = self.backbone({"pixels": pixels.to(self.device)}).cpu().numpy()
-        encoded[[isinstance(image, str) for image in shown]] = np.nan
+        encoded: Tensor = self.backbone({"pixels": to_device(pixels, self.device)})
         return encoded
 
     def write(self, source: Path, rows: pl.DataFrame, target: Path) -> list[str]:

@@ -22,6 +22,7 @@ from mmnar_lightning.encoders.text.config import TextConfig
 from mmnar_lightning.encoders.text.corpus import Corpus, read_corpus
 from mmnar_lightning.encoders.text.tokens import KEYS, PretrainedTokeniser, write_tokens
 from mmnar_lightning.encoders.vector_store import ENCODE, SETTING, UNIT_BATCHES, Keys, Plan, VectorStore
+from mmnar_lightning.nn.backbone import tensor_cores, to_device
 from mmnar_lightning.nn.text import PretrainedNetwork, TextBackbone
 
 FROZEN_VERSION = 1
@@ -101,12 +102,15 @@ class FrozenText:
     def _encode(self, backbone: TextBackbone, table: TokenTable, windows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Vectors of windows, (n, width) float32; batches start at the first window, the same on all processes."""
         parts = []
-        for block in arrays.blocks(len(windows), self.config.batch_windows):
-            tokens, length = table.gather(windows[block])
-            on_device = [torch.from_numpy(part.astype(np.int64)).to(self.device) for part in (tokens, length)]
-            with torch.inference_mode():
-                parts.append(backbone.windows(*on_device).cpu().numpy())
-        return np.concatenate(parts)
+        with torch.inference_mode(), tensor_cores(self.device):
+            for block in arrays.blocks(len(windows), self.config.batch_windows):
+                tokens, length = table.gather(windows[block])
+                given = [to_device(torch.from_numpy(part.astype(np.int64)), self.device) for part in (tokens, length)]
+                is_full = bool((length == tokens.shape[1]).all())
+                parts.append(backbone.trimmed_windows(*given, is_full=is_full))
+            # Copied at the end: a copy after each batch would leave a GPU idle while the next is gathered.
+            found: NDArray[np.float32] = torch.cat(parts).cpu().numpy()
+        return found
 
     def write(self, source: Path, rows: pl.DataFrame, target: Path) -> list[str]:
         """Write one vector per row or, for attention, one per document."""

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -178,13 +179,9 @@ def test_a_test_run_keeps_its_rows_for_the_writers_and_logs_under_test(tmp_path)
 def test_rows_that_came_twice_count_once(tmp_path, whole):
     twice = Loader(BATCH, [90])
     batch = next(iter(twice))
-    doubled = Batch(
-        **{
-            name: torch.cat([getattr(batch, name)] * 2)
-            for name in ("row_id", "subject", "present", "label", "label_mask")
-        },
-        inputs={},
-    )
+    names = ("row_id", "subject", "present", "label", "label_mask")
+    own: dict[str, Any] = {name: torch.cat([getattr(batch, name)] * 2) for name in names}
+    doubled = Batch(**own, inputs={})
     _, _, logged = run(doubled, [90, 90], tmp_path)
     assert logged == pytest.approx(whole[2], nan_ok=True)
 
