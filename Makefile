@@ -22,7 +22,7 @@ WORDS = $(if $(call given,DATASET),$(call quoted,dataset=,DATASET)) $(call set,r
         $(call set,trainer.devices,DEVICES) $(call set,seed,SEED) $(call set,simulate.subjects,SUBJECTS) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock cohort embed train evaluate predict show settings report screenshots simulate doctor sweep best table test-fast test-oldest test test-slurm check format bench validation results results-eicu phases phases-full coverage storm docs tutorial clean
+.PHONY: help setup lock cohort embed train evaluate predict show settings report screenshots simulate doctor sweep best table test-fast test-oldest test test-slurm check format bench bench-gpu validation results results-eicu phases phases-full coverage storm docs tutorial clean
 
 help: ## Print every target with its description.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -132,6 +132,9 @@ bench: setup ## Time and memory of start-up, the cohort build, the loader, the o
 	$(BIN)/python -m benchmarks.images
 	$(BIN)/python -m benchmarks.ranks
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.bootstrap
+
+bench-gpu: setup ## Training steps and embedding on a GPU beside bare loops, below 8 minutes; without a GPU it measures nothing.
+	$(BIN)/python -m benchmarks.gpu
 
 validation: setup ## Derive labs, vitals, labels and demographics of the open demos a second time, and print the cells that disagree; MIMIC_CODE=DIR compares MIMIC_ROOT with mimic-code instead.
 	$(BIN)/python -m benchmarks.validation$(if $(MIMIC_CODE),.mimic_code)

@@ -19,6 +19,8 @@ SYNONYMS = {
     "trainer.accelerator": "accelerator device use_gpu no_cuda cuda",
     "trainer.strategy": "strategy ddp fsdp distributed distributed_backend",
     "trainer.precision": "precision amp fp16 bf16 mixed_precision use_amp",
+    "trainer.compile": "compile torch_compile use_compile compile_mode cuda_graphs",
+    "loader.device": "pin_memory prefetch_factor preload in_memory",
     "trainer.accumulate": "accumulate accumulate_grad_batches gradient_accumulation_steps grad_accum",
     "trainer.checkpoint_every_steps": "checkpoint_every_steps save_steps every_n_train_steps checkpoint_every",
     "trainer.progress_bar": "progress_bar enable_progress_bar verbose quiet",

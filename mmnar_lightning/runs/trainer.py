@@ -12,6 +12,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import LearningRateMonitor, RichProgressBar
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
+from lightning.pytorch.strategies import DDPStrategy, Strategy
 from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
 from mmnar_lightning.callbacks.checkpoints import INNER_MONITOR, MONITOR, AtomicCheckpointIO, checkpoint_callbacks
@@ -23,6 +24,7 @@ from mmnar_lightning.callbacks.run_identity import RunIdentity
 from mmnar_lightning.callbacks.step_seed import StepSeed
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.distributed import signals
+from mmnar_lightning.distributed.launch import Launch
 from mmnar_lightning.runs.devices import check_compile, check_cores, check_precision, launch_of
 from mmnar_lightning.runs.folders import LAST, run_id
 from mmnar_lightning.runs.loggers import build_loggers
@@ -94,7 +96,7 @@ def _trainer(
         "accelerator": settings.accelerator,
         "devices": settings.devices if launch.by == "mmnar" else launch.devices,
         "num_nodes": launch.num_nodes,
-        "strategy": settings.strategy,
+        "strategy": _strategy(config, launch),
         "precision": settings.precision,
         "max_epochs": settings.max_epochs,
         "accumulate_grad_batches": settings.accumulate,
@@ -117,6 +119,15 @@ def _trainer(
     trainer._signal_connector = DisabledSignalConnector(trainer)
     _hold_signals_of_ranks(trainer)
     return trainer
+
+
+def _strategy(config: ExperimentConfig, launch: Launch) -> str | Strategy:
+    """The strategy; DDP with gradients that are views of its buckets, so that none is copied."""
+    settings = config.trainer
+    several = launch.world_size > 1 or (settings.num_devices is None and torch.cuda.device_count() > 1)
+    if settings.strategy == "ddp" or (settings.strategy == "auto" and several):
+        return DDPStrategy(gradient_as_bucket_view=True)
+    return settings.strategy
 
 
 def _limited(num_batches: int, limit: Any) -> int:
