@@ -43,6 +43,8 @@ def mimic(folder: Path, scratch: Path) -> Iterator[Part]:
     tables = [
         ("labs", "labevents", mimic_concepts.LABS, LABORATORY),
         ("vitals", "chartevents", mimic_concepts.VITALS, CHARTED),
+        ("special_labs", "labevents", mimic_concepts.SPECIAL_LABS, LABORATORY),
+        ("urinalysis", "labevents", mimic_concepts.URINALYSIS, LABORATORY),
     ]
     events = {name: _measured(release, table, concepts) for name, table, concepts, _ in tables}
     for landmark in ("icu_24h", "discharge"):
@@ -50,12 +52,12 @@ def mimic(folder: Path, scratch: Path) -> Iterator[Part]:
         rows = database("mimic").build_rows(release, config).rows
         keys = [(row["hadm_id"], row["landmark_at"]) for row in rows.iter_rows(named=True)]
         title = f"MIMIC-IV demo, {landmark}"
-        for name, _, concepts, parts in tables:
+        for name, table, concepts, parts in tables:
             expected = []
             for hadm_id, at in keys:
                 row = admissions[hadm_id]
                 mine = events[name].get(row["subject_id"], [])
-                acts = mimic_iv_events.acts_of(mine, row, at, concepts, drawn=name == "labs")
+                acts = mimic_iv_events.acts_of(mine, row, at, concepts, drawn=table == "labevents")
                 settled = {concept: last_revisions(found) for concept, found in acts.items()}
                 expected.append(columns_of(settled, concepts, parts))
             written = compare.write("mimic", release, rows, name, scratch / landmark)

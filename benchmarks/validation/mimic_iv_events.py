@@ -78,6 +78,9 @@ def value_of(event: dict[str, Any], concept: Concept, value: float | None, rules
     """A number in the unit of its concept; None where it is none, or implausible."""
     if concept.states:
         return float(event["value"].lower() in concept.states) if event["value"] else None
+    if value is None and concept.grades:
+        words = [text.lower().strip(" .*") for text in (event["value"] or event["comments"],)]
+        return next((concept.grades[word] for word in words if word in concept.grades), None)
     if value is None or (rules.positive and value <= 0):
         return None
     found = in_unit(concept, value, event["valueuom"] or DEFAULT_UNIT.get(event["itemid"], ""))

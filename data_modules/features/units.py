@@ -41,6 +41,7 @@ _CELSIUS_OF_FAHRENHEIT = (1 / 1.8, -32 / 1.8)
 _OTHER: Mapping[str, Mapping[str, Conversion]] = {
     "%": {"%": (1.0, 0.0), "percent": (1.0, 0.0), "vol%": (1.0, 0.0), "l/l": (100.0, 0.0), "fraction": (100.0, 0.0)},
     "1": dict.fromkeys(("1", "ratio", "inr", "index", "u", "ph", "phu", "none", "n/a"), (1.0, 0.0)),
+    "1/hpf": dict.fromkeys(("/hpf", "#/hpf"), (1.0, 0.0)),
     "1/min": dict.fromkeys(("1/min", "/min", "bpm", "b/min", "beats/min", "insp/min", "breaths/min"), (1.0, 0.0)),
     "C": {
         **dict.fromkeys(("c", "celsius", "cels"), (1.0, 0.0)),

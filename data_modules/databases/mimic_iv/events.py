@@ -27,7 +27,7 @@ class Measured:
         table: name of the table.
         parts: columns of a concept.
         specimen: column with the specimen; None if there is none.
-        text: column whose text may change what the number means, or is the result.
+        text: column whose text may change what the number means, or is the result; without it, that of `remark`.
         remark: column in which a result may be reported as text; None if there is none.
     """
 
@@ -101,7 +101,7 @@ def records(scanned: pl.LazyFrame, source: Measured) -> pl.LazyFrame:
         name="itemid",
         number=pl.coalesce("valuenum", limits, plain),
         unit="valueuom",
-        text=pl.col(source.text),
+        text=pl.coalesce(source.texts),
         censored=limits.is_not_null(),
         done=done,
     )
