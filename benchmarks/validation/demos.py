@@ -14,6 +14,7 @@ from data_modules.databases.eicu.config import EICUCohortConfig
 from data_modules.databases.eicu.tables import EICU
 from data_modules.databases.mimic_iv import concepts as mimic_concepts
 from data_modules.databases.mimic_iv.config import MIMICCohortConfig
+from data_modules.databases.mimic_iv.respiration import RESPIRATION
 from data_modules.databases.mimic_iv.tables import MIMIC_IV
 from data_modules.databases.registry import database
 from data_modules.features.concepts import Concept, names_of
@@ -24,6 +25,8 @@ LABORATORY = (
     "count", "first", "last", "min", "max", "mean", "slope", "hours_since_last", "censored", "observed", "ordered",
 )  # fmt: skip
 CHARTED = tuple(part for part in LABORATORY if part not in {"censored", "ordered"})
+WRITTEN = {"neurology": (mimic_concepts.GCS_TOTAL, *mimic_concepts.NEUROLOGY[3:])}
+"""Part -> concepts of its columns, where they are not those that are read."""
 
 
 def columns_of(acts: Acts, concepts: Sequence[Concept], parts: Sequence[str]) -> dict[str, float]:
@@ -45,6 +48,8 @@ def mimic(folder: Path, scratch: Path) -> Iterator[Part]:
         ("vitals", "chartevents", mimic_concepts.VITALS, CHARTED),
         ("special_labs", "labevents", mimic_concepts.SPECIAL_LABS, LABORATORY),
         ("urinalysis", "labevents", mimic_concepts.URINALYSIS, LABORATORY),
+        ("neurology", "chartevents", mimic_concepts.NEUROLOGY, CHARTED),
+        ("respiration", "chartevents", RESPIRATION, CHARTED),
     ]
     events = {name: _measured(release, table, concepts) for name, table, concepts, _ in tables}
     for landmark in ("icu_24h", "discharge"):
@@ -59,7 +64,9 @@ def mimic(folder: Path, scratch: Path) -> Iterator[Part]:
                 mine = events[name].get(row["subject_id"], [])
                 acts = mimic_iv_events.acts_of(mine, row, at, concepts, drawn=table == "labevents")
                 settled = {concept: last_revisions(found) for concept, found in acts.items()}
-                expected.append(columns_of(settled, concepts, parts))
+                if name == "neurology":
+                    settled = mimic_iv_events.with_totals(settled)
+                expected.append(columns_of(settled, WRITTEN.get(name, concepts), parts))
             written = compare.write("mimic", release, rows, name, scratch / landmark)
             yield compare.cells(Part(title, name), *written, expected)
         expected_labels: Mapping[Any, Any] = (

@@ -43,6 +43,9 @@ SAME = {
     "uIU/mL": {"uiu/ml"},
     "1/hpf": {"/hpf", "#/hpf"},
     "grade": set[str](),
+    "L/min": {"l/min"},
+    "cmH2O": {"cmh2o"},
+    "mL": {"ml"},
 }  # fmt: skip
 """Unit of a concept -> spellings in the demos, without spaces, brackets and points; any other unit is unknown."""
 FACTORS = {

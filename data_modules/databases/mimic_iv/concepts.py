@@ -145,3 +145,12 @@ VITALS: tuple[Concept, ...] = (
     Concept(name="weight", unit="kg", low=20, high=500, names=(226512, 224639)),
     Concept(name="height", unit="cm", low=120, high=230, names=(226730, 226707), recorded_in={226707: "in"}),
 )
+
+NEUROLOGY: tuple[Concept, ...] = (
+    *(concept for concept in VITALS if concept.name in {"gcs_eye", "gcs_verbal", "gcs_motor"}),
+    *(concept for concept in VITALS if concept.name == "intubated"),
+    Concept(name="rass", unit="points", low=-5, high=4, names=(228096,)),
+)
+"""What `neurology` reads: the parts of the coma scale, whether a tube prevents speech, and the agitation scale."""
+GCS_TOTAL = Concept(name="gcs_total", unit="points", low=3, high=15, names=())
+"""The sum of the parts that were charted together; none where the subject cannot speak because of a tube."""

@@ -8,14 +8,16 @@ from functools import partial
 
 import polars as pl
 
-from data_modules.databases.mimic_iv.concepts import SPECIAL_LABS, URINALYSIS
-from data_modules.databases.mimic_iv.events import LABS, Measured, block, keep
+from data_modules.databases.mimic_iv.concepts import GCS_TOTAL, NEUROLOGY, SPECIAL_LABS, URINALYSIS
+from data_modules.databases.mimic_iv.events import CHARTED, LABS, Measured, block, keep
+from data_modules.databases.mimic_iv.respiration import RESPIRATION
 from data_modules.features import series
 from data_modules.features.concepts import Concept
 from data_modules.features.modality import BuildContext, ColumnBlock, ModalitySpec
 
 SETS: Mapping[Measured, Mapping[str, Sequence[Concept]]] = {
     LABS: {"special_labs": SPECIAL_LABS, "urinalysis": URINALYSIS},
+    CHARTED: {"neurology": NEUROLOGY, "respiration": RESPIRATION},
 }
 """Table -> set -> concepts; most sets are modalities."""
 
@@ -32,6 +34,51 @@ def events(context: BuildContext, source: Measured, name: str) -> pl.LazyFrame:
     return series.within(pl.scan_parquet(path), slice(start, start + len(sets[name])))
 
 
+GCS_PARTS = 3
+"""The first concepts of `NEUROLOGY`."""
+WRITTEN = (GCS_TOTAL, *NEUROLOGY[GCS_PARTS:])
+"""Concepts of the columns of `neurology`."""
+
+
+def coma_totals(events: pl.DataFrame) -> pl.DataFrame:
+    """Replace the parts of the coma scale by their sum at the times when all of them were charted.
+
+    Args:
+        events: settled events of `NEUROLOGY`.
+
+    Returns:
+        Events of `WRITTEN`; a sum without a value, and with the reason, where a part has none.
+
+    >>> part = {"row_id": 0, "source": 0, "known": True, "problem": "usable", "unit": None, "specimen": None,
+    ...         "stored": 0, "censored": False}
+    >>> parts = [(0, -2.0, 3.0), (1, -2.0, 4.0), (2, -2.0, 6.0), (0, -1.0, 4.0), (2, -1.0, 6.0), (4, -1.0, -2.0)]
+    >>> rows = [{**part, "concept": concept, "hours": hours, "value": value} for concept, hours, value in parts]
+    >>> coma_totals(pl.DataFrame(rows)).select("concept", "hours", "value").rows()
+    [(0, -2.0, 13.0), (2, -1.0, -2.0)]
+    """
+    is_part = pl.col("concept") < GCS_PARTS
+    value = pl.col("value")
+    reasons = pl.col("problem").filter(value.is_null())
+    others = [name for name in events.columns if name not in {"row_id", "hours", "concept", "value", "problem"}]
+    sums = events.filter(is_part).group_by("row_id", "hours").agg(
+        pl.col("concept").n_unique().alias("parts"),
+        pl.when(value.null_count() == 0).then(value.sum()).alias("value"),
+        pl.when(value.null_count() == 0).then(pl.col("problem").first()).otherwise(reasons.first()).alias("problem"),
+        *(pl.col(name).first() for name in others),
+    )  # fmt: skip
+    totals = sums.filter(pl.col("parts") == GCS_PARTS).with_columns(concept=pl.lit(0, events.schema["concept"]))
+    rest = events.filter(~is_part).with_columns(pl.col("concept") - (GCS_PARTS - 1))
+    return pl.concat([totals.select(events.columns), rest])
+
+
+def _neurology(context: BuildContext) -> ColumnBlock:
+    def settle(found: pl.DataFrame) -> pl.DataFrame:
+        return coma_totals(series.last_revisions(found))
+
+    charted = events(context, CHARTED, "neurology")
+    return block(context, charted, CHARTED, WRITTEN, settle=settle, counted_as="neurology")
+
+
 def _block(source: Measured, name: str, context: BuildContext) -> ColumnBlock:
     return block(context, events(context, source, name), source, SETS[source][name], counted_as=name)
 
@@ -40,4 +87,10 @@ def _measured(source: Measured, name: str) -> ModalitySpec:
     return ModalitySpec(kind="table", tables=(source.table,), block=partial(_block, source, name))
 
 
-FURTHER: Mapping[str, ModalitySpec] = {name: _measured(LABS, name) for name in ("special_labs", "urinalysis")}
+FURTHER: Mapping[str, ModalitySpec] = {
+    "special_labs": _measured(LABS, "special_labs"),
+    "urinalysis": _measured(LABS, "urinalysis"),
+    "neurology": ModalitySpec(kind="table", tables=(CHARTED.table,), block=_neurology),
+    "respiration": _measured(CHARTED, "respiration"),
+}
+"""The modalities of this file."""

@@ -91,3 +91,108 @@ def test_a_further_lab_counts_when_it_was_drawn_and_its_result_when_it_was_store
     late = lab(50956, 60, "IU/L", storetime=moment(2, seconds=1))
     found = cells_in_the_unit(tmp_path, "special_labs", labevents=[late])
     assert [found[f"lipase/{part}"] for part in ("ordered", "observed", "count")] == [1, 0, 0]
+
+
+def charted(itemid, number="", unit="", *, hours=9, **cells):
+    at = moment(1, hours=hours)
+    usual = {"subject_id": 1, "hadm_id": 1, "charttime": at, "storetime": at}
+    return {**usual, "itemid": itemid, "valuenum": number, "valueuom": unit, "value": number, **cells}
+
+
+def of_charted(folder, modality, *rows, part="last"):
+    """Concept -> one of its columns, where it has a value."""
+    found = cells_in_the_unit(folder, modality, chartevents=list(rows)) or {}
+    values = {name.removesuffix(f"/{part}"): value for name, value in found.items() if name.endswith(f"/{part}")}
+    return {name: value for name, value in values.items() if not math.isnan(value)}
+
+
+EYE, VERBAL, MOTOR, RASS = 220739, 223900, 223901, 228096
+
+
+def test_the_total_of_the_coma_scale_is_the_sum_of_parts_charted_together(tmp_path):
+    parts = [charted(EYE, 3), charted(VERBAL, 4), charted(MOTOR, 6), charted(EYE, 1, hours=10), charted(RASS, -4)]
+    assert of_charted(tmp_path / "last", "neurology", *parts) == {"gcs_total": 13, "intubated": 0, "rass": -4}
+    assert of_charted(tmp_path / "count", "neurology", *parts, part="count")["gcs_total"] == 1
+
+
+def test_who_cannot_speak_because_of_a_tube_is_intubated_without_a_total(tmp_path):
+    parts = [charted(EYE, 3), charted(VERBAL, 1, value="No Response-ETT"), charted(MOTOR, 6)]
+    assert of_charted(tmp_path / "tube", "neurology", *parts) == {"intubated": 1}
+    silent = [charted(EYE, 3), charted(VERBAL, 1, value="No Response"), charted(MOTOR, 6)]
+    assert of_charted(tmp_path / "silent", "neurology", *silent) == {"gcs_total": 10, "intubated": 0}
+
+
+def test_a_part_out_of_range_leaves_a_total_without_a_value(tmp_path):
+    parts = [charted(EYE, 9), charted(VERBAL, 4), charted(MOTOR, 6)]
+    found = cells_in_the_unit(tmp_path, "neurology", chartevents=parts)
+    assert [found[f"gcs_total/{part}"] for part in ("observed", "count")] == [1, 0]
+
+
+def test_a_part_that_was_stored_after_the_landmark_belongs_to_no_total(tmp_path):
+    parts = [charted(EYE, 3), charted(VERBAL, 4), charted(MOTOR, 6, storetime=moment(2, seconds=1))]
+    assert "gcs_total" not in of_charted(tmp_path, "neurology", *parts)
+
+
+def test_a_revision_of_a_part_is_settled_before_the_sum(tmp_path):
+    parts = [charted(EYE, 1), charted(VERBAL, 4), charted(MOTOR, 6), charted(EYE, 4, storetime=moment(1, hours=10))]
+    assert of_charted(tmp_path, "neurology", *parts)["gcs_total"] == 14
+
+
+SETTINGS = {
+    "oxygen_flow": (223834, 4, "L/min"),
+    "oxygen_flow_additional": (227287, 2, "L/min"),
+    "peep_set": (220339, 8, "cmH2O"),
+    "peep_total": (224700, 9, "cmH2O"),
+    "pressure_support": (224701, 10, "cmH2O"),
+    "peak_pressure": (224695, 25, "cmH2O"),
+    "plateau_pressure": (224696, 20, "cmH2O"),
+    "mean_airway_pressure": (224697, 12, "cmH2O"),
+    "tidal_volume_set": (224684, 450, "mL"),
+    "tidal_volume": (224685, 440, "mL"),
+    "tidal_volume_spontaneous": (224686, 430, "mL"),
+    "respiratory_rate_set": (224688, 16, "insp/min"),
+    "respiratory_rate_spontaneous": (224689, 4, "insp/min"),
+    "minute_volume": (224687, 7.5, "L/min"),
+}
+
+
+def test_settings_of_a_ventilator_are_read_by_item(tmp_path):
+    rows = [charted(item, value, unit) for item, value, unit in SETTINGS.values()]
+    assert of_charted(tmp_path, "respiration", *rows) == {name: value for name, (_, value, _) in SETTINGS.items()}
+
+
+@pytest.mark.parametrize(
+    ("text", "device", "ventilated", "noninvasive"),
+    [
+        ("None", "none", 0, 0),
+        ("Nasal cannula", "nasal_cannula", 0, 0),
+        ("Venti mask ", "mask", 0, 0),
+        ("High flow nasal cannula", "high_flow", 0, 0),
+        ("Bipap mask ", "pressure_mask", 0, 1),
+        ("Endotracheal tube", "tube", 1, 0),
+        ("Tracheostomy tube", "tracheostomy", None, None),
+        ("Other", None, None, None),
+    ],
+)
+def test_a_device_says_who_is_ventilated_unless_it_is_unclear(tmp_path, text, device, ventilated, noninvasive):
+    found = of_charted(tmp_path, "respiration", charted(226732, value=text))
+    assert [name for name, value in found.items() if name.startswith("device_") and value] == (
+        [f"device_{device}"] if device else []
+    )
+    assert (found.get("ventilated"), found.get("noninvasive_ventilation")) == (ventilated, noninvasive)
+
+
+@pytest.mark.parametrize(
+    ("item", "text", "ventilated", "noninvasive"),
+    [
+        (223849, "CMV/ASSIST/AutoFlow", 1, 0),
+        (223849, "CPAP/PSV", None, None),
+        (223849, "Standby", None, None),
+        (229314, "APV (cmv)", 1, 0),
+        (229314, "NIV-ST", 0, 1),
+        (229314, "SPONT", None, None),
+    ],
+)
+def test_a_mode_says_who_is_ventilated_unless_it_is_unclear(tmp_path, item, text, ventilated, noninvasive):
+    found = of_charted(tmp_path, "respiration", charted(item, 5, value=text))
+    assert (found.get("ventilated"), found.get("noninvasive_ventilation")) == (ventilated, noninvasive)
