@@ -6,8 +6,16 @@ from typing import Any
 
 import polars as pl
 
-from benchmarks.validation import compare, eicu, eicu_events, mimic_iv, mimic_iv_events, mimic_iv_people
+from benchmarks.validation import (
+    compare,
+    eicu,
+    eicu_events,
+    mimic_iv,
+    mimic_iv_events,
+    mimic_iv_people,
+)
 from benchmarks.validation.compare import Part
+from benchmarks.validation.demo_support import TABLES, Support
 from benchmarks.validation.plain import Act, last_revisions, read, summary
 from data_modules.databases.eicu import concepts as eicu_concepts
 from data_modules.databases.eicu.config import EICUCohortConfig
@@ -52,6 +60,7 @@ def mimic(folder: Path, scratch: Path) -> Iterator[Part]:
         ("respiration", "chartevents", RESPIRATION, CHARTED),
     ]
     events = {name: _measured(release, table, concepts) for name, table, concepts, _ in tables}
+    support = None if release.missing(TABLES) else Support(release)
     for landmark in ("icu_24h", "discharge"):
         config = MIMICCohortConfig(index="every", landmark=landmark)
         rows = database("mimic").build_rows(release, config).rows
@@ -69,6 +78,9 @@ def mimic(folder: Path, scratch: Path) -> Iterator[Part]:
                 expected.append(columns_of(settled, WRITTEN.get(name, concepts), parts))
             written = compare.write("mimic", release, rows, name, scratch / landmark)
             yield compare.cells(Part(title, name), *written, expected)
+        if support:
+            of_rows = [(admissions[key], at) for key, at in keys]
+            yield from support.parts(title, rows, of_rows, scratch / landmark)
         expected_labels: Mapping[Any, Any] = (
             mimic_iv.labels_in_the_unit(hospital, "every", in_unit=False)
             if landmark == "icu_24h"

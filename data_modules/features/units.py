@@ -56,6 +56,13 @@ _OTHER: Mapping[str, Mapping[str, Conversion]] = {
     "mL": {"ml": (1.0, 0.0), "l": (1000.0, 0.0)},
     "mmHg": {**dict.fromkeys(("mmhg", "mm/hg", "torr"), (1.0, 0.0)), "kpa": (7.50062, 0.0), "cmh2o": (0.735559, 0.0)},
     "pg": dict.fromkeys(("pg", "uug", "pg/cell"), (1.0, 0.0)),
+    "ug/kg/min": {
+        **dict.fromkeys(("ug/kg/min", "ug/min/kg"), (1.0, 0.0)),
+        **dict.fromkeys(("mg/kg/min", "mg/min/kg"), (1000.0, 0.0)),
+        **dict.fromkeys(("ug/kg/hour", "ug/kg/hr", "ug/kg/h"), (1 / 60, 0.0)),
+        "ng/kg/min": (1e-3, 0.0),
+    },
+    "units/min": {"u/min": (1.0, 0.0), **dict.fromkeys(("u/hour", "u/hr", "u/h"), (1 / 60, 0.0))},
     "s": dict.fromkeys(("s", "sec", "secs", "second", "seconds"), (1.0, 0.0)),
     "K/uL": {
         **{amount + volume: (1.0, 0.0) for amount, volume in product(_THOUSAND, _MICROLITRE)},

@@ -17,6 +17,8 @@ from tests.helpers.mutilation import sources_at
 
 START = datetime(2150, 1, 1)
 Row = Mapping[str, Any]
+NOT_SIMULATED = ("inputevents", "outputevents")
+"""Tables that the simulator does not write."""
 
 
 def moment(days: float = 0, *, hours: float = 0, seconds: float = 0) -> datetime:

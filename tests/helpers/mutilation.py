@@ -22,6 +22,8 @@ EVENTS: Mapping[str, tuple[str, ...]] = {
     "prescriptions": ("starttime",),
     "pharmacy": ("starttime",),
     "procedureevents": ("storetime", "starttime"),
+    "inputevents": ("storetime", "starttime"),
+    "outputevents": ("storetime", "charttime"),
     "discharge_notes": ("storetime", "charttime"),
     "radiology_notes": ("storetime", "charttime"),
     "cxr_metadata": ("taken",),
@@ -40,6 +42,7 @@ CELLS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "microbiologyevents": {"storetime": ("org_itemid", "org_name", "isolate_num", "quantity", "ab_name", "comments")},
     "prescriptions": {"stoptime": ("stoptime",)},
     "procedureevents": {"endtime": ("endtime", "value", "statusdescription")},
+    "inputevents": {"endtime": ("endtime", "amount", "totalamount", "statusdescription")},
 }
 """Table -> time -> cells that are not known before it."""
 

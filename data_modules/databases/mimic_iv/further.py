@@ -1,38 +1,15 @@
-"""Measurements beyond `labs` and `vitals`, each set a modality of its own, which the default modalities do not have.
+"""Modalities beyond those of the default cohorts: further measurements, drugs that support the circulation, fluids."""
 
-The sets of a table are read in one pass, when the first of them is written.
-"""
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 
 import polars as pl
 
-from data_modules.databases.mimic_iv.concepts import GCS_TOTAL, NEUROLOGY, SPECIAL_LABS, URINALYSIS
-from data_modules.databases.mimic_iv.events import CHARTED, LABS, Measured, block, keep
-from data_modules.databases.mimic_iv.respiration import RESPIRATION
+from data_modules.databases.mimic_iv import fluids, sets, vasoactives
+from data_modules.databases.mimic_iv.concepts import GCS_TOTAL, NEUROLOGY
+from data_modules.databases.mimic_iv.events import CHARTED, LABS, Measured, block
 from data_modules.features import series
-from data_modules.features.concepts import Concept
 from data_modules.features.modality import BuildContext, ColumnBlock, ModalitySpec
-
-SETS: Mapping[Measured, Mapping[str, Sequence[Concept]]] = {
-    LABS: {"special_labs": SPECIAL_LABS, "urinalysis": URINALYSIS},
-    CHARTED: {"neurology": NEUROLOGY, "respiration": RESPIRATION},
-}
-"""Table -> set -> concepts; most sets are modalities."""
-
-
-def events(context: BuildContext, source: Measured, name: str) -> pl.LazyFrame:
-    """The events of a set, with `concept` relative to it; those of all sets of the table are kept on first use."""
-    sets = SETS[source]
-    concepts = [concept for some in sets.values() for concept in some]
-    path = context.scratch / f"further_{source.table}.parquet"
-    if not path.is_file():
-        keep(context, source, concepts, path)
-    names = list(sets)
-    start = sum(len(sets[earlier]) for earlier in names[: names.index(name)])
-    return series.within(pl.scan_parquet(path), slice(start, start + len(sets[name])))
-
 
 GCS_PARTS = 3
 """The first concepts of `NEUROLOGY`."""
@@ -75,12 +52,12 @@ def _neurology(context: BuildContext) -> ColumnBlock:
     def settle(found: pl.DataFrame) -> pl.DataFrame:
         return coma_totals(series.last_revisions(found))
 
-    charted = events(context, CHARTED, "neurology")
+    charted = sets.events(context, CHARTED, "neurology")
     return block(context, charted, CHARTED, WRITTEN, settle=settle, counted_as="neurology")
 
 
 def _block(source: Measured, name: str, context: BuildContext) -> ColumnBlock:
-    return block(context, events(context, source, name), source, SETS[source][name], counted_as=name)
+    return block(context, sets.events(context, source, name), source, sets.SETS[source][name], counted_as=name)
 
 
 def _measured(source: Measured, name: str) -> ModalitySpec:
@@ -92,5 +69,7 @@ FURTHER: Mapping[str, ModalitySpec] = {
     "urinalysis": _measured(LABS, "urinalysis"),
     "neurology": ModalitySpec(kind="table", tables=(CHARTED.table,), block=_neurology),
     "respiration": _measured(CHARTED, "respiration"),
+    "vasoactives": ModalitySpec(kind="table", tables=(vasoactives.TABLE,), block=vasoactives.vasoactives),
+    "fluids": ModalitySpec(kind="table", tables=(fluids.OUTPUT, vasoactives.TABLE, CHARTED.table), block=fluids.fluids),
 }
 """The modalities of this file."""
