@@ -2,7 +2,7 @@
 
 Items, devices and modes follow the concepts oxygen_delivery, ventilator_setting and ventilation of MIT-LCP/mimic-code.
 Devices and modes are texts; each group of them is a concept that is 1 for a record with one of its texts and 0 for any
-other. A record that does not say whether somebody is ventilated, such as a standby, or a mode that serves both a tube
+other. A record that does not say whether a machine ventilates, such as a standby, or a mode that serves both a tube
 and a mask, is no record of ventilation.
 """
 
