@@ -60,7 +60,7 @@ def mimic(folder: Path, scratch: Path) -> Iterator[Part]:
         ("respiration", "chartevents", RESPIRATION, CHARTED),
     ]
     events = {name: _measured(release, table, concepts) for name, table, concepts, _ in tables}
-    support = None if release.missing(TABLES) else Support(release)
+    support = None if release.missing(TABLES) else Support(release, hospital)
     for landmark in ("icu_24h", "discharge"):
         config = MIMICCohortConfig(index="every", landmark=landmark)
         rows = database("mimic").build_rows(release, config).rows

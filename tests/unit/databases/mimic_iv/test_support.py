@@ -105,12 +105,13 @@ LIGHT = [weighed(1, 50)]
 
 def fluids(folder, *, into=(), out=(), weights=LIGHT):
     other = {"subject_id": 900, "hadm_id": 9000}  # a table without any row is refused
-    tables = {
-        "inputevents": [*into, given(ORAL, 1, 2, "", "", **other)],
-        "outputevents": [*out, output(FOLEY, 1, 50, **other)],
-        "chartevents": [*weights, {**weighed(1, 70), **other}],
-    }
-    return cells_in_the_unit(folder, "fluids", **tables)
+    return cells_in_the_unit(
+        folder,
+        "fluids",
+        inputevents=[*into, given(ORAL, 1, 2, "", "", **other)],
+        outputevents=[*out, output(FOLEY, 1, 50, **other)],
+        chartevents=[*weights, {**weighed(1, 70), **other}],
+    )
 
 
 def test_urine_of_6_12_and_24_hours_is_added_and_divided_by_weight_and_hours(tmp_path):
