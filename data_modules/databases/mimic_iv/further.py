@@ -45,6 +45,7 @@ FURTHER: Mapping[str, ModalitySpec] = {
             background.DIAGNOSES: "no earlier disease counts, and Charlson's index is not known",
         },
         block=scores.scores,
+        published=scores.published,
     ),
 }
 """The modalities of this file."""

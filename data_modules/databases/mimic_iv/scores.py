@@ -23,6 +23,8 @@ ROWS_AT_ONCE = 4096
 ORGAN_COLUMNS = tuple(f"sofa/{organ}" for organ in ORGANS)
 COLUMNS = (*ORGAN_COLUMNS, "sofa", "saps_ii", "oasis", "charlson", "charlson_with_age")
 """Columns of the modality: points; an organ without a value is not known, and counts as normal in the sum."""
+TASK = "in_hospital_mortality"
+"""What the equations of SAPS II and OASIS predict."""
 
 
 def scores(context: BuildContext) -> ColumnBlock:
@@ -42,6 +44,15 @@ def scores(context: BuildContext) -> ColumnBlock:
         return present
 
     return ColumnBlock(list(COLUMNS), write)
+
+
+def published(values: Mapping[str, Array]) -> dict[str, Array]:
+    """The mortality in hospital by the equations of SAPS II and OASIS, and the points of SOFA and Charlson's index."""
+    return {
+        f"saps_ii/{TASK}": saps.saps_mortality(values["saps_ii"]),
+        f"oasis/{TASK}": oasis.oasis_mortality(values["oasis"]),
+        **{f"{name}/points": values[name] for name in ("sofa", "saps_ii", "oasis", "charlson", "charlson_with_age")},
+    }
 
 
 def _array(values: pl.Series) -> Array:

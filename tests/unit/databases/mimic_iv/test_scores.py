@@ -2,8 +2,17 @@
 
 import math
 
+import polars as pl
 import pytest
 
+from data_modules.cohorts.build import build_cohort
+from data_modules.databases.mimic_iv.config import MIMICCohortConfig
+from data_modules.databases.mimic_iv.tables import MIMIC_IV
+from data_modules.databases.registry import database
+from data_modules.features import store
+from data_modules.features.oasis import oasis_mortality
+from data_modules.features.saps import saps_mortality
+from data_modules.raw.reader import Release
 from tests.helpers.mimic_iv import admission, cells_in_the_unit, moment, patient, stay
 
 OTHER = {"subject_id": 900, "hadm_id": 9000}
@@ -176,3 +185,29 @@ def test_without_drugs_urine_services_and_codes_the_scores_are_those_of_values(t
         labevents=[lab(50912, 2.5)],
     )
     assert [found[name] for name in ("sofa", "saps_ii", "oasis")] == [3, 18 + 6, 9 + 2 + 6]
+
+
+PUBLISHED = ("saps_ii", "oasis")
+
+
+@pytest.mark.demo
+def test_a_cohort_with_the_scores_holds_what_is_published_of_them_and_no_other_cohort_does(mimic_demo_roots, tmp_path):
+    release = Release.parse(MIMIC_IV, mimic_demo_roots)
+    with_scores, without = (
+        build_cohort(database("mimic"), release, MIMICCohortConfig(landmark="discharge", modalities=names), tmp_path)
+        for names in (["demographics", "scores"], ["demographics"])
+    )
+    assert not (without / "scores.parquet").exists()
+    table = pl.read_parquet(with_scores / "scores.parquet").sort("row_id")
+    cohort = pl.read_parquet(with_scores / "cohort.parquet").sort("row_id")
+    present = cohort["present/scores"]
+    assert 0 < present.sum() < cohort.height
+    for name in (*PUBLISHED, "sofa"):
+        assert (table[f"{name}/points"].is_not_null() == present).all(), name
+    for name, mortality in (("saps_ii", saps_mortality), ("oasis", oasis_mortality)):
+        known = table.filter(present)
+        expected = mortality(known[f"{name}/points"].to_numpy())
+        assert known[f"{name}/in_hospital_mortality"].to_numpy() == pytest.approx(expected)
+    columns = store.read_columns(with_scores / "modalities" / "scores")
+    values = store.open_values(with_scores / "modalities" / "scores")
+    assert table["sofa/points"].to_numpy()[present] == pytest.approx(values[:, columns.index("sofa")][present])
