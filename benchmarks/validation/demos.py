@@ -6,14 +6,23 @@ from typing import Any
 
 import polars as pl
 
-from benchmarks.validation import compare, eicu, eicu_events, mimic_iv, mimic_iv_events, mimic_iv_people
+from benchmarks.validation import (
+    compare,
+    eicu,
+    eicu_events,
+    mimic_iv,
+    mimic_iv_events,
+    mimic_iv_people,
+)
 from benchmarks.validation.compare import Part
+from benchmarks.validation.demo_support import TABLES, Support
 from benchmarks.validation.plain import Act, last_revisions, read, summary
 from data_modules.databases.eicu import concepts as eicu_concepts
 from data_modules.databases.eicu.config import EICUCohortConfig
 from data_modules.databases.eicu.tables import EICU
 from data_modules.databases.mimic_iv import concepts as mimic_concepts
 from data_modules.databases.mimic_iv.config import MIMICCohortConfig
+from data_modules.databases.mimic_iv.respiration import RESPIRATION
 from data_modules.databases.mimic_iv.tables import MIMIC_IV
 from data_modules.databases.registry import database
 from data_modules.features.concepts import Concept, names_of
@@ -24,6 +33,8 @@ LABORATORY = (
     "count", "first", "last", "min", "max", "mean", "slope", "hours_since_last", "censored", "observed", "ordered",
 )  # fmt: skip
 CHARTED = tuple(part for part in LABORATORY if part not in {"censored", "ordered"})
+WRITTEN = {"neurology": (mimic_concepts.GCS_TOTAL, *mimic_concepts.NEUROLOGY[3:])}
+"""Part -> concepts of its columns, where they are not those that are read."""
 
 
 def columns_of(acts: Acts, concepts: Sequence[Concept], parts: Sequence[str]) -> dict[str, float]:
@@ -43,23 +54,33 @@ def mimic(folder: Path, scratch: Path) -> Iterator[Part]:
     tables = [
         ("labs", "labevents", mimic_concepts.LABS, LABORATORY),
         ("vitals", "chartevents", mimic_concepts.VITALS, CHARTED),
+        ("special_labs", "labevents", mimic_concepts.SPECIAL_LABS, LABORATORY),
+        ("urinalysis", "labevents", mimic_concepts.URINALYSIS, LABORATORY),
+        ("neurology", "chartevents", mimic_concepts.NEUROLOGY, CHARTED),
+        ("respiration", "chartevents", RESPIRATION, CHARTED),
     ]
     events = {name: _measured(release, table, concepts) for name, table, concepts, _ in tables}
+    support = None if release.missing(TABLES) else Support(release, hospital)
     for landmark in ("icu_24h", "discharge"):
         config = MIMICCohortConfig(index="every", landmark=landmark)
         rows = database("mimic").build_rows(release, config).rows
         keys = [(row["hadm_id"], row["landmark_at"]) for row in rows.iter_rows(named=True)]
         title = f"MIMIC-IV demo, {landmark}"
-        for name, _, concepts, parts in tables:
+        for name, table, concepts, parts in tables:
             expected = []
             for hadm_id, at in keys:
                 row = admissions[hadm_id]
                 mine = events[name].get(row["subject_id"], [])
-                acts = mimic_iv_events.acts_of(mine, row, at, concepts, drawn=name == "labs")
+                acts = mimic_iv_events.acts_of(mine, row, at, concepts, drawn=table == "labevents")
                 settled = {concept: last_revisions(found) for concept, found in acts.items()}
-                expected.append(columns_of(settled, concepts, parts))
+                if name == "neurology":
+                    settled = mimic_iv_events.with_totals(settled)
+                expected.append(columns_of(settled, WRITTEN.get(name, concepts), parts))
             written = compare.write("mimic", release, rows, name, scratch / landmark)
             yield compare.cells(Part(title, name), *written, expected)
+        if support:
+            of_rows = [(admissions[key], at) for key, at in keys]
+            yield from support.parts(title, rows, of_rows, scratch / landmark)
         expected_labels: Mapping[Any, Any] = (
             mimic_iv.labels_in_the_unit(hospital, "every", in_unit=False)
             if landmark == "icu_24h"

@@ -78,6 +78,9 @@ def value_of(event: dict[str, Any], concept: Concept, value: float | None, rules
     """A number in the unit of its concept; None where it is none, or implausible."""
     if concept.states:
         return float(event["value"].lower() in concept.states) if event["value"] else None
+    if value is None and concept.grades:
+        words = [text.lower().strip(" .*") for text in (event["value"] or event["comments"],)]
+        return next((concept.grades[word] for word in words if word in concept.grades), None)
     if value is None or (rules.positive and value <= 0):
         return None
     found = in_unit(concept, value, event["valueuom"] or DEFAULT_UNIT.get(event["itemid"], ""))
@@ -130,3 +133,14 @@ def acts_of(
             act = Act(hours, specimen, event["itemid"], known, event["stored"], value, censored)
             acts[concept.name].append(act)
     return acts
+
+
+def with_totals(acts: dict[str, list[Act]]) -> dict[str, list[Act]]:
+    """The total coma scale in place of its parts: at the times when all three were charted."""
+    parts = [{act.hours: act for act in acts.get(name, ())} for name in ("gcs_eye", "gcs_verbal", "gcs_motor")]
+    totals = []
+    for hours in sorted(set(parts[0]) & set(parts[1]) & set(parts[2])):
+        values = [part[hours].value for part in parts]
+        known = [value for value in values if value is not None]
+        totals.append(parts[0][hours]._replace(value=sum(known) if len(known) == len(values) else None))
+    return {"gcs_total": totals, **{name: found for name, found in acts.items() if not name.startswith("gcs_")}}

@@ -40,6 +40,14 @@ SAME = {
     "cm": {"cm"},
     "kg": {"kg"},
     "points": set[str](),
+    "uIU/mL": {"uiu/ml"},
+    "1/hpf": {"/hpf", "#/hpf"},
+    "grade": set[str](),
+    "L/min": {"l/min"},
+    "cmH2O": {"cmh2o"},
+    "mL": {"ml"},
+    "ug/kg/min": {"mcg/kg/min"},
+    "units/min": set[str](),
 }  # fmt: skip
 """Unit of a concept -> spellings in the demos, without spaces, brackets and points; any other unit is unknown."""
 FACTORS = {
@@ -50,6 +58,8 @@ FACTORS = {
     ("d_dimer", "ng/mlfeu"): (1.0, 0.0),
     ("temperature", "°f"): (1 / 1.8, -32 / 1.8),
     ("height", "inch"): (2.54, 0.0),
+    ("vasopressin", "units/hour"): (1 / 60, 0.0),
+    ("lymphocytes_absolute", "#/ul"): (1e-3, 0.0),
 }
 """Concept and spelling -> factor and offset, where they are not those of `SAME`."""
 _LEFT_OUT = str.maketrans("", "", " ().*")

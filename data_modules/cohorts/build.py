@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from data_modules import stage
-from data_modules.cohorts import columns, presence, pretraining, splits
+from data_modules.cohorts import columns, presence, pretraining, published, splits
 from data_modules.cohorts.config import ReleaseCohortConfig
 from data_modules.cohorts.manifest import manifest
 from data_modules.cohorts.spec import DatabaseSpec
@@ -30,8 +30,6 @@ BUILDER_VERSION = 6
 BUILD = "mmnar cohort"
 """The command that builds a cohort again."""
 COHORT, ATTRITION, MODALITIES = "cohort.parquet", "attrition.csv", "modalities"
-SCORES = "scores.parquet"
-"""Published predictions for the rows of the cohort; never an input."""
 VERIFIED = "verified"
 """Key of the manifest; null unless the raw tables were compared with SHA256SUMS.txt."""
 
@@ -181,13 +179,7 @@ def _identity(
 
 def _tables(spec: DatabaseSpec, release: Release, config: ReleaseCohortConfig) -> list[str]:
     """The raw tables that a cohort is built from."""
-    return [*release.schema.core_tables, *plan(spec, release, config).tables, *_score_tables(spec, release)]
-
-
-def _score_tables(spec: DatabaseSpec, release: Release) -> tuple[str, ...]:
-    """The tables of the published predictions; none if one of them is missing."""
-    tables = spec.score_tables
-    return () if release.missing(tables) else tables
+    return [*release.schema.core_tables, *plan(spec, release, config).tables, *published.score_tables(spec, release)]
 
 
 def _write(
@@ -230,8 +222,8 @@ def _write(
     columns.write_hospitals(cohort, folder)
     if others is not None:
         pretraining.write(every.slice(rows.height), cohort, names, folder)
-    if spec.scores is not None and _score_tables(spec, release):
-        spec.scores(release, rows).write_parquet(folder / SCORES)
+    single = {name: folder / MODALITIES / name for name in names if not spec.modalities[name].parts}
+    published.write(folder, spec, release, cohort, rows, single)
     if spec.subgroups is not None:
         spec.subgroups(replace(context, rows=rows)).write_parquet(folder / SUBGROUPS)
     built.attrition.write_csv(folder / ATTRITION)

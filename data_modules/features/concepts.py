@@ -41,6 +41,7 @@ class Concept:
         lacking: texts (lower case) that stand for no measurement; such records are dropped.
         zero_is_missing: whether the number 0 stands for no measurement; such records are dropped.
         states: texts (lower case) that the value states: it is 1 for a record with one of them and 0 for any other.
+        grades: text (lower case, without dots and asterisks around it) -> value of a record that is no number.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Concept:
     lacking: tuple[str, ...] = ()
     zero_is_missing: bool = False
     states: tuple[str, ...] = ()
+    grades: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def conversions(self) -> dict[str, units.Conversion]:
@@ -72,27 +74,34 @@ SUBSTANCES: Mapping[str, tuple[float | None, int | None]] = {
     "anion_gap": (None, 1),
     "base_excess": (None, 1),
     "bicarbonate": (61.02, 1),
+    "bicarbonate_gas": (61.02, 1),
     "bilirubin_direct": (584.7, None),
     "bilirubin_total": (584.7, None),
     "bun": (28.01, None),
     "calcium": (40.08, 2),
     "chloride": (35.45, 1),
+    "chloride_gas": (35.45, 1),
     "creatinine": (113.1, None),
     "glucose": (180.16, None),
     "glucose_bedside": (180.16, None),
     "hemoglobin": (16_114, None),
+    "hemoglobin_gas": (16_114, None),
     "ionized_calcium": (40.08, 2),
     "lactate": (90.08, None),
     "magnesium": (24.305, 2),
     "nt_probnp": (8_457, None),
     "phosphate": (30.97, None),
     "potassium": (39.10, 1),
+    "potassium_gas": (39.10, 1),
     "sodium": (22.99, 1),
+    "sodium_gas": (22.99, 1),
+    "total_co2_gas": (None, 1),
 }
 """Concept -> molar mass in g/mol and valence; urea nitrogen as N2, phosphate as P, hemoglobin by its monomer."""
 SPELLINGS: Mapping[str, Mapping[str, float]] = {
     "d_dimer": {"ng/mlddu": 2.0},
     "mchc": {"%": 1.0},
+    "tsh": {"uu/ml": 1.0, "mu/l": 1.0},
 }
 """Concept -> unit in normal form -> factor: units that only this concept has."""
 
@@ -182,8 +191,8 @@ def convert(events: pl.LazyFrame, concepts: Sequence[Concept]) -> pl.LazyFrame:
     or in that of `recorded_in`.
 
     Args:
-        events: `name` (item id or label), `number`, `unit`, `text` (what `lacking` and `states` compare), any other
-            columns, and optionally a second reading `other_number`, `other_unit`.
+        events: `name` (item id or label), `number`, `unit`, `text` (what `lacking`, `states` and `grades` compare), any
+            other columns, and optionally a second reading `other_number`, `other_unit`.
         concepts: the concepts to keep.
 
     Returns:
@@ -253,7 +262,15 @@ def _reading(events: pl.LazyFrame, concepts: Sequence[Concept], number: str, uni
         if concept.states:
             is_stated = _text_of(position).is_in(concept.states).cast(pl.Float64)
             stated = pl.when(pl.col("concept") == position).then(is_stated).otherwise(stated)
+        if concept.grades:
+            stated = pl.coalesce(stated, _grade(position, concept.grades))
     return joined.with_columns(stated.alias(value)).drop("factor", "offset")
+
+
+def _grade(position: int, grades: Mapping[str, float]) -> pl.Expr:
+    """What the text of a record of a concept grades; null where there is a number, or the text is no grade."""
+    word = pl.when(pl.col("number").is_null()).then(_text_of(position)).str.strip_chars(" .*")
+    return word.replace_strict(grades, default=None, return_dtype=pl.Float64())
 
 
 def _text_of(position: int) -> pl.Expr:

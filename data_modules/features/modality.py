@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from data_modules.features.store import BoolArray, FloatArray
 from data_modules.raw.reader import Release
@@ -66,6 +67,8 @@ class ModalitySpec:
         parts: modalities whose columns it concatenates, for a table of tables.
         files: writes documents or an image index into a folder; returns the row ids with data.
         declares: note in the manifest on when it becomes available.
+        published: columns of the modality, each (N,) float64, NaN = unknown -> published predictions of the rows, each
+            (N,): `<score>/<task>`, a probability, or `<score>/points`, for a score without a published equation.
     """
 
     kind: Kind
@@ -75,6 +78,7 @@ class ModalitySpec:
     parts: tuple[str, ...] = ()
     files: Callable[[BuildContext, Path], pl.Series] | None = None
     declares: str | None = None
+    published: Callable[[Mapping[str, NDArray[np.float64]]], Mapping[str, NDArray[np.float64]]] | None = None
 
 
 def always(frame: pl.DataFrame) -> ColumnBlock:

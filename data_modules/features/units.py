@@ -41,17 +41,28 @@ _CELSIUS_OF_FAHRENHEIT = (1 / 1.8, -32 / 1.8)
 _OTHER: Mapping[str, Mapping[str, Conversion]] = {
     "%": {"%": (1.0, 0.0), "percent": (1.0, 0.0), "vol%": (1.0, 0.0), "l/l": (100.0, 0.0), "fraction": (100.0, 0.0)},
     "1": dict.fromkeys(("1", "ratio", "inr", "index", "u", "ph", "phu", "none", "n/a"), (1.0, 0.0)),
+    "1/hpf": dict.fromkeys(("/hpf", "#/hpf"), (1.0, 0.0)),
     "1/min": dict.fromkeys(("1/min", "/min", "bpm", "b/min", "beats/min", "insp/min", "breaths/min"), (1.0, 0.0)),
     "C": {
         **dict.fromkeys(("c", "celsius", "cels"), (1.0, 0.0)),
         **dict.fromkeys(("f", "fahrenheit"), _CELSIUS_OF_FAHRENHEIT),
     },
     "IU/L": {"u/l": (1.0, 0.0), "u/ml": (1000.0, 0.0), "ukat/l": (60.0, 0.0), "nkat/l": (0.06, 0.0)},
+    "L/min": dict.fromkeys(("l/min", "lpm"), (1.0, 0.0)),
     "cm": {"cm": (1.0, 0.0), "m": (100.0, 0.0), **dict.fromkeys(("in", "inch", "inches"), (2.54, 0.0))},
+    "cmH2O": {"cmh2o": (1.0, 0.0), "mmhg": (1.35951, 0.0)},
     "fL": dict.fromkeys(("fl", "u3", "um3", "cuu", "cum", "cuum"), (1.0, 0.0)),
     "kg": {"kg": (1.0, 0.0), "g": (1e-3, 0.0), **dict.fromkeys(("lb", "lbs"), (0.45359237, 0.0))},
+    "mL": {"ml": (1.0, 0.0), "l": (1000.0, 0.0)},
     "mmHg": {**dict.fromkeys(("mmhg", "mm/hg", "torr"), (1.0, 0.0)), "kpa": (7.50062, 0.0), "cmh2o": (0.735559, 0.0)},
     "pg": dict.fromkeys(("pg", "uug", "pg/cell"), (1.0, 0.0)),
+    "ug/kg/min": {
+        **dict.fromkeys(("ug/kg/min", "ug/min/kg"), (1.0, 0.0)),
+        **dict.fromkeys(("mg/kg/min", "mg/min/kg"), (1000.0, 0.0)),
+        **dict.fromkeys(("ug/kg/hour", "ug/kg/hr", "ug/kg/h"), (1 / 60, 0.0)),
+        "ng/kg/min": (1e-3, 0.0),
+    },
+    "units/min": {"u/min": (1.0, 0.0), **dict.fromkeys(("u/hour", "u/hr", "u/h"), (1 / 60, 0.0))},
     "s": dict.fromkeys(("s", "sec", "secs", "second", "seconds"), (1.0, 0.0)),
     "K/uL": {
         **{amount + volume: (1.0, 0.0) for amount, volume in product(_THOUSAND, _MICROLITRE)},

@@ -14,10 +14,11 @@ from torch import Tensor
 
 from data_modules import stage
 from data_modules.cohorts import pretraining, splits, subgroups
-from data_modules.cohorts.build import BUILD, COHORT, MODALITIES, SCORES
+from data_modules.cohorts.build import BUILD, COHORT, MODALITIES
 from data_modules.cohorts.columns import PRESENT, validate
 from data_modules.cohorts.config import SplitConfig
 from data_modules.cohorts.presence import count_patterns, scored
+from data_modules.cohorts.published import POINTS, SCORES
 from data_modules.errors import UserError
 from data_modules.loading.arrays import CohortArrays, ModalityArray, Store, principal_axes, quantile_edges
 from data_modules.loading.items import open_store
@@ -95,12 +96,20 @@ class OpenedCohort:
     @property
     def scores(self) -> dict[str, Tensor]:
         """Score -> (N, T) float64, published predictions, NaN where there is none; never an input."""
-        path = self.folder / SCORES
-        if not path.is_file():
-            return {}
-        table = pl.read_parquet(path).sort("row_id")
-        names = dict.fromkeys(name.split("/")[0] for name in table.columns if "/" in name)
+        table = self._published
+        names = dict.fromkeys(name.split("/")[0] for name in table.columns if "/" in name and not name.endswith(POINTS))
         return {name: torch.stack([_score(table, f"{name}/{task}") for task in self.tasks], -1) for name in names}
+
+    @property
+    def points(self) -> dict[str, Tensor]:
+        """Score -> (N,) float64, points of published scores, NaN where there are none; never an input of this name."""
+        table = self._published
+        return {name.removesuffix(POINTS): _score(table, name) for name in table.columns if name.endswith(POINTS)}
+
+    @property
+    def _published(self) -> pl.DataFrame:
+        path = self.folder / SCORES
+        return pl.read_parquet(path).sort("row_id") if path.is_file() else pl.DataFrame()
 
     @property
     def subgroups(self) -> pl.DataFrame:

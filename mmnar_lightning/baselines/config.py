@@ -28,7 +28,7 @@ class PublishedScoreConfig:
     """Published predictions of the cohort's rows."""
 
     name: str = "apache_iva"
-    """Name of one of the published predictions that the cohort holds."""
+    """Name of one of the published scores that the cohort holds; points without an equation are calibrated on train."""
 
 
 @dataclass(kw_only=True)

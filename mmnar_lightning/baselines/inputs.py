@@ -30,6 +30,7 @@ class BaselineInputs:
         beside: modalities whose own columns a linear model reads beside those of their map.
         additive: penalties and slopes of a linear model.
         scores: name -> (N, T) float64, published predictions of the cohort's rows, NaN where missing.
+        points: name -> (N,) float64, points of published scores of the cohort's rows, NaN where missing.
         memory: means of train rows, for a baseline that needs it; None = the weights that are loaded bring it.
     """
 
@@ -40,6 +41,7 @@ class BaselineInputs:
     items: Mapping[str, ItemParts] = field(default_factory=dict)
     beside: Collection[str] = ()
     scores: Mapping[str, Tensor] = field(default_factory=dict)
+    points: Mapping[str, Tensor] = field(default_factory=dict)
     additive: AdditiveConfig = field(default_factory=AdditiveConfig)
     memory: Memory | None = None
 

@@ -272,6 +272,7 @@ def baseline_inputs(config: ExperimentConfig, cohort: OpenedCohort) -> BaselineI
         maps=_input_maps(config, cohort),
         items=_item_parts(config, cohort),
         scores=cohort.scores,
+        points=cohort.points,
         beside=_hashed(config, cohort),
         additive=config.model.additive,
     )

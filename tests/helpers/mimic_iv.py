@@ -17,6 +17,8 @@ from tests.helpers.mutilation import sources_at
 
 START = datetime(2150, 1, 1)
 Row = Mapping[str, Any]
+NOT_SIMULATED = ("inputevents", "outputevents")
+"""Tables that the simulator does not write."""
 
 
 def moment(days: float = 0, *, hours: float = 0, seconds: float = 0) -> datetime:
@@ -98,3 +100,20 @@ def features_of(context: BuildContext, name: str, folder: Path) -> dict[int, dic
     present = block.write(values)
     rows = zip(context.rows["hadm_id"], values.tolist(), present.tolist(), strict=True)
     return {hadm: dict(zip(block.columns, cells, strict=True)) if there else None for hadm, cells, there in rows}
+
+
+def cells_in_the_unit(
+    folder: Path, modality: str, *, intime: datetime = START + timedelta(days=1), **tables: list[Row]
+) -> dict[str, float] | None:
+    """What the admission of subject 1 gets 24 h after the intime of its stay; None where the modality is absent."""
+    release = write_release(
+        folder / "raw",
+        **{
+            "patients": [patient(1)],
+            "admissions": [admission(1, 1, moment(0), moment(9))],
+            "icustays": [stay(1, 1, intime, moment(8))],
+            **tables,
+        },
+    )
+    context = context_of(release, folder, landmark="icu_24h", index="every")
+    return features_of(context, modality, folder)[1]

@@ -22,11 +22,16 @@ EVENTS: Mapping[str, tuple[str, ...]] = {
     "prescriptions": ("starttime",),
     "pharmacy": ("starttime",),
     "procedureevents": ("storetime", "starttime"),
+    "inputevents": ("storetime", "starttime"),
+    "outputevents": ("storetime", "charttime"),
+    "services": ("transfertime",),
+    "diagnoses_icd": ("dischtime",),
     "discharge_notes": ("storetime", "charttime"),
     "radiology_notes": ("storetime", "charttime"),
     "cxr_metadata": ("taken",),
 }
-"""Table -> when a row of it was available: the first of these that is filled. A specimen is known when it is taken."""
+"""Table -> when a row of it was available: the first of these that is filled. A specimen is known when it is taken, a
+diagnosis, whose table has no time, when its admission ends."""
 
 CELLS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "patients": {"dod": ("dod",)},
@@ -40,6 +45,7 @@ CELLS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "microbiologyevents": {"storetime": ("org_itemid", "org_name", "isolate_num", "quantity", "ab_name", "comments")},
     "prescriptions": {"stoptime": ("stoptime",)},
     "procedureevents": {"endtime": ("endtime", "value", "statusdescription")},
+    "inputevents": {"endtime": ("endtime", "amount", "totalamount", "statusdescription")},
 }
 """Table -> time -> cells that are not known before it."""
 
@@ -70,6 +76,9 @@ def mutilate(release: Release, landmarks: pl.DataFrame, folder: Path) -> tuple[R
         if not release.has(name):
             continue
         raw = pl.scan_csv(release.files[name], infer_schema=False).join(known, on="subject_id").collect()
+        if name == "diagnoses_icd":
+            ends = pl.read_csv(release.files["admissions"], infer_schema=False).select("hadm_id", "dischtime")
+            raw = raw.join(ends, on="hadm_id", how="left")
         kept = raw
         if name in EVENTS:
             available = pl.coalesce(_time(column) for column in EVENTS[name])
@@ -87,7 +96,8 @@ def mutilate(release: Release, landmarks: pl.DataFrame, folder: Path) -> tuple[R
         counts[name] = raw.height - kept.height
         file = folder / f"{MIMIC_IV.tables[name].path}.csv"
         file.parent.mkdir(parents=True, exist_ok=True)
-        kept.drop("landmark_at").write_csv(file)
+        added = ["landmark_at", *(["dischtime"] if name == "diagnoses_icd" else [])]
+        kept.drop(added).write_csv(file)
     return Release(MIMIC_IV, [folder]), counts
 
 

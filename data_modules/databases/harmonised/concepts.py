@@ -124,24 +124,6 @@ def hourly(events: pl.DataFrame) -> pl.DataFrame:
     return recent.with_columns(pl.col("hours").ceil().cast(pl.Int32).cast(pl.Float64))
 
 
-def latest(events: pl.DataFrame) -> pl.DataFrame:
-    """Select the last value of each concept at any time before the landmark; values at the same time are averaged.
-
-    Args:
-        events: input of `series.summarise`.
-
-    Returns:
-        `row_id`, `concept`, `value`.
-
-    >>> frame = {"row_id": [0, 0, 0], "concept": [1, 1, 1], "hours": [-9.0, -2.0, -2.0], "value": [60.0, 70.0, 72.0]}
-    >>> latest(pl.DataFrame(frame)).rows()
-    [(0, 1, 71.0)]
-    """
-    valued = events.filter(pl.col("value").is_not_null())
-    at_last = pl.col("hours") == pl.col("hours").max()
-    return valued.group_by("row_id", "concept").agg(pl.col("value").filter(at_last).sort().mean())
-
-
 def person(age: pl.Expr, female: pl.Expr) -> list[pl.Expr]:
     """Return age in years, cut at 90, and female (1, 0 or null) under the shared names.
 

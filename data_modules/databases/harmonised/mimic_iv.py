@@ -62,7 +62,7 @@ def _body(context: BuildContext) -> ColumnBlock:
 
     def write(out: FloatArray) -> BoolArray:
         known = by_admission(events, linking.windows(context.rows)).collect(engine="streaming")
-        found = harmonised.latest(series.last_revisions(known))
+        found = series.latest(series.last_revisions(known))
         out[:] = np.nan
         out[found["row_id"].to_numpy(), found["concept"].to_numpy()] = found["value"].to_numpy()
         present: BoolArray = np.logical_or.reduce(np.isfinite(out), axis=1)

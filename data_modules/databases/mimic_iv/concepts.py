@@ -70,6 +70,61 @@ MORE_LABS: tuple[Concept, ...] = (
 )
 """Labs of eICU that few subjects of MIMIC-IV have, for the harmonised modalities; `labs` does not read them."""
 
+SPECIAL_LABS: tuple[Concept, ...] = (
+    _lab("lipase", "IU/L", 1, 50000, 50956),
+    _lab("hba1c", "%", 2, 25, 50852),
+    _lab("tsh", "uIU/mL", 0, 1000, 50993),
+    _lab("neutrophils_absolute", "K/uL", 0, 1000, 52075),
+    _lab("lymphocytes_absolute", "K/uL", 0, 1000, 51133, 52769),
+    _lab("monocytes_absolute", "K/uL", 0, 1000, 52074, 51253),
+    _lab("eosinophils_absolute", "K/uL", 0, 1000, 52073, 51199),
+    _lab("basophils_absolute", "K/uL", 0, 1000, 52069),
+    _lab("sodium_gas", "mEq/L", 50, 200, 50824),
+    _lab("potassium_gas", "mEq/L", 0.5, 30, 50822),
+    _lab("chloride_gas", "mEq/L", 50, 200, 50806),
+    _lab("bicarbonate_gas", "mEq/L", 1, 100, 50803),
+    _lab("total_co2_gas", "mEq/L", 1, 100, 50804),
+    _lab("hemoglobin_gas", "g/dL", 1, 30, 50811),
+    _lab("hematocrit_gas", "%", 5, 80, 50810),
+)
+"""Labs of `special_labs`: less often drawn, or measured a second way on a blood gas."""
+
+_AMOUNT = {
+    "neg": 0.0, "none": 0.0, "tr": 1.0, "trace": 1.0, "rare": 1.0, "occ": 1.0, "sm": 2.0, "few": 2.0, "mod": 3.0,
+    "lg": 4.0, "many": 4.0, "pos": 1.0,
+}  # fmt: skip
+"""Word of a test strip or of a microscopist -> grade."""
+
+
+def _graded(name: str, item: int) -> Concept:
+    return Concept(name=name, unit="grade", low=0, high=4, names=(item,), grades=_AMOUNT)
+
+
+def _strip(name: str, lowest: float, high: float, item: int) -> Concept:
+    """A concentration of a test strip, mg/dL: negative is 0, a trace half of the lowest usual step."""
+    grades = {"neg": 0.0, "none": 0.0, "normal": 0.0, "tr": lowest / 2, "trace": lowest / 2}
+    return Concept(name=name, unit="mg/dL", low=0, high=high, names=(item,), grades=grades)
+
+
+URINALYSIS: tuple[Concept, ...] = (
+    _lab("urine_ph", "1", 3, 10, 51491, 51094),
+    _lab("urine_specific_gravity", "1", 1, 1.1, 51498),
+    _strip("urine_protein", 30, 5000, 51492),
+    _strip("urine_glucose", 100, 10000, 51478),
+    _strip("urine_ketones", 10, 1000, 51484),
+    _strip("urine_urobilinogen", 1, 100, 51514),
+    _graded("urine_bilirubin", 51464),
+    _graded("urine_blood", 51466),
+    _graded("urine_leukocyte_esterase", 51486),
+    _graded("urine_nitrite", 51487),
+    _graded("urine_bacteria", 51463),
+    _graded("urine_yeast", 51519),
+    Concept(name="urine_red_cells", unit="1/hpf", low=0, high=10000, names=(51493,), grades={"none": 0.0}),
+    Concept(name="urine_white_cells", unit="1/hpf", low=0, high=10000, names=(51516,), grades={"none": 0.0}),
+    Concept(name="urine_epithelial_cells", unit="1/hpf", low=0, high=10000, names=(51476,), grades={"none": 0.0}),
+)
+"""Labs of `urinalysis`; items of d_labitems with the fluid urine. A specimen of urine is an act of its own."""
+
 _INTUBATED = ("no response-ett",)
 """Text of the verbal score of a subject who cannot speak because of a tube; its number is 1."""
 
@@ -90,3 +145,12 @@ VITALS: tuple[Concept, ...] = (
     Concept(name="weight", unit="kg", low=20, high=500, names=(226512, 224639)),
     Concept(name="height", unit="cm", low=120, high=230, names=(226730, 226707), recorded_in={226707: "in"}),
 )
+
+NEUROLOGY: tuple[Concept, ...] = (
+    *(concept for concept in VITALS if concept.name in {"gcs_eye", "gcs_verbal", "gcs_motor"}),
+    *(concept for concept in VITALS if concept.name == "intubated"),
+    Concept(name="rass", unit="points", low=-5, high=4, names=(228096,)),
+)
+"""What `neurology` reads: the parts of the coma scale, whether a tube prevents speech, and the agitation scale."""
+GCS_TOTAL = Concept(name="gcs_total", unit="points", low=3, high=15, names=())
+"""The sum of the parts that were charted together; none where the subject cannot speak because of a tube."""

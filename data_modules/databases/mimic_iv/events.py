@@ -27,7 +27,7 @@ class Measured:
         table: name of the table.
         parts: columns of a concept.
         specimen: column with the specimen; None if there is none.
-        text: column whose text may change what the number means, or is the result.
+        text: column whose text may change what the number means, or is the result; without it, that of `remark`.
         remark: column in which a result may be reported as text; None if there is none.
     """
 
@@ -101,7 +101,7 @@ def records(scanned: pl.LazyFrame, source: Measured) -> pl.LazyFrame:
         name="itemid",
         number=pl.coalesce("valuenum", limits, plain),
         unit="valueuom",
-        text=pl.col(source.text),
+        text=pl.coalesce(source.texts),
         censored=limits.is_not_null(),
         done=done,
     )
@@ -198,6 +198,7 @@ def block(
     concepts: Sequence[Concept],
     transform: Callable[[pl.DataFrame], pl.DataFrame] = lambda events: events,
     counted_as: str | None = None,
+    settle: Callable[[pl.DataFrame], pl.DataFrame] = series.last_revisions,
 ) -> ColumnBlock:
     """A block of summaries of events with the columns of a file of `keep`; the manifest has its counts by name."""
 
@@ -206,7 +207,8 @@ def block(
 
     def write(out: FloatArray) -> BoolArray:
         rows = windows(context.rows)
-        written = series.write(events, rows, concepts, out, of_rows, parts=source.parts, transform=transform)
+        steps = {"settle": settle, "transform": transform}
+        written = series.write(events, rows, concepts, out, of_rows, parts=source.parts, **steps)
         series.count(context, counted_as or source.table, concepts, written[1])
         return written[0]
 

@@ -9,6 +9,7 @@ from data_modules.databases.mimic_iv import demographics, images, notes
 from data_modules.databases.mimic_iv.concepts import LABS, VITALS
 from data_modules.databases.mimic_iv.events import CHARTED, linked, scratch, summaries
 from data_modules.databases.mimic_iv.events import LABS as LABS_TABLE
+from data_modules.databases.mimic_iv.further import FURTHER
 from data_modules.databases.mimic_iv.linking import link, windows
 from data_modules.features import codes, documents
 from data_modules.features import images as image_index
@@ -143,6 +144,7 @@ MIMIC_MODALITIES: Mapping[str, ModalitySpec] = {
     "procedures": ModalitySpec(kind="table", tables=("procedureevents",), block=_procedures),
     "diagnosis_codes": ModalitySpec(kind="table", tables=("diagnoses_icd",), block=_diagnosis_codes, declares=BILLING),
     "drg_codes": ModalitySpec(kind="table", tables=("drgcodes",), block=_drg_codes, declares=BILLING),
+    **FURTHER,
     "structured": ModalitySpec(kind="table", parts=STRUCTURED_PARTS),
     "cxr": ModalitySpec(kind="images", tables=("cxr_metadata",), files=_images),
     "discharge_note": ModalitySpec(kind="documents", tables=("discharge_notes",), files=_discharge_notes),

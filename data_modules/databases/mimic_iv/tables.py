@@ -175,6 +175,36 @@ _ICU = (
         available_at="storetime",
         units={"value": "valueuom", "patientweight": "kg"},
     ),
+    Table(
+        name="inputevents",
+        project=HOSPITAL,
+        path="icu/inputevents",
+        columns=parse_columns(
+            "subject_id:int hadm_id:int stay_id:int caregiver_id:int starttime:datetime endtime:datetime "
+            "storetime:datetime itemid:int amount:float amountuom:str rate:float rateuom:str orderid:int "
+            "linkorderid:int ordercategoryname:str secondaryordercategoryname:str "
+            "ordercomponenttypedescription:str ordercategorydescription:str patientweight:float "
+            "totalamount:float totalamountuom:str isopenbag:int continueinnextdept:int statusdescription:str "
+            "originalamount:float originalrate:float"
+        ),
+        key=("orderid", "itemid"),
+        event_at="starttime",
+        available_at="storetime",
+        units={"amount": "amountuom", "rate": "rateuom", "patientweight": "kg"},
+    ),
+    Table(
+        name="outputevents",
+        project=HOSPITAL,
+        path="icu/outputevents",
+        columns=parse_columns(
+            "subject_id:int hadm_id:int stay_id:int caregiver_id:int charttime:datetime storetime:datetime "
+            "itemid:int value:float valueuom:str"
+        ),
+        key=("stay_id", "charttime", "itemid"),
+        event_at="charttime",
+        available_at="storetime",
+        units={"value": "valueuom"},
+    ),
 )
 
 _NOTE = tuple(

@@ -101,7 +101,7 @@ def disagreeing(parts: dict[tuple[str, str], Part]) -> dict[tuple[str, str], Any
 def test_the_loops_agree_with_the_package_on_every_fault_of_mimic(mimic_folder, tmp_path) -> None:
     parts = parts_of(mimic_folder, tmp_path / "scratch")
     assert disagreeing(parts) == {}
-    assert len(parts) == 8
+    assert len(parts) == 16
     assert all(part.filled for part in parts.values())
 
 

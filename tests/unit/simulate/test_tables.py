@@ -12,9 +12,10 @@ from data_modules.databases.mimic_iv.images import taken_at
 from data_modules.databases.mimic_iv.tables import MIMIC_IV
 from data_modules.raw.header import read_header
 from data_modules.raw.reader import Release
+from tests.helpers.mimic_iv import NOT_SIMULATED
 from tests.helpers.simulated_scores import TASKS, auroc
 
-TABLES = sorted(MIMIC_IV.tables)
+TABLES = sorted(set(MIMIC_IV.tables) - set(NOT_SIMULATED))
 RANGES = {
     "subject_id": (10_000_000, 19_999_999),
     "hadm_id": (20_000_000, 29_999_999),

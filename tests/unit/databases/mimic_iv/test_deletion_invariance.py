@@ -9,13 +9,14 @@ from data_modules.cohorts import pretraining
 from data_modules.cohorts.config import SplitConfig
 from data_modules.databases.mimic_iv.cohort import build_rows
 from data_modules.databases.mimic_iv.config import MIMICCohortConfig
+from data_modules.databases.mimic_iv.further import FURTHER
 from data_modules.databases.mimic_iv.tables import MIMIC_IV
 from data_modules.databases.registry import database
 from data_modules.raw.reader import Release
 from tests.helpers.mimic_iv import admission, moment, patient, stay, write_release
 from tests.helpers.mutilation import features, mutilate, sources_at
 
-TABLES = ["demographics", "labs", "vitals", "medications", "microbiology", "procedures"]
+TABLES = ["demographics", "labs", "vitals", "medications", "microbiology", "procedures", *FURTHER]
 HARMONISED = [
     name for name, entry in database("mimic").modalities.items() if name.startswith("harmonised_") and entry.block
 ]

@@ -1,0 +1,102 @@
+"""Vasoactive drugs, fluids and scores of the MIMIC-IV demo, compared."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from benchmarks.validation import compare, mimic_iv_events, mimic_iv_scores, mimic_iv_support
+from benchmarks.validation.compare import Part
+from benchmarks.validation.mimic_iv import Admission, Hospital
+from benchmarks.validation.plain import Act, last_revisions, read, summary
+from data_modules.databases.mimic_iv import sets, vasoactives
+from data_modules.features.concepts import Concept
+from data_modules.raw.reader import Release
+
+CHARTED = ("count", "first", "last", "min", "max", "mean", "slope", "hours_since_last", "observed")
+TABLES = ("inputevents", "outputevents", "services", "diagnoses_icd")
+
+
+class Support:
+    """What the loops read of a release, by subject."""
+
+    def __init__(self, release: Release, hospital: Hospital) -> None:
+        self.hospital = hospital
+        items = {str(item) for concept in sets.WEIGHT for item in concept.names}
+        self.release = release
+        self.given = mimic_iv_support.intervals(read(release.files["inputevents"]))
+        self.lost = mimic_iv_support.outputs(read(release.files["outputevents"]))
+        self.weights = mimic_iv_events.parsed(read(release.files["chartevents"], "itemid", items))
+        self.charted = _events(release, "chartevents", sets.SCORED_VITALS)
+        self.labs = _events(release, "labevents", sets.SCORED_LABS)
+        self.services = defaultdict(list)
+        for one in read(release.files["services"]):
+            self.services[one["subject_id"]].append({**one, "moved": datetime.fromisoformat(one["transfertime"])})
+        self.codes = defaultdict(list)
+        for code in read(release.files["diagnoses_icd"]):
+            self.codes[code["hadm_id"]].append(code)
+
+    def parts(
+        self, title: str, rows: pl.DataFrame, admissions: Sequence[tuple[Admission, datetime]], scratch: Path
+    ) -> Iterator[Part]:
+        """Compare the modalities for the rows, whose admissions and landmarks are listed in their order."""
+        expected = {
+            "vasoactives": [self.drugs(row, at) for row, at in admissions],
+            "fluids": [self.fluids(row, at) for row, at in admissions],
+            "scores": [self.scores(row, at) for row, at in admissions],
+        }
+        for name, table in expected.items():
+            columns, found = compare.write("mimic", self.release, rows, name, scratch)
+            empty = dict.fromkeys(columns, math.nan)
+            yield compare.cells(Part(title, name), columns, found, [empty | row for row in table])
+
+    def drugs(self, row: Admission, at: datetime) -> dict[str, float]:
+        """The columns of the drugs."""
+        acts = mimic_iv_support.acts(self.given.get(row["subject_id"], []), row, at)
+        table = {"present": float(any(acts.values()))}
+        for concept in vasoactives.WRITTEN:
+            found = summary(acts.get(concept.name, []))
+            table |= {f"{concept.name}/{part}": found[part] for part in CHARTED}
+        return table
+
+    def scores(self, row: Admission, at: datetime) -> dict[str, float]:
+        """The columns of the scores."""
+        subject = row["subject_id"]
+        charted = _settled(self.charted.get(subject, []), row, at, sets.SCORED_VITALS, drawn=False)
+        labs = _settled(self.labs.get(subject, []), row, at, sets.SCORED_LABS, drawn=True)
+        drugs = mimic_iv_support.acts(self.given.get(subject, []), row, at)
+        urine = mimic_iv_support.fluids([], self.lost.get(subject, []), 1.0, row, at).get("urine_ml/24h", math.nan)
+        day = mimic_iv_scores.day_of(mimic_iv_events.with_totals(charted), labs, drugs, urine)
+        past = mimic_iv_scores.past_of(
+            row,
+            at,
+            self.hospital.age(row),
+            self.hospital.admissions[subject],
+            self.hospital.stays[subject],
+            self.services[subject],
+            self.codes,
+        )
+        return mimic_iv_scores.columns(day, past, row["admission_type"])
+
+    def fluids(self, row: Admission, at: datetime) -> dict[str, float]:
+        """The columns of the fluids."""
+        subject = row["subject_id"]
+        charted = mimic_iv_events.acts_of(self.weights.get(subject, []), row, at, sets.WEIGHT, drawn=False)
+        weight = summary(last_revisions(charted.get("weight", [])))["last"]
+        return mimic_iv_support.fluids(self.given.get(subject, []), self.lost.get(subject, []), weight, row, at)
+
+
+def _events(release: Release, table: str, concepts: Sequence[Concept]) -> dict[str, list[dict[str, Any]]]:
+    items = {str(item) for concept in concepts for item in concept.names}
+    return mimic_iv_events.parsed(read(release.files[table], "itemid", items))
+
+
+def _settled(
+    events: Sequence[dict[str, Any]], row: Admission, at: datetime, concepts: Sequence[Concept], *, drawn: bool
+) -> dict[str, list[Act]]:
+    acts = mimic_iv_events.acts_of(events, row, at, concepts, drawn=drawn)
+    return {name: last_revisions(found) for name, found in acts.items()}

@@ -1,0 +1,132 @@
+"""Vasoactive drugs and fluids of MIMIC-IV, by plain loops."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from benchmarks.validation.mimic_iv import DAY, Admission, when
+from benchmarks.validation.mimic_iv_events import belongs
+from benchmarks.validation.plain import Act, Row, in_unit, number
+from data_modules.databases.mimic_iv.vasoactives import VASOACTIVES
+
+EQUIVALENT = {"norepinephrine": 1, "epinephrine": 1, "phenylephrine": 0.1, "dopamine": 0.01, "vasopressin": 2.5}
+
+
+def intervals(rows: Iterable[Row]) -> dict[str, list[dict[str, Any]]]:
+    """Subject -> its rows of inputevents, with times."""
+    by_subject = defaultdict(list)
+    for row in rows:
+        start, end = when(row["starttime"]), when(row["endtime"])
+        stored = when(row["storetime"]) or start
+        by_subject[row["subject_id"]].append({**row, "charted": start, "ended": end, "stored": stored})
+    return by_subject
+
+
+def known(events: Iterable[dict[str, Any]], row: Admission, at: datetime) -> list[dict[str, Any]]:
+    """The events of an admission that began and were stored by a time."""
+    return [one for one in events if one["charted"] <= at and one["stored"] <= at and belongs(one, row)]
+
+
+def rate(event: dict[str, Any], name: str) -> float | None:
+    """The rate of a row in the unit of its drug; None where it cannot be used."""
+    concept = next(one for one in VASOACTIVES if one.name == name)
+    value, unit = float(event["rate"]), event["rateuom"]
+    if unit in {"mcg/min", "mg/min"}:
+        value, unit = value / float(event["patientweight"]), unit.replace("/", "/kg/")
+    if unit == "mg/kg/min":
+        value, unit = value * (1 if float(event["patientweight"]) == 1 else 1000), "mcg/kg/min"
+    found = in_unit(concept, value, unit)
+    return found if found is not None and concept.low <= found <= concept.high else None
+
+
+def running(spans: list[tuple[datetime, datetime | None, float]], at: datetime) -> float:
+    """The sum of the rates that run at a time."""
+    return sum(value for start, end, value in spans if start <= at and (end is None or end > at))
+
+
+def acts(events: Iterable[dict[str, Any]], row: Admission, at: datetime) -> dict[str, list[Act]]:
+    """Concept -> the rates when they change."""
+    names = {str(concept.names[0]): concept.name for concept in VASOACTIVES}
+    spans = defaultdict(list)
+    found: dict[str, list[Act]] = defaultdict(list)
+    for event in known(events, row, at):
+        if event["itemid"] in names and number(event["rate"]) is not None:
+            name = names[event["itemid"]]
+            value = rate(event, name)
+            if value is None:
+                found[name].append(_act(event["charted"], at, None))
+            elif event["ended"] > event["charted"]:
+                spans[name].append((event["charted"], event["ended"] if event["ended"] <= at else None, value))
+    pressors = [
+        (start, end, EQUIVALENT[name] * value)
+        for name, some in spans.items()
+        if name in EQUIVALENT
+        for start, end, value in some
+    ]
+    for name, some in [*spans.items(), ("norepinephrine_equivalents", pressors)]:
+        times = {time for start, end, _ in some for time in (start, end) if time is not None}
+        found[name] += [_act(time, at, running(some, time)) for time in sorted(times)]
+    return found
+
+
+def _act(time: datetime, at: datetime, value: float | None) -> Act:
+    return Act((time - at).total_seconds() / 3600, "", "", True, time, value)
+
+
+FOLEY_AND_OTHERS = {
+    "226559", "226560", "226561", "226584", "226563", "226564", "226565", "226567", "226557", "226558", "227489",
+}  # fmt: skip
+IRRIGANT = "227488"
+LEFT_OUT = {"226633", "227510", "226361", "226362", "226401", "226402", "226403", "225162", "225163", "225165"}
+
+
+def outputs(rows: Iterable[Row]) -> dict[str, list[dict[str, Any]]]:
+    """Subject -> its rows of outputevents, with times."""
+    by_subject = defaultdict(list)
+    for row in rows:
+        charted = when(row["charttime"])
+        by_subject[row["subject_id"]].append({**row, "charted": charted, "stored": when(row["storetime"]) or charted})
+    return by_subject
+
+
+def fluids(
+    given: Iterable[dict[str, Any]],
+    lost: Iterable[dict[str, Any]],
+    weight: float,
+    row: Admission,
+    at: datetime,
+) -> dict[str, float]:
+    """The columns of the fluids of 24 h; without an event only that none is present."""
+    hours = [(one, (at - one["charted"]).total_seconds() / 3600) for one in known(lost, row, at)]
+    out = [(one, before) for one, before in hours if before < 24 and one["itemid"] not in LEFT_OUT]
+    into = [volume for one in known(given, row, at) for volume in _flown(one, at)]
+    if not out and not into:
+        return {"present": 0.0}
+    urine = [(_milliliters(one), before) for one, before in out if one["itemid"] in {*FOLEY_AND_OTHERS, IRRIGANT}]
+    columns = {"present": 1.0, "weight_kg": weight}
+    for window in (6, 12, 24):
+        total = sum(volume for volume, before in urine if before < window) if urine else math.nan
+        columns |= {f"urine_ml/{window}h": total, f"urine_ml_per_kg_hour/{window}h": total / window / weight}
+    intake, output = sum(into), sum(_milliliters(one) for one, _ in out)
+    columns |= {"intake_ml/24h": intake, "output_ml/24h": output, "balance_ml/24h": intake - output}
+    return columns | {"balance_ml_per_kg/24h": (intake - output) / weight}
+
+
+def _milliliters(event: dict[str, Any]) -> float:
+    return -float(event["value"]) if event["itemid"] == IRRIGANT else float(event["value"])
+
+
+def _flown(event: dict[str, Any], at: datetime) -> Iterable[float]:
+    """The volume of a row of inputevents in 24 h, if it has any part there."""
+    begin, end = at - DAY, event["ended"]
+    if event["amountuom"] != "ml" or event["itemid"] in LEFT_OUT:
+        return
+    if event["rate"]:
+        assert event["rateuom"] == "mL/hour"
+        flowing = (min(end, at) - max(event["charted"], begin)).total_seconds() / 3600
+        if flowing > 0:
+            yield float(event["rate"]) * flowing
+    elif begin < end <= at:
+        yield float(event["amount"])
