@@ -19,7 +19,6 @@ from mmnar_lightning.config.compose import flatten, load, refuse_renamed, save, 
 from mmnar_lightning.config.experiment import REPLACEABLE, ConfigError, ExperimentConfig, PathsConfig
 from mmnar_lightning.config.yaml_files import read_yaml
 from mmnar_lightning.console import say, warn
-from mmnar_lightning.distributed.collectives import broadcast_from_rank_zero, rank
 from mmnar_lightning.distributed.launch import detect_launch, is_launched_by_parent
 from mmnar_lightning.runs.started import record, started
 
@@ -41,27 +40,10 @@ CHILDREN = "children.json"
 LOCK, OPENING = ".lock", ".opening.lock"
 """Locks: held while a process trains the run; held while a process compares its settings with those of the run."""
 FREE_KEYS = (
-    "resume",
-    "run",
-    "out",
-    "to",
-    "evaluate",
-    "cohort.verify",
-    "paths",
-    "trainer.accelerator",
-    "trainer.checkpoint_every_steps",
-    "trainer.devices",
-    "trainer.profiler",
-    "trainer.progress_bar",
-    "trainer.strategy",
-    "loggers",
-    "wandb",
-    "evaluation",
-    "diagnostics",
-    "privacy",
-    "sweep",
-    "table",
-)
+    "resume", "run", "out", "to", "evaluate", "cohort.verify", "paths", "trainer.accelerator",
+    "trainer.checkpoint_every_steps", "trainer.devices", "trainer.profiler", "trainer.progress_bar", "trainer.strategy",
+    "loggers", "wandb", "evaluation", "diagnostics", "privacy", "sweep", "table",
+)  # fmt: skip
 """Settings that may differ when a run is resumed, because they do not change what is trained."""
 FIXED_KEYS = ("evaluation.protocol", "evaluation.inner_folds", "evaluation.inner_repeats")
 """Exceptions to `FREE_KEYS`."""
@@ -108,12 +90,16 @@ def _held(folder: Path) -> Iterator[None]:
 
 def _is_first() -> bool:
     """Whether this process chooses the folder for all ranks."""
+    from mmnar_lightning.distributed.collectives import rank
+
     return rank() == 0 and not is_launched_by_parent()
 
 
 def _agree_on_folder(config: ExperimentConfig, needed: tuple[str, ...]) -> Path:
     if is_launched_by_parent():
         return Path(os.environ[RUN_ID_VARIABLE])
+    from mmnar_lightning.distributed.collectives import broadcast_from_rank_zero
+
     folder = _choose(config, needed) if _is_first() else Path()
     return broadcast_from_rank_zero(folder) if detect_launch() else folder
 

@@ -13,9 +13,8 @@ from data_modules.vocabulary import check_name
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.console import say
 from mmnar_lightning.runs import folders, plan, single
+from mmnar_lightning.sweeps.workers import FOLDER_VARIABLE
 
-FOLDER_VARIABLE = "MMNAR_TRIAL"
-"""Environment variable with the folder of an offline trial."""
 LOCK = ".trial.lock"
 
 

@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING, Any
 from mmnar_lightning.console import say, warn
 from mmnar_lightning.distributed import signals
 from mmnar_lightning.runs import folders
+from mmnar_lightning.sweeps import copies
 from mmnar_lightning.sweeps.search import Search
 from mmnar_lightning.sweeps.space import SweepError
 from mmnar_lightning.sweeps.table import epochs
-from mmnar_lightning.sweeps.trial import FOLDER_VARIABLE
 
 if TYPE_CHECKING:
     import optuna
 
+FOLDER_VARIABLE = "MMNAR_TRIAL"
+"""Environment variable with the folder of an offline trial."""
 POLL = 0.5
 """Seconds between two checks of the trials."""
 GRACE = 60.0
@@ -43,7 +45,7 @@ class Worker:
     trial: "optuna.Trial"
     folder: Path
     command: list[str]
-    process: subprocess.Popen[bytes] | None = None
+    process: subprocess.Popen[bytes] | copies.Copy | None = None
     starts: int = 0
     seen: set[int] = field(default_factory=set)
 
@@ -55,17 +57,24 @@ class Worker:
     def start(self) -> None:
         """Start the command in a new process group."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with self.log.open("ab") as output, signals.deferred():  # a signal finds the process known, to be stopped
-            self.process = subprocess.Popen(
+        with signals.deferred():  # a signal finds the process known, to be stopped
+            self.process = self._started()
+        self.starts += 1
+        signals.raise_if_requested_here()
+
+    def _started(self) -> subprocess.Popen[bytes] | copies.Copy:
+        environment = trial_environment(self.folder)
+        if words := copies.words_after_program(self.command):
+            return copies.Copy(words, environment, self.log)
+        with self.log.open("ab") as output:
+            return subprocess.Popen(
                 self.command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=trial_environment(self.folder),
+                env=environment,
                 start_new_session=True,
             )
-        self.starts += 1
-        signals.raise_if_requested_here()
 
     def stop(self) -> None:
         """Terminate all its processes, and kill those that do not stop."""
@@ -79,8 +88,11 @@ class Worker:
 
     def _signal(self, number: int) -> None:
         assert self.process is not None
-        with contextlib.suppress(ProcessLookupError):
+        try:
             os.killpg(self.process.pid, number)
+        except ProcessLookupError:
+            if self.process.poll() is None:  # a copy that has just begun leads no group yet
+                os.kill(self.process.pid, number)
 
 
 def trial_environment(folder: Path) -> dict[str, str]:

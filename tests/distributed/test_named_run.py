@@ -10,7 +10,8 @@ from mmnar_lightning.config.compose import load
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.module import MMNARModule
 from mmnar_lightning.runs import folders, protocols
-from mmnar_lightning.sweeps.trial import FOLDER_VARIABLE, trial
+from mmnar_lightning.sweeps.trial import trial
+from mmnar_lightning.sweeps.workers import FOLDER_VARIABLE
 from tests.conftest import write_custom_cohort
 from tests.distributed.test_resume import BATCHES, Killed, at, kill
 from tests.helpers.processes import TRAIN, write_cohort

@@ -13,7 +13,8 @@ from mmnar_lightning.config.compose import load
 from mmnar_lightning.config.experiment import ConfigError
 from mmnar_lightning.runs import folders
 from mmnar_lightning.runs import trainer as training
-from mmnar_lightning.sweeps.trial import FOLDER_VARIABLE, trial
+from mmnar_lightning.sweeps.trial import trial
+from mmnar_lightning.sweeps.workers import FOLDER_VARIABLE
 
 EPOCHS = 3
 WORDS = [
