@@ -1,0 +1,13 @@
+"""Modalities that the default experiment does not read."""
+
+from collections.abc import Mapping
+
+from data_modules.databases.eicu.fluids import fluids
+from data_modules.databases.eicu.infusions import infusion_rates, vasoactives
+from data_modules.features.modality import ModalitySpec
+
+FURTHER: Mapping[str, ModalitySpec] = {
+    "vasoactives": ModalitySpec(kind="table", tables=("infusionDrug",), block=vasoactives),
+    "infusion_rates": ModalitySpec(kind="table", tables=("infusionDrug",), block=infusion_rates),
+    "fluids": ModalitySpec(kind="table", tables=("intakeOutput",), block=fluids),
+}
