@@ -8,19 +8,17 @@ import polars as pl
 
 from benchmarks.validation import (
     compare,
+    demo_care,
     eicu,
     eicu_events,
-    eicu_fluids,
-    eicu_infusions,
     mimic_iv,
     mimic_iv_events,
     mimic_iv_people,
 )
 from benchmarks.validation.compare import Part
 from benchmarks.validation.demo_support import TABLES, Support
-from benchmarks.validation.plain import Act, Row, last_revisions, read, summary
+from benchmarks.validation.plain import Act, last_revisions, read, summary
 from data_modules.databases.eicu import concepts as eicu_concepts
-from data_modules.databases.eicu import infusions
 from data_modules.databases.eicu.config import EICUCohortConfig
 from data_modules.databases.eicu.tables import EICU
 from data_modules.databases.mimic_iv import concepts as mimic_concepts
@@ -124,18 +122,13 @@ def unit_stays(folder: Path, scratch: Path) -> Iterator[Part]:
         own = Release(EICU, [folder, folder / lab_folder])
         part = Part(title, f"labs, {lab_folder}")
         yield _stay_events(part, own, rows, "labs", "lab", eicu_concepts.LABS, LABORATORY, _labs, stays, scratch)
-    for name, table, concepts, acts_of in (
-        ("vitals_periodic", "vitalPeriodic", eicu_concepts.PERIODIC, _vitals),
-        ("vitals_aperiodic", "vitalAperiodic", eicu_concepts.APERIODIC, _vitals),
-        ("vasoactives", "infusionDrug", infusions.WRITTEN, eicu_infusions.rate_acts),
-        ("infusion_rates", "infusionDrug", eicu_concepts.INFUSED, eicu_infusions.rate_acts),
+    for name, table, concepts in (
+        ("vitals_periodic", "vitalPeriodic", eicu_concepts.PERIODIC),
+        ("vitals_aperiodic", "vitalAperiodic", eicu_concepts.APERIODIC),
     ):
         part = Part(title, name)
-        yield _stay_events(part, release, rows, name, table, concepts, CHARTED, acts_of, stays, scratch)
-    charted = eicu_events.by_stay(read(release.files["intakeOutput"]))
-    volumes = [eicu_fluids.columns(charted.get(stay, []), stays[stay]) for stay in rows["stay_id"]]
-    written = compare.write("eicu", release, rows, "fluids", scratch / "fluids")
-    yield compare.cells(Part(title, "fluids"), *written, volumes)
+        yield _stay_events(part, release, rows, name, table, concepts, CHARTED, eicu_events.vital_acts, stays, scratch)
+    yield from demo_care.parts(title, release, rows, stays, scratch)
     more = ["subject_id", "hospital_id", "prediction_offset_minutes"]
     key = ["admission_id", "stay_id"]
     yield _labels(Part(title, "labels"), rows, key, more, config, eicu.labels(patients, "every", "unit_24h"))
@@ -145,13 +138,9 @@ def unit_stays(folder: Path, scratch: Path) -> Iterator[Part]:
     yield compare.cells(Part(title, "demographics"), *written, people)
 
 
-def _labs(rows: Sequence[Row], concepts: Sequence[Concept], patient: Row) -> Acts:
-    acts = eicu_events.lab_acts(rows, concepts, eicu_events.earliest(patient))
+def _labs(rows: Sequence[dict[str, str]], concepts: Sequence[Concept], first: int) -> Acts:
+    acts = eicu_events.lab_acts(rows, concepts, first)
     return {name: last_revisions(eicu_events.uncontradicted(found)) for name, found in acts.items()}
-
-
-def _vitals(rows: Sequence[Row], concepts: Sequence[Concept], patient: Row) -> Acts:
-    return eicu_events.vital_acts(rows, concepts, eicu_events.earliest(patient))
 
 
 def _stay_events(
@@ -162,13 +151,14 @@ def _stay_events(
     table: str,
     concepts: Sequence[Concept],
     parts: Sequence[str],
-    acts_of: Callable[[list[Row], Sequence[Concept], Row], Acts],
-    stays: Mapping[int, Row],
+    acts_of: Callable[[list[dict[str, str]], Sequence[Concept], int], Acts],
+    stays: Mapping[int, dict[str, str]],
     scratch: Path,
 ) -> Part:
     recorded = eicu_events.by_stay(read(release.files[table]))
     expected = [
-        columns_of(acts_of(recorded.get(stay, []), concepts, stays[stay]), concepts, parts) for stay in rows["stay_id"]
+        columns_of(acts_of(recorded.get(stay, []), concepts, eicu_events.earliest(stays[stay])), concepts, parts)
+        for stay in rows["stay_id"]
     ]
     return compare.cells(part, *compare.write("eicu", release, rows, name, scratch / part.name), expected)
 
