@@ -8,6 +8,7 @@ import polars as pl
 
 from benchmarks.validation import (
     compare,
+    demo_care,
     eicu,
     eicu_events,
     mimic_iv,
@@ -127,6 +128,7 @@ def unit_stays(folder: Path, scratch: Path) -> Iterator[Part]:
     ):
         part = Part(title, name)
         yield _stay_events(part, release, rows, name, table, concepts, CHARTED, eicu_events.vital_acts, stays, scratch)
+    yield from demo_care.parts(title, release, rows, stays, scratch)
     more = ["subject_id", "hospital_id", "prediction_offset_minutes"]
     key = ["admission_id", "stay_id"]
     yield _labels(Part(title, "labels"), rows, key, more, config, eicu.labels(patients, "every", "unit_24h"))

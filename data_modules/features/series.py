@@ -23,6 +23,8 @@ LABORATORY = (*SUMMARIES, "censored", "observed", "ordered")
 _ZERO = ("count", "censored", "observed", "ordered")
 """Columns that are 0 without an event; the others are NaN."""
 
+LOST = "results without a value"
+"""What the manifest calls the number of results without a usable value."""
 ROWS_AT_ONCE = 4096
 KEY = ("row_id", "concept")
 
@@ -209,4 +211,4 @@ def count(context: BuildContext, table: str, concepts: Sequence[Concept], specia
         else:
             lost[" ".join(filter(None, (name, problem, unit)))] = results
     context.record("results that are limits", table, limits)
-    context.record("results without a value", table, lost)
+    context.record(LOST, table, lost)

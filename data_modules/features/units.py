@@ -1,8 +1,9 @@
 """Units as they are recorded, and their conversion to the unit of a concept.
 
 Hospitals spell one unit in many ways, so spellings are compared in a normal form (`normal`). Concentrations are
-converted by their prefixes, and between mass, amount and equivalents by molar mass and valence. A unit that has no
-conversion here is unknown: its values are dropped and counted, never taken as the unit of the concept.
+converted by their prefixes, and between mass, amount and equivalents by molar mass and valence. Rates of infusion are
+converted by their prefixes and times, never between those with and without body weight. A unit that has no conversion
+here is unknown: its values are dropped and counted, never taken as the unit of the concept.
 """
 
 from collections.abc import Mapping
@@ -17,6 +18,9 @@ _MASS = {"g": 1.0, "mg": 1e-3, "ug": 1e-6, "ng": 1e-9, "pg": 1e-12}
 _AMOUNT = {"mol": 1.0, "mmol": 1e-3, "umol": 1e-6, "nmol": 1e-9, "pmol": 1e-12}
 _EQUIVALENT = {"eq": 1.0, "meq": 1e-3}
 _VOLUME = {"l": 1.0, "dl": 0.1, "100ml": 0.1, "ml": 1e-3, "ul": 1e-6}
+_TIME = {"min": 1.0, **dict.fromkeys(("h", "hr", "hrs", "hour"), 60.0)}
+_UNITS = {"u": 1.0, "mu": 1e-3}
+"""International units of a drug."""
 _ALIASES = {"mm/l": "mmol/l", "g%": "g/dl", "mg%": "mg/dl", "ug%": "ug/dl"}
 _MICROLITRE = ("/ul", "ul", "")
 _THOUSAND = ("k", "th", "ths", "thou", "thous", "thousand", "103", "1000")
@@ -56,13 +60,6 @@ _OTHER: Mapping[str, Mapping[str, Conversion]] = {
     "mL": {"ml": (1.0, 0.0), "l": (1000.0, 0.0)},
     "mmHg": {**dict.fromkeys(("mmhg", "mm/hg", "torr"), (1.0, 0.0)), "kpa": (7.50062, 0.0), "cmh2o": (0.735559, 0.0)},
     "pg": dict.fromkeys(("pg", "uug", "pg/cell"), (1.0, 0.0)),
-    "ug/kg/min": {
-        **dict.fromkeys(("ug/kg/min", "ug/min/kg"), (1.0, 0.0)),
-        **dict.fromkeys(("mg/kg/min", "mg/min/kg"), (1000.0, 0.0)),
-        **dict.fromkeys(("ug/kg/hour", "ug/kg/hr", "ug/kg/h"), (1 / 60, 0.0)),
-        "ng/kg/min": (1e-3, 0.0),
-    },
-    "units/min": {"u/min": (1.0, 0.0), **dict.fromkeys(("u/hour", "u/hr", "u/h"), (1 / 60, 0.0))},
     "s": dict.fromkeys(("s", "sec", "secs", "second", "seconds"), (1.0, 0.0)),
     "K/uL": {
         **{amount + volume: (1.0, 0.0) for amount, volume in product(_THOUSAND, _MICROLITRE)},
@@ -112,11 +109,13 @@ def conversions(unit: str, molar_mass: float | None = None, valence: int | None 
     >>> calcium = conversions("mg/dL", molar_mass=40.08, valence=2)
     >>> [round(calcium[unit][0], 3) for unit in ("mg/dl", "mmol/l", "meq/l", "g/l")]
     [1.0, 4.008, 2.004, 100.0]
+    >>> round(conversions("ug/kg/min")["mg/kg/hr"][0], 2), "ml/hr" in conversions("ug/kg/min")
+    (16.67, False)
     """
     if unit in _OTHER:
         return dict(_OTHER[unit])
-    own = unit.lower()
-    for sizes in _groups(molar_mass, valence):
+    own = unit.lower().replace("units/", "u/")
+    for sizes in (*_groups(molar_mass, valence), *_rates()):
         if own in sizes:
             same = {spelling: (size / sizes[own], 0.0) for spelling, size in sizes.items()}
             return same | {alias: same[spelling] for alias, spelling in _ALIASES.items() if spelling in same}
@@ -129,6 +128,19 @@ def _groups(molar_mass: float | None, valence: int | None) -> list[dict[str, flo
     if molar_mass is None:
         return [_per_volume(_MASS, 1.0), amounts]
     return [amounts | _per_volume(_MASS, 1 / molar_mass)]
+
+
+def _rates() -> list[dict[str, float]]:
+    """Rates of infusion that convert into each other: spelling -> size, in grams or units per minute (and kg)."""
+    return [
+        {
+            f"{amount}/{per}": size / minutes
+            for amount, size in sizes.items()
+            for time, minutes in _TIME.items()
+            for per in ((f"kg/{time}", f"{time}/kg") if by_weight else (time,))
+        }
+        for sizes, by_weight in product((_MASS, _UNITS), (False, True))
+    ]
 
 
 def _per_volume(sizes: Mapping[str, float], scale: float) -> dict[str, float]:

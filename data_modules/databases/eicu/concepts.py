@@ -117,3 +117,39 @@ APERIODIC: tuple[Concept, ...] = (
     replace(_vital("cardiacinput", "cardiac_index", "L/min/m2", 0.3, 15), zero_is_missing=True),
     replace(_vital("svr", "systemic_resistance", "dyn·s/cm5", 50, 6000), zero_is_missing=True),
 )
+
+
+def _rate(unit: str, high: float, *names: str) -> Concept:
+    return Concept(name=names[0], names=names, unit=unit, low=0, high=high)
+
+
+VASOACTIVES: tuple[Concept, ...] = (
+    _rate("ug/kg/min", 10, "norepinephrine", "levophed"),
+    _rate("ug/kg/min", 10, "epinephrine", "adrenalin"),
+    _rate("ug/kg/min", 50, "phenylephrine", "neosynephrine"),
+    _rate("ug/kg/min", 100, "dopamine"),
+    _rate("units/min", 0.5, "vasopressin"),
+    _rate("ug/kg/min", 100, "dobutamine"),
+    _rate("ug/kg/min", 5, "milrinone"),
+)
+INFUSED: tuple[Concept, ...] = (
+    _rate("ug/kg/min", 500, "propofol", "diprivan"),
+    _rate("ug/h", 1000, "fentanyl"),
+    _rate("mg/h", 50, "midazolam", "versed"),
+    _rate("ug/kg/h", 5, "dexmedetomidine", "precedex"),
+    _rate("units/h", 200, "insulin"),
+    _rate("units/h", 10000, "heparin"),
+    _rate("mg/min", 20, "amiodarone"),
+    _rate("mg/h", 50, "diltiazem"),
+    _rate("mg/h", 50, "nicardipine"),
+)
+"""Rates of infusionDrug, named by the first word of drugname in lower case. Units of vasoactive drugs are those of
+MIMIC-IV; limits are far above any rate that is given, so that a rate beyond them is one in another unit."""
+
+
+def _volume(name: str, high: float) -> Concept:
+    return Concept(name=name, names=(name,), unit="mL", low=0, high=high)
+
+
+VOLUMES: tuple[Concept, ...] = (_volume("urine", 5000), _volume("intake", 10000), _volume("output", 10000))
+"""Volumes of one cell of intakeOutput; urine is a part of output."""

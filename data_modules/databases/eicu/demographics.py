@@ -40,10 +40,8 @@ RACE = {
 }
 """Level of a subgroup, named as in MIMIC-IV -> category of `ethnicity`."""
 
-BODY = (
-    Concept(name="height", names=("admissionheight",), unit="cm", low=100, high=250),
-    Concept(name="weight", names=("admissionweight",), unit="kg", low=20, high=400),
-)
+WEIGHT = Concept(name="weight", names=("admissionweight",), unit="kg", low=20, high=400)
+BODY = (Concept(name="height", names=("admissionheight",), unit="cm", low=100, high=250), WEIGHT)
 """A value outside its plausible range is a recording error."""
 
 

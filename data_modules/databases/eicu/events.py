@@ -45,7 +45,8 @@ READ: Mapping[str, tuple[str, ...]] = {
     "vitalPeriodic": (STAY, "observationoffset", *(str(name) for name in names_of(PERIODIC))),
     "vitalAperiodic": (STAY, "observationoffset", *(str(name) for name in names_of(APERIODIC))),
     "medication": (STAY, "drugstartoffset", "drugorderoffset", "drugname", "drughiclseqno"),
-    "infusionDrug": (STAY, "infusionoffset", "drugname"),
+    "infusionDrug": (STAY, "infusionoffset", "drugname", "drugrate", "patientweight"),
+    "intakeOutput": (STAY, "intakeoutputoffset", "intakeoutputentryoffset", "cellpath", "cellvaluenumeric"),
     "treatment": (STAY, "treatmentoffset", "treatmentstring"),
     "diagnosis": (STAY, "diagnosisoffset", "diagnosisstring"),
     "admissionDx": (STAY, "admitdxenteredoffset", "admitdxpath"),
@@ -217,13 +218,12 @@ def charted(wide: pl.LazyFrame, concepts: Sequence[Concept]) -> pl.LazyFrame:
 
 def as_records(events: pl.LazyFrame) -> pl.LazyFrame:
     """Numbers without unit and text as input of `convert`; empty cells are no events."""
-    return events.filter(pl.col("number").is_not_null()).with_columns(
-        unit=pl.lit(None, pl.String),
-        text=pl.lit(None, pl.String),
-        censored=False,
-        done=True,
-        specimen=NO_SPECIMEN,
-    )
+    return as_acts(events.filter(pl.col("number").is_not_null()).with_columns(unit=pl.lit(None, pl.String)))
+
+
+def as_acts(events: pl.LazyFrame) -> pl.LazyFrame:
+    """Charted numbers with units as input of `convert`; they are no limits and have no specimen."""
+    return events.with_columns(text=pl.lit(None, pl.String), censored=False, done=True, specimen=NO_SPECIMEN)
 
 
 def block(

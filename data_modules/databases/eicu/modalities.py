@@ -23,6 +23,7 @@ from data_modules.databases.eicu.events import (
     results,
     vitals,
 )
+from data_modules.databases.eicu.further import FURTHER
 from data_modules.databases.eicu.hospitals import presence_by_hospital
 from data_modules.features import codes, documents
 from data_modules.features.concepts import Concept, names_of
@@ -174,4 +175,5 @@ EICU_MODALITIES: Mapping[str, ModalitySpec] = {
     "admission_diagnosis": ModalitySpec(kind="table", tables=("admissionDx",), block=_admission_diagnosis),
     "diagnoses": ModalitySpec(kind="table", parts=("diagnosis_entries", "admission_diagnosis")),
     "text": ModalitySpec(kind="documents", tables=tuple(forms.TABLES), files=_text),
+    **FURTHER,
 }

@@ -106,9 +106,10 @@ OFFSETS = {
 """Table of eICU -> the offset of its events, which is read first."""
 MEASURED: dict[str, dict[str, Any]] = {
     "lab": {"labname": "creatinine", "labresult": 1.5, "labresulttext": "", "labmeasurenameinterface": "mg/dL"},
+    "intakeOutput": {"cellpath": "flowsheet|Flowsheet Cell Labels|I&O|Output (ml)|Urine"},
     "respiratoryCharting": {"respchartvaluelabel": "FiO2", "respchartvalue": "40"},
 }
-HOURLY = {"respiratoryCharting"}
+HOURLY = {"intakeOutput", "respiratoryCharting"}
 """Tables that only modalities of the last 24 h read."""
 DAY = eicu.DAY
 

@@ -1,0 +1,57 @@
+"""Infusions, fluids and breathing support of the eICU demo, compared."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from benchmarks.validation import compare, eicu_fluids, eicu_infusions, eicu_respiration
+from benchmarks.validation.compare import Part
+from benchmarks.validation.eicu_events import by_stay
+from benchmarks.validation.plain import Act, Row, read, summary
+from data_modules.databases.eicu import concepts, infusions, respiration
+from data_modules.features.concepts import Concept
+from data_modules.raw.reader import Release
+
+CHARTED = ("count", "first", "last", "min", "max", "mean", "slope", "hours_since_last", "observed")
+TABLES = ("infusionDrug", "intakeOutput", "respiratoryCharting", "treatment")
+Tables = Mapping[str, Sequence[Row]]
+"""Table -> rows of a unit stay."""
+
+
+def columns_of(acts: Mapping[str, Sequence[Act]], of: Sequence[Concept]) -> dict[str, float]:
+    """The columns of charted concepts of one unit stay, and their presence."""
+    table = {"present": float(any(acts.get(concept.name) for concept in of))}
+    for concept in of:
+        found = summary(list(acts.get(concept.name, ())))
+        table |= {f"{concept.name}/{part}": found[part] for part in CHARTED}
+    return table
+
+
+def _rates(of: Sequence[Concept]) -> Callable[[Tables, Row], dict[str, float]]:
+    return lambda tables, patient: columns_of(eicu_infusions.rate_acts(tables["infusionDrug"], of, patient), of)
+
+
+def _breathing(tables: Tables, patient: Row) -> dict[str, float]:
+    of = respiration.RESPIRATION
+    acts = eicu_respiration.acts_of(tables["respiratoryCharting"], tables["treatment"], of, patient)
+    return columns_of(acts, of)
+
+
+MODALITIES: Mapping[str, Callable[[Tables, Row], dict[str, float]]] = {
+    "vasoactives": _rates(infusions.WRITTEN),
+    "infusion_rates": _rates(concepts.INFUSED),
+    "fluids": lambda tables, patient: eicu_fluids.columns(tables["intakeOutput"], patient),
+    "respiration": _breathing,
+}
+"""Modality -> its columns for one unit stay."""
+
+
+def parts(title: str, release: Release, rows: pl.DataFrame, stays: Mapping[int, Row], scratch: Path) -> Iterator[Part]:
+    """Compare every modality for the rows of the cohort."""
+    recorded = {name: by_stay(read(release.files[name])) for name in TABLES}
+    mine = {stay: {name: found.get(stay, []) for name, found in recorded.items()} for stay in rows["stay_id"]}
+    for name, derive in MODALITIES.items():
+        columns, found = compare.write("eicu", release, rows, name, scratch / name)
+        expected = [derive(mine[stay], stays[stay]) for stay in rows["stay_id"]]
+        yield compare.cells(Part(title, name), columns, found, expected)
