@@ -46,6 +46,7 @@ def draw(
     *,
     num_replicates: int,
     seed: int,
+    calibrated: bool = True,
 ) -> Drawn:
     """Score a sample and its replicates; the subjects drawn depend on subjects, folds and seed alone.
 
@@ -57,6 +58,7 @@ def draw(
         repeat: (N,) int64, likewise.
         num_replicates: R, at least 1.
         seed: of the draws.
+        calibrated: whether to compute the calibration error of the replicates; if not, it is NaN there.
 
     Returns:
         The mean of each metric over the parts, of the sample and of each replicate.
@@ -67,7 +69,7 @@ def draw(
     """
     assert num_replicates >= 1, f"{num_replicates=} must be at least 1"
     scored = [
-        _score(samples, num_replicates, np.random.default_rng(seed))
+        _score(samples, num_replicates, np.random.default_rng(seed), calibrated)
         for samples in _parts(probability, label, subject, fold, repeat)
     ]
     parts, drawn = (torch.cat(pieces) for pieces in zip(*scored, strict=True))
@@ -107,14 +109,17 @@ def _members(fold: Tensor) -> list[Tensor]:
     return [fold == number for number in torch.unique(fold)] or [fold == 0]
 
 
-def _score(folds: list[WeightedRows], num_replicates: int, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
+def _score(
+    folds: list[WeightedRows], num_replicates: int, generator: np.random.Generator, calibrated: bool
+) -> tuple[Tensor, Tensor]:
     """Metrics of K folds, (K, 4), and of their R replicates, (K, R, 4), NaN for folds of one subject."""
     values, replicates = [], []
     for sample in folds:
         count = len(sample.names)
         values.append(sample.metrics(np.ones((1, count)))[0])
         sizes = _chunks(num_replicates, len(sample.subject))
-        drawn = np.concatenate([sample.metrics(_drawn(generator, size, count)) for size in sizes])
+        parts = [sample.metrics(_drawn(generator, size, count), calibrated=calibrated) for size in sizes]
+        drawn = np.concatenate(parts)
         replicates.append(drawn if count >= MIN_SUBJECTS else np.full_like(drawn, math.nan))
     return torch.from_numpy(np.stack(values)), torch.from_numpy(np.stack(replicates))
 

@@ -77,7 +77,8 @@ def metric_intervals(
     assert 0 < level < 1, f"{level=} must be in (0, 1)"
     parts, z = parts_of(probability, label, subject, fold, repeat), float(norm.ppf((1 + level) / 2))
     is_few = parts.few() < FEW
-    drawn = draw(probability, label, subject, fold, repeat, num_replicates=1 if is_few else num_replicates, seed=seed)
+    count = 1 if is_few else num_replicates
+    drawn = draw(probability, label, subject, fold, repeat, num_replicates=count, seed=seed, calibrated=False)
     num_parts = dict(zip(RESAMPLED, drawn.num_parts.tolist(), strict=True))
     found = {}
     for column, name in enumerate(RESAMPLED[:ERROR]):

@@ -86,11 +86,12 @@ class WeightedRows:
             squared_error=np.bincount(dense, residual**2, minlength=len(names)).astype(np.float64),
         )
 
-    def metrics(self, weight: Column) -> Column:
+    def metrics(self, weight: Column, *, calibrated: bool = True) -> Column:
         """Score the rows under weights of their subjects.
 
         Args:
             weight: (C, S) float64, whole numbers.
+            calibrated: whether to compute the calibration error, an eighth of the time.
 
         Returns:
             (C, 4) float64 in the order of `bootstrap.RESAMPLED`, NaN where undefined.
@@ -103,13 +104,20 @@ class WeightedRows:
             * found
             / np.maximum(found + np.take(negatives, self.negatives_at, axis=1), 1)
         )
-        gap = np.take(weight, self.subject, axis=1)
-        gap *= self.residual
-        error = np.abs(np.add.reduceat(gap, self.bins, axis=1)).sum(1) if len(self.bins) else np.zeros(len(weight))
+        error = self._error(weight) if calibrated else np.full(len(weight), np.nan)
         total = weight @ self.rows
         with np.errstate(invalid="ignore", divide="ignore"):
             precision, brier, gaps = steps.sum(1) / num_positive, weight @ self.squared_error / total, error / total
         return np.stack([self._ranked(positive, negatives), precision, brier, gaps], axis=1)
+
+    def _error(self, weight: Column) -> Column:
+        """The calibration error times the weight of all rows, (C,)."""
+        if not len(self.bins):
+            return np.zeros(len(weight))
+        gap = np.take(weight, self.subject, axis=1)
+        gap *= self.residual
+        found: Column = np.abs(np.add.reduceat(gap, self.bins, axis=1)).sum(1)
+        return found
 
     def auroc(self, weight: Column) -> Column:
         """The first of `metrics` alone, (C,), under (C, S) weights."""
