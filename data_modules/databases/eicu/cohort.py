@@ -4,8 +4,11 @@ All times are minutes since the unit admission of the row. `build_rows` returns 
 documents the columns that later stages read, and `cohorts/columns.py` those that the cohort file keeps.
 """
 
+from collections.abc import Sequence
+
 import polars as pl
 
+from data_modules.cohorts import icd_blocks, phenotypes
 from data_modules.cohorts.attrition import Rule, apply_rules
 from data_modules.cohorts.labels import after_death
 from data_modules.cohorts.rows import CohortRows
@@ -47,6 +50,7 @@ def build_rows(release: Release, config: EICUCohortConfig) -> CohortRows:
     # Before the filter: a next unit stay without a subject is still a readmission.
     outcomes = _with_outcomes(placed, config).filter(is_known).with_columns(prediction_offset_minutes=_landmark(config))
     outcomes = outcomes.join(home_hospitals(known), on="subject_id", maintain_order="left")
+    outcomes = _with_phenotypes(release, outcomes, config)
     rules = _rules(config)
     rows, attrition = apply_rules(_pick(outcomes, config.index), rules, f"{config.index} index")
     attrition = pl.concat([_before_index(stays, known), attrition])
@@ -60,10 +64,11 @@ def build_rows(release: Release, config: EICUCohortConfig) -> CohortRows:
     labels = [f"label/{task}" for task in config.tasks]
     kept = [*ROW_COLUMNS, *(["era"] if config.fold_by == "year_group" else [])]
     keyed = _keyed(rows, config).select(*kept, *labels).with_row_index("row_id")
+    counts = _counts(outcomes) | _phenotype_counts(release, keyed, config)
     if not config.pretraining_rows:
-        return CohortRows(keyed, attrition, _counts(outcomes))
+        return CohortRows(keyed, attrition, counts)
     others = _keyed(outcomes.join(rows, on="stay_id", how="anti"), config).drop(labels)
-    return CohortRows(keyed, attrition, _counts(outcomes), others, [rule for rule in rules if rule.needed])
+    return CohortRows(keyed, attrition, counts, others, [rule for rule in rules if rule.needed])
 
 
 def _keyed(stays: pl.DataFrame, config: EICUCohortConfig) -> pl.DataFrame:
@@ -220,8 +225,44 @@ def _with_outcomes(stays: pl.DataFrame, config: EICUCohortConfig) -> pl.DataFram
         stays.sort("admission_id", *WITHIN_ADMISSION, nulls_last=True)
         .with_columns(following, has_next=has_next)
         .with_columns(gap=gap)
-        .with_columns(outcomes[task].alias(f"label/{task}") for task in config.tasks)
+        .with_columns(outcomes[task].alias(f"label/{task}") for task in config.tasks if task in outcomes)
     )
+
+
+def label_tables(names: Sequence[str]) -> tuple[str, ...]:
+    """The raw tables, besides the core tables, that the labels of some tasks are derived from."""
+    return ("diagnosis",) if icd_blocks.of_tasks(names) else ()
+
+
+def _codes(release: Release) -> pl.LazyFrame:
+    """`stay_id`, `at` (minutes) and `category` of the diagnoses of every unit stay that have a code."""
+    entries = release.scan("diagnosis", ["patientunitstayid", "diagnosisoffset", "icd9code"])
+    coded = entries.filter(pl.col("icd9code").is_not_null()).with_columns(
+        category=phenotypes.mixed_categories(pl.col("icd9code"))
+    )
+    return coded.explode("category").select("category", stay_id="patientunitstayid", at="diagnosisoffset")
+
+
+def _with_phenotypes(release: Release, stays: pl.DataFrame, config: EICUCohortConfig) -> pl.DataFrame:
+    """Add the phenotypes of each unit stay, from all its diagnoses; unknown where none has a code."""
+    blocks = icd_blocks.of_tasks(config.tasks)
+    return phenotypes.labels(stays, _codes(release), "stay_id", blocks) if blocks else stays
+
+
+def _phenotype_counts(release: Release, rows: pl.DataFrame, config: EICUCohortConfig) -> dict[str, int]:
+    """Counts for the manifest: how many labels an input with the entries by the landmark already shows."""
+    blocks = icd_blocks.of_tasks(config.tasks)
+    if not blocks:
+        return {}
+    timed = _codes(release).join(rows.lazy().select("stay_id", "prediction_offset_minutes"), on="stay_id")
+    entered = timed.filter(pl.col("at") <= pl.col("prediction_offset_minutes"))
+    labelled = [f"label/{task}" for task in icd_blocks.TASKS if task in config.tasks]
+    shown = phenotypes.labels(rows.select("stay_id"), entered, "stay_id", blocks)
+    return {
+        "rows without a diagnosis code (phenotypes unknown)": rows[labelled[0]].null_count(),
+        "phenotypes that are True": sum(int(rows[name].sum()) for name in labelled),
+        "of these entered by the prediction": sum(int(shown[name].sum()) for name in labelled),
+    }
 
 
 def _before_index(stays: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:

@@ -1,13 +1,18 @@
-"""The tasks of MIMIC-IV; names include the window in days: `readmission_30d`, `icu_90d`, `mortality_180d`."""
+"""The tasks of MIMIC-IV; names include the window in days: `readmission_30d`, `icu_90d`, `mortality_180d`.
+
+Phenotypes (`cohorts/icd_blocks.py`) are blocks of the diagnosis codes of the index admission.
+"""
 
 import re
 from dataclasses import dataclass
 
+from data_modules.cohorts import icd_blocks
 from data_modules.errors import UserError
 
 MAX_WINDOW_DAYS = 365
 """Deaths after discharge are recorded for one year (MIMIC-IV documentation of `dod`)."""
 
+PHENOTYPE = "phenotype"
 _WINDOWED = re.compile(r"(readmission|icu|mortality)_([1-9]\d*)d")
 
 
@@ -39,11 +44,13 @@ def parse_task(name: str) -> Task:
     """
     if name == "in_hospital_mortality":
         return Task(name=name, kind=name)
+    if icd_blocks.is_phenotype(name):
+        return Task(name=name, kind=PHENOTYPE)
     match = _WINDOWED.fullmatch(name)
     if match is None:
         raise UserError(
             f"cohort.tasks: unknown task {name!r}; known tasks are readmission_<days>d, icu_<days>d, "
-            "mortality_<days>d and in_hospital_mortality"
+            "mortality_<days>d, in_hospital_mortality and phenotypes"
         )
     days = int(match[2])
     if days > MAX_WINDOW_DAYS:
