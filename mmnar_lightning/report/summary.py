@@ -7,6 +7,7 @@ from mmnar_lightning.evaluation.results import Cell, Results, TaskScores
 from mmnar_lightning.metrics.bootstrap import RESAMPLED
 from mmnar_lightning.report.formats import score_text
 from mmnar_lightning.report.tables import show_parts
+from mmnar_lightning.report.value_tables import show_value_summary
 
 FURTHEST = 3
 """Number of patterns in the table: those whose AUROC is furthest from that of all rows of their task."""
@@ -23,6 +24,9 @@ def show_summary(results: Results) -> None:
     Args:
         results: of a run, public.
     """
+    if results.values is not None:
+        show_value_summary(results)
+        return
     header = ["task", "pattern", "rows (positive)", *(name.replace("_", " ") for name in RESAMPLED)]
     rows = [line for found, where in _cohorts(results) for line in _lines(found, where)]
     if results.children is not None:

@@ -5,6 +5,7 @@ from typing import Literal
 
 from data_modules.cohorts.config import ReleaseCohortConfig
 from data_modules.cohorts.icd_blocks import expand, is_phenotype
+from data_modules.cohorts.value_tasks import VALUE_TASKS, refuse_mixed
 from data_modules.errors import UserError
 from data_modules.settings import read_when
 
@@ -12,6 +13,8 @@ OLDEST = 90
 """Age in years that replaces `> 89`."""
 DIAGNOSES = ("diagnoses", "diagnosis_entries")
 """Modalities of the entries that phenotypes are derived from."""
+OFFERED = {"unit_24h": VALUE_TASKS}
+"""Landmark -> further outcomes that can be predicted at it."""
 TASKS = {
     "unit_24h": ("in_hospital_mortality", "unit_mortality"),
     "unit_discharge": ("icu_readmission", "in_hospital_mortality"),
@@ -48,12 +51,15 @@ class EICUCohortConfig(ReleaseCohortConfig):
         offered = TASKS[self.landmark]
         self.tasks = expand(self.tasks or offered)
         super().__post_init__()
+        refuse_mixed(self.tasks)
+        offered = (*offered, *OFFERED.get(self.landmark, ()))
+        known = list(dict.fromkeys(name for names in (*TASKS.values(), *OFFERED.values()) for name in names))
         for task in self.tasks:
             if is_phenotype(task):
                 self._refuse_entries()
-            elif task not in {name for names in TASKS.values() for name in names}:
-                known = ", ".join([*sorted({name for names in TASKS.values() for name in names}), "phenotypes"])
-                raise UserError(f"cohort.tasks: unknown task {task!r}; known tasks are {known}")
+            elif task not in known:
+                names = ", ".join([*sorted(known), "phenotypes"])
+                raise UserError(f"cohort.tasks: unknown task {task!r}; known tasks are {names}")
             elif task not in offered:
                 raise UserError(
                     f"cohort.tasks: {task} does not fit cohort.landmark={self.landmark}, which has {', '.join(offered)}"

@@ -13,6 +13,7 @@ from data_modules.cohorts import icd_blocks, phenotypes
 from data_modules.cohorts.attrition import Rule, apply_rules
 from data_modules.cohorts.labels import after_death
 from data_modules.cohorts.rows import CohortRows
+from data_modules.cohorts.value_tasks import LENGTH_OF_STAY, prefix_of
 from data_modules.databases.mimic_iv import deaths, outcomes, tasks
 from data_modules.databases.mimic_iv.config import MIMICCohortConfig
 from data_modules.databases.mimic_iv.linking import admission_intervals
@@ -22,6 +23,7 @@ from data_modules.raw.reader import Release
 OBSERVATION_TYPES = ("EU OBSERVATION", "AMBULATORY OBSERVATION", "DIRECT OBSERVATION")
 ELECTIVE_TYPES = ("ELECTIVE", "SURGICAL SAME DAY ADMISSION")
 LANDMARK_HOURS = 24
+SECONDS_A_DAY = 86_400
 
 
 def build_rows(release: Release, config: MIMICCohortConfig) -> CohortRows:
@@ -207,7 +209,7 @@ def _rules(config: MIMICCohortConfig) -> list[Rule]:
 def _add_outcomes(
     candidates: pl.DataFrame, counted: pl.DataFrame, stays: pl.DataFrame, config: MIMICCohortConfig
 ) -> pl.DataFrame:
-    """Add `label/<task>`, `overlaps` and `early_event`."""
+    """Add `label/<task>` or `value/<task>`, `overlaps` and `early_event`."""
     gap = config.min_gap_hours
     readmission = outcomes.next_event(candidates, counted, "admittime", gap)
     if not config.elective_readmissions:
@@ -222,9 +224,9 @@ def _add_outcomes(
         candidates = candidates.join(when, on="hadm_id", how="left", maintain_order="left")
     parsed = [task for task in map(tasks.parse_task, config.tasks) if task.kind != tasks.PHENOTYPE]
     labels = {task.name: _outcome(task, config) for task in parsed}
-    early = [_early(task) & labels[task.name] for task in parsed]
+    early = [_early(task) & labels[task.name] for task in parsed if task.kind != LENGTH_OF_STAY]
     return candidates.with_columns(
-        *(label.alias(f"label/{task}") for task, label in labels.items()),
+        *(label.alias(prefix_of(task) + task) for task, label in labels.items()),
         overlaps=pl.col("hadm_id").is_in(_overlapping(counted)["hadm_id"].implode()),
         early_event=pl.any_horizontal(*early, pl.lit(value=False)).fill_null(value=False),
     )
@@ -246,6 +248,9 @@ def _add_phenotypes(release: Release, candidates: pl.DataFrame, config: MIMICCoh
 
 
 def _outcome(task: tasks.Task, config: MIMICCohortConfig) -> pl.Expr:
+    if task.kind == LENGTH_OF_STAY:
+        remaining = (pl.col("dischtime") - pl.col("prediction_at")).dt.total_seconds() / SECONDS_A_DAY
+        return pl.when(remaining >= 0).then(remaining)
     if task.window_days is None:
         return deaths.during()
     if task.kind == "mortality":

@@ -5,6 +5,7 @@ from typing import Literal
 
 from data_modules.cohorts.config import ReleaseCohortConfig
 from data_modules.cohorts.icd_blocks import expand
+from data_modules.cohorts.value_tasks import refuse_mixed
 from data_modules.databases.mimic_iv import tasks
 from data_modules.errors import UserError
 from data_modules.settings import read_when
@@ -63,12 +64,17 @@ class MIMICCohortConfig(ReleaseCohortConfig):
         """Refuse settings that contradict each other."""
         self.tasks = expand(self.tasks or DEFAULT_TASKS[self.landmark])
         super().__post_init__()
+        refuse_mixed(self.tasks)
         parsed = [tasks.parse_task(task) for task in self.tasks]
         for task in parsed:
             if task.kind == tasks.PHENOTYPE:
                 continue
-            if (task.kind == "in_hospital_mortality") != (self.landmark == "icu_24h"):
-                wanted = "in_hospital_mortality" if self.landmark == "icu_24h" else "outcomes after discharge"
+            if task.is_of_the_stay != (self.landmark == "icu_24h"):
+                wanted = (
+                    "in_hospital_mortality and length_of_stay"
+                    if self.landmark == "icu_24h"
+                    else "outcomes after discharge"
+                )
                 raise UserError(
                     f"cohort.tasks: {task.name} does not fit cohort.landmark={self.landmark}, which has {wanted}"
                 )
