@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from mmnar_lightning.rectifier import gate
 from mmnar_lightning.rectifier.config import RectifierConfig
 from mmnar_lightning.rectifier.estimate import Minimum, Rows, estimate
 from mmnar_lightning.rectifier.rectifier import Rectifier
@@ -77,6 +78,17 @@ def columns(predicted: np.ndarray, value: np.ndarray, subject: np.ndarray, patte
 def test_the_gate_opens_for_a_shift_by_pattern_and_is_closed_without_one():
     assert float(fitted((-0.8, 0.5, 0.0, 0.3)).strength[0]) > 0.8
     assert float(fitted((0.0, 0.0, 0.0, 0.0)).strength[0]) == 0.0
+
+
+def test_the_gain_of_the_gate_is_that_in_squared_error():
+    shift = (-0.8, 0.5, 0.0, 0.3)
+    rows, rectifier = rows_of(shift, 400), fitted(shift)
+    best, gain, error = gate.recommended(rows, rectifier._shift)
+    residual = rows.label - rows.logit
+    possible = np.square(residual).sum() - np.square(residual - np.array(shift)[rows.pattern]).sum()
+    assert best >= 0.9
+    assert gain == pytest.approx(possible, rel=0.05)
+    assert 0 < error < 0.1 * gain
 
 
 def test_numbers_are_shifted_and_the_errors_of_new_subjects_fall():
