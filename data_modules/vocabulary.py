@@ -12,6 +12,9 @@ from data_modules.errors import UserError
 Kind = Literal["table", "vectors", "documents", "images"]
 """How a modality is stored: a numeric table (NaN = not measured), precomputed vectors, texts or images."""
 
+TaskKind = Literal["binary", "value"]
+"""What the tasks of a cohort are: outcomes that are yes or no, or numbers. All tasks of a cohort are of one kind."""
+
 Split = Literal["train", "calibration", "val", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 

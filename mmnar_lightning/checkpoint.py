@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from data_modules.vocabulary import Modality
+from data_modules.vocabulary import Modality, TaskKind
 from mmnar_lightning.baselines.stored import below
 from mmnar_lightning.blueprint import Blueprint, SavedModelError, maps_within, typed
 from mmnar_lightning.losses.config import ObjectiveConfig
@@ -15,6 +15,8 @@ from mmnar_lightning.optim import OptimConfig
 from mmnar_lightning.rectifier.config import RectifierConfig
 from mmnar_lightning.rectifier.rectifier import Rectifier
 
+KIND = "kind"
+"""Hyperparameter for the kind of the tasks."""
 NETWORK = "network"
 """Hyperparameter for what no other one and no tensor shows: inner folds, and inputs of the additive head."""
 
@@ -64,7 +66,7 @@ def parts_of(checkpoint: Mapping[str, Any], place: str) -> ModuleParts:
     )
     return ModuleParts(
         model=blueprint.network(maps_within(network, modalities, place)),
-        objective=Objective(settings["tasks"], objective),
+        objective=Objective(settings["tasks"], objective, kind_of(settings)),
         optim=typed(OptimConfig, settings["optim"]),
         hyperparameters=dict(settings),
         **rectifiers,
@@ -76,4 +78,10 @@ def _rectifier(state: Mapping[str, Tensor], settings: Mapping[str, Any]) -> Rect
         return None
     config, patterns = typed(RectifierConfig, settings["rectifier"]), state["pattern"].tolist()
     subjects = len(state["fitted_subjects"])
-    return Rectifier(len(settings["tasks"]), len(settings["modalities"]), patterns, subjects, config)
+    sizes = len(settings["tasks"]), len(settings["modalities"])
+    return Rectifier(*sizes, patterns, subjects, config, kind_of(settings))
+
+
+def kind_of(settings: Mapping[str, Any]) -> TaskKind:
+    """The kind of the tasks in the hyperparameters of a checkpoint; earlier ones had one kind."""
+    return "value" if settings.get(KIND) == "value" else "binary"

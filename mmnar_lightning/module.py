@@ -51,7 +51,7 @@ class MMNARModule(LightningModule):
         self.optim = optim
         self.loss_offset = loss_offset
         self.rectifier = rectifier
-        self.running_loss = RunningLoss(objective.config.focal_gamma)
+        self.running_loss = RunningLoss(objective.config.focal_gamma, objective.kind)
         self.watch = Watch()
         self.compiled: CompiledLosses | None = None
         self._shared: Tensor | int = 0
@@ -168,13 +168,14 @@ class MMNARModule(LightningModule):
 
         Returns:
             `row_id` (B,), `present` (B, M), `logit` (B, T) of f, and `rectified` (B, T), probabilities after the
-            rectifier; without a fitted one, of f.
+            rectifier; without a fitted one, of f. Tasks that are numbers have both in standard deviations.
         """
         logit = self.forward(batch).logits
         after = logit
         if self.rectifier is not None:
             after = self.rectifier(logit, batch.present, batch.subject, self.cohort)
-        return {"row_id": batch.row_id, "present": batch.present, "logit": logit, "rectified": after.sigmoid()}
+        rectified = after if self.objective.kind == "value" else after.sigmoid()
+        return {"row_id": batch.row_id, "present": batch.present, "logit": logit, "rectified": rectified}
 
     def on_validation_epoch_start(self) -> None:
         """Begin the loss of the epoch."""

@@ -7,10 +7,11 @@ from torch import Tensor, nn
 
 from data_modules.batch import Batch
 from data_modules.errors import UserError
+from data_modules.vocabulary import TaskKind
 from mmnar_lightning.losses.assignment import assignment
 from mmnar_lightning.losses.config import AUXILIARY, ObjectiveConfig, Weights
 from mmnar_lightning.losses.contrastive import symmetric_infonce
-from mmnar_lightning.losses.multitask import masked_cross_entropy
+from mmnar_lightning.losses.multitask import masked_cross_entropy, masked_huber
 from mmnar_lightning.losses.reconstruction import reconstruction
 from mmnar_lightning.outputs import LeaveOneOut, ModelOutputs, SideHeads
 
@@ -21,6 +22,7 @@ class Objective(nn.Module):
     Args:
         tasks: T task names, in the order of the logits.
         config: weights.
+        kind: of the tasks.
 
     Raises:
         UserError: if a weight names an unknown task.
@@ -28,13 +30,13 @@ class Objective(nn.Module):
 
     task_weight: Tensor
 
-    def __init__(self, tasks: Sequence[str], config: ObjectiveConfig) -> None:
+    def __init__(self, tasks: Sequence[str], config: ObjectiveConfig, kind: TaskKind = "binary") -> None:
         super().__init__()
         unknown = sorted(set(config.task_weights) - set(tasks))
         if unknown:
             raise UserError(f"objective.task_weights: {', '.join(unknown)} is no task of the cohort ({tasks})")
         self.tasks = list(tasks)
-        self.config = config
+        self.config, self.kind = config, kind
         weights = torch.tensor([config.task_weights.get(task, 1.0) for task in tasks])
         self.register_buffer("task_weight", weights, persistent=False)
         learned = config.task_weighting == "learned"
@@ -51,8 +53,7 @@ class Objective(nn.Module):
             Name -> scalar: `task/<name>`; `side/<name>`, the mean loss of the side heads, each over the rows that it is
             shown; the label-free terms; and the model's own terms.
         """
-        gamma, weight = self.config.focal_gamma, batch.weight
-        per_task = masked_cross_entropy(outputs.logits, batch.label, batch.label_mask, gamma, weight)
+        per_task = self._loss(outputs.logits, batch.label, batch.label_mask, batch.weight)
         if batch.label_share is not None:
             per_task = per_task * batch.label_share
         terms = {f"task/{name}": loss for name, loss in zip(self.tasks, per_task, strict=True)}
@@ -62,10 +63,16 @@ class Objective(nn.Module):
             terms |= self._auxiliary(outputs.encodings, outputs.leave_one_out, batch)
         return terms | outputs.terms
 
+    def _loss(self, logits: Tensor, label: Tensor, known: Tensor, weight: Tensor | None) -> Tensor:
+        """Mean loss of each column."""
+        if self.kind == "value":
+            return masked_huber(logits, label, known, weight)
+        return masked_cross_entropy(logits, label, known, self.config.focal_gamma, weight)
+
     def _side(self, side: SideHeads, batch: Batch) -> dict[str, Tensor]:
         label = batch.label.unsqueeze(1).expand_as(side.logits).flatten(1)
         trained = (batch.label_mask.unsqueeze(1) & side.shown.unsqueeze(-1)).flatten(1)
-        losses = masked_cross_entropy(side.logits.flatten(1), label, trained, self.config.focal_gamma, batch.weight)
+        losses = self._loss(side.logits.flatten(1), label, trained, batch.weight)
         per_task = losses.view(-1, len(self.tasks)).mean(0)
         return {f"side/{name}": loss for name, loss in zip(self.tasks, per_task, strict=True)}
 

@@ -86,9 +86,8 @@ def _probability(predicted: pl.DataFrame, task: str) -> pl.Expr:
 
 def truth_of(out: Path, setting: str, seed: int) -> pl.DataFrame:
     """The truth of a release, `subject_id` as text."""
-    knobs = SimulateConfig(
-        **plan.SETTINGS[setting], seed=seed, subjects=plan.SUBJECTS, images=False, databases=["mimic_iv"]
-    )
+    strengths: dict[str, Any] = dict(plan.SETTINGS[setting])
+    knobs = SimulateConfig(**strengths, seed=seed, subjects=plan.SUBJECTS, images=False, databases=["mimic_iv"])
     truth = read_truth(release_folder(knobs, out / "data"), "mimic_iv")
     return truth.with_columns(pl.col("subject_id").cast(pl.String))
 

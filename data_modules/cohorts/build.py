@@ -52,7 +52,7 @@ class Plan:
 def plan(spec: DatabaseSpec, release: Release, config: ReleaseCohortConfig) -> Plan:
     """Match the configured modalities with the tables of a release.
 
-    A missing core table, or any missing table under `cohort.missing_tables=error`, is a `SourceError`.
+    A missing table of rows or labels, or any missing table under `cohort.missing_tables=error`, is a `SourceError`.
 
     Returns:
         The plan of the build.
@@ -60,7 +60,7 @@ def plan(spec: DatabaseSpec, release: Release, config: ReleaseCohortConfig) -> P
     Raises:
         UserError: if the database does not offer a modality, or none is left.
     """
-    release.require(release.schema.core_tables)
+    release.require([*release.schema.core_tables, *spec.label_tables(config.tasks)])
     offered = spec.modalities
     parts: dict[str, list[str]] = {}
     dropped: list[str] = []
@@ -179,7 +179,9 @@ def _identity(
 
 def _tables(spec: DatabaseSpec, release: Release, config: ReleaseCohortConfig) -> list[str]:
     """The raw tables that a cohort is built from."""
-    return [*release.schema.core_tables, *plan(spec, release, config).tables, *published.score_tables(spec, release)]
+    of_labels = spec.label_tables(config.tasks)
+    of_inputs = [name for name in plan(spec, release, config).tables if name not in of_labels]
+    return [*release.schema.core_tables, *of_inputs, *of_labels, *published.score_tables(spec, release)]
 
 
 def _write(

@@ -9,9 +9,11 @@ from pathlib import Path
 import polars as pl
 
 from data_modules.errors import UserError
-from data_modules.vocabulary import SPLITS
+from data_modules.vocabulary import SPLITS, TaskKind
 
-LABEL, PRESENT = "label/", "present/"
+LABEL, VALUE, PRESENT = "label/", "value/", "present/"
+TASK_PREFIXES: dict[str, TaskKind] = {LABEL: "binary", VALUE: "value"}
+"""Prefix of a column -> kind of its task: the only place where the kind of a task is declared."""
 _TEXT = (pl.String, pl.Categorical, pl.Enum, pl.Null)
 MAX_NAME = 100
 """Characters of the name of a task or modality, which names files, folders and metrics."""
@@ -45,7 +47,26 @@ def tasks_of(frame: pl.DataFrame) -> list[str]:
     >>> tasks_of(pl.DataFrame({"row_id": [0], "label/mortality_180d": [True]}))
     ['mortality_180d']
     """
-    return [name.removeprefix(LABEL) for name in frame.columns if name.startswith(LABEL)]
+    own = [name.partition("/") for name in frame.columns]
+    return [task for prefix, slash, task in own if prefix + slash in TASK_PREFIXES]
+
+
+def kind_of(frame: pl.DataFrame) -> TaskKind:
+    """Return the kind of a cohort's tasks; without any it is binary.
+
+    >>> kind_of(pl.DataFrame({"row_id": [0], "value/length_of_stay": [2.5]}))
+    'value'
+    """
+    return "value" if any(name.startswith(VALUE) for name in frame.columns) else "binary"
+
+
+def task_column(frame: pl.DataFrame, task: str) -> str:
+    """Return the column of a task in a cohort, which has one of both prefixes.
+
+    >>> task_column(pl.DataFrame({"row_id": [0], "label/death": [True]}), "death")
+    'label/death'
+    """
+    return VALUE + task if VALUE + task in frame.columns else LABEL + task
 
 
 def modalities_of(frame: pl.DataFrame) -> list[str]:
@@ -130,13 +151,17 @@ def arrange(frame: pl.DataFrame, tasks: Sequence[str], modalities: Sequence[str]
         *keys,
         *optional,
         *(pl.col(name).cast(dtype) for name, dtype in SPLIT_COLUMNS.items()),
-        *(pl.col(LABEL + task).cast(pl.Boolean) for task in tasks),
+        *(_outcome(task_column(frame, task)) for task in tasks),
         *(pl.col(PRESENT + modality).cast(pl.Boolean) for modality in modalities),
     )
     subject = arranged.select("*", subject=dense_index(pl.col("subject_id")))
     return subject.select("row_id", "subject_id", "subject", pl.exclude("row_id", "subject_id", "subject")).sort(
         "row_id"
     )
+
+
+def _outcome(column: str) -> pl.Expr:
+    return pl.col(column).cast(pl.Float64 if column.startswith(VALUE) else pl.Boolean)
 
 
 def validate(frame: pl.DataFrame, place: Path | str, *, labelled: bool = True) -> None:
@@ -165,11 +190,12 @@ def validate(frame: pl.DataFrame, place: Path | str, *, labelled: bool = True) -
         inside = pl.col("fold").is_between(0, 127).fill_null(value=False)
         rule = "must lie in 0 to 127, and never be null; without the column folds are drawn"
         _refuse(place, "fold", frame.filter(~inside).height, rule)
-    for kind, prefix in (("task", LABEL), ("modality", PRESENT)):
+    for kind, prefix in (("task", LABEL), ("task", VALUE), ("modality", PRESENT)):
         for name in frame.columns:
             if name.startswith(prefix):
                 check_name(place, prefix, kind, name.removeprefix(prefix))
     _refuse(place, "subject_id", frame["subject_id"].null_count(), "must name a subject in every row")
+    _check_values(frame, place)
     for name in frame.columns:
         if name.startswith((LABEL, PRESENT)) and frame[name].dtype != pl.Boolean:
             raise ContractError(place, name, 0, f"must be Boolean, but is {frame[name].dtype}")
@@ -186,6 +212,18 @@ def validate(frame: pl.DataFrame, place: Path | str, *, labelled: bool = True) -
         if name in frame.columns:
             shared = frame.group_by("subject_id").agg(pl.col(name).n_unique()).filter(pl.col(name) > 1).height
             _refuse(place, name, shared, f"a subject must be in one {name} only", what="subjects")
+
+
+def _check_values(frame: pl.DataFrame, place: Path | str) -> None:
+    """Refuse numbers to predict that are infinite or no numbers, or that stand beside outcomes of yes or no."""
+    values = [name for name in frame.columns if name.startswith(VALUE)]
+    for name in values:
+        if any(other.startswith(LABEL) for other in frame.columns):
+            raise ContractError(place, name, 0, f"numbers ({VALUE}...) and outcomes ({LABEL}...) cannot be mixed")
+        if not frame[name].dtype.is_numeric():
+            raise ContractError(place, name, 0, f"must be numeric, but is {frame[name].dtype}")
+        infinite = frame.filter(~pl.col(name).cast(pl.Float64).is_finite()).height
+        _refuse(place, name, infinite, "must be finite; write null for an unknown value")
 
 
 def _check_ids(frame: pl.DataFrame, place: Path | str) -> None:
@@ -229,7 +267,7 @@ def _require_columns(frame: pl.DataFrame, place: Path | str, *, labelled: bool) 
         if name not in frame.columns:
             raise ContractError(place, name, 0, "is missing")
     if labelled and not tasks_of(frame):
-        raise ContractError(place, LABEL + "<task>", 0, "there is no label column")
+        raise ContractError(place, LABEL + "<task>", 0, "there is no label column, nor one of values")
     if not modalities_of(frame):
         raise ContractError(place, PRESENT + "<modality>", 0, "there is no presence column")
     if frame.is_empty():

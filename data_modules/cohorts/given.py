@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from data_modules.cohorts.columns import KEY_COLUMNS, LABEL, PRESENT, SPLIT_COLUMNS, ContractError
+from data_modules.cohorts.columns import KEY_COLUMNS, LABEL, PRESENT, SPLIT_COLUMNS, VALUE, ContractError
 from data_modules.cohorts.fitting import TEXT, Fitting, indicators
 from data_modules.features.store import BoolArray
 from data_modules.raw.errors import SourceError
@@ -53,7 +53,7 @@ def read_parquet(path: Path) -> pl.DataFrame:
 
 
 def cast_flags(frame: pl.DataFrame, place: Path) -> pl.DataFrame:
-    """Cast labels and presence that are written as 0 and 1 to Boolean; NaN is null.
+    """Cast labels and presence that are written as 0 and 1 to Boolean; NaN is null, in numbers to predict as well.
 
     Args:
         frame: the rows of cohort.parquet.
@@ -77,7 +77,8 @@ def cast_flags(frame: pl.DataFrame, place: Path) -> pl.DataFrame:
         if others:
             raise ContractError(place, name, others, "must be Boolean, or 0 and 1")
         cast.append(values == 1)
-    return frame.with_columns(cast)
+    numbers = [name for name in frame.columns if name.startswith(VALUE) and frame[name].dtype.is_float()]
+    return frame.with_columns(*cast, *(pl.col(name).fill_nan(None) for name in numbers))
 
 
 def row_ids(table: pl.DataFrame, path: Path, num_rows: int) -> Any:
@@ -123,7 +124,7 @@ def read_table(path: Path, fitting: Fitting) -> Inputs:
     left_out = dict(_no_inputs(table.columns))
     kept = table.drop(*left_out)
     for name, dtype in kept.drop("row_id").schema.items():
-        if name.startswith((LABEL, PRESENT)) or name in SPLIT_COLUMNS:
+        if name.startswith((LABEL, VALUE, PRESENT)) or name in SPLIT_COLUMNS:
             raise ContractError(path, name, 0, "is a column of cohort.parquet and no input; remove it")
         if not dtype.is_numeric() and dtype != pl.Boolean and dtype.base_type() not in TEXT:
             raise ContractError(path, name, 0, f"must be numeric or text, but is {dtype}")

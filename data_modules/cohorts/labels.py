@@ -1,7 +1,8 @@
-"""Labels of a cohort: outcomes that a death precludes, and the check that both classes are in every split."""
+"""Labels of a cohort: outcomes that a death precludes, and the check that they vary in every split."""
 
 import warnings
 from collections.abc import Mapping
+from typing import Any
 
 import polars as pl
 
@@ -11,6 +12,44 @@ from data_modules.vocabulary import SPLITS
 
 class OneClassWarning(UserWarning):
     """A split has only one class of a task, so discrimination is undefined in it."""
+
+
+def check_outcomes(manifest: Mapping[str, Any]) -> None:
+    """Refuse a cohort whose outcomes cannot be learned or monitored; warn of those that cannot be scored.
+
+    Args:
+        manifest: of the cohort.
+    """
+    if "values" in manifest:
+        check_values(manifest["values"])
+    else:
+        check_classes(manifest["prevalence"])
+
+
+def check_values(values: Mapping[str, Mapping[str, Mapping[str, int]]]) -> None:
+    """Refuse numbers to predict that do not vary in train, or are unknown in val.
+
+    Args:
+        values: task -> split -> counts of `known` values and of `distinct` ones.
+
+    Raises:
+        UserError: naming the first such task.
+
+    >>> check_values({"days": {"train": {"known": 9, "distinct": 1}}})
+    Traceback (most recent call last):
+    data_modules.errors.UserError: days has fewer than two different values in the train split, so ...
+    """
+    for task, splits in values.items():
+        if splits.get("train", {}).get("distinct", 0) < 2:
+            raise UserError(
+                f"{task} has fewer than two different values in the train split, so no model can be trained; use a "
+                "larger cohort, or remove it from cohort.tasks"
+            )
+        if splits.get("val", {}).get("distinct", 0) < 2:
+            raise UserError(
+                f"{task} has fewer than two different values in the val split, so the monitored metric val/r2 is "
+                "undefined; use a larger cohort, another cohort.split.salt or other fractions"
+            )
 
 
 def check_classes(prevalence: Mapping[str, Mapping[str, Mapping[str, int]]]) -> None:

@@ -8,6 +8,7 @@ import polars as pl
 
 from data_modules import stage
 from data_modules.cohorts import presence
+from data_modules.cohorts.columns import kind_of
 from data_modules.vocabulary import Modality
 
 PACKAGES = ("mmnar-lightning", "polars", "numpy")
@@ -48,6 +49,7 @@ def manifest(
         Plain values.
     """
     names = [modality.name for modality in modalities]
+    is_value = kind_of(cohort) == "value"
     return {
         "source": source,
         "simulated": simulated,
@@ -64,7 +66,8 @@ def manifest(
         "declared": dict(declared or {}),
         "tasks": list(tasks),
         "patterns": presence.count_patterns(cohort, names),
-        "prevalence": presence.prevalence(cohort, list(tasks)),
+        "prevalence": {} if is_value else presence.prevalence(cohort, list(tasks)),
+        **({"values": presence.known_values(cohort, list(tasks))} if is_value else {}),
         "counts": dict(counts or {}),
         "verified": verified,
         "packages": {name: version(name) for name in PACKAGES},

@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 
 from data_modules import patterns
-from data_modules.cohorts.columns import LABEL, PRESENT
+from data_modules.cohorts.columns import LABEL, PRESENT, VALUE
 from data_modules.errors import UserError
 
 MAX_PATTERNS = 256
@@ -105,6 +105,23 @@ def prevalence(rows: pl.DataFrame, tasks: Sequence[str]) -> dict[str, dict[str, 
         counted = rows.group_by("split").agg(known=label.is_not_null().sum(), positive=label.sum())
         table[task] = {
             row["split"]: {"known": row["known"], "positive": row["positive"]}
+            for row in counted.sort("split").iter_rows(named=True)
+        }
+    return table
+
+
+def known_values(rows: pl.DataFrame, tasks: Sequence[str]) -> dict[str, dict[str, dict[str, int]]]:
+    """Return task -> split -> number of known values, and of distinct ones among them.
+
+    >>> known_values(pl.DataFrame({"split": ["train"] * 3, "value/days": [2.0, 2.0, None]}), ["days"])
+    {'days': {'train': {'known': 2, 'distinct': 1}}}
+    """
+    table: dict[str, dict[str, dict[str, int]]] = {}
+    for task in tasks:
+        value = pl.col(VALUE + task)
+        counted = rows.group_by("split").agg(known=value.is_not_null().sum(), distinct=value.drop_nulls().n_unique())
+        table[task] = {
+            row["split"]: {"known": row["known"], "distinct": row["distinct"]}
             for row in counted.sort("split").iter_rows(named=True)
         }
     return table

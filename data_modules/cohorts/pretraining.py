@@ -11,7 +11,7 @@ import polars as pl
 
 from data_modules.cohorts import columns, splits
 from data_modules.cohorts.attrition import apply_rules
-from data_modules.cohorts.columns import LABEL
+from data_modules.cohorts.columns import TASK_PREFIXES
 from data_modules.cohorts.config import SplitConfig
 from data_modules.cohorts.rows import CohortRows
 from data_modules.errors import UserError
@@ -101,6 +101,6 @@ def appended(rows: pl.DataFrame, folder: Path) -> pl.DataFrame:
     path = folder / PRETRAINING
     if not path.is_file():
         return rows
-    names = [name for name in rows.columns if name != "split" and not name.startswith(LABEL)]
+    names = [name for name in rows.columns if name != "split" and not name.startswith(tuple(TASK_PREFIXES))]
     extra = pl.read_parquet(path, columns=names).with_columns(split=pl.lit(SPLIT))
     return pl.concat([rows, extra], how="diagonal")

@@ -17,6 +17,11 @@ def no_tables(release: Release) -> dict[str, pl.DataFrame]:
     return {}
 
 
+def no_label_tables(tasks: Sequence[str]) -> tuple[str, ...]:
+    """Derive every outcome from core tables."""
+    return ()
+
+
 def no_counts(context: BuildContext, modalities: Sequence[str], cohort: pl.DataFrame) -> dict[str, Any]:
     """Add no counts to the manifest."""
     return {}
@@ -30,6 +35,7 @@ class DatabaseSpec:
         schema: its raw tables.
         modalities: name -> modality.
         build_rows: raw tables and cohort settings -> rows with labels.
+        label_tables: tasks -> the raw tables besides the core tables that their labels are derived from.
         read_tables: core tables that modalities read, by name, in memory.
         count: counts for the manifest, from the modalities and the finished cohort.
         subgroups: `row_id` and attributes of the rows, text, by which an evaluation is divided and which no model reads
@@ -43,6 +49,7 @@ class DatabaseSpec:
     schema: ReleaseSchema
     modalities: Mapping[str, ModalitySpec]
     build_rows: Callable[[Release, Any], CohortRows]
+    label_tables: Callable[[Sequence[str]], tuple[str, ...]] = no_label_tables
     read_tables: Callable[[Release], dict[str, pl.DataFrame]] = no_tables
     count: Callable[[BuildContext, Sequence[str], pl.DataFrame], dict[str, Any]] = no_counts
     subgroups: Callable[[BuildContext], pl.DataFrame] | None = None

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from data_modules.batch import Batch, Items
-from data_modules.cohorts.columns import LABEL, PRESENT
+from data_modules.cohorts.columns import PRESENT, kind_of, task_column
 from data_modules.features.store import BoolArray, FloatArray, Statistics, open_present, open_values
 
 CLIP = 10.0
@@ -154,6 +154,35 @@ def _edges(values: FloatArray, subject: NDArray[np.int64], levels: NDArray[np.fl
     return torch.from_numpy(np.unique(found.astype(np.float32)))
 
 
+@dataclass(frozen=True)
+class ValueScale:
+    """How values to predict are standardised: by mean and standard deviation of their train rows.
+
+    Attributes:
+        mean: (T,) float64, in the units of the values.
+        deviation: (T,) float64, above 0.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    @classmethod
+    def of(cls, cohort: pl.DataFrame, values: pl.DataFrame) -> "ValueScale":
+        """The scale of the train rows; where their values do not vary, the deviation is 1."""
+        train = values.filter(cohort["split"] == "train") if "split" in cohort.columns else values.head(0)
+        mean, deviation = ([column or 0.0 for column in row] for row in (train.mean().row(0), train.std(ddof=0).row(0)))
+        return cls(torch.tensor(mean).double(), torch.tensor([own or 1.0 for own in deviation]).double())
+
+    def standardised(self, values: pl.DataFrame) -> pl.DataFrame:
+        """The values in standard deviations from the mean; null stays null."""
+        pairs = zip(values.columns, self.mean.tolist(), self.deviation.tolist(), strict=True)
+        return values.select((pl.col(name) - mean) / deviation for name, mean, deviation in pairs)
+
+    def restored(self, standardised: Tensor) -> Tensor:
+        """Values in their units, from (..., T) standardised ones."""
+        return standardised.double() * self.deviation + self.mean
+
+
 class CohortArrays:
     """A cohort as arrays, read by row id.
 
@@ -163,6 +192,7 @@ class CohortArrays:
         arrays: modality name -> array or items, in the order of the pattern's bits.
         fold: (N, R) int64, the inner fold of each row in each repeat, -1 outside of them; None without inner folds.
         site: (N,) bool, True = a row of the target; None = no row is.
+        scale: of values to predict; None = that of the train rows, and of outcomes that are yes or no there is none.
     """
 
     def __init__(
@@ -172,8 +202,9 @@ class CohortArrays:
         arrays: Mapping[str, Store],
         fold: Tensor | None = None,
         site: Tensor | None = None,
+        scale: "ValueScale | None" = None,
     ) -> None:
-        labels = cohort.select(LABEL + task for task in tasks)
+        labels = cohort.select(pl.col(task_column(cohort, task)).alias(task) for task in tasks)
         present = cohort.select(PRESENT + name for name in arrays)
         self.arrays = dict(arrays)
         self.fold = fold
@@ -181,6 +212,9 @@ class CohortArrays:
         self.weight: Tensor | None = None
         self.subject = torch.from_numpy(cohort["subject"].cast(pl.Int64).to_numpy(writable=True))
         self.present = torch.from_numpy(present.to_numpy(writable=True))
+        self.scale = scale if scale is not None or kind_of(cohort) == "binary" else ValueScale.of(cohort, labels)
+        if self.scale is not None:
+            labels = self.scale.standardised(labels)
         self.label = torch.from_numpy(labels.select(pl.all().cast(pl.Float32).fill_null(0.0)).to_numpy(writable=True))
         self.label_mask = torch.from_numpy(labels.select(pl.all().is_not_null()).to_numpy(writable=True))
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from data_modules import stage
 from data_modules.cohorts import pretraining, splits, subgroups
 from data_modules.cohorts.build import BUILD, COHORT, MODALITIES
-from data_modules.cohorts.columns import PRESENT, validate
+from data_modules.cohorts.columns import PRESENT, kind_of, validate
 from data_modules.cohorts.config import SplitConfig
 from data_modules.cohorts.presence import count_patterns, scored
 from data_modules.cohorts.published import POINTS, SCORES
@@ -23,7 +23,7 @@ from data_modules.errors import UserError
 from data_modules.loading.arrays import CohortArrays, ModalityArray, Store, principal_axes, quantile_edges
 from data_modules.loading.items import open_store
 from data_modules.patterns import encode
-from data_modules.vocabulary import ARRAY_KINDS, Kind, Modality
+from data_modules.vocabulary import ARRAY_KINDS, Kind, Modality, TaskKind
 
 ENCODE = "mmnar embed"
 """The command that builds an embedding store again."""
@@ -60,6 +60,17 @@ class OpenedCohort:
     def fingerprint(self) -> str:
         """Fingerprint of the settings and raw files of the cohort."""
         return str(self.manifest["fingerprint"])
+
+    @property
+    def kind(self) -> TaskKind:
+        """Whether the tasks are outcomes that are yes or no, or numbers."""
+        return kind_of(self.table)
+
+    @property
+    def deviations(self) -> list[float] | None:
+        """(T,) standard deviations of tasks that are numbers, in which the arrays have them; None of other tasks."""
+        scale = self.arrays.scale
+        return None if scale is None else scale.deviation.tolist()
 
     @property
     def names(self) -> list[str]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from data_modules.errors import UserError
 
-ADDED = ("nu", "kappa", "pi", "phi", "shared", "nuisance", "label_share", "shift")
+ADDED = ("nu", "kappa", "pi", "phi", "shared", "nuisance", "label_share", "shift", "phenotypes")
 """Settings whose defaults give the linear world. They are left out of its name, so that it keeps its folder."""
 STRONGEST = 10
 """Largest strength of an effect on the logit scale; beyond it nothing is random."""
@@ -58,6 +58,9 @@ class SimulateConfig:
     shift: float = 0.0
     """Distance of the site from that of 0, in the effects of patterns on the outcome and of severity and worry on
     orders."""
+
+    phenotypes: bool = False
+    """Write diagnosis codes of every phenotype (`cohort.tasks`); a run that has phenotypes as tasks needs no word."""
 
     def identity(self) -> dict[str, Any]:
         """Return the settings that name a release: those of `ADDED` only where they are not at their default.

@@ -173,7 +173,7 @@ def _draw_mimic(
     patients = timeline.without_labels(latent.draw(world, count, people))
     drawn = timeline.draw(patients, world.config, times)
     chart = documents.Chart.of(patients, drawn, start, world.config.nuisance)
-    written = hospital.tables(patients, drawn, start, tables)
+    written = hospital.tables(patients, drawn, start, tables, coded=world.config.phenotypes)
     written["discharge_notes"] = documents.discharge_notes(chart, notes)
     written["radiology_notes"] = documents.radiology_reports(chart, reports)
     written |= documents.images(chart, images, pixels, folder, write_jpeg=world.config.images)
@@ -200,7 +200,10 @@ def _draw_eicu(
     _write_truth(
         known.with_columns(**{name: pl.Series(texts) for name, texts in contents.items()}), "eicu", start, folder
     )
-    return eicu.tables(patients, stays, start, world.config.nuisance, tables)
+    written = eicu.tables(patients, stays, start, world.config.nuisance, tables)
+    if world.config.phenotypes:
+        written["diagnosis"] = entries.with_codes(written["diagnosis"], stays, tables)
+    return written
 
 
 def _write_truth(known: pl.DataFrame, database: str, start: int, folder: Path) -> None:

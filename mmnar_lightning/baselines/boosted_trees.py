@@ -38,7 +38,7 @@ WIDE = 64
 
 
 class BoostedTrees:
-    """One HistGradientBoostingClassifier of scikit-learn per task.
+    """One HistGradientBoostingClassifier of scikit-learn per task, of numbers a HistGradientBoostingRegressor.
 
     Trees are grown on train rows with a known label; val rows choose their number. Wide vectors are reduced to
     principal components, which are fitted on the train rows that have the modality.
@@ -72,7 +72,9 @@ class BoostedTrees:
         for position, modality in enumerate(self.inputs.modalities):
             self._reduce(modality, _values(train, modality), train.present[:, position].numpy())
         seen, held_out = self._columns(train), self._columns(val)
-        prior = prior_logit(train.label, train.label_mask).sigmoid()
+        prior = torch.zeros(len(self.inputs.tasks))  # the mean of standardised numbers
+        if self.inputs.kind == "binary":
+            prior = prior_logit(train.label, train.label_mask).sigmoid()
         for column, task in enumerate(self.inputs.tasks):
             known, checked = train.label_mask[:, column].numpy(), val.label_mask[:, column].numpy()
             labels, checks = train.label[:, column].numpy()[known], val.label[:, column].numpy()[checked]
@@ -91,6 +93,8 @@ class BoostedTrees:
         check: Columns,
     ) -> None:
         if len(np.unique(label)) < 2:
+            if self.inputs.kind == "value":
+                raise UserError(f"{task} does not vary among the train rows of a fold; leave it out of cohort.tasks")
             what = "negative" if len(label) and not label.any() else "positive" if len(label) else "unknown"
             self.remarks.append(
                 f"{task}: all {len(label) or ''} labels of train are {what}, so boosted_trees predicts "
@@ -102,13 +106,11 @@ class BoostedTrees:
             raise UserError(
                 f"{task} has no known label in val, which chooses the number of trees; leave it out of cohort.tasks"
             )
-        from sklearn.ensemble import HistGradientBoostingClassifier
-
         config = self.config
         # A column without a measured train value cannot be binned.
         measured: NDArray[np.bool_] = np.asarray(np.isfinite(seen).any(axis=0))
         self.measured[task] = measured
-        trees = HistGradientBoostingClassifier(
+        trees = self._trees()(
             learning_rate=config.learning_rate,
             max_iter=MAX_ITERATIONS,
             max_leaf_nodes=config.max_leaf_nodes,
@@ -125,19 +127,32 @@ class BoostedTrees:
         self.losses[task] = (-trees.validation_score_[1:]).tolist()
         self.iterations[task] = int(np.argmin(self.losses[task])) + 1
 
+    def _trees(self) -> Any:
+        """The class of the trees of a task; both have log-loss or squared error as their loss."""
+        from sklearn import ensemble
+
+        is_value = self.inputs.kind == "value"
+        return ensemble.HistGradientBoostingRegressor if is_value else ensemble.HistGradientBoostingClassifier
+
+    def _stages(self, task: str, columns: Columns) -> Any:
+        """What the first 1, 2, ... trees of a task predict, (B,) each."""
+        if self.inputs.kind == "value":
+            return self.trees[task].staged_predict(columns)
+        return (found[:, 1] for found in self.trees[task].staged_predict_proba(columns))
+
     def choose(self, task: str, iteration: int) -> None:
         """Predict a task with its first trees, `iteration` of them."""
         self.iterations[task] = iteration
 
     def predict(self, batch: Batch) -> Tensor:
-        """Predict probabilities, (B, T) float64; those of a row do not depend on the rest of the batch."""
+        """Predict probabilities, or numbers, (B, T) float64; those of a row do not depend on the rest of the batch."""
         columns = self._columns(batch)
         probability = np.empty((len(batch), len(self.inputs.tasks)))
         for column, task in enumerate(self.inputs.tasks):
             probability[:, column] = self.prior[task]
             if task in self.trees and len(batch):
-                stages = self.trees[task].staged_predict_proba(columns[:, self.measured[task]])
-                probability[:, column] = next(islice(stages, self.iterations[task] - 1, None))[:, 1]
+                stages = self._stages(task, columns[:, self.measured[task]])
+                probability[:, column] = next(islice(stages, self.iterations[task] - 1, None))
         return torch.from_numpy(probability)
 
     def store(self) -> Tensors:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from data_modules.batch import Batch
 from data_modules.errors import UserError
+from data_modules.vocabulary import TaskKind
 from mmnar_lightning.baselines.registry import Estimator
 from mmnar_lightning.baselines.stored import Storable, Tensors, below, prefixed
 from mmnar_lightning.nn.additive_fit import pooled
@@ -24,10 +25,18 @@ class FoldedEstimator:
         tasks: T names.
         num_folds: K.
         seed: of the first copy.
+        kind: of the tasks: logits are averaged, or numbers.
     """
 
-    def __init__(self, build: Callable[[int], Estimator], tasks: Sequence[str], num_folds: int, seed: int) -> None:
-        self.build = build
+    def __init__(
+        self,
+        build: Callable[[int], Estimator],
+        tasks: Sequence[str],
+        num_folds: int,
+        seed: int,
+        kind: TaskKind = "binary",
+    ) -> None:
+        self.build, self.kind = build, kind
         self.tasks = list(tasks)
         self.num_folds = num_folds
         self.seed = seed
@@ -76,15 +85,18 @@ class FoldedEstimator:
                 member.choose(task, best + 1)
 
     def predict(self, batch: Batch) -> Tensor:
-        """Predict probabilities, (B, T) float64: of the copies that a row was held out from, or of all."""
+        """Predict as an estimator does, (B, T) float64: by the copies that a row was held out from, or by all."""
         fold = self._no_fold(batch) if batch.fold is None else batch.fold
-        logits = torch.stack(
-            [member.predict(batch).double().logit().clamp(-LARGEST, LARGEST) for member in self.members]
-        )
+        logits = torch.stack([self._scored(member.predict(batch).double()) for member in self.members])
         held = torch.stack([fold[:, repeat] == number for repeat, number in self.held])
         used = (held | ~held.any(0)).double()
         weight = (used / used.sum(0)).unsqueeze(-1)
-        return torch.sigmoid(torch.where(weight > 0, weight * logits, 0.0).sum(0))
+        mean = torch.where(weight > 0, weight * logits, 0.0).sum(0)
+        return mean if self.kind == "value" else torch.sigmoid(mean)
+
+    def _scored(self, predicted: Tensor) -> Tensor:
+        """What is averaged."""
+        return predicted if self.kind == "value" else predicted.logit().clamp(-LARGEST, LARGEST)
 
     def store(self) -> Tensors:
         """The fitted state of all copies, and the fold that each was held out from."""

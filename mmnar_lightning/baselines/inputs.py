@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from data_modules.errors import UserError
-from data_modules.vocabulary import ARRAY_KINDS, Modality
+from data_modules.vocabulary import ARRAY_KINDS, Modality, TaskKind
 from mmnar_lightning.baselines.memory import Memory
 from mmnar_lightning.nn.config import AdditiveConfig
 from mmnar_lightning.nn.encoders import ItemParts
@@ -31,6 +31,7 @@ class BaselineInputs:
         additive: penalties and slopes of a linear model.
         scores: name -> (N, T) float64, published predictions of the cohort's rows, NaN where missing.
         points: name -> (N,) float64, points of published scores of the cohort's rows, NaN where missing.
+        kind: of the tasks.
         memory: means of train rows, for a baseline that needs it; None = the weights that are loaded bring it.
     """
 
@@ -43,6 +44,7 @@ class BaselineInputs:
     scores: Mapping[str, Tensor] = field(default_factory=dict)
     points: Mapping[str, Tensor] = field(default_factory=dict)
     additive: AdditiveConfig = field(default_factory=AdditiveConfig)
+    kind: TaskKind = "binary"
     memory: Memory | None = None
 
 

@@ -1,4 +1,4 @@
-"""Penalised logistic regression on the concatenated inputs of all modalities and the pattern."""
+"""Penalised logistic regression, of numbers ridge regression, on the inputs of all modalities and the pattern."""
 
 from collections.abc import Mapping, Sequence
 
@@ -45,7 +45,7 @@ class LogisticRegression:
         with torch.no_grad():
             self.head.linear.bias.copy_(self.inputs.prior)
         candidates = grid(config.inverse_penalties or INVERSE_PENALTIES, config.deviations)
-        self.path = AdditiveFit(self.head, candidates)
+        self.path = AdditiveFit(self.head, candidates, self.inputs.kind)
         self.path.fit(Rows.read(self.head, [train]))
         losses = self.path.losses(Rows.read(self.head, [val]))
         for task, own in zip(tasks, losses, strict=True):
@@ -73,8 +73,9 @@ class LogisticRegression:
 
     @torch.no_grad()
     def predict(self, batch: Batch) -> Tensor:
-        """Predict probabilities, (B, T) float64."""
-        return torch.sigmoid(self.head.double()(doubled(batch)))
+        """Predict probabilities, or standardised numbers, (B, T) float64."""
+        found: Tensor = self.head.double()(doubled(batch))
+        return found if self.inputs.kind == "value" else torch.sigmoid(found)
 
 
 def doubled(batch: Batch) -> Batch:

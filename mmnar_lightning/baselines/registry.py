@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
 from data_modules.errors import UserError
+from data_modules.vocabulary import TaskKind
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -37,6 +38,7 @@ class NetworkBaseline:
         unread: prefixes of keys that it does not read.
         off: keys of parts that it lacks -> the values that switch them off, as experiments/baselines/ sets them.
         needs_memory: whether it reads the frozen memory of train rows (baselines/memory.py).
+        kinds: of the tasks that it can be trained on.
     """
 
     build: Callable[[BaselineInputs, BaselineConfig], nn.Module]
@@ -44,6 +46,7 @@ class NetworkBaseline:
     unread: tuple[str, ...] = ("model.", "objective.temperature", "objective.anneal_epochs")
     off: Mapping[str, object] = field(default_factory=lambda: NO_TERMS)
     needs_memory: bool = False
+    kinds: tuple[TaskKind, ...] = ("binary", "value")
 
 
 class Estimator(Protocol):
@@ -66,7 +69,7 @@ class Estimator(Protocol):
         """Fit on train, whose rows may have a `weight`; val chooses the number of iterations."""
 
     def predict(self, batch: Batch) -> Tensor:
-        """Predict probabilities, (B, T) float64."""
+        """Predict probabilities, (B, T) float64; of numbers, standardised ones."""
 
 
 ESTIMATOR_UNREAD = (
@@ -102,11 +105,13 @@ class EstimatorBaseline:
         off: as for a network.
         raw_tables: whether it reads tables as stored, NaN for values that were not measured.
         weighted: whether its fit reads `Batch.weight`, so that `baseline.inverse_probability` can weight it.
+        kinds: of the tasks that it can be fitted on; of numbers it predicts standardised ones.
     """
 
     build: Callable[[BaselineInputs, BaselineConfig, int], Estimator]
     raw_tables: bool = False
     weighted: bool = True
+    kinds: tuple[TaskKind, ...] = ("binary",)
     read: tuple[str, ...] = ()
     unread: tuple[str, ...] = ESTIMATOR_UNREAD
     off: Mapping[str, object] = field(default_factory=lambda: {**NO_TERMS, "rectifier.fit": "none"})
@@ -126,12 +131,14 @@ BASELINES: Mapping[str, NetworkBaseline | EstimatorBaseline] = {
     "boosted_trees": EstimatorBaseline(
         build=lambda inputs, config, seed: _own("boosted_trees").BoostedTrees(inputs, config.boosted_trees, seed),
         raw_tables=True,
+        kinds=("binary", "value"),
     ),
     "logistic_regression": EstimatorBaseline(
         build=lambda inputs, config, seed: _own("logistic_regression").LogisticRegression(
             inputs, sites=config.refit == "joint"
         ),
         read=("model.encoder.", "model.additive."),
+        kinds=("binary", "value"),
     ),
     "pattern_submodels": EstimatorBaseline(
         build=lambda inputs, config, seed: _own("pattern_submodels").PatternSubmodels(inputs),
@@ -150,7 +157,9 @@ BASELINES: Mapping[str, NetworkBaseline | EstimatorBaseline] = {
         build=lambda inputs, config: _own("shaspec").ShaSpec(inputs, config.shaspec), read=("model.encoder.",)
     ),
     "drfuse": NetworkBaseline(
-        build=lambda inputs, config: _own("drfuse").DrFuse(inputs, config.drfuse), read=("model.encoder.",)
+        build=lambda inputs, config: _own("drfuse").DrFuse(inputs, config.drfuse),
+        read=("model.encoder.",),
+        kinds=("binary",),
     ),
     "mmtm": NetworkBaseline(build=lambda inputs, config: _own("mmtm").MMTM(inputs), read=("model.encoder.",)),
     "medfuse": NetworkBaseline(build=lambda inputs, config: _own("medfuse").MedFuse(inputs), read=("model.encoder.",)),
@@ -167,7 +176,10 @@ BASELINES: Mapping[str, NetworkBaseline | EstimatorBaseline] = {
         build=lambda inputs, config: _own("m3care").M3Care(inputs), read=("model.encoder.",), needs_memory=True
     ),
     "muse": NetworkBaseline(
-        build=lambda inputs, config: _own("muse").Muse(inputs), read=("model.encoder.",), needs_memory=True
+        build=lambda inputs, config: _own("muse").Muse(inputs),
+        read=("model.encoder.",),
+        needs_memory=True,
+        kinds=("binary",),
     ),
     "grape": NetworkBaseline(
         build=lambda inputs, config: _own("grape").Grape(inputs), read=("model.encoder.",), needs_memory=True
@@ -209,6 +221,7 @@ def find(name: str) -> NetworkBaseline | EstimatorBaseline:
             build=lambda inputs, config, seed: found(inputs, seed=seed, **config.settings),
             raw_tables=bool(getattr(found, "raw_tables", False)),
             weighted=bool(getattr(found, "weighted", False)),
+            kinds=tuple(getattr(found, "kinds", ("binary",))),
         )
     raise UserError(
         f"baseline.name={name}: expected a subclass of torch.nn.Module, or a class with `fit(train, val)` and "

@@ -11,6 +11,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from data_modules import files
 from data_modules.errors import UserError
+from data_modules.vocabulary import TaskKind
 from mmnar_lightning.callbacks import digests
 from mmnar_lightning.callbacks.digests import BEST, LAST, PREVIOUS
 
@@ -18,10 +19,30 @@ MONITOR = "val/auroc"
 """Mean AUROC over the tasks in which it is defined on val."""
 INNER_MONITOR = "val/log_loss"
 """Mean log-loss over the tasks of the rows of all inner folds, each predicted where it was held out."""
-MODES = {MONITOR: "max", INNER_MONITOR: "min"}
+VALUE_MONITOR, INNER_VALUE_MONITOR = "val/r2", "val/mse"
+"""The same of tasks that are numbers: mean R², and mean squared error of standardised numbers."""
+MODES = {MONITOR: "max", INNER_MONITOR: "min", VALUE_MONITOR: "max", INNER_VALUE_MONITOR: "min"}
 """Monitored metric -> whether a larger or a smaller value is better."""
 OPTIMIZERS = "optimizer_states"
 """Key of the optimiser's state in a checkpoint: two numbers for every weight."""
+
+
+def monitor_of(kind: TaskKind, *, inner_folds: bool) -> str:
+    """Choose the metric that chooses the epoch.
+
+    Args:
+        kind: of the tasks.
+        inner_folds: whether there are inner folds.
+
+    Returns:
+        One of `MODES`.
+
+    >>> monitor_of("value", inner_folds=False)
+    'val/r2'
+    """
+    if kind == "value":
+        return INNER_VALUE_MONITOR if inner_folds else VALUE_MONITOR
+    return INNER_MONITOR if inner_folds else MONITOR
 
 
 class CheckpointError(UserError):

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from data_modules.batch import Batch
 from mmnar_lightning.metrics.pattern import PatternMetric, mask_small_cells
+from mmnar_lightning.metrics.values import VALUE_METRICS
 from mmnar_lightning.outputs import ScoredRows
 from mmnar_lightning.report.figures import heat_map
 
@@ -26,6 +27,7 @@ class PatternMetrics(Callback):
         patterns: pattern ids of the cohort; they determine the logged keys.
         min_count: `privacy.min_count`.
         totals_only: whether every pattern is masked, because other runs score other folds of the same rows.
+        deviations: as of `PatternMetric`.
     """
 
     def __init__(
@@ -36,8 +38,9 @@ class PatternMetrics(Callback):
         min_count: int,
         *,
         totals_only: bool = False,
+        deviations: Sequence[float] | None = None,
     ) -> None:
-        self.metrics = {split: PatternMetric(tasks, modalities, patterns) for split in ("val", "test")}
+        self.metrics = {split: PatternMetric(tasks, modalities, patterns, deviations) for split in ("val", "test")}
         self.min_count, self.totals_only = min_count, totals_only
         self.latest: dict[str, float] = {}
         self.rows: ScoredRows | None = None
@@ -89,8 +92,9 @@ class PatternMetrics(Callback):
         for logger in trainer.loggers:  # directly: Lightning's own log takes a millisecond per key
             logger.log_metrics({**logged, "epoch": trainer.current_epoch}, step=trainer.global_step)
             logger.save()  # before the checkpoint of the epoch, from which a killed run resumes
-        pl_module.log(f"{split}/auroc", values["auroc"], logger=False, prog_bar=True)
-        pl_module.log(f"{split}/log_loss", values["log_loss"], logger=False)
+        score, loss = self.metrics[split].means
+        pl_module.log(f"{split}/{score}", values[score], logger=False, prog_bar=True)
+        pl_module.log(f"{split}/{loss}", values[loss], logger=False)
 
     def _send_table(self, split: str, trainer: Trainer) -> None:
         metric = self.metrics[split]
@@ -98,19 +102,19 @@ class PatternMetrics(Callback):
             if isinstance(logger, WandbLogger) and trainer.is_global_zero:
                 import wandb
 
-                header = ["task", "pattern", "count", "positives", "auroc", "average_precision", "brier"]
+                is_value = metric.deviations is not None
+                scores = list(VALUE_METRICS) if is_value else ["positives", "auroc", "average_precision", "brier"]
+                header = ["task", "pattern", "count", *scores]
                 rows = [
                     [task, label, *(self.latest[f"{name}/{task}/{label}"] for name in header[2:])]
                     for task in metric.tasks
                     for label in metric.labels
                 ]
-                figure = heat_map(self.latest, metric.tasks, metric.labels, metric.modalities)
-                logger.experiment.log(
-                    {
-                        f"{split}/patterns": wandb.Table(columns=list(header), data=rows),
-                        f"{split}/patterns_heat_map": wandb.Image(figure),
-                    }
-                )
+                sent: dict[str, Any] = {f"{split}/patterns": wandb.Table(columns=list(header), data=rows)}
+                if not is_value:
+                    figure = heat_map(self.latest, metric.tasks, metric.labels, metric.modalities)
+                    sent[f"{split}/patterns_heat_map"] = wandb.Image(figure)
+                logger.experiment.log(sent)
 
 
 def _update(metric: PatternMetric, logits: Tensor, batch: Batch) -> None:

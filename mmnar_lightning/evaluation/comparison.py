@@ -15,7 +15,7 @@ from mmnar_lightning.metrics.cells import metric_intervals, paired_difference
 from mmnar_lightning.metrics.delong import delong, holm, p_value
 from mmnar_lightning.metrics.suppression import Counts, is_small
 
-LABEL, LOGIT, RECTIFIED = "label/", "logit/", "rectified/"
+LABEL, VALUE, LOGIT, RECTIFIED = "label/", "value/", "logit/", "rectified/"
 KEYS = ("seed", "fold", "row_id")
 """Columns that order the rows of all methods alike."""
 LEVEL = 0.05
@@ -69,6 +69,9 @@ def compare(methods: Mapping[str, pl.DataFrame], scoring: Scoring) -> list[Compa
     names = list(methods)
     tasks = [name.removeprefix(LABEL) for name in methods[names[0]].columns if name.startswith(LABEL)]
     common = [task for task in tasks if all(LABEL + task in frame.columns for frame in methods.values())]
+    for name, frame in methods.items():
+        if any(column.startswith(VALUE) for column in frame.columns):
+            raise UserError(f"{name} predicts numbers; only outcomes that are yes or no are compared")
     if not common:
         raise UserError(f"{' and '.join(names)} have no task in common")
     found: list[Comparison] = []

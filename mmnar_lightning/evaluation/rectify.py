@@ -22,7 +22,7 @@ class Rectification:
         rows: the test rows with rectified logits.
         recalibrated: the test rows after one offset for all patterns, the root of the same estimate.
         table: task -> offsets by pattern.
-        mean_risk: task -> prediction-powered estimates of the mean risk.
+        mean_risk: task -> prediction-powered estimates of the mean risk; empty where the tasks are numbers.
     """
 
     rows: ScoredRows
@@ -52,7 +52,9 @@ def rectify(
         rows=rows.with_logits(found),
         recalibrated=rows.with_logits(rectifier.recalibrate(rows.logits, rows.subject, name)),
         table={task: from_json(OffsetTable, table) for task, table in zip(cohort.tasks, tables, strict=True)},
-        mean_risk={
+        mean_risk={}
+        if rectifier.kind == "value"
+        else {
             task: _risks(column, rows, calibration, cohort.scored_patterns, cohort.holds_out)
             for column, task in enumerate(cohort.tasks)
         },

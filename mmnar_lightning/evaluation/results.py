@@ -7,13 +7,77 @@ from mmnar_lightning.evaluation.breakdown import DecisionCurve, LabelAvailabilit
 from mmnar_lightning.evaluation.cell import MASKED, OPTIONAL, Cell, Gain, Reliability, Score, TaskScores
 
 __all__ = [
-    "MASKED", "SCHEMA_VERSION", "BlendScores", "Cell", "DecisionCurve", "Gain", "GroupScores", "Groups", "Intervals",
-    "LabelAvailability", "Offset", "OffsetTable", "Reliability", "Results", "Risk", "Score", "SplitCounts", "Subgroups",
-    "TaskRisks", "TaskScores", "Within",
+    "MASKED",
+    "MASKED_VALUES",
+    "SCHEMA_VERSION",
+    "BlendScores",
+    "Cell",
+    "DecisionCurve",
+    "Gain",
+    "GroupScores",
+    "Groups",
+    "Intervals",
+    "LabelAvailability",
+    "Offset",
+    "OffsetTable",
+    "Reliability",
+    "Results",
+    "Risk",
+    "Score",
+    "SplitCounts",
+    "Subgroups",
+    "TaskRisks",
+    "TaskScores",
+    "ValueCell",
+    "ValueScores",
+    "Within",
 ]  # fmt: skip
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Incremented when the format changes incompatibly."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValueCell:
+    """Scores of the test rows of a task that is a number, in its units; all None if masked.
+
+    Attributes:
+        count: rows with a known value.
+        subjects: of these.
+        mae: mean absolute error.
+        rmse: root mean squared error.
+        mean_error: mean of prediction minus value: calibration in the large.
+        r2: share of the variance that is explained.
+    """
+
+    count: int | None
+    subjects: int | None
+    mae: Score | None
+    rmse: Score | None
+    mean_error: Score | None
+    r2: Score | None
+
+    def score(self, metric: str) -> Score | None:
+        """The score of a metric, by its name in `VALUE_METRICS`."""
+        found: Score | None = getattr(self, metric)
+        return found
+
+
+MASKED_VALUES = ValueCell(count=None, subjects=None, mae=None, rmse=None, mean_error=None, r2=None)
+"""A cell that is hidden."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValueScores:
+    """Scores of a task that is a number over all test rows and by pattern label, the most frequent first."""
+
+    all: ValueCell
+    patterns: dict[str, ValueCell]
+
+    @property
+    def cells(self) -> dict[str, ValueCell]:
+        """`all`, then the patterns."""
+        return {"all": self.all, **self.patterns}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,7 +257,9 @@ class Results:
         unseen_pattern_rows: rows with a pattern that no train row has; None for several runs.
         unseen_patterns: labels of these patterns; None for several runs.
         diagnostics: tipping points and, with an assignment head, how well presence is predicted.
-        tasks: scores before the rectifier.
+        tasks: scores before the rectifier; empty where the tasks are numbers.
+        values: likewise of tasks that are numbers; None where they are yes or no.
+        rectified_values: after the rectifier; None without one.
         rectified: scores after it; None without one.
         rectified_gain: `rectified` minus `tasks`; None unless the rectifier is used away from its source.
         recalibrated_gain: one offset for all patterns, the root of the same rectifier, minus `tasks`.
@@ -230,6 +296,8 @@ class Results:
     unseen_patterns: list[str] | None = field(default=None, metadata=OPTIONAL)
     diagnostics: dict[str, Any] | None = field(default=None, metadata=OPTIONAL)
     tasks: dict[str, TaskScores]
+    values: dict[str, ValueScores] | None = field(default=None, metadata=OPTIONAL)
+    rectified_values: dict[str, ValueScores] | None = field(default=None, metadata=OPTIONAL)
     rectified: dict[str, TaskScores] | None = field(default=None, metadata=OPTIONAL)
     rectified_gain: dict[str, Gain] | None = field(default=None, metadata=OPTIONAL)
     recalibrated_gain: dict[str, Gain] | None = field(default=None, metadata=OPTIONAL)

@@ -63,11 +63,11 @@ def from_json(kind: type[T], content: Mapping[str, Any]) -> T:
 
 
 def _upgraded(content: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The content of results in the present schema; schema 3 lacks only fields that a run need not have."""
+    """The content of results in the present schema; schemas 3 and 4 lack only fields that a run need not have."""
     version = content.get("schema_version")
     if version == 2:
         return cast(Mapping[str, Any], _from_schema_2(content))
-    if version == 3:
+    if version in {3, 4}:
         return {**content, "schema_version": SCHEMA_VERSION}
     if version != SCHEMA_VERSION:
         raise ResultsError(

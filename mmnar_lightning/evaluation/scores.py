@@ -66,24 +66,61 @@ def predictions(
         `unseen_pattern`, and per task `label/`, `logit/`, `probability/` and, of each of the others, `<name>/`, its
         logit.
     """
+    columns = {}
+    for column, task in enumerate(tasks):
+        columns[f"label/{task}"] = known(rows.label[:, column].bool(), rows.label_mask[:, column])
+        columns[f"logit/{task}"] = pl.Series(rows.logits[:, column].numpy())
+        columns[f"probability/{task}"] = pl.Series(rows.probability[:, column].numpy())
+        for name, other in (others or {}).items():
+            columns[f"{name}/{task}"] = pl.Series(other.logits[:, column].numpy())
+    return keyed(rows, cohort, seen, columns, subgroups)
+
+
+def known(values: Tensor, mask: Tensor) -> pl.Series:
+    """Make a column of values.
+
+    Args:
+        values: (N,).
+        mask: (N,) bool, True = known.
+
+    Returns:
+        The values, null where they are unknown.
+
+    >>> known(torch.tensor([1.5, 2.5]), torch.tensor([True, False])).to_list()
+    [1.5, None]
+    """
+    chosen = pl.when(pl.Series(mask.numpy())).then(pl.Series(values.numpy()))
+    return pl.select(chosen).to_series()
+
+
+def keyed(
+    rows: ScoredRows,
+    cohort: pl.DataFrame,
+    seen: Tensor,
+    columns: Mapping[str, pl.Series],
+    subgroups: pl.DataFrame | None = None,
+) -> pl.DataFrame:
+    """Put the keys, subgroups and patterns of test rows before columns.
+
+    Args:
+        rows: N test rows.
+        cohort: as of `predictions`.
+        seen: likewise.
+        columns: name -> (N,).
+        subgroups: likewise.
+
+    Returns:
+        One row per test row.
+    """
     frame = pl.DataFrame(
         {
             "row_id": rows.row_id.numpy(),
             "pattern": patterns.labels(rows.present),
             "unseen_pattern": (~torch.isin(rows.pattern, seen)).numpy(),
+            **columns,
         },
         schema_overrides={"pattern": pl.String},
     )
-    for column, task in enumerate(tasks):
-        known = pl.Series(rows.label_mask[:, column].numpy())
-        label = pl.Series(rows.label[:, column].numpy().astype(bool))
-        frame = frame.with_columns(
-            pl.when(known).then(label).alias(f"label/{task}"),
-            pl.Series(f"logit/{task}", rows.logits[:, column].numpy()),
-            pl.Series(f"probability/{task}", rows.probability[:, column].numpy()),
-        )
-        more = (others or {}).items()
-        frame = frame.with_columns(pl.Series(f"{name}/{task}", other.logits[:, column].numpy()) for name, other in more)
     keys = cohort.select(pl.col("row_id").cast(pl.Int64), "subject_id", "split", pl.col("fold").cast(pl.Int64))
     groups = groups_of(cohort)
     keys = keys if groups is None else keys.with_columns(groups[1].alias(GROUP))

@@ -14,6 +14,7 @@ from data_modules import patterns as pattern_ids
 from data_modules.errors import UserError
 from mmnar_lightning.metrics import functional
 from mmnar_lightning.metrics.suppression import ALL, Counts, hidden_cells
+from mmnar_lightning.metrics.values import VALUE_METRICS, value_metrics
 from mmnar_lightning.outputs import ScoredRows
 
 MAX_ROW_ID = 2**53
@@ -35,6 +36,8 @@ class PatternMetric(Metric):
         modalities: M modality names.
         patterns: pattern ids of the cohort; they determine the keys of `compute`. Rows of other patterns count towards
             the overall scores only.
+        deviations: of tasks that are numbers, the standard deviation of each, in which logits and labels are given;
+            None = the tasks are yes or no.
 
     Raises:
         UserError: if a task name has a slash or is repeated.
@@ -64,8 +67,15 @@ class PatternMetric(Metric):
     label: list[Tensor]
     label_mask: list[Tensor]
 
-    def __init__(self, tasks: Sequence[str], modalities: Sequence[str], patterns: Sequence[int]) -> None:
+    def __init__(
+        self,
+        tasks: Sequence[str],
+        modalities: Sequence[str],
+        patterns: Sequence[int],
+        deviations: Sequence[float] | None = None,
+    ) -> None:
         super().__init__(compute_with_cache=False)
+        self.deviations = deviations
         if len(set(tasks)) < len(tasks) or any("/" in task for task in tasks):
             raise UserError(f"tasks={list(tasks)} must differ and contain no slash, which separates the parts of a key")
         invalid = [one for one in patterns if not 0 <= one < 2 ** len(modalities) and one != pattern_ids.REST]
@@ -138,7 +148,9 @@ class PatternMetric(Metric):
         """Score every task, overall and per pattern.
 
         Returns:
-            `auroc` and `log_loss`, the means over the tasks in which they are defined, and for every task
+            Of tasks that are numbers `r2` and `mse`, the means over the tasks (`mse` of standardised numbers), and for
+            every task and pattern the metrics of `VALUE_METRICS` and `count`. Of the others `auroc` and `log_loss`, the
+            means over the tasks in which they are defined, and for every task
             `auroc/<task>`, `average_precision/<task>`, `brier/<task>`, `count/<task>` (rows with a known label) and
             `positives/<task>`; then each of the five as `<metric>/<task>/<pattern label>` for every listed
             pattern. The keys do not depend on the rows; undefined values are NaN. A logit that is NaN raises a
@@ -150,16 +162,34 @@ class PatternMetric(Metric):
         losses = []
         for column, task in enumerate(self.tasks):
             known = rows.label_mask[:, column]
-            losses.append(functional.log_loss(rows.logits[known, column], rows.label[known, column]))
+            losses.append(self._loss(rows.logits[known, column], rows.label[known, column]))
             cells = {f"/{text}": known & own for text, own in members.items()}
             for suffix, member in {"": known, **cells}.items():
-                scores = _scores(rows.probability[member, column], rows.label[member, column])
+                scores = self._scores(rows.logits[member, column], rows.label[member, column], column)
                 values |= {f"{name}/{task}{suffix}": score for name, score in scores.items()}
+        score, loss = self.means
         return {
-            "auroc": _mean_defined([values[f"auroc/{task}"] for task in self.tasks]),
-            "log_loss": _mean_defined(losses),
+            score: _mean_defined([values[f"{score}/{task}"] for task in self.tasks]),
+            loss: _mean_defined(losses),
             **values,
         }
+
+    @property
+    def means(self) -> tuple[str, str]:
+        """Names of the score and of the loss that are averaged over the tasks."""
+        return ("auroc", "log_loss") if self.deviations is None else ("r2", "mse")
+
+    def _loss(self, logits: Tensor, label: Tensor) -> float:
+        if self.deviations is None:
+            return functional.log_loss(logits, label)
+        return float(((logits - label) ** 2).mean())
+
+    def _scores(self, logits: Tensor, label: Tensor, column: int) -> dict[str, float]:
+        if self.deviations is None:
+            return _scores(logits.sigmoid(), label)
+        unit = self.deviations[column]
+        found = value_metrics(unit * logits, unit * label)[0].tolist()
+        return {**dict(zip(VALUE_METRICS, found, strict=True)), "count": float(len(label))}
 
     def plot(self, val: Mapping[str, float] | None = None, ax: Any = None, score: str = "auroc") -> tuple[Any, Any]:
         """Draw one score of every task, over all rows and per pattern.
@@ -233,7 +263,7 @@ def mask_small_cells(values: Mapping[str, float], min_count: int, *, totals_only
         name, *cell = key.split("/")
         if name == "count":
             task, label = cell[0], (*cell[1:], ALL)[0]
-            counts = Counts(values[key], values[key.replace("count", "positives", 1)])
+            counts = Counts(values[key], values.get(key.replace("count", "positives", 1), 0.0))
             tables.setdefault(task, {})[label] = counts
     hidden = hidden_cells(tables, min_count, totals_only=totals_only)
     has_hidden_task = any(ALL in cells for cells in hidden.values())

@@ -1,4 +1,4 @@
-"""Fits additive heads: penalised logistic regressions whose penalties held-out rows choose."""
+"""Fits additive heads: penalised logistic or ridge regressions whose penalties held-out rows choose."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,10 +11,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from data_modules.batch import Batch
+from data_modules.vocabulary import TaskKind
 from mmnar_lightning.nn.additive import AdditiveHead
 
 MAX_ITERATIONS = 1000
-"""Of L-BFGS."""
+"""Of L-BFGS, and of conjugate gradients."""
+RIDGE_TOLERANCE = 1e-8
 TINY = 1e-12
 """Smallest total variance of a block."""
 
@@ -24,7 +26,7 @@ class Penalty:
     """A candidate.
 
     Attributes:
-        inverse: C of scikit-learn's `LogisticRegression`.
+        inverse: C of scikit-learn's `LogisticRegression`; of a ridge regression 1 / alpha.
         deviation: prior variance of whatever depends on the pattern, relative to that of the shared slopes.
     """
 
@@ -131,10 +133,11 @@ class AdditiveFit:
     Args:
         head: built, its weights are replaced by `choose`.
         candidates: penalties.
+        kind: of the tasks: a logistic regression, or of numbers a ridge regression (Hoerl and Kennard, 1970).
     """
 
-    def __init__(self, head: AdditiveHead, candidates: Sequence[Penalty]) -> None:
-        self.head = head
+    def __init__(self, head: AdditiveHead, candidates: Sequence[Penalty], kind: TaskKind = "binary") -> None:
+        self.head, self.kind = head, kind
         self.slopes = head.deviation is not None
         self.candidates = list(candidates)
         self.weights: list[list[NDArray[np.float64] | None]] = []
@@ -151,7 +154,14 @@ class AdditiveFit:
                 self.weights.append(self._path(train, known, outcome))
 
     def losses(self, held: Rows) -> NDArray[np.float64]:
-        """Log-loss of every task and candidate over its known labels, (T, candidates), NaN without one or a fit."""
+        """Loss of every task and candidate over its known labels, (T, candidates), NaN without one or a fit.
+
+        Args:
+            held: rows that were not fitted.
+
+        Returns:
+            The log-loss, of numbers the mean squared error.
+        """
         found = np.full((held.label.shape[1], len(self.candidates)), np.nan)
         for ratio in {entry.deviation for entry in self.candidates}:
             design = held.design(self.scale, ratio, slopes=self.slopes)
@@ -160,7 +170,8 @@ class AdditiveFit:
                     known, own = held.label_mask[:, task], weights[place]
                     if entry.deviation == ratio and own is not None and known.any():
                         logit = design[known] @ own[:-1] + own[-1]
-                        found[task, place] = _log_loss(logit, held.label[known, task])
+                        loss = _squared_error if self.kind == "value" else _log_loss
+                        found[task, place] = loss(logit, held.label[known, task])
         return found
 
     @torch.no_grad()
@@ -181,19 +192,25 @@ class AdditiveFit:
         self, train: Rows, known: NDArray[np.bool_], outcome: NDArray[np.float64]
     ) -> list[NDArray[np.float64] | None]:
         """Fit the candidates in order, each from the one before; weights and, last, the intercept of each."""
-        from sklearn.linear_model import LogisticRegression
-
         found: list[NDArray[np.float64] | None] = []
         weight = None if train.weight is None else train.weight[known]
         previous: float | None = None
         for entry in self.candidates:
             if entry.deviation != previous:
                 design = train.design(self.scale, entry.deviation, slopes=self.slopes)[known]
-                fitted = LogisticRegression(max_iter=MAX_ITERATIONS, warm_start=True)
+                fitted = self._regression()
                 previous = entry.deviation
-            fitted.set_params(C=entry.inverse).fit(design, outcome, sample_weight=weight)
-            found.append(np.append(fitted.coef_[0], fitted.intercept_[0]))
+            penalty = {"C": entry.inverse} if self.kind == "binary" else {"alpha": 1 / entry.inverse}
+            fitted.set_params(**penalty).fit(design, outcome, sample_weight=weight)
+            found.append(np.append(np.ravel(fitted.coef_), fitted.intercept_))
         return found
+
+    def _regression(self) -> Any:
+        from sklearn.linear_model import LogisticRegression, Ridge
+
+        if self.kind == "value":
+            return Ridge(solver="sparse_cg", tol=RIDGE_TOLERANCE, max_iter=MAX_ITERATIONS)
+        return LogisticRegression(max_iter=MAX_ITERATIONS, warm_start=True)
 
 
 def weight_of(batch: Batch) -> NDArray[np.float64] | None:
@@ -223,7 +240,10 @@ def pooled(losses: Sequence[Sequence[float]], counts: Sequence[float]) -> int:
 
 
 def fit_heads(
-    heads: Sequence[AdditiveHead], parts: Sequence[tuple[Rows, Rows]], candidates: Sequence[Penalty]
+    heads: Sequence[AdditiveHead],
+    parts: Sequence[tuple[Rows, Rows]],
+    candidates: Sequence[Penalty],
+    kind: TaskKind = "binary",
 ) -> list[Penalty]:
     """Fit the heads of an ensemble, each on its own rows, with the penalty that all held-out rows together choose.
 
@@ -232,11 +252,12 @@ def fit_heads(
         parts: of each head, the rows that it is fitted on and those that are held out, which are read only if there are
             several candidates.
         candidates: penalties.
+        kind: of the tasks.
 
     Returns:
         The penalty of each task.
     """
-    fits = [AdditiveFit(head, candidates) for head in heads]
+    fits = [AdditiveFit(head, candidates, kind) for head in heads]
     losses = []
     for fit, (train, held) in zip(fits, parts, strict=True):
         fit.fit(train)
@@ -254,6 +275,10 @@ def fit_heads(
 def _total_variance(columns: Any) -> float:
     square, mean = columns.multiply(columns).mean(axis=0), columns.mean(axis=0)
     return float(np.sum(np.asarray(square) - np.square(np.asarray(mean))))
+
+
+def _squared_error(predicted: NDArray[np.float64], value: NDArray[np.float64]) -> float:
+    return float(np.square(predicted - value).mean())
 
 
 def _log_loss(logit: NDArray[np.float64], label: NDArray[np.float64]) -> float:

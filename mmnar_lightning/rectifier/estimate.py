@@ -1,15 +1,18 @@
 """Offsets of the patterns for one task: a hierarchy global -> number of present modalities -> pattern.
 
 The offset of a node is added to that of its parent. It is the maximum a posteriori of an intercept-only logistic
-regression with the parent's logits as offset and prior N(0, s²). Each level has one estimate of s² (docs/method.md,
+regression with the parent's logits as offset and prior N(0, s²); where the labels are numbers, of a normal model of the
+residuals. Each level has one estimate of s² (docs/method.md,
 section 3).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
+
+from data_modules.vocabulary import TaskKind
 
 Array = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -18,6 +21,8 @@ MIN_SUBJECTS = 2
 """Fewest subjects of a node: the variance between subjects needs two."""
 MAX_STEPS = 100
 TOLERANCE = 1e-12
+TINY = 1e-12
+"""Smallest variance of residuals."""
 MAX_STEP = 2.0
 """Longest Newton step."""
 
@@ -73,21 +78,33 @@ class Rows:
 
     Attributes:
         logit: (N,).
-        label: (N,) 0 or 1.
+        label: (N,) 0 or 1, or numbers.
         subject: (N,) int64.
         pattern: (N,) int64 in [0, P).
+        variance: of the residuals, where the labels are numbers; None where they are 0 or 1.
     """
 
     logit: Array
     label: Array
     subject: Int
     pattern: Int
+    variance: float | None = None
 
     @classmethod
-    def of(cls, logit: Array, label: Array, subject: Int, pattern: Int) -> "Rows":
+    def of(cls, logit: Array, label: Array, subject: Int, pattern: Int, *, kind: TaskKind = "binary") -> "Rows":
         """Sort rows; rows that are equal in all columns are interchangeable."""
         order = np.lexsort((label, logit, subject, pattern))
-        return cls(logit[order], label[order], subject[order], pattern[order])
+        found = cls(logit[order], label[order], subject[order], pattern[order])
+        return replace(found, variance=found.residual_variance()) if kind == "value" else found
+
+    def take(self, chosen: NDArray[np.bool_]) -> "Rows":
+        """Select rows, (N,) bool."""
+        return Rows(self.logit[chosen], self.label[chosen], self.subject[chosen], self.pattern[chosen], self.variance)
+
+    def residual_variance(self) -> float:
+        """The variance of the residuals around their mean, above 0; 1 without rows."""
+        residual = self.label - self.logit
+        return max(float(residual.var()), TINY) if len(residual) else 1.0
 
 
 def estimate(rows: Rows, modalities: Int, num_modalities: int, minimum: Minimum) -> Offsets:
@@ -141,8 +158,9 @@ def _level(
     parent_variance = np.zeros(size) if above is None else above.variance[parent]
     nodes = _Nodes(rows, node, size)
     counted, positives, subjects = nodes.tally()
-    enough = (counted >= minimum.rows) & (positives >= minimum.class_rows)
-    enough &= (counted - positives >= minimum.class_rows) & (subjects >= MIN_SUBJECTS)
+    enough = (counted >= minimum.rows) & (subjects >= MIN_SUBJECTS)
+    if rows.variance is None:
+        enough &= (positives >= minimum.class_rows) & (counted - positives >= minimum.class_rows)
     estimated = enough if inherits is None else enough & ~inherits
     spread = 1.0 if above is None else _spread(nodes, parent_offset, parent, estimated)
     own = _fit(nodes, parent_offset, spread, estimated)
@@ -170,12 +188,23 @@ class _Nodes:
 
     def tally(self) -> tuple[Int, Int, Int]:
         """Count rows, positives and subjects of each node, (J,) int64."""
-        positives = np.bincount(self.node, self.rows.label, self.size).astype(np.int64)
+        positives = np.zeros(self.size, dtype=np.int64)
+        if self.rows.variance is None:
+            positives = np.bincount(self.node, self.rows.label, self.size).astype(np.int64)
         subjects = np.bincount(self.pairs[0], minlength=self.size)
         return np.bincount(self.node, minlength=self.size), positives, subjects
 
     def residuals(self, offset: Array) -> tuple[Array, Array]:
-        """Residual (label - probability) of each row at its node's offset, and its negative derivative, (N,) each."""
+        """Derivative of each row's log-likelihood by its node's offset, and the negative second one, (N,) each.
+
+        Returns:
+            Of labels 0 and 1 label − probability and p (1 − p); of numbers, with normal residuals, residual / variance
+            and 1 / variance.
+        """
+        variance = self.rows.variance
+        if variance is not None:
+            residual = self.rows.label - self.rows.logit - offset[self.node]
+            return residual / variance, np.full(len(residual), 1.0 / variance)
         probability = expit(self.rows.logit + offset[self.node])
         return self.rows.label - probability, probability * (1 - probability)
 

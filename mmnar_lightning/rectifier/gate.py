@@ -13,11 +13,14 @@ GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 def strength(rows: Rows, shift: Callable[[Rows, Rows], Array]) -> float:
-    """Choose the strength with the lowest cross-validated log-loss; 0 unless its gain exceeds one standard error.
+    """Choose the strength with the lowest cross-validated loss; 0 unless its gain exceeds one standard error.
+
+    The loss is the log-loss, of numbers the squared error.
 
     Args:
         rows: known labels of one task.
-        shift: (rows to fit on, rows to shift) -> (N, S) probabilities of the second at each of `STRENGTHS`.
+        shift: (rows to fit on, rows to shift) -> (N, S) probabilities, or numbers, of the second at each
+            of `STRENGTHS`.
 
     Returns:
         One of `STRENGTHS`.
@@ -43,7 +46,10 @@ def recommended(rows: Rows, shift: Callable[[Rows, Rows], Array]) -> tuple[float
     for number in range(NUM_FOLDS):
         out = fold == number
         if out.any() and not out.all():
-            loss[out] = log_loss(shift(_take(rows, ~out), _take(rows, out)), rows.label[out])
+            shifted = shift(rows.take(~out), rows.take(out))
+            loss[out] = (
+                log_loss(shifted, rows.label[out]) if rows.variance is None else _squares(shifted, rows.label[out])
+            )
     gain = loss[:, :1] - loss
     best = int(gain.sum(0).argmax())
     _, member = np.unique(rows.subject, return_inverse=True)
@@ -75,5 +81,6 @@ def log_loss(probability: Array, label: Array) -> Array:
     return np.asarray(-np.log(np.maximum(truth, tiny)))
 
 
-def _take(rows: Rows, chosen: Array) -> Rows:
-    return Rows(rows.logit[chosen], rows.label[chosen], rows.subject[chosen], rows.pattern[chosen])
+def _squares(predicted: Array, value: Array) -> Array:
+    """The squared error of each row, (N, S), of predictions (N, S)."""
+    return np.asarray((predicted - value[:, None]) ** 2)

@@ -12,12 +12,15 @@ from torch import Tensor, nn
 
 from data_modules import patterns as pattern_ids
 from data_modules.errors import UserError
+from data_modules.vocabulary import TaskKind
 from mmnar_lightning.rectifier import gate
 from mmnar_lightning.rectifier.config import RectifierConfig
 from mmnar_lightning.rectifier.estimate import Array, Int, Minimum, Offsets, Rows, estimate
 
 MAX_OFFSET = 2.0
 """Largest absolute value of τ⁰: a factor of 7 in the odds, beyond what a pattern of few rows can show."""
+SCALES: dict[TaskKind, str] = {"binary": "logit", "value": "standard deviations"}
+"""Kind of the tasks -> scale of the offsets."""
 Z = 1.959963984540054
 """Standard normal quantile of a 95 % interval."""
 
@@ -33,6 +36,7 @@ class Rectifier(nn.Module):
         patterns: P patterns of the cohort, or their ids; any other pattern gets the offset of its number of modalities.
         num_subjects: of the cohort.
         config: of the estimate.
+        kind: of the tasks: offsets are added to logits, or to standardised numbers.
     """
 
     offset: Tensor
@@ -53,9 +57,10 @@ class Rectifier(nn.Module):
         patterns: Sequence[int],
         num_subjects: int,
         config: RectifierConfig,
+        kind: TaskKind = "binary",
     ) -> None:
         super().__init__()
-        self.config, self.num_modalities = config, num_modalities
+        self.config, self.num_modalities, self.kind = config, num_modalities, kind
         size = 1 + num_modalities + 1 + len(patterns)
         sizes = {pattern_ids.key(pattern): pattern.bit_count() for pattern in patterns}
         self.register_buffer("pattern", torch.tensor(sorted(sizes), dtype=torch.int64))
@@ -150,7 +155,7 @@ class Rectifier(nn.Module):
         known = label_mask[:, task]
         place = self._position(present.to(self.pattern.device)).to(known.device)
         columns = (logits[:, task].double(), label[:, task].double(), subject, place)
-        return Rows.of(*(column[known].cpu().numpy() for column in columns))
+        return Rows.of(*(column[known].cpu().numpy() for column in columns), kind=self.kind)
 
     def forward(self, logits: Tensor, present: Tensor, subject: Tensor, cohort: str, *, guarded: bool = True) -> Tensor:
         """Shift the logits of subjects outside of the fit; before a fit, return them as they are.
@@ -192,6 +197,7 @@ class Rectifier(nn.Module):
 
     def rectify(self, logits: Tensor, present: Tensor, subject: Tensor, cohort: str) -> Tensor:
         """Compute rectified probabilities, (B, T) float64, of subjects outside of the fit."""
+        assert self.kind == "binary", "numbers have no probability"
         self._guard(subject, cohort)
         return torch.sigmoid(logits.double() + self._shifts(present))
 
@@ -222,7 +228,7 @@ class Rectifier(nn.Module):
         num_tasks = len(self.strength)
         return [
             {
-                "scale": "logit",
+                "scale": SCALES[self.kind],
                 "strength": float(self.strength[task]),
                 "patterns": {pattern_ids.label(code, self.num_modalities): self._entry(task, code) for code in labels},
             }
@@ -265,7 +271,7 @@ class Rectifier(nn.Module):
             raise ValueError("the rectifier needs at least one row")
         if not bool(logits[label_mask].isfinite().all()):
             raise UserError("the model's logits are NaN or infinite, so no rectifier can be fitted; lower optim.lr")
-        if not bool(((label == 0) | (label == 1))[label_mask].all()):
+        if self.kind == "binary" and not bool(((label == 0) | (label == 1))[label_mask].all()):
             raise ValueError("the rectifier needs labels that are 0 or 1; some are neither 0 nor 1")
         if int(subject.min()) < 0 or int(subject.max()) >= len(self.fitted_subjects):
             raise ValueError(
@@ -312,12 +318,13 @@ class Rectifier(nn.Module):
             self.tally[place, task] = torch.from_numpy(joined)
 
     def _shift(self, fitted: Rows, shifted: Rows, *, centred: bool = False) -> Array:
-        """Probabilities (N, S) of rows at each strength of the offsets estimated from other rows."""
+        """Probabilities, or numbers, (N, S) of rows at each strength of the offsets estimated from other rows."""
         offset = self._estimate(fitted).pattern.offset
         if centred:
             offset = np.clip(offset - offset[fitted.pattern].mean(), -MAX_OFFSET, MAX_OFFSET)
         own: Int = shifted.pattern
-        return np.asarray(expit(shifted.logit[:, None] + offset[own, None] * gate.STRENGTHS))
+        moved = shifted.logit[:, None] + offset[own, None] * gate.STRENGTHS
+        return np.asarray(moved if self.kind == "value" else expit(moved))
 
 
 def _number(cohort: str) -> int:

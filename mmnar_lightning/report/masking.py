@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 
 from data_modules import patterns
-from data_modules.cohorts.columns import LABEL
-from data_modules.cohorts.presence import count_patterns, pattern_ids, prevalence, scored
+from data_modules.cohorts.columns import kind_of, task_column
+from data_modules.cohorts.presence import count_patterns, known_values, pattern_ids, prevalence, scored
 from data_modules.features.store import BoolArray
 from data_modules.vocabulary import SPLITS
 from mmnar_lightning.console import show
@@ -18,13 +18,16 @@ MAX_NAMED = 8
 
 
 def show_labels(rows: pl.DataFrame, tasks: Sequence[str], min_count: int) -> None:
-    """Print known labels and positive ones by task and split, without small cells.
+    """Print known labels and positive ones by task and split, of numbers known ones, without small cells.
 
     Args:
         rows: of cohort.parquet.
         tasks: names.
         min_count: `privacy.min_count`.
     """
+    if kind_of(rows) == "value":
+        _show_values(rows, tasks, min_count)
+        return
     cells = {
         task: {split: Counts(own["known"], own["positive"]) for split, own in found.items()}
         for task, found in prevalence(rows, tasks).items()
@@ -35,6 +38,19 @@ def show_labels(rows: pl.DataFrame, tasks: Sequence[str], min_count: int) -> Non
         for task, own in cells.items()
     ]
     show("positive of known labels", ["task", *SPLITS], table)
+
+
+def _show_values(rows: pl.DataFrame, tasks: Sequence[str], min_count: int) -> None:
+    cells = {
+        task: {split: Counts(own["known"], 0) for split, own in found.items()}
+        for task, found in known_values(rows, tasks).items()
+    }
+    hidden = hidden_cells({task: with_sum(own) for task, own in cells.items()}, min_count)
+    table = [
+        [task, *(str(own[split].rows) if split in own and split not in hidden[task] else MASKED for split in SPLITS)]
+        for task, own in cells.items()
+    ]
+    show("known values", ["task", *SPLITS], table)
 
 
 def _prevalence(counts: Counts) -> str:
@@ -64,7 +80,8 @@ def masked_cells(
     tested = rows.filter(pl.col("split") == "test")
     members = patterns.members(pattern_ids(tested, modalities).to_numpy(), scored_patterns, len(modalities))
     tables = {
-        task: with_sum({name: _counts(tested[LABEL + task], own) for name, own in members.items()}) for task in tasks
+        task: with_sum({name: _counts(tested[task_column(tested, task)], own) for name, own in members.items()})
+        for task in tasks
     }
     hidden = hidden_cells(tables, min_count)
     return {task: {name: name in hidden[task] for name in cells} for task, cells in tables.items()}
@@ -72,7 +89,8 @@ def masked_cells(
 
 def _counts(label: pl.Series, member: BoolArray) -> Counts:
     own = label.filter(pl.Series(member))
-    return Counts(len(own) - own.null_count(), int(own.sum() or 0))
+    positives = int(own.sum() or 0) if own.dtype == pl.Boolean else 0
+    return Counts(len(own) - own.null_count(), positives)
 
 
 def show_masked(found: Mapping[str, Mapping[str, bool]]) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from mmnar_lightning.evaluation.results import BlendScores, Gain, Results, SplitCounts, TaskScores
+from mmnar_lightning.evaluation.results import BlendScores, Gain, Results, SplitCounts, TaskScores, ValueScores
 from mmnar_lightning.evaluation.results_json import from_json
 from mmnar_lightning.metrics.suppression import ALL, Counts, hidden_cells, is_small, with_sum
 from mmnar_lightning.report.public_breakdown import curves_of, labels_of, subgroups_of
@@ -16,6 +16,7 @@ from mmnar_lightning.report.public_cells import (
     risks_of,
     scores_of,
     tables_of,
+    values_of,
 )
 
 OF_CHECKPOINT = ("epoch", "step", "rectifier", "iterations")
@@ -38,6 +39,7 @@ def public(results: Results, min_count: int, *, totals_only: bool = False, withh
         Results with `masked_below`; hidden cells are `MASKED`, and what has no masked form is absent.
     """
     tables = {task: counts_of(found.cells) for task, found in results.tasks.items()}
+    tables |= {task: counts_of(found.cells) for task, found in (results.values or {}).items()}
     hidden = hidden_cells(tables, min_count, totals_only=totals_only, withheld=withheld)
     fitted = {task: counts_of(found.patterns) for task, found in (results.rectifier or {}).items()}
     offsets = hidden_cells({task: with_sum(own) for task, own in fitted.items()}, min_count, totals_only=totals_only)
@@ -45,6 +47,9 @@ def public(results: Results, min_count: int, *, totals_only: bool = False, withh
 
     def scores(found: Mapping[str, TaskScores] | None) -> dict[str, TaskScores] | None:
         return None if found is None else {task: scores_of(own, hidden[task], min_count) for task, own in found.items()}
+
+    def numbers(found: Mapping[str, ValueScores] | None) -> dict[str, ValueScores] | None:
+        return None if found is None else {task: values_of(own, hidden[task]) for task, own in found.items()}
 
     def without(found: Mapping[str, T] | None) -> dict[str, T] | None:
         return None if found is None else {task: own for task, own in found.items() if task not in whole}
@@ -60,6 +65,8 @@ def public(results: Results, min_count: int, *, totals_only: bool = False, withh
         unseen_pattern_rows=_unseen(results, hidden),
         diagnostics=_diagnostics(results.diagnostics, hidden, min_count),
         tasks=tasks,
+        values=numbers(results.values),
+        rectified_values=numbers(results.rectified_values),
         rectified=scores(results.rectified),
         rectified_gain=without(results.rectified_gain),
         recalibrated_gain=without(results.recalibrated_gain),

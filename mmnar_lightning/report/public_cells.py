@@ -7,6 +7,7 @@ from typing import Any
 from mmnar_lightning.evaluation.breakdown import POOLED
 from mmnar_lightning.evaluation.results import (
     MASKED,
+    MASKED_VALUES,
     Cell,
     Groups,
     GroupScores,
@@ -18,6 +19,7 @@ from mmnar_lightning.evaluation.results import (
     Score,
     TaskRisks,
     TaskScores,
+    ValueScores,
 )
 from mmnar_lightning.evaluation.scores import without_interval
 from mmnar_lightning.metrics.suppression import ALL, Counts, hidden_cells, is_small
@@ -34,8 +36,8 @@ Bin = tuple[float, float, float]
 
 
 def counts_of(cells: Mapping[str, Any]) -> dict[str, Counts]:
-    """Counts of the cells, or of the offsets, of a task; what is masked already counts as empty."""
-    return {name: Counts(cell.count or 0, cell.positives or 0) for name, cell in cells.items()}
+    """Counts of the cells, or of the offsets, of a task; what is masked counts as empty; numbers have no positives."""
+    return {name: Counts(cell.count or 0, getattr(cell, "positives", 0) or 0) for name, cell in cells.items()}
 
 
 def scores_of(found: TaskScores, hidden: frozenset[str], min_count: int) -> TaskScores:
@@ -43,6 +45,12 @@ def scores_of(found: TaskScores, hidden: frozenset[str], min_count: int) -> Task
     cells = {name: MASKED if name in hidden else cell_of(cell, min_count) for name, cell in found.cells.items()}
     without = without_interval(list(cells.values()))
     return TaskScores(all=cells.pop(ALL), patterns=cells, without_interval=without)
+
+
+def values_of(found: ValueScores, hidden: frozenset[str]) -> ValueScores:
+    """The scores of a task that is a number without the hidden cells."""
+    cells = {name: MASKED_VALUES if name in hidden else cell for name, cell in found.cells.items()}
+    return ValueScores(all=cells.pop(ALL), patterns=cells)
 
 
 def cell_of(cell: Cell, min_count: int) -> Cell:

@@ -7,9 +7,12 @@ from mmnar_lightning.evaluation.results import Cell, Results, TaskScores
 from mmnar_lightning.metrics.bootstrap import RESAMPLED
 from mmnar_lightning.report.formats import score_text
 from mmnar_lightning.report.tables import show_parts
+from mmnar_lightning.report.value_tables import show_value_summary
 
 FURTHEST = 3
 """Number of patterns in the table: those whose AUROC is furthest from that of all rows of their task."""
+MAX_TASKS = 6
+"""Most tasks whose rectifier is printed one by one."""
 MASKED = "masked"
 
 
@@ -21,6 +24,9 @@ def show_summary(results: Results) -> None:
     Args:
         results: of a run, public.
     """
+    if results.values is not None:
+        show_value_summary(results)
+        return
     header = ["task", "pattern", "rows (positive)", *(name.replace("_", " ") for name in RESAMPLED)]
     rows = [line for found, where in _cohorts(results) for line in _lines(found, where)]
     if results.children is not None:
@@ -117,6 +123,9 @@ def show_rectifier_line(results: Results, where: str = "") -> None:
     """
     if results.rectifier is None or results.rectified is None:
         return
+    if len(results.rectifier) > MAX_TASKS:
+        say(f"rectifier{where}: {_of_many_tasks(results)}")
+        return
     parts = []
     for task, table in results.rectifier.items():
         errors = [scores[task].all.calibration_error for scores in (results.tasks, results.rectified)]
@@ -124,3 +133,23 @@ def show_rectifier_line(results: Results, where: str = "") -> None:
         changed = f", calibration error {values[0]:.3f} → {values[1]:.3f}" if len(values) == len(errors) else ""
         parts.append(f"{task} strength {table.strength:.1f}{changed}")
     say(f"rectifier{where}: {'; '.join(parts)}")
+
+
+def _of_many_tasks(results: Results) -> str:
+    """How many rectifiers are on, and the mean calibration error over the tasks that have one."""
+    strengths = [table.strength for table in (results.rectifier or {}).values()]
+    errors = [
+        [_error(scores[task]) for task in results.tasks]
+        for scores in (results.tasks, results.rectified or results.tasks)
+    ]
+    pairs = [(before, after) for before, after in zip(*errors, strict=True) if before is not None and after is not None]
+    counted = f"strength above 0 in {sum(own > 0 for own in strengths)} of {len(strengths)} tasks"
+    if not pairs:
+        return counted
+    before, after = (sum(column) / len(pairs) for column in zip(*pairs, strict=True))
+    return f"{counted}, calibration error {before:.3f} → {after:.3f} on average over {len(pairs)} tasks"
+
+
+def _error(scores: TaskScores) -> float | None:
+    error = scores.all.calibration_error
+    return None if error is None else error.value

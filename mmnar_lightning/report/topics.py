@@ -17,6 +17,7 @@ from mmnar_lightning.report.tables import (
     show_rectifier,
     show_scores,
 )
+from mmnar_lightning.report.value_tables import show_value_offsets, show_value_scores
 
 
 class Topic(NamedTuple):
@@ -34,11 +35,19 @@ class Topic(NamedTuple):
 
 
 def _scores(results: Results) -> None:
+    if results.values is not None:
+        show_value_scores(results)
+        return
     for name, scores in results.scores.items():
         say(SCORED[name])
         show_scores(results, scores)
         if results.children is not None:
             show_parts(scores, num_parts(results))
+
+
+def _rectifier(results: Results) -> None:
+    shown = show_rectifier if results.values is None else show_value_offsets
+    shown(results)
 
 
 def _groups(results: Results) -> None:
@@ -138,7 +147,7 @@ def _gpus(names: Sequence[str]) -> str:
 TOPICS: Mapping[str, Topic] = {
     "origin": Topic("cohort, checkpoint and releases", lambda _: True, _origin),
     "scores": Topic("scores by pattern, before and after the rectifier", lambda _: True, _scores),
-    "rectifier": Topic("offset of every pattern", lambda results: results.rectifier is not None, show_rectifier),
+    "rectifier": Topic("offset of every pattern", lambda results: results.rectifier is not None, _rectifier),
     "gains": Topic("what a rectifier changes at its target", lambda r: r.rectified_gain is not None, show_gains),
     "blend": Topic("network, boosted trees, and their mean", lambda results: results.blend is not None, show_blend),
     "groups": Topic("scores by hospital or year group", lambda results: results.groups is not None, _groups),

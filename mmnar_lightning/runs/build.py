@@ -22,7 +22,7 @@ from data_modules.vocabulary import ARRAY_KINDS, Modality
 from mmnar_lightning.baselines.folded import FoldedEstimator
 from mmnar_lightning.baselines.inputs import BaselineInputs, prior_logit
 from mmnar_lightning.baselines.registry import Estimator, EstimatorBaseline, NetworkBaseline, find
-from mmnar_lightning.checkpoint import NETWORK
+from mmnar_lightning.checkpoint import KIND, NETWORK
 from mmnar_lightning.config.compose import loggable
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.encoders.image.stage import ImageFolders
@@ -138,6 +138,7 @@ def build_module(config: ExperimentConfig, cohort: OpenedCohort, *, initialised:
         "cohort_fingerprint": cohort.fingerprint,
         "modalities": [modality.to_dict() for modality in cohort.modalities],
         "tasks": cohort.tasks,
+        **({KIND: cohort.kind} if cohort.kind == "value" else {}),
         NETWORK: {
             "beside": _hashed(config, cohort),
             "inner_folds": config.evaluation.inner_folds,
@@ -146,7 +147,7 @@ def build_module(config: ExperimentConfig, cohort: OpenedCohort, *, initialised:
     }
     model = _build_networks(config, cohort, initialised=initialised)
     loss_offset, rectifier = _build_rectifiers(config, cohort)
-    objective = Objective(cohort.tasks, config.objective)
+    objective = Objective(cohort.tasks, config.objective, cohort.kind)
     return MMNARModule(model, objective, config.optim, hyperparameters, loss_offset, rectifier)
 
 
@@ -178,6 +179,7 @@ def build_rectifier(config: ExperimentConfig, cohort: OpenedCohort) -> Rectifier
         cohort.patterns,
         int(cohort.arrays.subject.max()) + 1,
         config.rectifier,
+        cohort.kind,
     )
 
 
@@ -245,11 +247,11 @@ def _fit_additive_heads(config: ExperimentConfig, cohort: OpenedCohort, heads: S
     pool = read(train)
     if arrays.fold is None:
         held = read(cohort.rows("val")) if len(candidates) > 1 else pool
-        fit_heads(heads, [(pool, held)], candidates)
+        fit_heads(heads, [(pool, held)], candidates, cohort.kind)
         return
     fold, count = arrays.fold[train].numpy(), config.evaluation.inner_folds
     held_out = [fold[:, number // count] == number % count for number in range(len(heads))]
-    fit_heads(heads, [(pool.select(~own), pool.select(own)) for own in held_out], candidates)
+    fit_heads(heads, [(pool.select(~own), pool.select(own)) for own in held_out], candidates, cohort.kind)
 
 
 def build_estimator(config: ExperimentConfig, cohort: OpenedCohort) -> Estimator:
@@ -258,16 +260,19 @@ def build_estimator(config: ExperimentConfig, cohort: OpenedCohort) -> Estimator
     assert isinstance(baseline, EstimatorBaseline)
     build = partial(baseline.build, baseline_inputs(config, cohort), config.baseline)
     count = config.evaluation.inner_folds
-    return FoldedEstimator(build, cohort.tasks, count, config.seed) if count else build(config.seed)
+    return FoldedEstimator(build, cohort.tasks, count, config.seed, cohort.kind) if count else build(config.seed)
 
 
 def baseline_inputs(config: ExperimentConfig, cohort: OpenedCohort) -> BaselineInputs:
     """What a baseline is built from."""
     train, arrays = cohort.rows("train"), cohort.arrays
-    prior = prior_logit(arrays.label[train], arrays.label_mask[train])
+    prior = torch.zeros(len(cohort.tasks))  # standardised values have a mean of 0
+    if cohort.kind == "binary":
+        prior = prior_logit(arrays.label[train], arrays.label_mask[train])
     return BaselineInputs(
         modalities=cohort.modalities,
         tasks=cohort.tasks,
+        kind=cohort.kind,
         prior=prior,
         maps=_input_maps(config, cohort),
         items=_item_parts(config, cohort),

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 
 from lightning.pytorch.loggers import WandbLogger
 
-IN_THE_TABLE = ("average_precision", "brier", "count", "positives")
+IN_THE_TABLE = ("average_precision", "brier", "count", "positives", "mae", "rmse", "mean_error")
 """Metrics of tasks and patterns that are no chart."""
 
 
 class ChartLogger(WandbLogger):
-    """W&B's logger, with AUROC as the only chart of tasks and patterns."""
+    """W&B's logger, with AUROC, of numbers R², as the only chart of tasks and patterns."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Log what is a chart."""

@@ -7,6 +7,7 @@ from data_modules.cohorts.build import build_cohort
 from data_modules.cohorts.config import CustomCohortConfig, ReleaseCohortConfig
 from data_modules.cohorts.custom import build_custom
 from data_modules.cohorts.fitting import Words
+from data_modules.cohorts.icd_blocks import is_phenotype
 from data_modules.cores import usable_cores
 from data_modules.databases.meds.config import MEDSCohortConfig
 from data_modules.databases.meds.spec import build_meds
@@ -80,7 +81,8 @@ def release_roots(config: ExperimentConfig) -> str:
         return config.paths.root(config.dataset)
     from data_modules.simulate.release import release_folder, simulate
 
-    knobs = replace(config.simulate, databases=[SIMULATED[config.dataset]])
+    coded = config.simulate.phenotypes or any(map(is_phenotype, config.cohort.tasks))
+    knobs = replace(config.simulate, databases=[SIMULATED[config.dataset]], phenotypes=coded)
     target = release_folder(knobs, Path(config.paths.data))
     with progress("simulating subjects", knobs.subjects) as advance:
         simulate(knobs, target, processes=usable_cores(), advance=advance)

@@ -42,6 +42,11 @@ def evaluate(folder: Path, config: ExperimentConfig) -> Path:
         ConfigError: if the cohort is that of the run, or there is nothing to refit.
     """
     model = load(folder)
+    if model.description.task_kind == "value":
+        raise ConfigError(
+            f"evaluation.elsewhere={config.evaluation.elsewhere} scores outcomes that are yes or no, but {folder} "
+            "predicts numbers; `mmnar predict` gives its predictions"
+        )
     datamodule = open_new(model.description, config)
     cohort = align(datamodule.cohort, model.source)
     if cohort.fingerprint == model.description.cohort:

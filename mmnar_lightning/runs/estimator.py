@@ -9,6 +9,7 @@ from data_modules import files, stage
 from data_modules.batch import Batch
 from data_modules.errors import UserError
 from data_modules.loading.opened import OpenedCohort
+from data_modules.vocabulary import TaskKind
 from mmnar_lightning.baselines.registry import Estimator
 from mmnar_lightning.callbacks import digests
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
@@ -101,17 +102,18 @@ def evaluate(run: Run, estimator: Estimator) -> None:
 
 def test_rows(cohort: OpenedCohort, estimator: Estimator) -> ScoredRows:
     """Predict the test rows of a cohort; those without a prediction are excluded."""
-    return _predicted(estimator, batch_of(cohort, "test"))
+    return _predicted(estimator, batch_of(cohort, "test"), cohort.kind)
 
 
-def _predicted(estimator: Estimator, batch: Batch) -> ScoredRows:
+def _predicted(estimator: Estimator, batch: Batch, kind: TaskKind) -> ScoredRows:
     """The rows of a batch that have a prediction; no other rank takes part."""
     probability: Tensor = estimator.predict(batch)
+    logits = probability.double()
     rows = ScoredRows(
         row_id=batch.row_id,
         subject=batch.subject,
         present=batch.present,
-        logits=probability.double().logit(),
+        logits=logits if kind == "value" else logits.logit(),
         label=batch.label.double().where(batch.label_mask, 0.0),
         label_mask=batch.label_mask,
     )
@@ -120,8 +122,8 @@ def _predicted(estimator: Estimator, batch: Batch) -> ScoredRows:
 
 def _score(cohort: OpenedCohort, estimator: Estimator, batch: Batch) -> dict[str, float]:
     """The metrics of a batch."""
-    metric = PatternMetric(cohort.tasks, cohort.names, cohort.scored_patterns)
-    metric.update(**_predicted(estimator, batch).columns)
+    metric = PatternMetric(cohort.tasks, cohort.names, cohort.scored_patterns, cohort.deviations)
+    metric.update(**_predicted(estimator, batch, cohort.kind).columns)
     return metric.compute()
 
 

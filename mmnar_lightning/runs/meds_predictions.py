@@ -81,6 +81,8 @@ def of_run(folder: Path, data: Path) -> dict[str, pl.DataFrame]:
             f"{folder}: MEDS needs integer ids of subjects and times of prediction, which this cohort lacks"
         )
     tasks = [name.removeprefix(LABEL) for name in predicted.columns if name.startswith(LABEL)]
+    if not tasks:
+        raise ConfigError(f"{folder} predicts numbers; `to=meds` writes outcomes that are yes or no")
     return {task: to_meds(keyed, task) for task in tasks}
 
 

@@ -28,7 +28,7 @@ from mmnar_lightning.outputs import ScoredRows
 from mmnar_lightning.report import figures
 from mmnar_lightning.report.public import public
 from mmnar_lightning.report.summary import show_summary
-from mmnar_lightning.runs import done, environment, folders, model_folder, wandb_run
+from mmnar_lightning.runs import done, environment, folders, model_folder, value_results, wandb_run
 from mmnar_lightning.runs.run import Run, scores_a_fold
 
 
@@ -122,6 +122,9 @@ def compute_results(
         The content of results.json.
     """
     cohort, scoring = run.cohort, run.scoring
+    if cohort.kind == "value":
+        common = _common(run, rows, fitted)
+        return value_results.compute(run, rows, common, rectified, _attributes(run), diagnostics)
     after = rectified.rows if rectified else None
     is_compared = seen is not None or run.config.cohort.split.target_calibration > 0
     one_offset = rectified.recalibrated if rectified and is_compared else None
@@ -133,19 +136,7 @@ def compute_results(
     unseen = table.filter("unseen_pattern")["pattern"]
     tipping = decision_tipping_points(after or rows, cohort.tasks, cohort.scored_patterns)
     results = Results(
-        experiment=run.config.experiment,
-        run_id=folders.run_id(run.folder),
-        seed=run.config.seed,
-        dataset=run.config.dataset,
-        simulated=cohort.manifest["simulated"],
-        cohort=cohort.fingerprint,
-        versions=cohort.manifest["versions"],
-        environment=environment.describe(),
-        modalities=cohort.names,
-        dropped=[*cohort.manifest["dropped"], *cohort.left_out],
-        checkpoint=dict(fitted),
-        intervals=intervals_of(scoring),
-        split=SplitCounts(name="test", rows=len(rows), subjects=len(torch.unique(rows.subject))),
+        **_common(run, rows, fitted),
         unseen_pattern_rows=len(unseen),
         unseen_patterns=sorted(unseen.unique()),
         diagnostics={"decision_tipping_point": tipping, **(diagnostics or {})},
@@ -163,6 +154,26 @@ def compute_results(
     if run.config.evaluation.figures:
         figures.draw_results(public_of(results, run.config), run.folder / "figures")
     return results
+
+
+def _common(run: Run, rows: ScoredRows, fitted: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of results that are the same for all kinds of tasks."""
+    cohort = run.cohort
+    return {
+        "experiment": run.config.experiment,
+        "run_id": folders.run_id(run.folder),
+        "seed": run.config.seed,
+        "dataset": run.config.dataset,
+        "simulated": cohort.manifest["simulated"],
+        "cohort": cohort.fingerprint,
+        "versions": cohort.manifest["versions"],
+        "environment": environment.describe(),
+        "modalities": cohort.names,
+        "dropped": [*cohort.manifest["dropped"], *cohort.left_out],
+        "checkpoint": dict(fitted),
+        "intervals": intervals_of(run.scoring),
+        "split": SplitCounts(name="test", rows=len(rows), subjects=len(torch.unique(rows.subject))),
+    }
 
 
 def _attributes(run: Run) -> pl.DataFrame | None:

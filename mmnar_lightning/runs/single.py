@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from data_modules.cohorts.labels import check_classes
+from data_modules.cohorts.labels import check_outcomes
 from data_modules.datamodule import CohortDataModule
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.config.ignored import check_ignored
@@ -25,6 +25,7 @@ from mmnar_lightning.runs import (
     requests,
     results,
     transfer,
+    value_results,
 )
 from mmnar_lightning.runs.cohorts import print_simulated
 from mmnar_lightning.runs.devices import check_cores
@@ -141,13 +142,15 @@ def _open(config: ExperimentConfig) -> CohortDataModule:
     datamodule = build.build_datamodule(config)
     datamodule.prepare_data()
     datamodule.setup()
+    if datamodule.cohort.kind == "value":
+        value_results.refuse(config)
     if config.evaluate and not len(datamodule.cohort.rows("test")):
         raise ConfigError("the test split has no row; raise cohort.split.test, or train with evaluate=false")
     show_cohort(datamodule.cohort.manifest, config.privacy.min_count)
     _print_dropped(datamodule)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        check_classes(datamodule.cohort.manifest["prevalence"])
+        check_outcomes(datamodule.cohort.manifest)
     for entry in caught:
         warn(f"{entry.category.__name__}: {entry.message}")
     return datamodule

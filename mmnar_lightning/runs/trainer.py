@@ -15,7 +15,7 @@ from lightning.pytorch.profilers import AdvancedProfiler, Profiler, PyTorchProfi
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
-from mmnar_lightning.callbacks.checkpoints import INNER_MONITOR, MONITOR, AtomicCheckpointIO, checkpoint_callbacks
+from mmnar_lightning.callbacks.checkpoints import AtomicCheckpointIO, checkpoint_callbacks, monitor_of
 from mmnar_lightning.callbacks.divergence import Divergence
 from mmnar_lightning.callbacks.loss_offset import LossOffsetFit
 from mmnar_lightning.callbacks.pattern_metrics import PatternMetrics
@@ -45,6 +45,7 @@ def build_pattern_metrics(run: Run) -> PatternMetrics:
         cohort.scored_patterns,
         run.config.privacy.min_count,
         totals_only=run.scores_a_fold,
+        deviations=run.cohort.deviations,
     )
 
 
@@ -80,17 +81,22 @@ def build_trainer(run: Run, metrics: PatternMetrics, part: int, known_id: str | 
     callbacks += build_named("callbacks", config.callbacks)
     num_batches = _limited(len(run.datamodule.train_dataloader()), settings.extra.get("limit_train_batches"))
     try:
-        return _trainer(config, folder, loggers, callbacks, num_batches)
+        monitor = monitor_of(run.cohort.kind, inner_folds=config.evaluation.inner_folds > 0)
+        return _trainer(config, folder, loggers, callbacks, num_batches, monitor)
     except MisconfigurationException as error:
         devices = f"trainer.accelerator={settings.accelerator} trainer.devices={settings.devices}"
         raise ConfigError(f"{devices}: {error} Use trainer.accelerator=auto or cpu.") from None
 
 
 def _trainer(
-    config: ExperimentConfig, folder: Path, loggers: list[Logger], callbacks: list[Callback], num_batches: int
+    config: ExperimentConfig,
+    folder: Path,
+    loggers: list[Logger],
+    callbacks: list[Callback],
+    num_batches: int,
+    monitor: str,
 ) -> Trainer:
     settings, launch = config.trainer, launch_of(config)
-    monitor = INNER_MONITOR if config.evaluation.inner_folds else MONITOR
     plugins: list[Any] = [AtomicCheckpointIO(), launch.environment]
     arguments: dict[str, Any] = {
         "accelerator": settings.accelerator,

@@ -8,12 +8,14 @@ from mmnar_lightning.config.experiment import ExperimentConfig
 from mmnar_lightning.distributed.launch import is_rank_zero
 from mmnar_lightning.evaluation.results import Results
 from mmnar_lightning.metrics.bootstrap import METRICS
+from mmnar_lightning.metrics.values import VALUE_METRICS
 from mmnar_lightning.report.overview import HEADER, draw_overview, table_rows
 from mmnar_lightning.report.summary import final
+from mmnar_lightning.report.value_tables import final_values
 from mmnar_lightning.runs import folders, model_folder
 from mmnar_lightning.saved.description import MODEL
 
-BEST = {"val/auroc": "max", "val/log_loss": "min", "val/loss": "min"}
+BEST = {"val/auroc": "max", "val/log_loss": "min", "val/loss": "min", "val/r2": "max", "val/mse": "min"}
 """Key -> which of its values the summary of a run shows."""
 
 
@@ -36,12 +38,18 @@ def log_results(folder: Path, results: Results, config: ExperimentConfig) -> Non
         return
     run = wandb.run
     run.config.update({"environment": results.environment}, allow_val_change=True)
-    run.log(
-        {
-            "test/scores": wandb.Table(columns=HEADER, data=list(table_rows(results))),
-            "test/overview": wandb.Image(draw_overview(results)),
-        }
-    )
+    if results.values is None:
+        run.log(
+            {
+                "test/scores": wandb.Table(columns=HEADER, data=list(table_rows(results))),
+                "test/overview": wandb.Image(draw_overview(results)),
+            }
+        )
+    for task, scores in final_values(results).items():
+        for metric in VALUE_METRICS:
+            score = scores.all.score(metric)
+            if score is not None and score.value is not None:
+                run.summary[f"final/{metric}/{task}"] = score.value
     for task, found in final(results).items():
         for metric in METRICS:
             score = found.all.score(metric)

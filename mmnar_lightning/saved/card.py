@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from data_modules import patterns, stage
+from data_modules.vocabulary import TaskKind
 from mmnar_lightning.evaluation.results import Results
 from mmnar_lightning.metrics.bootstrap import METRICS
 from mmnar_lightning.report.cohort import LEFT, attrition_rows
 from mmnar_lightning.report.formats import score_text
 from mmnar_lightning.report.summary import MASKED, final, furthest
+from mmnar_lightning.report.value_tables import HEADER, cells_of, final_values
 from mmnar_lightning.saved.description import CARD, Description
 
 LOADING = """```python
@@ -17,11 +19,19 @@ import mmnar_lightning
 
 model = mmnar_lightning.load(".")  # this folder
 found = model.predict(frame)  # a polars frame, a dict of tensors, or an opened cohort
-found.frame(model.tasks)  # probabilities, before and after the rectifier, with flags
+found.frame(model.tasks)  # predictions, before and after the rectifier, with flags
 ```"""
+PREDICTED: Mapping[TaskKind, str] = {
+    "binary": "The probability of each outcome",
+    "value": "The value of each task, in its units",
+}
+VALIDATED: Mapping[TaskKind, str] = {
+    "binary": " (`mmnar evaluate run=... evaluation.elsewhere=carried`)",
+    "value": "",
+}
 LIMITS = (
     "It was scored on the test rows of its own cohort; another hospital, year or coding practice needs a validation of "
-    "its own (`mmnar evaluate run=... evaluation.elsewhere=carried`).",
+    "its own{how}.",
     "A pattern of present modalities that is not listed above is flagged as `unseen_pattern`, values outside of the "
     "range of the training as `out_of_range`; neither kind of prediction was tested.",
     "Which modalities are present follows from decisions of clinicians. Where these change, the offsets of the "
@@ -46,7 +56,7 @@ def card(description: Description, manifest: Mapping[str, Any] | None = None, re
         "For whom": _cohort(description, manifest),
         "Inputs": _inputs(description),
         "How well": _scores(results),
-        "Limits": [f"- {line}" for line in LIMITS],
+        "Limits": [f"- {line.format(how=VALIDATED[description.task_kind])}" for line in LIMITS],
         "Terms of use": [description.terms],
         "Load and predict": [LOADING],
         "Made with": [", ".join(f"{name} {version}" for name, version in description.versions.items())],
@@ -81,7 +91,7 @@ def _predicts(description: Description) -> list[str]:
     kind = description.settings["baseline"]["name"]
     what = "the MMNAR model" if kind == "none" else f"the baseline {kind}"
     return [
-        f"The probability of each outcome; {what}, trained on {source}.{when}",
+        f"{PREDICTED[description.task_kind]}; {what}, trained on {source}.{when}",
         "",
         *(f"- {task.replace('_', ' ')} (`{task}`)" for task in description.tasks),
     ]
@@ -122,14 +132,31 @@ def _inputs(description: Description) -> list[str]:
 def _scores(results: Results | None) -> list[str]:
     if results is None:
         return ["Not evaluated."]
+    simulated = " Simulated data: nothing follows from them for patients." if results.simulated else ""
+    if results.values is not None:
+        return _value_scores(results, simulated)
     names = [name.replace("_", " ") for name in METRICS]
     after = ", after the rectifier" if results.rectified is not None else ""
-    simulated = " Simulated data: nothing follows from them for patients." if results.simulated else ""
     return [
         f"Test rows{after}, 95 % intervals clustered by subject.{simulated} Cells of fewer than {results.masked_below} "
         "rows, positives or negatives are masked.",
         "",
         *_table(["outcome", "pattern", "rows (positive)", *names], _score_rows(results)),
+    ]
+
+
+def _value_scores(results: Results, simulated: str) -> list[str]:
+    after = ", after the rectifier" if results.rectified_values is not None else ""
+    rows = [
+        [task, name, *cells_of(cell)]
+        for task, found in final_values(results).items()
+        for name, cell in found.cells.items()
+    ]
+    return [
+        f"Test rows{after}, in the units of each task, 95 % intervals clustered by subject.{simulated} Cells of fewer "
+        f"than {results.masked_below} rows are masked.",
+        "",
+        *_table(["task", "pattern", "rows", *HEADER], rows),
     ]
 
 

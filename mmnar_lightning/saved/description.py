@@ -4,10 +4,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
+
 from data_modules import stage
 from data_modules.loading.alignment import Source
-from data_modules.vocabulary import Kind, Modality
+from data_modules.loading.arrays import ValueScale
+from data_modules.vocabulary import Kind, Modality, TaskKind
 from mmnar_lightning.blueprint import SavedModelError
+from mmnar_lightning.evaluation.cell import OPTIONAL
 from mmnar_lightning.evaluation.results_json import ResultsError, from_json, to_json
 from mmnar_lightning.saved import support
 
@@ -90,6 +94,7 @@ class Description:
         precision: of the training.
         versions: of the packages.
         schema_version: of this file.
+        scale: of tasks that are numbers, `mean` and `deviation` of the train rows, T each; None of other tasks.
     """
 
     kind: Literal["network", "estimator"]
@@ -112,6 +117,19 @@ class Description:
     precision: str
     versions: dict[str, str]
     schema_version: int = field(default=SCHEMA_VERSION)
+    scale: dict[str, list[float]] | None = field(default=None, metadata=OPTIONAL)
+
+    @property
+    def task_kind(self) -> TaskKind:
+        """Whether the tasks are outcomes that are yes or no, or numbers."""
+        return "binary" if self.scale is None else "value"
+
+    @property
+    def value_scale(self) -> ValueScale | None:
+        """How predicted numbers are brought into their units; None of other tasks."""
+        if self.scale is None:
+            return None
+        return ValueScale(*(torch.tensor(self.scale[name], dtype=torch.float64) for name in ("mean", "deviation")))
 
     @property
     def names(self) -> list[str]:

@@ -74,6 +74,11 @@ def refuse(model: SavedModel, to: Format) -> None:
         raise SavedModelError(
             f"baseline.name={name} is fitted without a network, and has no graph; use `mmnar predict`"
         )
+    if described.task_kind == "value":
+        raise SavedModelError(
+            "the tasks of this model are numbers, and graphs have probabilities; use `mmnar predict`, which gives them "
+            "in their units"
+        )
     for entry in described.modalities:
         if entry.kind not in ARRAY_KINDS:
             raise SavedModelError(

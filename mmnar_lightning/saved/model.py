@@ -15,6 +15,7 @@ from data_modules.features.store import Statistics
 from data_modules.loading.alignment import Source, align
 from data_modules.loading.arrays import standardise
 from data_modules.loading.opened import OpenedCohort
+from data_modules.vocabulary import TaskKind
 from mmnar_lightning.baselines.registry import Estimator
 from mmnar_lightning.blueprint import SavedModelError
 from mmnar_lightning.ensemble import FoldEnsemble
@@ -56,12 +57,13 @@ class Predictions:
     Attributes:
         row_id: (N,) int64.
         present: (N, M) bool, as the model read it.
-        logit: (N, T) float64, of f = g + τ⁰.
+        logit: (N, T) float64, of f = g + τ⁰; of tasks that are numbers, the number.
         rectified_logit: (N, T) float64, after the rectifier; equal to `logit` without one.
         representation: (N, D) float32; of inner folds those of all members side by side.
         propensity: (N, M) float64, P(present_m = 1 | the rest); None without an assignment head.
         unseen_pattern: (N,) bool, True = fewer than `min_count` train subjects had the pattern.
         out_of_range: (N,) int64, number of values of tables outside of the range of the train rows.
+        kind: of the tasks.
     """
 
     row_id: Tensor
@@ -72,16 +74,24 @@ class Predictions:
     propensity: Tensor | None
     unseen_pattern: Tensor
     out_of_range: Tensor
+    kind: TaskKind = "binary"
 
     @property
     def probability(self) -> Tensor:
-        """(N, T) float64, before the rectifier."""
+        """(N, T) float64, before the rectifier; a `SavedModelError` where the tasks are numbers."""
+        if self.kind == "value":
+            raise SavedModelError("the tasks of this model are numbers, which have no probability; read `predicted`")
         return self.logit.sigmoid()
 
     @property
+    def predicted(self) -> Tensor:
+        """(N, T) float64, before the rectifier: probabilities, or numbers in their units."""
+        return self.logit if self.kind == "value" else self.logit.sigmoid()
+
+    @property
     def rectified(self) -> Tensor:
-        """(N, T) float64, probabilities after the rectifier."""
-        return self.rectified_logit.sigmoid()
+        """(N, T) float64, likewise after the rectifier."""
+        return self.rectified_logit if self.kind == "value" else self.rectified_logit.sigmoid()
 
     def __len__(self) -> int:
         return len(self.row_id)
@@ -93,7 +103,7 @@ class Predictions:
         columns: dict[str, Any] = {}
         for entry in fields(cls):
             values = [getattr(part, entry.name) for part in every]
-            columns[entry.name] = None if values[0] is None else torch.cat(values)
+            columns[entry.name] = torch.cat(values) if isinstance(values[0], Tensor) else values[0]
         return cls(**columns)
 
     def frame(self, tasks: Iterable[str]) -> pl.DataFrame:
@@ -104,7 +114,8 @@ class Predictions:
 
         Returns:
             `row_id`, `pattern` (the label), `unseen_pattern`, `out_of_range`, and per task `logit/`, `probability/`
-            and `rectified/`, the probability after the rectifier.
+            and `rectified/`, the probability after the rectifier; of tasks that are numbers `predicted/` and
+            `rectified/`.
         """
         columns = {
             "row_id": self.row_id.numpy(),
@@ -113,7 +124,7 @@ class Predictions:
             "out_of_range": self.out_of_range.numpy(),
         }
         for place, task in enumerate(tasks):
-            for name in ("logit", "probability", "rectified"):
+            for name in ("predicted", "rectified") if self.kind == "value" else ("logit", "probability", "rectified"):
                 columns[f"{name}/{task}"] = getattr(self, name)[:, place].numpy()
         return pl.DataFrame(columns, schema_overrides={"pattern": pl.String})
 
@@ -123,15 +134,17 @@ class FittedEstimator(nn.Module):
 
     Args:
         estimator: fitted.
+        kind: of the tasks.
     """
 
-    def __init__(self, estimator: Estimator) -> None:
+    def __init__(self, estimator: Estimator, kind: TaskKind = "binary") -> None:
         super().__init__()
-        self.estimator = estimator
+        self.estimator, self.kind = estimator, kind
 
     def forward(self, batch: Batch) -> ModelOutputs:
         """Predict a batch."""
-        logits = self.estimator.predict(batch).double().logit()
+        found = self.estimator.predict(batch).double()
+        logits = found if self.kind == "value" else found.logit()
         nothing = logits.new_zeros((len(batch), 0))
         return ModelOutputs(logits=logits, representation=nothing, encodings=nothing)
 
@@ -266,6 +279,9 @@ class SavedModel:
             logit = self.loss_offset(logit, batch.present, no_subject, OTHER_COHORT)
         logit = logit.double()
         after = logit if self.rectifier is None else self.rectifier(logit, batch.present, no_subject, OTHER_COHORT)
+        scale = self.description.value_scale
+        if scale is not None:
+            logit, after = scale.restored(logit), scale.restored(after)
         seen = torch.tensor(self.description.train_patterns, dtype=torch.int64)
         return Predictions(
             row_id=batch.row_id,
@@ -276,6 +292,7 @@ class SavedModel:
             propensity=self._propensity(read),
             unseen_pattern=~torch.isin(patterns.encode(batch.present), seen),
             out_of_range=outside,
+            kind=self.description.task_kind,
         )
 
     def _as_read(self, batch: Batch) -> Batch:

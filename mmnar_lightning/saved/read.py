@@ -1,5 +1,6 @@
 """Reads a model folder; no code that it names is imported, and nothing is unpickled."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -88,12 +89,14 @@ def _estimator(described: Description, tensors: dict[str, Tensor]) -> FittedEsti
     baseline = typed(BaselineConfig, described.settings["baseline"])
     found = own_baseline(baseline.name)
     assert isinstance(found, EstimatorBaseline), "model.json says so"
-    build = partial(found.build, _blueprint(described).inputs(_maps(described, tensors)), baseline)
+    inputs = replace(_blueprint(described).inputs(_maps(described, tensors)), kind=described.task_kind)
+    build = partial(found.build, inputs, baseline)
     seed, folds = int(described.settings["seed"]), described.inner_folds
-    estimator = FoldedEstimator(build, described.tasks, folds, seed) if folds else build(seed)
+    kind = described.task_kind
+    estimator = FoldedEstimator(build, described.tasks, folds, seed, kind) if folds else build(seed)
     assert isinstance(estimator, Storable), "only such an estimator is stored"
     estimator.restore(below(tensors, ESTIMATOR))
-    return FittedEstimator(estimator)
+    return FittedEstimator(estimator, kind)
 
 
 def _maps(described: Description, tensors: dict[str, Tensor]) -> dict[str, InputMap]:
@@ -105,7 +108,8 @@ def _maps(described: Description, tensors: dict[str, Tensor]) -> dict[str, Input
 
 
 def _rectifier(described: Description, config: RectifierConfig, state: dict[str, Tensor], place: str) -> Rectifier:
-    rectifier = Rectifier(len(described.tasks), len(described.modalities), described.patterns, 1, config)
+    sizes = len(described.tasks), len(described.modalities)
+    rectifier = Rectifier(*sizes, described.patterns, 1, config, described.task_kind)
     empty = {name: value for name, value in rectifier.state_dict().items() if name in OF_SUBJECTS}
     load_weights(rectifier, {**state, **empty}, place)
     return rectifier

@@ -79,6 +79,7 @@ def write(folder: Path, parts: Parts, cohort: OpenedCohort, *, min_count: int, f
         simulated=bool(cohort.manifest["simulated"]),
         terms=terms_of(str(facts["dataset"]), cohort.manifest["versions"], simulated=cohort.manifest["simulated"]),
         tasks=list(cohort.tasks),
+        scale=_scale_of_values(cohort, min_count),
         modalities=modalities,
         patterns=sorted(cohort.patterns),
         train_patterns=_frequent(cohort, min_count),
@@ -87,6 +88,22 @@ def write(folder: Path, parts: Parts, cohort: OpenedCohort, *, min_count: int, f
         **facts,
     )
     _replace(folder, described, tensors)
+
+
+def _scale_of_values(cohort: OpenedCohort, min_count: int) -> dict[str, list[float]] | None:
+    """Mean and deviation of tasks that are numbers, each of which rests on enough train subjects."""
+    scale, train = cohort.arrays.scale, cohort.rows("train")
+    if scale is None:
+        return None
+    for column, task in enumerate(cohort.tasks):
+        rows = train[cohort.arrays.label_mask[train, column]]
+        count = len(torch.unique(cohort.arrays.subject[rows]))
+        if count < min_count:
+            raise SavedModelError(
+                f"{task}: its mean rests on {count} train subjects, fewer than privacy.min_count={min_count}; leave it "
+                "out of cohort.tasks, or lower privacy.min_count"
+            )
+    return {"mean": scale.mean.tolist(), "deviation": scale.deviation.tolist()}
 
 
 def _kind_of(own: InputMap | None) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from data_modules.cohorts.value_tasks import VALUE_TASKS
 from data_modules.errors import UserError
 from data_modules.stage import digest
 from mmnar_lightning.config.compose import flatten, load
@@ -214,6 +215,9 @@ def _root(cohort: Cohort, name: str, config: ExperimentConfig, *, trained: bool)
             f"cohorts.{name}: a table has runs with one test split, K folds or eras; use evaluation.protocol="
             f"{' or '.join(PROTOCOLS)}, and no rectifier.fit=crossfit"
         )
+    numbers = [task for task in config.cohort.tasks if task in VALUE_TASKS]
+    if numbers:
+        raise ConfigError(f"cohorts.{name}: {numbers[0]} is a number; a table scores outcomes that are yes or no")
     dataset = config.dataset
     if cohort.simulated and dataset not in SIMULATED:
         raise ConfigError(

@@ -115,6 +115,8 @@ def _of_method(entries: Sequence[Entry]) -> Tested | str:
 def _final(predicted: pl.DataFrame) -> pl.DataFrame:
     """Labels and final predictions: after the rectifier, where there is one."""
     tasks = [name.removeprefix(gather.LABEL) for name in predicted.columns if name.startswith(gather.LABEL)]
+    if not tasks:
+        raise TableError("a table scores outcomes that are yes or no, but the tasks of this cohort are numbers")
     columns = []
     for task in tasks:
         rectified = gather.RECTIFIED + task

@@ -4,11 +4,15 @@ All times are minutes since the unit admission of the row. `build_rows` returns 
 documents the columns that later stages read, and `cohorts/columns.py` those that the cohort file keeps.
 """
 
+from collections.abc import Sequence
+
 import polars as pl
 
+from data_modules.cohorts import icd_blocks, phenotypes
 from data_modules.cohorts.attrition import Rule, apply_rules
 from data_modules.cohorts.labels import after_death
 from data_modules.cohorts.rows import CohortRows
+from data_modules.cohorts.value_tasks import LENGTH_OF_STAY, UNIT_LENGTH_OF_STAY, prefix_of
 from data_modules.databases.eicu.config import OLDEST, EICUCohortConfig
 from data_modules.databases.eicu.hospitals import home_hospitals, split_keys
 from data_modules.raw.errors import SourceError
@@ -19,8 +23,8 @@ STEP_DOWN = "stepdown/other"
 MUSE_MINUTES = 15 * 24 * 60
 COLUMNS = (
     "patientunitstayid", "patienthealthsystemstayid", "uniquepid", "hospitalid", "age", "hospitaladmitoffset",
-    "hospitaldischargeyear", "hospitaldischargestatus", "unitvisitnumber", "unitstaytype", "unitdischargeoffset",
-    "unitdischargestatus",
+    "hospitaldischargeoffset", "hospitaldischargeyear", "hospitaldischargestatus", "unitvisitnumber", "unitstaytype",
+    "unitdischargeoffset", "unitdischargestatus",
 )  # fmt: skip
 """Columns of `patient` for rules and outcomes; features have their own list."""
 WITHIN_ADMISSION = ("start", "unitvisitnumber", "stay_id")
@@ -47,6 +51,7 @@ def build_rows(release: Release, config: EICUCohortConfig) -> CohortRows:
     # Before the filter: a next unit stay without a subject is still a readmission.
     outcomes = _with_outcomes(placed, config).filter(is_known).with_columns(prediction_offset_minutes=_landmark(config))
     outcomes = outcomes.join(home_hospitals(known), on="subject_id", maintain_order="left")
+    outcomes = _with_phenotypes(release, outcomes, config)
     rules = _rules(config)
     rows, attrition = apply_rules(_pick(outcomes, config.index), rules, f"{config.index} index")
     attrition = pl.concat([_before_index(stays, known), attrition])
@@ -57,13 +62,14 @@ def build_rows(release: Release, config: EICUCohortConfig) -> CohortRows:
             f"no rows are left after the rule {emptied!r}",
             "relax the rules under cohort. (index, landmark, min_age)",
         )
-    labels = [f"label/{task}" for task in config.tasks]
+    labels = [prefix_of(task) + task for task in config.tasks]
     kept = [*ROW_COLUMNS, *(["era"] if config.fold_by == "year_group" else [])]
     keyed = _keyed(rows, config).select(*kept, *labels).with_row_index("row_id")
+    counts = _counts(outcomes) | _phenotype_counts(release, keyed, config)
     if not config.pretraining_rows:
-        return CohortRows(keyed, attrition, _counts(outcomes))
+        return CohortRows(keyed, attrition, counts)
     others = _keyed(outcomes.join(rows, on="stay_id", how="anti"), config).drop(labels)
-    return CohortRows(keyed, attrition, _counts(outcomes), others, [rule for rule in rules if rule.needed])
+    return CohortRows(keyed, attrition, counts, others, [rule for rule in rules if rule.needed])
 
 
 def _keyed(stays: pl.DataFrame, config: EICUCohortConfig) -> pl.DataFrame:
@@ -78,9 +84,9 @@ def read_stays(release: Release) -> pl.DataFrame:
 
     Returns:
         One row per stay: `stay_id`, `admission_id`, `subject_id`, `hospital_id`, `age` (years, null = unknown),
-        `start` and `end` (minutes since admission to the hospital), `unitdischargeoffset`, `unitvisitnumber`,
-        `unitstaytype`, `year`, `died_in_unit`, `died_in_hospital` (null = unknown), `doubtful` (the death contradicts
-        other rows).
+        `start` and `end` (minutes since admission to the hospital), `unitdischargeoffset`, `hospitaldischargeoffset`,
+        `unitvisitnumber`, `unitstaytype`, `year`, `died_in_unit`, `died_in_hospital` (null = unknown), `doubtful` (the
+        death contradicts other rows).
     """
     raw = release.scan("patient", COLUMNS).filter(pl.col("patientunitstayid").is_not_null()).collect()
     refuse_repeats(release, "patient", raw, "patientunitstayid")
@@ -97,6 +103,7 @@ def read_stays(release: Release) -> pl.DataFrame:
         start.alias("start"),
         (start + pl.col("unitdischargeoffset")).alias("end"),
         "unitdischargeoffset",
+        "hospitaldischargeoffset",
         "unitvisitnumber",
         pl.col("unitstaytype").str.strip_chars().str.to_lowercase(),
         pl.col("hospitaldischargeyear").alias("year"),
@@ -194,7 +201,7 @@ def _rules(config: EICUCohortConfig) -> list[Rule]:
 
 
 def _with_outcomes(stays: pl.DataFrame, config: EICUCohortConfig) -> pl.DataFrame:
-    """Add `label/<task>` and `gap`, minutes from the end of a unit stay to the next one of its hospital stay."""
+    """Add labels or values, and `gap`, minutes from the end of a unit stay to the next one of its hospital stay."""
     has_next = pl.int_range(pl.len()).over("admission_id") < pl.len().over("admission_id") - 1
     following = pl.col("start", "unitstaytype").shift(-1).over("admission_id").name.prefix("next_")
     gap = pl.col("next_start") - pl.col("end")
@@ -215,13 +222,57 @@ def _with_outcomes(stays: pl.DataFrame, config: EICUCohortConfig) -> pl.DataFram
         "in_hospital_mortality": died_in_hospital,
         "unit_mortality": died_in_unit,
         "icu_readmission": after_death(readmitted, died_in_hospital, config.death_in_window),
+        LENGTH_OF_STAY: _days_until("hospitaldischargeoffset", config),
+        UNIT_LENGTH_OF_STAY: _days_until("unitdischargeoffset", config),
     }
     return (
         stays.sort("admission_id", *WITHIN_ADMISSION, nulls_last=True)
         .with_columns(following, has_next=has_next)
         .with_columns(gap=gap)
-        .with_columns(outcomes[task].alias(f"label/{task}") for task in config.tasks)
+        .with_columns(outcomes[task].alias(prefix_of(task) + task) for task in config.tasks if task in outcomes)
     )
+
+
+def _days_until(offset: str, config: EICUCohortConfig) -> pl.Expr:
+    """Days from the prediction to an offset; unknown where it is earlier."""
+    days = (pl.col(offset) - _landmark(config)) / (24 * 60)
+    return pl.when(days >= 0).then(days)
+
+
+def label_tables(names: Sequence[str]) -> tuple[str, ...]:
+    """The raw tables, besides the core tables, that the labels of some tasks are derived from."""
+    return ("diagnosis",) if icd_blocks.of_tasks(names) else ()
+
+
+def _codes(release: Release) -> pl.LazyFrame:
+    """`stay_id`, `at` (minutes) and `category` of the diagnoses of every unit stay that have a code."""
+    entries = release.scan("diagnosis", ["patientunitstayid", "diagnosisoffset", "icd9code"])
+    coded = entries.filter(pl.col("icd9code").is_not_null()).with_columns(
+        category=phenotypes.mixed_categories(pl.col("icd9code"))
+    )
+    return coded.explode("category").select("category", stay_id="patientunitstayid", at="diagnosisoffset")
+
+
+def _with_phenotypes(release: Release, stays: pl.DataFrame, config: EICUCohortConfig) -> pl.DataFrame:
+    """Add the phenotypes of each unit stay, from all its diagnoses; unknown where none has a code."""
+    blocks = icd_blocks.of_tasks(config.tasks)
+    return phenotypes.labels(stays, _codes(release), "stay_id", blocks) if blocks else stays
+
+
+def _phenotype_counts(release: Release, rows: pl.DataFrame, config: EICUCohortConfig) -> dict[str, int]:
+    """Counts for the manifest: how many labels an input with the entries by the landmark already shows."""
+    blocks = icd_blocks.of_tasks(config.tasks)
+    if not blocks:
+        return {}
+    timed = _codes(release).join(rows.lazy().select("stay_id", "prediction_offset_minutes"), on="stay_id")
+    entered = timed.filter(pl.col("at") <= pl.col("prediction_offset_minutes"))
+    labelled = [f"label/{task}" for task in icd_blocks.TASKS if task in config.tasks]
+    shown = phenotypes.labels(rows.select("stay_id"), entered, "stay_id", blocks)
+    return {
+        "rows without a diagnosis code (phenotypes unknown)": rows[labelled[0]].null_count(),
+        "phenotypes that are True": sum(int(rows[name].sum()) for name in labelled),
+        "of these entered by the prediction": sum(int(shown[name].sum()) for name in labelled),
+    }
 
 
 def _before_index(stays: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:

@@ -4,16 +4,22 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from data_modules.cohorts.config import ReleaseCohortConfig
+from data_modules.cohorts.icd_blocks import expand, is_phenotype
+from data_modules.cohorts.value_tasks import VALUE_TASKS, refuse_mixed
 from data_modules.errors import UserError
 from data_modules.settings import read_when
 
 OLDEST = 90
 """Age in years that replaces `> 89`."""
+DIAGNOSES = ("diagnoses", "diagnosis_entries")
+"""Modalities of the entries that phenotypes are derived from."""
+OFFERED = {"unit_24h": VALUE_TASKS}
+"""Landmark -> further outcomes that can be predicted at it."""
 TASKS = {
     "unit_24h": ("in_hospital_mortality", "unit_mortality"),
     "unit_discharge": ("icu_readmission", "in_hospital_mortality"),
 }
-"""Landmark -> outcomes that can be predicted at it."""
+"""Landmark -> outcomes that can be predicted at it, and are where none is listed."""
 
 
 @dataclass(kw_only=True)
@@ -38,18 +44,23 @@ class EICUCohortConfig(ReleaseCohortConfig):
     """Unit of splits and folds: subjects, or hospitals, with one hospital per subject; or a fold for each year of
     discharge, in order of time, with subjects in that of their first row."""
     tasks: list[str] = field(default_factory=list)
-    """Outcomes; empty uses those of the landmark in `TASKS`."""
+    """Outcomes; empty uses those of the landmark in `TASKS`, `phenotypes` is every block of diagnosis codes."""
 
     def __post_init__(self) -> None:
         """Refuse settings that contradict each other."""
-        super().__post_init__()
         offered = TASKS[self.landmark]
-        self.tasks = list(self.tasks or offered)
+        self.tasks = expand(self.tasks or offered)
+        super().__post_init__()
+        refuse_mixed(self.tasks)
+        offered = (*offered, *OFFERED.get(self.landmark, ()))
+        known = list(dict.fromkeys(name for names in (*TASKS.values(), *OFFERED.values()) for name in names))
         for task in self.tasks:
-            if task not in {name for names in TASKS.values() for name in names}:
-                known = ", ".join(sorted({name for names in TASKS.values() for name in names}))
-                raise UserError(f"cohort.tasks: unknown task {task!r}; known tasks are {known}")
-            if task not in offered:
+            if is_phenotype(task):
+                self._refuse_entries()
+            elif task not in known:
+                names = ", ".join([*sorted(known), "phenotypes"])
+                raise UserError(f"cohort.tasks: unknown task {task!r}; known tasks are {names}")
+            elif task not in offered:
                 raise UserError(
                     f"cohort.tasks: {task} does not fit cohort.landmark={self.landmark}, which has {', '.join(offered)}"
                 )
@@ -57,6 +68,19 @@ class EICUCohortConfig(ReleaseCohortConfig):
             raise UserError(f"cohort.min_gap_hours={self.min_gap_hours} must be at least 0")
         if not 0 <= self.min_age <= OLDEST:
             raise UserError(f"cohort.min_age={self.min_age} must lie in 0 to {OLDEST}: older ages are written '> 89'")
+
+    def _refuse_entries(self) -> None:
+        if self.landmark != "unit_24h":
+            raise UserError(
+                f"cohort.tasks: phenotypes do not fit cohort.landmark={self.landmark}: the diagnoses of the unit stay "
+                "are entered by then, so nothing is left to predict; set cohort.landmark=unit_24h"
+            )
+        shown = [name for name in DIAGNOSES if name in self.modalities]
+        if shown:
+            raise UserError(
+                f"cohort.modalities: {', '.join(shown)} holds the entries that phenotypes are derived from, most of "
+                "which are made on the first day; remove it, or the phenotypes from cohort.tasks"
+            )
 
 
 CohortConfig = EICUCohortConfig

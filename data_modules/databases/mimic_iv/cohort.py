@@ -4,13 +4,16 @@
 `cohorts/columns.py` those that the cohort file keeps.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import polars as pl
 
+from data_modules.cohorts import icd_blocks, phenotypes
 from data_modules.cohorts.attrition import Rule, apply_rules
 from data_modules.cohorts.labels import after_death
 from data_modules.cohorts.rows import CohortRows
+from data_modules.cohorts.value_tasks import LENGTH_OF_STAY, prefix_of
 from data_modules.databases.mimic_iv import deaths, outcomes, tasks
 from data_modules.databases.mimic_iv.config import MIMICCohortConfig
 from data_modules.databases.mimic_iv.linking import admission_intervals
@@ -20,6 +23,7 @@ from data_modules.raw.reader import Release
 OBSERVATION_TYPES = ("EU OBSERVATION", "AMBULATORY OBSERVATION", "DIRECT OBSERVATION")
 ELECTIVE_TYPES = ("ELECTIVE", "SURGICAL SAME DAY ADMISSION")
 LANDMARK_HOURS = 24
+SECONDS_A_DAY = 86_400
 
 
 def build_rows(release: Release, config: MIMICCohortConfig) -> CohortRows:
@@ -36,6 +40,7 @@ def build_rows(release: Release, config: MIMICCohortConfig) -> CohortRows:
     _check_reversed(release, admissions, config)
     counted = _counting_admissions(admissions, config)
     candidates = _add_outcomes(_candidates(counted, stays, config), counted, stays, config)
+    candidates = _add_phenotypes(release, candidates, config)
     rules = _rules(config)
     rows, attrition = apply_rules(candidates, rules, f"{config.index} index")
     attrition = pl.concat([_before_index(release, admissions, counted), attrition])
@@ -204,7 +209,7 @@ def _rules(config: MIMICCohortConfig) -> list[Rule]:
 def _add_outcomes(
     candidates: pl.DataFrame, counted: pl.DataFrame, stays: pl.DataFrame, config: MIMICCohortConfig
 ) -> pl.DataFrame:
-    """Add `label/<task>`, `overlaps` and `early_event`."""
+    """Add `label/<task>` or `value/<task>`, `overlaps` and `early_event`."""
     gap = config.min_gap_hours
     readmission = outcomes.next_event(candidates, counted, "admittime", gap)
     if not config.elective_readmissions:
@@ -217,16 +222,35 @@ def _add_outcomes(
     ):
         when = found.select("hadm_id", pl.col("event_at").alias(f"{name}_at"))
         candidates = candidates.join(when, on="hadm_id", how="left", maintain_order="left")
-    labels = {task: _outcome(tasks.parse_task(task), config) for task in config.tasks}
-    early = [_early(tasks.parse_task(task)) & labels[task] for task in config.tasks]
+    parsed = [task for task in map(tasks.parse_task, config.tasks) if task.kind != tasks.PHENOTYPE]
+    labels = {task.name: _outcome(task, config) for task in parsed}
+    early = [_early(task) & labels[task.name] for task in parsed if task.kind != LENGTH_OF_STAY]
     return candidates.with_columns(
-        *(label.alias(f"label/{task}") for task, label in labels.items()),
+        *(label.alias(prefix_of(task) + task) for task, label in labels.items()),
         overlaps=pl.col("hadm_id").is_in(_overlapping(counted)["hadm_id"].implode()),
         early_event=pl.any_horizontal(*early, pl.lit(value=False)).fill_null(value=False),
     )
 
 
+def label_tables(names: Sequence[str]) -> tuple[str, ...]:
+    """The raw tables, besides the core tables, that the labels of some tasks are derived from."""
+    return ("diagnoses_icd",) if icd_blocks.of_tasks(names) else ()
+
+
+def _add_phenotypes(release: Release, candidates: pl.DataFrame, config: MIMICCohortConfig) -> pl.DataFrame:
+    """Add the phenotypes of the index admission, unknown where it has no diagnosis code."""
+    blocks = icd_blocks.of_tasks(config.tasks)
+    if not blocks:
+        return candidates
+    coded = release.scan("diagnoses_icd", ["hadm_id", "icd_code", "icd_version"])
+    category = phenotypes.categories(pl.col("icd_code"), pl.col("icd_version"))
+    return phenotypes.labels(candidates, coded.select("hadm_id", category=category), "hadm_id", blocks)
+
+
 def _outcome(task: tasks.Task, config: MIMICCohortConfig) -> pl.Expr:
+    if task.kind == LENGTH_OF_STAY:
+        remaining = (pl.col("dischtime") - pl.col("prediction_at")).dt.total_seconds() / SECONDS_A_DAY
+        return pl.when(remaining >= 0).then(remaining)
     if task.window_days is None:
         return deaths.during()
     if task.kind == "mortality":
@@ -270,6 +294,9 @@ def _counts(
         died = ~inside & deaths.within(task.window_days)
         counts[f"{task.name}: events within an hour of discharge"] = rows.filter(inside & soon).height
         counts[f"{task.name}: deaths in the window without an event"] = rows.filter(died).height
+    coded = [f"label/{task}" for task in config.tasks if icd_blocks.is_phenotype(task)]
+    if coded:
+        counts["rows without a diagnosis code (phenotypes unknown)"] = rows[coded[0]].null_count()
     if config.note_grace_hours:
         counts["index admissions with an outcome inside the grace"] = int(candidates["early_event"].sum())
     return counts

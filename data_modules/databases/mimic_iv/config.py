@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from data_modules.cohorts.config import ReleaseCohortConfig
+from data_modules.cohorts.icd_blocks import expand
+from data_modules.cohorts.value_tasks import refuse_mixed
 from data_modules.databases.mimic_iv import tasks
 from data_modules.errors import UserError
 from data_modules.settings import read_when
@@ -11,6 +13,8 @@ from data_modules.settings import read_when
 YEAR_GROUPS = ("2008 - 2010", "2011 - 2013", "2014 - 2016", "2017 - 2019", "2020 - 2022")
 AFTER_DISCHARGE = ("discharge_note", "diagnosis_codes", "drg_codes")
 """Modalities that do not exist before discharge."""
+BILLING_CODES = ("diagnosis_codes", "drg_codes")
+"""Modalities of the codes that phenotypes are derived from."""
 DEFAULT_TASKS = {
     "discharge": ("readmission_30d", "icu_90d", "mortality_180d"),
     "icu_24h": ("in_hospital_mortality",),
@@ -54,16 +58,23 @@ class MIMICCohortConfig(ReleaseCohortConfig):
     fold_by: Literal["subject", "year_group"] = "subject"
     """Unit of folds: subjects, or a fold for each anchor_year_group, in order of time."""
     tasks: list[str] = field(default_factory=list)
-    """Outcomes; empty uses those of the landmark in `DEFAULT_TASKS`."""
+    """Outcomes; empty uses those of the landmark in `DEFAULT_TASKS`, `phenotypes` is every block of diagnosis codes."""
 
     def __post_init__(self) -> None:
         """Refuse settings that contradict each other."""
+        self.tasks = expand(self.tasks or DEFAULT_TASKS[self.landmark])
         super().__post_init__()
-        self.tasks = list(self.tasks or DEFAULT_TASKS[self.landmark])
+        refuse_mixed(self.tasks)
         parsed = [tasks.parse_task(task) for task in self.tasks]
         for task in parsed:
-            if (task.kind == "in_hospital_mortality") != (self.landmark == "icu_24h"):
-                wanted = "in_hospital_mortality" if self.landmark == "icu_24h" else "outcomes after discharge"
+            if task.kind == tasks.PHENOTYPE:
+                continue
+            if task.is_of_the_stay != (self.landmark == "icu_24h"):
+                wanted = (
+                    "in_hospital_mortality and length_of_stay"
+                    if self.landmark == "icu_24h"
+                    else "outcomes after discharge"
+                )
                 raise UserError(
                     f"cohort.tasks: {task.name} does not fit cohort.landmark={self.landmark}, which has {wanted}"
                 )
@@ -78,6 +89,8 @@ class MIMICCohortConfig(ReleaseCohortConfig):
                 f"cohort.modalities: {', '.join(late)} is written after discharge and reveals the outcome of the stay; "
                 f"it cannot be an input at cohort.landmark={self.landmark}"
             )
+        if any(task.kind == tasks.PHENOTYPE for task in parsed):
+            self._refuse_codes()
         unknown = sorted(set(self.anchor_year_groups or []) - set(YEAR_GROUPS))
         if unknown:
             raise UserError(f"cohort.anchor_year_groups: unknown {unknown}; known groups are {', '.join(YEAR_GROUPS)}")
@@ -96,6 +109,14 @@ class MIMICCohortConfig(ReleaseCohortConfig):
             raise UserError(
                 f"cohort.note_grace_hours={self.note_grace_hours} must be 0 at cohort.landmark={self.landmark}: "
                 "set cohort.note_grace_hours=0, or cohort.landmark=discharge"
+            )
+
+    def _refuse_codes(self) -> None:
+        coded = [name for name in BILLING_CODES if name in self.modalities]
+        if coded:
+            raise UserError(
+                f"cohort.modalities: {', '.join(coded)} holds the codes that phenotypes are derived from; "
+                "remove it, or the phenotypes from cohort.tasks"
             )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 
 from data_modules.cohorts.spec import DatabaseSpec
-from data_modules.databases.mimic_iv.cohort import build_rows, read_admissions, read_stays
+from data_modules.databases.mimic_iv.cohort import build_rows, label_tables, read_admissions, read_stays
 from data_modules.databases.mimic_iv.demographics import subgroups
 from data_modules.databases.mimic_iv.modalities import MIMIC_MODALITIES, note_presence
 from data_modules.databases.mimic_iv.tables import EMBEDDINGS, IMAGE_PROJECT, MIMIC_IV
@@ -26,6 +26,7 @@ SPEC = DatabaseSpec(
     schema=MIMIC_IV,
     modalities=MIMIC_MODALITIES,
     build_rows=build_rows,
+    label_tables=label_tables,
     read_tables=_read_tables,
     count=_count,
     subgroups=lambda context: subgroups(context.rows),

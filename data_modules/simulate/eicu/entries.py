@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 
 import numpy as np
+import polars as pl
 from scipy.special import expit
 
-from data_modules.simulate import text
+from data_modules.cohorts.icd_blocks import BLOCKS
+from data_modules.simulate import codes, text
 from data_modules.simulate.eicu.stays import LANDMARK, Bool, Stays, after_landmarks, keys, table
 from data_modules.simulate.frames import Int, Tables
 from data_modules.simulate.latent import Array, Patients
@@ -95,6 +97,33 @@ def entered(patients: Patients, stays: Stays, nuisance: float, generator: np.ran
         ),
         **_forms(stays, nuisance, generator),
     }  # fmt: skip
+
+
+def with_codes(diagnosis: pl.DataFrame, stays: Stays, generator: np.random.Generator) -> pl.DataFrame:
+    """Add entries with the codes of phenotypes, after the landmarks, so that presence stays as it is.
+
+    Args:
+        diagnosis: the table.
+        stays: of the chunk.
+        generator: of the phenotypes.
+
+    Returns:
+        The table with the entries.
+    """
+    (own,) = generator.spawn(1)
+    who, block = codes.draw(stays.readings, own)
+    ninth, tenth = np.array(codes.ICD9)[block], np.array(codes.ICD10)[block]
+    owned = keys("diagnosisid", who, stays)
+    added = {
+        **owned,
+        "diagnosisid": owned["diagnosisid"] + diagnosis.height,
+        "activeupondischarge": np.repeat("True", len(who)),
+        "diagnosisoffset": after_landmarks(stays)[who] + 60,
+        "diagnosisstring": [f"coded|{BLOCKS[number].title}" for number in block.tolist()],
+        "icd9code": [f"{nine}.9, {ten}.9" for nine, ten in zip(ninth.tolist(), tenth.tolist(), strict=True)],
+        "diagnosispriority": np.repeat("Other", len(who)),
+    }
+    return pl.concat([diagnosis, table("diagnosis", added)])
 
 
 def _paths(

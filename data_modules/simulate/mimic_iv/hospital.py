@@ -3,6 +3,7 @@
 import numpy as np
 import polars as pl
 
+from data_modules.simulate import codes as phenotypes
 from data_modules.simulate.frames import Int, Tables
 from data_modules.simulate.latent import MIMIC, Patients
 from data_modules.simulate.mimic_iv.events import cultures, labs, pharmacy, prescriptions, unit
@@ -12,8 +13,21 @@ from data_modules.simulate.mimic_iv.timeline import HOUR, Admissions, Timeline
 WARDS = ("Medicine", "Cardiology", "Medicine/Cardiology", "Neurology", "Surgery")
 
 
-def tables(patients: Patients, timeline: Timeline, start: int, generator: np.random.Generator) -> Tables:
-    """Write the structured tables of a chunk whose first subject is number `start`."""
+def tables(
+    patients: Patients, timeline: Timeline, start: int, generator: np.random.Generator, *, coded: bool = False
+) -> Tables:
+    """Write the structured tables of a chunk.
+
+    Args:
+        patients: of the chunk.
+        timeline: of the chunk.
+        start: number of its first subject.
+        generator: of the contents.
+        coded: whether to write diagnosis codes of every phenotype, in place of a few codes.
+
+    Returns:
+        The tables.
+    """
     admissions = timeline.admissions
     hadm = admission_ids(start, admissions)
     subject = subject_ids(start, len(patients.worry))[admissions.person]
@@ -27,7 +41,8 @@ def tables(patients: Patients, timeline: Timeline, start: int, generator: np.ran
     written["pharmacy"] = pharmacy(written["prescriptions"])
     written["microbiologyevents"] = cultures(admissions, subject, hadm, generator)
     written |= unit(admissions, subject, hadm, generator)
-    return written | _billing(admissions, subject, hadm, generator)
+    written |= _billing(admissions, subject, hadm, generator)
+    return written | (_phenotypes(admissions, subject, hadm, generator) if coded else {})
 
 
 def _patients(patients: Patients, timeline: Timeline, start: int, generator: np.random.Generator) -> pl.DataFrame:
@@ -122,3 +137,18 @@ def _billing(admissions: Admissions, subject: Int, hadm: Int, generator: np.rand
             },
         ),
     }  # fmt: skip
+
+
+def _phenotypes(admissions: Admissions, subject: Int, hadm: Int, generator: np.random.Generator) -> Tables:
+    """Write the phenotypes of each admission, coded in either revision."""
+    (own,) = generator.spawn(1)
+    who, block = phenotypes.draw(admissions.readings, own)
+    tenth = own.random(len(hadm))[who] < 0.5
+    coded = {
+        "subject_id": subject[who],
+        "hadm_id": hadm[who],
+        "seq_num": block + 1,
+        "icd_code": np.where(tenth, np.array(phenotypes.ICD10)[block], np.array(phenotypes.ICD9)[block]),
+        "icd_version": np.where(tenth, 10, 9),
+    }
+    return {"diagnoses_icd": table("diagnoses_icd", coded)}

@@ -70,7 +70,7 @@ def test_the_auroc_of_every_task_and_pattern_is_a_chart_and_the_others_are_in_a_
 
 
 def test_the_summary_has_best_values_and_the_final_scores(run):
-    assert run.best == {"val/auroc": "max", "val/log_loss": "min", "val/loss": "min"}
+    assert run.best == {"val/auroc": "max", "val/log_loss": "min", "val/loss": "min", "val/r2": "max", "val/mse": "min"}
     for task in TASKS:
         cell = run.public["tasks"][task]["all"]
         assert run.summary[f"final/brier/{task}"] == pytest.approx(

@@ -1,6 +1,7 @@
 """What is printed at the end of a run, and what `mmnar show` has beside it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,20 @@ def test_the_table_has_every_task_and_the_three_patterns_furthest_from_it(capsys
     ]
     assert lines[-1] == "rectifier: death strength 0.5, calibration error 0.800 → 0.800"
     assert sum(line.startswith("┏") for line in lines) == 1
+
+
+def test_the_rectifier_of_many_tasks_is_one_short_line(capsys) -> None:
+    own = results()
+    assert own.rectifier is not None
+    names = [f"task_{number}" for number in range(8)]
+    after = TaskScores(all=replace(cell(0.8), calibration_error=Score(**{**NOTHING, "value": 0.1})), patterns={})
+    before = TaskScores(all=replace(cell(0.8), calibration_error=Score(**{**NOTHING, "value": 0.3})), patterns={})
+    off = replace(own.rectifier["death"], strength=0.0)
+    tables = {name: off if name == "task_0" else own.rectifier["death"] for name in names}
+    scored = dict.fromkeys(names, before) | {"task_7": TaskScores(all=MASKED, patterns={})}
+    show_summary(results(tasks=scored, rectified=scored | {"task_1": after}, rectifier=tables))
+    line = "rectifier: strength above 0 in 7 of 8 tasks, calibration error 0.300 → 0.271 on average over 7 tasks"
+    assert lines_of(capsys)[-1] == line
 
 
 def test_a_pattern_without_an_interval_is_never_among_the_furthest() -> None:

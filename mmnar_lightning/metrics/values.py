@@ -1,0 +1,122 @@
+"""Metrics of predicted numbers, with intervals by a bootstrap of whole subjects."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmnar_lightning.metrics.bootstrap import MIN_SUBJECTS, draw_counts
+from mmnar_lightning.metrics.intervals import Interval, percentile_interval
+
+VALUE_METRICS = ("mae", "rmse", "mean_error", "r2")
+"""Mean absolute error, root mean squared error, mean error (calibration in the large), share of explained variance;
+in the order of the columns of `value_metrics`, R² last."""
+FEW_SUBJECTS = 30
+"""Subjects below which intervals of squares and of R² are too narrow."""
+CHUNK = 64
+"""Replicates in memory at once."""
+TINY = 1e-12
+
+
+def value_metrics(predicted: Tensor, value: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Compute the metrics of a sample, or of replicates of it.
+
+    Args:
+        predicted: (N,) float, in the units of the values.
+        value: (N,) float.
+        weight: (C, N) float, how often each row counts in each replicate; None = one replicate with every row once.
+
+    Returns:
+        (C, 4) float64 in the order of `VALUE_METRICS`; NaN without rows, and R² where the values do not vary.
+
+    >>> value_metrics(torch.tensor([1.0, 2.0]), torch.tensor([0.0, 4.0])).tolist()
+    [[1.5, 1.5811388300841898, -0.5, 0.375]]
+    """
+    predicted, value = predicted.double(), value.double()
+    weight = torch.ones((1, len(value)), dtype=torch.float64) if weight is None else weight
+    count = weight.sum(1)
+    error = predicted - value
+    squares = weight @ error**2
+    centred = value - value.mean()  # so that little is cancelled below
+    spread = weight @ centred**2 - (weight @ centred) ** 2 / count
+    varies = spread > TINY * (1 + weight @ centred**2)
+    r2 = torch.where(varies, 1 - squares / spread, math.nan)
+    return torch.stack([weight @ error.abs() / count, (squares / count).sqrt(), weight @ error / count, r2], dim=1)
+
+
+def value_intervals(
+    predicted: Tensor, value: Tensor, subject: Tensor, *, num_replicates: int = 1000, level: float = 0.95, seed: int = 0
+) -> dict[str, Interval]:
+    """All metrics of a cell with their intervals, clustered by subject.
+
+    Those of means (`mae`, `mean_error`, and the mean square of `rmse`) are of the studentised bootstrap (Hall, Annals
+    of Statistics 16, 1988), because errors of lengths of stay are skewed. That of `r2` has the percentiles of the same
+    replicates. With fewer than `FEW_SUBJECTS` `rmse` and `r2` have none: it would be too narrow.
+
+    Args:
+        predicted: (N,) float, in the units of the values.
+        value: (N,) float.
+        subject: (N,) int64.
+        num_replicates: R, at least 1.
+        level: nominal coverage, in (0, 1).
+        seed: of the bootstrap.
+
+    Returns:
+        The keys of `VALUE_METRICS`.
+
+    >>> found = value_intervals(torch.zeros(40), torch.tensor([1.0, 3.0] * 20), torch.arange(40))["mae"]
+    >>> found.value, found.method, found.low < 2 < found.high
+    (2.0, 'studentised', True)
+    """
+    assert 0 < level < 1, f"{level=} must be in (0, 1)"
+    values = dict(zip(VALUE_METRICS, value_metrics(predicted, value)[0].tolist(), strict=True))
+    names, dense = torch.unique(subject, return_inverse=True)
+    found = {name: _without(own) for name, own in values.items()}
+    if len(names) < MIN_SUBJECTS:
+        return found
+    counts = draw_counts(np.random.default_rng(seed), num_replicates, len(names))
+    error = predicted.double() - value.double()
+    for name, each in {"mae": error.abs(), "mean_error": error}.items():
+        found[name] = _studentised(each, dense, counts, level)
+    if len(names) >= FEW_SUBJECTS:
+        squared = _studentised(error**2, dense, counts, level)
+        ends = {name: getattr(squared, name) ** 0.5 for name in ("value", "low", "high")}
+        found["rmse"] = replace(squared, **ends)
+        parts = torch.split(counts, CHUNK)
+        replicates = torch.cat([value_metrics(predicted, value, part[:, dense])[:, -1] for part in parts])
+        found["r2"] = percentile_interval(values["r2"], replicates, 1, level)
+    return found
+
+
+def _without(value: float) -> Interval:
+    return Interval(value=value, low=math.nan, high=math.nan, num_defined=0, num_parts=1, method=None)
+
+
+def _studentised(each: Tensor, dense: Tensor, counts: Tensor, level: float) -> Interval:
+    """The interval of the mean of (N,) values, a ratio of totals of subjects, which are drawn (R, S) times."""
+    size = counts.shape[1]
+    total = torch.zeros(size, dtype=torch.float64).index_add_(0, dense, each)
+    rows = torch.bincount(dense, minlength=size).double()
+    mean, deviation = (column[0] for column in _mean_of(total, rows, torch.ones((1, size), dtype=torch.float64)))
+    drawn, spread = _mean_of(total, rows, counts)
+    usable = spread > TINY * (1 + deviation)
+    if float(deviation) <= TINY or 2 * int(usable.sum()) < len(counts):
+        return _without(float(mean))
+    steps = ((drawn - mean) / spread)[usable].numpy()
+    tail = (1 - level) / 2
+    ends = float(mean) - float(deviation) * np.quantile(steps, [1 - tail, tail])
+    low = max(0.0, ends[0]) if bool((each >= 0).all()) else ends[0]
+    return Interval(
+        value=float(mean), low=float(low), high=float(ends[1]), num_defined=0, num_parts=1, method="studentised"
+    )
+
+
+def _mean_of(total: Tensor, rows: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and its standard error, (C,) each, where subjects with totals and rows (S,) count (C, S) times."""
+    number = counts @ rows
+    mean = counts @ total / number
+    squares = counts @ total**2 - 2 * mean * (counts @ (total * rows)) + mean**2 * (counts @ rows**2)
+    subjects = counts.sum(1)
+    return mean, (squares.clamp(min=0) * subjects / (subjects - 1)).sqrt() / number
