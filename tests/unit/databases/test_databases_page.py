@@ -6,7 +6,15 @@ import pytest
 
 from data_modules.databases.eicu import concepts as eicu
 from data_modules.databases.harmonised import concepts as harmonised
-from data_modules.databases.mimic_iv import coma, fluids, respiration, scores, vasoactives
+from data_modules.databases.mimic_iv import (
+    coma,
+    electrocardiograms,
+    emergency,
+    fluids,
+    respiration,
+    scores,
+    vasoactives,
+)
 from data_modules.databases.mimic_iv import concepts as mimic_iv
 from data_modules.databases.registry import database
 from tests.helpers.paths import ROOT
@@ -38,6 +46,9 @@ NAMED = {
         "vasoactives": names(vasoactives.WRITTEN),
         "fluids": list(fluids.NAMES),
         "scores": list(scores.COLUMNS),
+        "ed_triage": names(emergency.ED_TRIAGE),
+        "ed_vitals": names(emergency.ED_VITALS),
+        "ecg": names(electrocardiograms.ELECTROCARDIOGRAM),
     },
     "eicu": {
         **SHARED,
