@@ -7,6 +7,8 @@ import polars as pl
 
 from data_modules.databases.mimic_iv import demographics, images, notes
 from data_modules.databases.mimic_iv.concepts import LABS, VITALS
+from data_modules.databases.mimic_iv.electrocardiograms import ELECTROCARDIOGRAMS
+from data_modules.databases.mimic_iv.emergency import EMERGENCY
 from data_modules.databases.mimic_iv.events import CHARTED, linked, scratch, summaries
 from data_modules.databases.mimic_iv.events import LABS as LABS_TABLE
 from data_modules.databases.mimic_iv.further import FURTHER
@@ -145,6 +147,8 @@ MIMIC_MODALITIES: Mapping[str, ModalitySpec] = {
     "diagnosis_codes": ModalitySpec(kind="table", tables=("diagnoses_icd",), block=_diagnosis_codes, declares=BILLING),
     "drg_codes": ModalitySpec(kind="table", tables=("drgcodes",), block=_drg_codes, declares=BILLING),
     **FURTHER,
+    **EMERGENCY,
+    **ELECTROCARDIOGRAMS,
     "structured": ModalitySpec(kind="table", parts=STRUCTURED_PARTS),
     "cxr": ModalitySpec(kind="images", tables=("cxr_metadata",), files=_images),
     "discharge_note": ModalitySpec(kind="documents", tables=("discharge_notes",), files=_discharge_notes),

@@ -1,4 +1,6 @@
-"""Declarations of the tables of MIMIC-IV 3.1, MIMIC-IV-Note 2.2, MIMIC-CXR-JPG 2.1.0 and its image embeddings 1.0.
+"""Declarations of the tables of MIMIC-IV 3.1, its note, emergency and electrocardiogram modules, and MIMIC-CXR-JPG.
+
+MIMIC-IV-Note 2.2, MIMIC-IV-ED 2.2, MIMIC-IV-ECG 1.0, MIMIC-CXR-JPG 2.1.0 and its image embeddings 1.0.
 
 Columns, dtypes and keys follow the create-table scripts of MIT-LCP/mimic-code; 2.2 has the same headers. Codes are
 strings, because leading zeros are significant. Times are shifted per subject and have no time zone.
@@ -10,6 +12,10 @@ HOSPITAL = "mimiciv"
 NOTES = "mimic-iv-note"
 IMAGE_PROJECT = "mimic-cxr-jpg"
 EMBEDDINGS = "image-embeddings-mimic-cxr"
+EMERGENCY = "mimic-iv-ed"
+ELECTROCARDIOGRAMS = "mimic-iv-ecg"
+
+_ECG_REPORTS = " ".join(f"report_{number}:str" for number in range(18))
 
 _NOTE_COLUMNS = (
     "note_id:str subject_id:int hadm_id:int note_type:str note_seq:int charttime:datetime storetime:datetime text:str"
@@ -243,8 +249,60 @@ _CXR = (
     ),
 )
 
+_ED = (
+    Table(
+        name="edstays",
+        project=EMERGENCY,
+        path="ed/edstays",
+        columns=parse_columns(
+            "subject_id:int hadm_id:int stay_id:int intime:datetime outtime:datetime gender:str race:str "
+            "arrival_transport:str disposition:str"
+        ),
+        key=("stay_id",),
+        event_at="intime",
+    ),
+    Table(
+        name="triage",
+        project=EMERGENCY,
+        path="ed/triage",
+        columns=parse_columns(
+            "subject_id:int stay_id:int temperature:float heartrate:float resprate:float o2sat:float sbp:float "
+            "dbp:float pain:str acuity:float chiefcomplaint:str"
+        ),
+        key=("stay_id",),
+        units={"temperature": "degrees Fahrenheit", "sbp": "mmHg", "dbp": "mmHg", "o2sat": "%"},
+    ),
+    Table(
+        name="ed_vitalsign",
+        project=EMERGENCY,
+        path="ed/vitalsign",
+        columns=parse_columns(
+            "subject_id:int stay_id:int charttime:datetime temperature:float heartrate:float resprate:float "
+            "o2sat:float sbp:float dbp:float rhythm:str pain:str"
+        ),
+        event_at="charttime",
+        units={"temperature": "degrees Fahrenheit", "sbp": "mmHg", "dbp": "mmHg", "o2sat": "%"},
+    ),
+)
+
+_ECG = (
+    Table(
+        name="ecg_measurements",
+        project=ELECTROCARDIOGRAMS,
+        path="machine_measurements",
+        columns=parse_columns(
+            f"subject_id:int study_id:int cart_id:int ecg_time:datetime {_ECG_REPORTS} bandwidth:str filtering:str "
+            "rr_interval:float p_onset:float p_end:float qrs_onset:float qrs_end:float t_end:float p_axis:float "
+            "qrs_axis:float t_axis:float"
+        ),
+        key=("study_id",),
+        event_at="ecg_time",
+        units=dict.fromkeys(("rr_interval", "p_onset", "p_end", "qrs_onset", "qrs_end", "t_end"), "ms"),
+    ),
+)
+
 MIMIC_IV = ReleaseSchema(
     name="mimic_iv",
     root_setting=("paths.mimic_root", "MIMIC_ROOT"),
-    tables=declare(*_HOSP, *_ICU, *_NOTE, *_CXR),
+    tables=declare(*_HOSP, *_ICU, *_NOTE, *_CXR, *_ED, *_ECG),
 )
