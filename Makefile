@@ -95,6 +95,9 @@ best: setup ## Read the test split once, with the best trial of the newest sweep
 table: setup ## Run the methods of a table on its cohorts, and write it (docs/table.md): TABLE=quick, demo or paper, or a YAML file; a stopped one is resumed.
 	OMP_NUM_THREADS=1 $(BIN)/mmnar table $(call quoted,table.name=,TABLE) $(WORDS)
 
+# Compiled files are kept even where the environment says not to: every process of a test would compile the program again.
+test test-fast: export PYTHONDONTWRITEBYTECODE :=
+
 test-fast: setup ## Run the unit tests that train nothing and start no process: under a minute on two cores.
 	$(BIN)/python -m pytest -n 2 -q -m "not slow and not demo" tests/unit data_modules mmnar_lightning
 

@@ -14,8 +14,9 @@ from unittest import mock
 
 from benchmarks.phases import cohorts, plan
 from data_modules import stage
-from mmnar_lightning.config.compose import flatten, load, shared_settings, to_plain
+from mmnar_lightning.config.compose import flatten, load, to_plain
 from mmnar_lightning.config.experiment import ExperimentConfig
+from mmnar_lightning.config.layers import shared_settings
 from mmnar_lightning.runs.protocols import train
 
 DONE = "done.json"

@@ -1,5 +1,7 @@
 """M3Care: absent modalities are filled in from similar patients (Zhang and others, KDD 2022)."""
 
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -161,8 +163,30 @@ def kernel(left: Tensor, right: Tensor, scale: Tensor) -> Tensor:
     >>> kernel(torch.zeros(1, 2), torch.zeros(3, 2), torch.tensor(1.0))
     tensor([[1., 1., 1.]])
     """
-    distance = (left[:, None] - right).square().sum(-1) / scale
+    distance = squared_distance(left, right) / scale
     return torch.stack([torch.exp(-distance / width) for width in BANDWIDTHS]).mean(0)
+
+
+def squared_distance(left: Tensor, right: Tensor) -> Tensor:
+    """Squared distances by one product of matrices, since (B, S, D) differences of a large memory take gigabytes.
+
+    Args:
+        left: (B, D) float.
+        right: (S, D) float.
+
+    Returns:
+        (B, S) float, not below 0.
+
+    >>> squared_distance(torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0, 2.0], [4.0, 6.0]]))
+    tensor([[ 0., 25.]])
+    """
+    device = left.device.type
+    # What is subtracted below needs all digits: no bfloat16, and no common offset of all vectors.
+    with torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext():
+        centre = right.detach().float().mean(0)
+        left, right = left.float() - centre, right.float() - centre
+        lengths = left.square().sum(-1)[:, None] + right.square().sum(-1)
+        return (lengths - 2 * left @ right.T).clamp(min=0)
 
 
 @torch.no_grad()

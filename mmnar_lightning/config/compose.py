@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import field, fields, is_dataclass, make_dataclass
-from functools import cache
+from dataclasses import fields, is_dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,13 @@ from mmnar_lightning.config.experiment import (
     SIMULATED,
     ConfigError,
     ExperimentConfig,
-    PathsConfig,
-    cohort_config,
     datasets,
 )
+from mmnar_lightning.config.layers import below, config_class, file_of_all, kinds, read, refuse_renamed
 from mmnar_lightning.config.places import experiment_file, experiments_folders, known_experiments
-from mmnar_lightning.config.renamed import explain_all, explain_experiment
+from mmnar_lightning.config.renamed import explain_experiment
 from mmnar_lightning.config.text import quote_word
-from mmnar_lightning.config.yaml_files import check_word, read_yaml
+from mmnar_lightning.config.yaml_files import check_word
 
 HUB_NAME = re.compile(r"(hf-hub:)?[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[0-9a-f]{40})?")
 """A model of the hub: owner and name."""
@@ -52,11 +51,11 @@ def load(words: Sequence[str]) -> ExperimentConfig:
         layers = _files(asked)
         dataset = next((layer.dataset for layer in (asked, *reversed(layers)) if "dataset" in layer), "mimic")
         _check_dataset(dataset)
-        below = (_schema(dataset), _environment())
-        merged = OmegaConf.merge(*below, *layers, asked)
-        if dataset in SIMULATED and not OmegaConf.select(merged, f"paths.{dataset}_root"):
-            layers[1:1] = _simulated(layers, merged)
-            merged = OmegaConf.merge(*below, *layers, asked)
+        lowest, above = below(dataset), (*layers[1:], asked)
+        merged = OmegaConf.merge(lowest, *above)
+        simulated = dataset in SIMULATED and not OmegaConf.select(merged, f"paths.{dataset}_root")
+        if simulated and (layer := _simulated(layers, merged)):
+            merged = OmegaConf.merge(lowest, layer, *above)
         config = OmegaConf.to_object(merged)
         assert isinstance(config, ExperimentConfig)
         refuse_interpolation(to_plain(config), "the settings")  # ${a}{oc.env:HOME} is one where a is a dollar sign
@@ -73,26 +72,19 @@ def _parse(words: Sequence[str]) -> DictConfig:
     for word in words:
         if "=" not in word or word.startswith("="):
             raise ConfigError(f"{word!r} is not a setting; settings are key=value, for example trainer.max_epochs=20")
-    quoted = [quote_word(word, kinds()) for word in words]
-    for word, readable in zip(words, quoted, strict=True):
-        check_word(word, readable)
-        try:
-            refuse_renamed(OmegaConf.from_dotlist([readable]), word)
-        except YAMLError as error:
-            raise ConfigError(f"{word}: the value is not readable; quote it as YAML") from error
-    return OmegaConf.from_dotlist(quoted)
+    return OmegaConf.from_dotlist([_readable(word) for word in words])
 
 
-@cache
-def kinds() -> Mapping[str, Any]:
-    """Full key -> declared type of every setting, those of one modality included as `embed.modalities.*.<setting>`."""
-    found: dict[str, Any] = {}
-    for dataset in datasets():
-        found |= keys.kinds(_typed(dataset))
-    for key, kind in list(found.items()):
-        if key.startswith(("embed.text.", "embed.image.")):
-            found[f"embed.modalities.*.{key.rpartition('.')[2]}"] = kind
-    return found
+@lru_cache(maxsize=4096)
+def _readable(word: str) -> str:
+    """A word whose text is quoted; sweeps and tables give the same words many times."""
+    readable = quote_word(word, kinds())
+    check_word(word, readable)
+    try:
+        refuse_renamed(OmegaConf.from_dotlist([readable]), word)
+    except YAMLError as error:
+        raise ConfigError(f"{word}: the value is not readable; quote it as YAML") from error
+    return readable
 
 
 def _check_dataset(dataset: Any) -> None:
@@ -100,20 +92,20 @@ def _check_dataset(dataset: Any) -> None:
         raise ConfigError(f"dataset={dataset}: expected one of {', '.join(datasets())}")
 
 
-def _simulated(layers: Sequence[DictConfig], merged: Any) -> list[DictConfig]:
+def _simulated(layers: Sequence[DictConfig], merged: Any) -> DictConfig | None:
     """The layer for a run without a release; a resolved configuration of such a run already includes it.
 
     Without the JPEG files images are read as the embeddings that a simulated release always has.
 
     Returns:
-        The layer; none if it is included.
+        The layer; None if it is included.
     """
     if any(layer.get("simulated", False) for layer in layers):
-        return []
-    layer = _read(_shared("simulated"))
-    if not OmegaConf.select(merged, "simulate.images"):
-        OmegaConf.update(layer, "embed.image.encoder", "release")
-    return [layer]
+        return None
+    images = [] if OmegaConf.select(merged, "simulate.images") else ["embed.image.encoder=release"]
+    layer = OmegaConf.merge(read(file_of_all("simulated")), OmegaConf.from_dotlist(images))
+    assert isinstance(layer, DictConfig)
+    return layer
 
 
 def to_plain(config: ExperimentConfig) -> dict[str, Any]:
@@ -161,45 +153,9 @@ def without_folders(value: Any, key: str = "") -> Any:
     return value if is_of_hub else Path(value).name
 
 
-def shared_settings(dataset: str) -> dict[str, Any]:
-    """The defaults of every experiment on a dataset, overridden by base.yaml, as nested plain values."""
-    shared = OmegaConf.merge(_schema(dataset), _environment(), _read(_shared("base")))
-    plain = OmegaConf.to_container(shared)
-    assert isinstance(plain, dict)
-    return {str(key): value for key, value in plain.items()}
-
-
 def save(config: ExperimentConfig, path: Path) -> None:
     """Write the resolved configuration; `experiment=<that file>` repeats the run."""
     path.write_text(OmegaConf.to_yaml(OmegaConf.create(to_plain(config))), encoding="utf-8")
-
-
-@cache
-def _schema(dataset: str) -> DictConfig:
-    """The structured configuration with the cohort settings of a dataset; merging copies it."""
-    schema: DictConfig = OmegaConf.structured(_typed(dataset))
-    # From the class, not from an instance, whose __post_init__ would already have chosen the tasks of a landmark.
-    schema.cohort = OmegaConf.structured(cohort_config(dataset))
-    return schema
-
-
-def _environment() -> dict[str, Any]:
-    """The folders that environment variables name now, which may differ from when the schema was made."""
-    found = {"paths": _plain(PathsConfig())}
-    refuse_interpolation(found, "the environment")
-    return found
-
-
-@cache
-def _typed(dataset: str) -> type:
-    """The configuration class of a dataset; cached, so that equal settings compare equal."""
-    cohort = cohort_config(dataset)
-    return make_dataclass(
-        "ExperimentConfig",
-        [("cohort", cohort, field(default_factory=cohort))],
-        bases=(ExperimentConfig,),
-        kw_only=True,
-    )
 
 
 def _files(asked: DictConfig) -> list[DictConfig]:
@@ -209,20 +165,13 @@ def _files(asked: DictConfig) -> list[DictConfig]:
     if all("/" in name and not name.endswith((".yaml", ".yml")) for name in names):
         names.insert(0, str(asked.get("dataset", "mimic")))
     paths = [_find_file(name) for name in names]
-    layers = [_read(path) for path in paths]
+    layers = [read(path) for path in paths]
     _check_one_dataset(dict(zip(names, layers, strict=True)), asked)
     stems = [_stem(path, layer) for path, layer in zip(paths, layers, strict=True)]
     for path, stem in zip(paths, stems, strict=True):
         check_name(f"{path}: experiment", stem)
-    layers[-1]["experiment"] = asked["experiment"] = "-".join(stems)
-    return [_read(_shared("base")), *layers]
-
-
-def _shared(name: str) -> Path:
-    """A file that every experiment begins with."""
-    file = experiment_file(f"{name}.yaml")
-    assert file is not None
-    return file
+    asked["experiment"] = "-".join(stems)
+    return [read(file_of_all("base")), *layers]
 
 
 def _find_file(name: str) -> Path:
@@ -252,30 +201,6 @@ def _check_one_dataset(layers: Mapping[str, DictConfig], asked: DictConfig) -> N
             raise ConfigError(f"experiment={name} is for dataset={dataset}, but dataset={asked['dataset']} was given")
 
 
-def _read(path: Path) -> DictConfig:
-    loaded = OmegaConf.create(read_yaml(path, kinds()))
-    if not isinstance(loaded, DictConfig):
-        raise ConfigError(f"{path}: expected keys and values")
-    refuse_renamed(loaded, str(path))
-    return loaded
-
-
-def refuse_renamed(settings: DictConfig, source: str) -> None:
-    """Refuse settings under old names.
-
-    Args:
-        settings: as read, before they are merged.
-        source: file or word that they come from.
-
-    Raises:
-        ConfigError: naming the source, the old keys and the remedy.
-    """
-    plain = OmegaConf.to_container(settings)
-    assert isinstance(plain, dict)
-    if sentence := explain_all(plain):
-        raise ConfigError(f"{source}: {sentence}")
-
-
 def _explain(error: OmegaConfBaseException, words: Sequence[str]) -> str:
     """Explain an OmegaConf error with the full key and, for an unknown key, the one that it stands for."""
     key = str(getattr(error, "full_key", None) or "")
@@ -284,7 +209,7 @@ def _explain(error: OmegaConfBaseException, words: Sequence[str]) -> str:
     if group and not key:
         return f"{group}: this is a group of settings; name one of them, for example {_example(group)}"
     if isinstance(error, ConfigKeyError):
-        by_dataset = {dataset: [name for name, *_ in keys.walk(_typed(dataset))] for dataset in datasets()}
+        by_dataset = {dataset: [name for name, *_ in keys.walk(config_class(dataset))] for dataset in datasets()}
         if owners := [dataset for dataset, names in by_dataset.items() if key in names]:
             return f"{given}: {key} is a setting of dataset={' and dataset='.join(owners)} alone"
         known = [name for names in by_dataset.values() for name in names]
@@ -308,12 +233,12 @@ def _neighbours(key: str, known: Sequence[str]) -> str:
 def _names_group(word: str) -> bool:
     """Whether a word assigns one value to a group of settings."""
     key = word.partition("=")[0]
-    return any(key in keys.groups(_typed(dataset)) for dataset in datasets())
+    return any(key in keys.groups(config_class(dataset)) for dataset in datasets())
 
 
 def _example(word: str) -> str:
     key = word.partition("=")[0]
-    known = (name for dataset in datasets() for name in keys.settings(_typed(dataset)))
+    known = (name for dataset in datasets() for name in keys.settings(config_class(dataset)))
     return next(name for name in known if name.startswith(f"{key}."))
 
 

@@ -4,12 +4,13 @@ The condition under which a setting is read is declared beside its field (data_m
 that a baseline does not read with the baseline (baselines/registry.py).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from data_modules.settings import Inactive, inactive
-from mmnar_lightning.config.compose import flatten, shared_settings, to_plain
+from mmnar_lightning.config.compose import flatten, to_plain
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
+from mmnar_lightning.config.layers import shared_settings
 from mmnar_lightning.config.read_by import COMMANDS
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def check_ignored(config: ExperimentConfig) -> list[str]:
     """
     usual = flatten(shared_settings(config.dataset))
     idle = [found for found in inactive(config) if found.value != usual.get(found.key, {})]
-    idle += [found for found in _of_baseline(config) if found.key not in {other.key for other in idle}]
+    idle += [found for found in _of_baseline(config, usual) if found.key not in {other.key for other in idle}]
     refused = [found for found in idle if _is_given(found.key, config)]
     if refused:
         raise ConfigError(
@@ -57,7 +58,7 @@ def _is_given(key: str, config: ExperimentConfig) -> bool:
     return any(key == name or key.startswith(f"{name}.") or name.startswith(f"{key}.") for name in config.given)
 
 
-def _of_baseline(config: ExperimentConfig) -> Iterator[Inactive]:
+def _of_baseline(config: ExperimentConfig, usual: Mapping[str, object]) -> Iterator[Inactive]:
     """Find the settings that the selected baseline does not read.
 
     Terms of the objective that it lacks, and devices that it cannot use, raise a `ConfigError`.
@@ -74,7 +75,7 @@ def _of_baseline(config: ExperimentConfig) -> Iterator[Inactive]:
     if isinstance(baseline, EstimatorBaseline):
         _refuse_devices(config)
         _refuse_weights(config, baseline)
-    usual, settings = flatten(shared_settings(config.dataset)), flatten(to_plain(config))
+    settings = flatten(to_plain(config))
     _refuse_terms(name, baseline, settings)
     for key, value in settings.items():
         unread = key.startswith(baseline.unread) and not key.startswith(baseline.read)

@@ -43,12 +43,28 @@ def read_yaml(path: Path, kinds: Kinds | None = None, allowed: Callable[[str, st
         allowed: full key and text -> whether what it has in `${...}` is.
 
     Returns:
+        The same YAML, without comments, as `checked` returns it.
+    """
+    return checked(path.read_text(encoding="utf-8"), path, kinds, allowed)
+
+
+def checked(
+    text: str, path: Path, kinds: Kinds | None = None, allowed: Callable[[str, str], bool] = is_reference
+) -> str:
+    """Check and quote the text of a YAML file.
+
+    Args:
+        text: of the file.
+        path: of the file, named in errors.
+        kinds: full key -> declared type, of settings whose text is quoted; None leaves all as they are.
+        allowed: full key and text -> whether what it has in `${...}` is.
+
+    Returns:
         The same YAML, without comments.
 
     Raises:
         ConfigError: naming file, line and key of a tag, of a group within itself, or of `${...}` that is not allowed.
     """
-    text = path.read_text(encoding="utf-8")
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import brentq, minimize_scalar
+from scipy.optimize import brentq
 from scipy.special import expit, ndtr
 
 from mmnar_lightning.metrics.functional import equal_mass_bins
@@ -77,20 +77,25 @@ def calibration_error(parts: Parts, z: float) -> Estimate:
 def _shrunk(bins: _Bins, observed: float, shape: Column, z: float) -> tuple[float, float, float]:
     """The error whose expectation is the observed one, for gaps in the proportions of `shape`, and its ends."""
 
-    def moments(error: float) -> tuple[float, float]:
-        gap = error * shape
+    def moments(error: Column) -> tuple[Column, Column]:
+        gap = error[:, None] * shape
         mean = _folded_mean(gap, bins.noise)
         variance = gap**2 + bins.noise**2 - mean**2
-        return float((bins.share * mean).sum()), bins.effect * float((bins.share**2 * variance).sum())
+        return (bins.share * mean).sum(-1), bins.effect * (bins.share**2 * variance).sum(-1)
 
-    def accepts(error: float) -> bool:
+    def is_below(error: Column) -> NDArray[np.bool_]:
+        below: NDArray[np.bool_] = moments(error)[0] <= observed
+        return below
+
+    def accepts(error: Column) -> NDArray[np.bool_]:
         mean, variance = moments(error)
-        return (observed - mean) ** 2 <= z**2 * variance
+        accepted: NDArray[np.bool_] = (observed - mean) ** 2 <= z**2 * variance
+        return accepted
 
-    value = 0.0
-    if observed > moments(0.0)[0]:
-        value = ends_of(lambda error: moments(error)[0] <= observed, 0.0, 0.0, 1.0)[1]
-    elif not accepts(0.0):
+    none, value = np.zeros(1), 0.0
+    if observed > moments(none)[0][0]:
+        value = ends_of(is_below, 0.0, 0.0, 1.0)[1]
+    elif not accepts(none)[0]:
         return 0.0, 0.0, 0.0
     return value, *ends_of(accepts, value, 0.0, 1.0)
 
@@ -194,10 +199,15 @@ def intercept(parts: Parts, z: float) -> Estimate:
         risk = expit(logit + shift)
         return _log_likelihood(logit + shift, label) + math.log(max(float((risk * (1 - risk)).sum()), TINY)) / 2
 
-    value = _maximum(likelihood)
+    def gradient(shift: float) -> float:
+        risk = expit(logit + shift)
+        weight = risk * (1 - risk)
+        return _penalised(label - risk, weight * (1 - 2 * risk), float(weight.sum()), shift)
+
+    value = _maximum(gradient)
     risk = expit(logit + value)
-    inflation = _inflation(label - risk, parts, float((risk * (1 - risk)).sum()))
-    return value, _profile_ends(likelihood, value, z**2 * inflation)
+    information = float((risk * (1 - risk)).sum())
+    return value, _profile_ends(likelihood, value, z**2 * _inflation(label - risk, parts, information), information)
 
 
 def slope(parts: Parts, z: float) -> Estimate:
@@ -222,10 +232,15 @@ def slope(parts: Parts, z: float) -> Estimate:
         found, scores = regression.at(value)
         return found + math.log(max(scores.information, TINY)) / 2
 
-    value = _maximum(likelihood)
+    def gradient(value: float) -> float:
+        scores = regression.at(value)[1]
+        return _penalised(scores.rows, scores.changes, scores.information, value)
+
+    value = _maximum(gradient)
     scores = regression.at(value)[1]
     used = Parts(rows=fitted, num_repeats=parts.num_repeats)
-    return value, _profile_ends(likelihood, value, z**2 * _inflation(scores.rows, used, scores.information))
+    threshold = z**2 * _inflation(scores.rows, used, scores.information)
+    return value, _profile_ends(likelihood, value, threshold, scores.information)
 
 
 def _inflation(scores: Column, parts: Parts, information: float) -> float:
@@ -243,9 +258,10 @@ def _inflation(scores: Column, parts: Parts, information: float) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class _Scores:
-    """The score of a slope: (n,) contribution of each row, and the information."""
+    """The score of a slope: (n,) contribution of each row, its change of the information, and the information."""
 
     rows: Column
+    changes: Column
     information: float
 
 
@@ -266,7 +282,11 @@ class _Regression:
         weight = risk * (1 - risk)
         centre = self._sums(weight * self.logit) / np.maximum(self._sums(weight), TINY)
         centred = self.logit - centre[self.part]
-        scores = _Scores(rows=(self.label - risk) * centred, information=float((weight * centred**2).sum()))
+        scores = _Scores(
+            rows=(self.label - risk) * centred,
+            changes=weight * (1 - 2 * risk) * centred**3,
+            information=float((weight * centred**2).sum()),
+        )
         return _log_likelihood(logit, self.label), scores
 
     def _fitted(self, slope: float) -> Column:
@@ -292,16 +312,30 @@ def _log_likelihood(logit: Column, label: Column) -> float:
     return -float(np.logaddexp(0, (1 - 2 * label) * logit).sum())
 
 
-def _maximum(likelihood: Callable[[float], float]) -> float:
-    """Where a function with one maximum has it, within `MAX_COEFFICIENT` of 0."""
-    bounds = (-MAX_COEFFICIENT, MAX_COEFFICIENT)
-    return float(
-        minimize_scalar(lambda x: -likelihood(x), bounds=bounds, method="bounded", options={"xatol": PRECISION}).x
-    )
+def _penalised(scores: Column, changes: Column, information: float, place: float) -> float:
+    """The derivative of a likelihood with Jeffreys' penalty; where there is no information, towards 0."""
+    if information < TINY:
+        return -math.copysign(1.0, place)
+    return float(scores.sum() + changes.sum() / information / 2)
 
 
-def _profile_ends(likelihood: Callable[[float], float], value: float, threshold: float) -> Ends:
-    """Where twice the likelihood has fallen by the threshold; NaN if it has not within `MAX_COEFFICIENT` of 0."""
+def _maximum(gradient: Callable[[float], float]) -> float:
+    """Where a function with one maximum has it, within `MAX_COEFFICIENT` of 0, by its derivative."""
+    if gradient(-MAX_COEFFICIENT) <= 0:
+        return -MAX_COEFFICIENT
+    if gradient(MAX_COEFFICIENT) >= 0:
+        return MAX_COEFFICIENT
+    return float(brentq(gradient, -MAX_COEFFICIENT, MAX_COEFFICIENT, xtol=PRECISION))
+
+
+def _profile_ends(likelihood: Callable[[float], float], value: float, threshold: float, information: float) -> Ends:
+    """Where twice the likelihood has fallen by the threshold; NaN if it has not within `MAX_COEFFICIENT` of 0.
+
+    The search begins at the ends of a parabola with the information, and goes on by twice the distance.
+
+    Returns:
+        Both ends.
+    """
     top = likelihood(value)
 
     def excess(place: float) -> float:
@@ -309,7 +343,14 @@ def _profile_ends(likelihood: Callable[[float], float], value: float, threshold:
 
     found = []
     for limit in (-MAX_COEFFICIENT, MAX_COEFFICIENT):
-        if excess(limit) > 0:
-            return NO_ENDS
-        found.append(float(brentq(excess, min(value, limit), max(value, limit), xtol=PRECISION)))
+        inside, distance = value, math.sqrt(threshold / max(information, TINY))
+        while True:
+            outside = max(limit, value - distance) if limit < 0 else min(limit, value + distance)
+            if excess(outside) <= 0:
+                break
+            if outside == limit:
+                return NO_ENDS
+            inside, distance = outside, 2 * distance
+        low, high = min(inside, outside), max(inside, outside)
+        found.append(float(brentq(excess, low, high, xtol=PRECISION)))
     return found[0], found[1]

@@ -108,7 +108,8 @@ def save(figure: Figure, path: Path, formats: Sequence[str] = tuple(FORMATS), dp
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.set_dpi(dpi)
     figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # it was laid out, which takes most of the time and would be repeated by format
+    # It was laid out. With an engine, even with the one named "none", every format would draw it once more before.
+    figure.set_layout_engine(None)
     for name in formats:
         written = path.with_suffix(f".{name}")
         figure.savefig(written, dpi=dpi, metadata=FORMATS[name])

@@ -15,8 +15,9 @@ from data_modules.errors import UserError
 from data_modules.stage import digest
 from data_modules.vocabulary import check_name
 from mmnar_lightning import tracebacks
-from mmnar_lightning.config.compose import flatten, load, refuse_renamed, save, to_plain
+from mmnar_lightning.config.compose import flatten, load, save, to_plain
 from mmnar_lightning.config.experiment import REPLACEABLE, ConfigError, ExperimentConfig, PathsConfig
+from mmnar_lightning.config.layers import refuse_renamed
 from mmnar_lightning.config.yaml_files import read_yaml
 from mmnar_lightning.console import say, warn
 from mmnar_lightning.distributed.launch import detect_launch, is_launched_by_parent

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from data_modules.errors import UserError
-from mmnar_lightning.config.compose import kinds
+from mmnar_lightning.config.layers import kinds
 from mmnar_lightning.config.yaml_files import read_yaml
 
 KNOWN = {

@@ -1,4 +1,8 @@
-"""How commands end as processes of their own: signalled while they start, without their parent, without an output."""
+"""How commands end as processes of their own: signalled while they start, without their parent, without an output.
+
+What is about the start of the interpreter, or inherited by it, is a new one; the others are copies of one that has
+imported the program.
+"""
 
 import os
 import signal
@@ -15,6 +19,7 @@ import torch
 from mmnar_lightning.cli import PREEMPTED
 from mmnar_lightning.runs import folders
 from tests.distributed.test_resume import WORDS
+from tests.helpers.forked import Forked, finished
 from tests.helpers.paths import ROOT
 from tests.helpers.processes import TRAIN, write_cohort
 
@@ -25,15 +30,24 @@ TINY = ["simulate.subjects=40000", "simulate.images=false"]
 pytestmark = pytest.mark.skipif(not (PROC / "self" / "environ").exists(), reason="processes are looked up in /proc")
 
 
-@contextmanager
-def _started(cwd: Path, *words: str, **more: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A command in a session of its own, with its output in `log.txt`; all of it is killed in the end."""
+def _environment(**more: str) -> dict[str, str]:
     hidden = ("WANDB_API_KEY", "MMNAR_RUN_ID", "MIMIC_ROOT", "EICU_ROOT", "COHORT", "LOCAL_RANK")
-    environment = {key: value for key, value in os.environ.items() if key not in hidden}
-    environment |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **more}
-    with (cwd / "log.txt").open("wb") as log:
-        given = [sys.executable, "-m", "mmnar_lightning", *words]
-        process = subprocess.Popen(given, cwd=cwd, env=environment, stdout=log, stderr=log, start_new_session=True)
+    kept = {key: value for key, value in os.environ.items() if key not in hidden}
+    return kept | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **more}
+
+
+@contextmanager
+def _started(cwd: Path, *words: str, forked: bool = False) -> Iterator[subprocess.Popen[bytes] | Forked]:
+    """A command in a session of its own, with its output in `log.txt`; all of it is killed in the end."""
+    given, log = ["-m", "mmnar_lightning", *words], cwd / "log.txt"
+    process: subprocess.Popen[bytes] | Forked
+    if forked:
+        process = Forked(given, cwd, _environment(), log)
+    else:
+        with log.open("wb") as out:
+            process = subprocess.Popen(
+                [sys.executable, *given], cwd=cwd, env=_environment(), stdout=out, stderr=out, start_new_session=True
+            )
     try:
         yield process
     finally:
@@ -90,7 +104,7 @@ def test_a_signal_to_all_ranks_while_the_second_is_imported_saves_and_is_resumab
     ("number", "status"), [(signal.SIGKILL, -9), (signal.SIGTERM, PREEMPTED), (signal.SIGINT, 130)]
 )
 def test_the_workers_of_a_simulation_end_with_it(number, status, tmp_path) -> None:
-    with _started(tmp_path, "simulate", "out=release", *TINY) as process:
+    with _started(tmp_path, "simulate", "out=release", *TINY, forked=True) as process:
         _until(lambda: list(tmp_path.glob(".release*partial/truth/*/*.parquet")))  # the workers write it
         (os.kill if number == signal.SIGKILL else os.killpg)(process.pid, number)
         assert process.wait(60) == status
@@ -100,7 +114,7 @@ def test_the_workers_of_a_simulation_end_with_it(number, status, tmp_path) -> No
 
 def test_a_hangup_saves_and_is_resumable_but_not_under_nohup(tmp_path) -> None:
     write_cohort(tmp_path / "given")
-    with _started(tmp_path, "train", *SETTINGS) as process:
+    with _started(tmp_path, "train", *SETTINGS, forked=True) as process:
         _until(lambda: list(tmp_path.glob("runs/*/*/checkpoints/last.ckpt")))
         os.kill(process.pid, signal.SIGHUP)
         assert process.wait(60) == PREEMPTED, (tmp_path / "log.txt").read_text()
@@ -114,22 +128,39 @@ def test_a_hangup_saves_and_is_resumable_but_not_under_nohup(tmp_path) -> None:
         signal.signal(signal.SIGHUP, before)
 
 
+def _in_a_copy(output: str, words: list[str], cwd: Path) -> int:
+    """Run a command whose output is a full device, or has an encoding without most characters."""
+    if output == "full":
+        process = Forked(["-m", "mmnar_lightning", *words], cwd, _environment(), Path("/dev/full"))
+        try:
+            return process.wait(180)
+        finally:
+            process.kill()
+    program = (
+        "import sys\nfor stream in (sys.stdout, sys.stderr): stream.reconfigure(encoding='ascii', errors='strict')\n"
+        "from mmnar_lightning.cli import run\nsys.exit(run())"
+    )
+    return finished(["-c", program, *words], cwd, _environment(PYTHONIOENCODING="ascii"), timeout=180).returncode
+
+
 @pytest.mark.parametrize("output", ["full", "closed", "broken", "ascii"])
 def test_an_output_that_cannot_be_written_costs_a_run_nothing(output, tmp_path) -> None:
     write_cohort(tmp_path / "given")
-    script = {
-        "full": "exec {command} >/dev/full 2>/dev/full",
-        "closed": "exec {command} >&- 2>&-",
-        "broken": "{command} | true; exit ${{PIPESTATUS[0]}}",
-        "ascii": "PYTHONIOENCODING=ascii exec {command} >log.txt 2>&1",
-    }[output]
     words = [word.replace("progress_bar=false", "progress_bar=true") for word in SETTINGS]
-    command = " ".join([sys.executable, "-m", "mmnar_lightning", "train", *words, "trainer.max_epochs=1"])
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    given = ["bash", "-c", script.format(command=command)]
-    done = subprocess.run(given, cwd=tmp_path, env=environment, timeout=180, check=False, stdin=subprocess.DEVNULL)
+    words = ["train", *words, "trainer.max_epochs=1"]
+    if output in {"full", "ascii"}:
+        status = _in_a_copy(output, words, tmp_path)
+    else:
+        # A new interpreter has no streams at all where they are closed.
+        script = {"closed": "exec {command} >&- 2>&-", "broken": "{command} | true; exit ${{PIPESTATUS[0]}}"}[output]
+        command = " ".join([sys.executable, "-m", "mmnar_lightning", *words])
+        given = ["bash", "-c", script.format(command=command)]
+        done = subprocess.run(
+            given, cwd=tmp_path, env=_environment(), timeout=180, check=False, stdin=subprocess.DEVNULL
+        )
+        status = done.returncode
     (folder,) = (tmp_path / "runs").glob("*/*")
     assert (folder / folders.RESULTS).is_file()
     assert (folder / folders.DONE).is_file()
     assert not (folder / "traceback.txt").exists()
-    assert done.returncode == 0
+    assert status == 0

@@ -8,8 +8,9 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import pytest
 
 from mmnar_lightning.cli import COMMANDS
-from mmnar_lightning.config.compose import _typed, load
+from mmnar_lightning.config.compose import load
 from mmnar_lightning.config.keys import settings
+from mmnar_lightning.config.layers import config_class
 from tests.helpers.paths import ROOT
 
 LAYERS = {"base", "simulated", "tuned"}
@@ -17,7 +18,7 @@ EXPERIMENTS = sorted(path.stem for path in (ROOT / "experiments").glob("*.yaml")
 
 
 def leaves(dataset: str) -> set[str]:
-    return set(settings(_typed(dataset)))
+    return set(settings(config_class(dataset)))
 
 
 def test_every_setting_is_explained_and_every_explained_one_exists() -> None:

@@ -6,7 +6,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from data_modules.errors import UserError
-from mmnar_lightning.config import compose
+from mmnar_lightning.config import compose, layers
 from mmnar_lightning.config.compose import load, save, to_plain
 from mmnar_lightning.config.experiment import ConfigError
 from mmnar_lightning.losses.config import ObjectiveConfig
@@ -256,7 +256,7 @@ def test_layers_that_do_not_fit_are_refused(words, message):
 
 
 def test_what_every_experiment_begins_with_is_base_over_the_defaults():
-    shared = compose.shared_settings("eicu")
+    shared = layers.shared_settings("eicu")
     assert shared["optim"]["lr"] == OmegaConf.load(EXPERIMENTS / "base.yaml").optim.lr
     assert shared["objective"]["temperature"] == ObjectiveConfig().temperature
 

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from mmnar_lightning.config import keys
-from mmnar_lightning.config.compose import _typed, load
+from mmnar_lightning.config.compose import load
 from mmnar_lightning.config.experiment import ConfigError, datasets
 from mmnar_lightning.config.ignored import check_command, check_ignored
+from mmnar_lightning.config.layers import config_class
 from mmnar_lightning.config.places import experiments_folder
 from mmnar_lightning.config.read_by import COMMANDS
 
@@ -129,7 +130,7 @@ def conditional() -> dict[str, Any]:
     found: dict[str, Any] = {}
     for dataset in datasets():
         above: dict[str, str] = {}
-        for key, field, is_group in keys.walk(_typed(dataset)):
+        for key, field, is_group in keys.walk(config_class(dataset)):
             own = field.metadata.get("read_when")
             inherited = next((text for group, text in above.items() if key.startswith(group)), None)
             if is_group and own:

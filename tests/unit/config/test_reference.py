@@ -7,8 +7,9 @@ import pytest
 from mmnar_lightning.cli import main
 from mmnar_lightning.commands.settings import show_settings
 from mmnar_lightning.config import hints, keys
-from mmnar_lightning.config.compose import _typed, load
+from mmnar_lightning.config.compose import load
 from mmnar_lightning.config.experiment import ConfigError, cohort_config, datasets
+from mmnar_lightning.config.layers import config_class
 from mmnar_lightning.config.reference import _joined, meanings, settings_of
 from mmnar_lightning.config.training import TrainerConfig
 
@@ -18,7 +19,7 @@ BY_KEY = {one.key: one for one in settings_of("mimic")}
 @pytest.mark.parametrize("dataset", datasets())
 def test_every_setting_has_a_type_and_a_meaning(dataset: str) -> None:
     found = settings_of(dataset)
-    assert sorted(one.key for one in found) == sorted(keys.settings(_typed(dataset)))
+    assert sorted(one.key for one in found) == sorted(keys.settings(config_class(dataset)))
     assert [one.key for one in found if not one.meaning.endswith((".", ")"))] == []
     assert [one.key for one in found if not one.kind] == []
 

@@ -10,8 +10,9 @@ from omegaconf import OmegaConf
 
 from data_modules.errors import UserError
 from mmnar_lightning.config import keys
-from mmnar_lightning.config.compose import _typed, load, save
+from mmnar_lightning.config.compose import load, save
 from mmnar_lightning.config.experiment import ConfigError, datasets
+from mmnar_lightning.config.layers import config_class
 from mmnar_lightning.config.places import experiments_folder
 from mmnar_lightning.config.renamed import EXPERIMENT, MAX_NAMED, RENAMED, explain, explain_all, explain_experiment
 from mmnar_lightning.encoders.stage import device_of
@@ -20,7 +21,7 @@ from mmnar_lightning.runs import build, folders, single
 
 KEYS = {old: new for old, new in RENAMED.items() if not old.startswith(EXPERIMENT)}
 EXPERIMENTS = {old: new for old, new in RENAMED.items() if old.startswith(EXPERIMENT)}
-KNOWN = {key for dataset in datasets() for key, *_ in keys.walk(_typed(dataset))}
+KNOWN = {key for dataset in datasets() for key, *_ in keys.walk(config_class(dataset))}
 
 
 def sentence_of(old: str, new: str) -> str:

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from data_modules.settings import expand
-from mmnar_lightning.config import compose, keys
-from mmnar_lightning.config.compose import kinds, load, save
+from mmnar_lightning.config import keys
+from mmnar_lightning.config.compose import load, save
 from mmnar_lightning.config.experiment import ConfigError, datasets
+from mmnar_lightning.config.layers import config_class, kinds
 from mmnar_lightning.config.text import _is_text, _member, _without_none
 from mmnar_lightning.encoders.image.config import ImageConfig
 from mmnar_lightning.encoders.text.config import TextConfig
@@ -140,7 +141,7 @@ def declared() -> dict[str, str]:
     return {
         key: field.metadata["path_separator"]
         for dataset in datasets()
-        for key, field in keys.settings(compose._typed(dataset)).items()
+        for key, field in keys.settings(config_class(dataset)).items()
         if "path_separator" in field.metadata
     }
 
@@ -161,7 +162,7 @@ def test_every_path_expands_the_home_folder(key: str, monkeypatch: pytest.Monkey
     if PATHS[key]:
         given, expected = "~/a:/b:~/c", "/home/me/a:/b:/home/me/c"
     name = f"{key}.other" if key == "paths.roots" else key
-    owner = next(dataset for dataset in datasets() if key in keys.settings(compose._typed(dataset)))
+    owner = next(dataset for dataset in datasets() if key in keys.settings(config_class(dataset)))
     for text, value in ((given, expected), ("/a/~b", "/a/~b")):
         assert value_of(load([f"dataset={owner}", f"{name}={text}"]), name) == value
 
