@@ -50,7 +50,7 @@ def rows_of(charting: Iterable[Row], treatments: Iterable[Row], patient: Row) ->
 
 
 def kind(row: Charted) -> tuple[str, bool | None]:
-    """Source and whether somebody is ventilated by a tube (True), by a mask (False), or by nothing (None)."""
+    """Source and whether the patient is ventilated by a tube (True), by a mask (False), or by nothing (None)."""
     path = row.text.split("|")
     if row.label == "treatment" and "non-invasive ventilation" in path:
         return "machine", False

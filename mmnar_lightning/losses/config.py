@@ -2,13 +2,10 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from data_modules.errors import UserError
 from data_modules.settings import check_minima, read_when
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 AUXILIARY = ("reconstruction", "contrast", "assignment")
 """Label-free terms."""
@@ -24,8 +21,8 @@ class Weights(NamedTuple):
         label_free: of the label-free terms together.
     """
 
-    labelled: "float | Tensor"
-    label_free: "float | Tensor"
+    labelled: Any
+    label_free: Any
 
 
 @dataclass(kw_only=True)

@@ -1,6 +1,7 @@
 """MIMIC-IV-ED and MIMIC-IV-ECG on rows written by hand; no row of either release was read."""
 
 import math
+from typing import Any
 
 import polars as pl
 import pytest
@@ -76,7 +77,7 @@ def test_vital_signs_of_the_emergency_department_are_series(tmp_path):
 
 
 def test_a_stay_without_an_admission_belongs_to_that_of_its_hours(tmp_path):
-    tables = {
+    tables: dict[str, Any] = {
         "admissions": [admission(1, 1, moment(0), moment(9), edregtime=ARRIVAL)],
         "triage": [triage()],
     }
