@@ -128,7 +128,8 @@ class Objective(nn.Module):
         label_free = [getattr(config, name) * terms[name] for name in AUXILIARY if name in terms]
         if not label_free:
             return supervised
-        return weights.labelled * supervised + weights.label_free * torch.stack(label_free).sum()
+        total: Tensor = weights.labelled * supervised + weights.label_free * torch.stack(label_free).sum()
+        return total
 
     def supervised(self, per_task: Tensor) -> Tensor:
         """The weighted sum of the losses of the tasks, (T,) -> scalar."""
