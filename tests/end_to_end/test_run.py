@@ -11,9 +11,10 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from mmnar_lightning.callbacks.checkpoints import BestCheckpoint, checkpoint_callbacks
 from mmnar_lightning.cli import main
+from mmnar_lightning.compiled import CompiledLosses
 from mmnar_lightning.config.compose import load
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
-from mmnar_lightning.runs import folders, network, single
+from mmnar_lightning.runs import fit, folders, network, single
 from mmnar_lightning.runs import trainer as training
 from tests.conftest import draw_figures, write_custom_cohort
 from tests.helpers.paths import shared
@@ -221,3 +222,26 @@ def test_two_runs_of_one_second_have_folders_of_their_own(settings) -> None:
     folders.forget_run()
     assert folders.new_run(config) != first
     folders.forget_run()
+
+
+def test_a_compiled_run_ends_with_the_weights_of_the_others(settings, monkeypatch) -> None:
+    taken: list[int] = []
+
+    class Traced(CompiledLosses):
+        """Traces the graph, and runs it without generated code, which takes minutes."""
+
+        def __init__(self, model, mode, sizes) -> None:
+            super().__init__(model, mode, sizes, backend="eager")
+
+        def __call__(self, losses, batch, weights):
+            taken.append(len(batch))
+            return super().__call__(losses, batch, weights)
+
+    monkeypatch.setattr(fit, "CompiledLosses", Traced)
+    words = ["trainer.max_epochs=1", "evaluate=false", "loader.batch_size=32"]
+    compiled = single.train(settings(*words, "trainer.compile=default", "paths.runs=compiled"))
+    plain = single.train(settings(*words, "paths.runs=plain"))
+    assert set(taken) == {32}, "the last batch of an epoch, which is smaller, is not compiled"
+    assert len(taken) >= 2
+    for name, weight in weights_of(plain).items():
+        torch.testing.assert_close(weights_of(compiled)[name], weight, rtol=1e-5, atol=1e-6, equal_nan=True)

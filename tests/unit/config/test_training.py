@@ -35,6 +35,35 @@ def test_a_bad_setting_is_refused(word: str, says: str) -> None:
         load([word])
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (
+            ["evaluation.inner_folds=3"],
+            "trainer.compile=default needs batches of one shape, but evaluation.inner_folds=3",
+        ),
+        (["trainer.strategy=fsdp"], "trainer.compile=default: a sharded model is not compiled"),
+    ],
+)
+def test_what_cannot_be_compiled_is_refused_with_the_reason(words: list[str], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        load([*words, "trainer.compile=default"])
+
+
+def test_items_and_a_machine_without_a_compiler_are_refused(monkeypatch) -> None:
+    compiled = load(["trainer.compile=default"])
+    with pytest.raises(ConfigError, match=r"rows have any number of items of notes, cxr; omit it, or encode them once"):
+        devices.check_compile(compiled, ["notes", "cxr"])
+    devices.check_compile(load([]), ["notes"])
+    found = {"g++": "/usr/bin/g++"}
+    monkeypatch.setattr(devices.shutil, "which", found.get)
+    monkeypatch.delenv("CXX", raising=False)
+    devices.check_compile(compiled, [])
+    found.clear()
+    with pytest.raises(ConfigError, match=r"torch.compile needs a C\+\+ compiler, and g\+\+ is not found"):
+        devices.check_compile(compiled, [])
+
+
 def test_16_bits_need_a_gpu() -> None:
     with pytest.raises(ConfigError, match=r"16-mixed needs a GPU, but trainer\.accelerator=cpu"):
         load(["trainer.precision=16-mixed", "trainer.accelerator=cpu"])
