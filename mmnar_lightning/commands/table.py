@@ -33,7 +33,7 @@ def make_table(config: ExperimentConfig, words: Sequence[str]) -> Path:
         ConfigError: for several devices or processes, which would share one run.
     """
     launched = launch.detect_launch()
-    if config.trainer.devices > 1 or (launched is not None and launched.world_size > 1):
+    if config.trainer.num_devices != 1 or (launched is not None and launched.world_size > 1):
         raise ConfigError("table trains every run in one process; omit trainer.devices, and use an array for more")
     planned = plan.make(declared.read(declared.find(config.table.name)), config, words)
     planned.folder.mkdir(parents=True, exist_ok=True)
@@ -62,7 +62,7 @@ def write(planned: plan.Plan, config: ExperimentConfig) -> None:
     family = planned.table.family
     lines = score.lines(planned, found)
     written.write(lines, family, planned.folder)
-    drawn = figure.forest(lines, family.reference)
+    drawn = figure.forest(lines, family.reference, stored.modalities_of(planned))
     style.save(drawn, planned.folder / "table", dpi=style.PAGE_DPI)
     if config.table.page:
         style.save(drawn, page.write(planned, found, lines, Path(config.table.page)), ["png"], PICTURE_DPI)

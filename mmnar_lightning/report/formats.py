@@ -30,8 +30,19 @@ def difference_text(score: Score | None) -> str:
     return _text(score, "+.4f")
 
 
+def number_text(value: float, digits: str) -> str:
+    """Return a number as text; what rounds to zero has no minus sign.
+
+    >>> number_text(-0.001, ".2f"), number_text(-0.01, "+.2f")
+    ('0.00', '-0.01')
+    """
+    return f"{value:{digits.replace('.', 'z.', 1)}}"
+
+
 def _text(score: Score | None, digits: str) -> str:
     if score is None or score.value is None:
         return "undefined"
-    ends = "" if score.low is None else f" ({score.low:{digits}} to {score.high:{digits}})"
-    return f"{score.value:{digits}}{ends}"
+    ends = ""
+    if score.low is not None and score.high is not None:
+        ends = f" ({number_text(score.low, digits)} to {number_text(score.high, digits)})"
+    return f"{number_text(score.value, digits)}{ends}"

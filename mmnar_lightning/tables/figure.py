@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mmnar_lightning.metrics.suppression import ALL
 from mmnar_lightning.report import style
+from mmnar_lightning.report.page.sections.cohort import described
 from mmnar_lightning.tables.score import Line
 
 if TYPE_CHECKING:
@@ -16,15 +18,18 @@ if TYPE_CHECKING:
 
 MAX_PATTERNS = 4
 """Patterns beside all rows; the others are in table.csv."""
+TITLE_WIDTH = 34
+"""Characters of a line of a panel's title."""
 
 
 @style.styled
-def forest(lines: Sequence[Line], reference: str) -> Figure:
+def forest(lines: Sequence[Line], reference: str, modalities: Mapping[str, Sequence[str]]) -> Figure:
     """Draw the AUROC with its interval: a row of panels for each cohort and task, a panel for each pattern.
 
     Args:
         lines: of a table.
         reference: the method whose value is drawn through each panel.
+        modalities: cohort -> names, in the order of a pattern's characters.
 
     Returns:
         The figure.
@@ -41,9 +46,10 @@ def forest(lines: Sequence[Line], reference: str) -> Figure:
         shown = [ALL, *[name for name in own if name != ALL][:MAX_PATTERNS]]
         for axes, pattern in zip(place, shown, strict=False):
             _panel(axes, own[pattern], methods, reference)
+            axes.set_title(_title(pattern, own[pattern], modalities[cohort]), fontsize=8)
         for axes in place[len(shown) :]:
             axes.set_axis_off()
-        place[0].set_title(f"{cohort}, {style.words(task)}\nall rows{_count(own[ALL])}", fontsize=8)
+        place[0].set_title(f"{cohort}, {style.words(task)}\n{_title(ALL, own[ALL], [])}", fontsize=8)
         for axes in np.atleast_1d(place)[1:]:
             axes.set_yticklabels([])
     return figure
@@ -65,7 +71,12 @@ def _panel(axes: Any, own: Sequence[Line], methods: Sequence[str], reference: st
     axes.set_ylim(len(methods) - 0.5, -0.5)
     axes.tick_params(axis="x", labelsize=6)
     axes.set_xlabel("AUROC, 95 % interval", fontsize=6)
-    axes.set_title(f"{own[0].pattern}{_count(own)}", fontsize=8)
+
+
+def _title(pattern: str, own: Sequence[Line], modalities: Sequence[str]) -> str:
+    """The modalities of a pattern in words, and its rows."""
+    name = style.short(pattern) if len(modalities) > style.MAX_DOTS else described(pattern, list(modalities))
+    return fill(f"{name}{_count(own)}", TITLE_WIDTH)
 
 
 def _count(own: Sequence[Line]) -> str:

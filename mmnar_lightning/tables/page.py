@@ -41,8 +41,24 @@ def write(plan: Plan, found: Found, lines: Sequence[Line], path: Path) -> Path:
 
 def _cost_of(plan: Plan, found: Mapping[tuple[str, str], Tested | str]) -> str:
     total = sum((own.cost for own in found.values() if isinstance(own, Tested)), Cost())
-    return (
-        f"It consists of {total.runs} runs of {len(plan.methods)} methods on {len(plan.bases)} cohorts "
-        f"({len(plan.table.seeds)} seeds), which took {total.cpu / 60:.1f} minutes of CPU time and "
-        f"{total.wall / 60:.1f} minutes one after another on the machine that ran them."
+    methods, cohorts, seeds = (
+        _counted(number, noun)
+        for number, noun in (
+            (len(plan.methods), "method"),
+            (len(plan.bases), "cohort"),
+            (len(plan.table.seeds), "seed"),
+        )
     )
+    return (
+        f"It consists of {total.runs} runs of {methods} on {cohorts} ({seeds}), which took {total.cpu / 60:.1f} "
+        f"minutes of CPU time and {total.wall / 60:.1f} minutes one after another on the machine that ran them."
+    )
+
+
+def _counted(number: int, noun: str) -> str:
+    """Return the number with its noun.
+
+    >>> _counted(1, "cohort"), _counted(2, "seed")
+    ('1 cohort', '2 seeds')
+    """
+    return f"{number} {noun}{'' if number == 1 else 's'}"

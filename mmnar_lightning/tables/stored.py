@@ -89,6 +89,23 @@ def read(plan: Plan) -> Found:
     return found
 
 
+def modalities_of(plan: Plan) -> dict[str, list[str]]:
+    """The modalities of each cohort that a method was tested on.
+
+    Args:
+        plan: of the table, whose runs are stored.
+
+    Returns:
+        Cohort -> names, in the order of a pattern's characters.
+    """
+    found: dict[str, list[str]] = {}
+    for entry in plan.entries:
+        outcome = stage.read_json(entry.outcome)
+        if entry.cohort not in found and CHOSEN in outcome:
+            found[entry.cohort] = stage.read_json(entry.folder / outcome[CHOSEN] / folders.RESULTS)["modalities"]
+    return found
+
+
 def is_stored(entry: Entry) -> bool:
     """Whether an entry has an outcome and, unless its method is not applicable, the predictions of its choice."""
     if not entry.outcome.is_file():

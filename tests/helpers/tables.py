@@ -22,6 +22,9 @@ DECLARED: dict[str, Any] = {
 }
 """Two methods on one cohort, two seeds, two folds: eight entries."""
 
+MODALITIES = ("table", "vectors")
+"""Of every cohort."""
+
 
 def planned(place: Path, *words: str, **changed: Any) -> Plan:
     """The plan of `DECLARED` with other values of some keys, in a folder."""
@@ -66,6 +69,7 @@ def store(entry: Entry, rows: pl.DataFrame | None, reason: str = "") -> None:
     run.mkdir(parents=True)
     rows.write_parquet(run / folders.PREDICTIONS)
     stage.write_json(run / work.COST, {work.WALL: 2.0, work.CPU: 3.0})
+    stage.write_json(run / folders.RESULTS, {"modalities": list(MODALITIES)})
     done.mark(run)
     stage.write_json(entry.outcome, {work.CHOSEN: run.name, work.LOSSES: []})
 

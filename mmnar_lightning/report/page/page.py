@@ -1,13 +1,15 @@
 """Writes the page: the sections in their order, by one template that escapes every text."""
 
+import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from mmnar_lightning.evaluation.comparison import Comparison
 from mmnar_lightning.report import style
+from mmnar_lightning.report.page import words
 from mmnar_lightning.report.page.blocks import Section
 from mmnar_lightning.report.page.inputs import PageRun
 from mmnar_lightning.report.page.sections.about import about
@@ -43,9 +45,9 @@ def write_page(runs: Sequence[PageRun], comparisons: Sequence[Comparison], progr
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    first = runs[0]
+    environment.filters["with_code"] = with_code
     return environment.get_template("page.html").render(
-        title=f"{first.results.experiment}: {', '.join(style.words(task) for task in first.results.tasks)}",
+        title=title_of(runs),
         runs=[run.name for run in runs],
         program=program,
         style=Markup(_template("style.css")),  # a file of the package
@@ -82,6 +84,30 @@ def sections_of(
         checklist(first),
         repeating(first, program),
     ]
+
+
+def title_of(runs: Sequence[PageRun]) -> str:
+    """The experiment and what it predicts; of several runs, the first and that others are compared with it.
+
+    Args:
+        runs: as of `write_page`.
+
+    Returns:
+        The text.
+    """
+    found, others = runs[0].results, len(runs) - 1
+    beside = f" compared with {others} other {'run' if others == 1 else 'runs'}" if others else ""
+    return f"{found.experiment}{beside}: {words.joined([style.words(task) for task in found.tasks])}"
+
+
+def with_code(text: str) -> Markup:
+    """Return a text as HTML: escaped, and what stands between backticks as code.
+
+    >>> with_code("run `mmnar show` & see")
+    Markup('run <code>mmnar show</code> &amp; see')
+    """
+    parts = [escape(part) for part in re.split("`([^`]+)`", text)]
+    return Markup("").join(Markup("<code>{}</code>").format(own) if n % 2 else own for n, own in enumerate(parts))
 
 
 def _template(name: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from data_modules.databases.mimic_iv.tasks import parse_task
 from data_modules.errors import UserError
 from mmnar_lightning.evaluation.results import Score
+from mmnar_lightning.report.formats import number_text
 
 SPACE = "\N{NO-BREAK SPACE}"
 """Keeps an interval on one line."""
@@ -134,8 +135,10 @@ def score(found: Score | None, digits: str = ".3f") -> str:
         return "masked"
     if found.value is None:
         return "undefined"
-    ends = "" if found.low is None else f" ({found.low:{digits}}{SPACE}to{SPACE}{found.high:{digits}})"
-    return f"{found.value:{digits}}{ends}"
+    ends = ""
+    if found.low is not None and found.high is not None:
+        ends = f" ({number_text(found.low, digits)}{SPACE}to{SPACE}{number_text(found.high, digits)})"
+    return f"{number_text(found.value, digits)}{ends}"
 
 
 def wrapped(text: str, characters: int) -> str:
@@ -150,9 +153,15 @@ def joined(names: Sequence[str]) -> str:
         names: at least one.
 
     Returns:
-        The names with commas, and "and" before the last.
+        The names with commas, and "and" before the last; with semicolons, if a name has a comma of its own.
 
     >>> joined(["a"]), joined(["a", "b", "c"])
     ('a', 'a, b and c')
+    >>> joined(["death, 90 days", "death, 180 days", "readmission"])
+    'death, 90 days; death, 180 days; and readmission'
     """
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    if len(names) == 1:
+        return names[0]
+    if any("," in name for name in names):
+        return f"{'; '.join(names[:-1])}; and {names[-1]}"
+    return f"{', '.join(names[:-1])} and {names[-1]}"

@@ -72,6 +72,15 @@ def test_the_page_is_well_formed_and_every_anchor_leads_somewhere(text: str) -> 
     assert all(after - before <= 1 for before, after in pairwise(steps))
 
 
+def test_the_title_says_what_is_compared_and_commands_are_code(one: str, several: str) -> None:
+    assert "<h1>mimic: " in one
+    assert "<h1>mimic compared with 2 other runs: " in several
+    assert "<code>mmnar compare</code>" in several
+    assert "`" not in one + several
+    assert "&lt;code" not in several
+    assert not re.search(r"(?<![\d.])-0\.0+(?![\d%])", re.sub(r"<svg.*?</svg>", "", several, flags=re.DOTALL))
+
+
 def test_the_page_names_no_other_file_and_forbids_the_network(text: str) -> None:
     page = Page(text)
     assert not page.values("src", "srcset", "action", "data", "xmlns")

@@ -166,16 +166,17 @@ def test_the_page_keeps_what_stands_above_it_and_the_figure_is_the_same_each_tim
     text = docs.read_text()
     assert text.startswith("# Mine\n\nkept\n\n")
     assert "stale" not in text
-    assert "24 runs of 3 methods on 2 cohorts" in text
+    assert "24 runs of 3 methods on 2 cohorts (2 seeds)" in text
     assert "[small.csv](table/small.csv)" in text
     assert (docs.parent / "table" / "small.csv").read_text() == written.to_csv(lines)
     assert place == docs.parent / "figures" / "table_small"
     drawings = []
     for name in ("one", "two"):
-        style.save(figure.forest(lines, "good"), workplace / name)
+        style.save(figure.forest(lines, "good", stored.modalities_of(made)), workplace / name)
         drawings.append([(workplace / name).with_suffix(f".{kind}").read_bytes() for kind in FORMATS])
     assert drawings[0] == drawings[1]
-    panels = figure.forest(lines, "good").axes
+    panels = figure.forest(lines, "good", stored.modalities_of(made)).axes
     assert len(panels) == 4 * 3
-    assert panels[0].get_title(loc="left") == "own, first\nall rows (n=800)"
+    titles = [axes.get_title(loc="left") for axes in panels[:3]]
+    assert titles == ["own, first\nall rows (n=800)", "table + vectors (n=600)", "table (n=200)"]
     assert torch.tensor([len(axes.lines) for axes in panels]).eq(7).all()
