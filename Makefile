@@ -126,7 +126,7 @@ format: setup ## Fix format and lint where it can be done automatically.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: setup ## Time and memory of start-up, the cohort build, the loader, the objective, the embed stage, several ranks, the bootstrap and a sweep, as ratios taken in one run.
+bench: setup ## Time and memory of start-up, the cohort build, the loader, the objective, the embed stage, several ranks, the bootstrap, a sweep and the parts of a training run (docs/performance.md), as ratios taken in one run.
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.loader
 	$(BIN)/python -m benchmarks.cohort
@@ -136,6 +136,7 @@ bench: setup ## Time and memory of start-up, the cohort build, the loader, the o
 	$(BIN)/python -m benchmarks.ranks
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.bootstrap
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.sweep
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.train
 
 bench-gpu: setup ## Training steps and embedding on a GPU beside bare loops, below 8 minutes; without a GPU it measures nothing.
 	$(BIN)/python -m benchmarks.gpu
