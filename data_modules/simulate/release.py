@@ -16,21 +16,30 @@ import polars as pl
 
 from data_modules import stage
 from data_modules.databases.eicu.tables import EICU, PROJECT
-from data_modules.databases.mimic_iv.tables import HOSPITAL, IMAGE_PROJECT, MIMIC_IV, NOTES
+from data_modules.databases.mimic_iv.tables import (
+    ELECTROCARDIOGRAMS,
+    EMERGENCY,
+    HOSPITAL,
+    IMAGE_PROJECT,
+    MIMIC_IV,
+    NOTES,
+)
 from data_modules.errors import UserError
 from data_modules.simulate import latent, truth
 from data_modules.simulate.config import SimulateConfig
 from data_modules.simulate.eicu import entries
 from data_modules.simulate.eicu import stays as eicu_stays
 from data_modules.simulate.eicu import tables as eicu
-from data_modules.simulate.mimic_iv import documents, hospital, timeline
+from data_modules.simulate.mimic_iv import documents, emergency, hospital, timeline
 
 SIMULATOR_VERSION = 1
 """To be incremented by any change that gives other bytes with equal settings."""
 
 CHUNK = 500
 """Subjects drawn together; the bytes depend on it."""
-VERSIONS = {HOSPITAL: "3.1", NOTES: "2.2", IMAGE_PROJECT: "2.1.0", PROJECT: "2.0"}
+VERSIONS = {
+    HOSPITAL: "3.1", NOTES: "2.2", IMAGE_PROJECT: "2.1.0", EMERGENCY: "2.2", ELECTROCARDIOGRAMS: "1.0", PROJECT: "2.0",
+}  # fmt: skip
 SETTINGS = {"mimic_iv": latent.MIMIC, "eicu": latent.EICU}
 DECLARED = {"mimic_iv": MIMIC_IV, "eicu": EICU}
 TRUTH = "truth"
@@ -174,6 +183,9 @@ def _draw_mimic(
     drawn = timeline.draw(patients, world.config, times)
     chart = documents.Chart.of(patients, drawn, start, world.config.nuisance)
     written = hospital.tables(patients, drawn, start, tables, coded=world.config.phenotypes)
+    if world.config.emergency:
+        # A child of the seed, so that all that is drawn besides stays as it is.
+        written |= emergency.tables(drawn.admissions, chart.subject, chart.hadm, people.spawn(1)[0])
     written["discharge_notes"] = documents.discharge_notes(chart, notes)
     written["radiology_notes"] = documents.radiology_reports(chart, reports)
     written |= documents.images(chart, images, pixels, folder, write_jpeg=world.config.images)
