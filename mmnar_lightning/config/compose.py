@@ -51,12 +51,7 @@ def load(words: Sequence[str]) -> ExperimentConfig:
         layers = _files(asked)
         dataset = next((layer.dataset for layer in (asked, *reversed(layers)) if "dataset" in layer), "mimic")
         _check_dataset(dataset)
-        lowest, above = below(dataset), (*layers[1:], asked)
-        merged = OmegaConf.merge(lowest, *above)
-        simulated = dataset in SIMULATED and not OmegaConf.select(merged, f"paths.{dataset}_root")
-        if simulated and (layer := _simulated(layers, merged)):
-            merged = OmegaConf.merge(lowest, layer, *above)
-        config = OmegaConf.to_object(merged)
+        config = OmegaConf.to_object(_merged(dataset, layers, asked))
         assert isinstance(config, ExperimentConfig)
         refuse_interpolation(to_plain(config), "the settings")  # ${a}{oc.env:HOME} is one where a is a dollar sign
     except OmegaConfBaseException as error:
@@ -90,6 +85,32 @@ def _readable(word: str) -> str:
 def _check_dataset(dataset: Any) -> None:
     if dataset not in datasets():
         raise ConfigError(f"dataset={dataset}: expected one of {', '.join(datasets())}")
+
+
+def _merged(dataset: str, layers: Sequence[DictConfig], asked: DictConfig) -> Any:
+    """All layers, and that of simulated data where there is no release.
+
+    Merging takes most of the time: it is done once unless a layer sets what this depends on.
+
+    Returns:
+        The settings.
+    """
+    lowest, above = below(dataset), (*layers[1:], asked)
+    root = f"paths.{dataset}_root"
+    decides = {root, "paths", "simulate", "simulate.images"}
+    known: Any = lowest
+    if any(decides & {*flatten(_raw(layer))} for layer in above):
+        known = OmegaConf.merge(lowest, *above)
+    simulated = dataset in SIMULATED and not OmegaConf.select(known, root)
+    if simulated and (layer := _simulated(layers, known)):
+        return OmegaConf.merge(lowest, layer, *above)
+    return OmegaConf.merge(lowest, *above) if known is lowest else known
+
+
+def _raw(layer: DictConfig) -> dict[Any, Any]:
+    plain = OmegaConf.to_container(layer)
+    assert isinstance(plain, dict)
+    return plain
 
 
 def _simulated(layers: Sequence[DictConfig], merged: Any) -> DictConfig | None:
