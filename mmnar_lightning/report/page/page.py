@@ -21,6 +21,7 @@ from mmnar_lightning.report.page.sections.repeating import repeating
 from mmnar_lightning.report.page.sections.sample_size import sample_size
 from mmnar_lightning.report.page.sections.scores import calibration, performance
 from mmnar_lightning.report.page.sections.training import training
+from mmnar_lightning.report.page.sections.values import numbers, offsets
 
 TEMPLATES = files(__package__) / "templates"
 
@@ -45,7 +46,7 @@ def write_page(runs: Sequence[PageRun], comparisons: Sequence[Comparison], progr
     )
     first = runs[0]
     return environment.get_template("page.html").render(
-        title=f"{first.results.experiment}: {', '.join(style.words(task) for task in first.results.tasks)}",
+        title=f"{first.results.experiment}: {', '.join(style.words(task) for task in first.results.task_names)}",
         runs=[run.name for run in runs],
         program=program,
         style=Markup(_template("style.css")),  # a file of the package
@@ -67,6 +68,15 @@ def sections_of(
         The sections in their order.
     """
     first, *others = runs
+    if first.results.values is not None:
+        return [
+            about(first),
+            attrition(first),
+            numbers(first),
+            offsets(first),
+            training(first),
+            repeating(first, program),
+        ]
     return [
         about(first),
         attrition(first),
