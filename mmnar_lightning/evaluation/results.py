@@ -313,6 +313,11 @@ class Results:
     target: "Results | None" = field(default=None, metadata=OPTIONAL)
 
     @property
+    def task_names(self) -> list[str]:
+        """Names of the tasks, of either kind."""
+        return [*self.tasks, *(self.values or {})]
+
+    @property
     def scores(self) -> dict[str, dict[str, TaskScores]]:
         """`tasks` and, with a rectifier, `rectified`."""
         return {"tasks": self.tasks, **({"rectified": self.rectified} if self.rectified is not None else {})}

@@ -63,6 +63,9 @@ UPPER = {"icu": "ICU", "auroc": "AUROC", "drg": "DRG", "cxr": "CXR", "ecg": "ECG
 METRICS = {
     "auroc": "AUROC",
     "brier": "Brier score",
+    "mae": "mean absolute error",
+    "rmse": "root mean squared error",
+    "r2": "R²",
     "observed_expected": "observed / expected",
 }
 """Metric -> name in a figure, where it is not its own words."""

@@ -42,10 +42,6 @@ def read(folder: Path, config: ExperimentConfig) -> PageRun:
     if not (folder / folders.PUBLIC).is_file():
         raise ConfigError(f"{folder} has no {folders.PUBLIC}; `mmnar evaluate run={folder}` writes it")
     results = _results(folder / folders.PUBLIC)
-    if results.values is not None:
-        raise ConfigError(
-            f"{folder} predicts numbers; the page is of outcomes that are yes or no: use `mmnar show run={folder}`"
-        )
     if "privacy.min_count" in config.given and (results.masked_below or 0) < config.privacy.min_count:
         raise ConfigError(
             f"privacy.min_count={config.privacy.min_count}: {folder / folders.PUBLIC} shows cells from "

@@ -164,10 +164,20 @@ def test_what_needs_two_classes_is_refused_before_anything_is_trained(cohort, tm
     assert not list(tmp_path.glob("runs/*/*/checkpoints"))
 
 
+def test_the_page_has_errors_by_pattern_and_offsets_in_words(run, cohort, tmp_path):
+    words_of = ["report", f"run={run}", f"out={tmp_path}", f"paths.data={run.parents[2] / 'data'}"]
+    assert main(words_of) == 0
+    page = (tmp_path / "report.html").read_text()
+    for text in ("Days: mean absolute error by pattern", "Days: mean error by pattern", "units of the task", "R²"):
+        assert text.lower() in page.lower(), text
+    whole = saved.read(run).rectified_values["days"].all
+    assert f"{whole.mae.value:.2f}" in page
+    assert "AUROC" not in page
+
+
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        (["report"], "the page is of outcomes that are yes or no"),
         (["export"], "the tasks of this model are numbers"),
         (["evaluate", "evaluation.elsewhere=carried"], "scores outcomes that are yes or no"),
     ],

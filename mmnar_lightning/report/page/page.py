@@ -23,6 +23,7 @@ from mmnar_lightning.report.page.sections.repeating import repeating
 from mmnar_lightning.report.page.sections.sample_size import sample_size
 from mmnar_lightning.report.page.sections.scores import calibration, performance
 from mmnar_lightning.report.page.sections.training import training
+from mmnar_lightning.report.page.sections.values import numbers, offsets
 
 TEMPLATES = files(__package__) / "templates"
 
@@ -69,6 +70,15 @@ def sections_of(
         The sections in their order.
     """
     first, *others = runs
+    if first.results.values is not None:
+        return [
+            about(first),
+            attrition(first),
+            numbers(first),
+            offsets(first),
+            training(first),
+            repeating(first, program),
+        ]
     return [
         about(first),
         attrition(first),
@@ -97,7 +107,7 @@ def title_of(runs: Sequence[PageRun]) -> str:
     """
     found, others = runs[0].results, len(runs) - 1
     beside = f" compared with {others} other {'run' if others == 1 else 'runs'}" if others else ""
-    return f"{found.experiment}{beside}: {words.joined([style.words(task) for task in found.tasks])}"
+    return f"{found.experiment}{beside}: {words.joined([style.words(task) for task in found.task_names])}"
 
 
 def with_code(text: str) -> Markup:

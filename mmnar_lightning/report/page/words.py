@@ -4,6 +4,8 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from data_modules.cohorts import icd_blocks
+from data_modules.cohorts.value_tasks import LENGTH_OF_STAY, UNIT_LENGTH_OF_STAY, VALUE_TASKS
 from data_modules.databases.mimic_iv.tasks import parse_task
 from data_modules.errors import UserError
 from mmnar_lightning.evaluation.results import Score
@@ -32,6 +34,12 @@ BETTER = {
     "calibration_intercept": "0 is perfect; above it, risks are too low",
 }
 """Name of a metric -> how it is read."""
+BUILT_IN = ("mimic", "eicu")
+"""Datasets whose numbers and phenotypes have the same names."""
+_STAYS = {
+    LENGTH_OF_STAY: "days from the prediction to the discharge from hospital, alive or dead",
+    UNIT_LENGTH_OF_STAY: "days from the prediction to the discharge from the unit, alive or dead",
+}
 _OF_EICU = {
     "in_hospital_mortality": "death in hospital",
     "unit_mortality": "death in the unit",
@@ -62,6 +70,8 @@ def task(name: str, dataset: str, cohort: Mapping[str, Any]) -> str:
 
     >>> task("icu_90d", "mimic", {"min_gap_hours": 6.0})
     'a stay in intensive care in a later admission within 90 days of discharge; events within 6 hours do not count'
+    >>> task("phenotype_liver", "mimic", {})
+    'a diagnosis code of the stay in the block “diseases of liver”'
     >>> task("sepsis", "custom", {})
     'sepsis, as the owner of the cohort labelled it'
     """
@@ -78,6 +88,11 @@ def task(name: str, dataset: str, cohort: Mapping[str, Any]) -> str:
 
 def _phrase(name: str, dataset: str) -> tuple[str, bool]:
     """A phrase, and whether a death can prevent the event."""
+    if dataset in BUILT_IN and name in VALUE_TASKS:
+        return _STAYS[name], False
+    if dataset in BUILT_IN and name in icd_blocks.TASKS:
+        (block,) = icd_blocks.of_tasks([name])
+        return f"a diagnosis code of the stay in the block “{block.title}”", False
     if dataset == "eicu" and name in _OF_EICU:
         return _OF_EICU[name], name == "icu_readmission"
     if dataset != "mimic":

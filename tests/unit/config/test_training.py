@@ -56,7 +56,7 @@ def test_items_and_a_machine_without_a_compiler_are_refused(monkeypatch) -> None
         devices.check_compile(compiled, ["notes", "cxr"])
     devices.check_compile(load([]), ["notes"])
     found = {"g++": "/usr/bin/g++"}
-    monkeypatch.setattr(devices.shutil, "which", found.get)
+    monkeypatch.setattr("mmnar_lightning.runs.devices.shutil.which", found.get)
     monkeypatch.delenv("CXX", raising=False)
     devices.check_compile(compiled, [])
     found.clear()

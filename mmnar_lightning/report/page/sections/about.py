@@ -1,10 +1,11 @@
 """What the run is, and on whom: the first section of the page."""
 
-from mmnar_lightning.evaluation.results import Results
+from mmnar_lightning.evaluation.results import Results, ValueCell
 from mmnar_lightning.report import style
 from mmnar_lightning.report.page import words
 from mmnar_lightning.report.page.blocks import Block, Facts, Listing, Note, Section, Text, Tiles
 from mmnar_lightning.report.page.inputs import PageRun
+from mmnar_lightning.report.value_tables import final_values
 
 PROTOCOLS = {
     None: "one division of the subjects",
@@ -68,9 +69,10 @@ def landmark(run: PageRun) -> str:
 
 def _sentence(run: PageRun) -> str:
     found = run.results
-    tasks = words.joined([style.words(name) for name in found.tasks])
+    tasks = words.joined([style.words(name) for name in found.task_names])
     count = len(found.modalities)
-    rectified = "" if found.rectified is None else ", followed by a rectifier that was fitted on other subjects"
+    is_rectified = found.rectified is not None or found.rectified_values is not None
+    rectified = "" if not is_rectified else ", followed by a rectifier that was fitted on other subjects"
     return (
         f"This page reports {method(run)}{rectified}. It predicts {tasks} {landmark(run)} in "
         f"{words.database(found.dataset)} from {count} kinds of input, any of which may be missing: "
@@ -80,7 +82,7 @@ def _sentence(run: PageRun) -> str:
 
 def _tiles(run: PageRun) -> list[tuple[str, str, str]]:
     scores = run.results.scores[final(run.results)]
-    tiles = []
+    tiles = [_of_number(task, found.all) for task, found in final_values(run.results).items()]
     for task, found in scores.items():
         cell = found.all
         if cell.auroc is None or cell.auroc.value is None:
@@ -102,6 +104,15 @@ def _tiles(run: PageRun) -> list[tuple[str, str, str]]:
             )
         )
     return tiles
+
+
+def _of_number(task: str, cell: ValueCell) -> tuple[str, str, str]:
+    name = f"{style.words(task)}: mean absolute error"
+    if cell.mae is None or cell.mae.value is None:
+        return name, "masked" if cell.mae is None else "undefined", "too few rows to be shown"
+    low, high = cell.mae.low, cell.mae.high
+    ends = "" if low is None or high is None else f"95 % interval {low:.2f} to {high:.2f}; "
+    return name, f"{cell.mae.value:.2f}", f"{ends}{words.number(cell.count)} test rows"
 
 
 def _facts(run: PageRun) -> list[tuple[str, str]]:
@@ -139,6 +150,6 @@ def _tasks(run: PageRun) -> list[str]:
     cohort = run.setting("cohort") or {}
     return [
         f"{name}: {phrase}."
-        for name in run.results.tasks
+        for name in run.results.task_names
         if (phrase := words.task(name, run.results.dataset, cohort)) != name
     ]

@@ -9,7 +9,7 @@ from mmnar_lightning.report.page.curves import Curve
 from mmnar_lightning.report.page.inputs import PageRun
 
 LOSSES = {"train/loss": "train, all terms", "val/loss": "validation, tasks alone"}
-VAL_AUROC = "val/auroc/"
+VAL_AUROC, VAL_R2 = "val/auroc/", "val/r2/"
 
 
 def training(run: PageRun) -> Section:
@@ -29,10 +29,12 @@ def training(run: PageRun) -> Section:
             else "This method is fitted at once, and has no epochs."
         )
         return Section("training", title, [Text(text)])
-    tasks = {f"{VAL_AUROC}{task}": style.words(task) for task in run.results.tasks}
+    metric = "R²" if run.results.values is not None else "AUROC"
+    prefix = VAL_R2 if run.results.values is not None else VAL_AUROC
+    tasks = {f"{prefix}{task}": style.words(task) for task in run.results.task_names}
     drawn = {
         "Loss by epoch": (_curves(run.epochs, LOSSES), "loss", "losses"),
-        "AUROC of the validation split by epoch": (_curves(run.epochs, tasks), "AUROC", "val-auroc"),
+        f"{metric} of the validation split by epoch": (_curves(run.epochs, tasks), metric, "val-score"),
     }
     best = (run.results.checkpoint or {}).get("epoch")
     pictures = [
