@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
@@ -17,6 +18,7 @@ import polars as pl
 
 from benchmarks.scale import demo_roots, scale, settings, tables_read
 from data_modules.cohorts.build import build_cohort
+from data_modules.databases.mimic_iv import events, sets
 from data_modules.databases.mimic_iv.concepts import LABS, VITALS
 from data_modules.databases.mimic_iv.tables import MIMIC_IV
 from data_modules.databases.registry import database
@@ -40,6 +42,10 @@ COLUMNS = {
     "pharmacy": "pharmacy_id entertime",
     "microbiologyevents": "hadm_id chartdate charttime storedate storetime spec_type_desc org_name",
     "procedureevents": "hadm_id starttime storetime itemid",
+    "inputevents": "hadm_id starttime endtime storetime itemid amount amountuom rate rateuom patientweight",
+    "outputevents": "hadm_id charttime storetime itemid value valueuom",
+    "services": "hadm_id transfertime curr_service",
+    "diagnoses_icd": "hadm_id icd_code icd_version",
 }
 """What the build reads of each table, beside subject_id."""
 FILTERS = {
@@ -47,6 +53,16 @@ FILTERS = {
     "chartevents": pl.col("itemid").is_in(names_of(VITALS)),
     "prescriptions": pl.col("drug_type") == "MAIN",
 }
+FURTHER_FILTERS = {
+    **FILTERS,
+    **{
+        source.table: pl.col("itemid").is_in(
+            [*names_of(own), *(name for some in sets.SETS[source].values() for name in names_of(some))]
+        )
+        for source, own in ((events.LABS, LABS), (events.CHARTED, VITALS))
+    },
+}
+"""The same with every modality of `further.FURTHER`."""
 
 
 @dataclass(frozen=True)
@@ -57,18 +73,19 @@ class Cost:
     megabytes: float
 
 
-def build(root: str, data: Path) -> None:
+def build(root: str, data: Path, *, further: bool = False) -> None:
     """The cohort build of the experiment."""
-    build_cohort(database("mimic"), Release.parse(MIMIC_IV, root), settings(), data)
+    build_cohort(database("mimic"), Release.parse(MIMIC_IV, root), settings(further=further), data)
 
 
-def bare(root: str, data: Path) -> None:
+def bare(root: str, data: Path, *, further: bool = False) -> None:
     """Scan -> filter -> aggregate of every table that the build reads: counts and means of each subject.
 
     Times stay text here, and nothing is joined, sorted or written: it is what reading alone costs.
     """
     release = Release.parse(MIMIC_IV, root)
-    for name in tables_read(release):
+    filters = FURTHER_FILTERS if further else FILTERS
+    for name in tables_read(release, further=further):
         columns = ["subject_id", *COLUMNS[name].split()]
         numbers = {
             column: dtype
@@ -77,7 +94,7 @@ def bare(root: str, data: Path) -> None:
         }
         scanned = pl.scan_csv(release.files[name], infer_schema=False, schema_overrides=numbers).select(columns)
         means = [pl.col(column).mean().name.suffix("/mean") for column in numbers if column != "subject_id"]
-        found = scanned.filter(FILTERS.get(name, True)).group_by("subject_id")
+        found = scanned.filter(filters.get(name, True)).group_by("subject_id")
         found.agg(pl.all().count(), *means).collect(engine="streaming")
 
 
@@ -105,13 +122,13 @@ def warm(root: Path) -> None:
                 pass
 
 
-def measure(root: Path, repeats: int) -> dict[str, list[Cost]]:
+def measure(root: Path, repeats: int, *, further: bool = False) -> dict[str, list[Cost]]:
     """Build and bare scan in turns."""
     warm(root)
     costs: dict[str, list[Cost]] = {"build": [], "bare": []}
     for _ in range(repeats):
         for name, work in (("build", build), ("bare", bare)):
-            costs[name].append(in_fresh_process(_cost, work, str(root)))
+            costs[name].append(in_fresh_process(_cost, partial(work, further=further), str(root)))
     return costs
 
 
@@ -149,6 +166,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--patients", type=int, nargs="+", default=[2_500, 10_000], help="sizes")
     parser.add_argument("--repeats", type=int, default=2, help="runs of each, in turns")
     parser.add_argument("--keep", type=Path, help="folder for the multiplied demo, reused when it is there")
+    parser.add_argument("--further", action="store_true", help="with every further modality of MIMIC-IV")
     arguments = parser.parse_args(words)
     roots = demo_roots()
     if roots is None:
@@ -158,7 +176,7 @@ def main(words: Sequence[str] | None = None) -> None:
         costs = {}
         for patients in sorted(arguments.patients):
             root = in_fresh_process(scale, roots, patients, folder)
-            costs[patients] = measure(root, arguments.repeats)
+            costs[patients] = measure(root, arguments.repeats, further=arguments.further)
         report(costs)
 
 

@@ -10,12 +10,14 @@ import math
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 
 from data_modules.cohorts.build import plan
 from data_modules.databases.mimic_iv.config import MIMICCohortConfig
+from data_modules.databases.mimic_iv.further import FURTHER
 from data_modules.databases.mimic_iv.tables import MIMIC_IV
 from data_modules.databases.registry import database
 from data_modules.raw.reader import Release
@@ -51,16 +53,17 @@ def demo_roots() -> str | None:
     return None if folder is None else f"{folder}:{folder / 'reconstructed_from_meds'}"
 
 
-def settings() -> MIMICCohortConfig:
-    """What the experiment asks of its cohort."""
+def settings(*, further: bool = False) -> MIMICCohortConfig:
+    """What the experiment asks of its cohort; with `further`, also every modality of `further.FURTHER`."""
     cohort = compose.load([f"experiment={EXPERIMENT}"]).cohort
     assert isinstance(cohort, MIMICCohortConfig)
-    return cohort
+    return replace(cohort, modalities=[*cohort.modalities, *FURTHER]) if further else cohort
 
 
-def tables_read(release: Release) -> list[str]:
+def tables_read(release: Release, *, further: bool = False) -> list[str]:
     """Every table that the cohort build of the experiment reads."""
-    return [*release.schema.core_tables, *sorted(plan(database("mimic"), release, settings()).tables)]
+    chosen = settings(further=further)
+    return [*release.schema.core_tables, *sorted(plan(database("mimic"), release, chosen).tables)]
 
 
 def multiply(file: Path, copies: int, target: Path) -> None:
@@ -69,7 +72,7 @@ def multiply(file: Path, copies: int, target: Path) -> None:
     keys = pl.col([name for name in table.columns if name in KEYS]).cast(pl.Int64)
     assert table.select(keys.max()).max_horizontal().item() < KEY_STEP, f"{file}: a key is larger than {KEY_STEP}"
     renewed = [table.lazy().with_columns(keys + copy * KEY_STEP) for copy in range(copies)]
-    if "poe_id" in table.columns:
+    if "poe_seq" in table.columns:
         order = pl.format("{}-{}", "subject_id", "poe_seq")
         renewed = [frame.with_columns(poe_id=order) for frame in renewed]
     pl.concat(renewed).sink_csv(target, compression="gzip", compression_level=GZIP_LEVEL, mkdir=True)
@@ -81,7 +84,7 @@ def scale(roots: str, num_patients: int, folder: Path) -> Path:
     copies = math.ceil(num_patients / pl.read_csv(release.files["patients"]).height)
     root = folder / f"{DEMO}-{copies}x"
     if not (root / DONE).is_file():
-        for name in tables_read(release):
+        for name in tables_read(release, further=True):
             multiply(release.files[name], copies, root / f"{MIMIC_IV.tables[name].path}.csv.gz")
         (root / DONE).write_text(f"{num_patients}\n", encoding="utf-8")
     return root
