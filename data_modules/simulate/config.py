@@ -7,6 +7,8 @@ from data_modules.errors import UserError
 
 ADDED = ("nu", "kappa", "pi", "phi", "shared", "nuisance", "label_share", "shift", "phenotypes")
 """Settings whose defaults give the linear world. They are left out of its name, so that it keeps its folder."""
+MORE_TABLES = ("charting",)
+"""Settings that add tables, which are left out of the name where they add none."""
 STRONGEST = 10
 """Largest strength of an effect on the logit scale; beyond it nothing is random."""
 
@@ -61,15 +63,18 @@ class SimulateConfig:
 
     phenotypes: bool = False
     """Write diagnosis codes of every phenotype (`cohort.tasks`); a run that has phenotypes as tasks needs no word."""
+    charting: bool = False
+    """Also write nurseCharting, intakeOutput and respiratoryCharting of eICU: about 800 rows a stay."""
 
     def identity(self) -> dict[str, Any]:
-        """Return the settings that name a release: those of `ADDED` only where they are not at their default.
+        """Return the settings that name a release: `ADDED` and `MORE_TABLES` only where they are not at their default.
 
         >>> sorted(set(SimulateConfig(nu=0.5).identity()) - set(SimulateConfig().identity()))
         ['nu']
         """
         plain = asdict(SimulateConfig())
-        return {key: value for key, value in asdict(self).items() if key not in ADDED or value != plain[key]}
+        later = (*ADDED, *MORE_TABLES)
+        return {key: value for key, value in asdict(self).items() if key not in later or value != plain[key]}
 
     def __post_init__(self) -> None:
         """Check the ranges."""

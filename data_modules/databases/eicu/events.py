@@ -47,6 +47,10 @@ READ: Mapping[str, tuple[str, ...]] = {
     "medication": (STAY, "drugstartoffset", "drugorderoffset", "drugname", "drughiclseqno"),
     "infusionDrug": (STAY, "infusionoffset", "drugname", "drugrate", "patientweight"),
     "intakeOutput": (STAY, "intakeoutputoffset", "intakeoutputentryoffset", "cellpath", "cellvaluenumeric"),
+    "nurseCharting": (
+        STAY, "nursingchartoffset", "nursingchartentryoffset", "nursingchartcelltypevallabel",
+        "nursingchartcelltypevalname", "nursingchartvalue",
+    ),
     "treatment": (STAY, "treatmentoffset", "treatmentstring"),
     "diagnosis": (STAY, "diagnosisoffset", "diagnosisstring"),
     "admissionDx": (STAY, "admitdxenteredoffset", "admitdxpath"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from data_modules.databases.eicu import nursing
 from data_modules.databases.eicu.fluids import fluids
 from data_modules.databases.eicu.infusions import infusion_rates, vasoactives
 from data_modules.databases.eicu.respiration import CHARTING, TREATMENT, respiration
@@ -17,4 +18,6 @@ FURTHER: Mapping[str, ModalitySpec] = {
         optional={TREATMENT: "ventilation is known from respiratoryCharting alone"},
         block=respiration,
     ),
+    "neurology": ModalitySpec(kind="table", tables=(nursing.TABLE,), block=nursing.neurology),
+    "nurse_vitals": ModalitySpec(kind="table", tables=(nursing.TABLE,), block=nursing.nurse_vitals),
 }
