@@ -6,7 +6,7 @@ in blocks: rows of other labels are dropped as they are parsed, and what is kept
 Labels follow pivoted-gcs, pivoted-vital and pivoted-score of eicu-code; a name is `vallabel|valname`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import polars as pl
 
@@ -76,7 +76,7 @@ def kept() -> pl.Expr:
     )  # fmt: skip
 
 
-def _records(context: BuildContext) -> pl.LazyFrame:
+def records(context: BuildContext) -> pl.LazyFrame:
     """The rows of `CHARTED` that were entered by the landmark, converted; written on first use."""
     path = context.scratch / "nurse_charting.parquet"
     if not path.is_file():
@@ -97,21 +97,16 @@ def _records(context: BuildContext) -> pl.LazyFrame:
     return pl.scan_parquet(path)
 
 
-def _of(
-    context: BuildContext,
-    name: str,
-    concepts: Sequence[Concept],
-    transform: Callable[[pl.DataFrame], pl.DataFrame] = lambda events: events,
-) -> ColumnBlock:
-    """A block of summaries of some consecutive concepts of `CHARTED`."""
+def _of(context: BuildContext, concepts: Sequence[Concept]) -> pl.LazyFrame:
+    """The events of some consecutive concepts of `CHARTED`, with `concept` relative to them."""
     start = CHARTED.index(concepts[0])
+    found = series.within(records(context), slice(start, start + len(concepts)))
+    return found.filter(pl.col("event_at") >= pl.col(EARLIEST))
 
-    def events(scanned: pl.LazyFrame) -> pl.LazyFrame:
-        chosen = series.within(scanned, slice(start, start + len(concepts)))
-        return chosen.filter(pl.col("event_at") >= pl.col(EARLIEST))
 
-    scanned = _records(context)
-    return block(context, name, events, scanned, concepts, drawn=False, settle=settled, transform=transform)
+def neurological(context: BuildContext) -> pl.LazyFrame:
+    """The events of `NEUROLOGY`, input of `events.block`."""
+    return _of(context, NEUROLOGY)
 
 
 def with_sums(events: pl.DataFrame) -> pl.DataFrame:
@@ -148,9 +143,20 @@ def with_sums(events: pl.DataFrame) -> pl.DataFrame:
 
 def neurology(context: BuildContext) -> ColumnBlock:
     """Summaries of the coma scale."""
-    return _of(context, "neurology", NEUROLOGY, with_sums)
+    found = neurological(context)
+    return block(
+        context,
+        "neurology",
+        lambda scanned: scanned,
+        found,
+        NEUROLOGY,
+        drawn=False,
+        settle=settled,
+        transform=with_sums,
+    )
 
 
 def nurse_vitals(context: BuildContext) -> ColumnBlock:
     """Summaries of temperature, cuff pressures and pain."""
-    return _of(context, "nurse_vitals", NURSE_VITALS)
+    found = _of(context, NURSE_VITALS)
+    return block(context, "nurse_vitals", lambda scanned: scanned, found, NURSE_VITALS, drawn=False, settle=settled)
