@@ -5,6 +5,9 @@ import re
 import pytest
 
 from data_modules.databases.eicu import concepts as eicu
+from data_modules.databases.eicu import fluids as eicu_fluids
+from data_modules.databases.eicu import infusions
+from data_modules.databases.eicu import respiration as eicu_respiration
 from data_modules.databases.harmonised import concepts as harmonised
 from data_modules.databases.mimic_iv import (
     coma,
@@ -55,6 +58,10 @@ NAMED = {
         "labs": names(eicu.LABS),
         "vitals_periodic": names(eicu.PERIODIC),
         "vitals_aperiodic": names(eicu.APERIODIC),
+        "vasoactives": names(infusions.WRITTEN),
+        "infusion_rates": names(eicu.INFUSED),
+        "fluids": list(eicu_fluids.NAMES),
+        "respiration": names(eicu_respiration.RESPIRATION),
     },
 }
 """Dataset -> modality -> what its columns are named for, where that is declared."""

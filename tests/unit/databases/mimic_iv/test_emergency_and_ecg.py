@@ -1,7 +1,6 @@
 """MIMIC-IV-ED and MIMIC-IV-ECG on rows written by hand; no row of either release was read."""
 
 import math
-from typing import Any
 
 import polars as pl
 import pytest
@@ -77,13 +76,16 @@ def test_vital_signs_of_the_emergency_department_are_series(tmp_path):
 
 
 def test_a_stay_without_an_admission_belongs_to_that_of_its_hours(tmp_path):
-    tables: dict[str, Any] = {
-        "admissions": [admission(1, 1, moment(0), moment(9), edregtime=ARRIVAL)],
-        "triage": [triage()],
-    }
+    admissions = [admission(1, 1, moment(0), moment(9), edregtime=ARRIVAL)]
     hours = {"inside": ARRIVAL, "before": moment(0, hours=-6)}
     found = {
-        name: cells_in_the_unit(tmp_path / name, "ed_triage", edstays=[arrival(hadm_id="", intime=at)], **tables)
+        name: cells_in_the_unit(
+            tmp_path / name,
+            "ed_triage",
+            admissions=admissions,
+            edstays=[arrival(hadm_id="", intime=at)],
+            triage=[triage()],
+        )
         for name, at in hours.items()
     }
     assert found["inside"] is not None
