@@ -130,6 +130,7 @@ bench: setup ## Time and memory of start-up, the cohort build, the loader, the o
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.loader
 	$(BIN)/python -m benchmarks.cohort
+	$(BIN)/python -m benchmarks.nurse_charting
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.objective
 	$(BIN)/python -m benchmarks.embed
 	$(BIN)/python -m benchmarks.images

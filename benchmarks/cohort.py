@@ -5,7 +5,7 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -98,8 +98,8 @@ def bare(root: str, data: Path, *, further: bool = False) -> None:
         found.agg(pl.all().count(), *means).collect(engine="streaming")
 
 
-def _cost(work: Callable[[str, Path], None], root: str) -> Cost:
-    """Run once; called in a process that has done nothing else."""
+def once(work: Callable[[str, Path], None], root: str) -> Cost:
+    """Run work on a root, once; called in a process that has done nothing else."""
     with tempfile.TemporaryDirectory(prefix="mmnar-bench-") as data:
         started = time.perf_counter()
         work(root, Path(data))
@@ -122,17 +122,21 @@ def warm(root: Path) -> None:
                 pass
 
 
-def measure(root: Path, repeats: int, *, further: bool = False) -> dict[str, list[Cost]]:
-    """Build and bare scan in turns."""
+Works = Mapping[str, Callable[[str, Path], None]]
+
+
+def measure(root: Path, repeats: int, works: Works) -> dict[str, list[Cost]]:
+    """Work by name, in turns."""
     warm(root)
-    costs: dict[str, list[Cost]] = {"build": [], "bare": []}
+    costs: dict[str, list[Cost]] = {name: [] for name in works}
     for _ in range(repeats):
-        for name, work in (("build", build), ("bare", bare)):
-            costs[name].append(in_fresh_process(_cost, partial(work, further=further), str(root)))
+        for name, work in works.items():
+            costs[name].append(in_fresh_process(once, work, str(root)))
     return costs
 
 
-def _line(what: str, value: float, target: float) -> str:
+def line(what: str, value: float, target: float) -> str:
+    """A figure with its target."""
     return f"{what:<58}{value:8.2f}   target <= {target:g}   {'met' if value <= target else 'MISSED'}"
 
 
@@ -151,13 +155,13 @@ def report(costs: dict[int, dict[str, list[Cost]]]) -> None:
     small, large = min(costs), max(costs)
     for patients, by_name in costs.items():
         ratio = median(a.seconds / b.seconds for a, b in zip(by_name["build"], by_name["bare"], strict=True))
-        print(_line(f"build / bare at {patients:,} patients, time", ratio, MAX_RATIO))
+        print(line(f"build / bare at {patients:,} patients, time", ratio, MAX_RATIO))
         megabytes = max(cost.megabytes for cost in by_name["build"])
-        print(_line(f"build at {patients:,} patients, peak resident memory, MB", megabytes, MAX_MEGABYTES))
+        print(line(f"build at {patients:,} patients, peak resident memory, MB", megabytes, MAX_MEGABYTES))
     if small < large:
         growth = seconds[large, "build"] / seconds[small, "build"]
         limit = MAX_GROWTH * large / small / 4
-        print(_line(f"build at {large:,} / {small:,} patients, time", growth, limit))
+        print(line(f"build at {large:,} / {small:,} patients, time", growth, limit))
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -176,7 +180,9 @@ def main(words: Sequence[str] | None = None) -> None:
         costs = {}
         for patients in sorted(arguments.patients):
             root = in_fresh_process(scale, roots, patients, folder)
-            costs[patients] = measure(root, arguments.repeats, further=arguments.further)
+            works = {"build": build, "bare": bare}
+            own = {name: partial(work, further=arguments.further) for name, work in works.items()}
+            costs[patients] = measure(root, arguments.repeats, own)
         report(costs)
 
 

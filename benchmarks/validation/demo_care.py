@@ -5,7 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
-from benchmarks.validation import compare, eicu_fluids, eicu_infusions, eicu_respiration
+from benchmarks.validation import compare, eicu_fluids, eicu_infusions, eicu_respiration, eicu_scores
 from benchmarks.validation.compare import Part
 from benchmarks.validation.eicu_events import by_stay
 from benchmarks.validation.plain import Act, Row, read, summary
@@ -14,7 +14,9 @@ from data_modules.features.concepts import Concept
 from data_modules.raw.reader import Release
 
 CHARTED = ("count", "first", "last", "min", "max", "mean", "slope", "hours_since_last", "observed")
-TABLES = ("infusionDrug", "intakeOutput", "respiratoryCharting", "treatment")
+TABLES = (
+    "infusionDrug", "intakeOutput", "respiratoryCharting", "treatment", "lab", "vitalPeriodic", "vitalAperiodic",
+)  # fmt: skip
 Tables = Mapping[str, Sequence[Row]]
 """Table -> rows of a unit stay."""
 
@@ -43,6 +45,7 @@ MODALITIES: Mapping[str, Callable[[Tables, Row], dict[str, float]]] = {
     "infusion_rates": _rates(concepts.INFUSED),
     "fluids": lambda tables, patient: eicu_fluids.columns(tables["intakeOutput"], patient),
     "respiration": _breathing,
+    "scores": eicu_scores.columns,
 }
 """Modality -> its columns for one unit stay."""
 

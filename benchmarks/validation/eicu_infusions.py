@@ -45,6 +45,8 @@ def weight_of(row: Row, patient: Row) -> float | None:
 def dose(row: Row, patient: Row, concept: Concept) -> float | None:
     """The rate of a row in the unit of its concept."""
     rate, found, wanted = plain(row["drugrate"]), parts(stated(row["drugname"])[1]), parts(concept.unit.lower())
+    if rate == 0:
+        return 0.0
     if rate is None or found is None or wanted is None or found[0] != wanted[0]:
         return None
     kilograms = weight_of(row, patient)

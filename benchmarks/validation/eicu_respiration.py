@@ -104,4 +104,10 @@ def numbers(row: Charted, concepts: Sequence[Concept]) -> list[tuple[str, str, f
     if value is None:
         return []
     named = [concept for concept in concepts if row.label in concept.names and (value or not concept.zero_is_missing)]
-    return [(concept.name, row.label, value if concept.low <= value <= concept.high else None) for concept in named]
+    return [(concept.name, row.label, in_range(concept, value)) for concept in named]
+
+
+def in_range(concept: Concept, value: float) -> float | None:
+    """The value, a fraction as percent; None if it is not plausible."""
+    percent = 100 * value if concept.fraction and value <= 1 else value
+    return percent if concept.low <= percent <= concept.high else None

@@ -7,7 +7,7 @@ from data_modules.errors import UserError
 
 ADDED = ("nu", "kappa", "pi", "phi", "shared", "nuisance", "label_share", "shift", "phenotypes")
 """Settings whose defaults give the linear world. They are left out of its name, so that it keeps its folder."""
-MORE_TABLES = ("emergency",)
+MORE_TABLES = ("emergency", "charting")
 """Settings that add tables, which are left out of the name where they add none."""
 STRONGEST = 10
 """Largest strength of an effect on the logit scale; beyond it nothing is random."""
@@ -63,6 +63,8 @@ class SimulateConfig:
 
     phenotypes: bool = False
     """Write diagnosis codes of every phenotype (`cohort.tasks`); a run that has phenotypes as tasks needs no word."""
+    charting: bool = False
+    """Also write nurseCharting, intakeOutput and respiratoryCharting of eICU: about 800 rows a stay."""
 
     emergency: bool = False
     """Also write MIMIC-IV-ED (edstays, triage, vitalsign) and the measurements of MIMIC-IV-ECG."""

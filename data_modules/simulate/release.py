@@ -27,7 +27,7 @@ from data_modules.databases.mimic_iv.tables import (
 from data_modules.errors import UserError
 from data_modules.simulate import latent, truth
 from data_modules.simulate.config import SimulateConfig
-from data_modules.simulate.eicu import entries
+from data_modules.simulate.eicu import charts, entries
 from data_modules.simulate.eicu import stays as eicu_stays
 from data_modules.simulate.eicu import tables as eicu
 from data_modules.simulate.mimic_iv import documents, emergency, hospital, timeline
@@ -202,7 +202,7 @@ def _draw_mimic(
 def _draw_eicu(
     world: latent.World, start: int, count: int, generators: list[np.random.Generator], folder: Path
 ) -> dict[str, pl.DataFrame]:
-    people, times, tables, *_, absent, oracle = generators
+    people, times, tables, charting, *_, absent, oracle = generators
     patients = latent.draw(world, count, people)
     stays = eicu_stays.draw_stays(patients, world.config, start, times)
     first = stays.number == 0
@@ -215,7 +215,7 @@ def _draw_eicu(
     written = eicu.tables(patients, stays, start, world.config.nuisance, tables)
     if world.config.phenotypes:
         written["diagnosis"] = entries.with_codes(written["diagnosis"], stays, tables)
-    return written
+    return written | (charts.charted(stays, charting) if world.config.charting else {})
 
 
 def _write_truth(known: pl.DataFrame, database: str, start: int, folder: Path) -> None:

@@ -33,7 +33,7 @@ class PublishedScore:
             known = ", ".join(dict.fromkeys((*inputs.scores, *inputs.points))) or "none"
             raise UserError(
                 f"baseline.published_score.name={config.name}: this cohort has {known}; eICU has apache_iva if "
-                "apachePatientResult is there, MIMIC-IV those of the modality scores"
+                "apachePatientResult is there, and both databases have those of the modality scores"
             )
         unknown = torch.empty((0, len(inputs.tasks)), dtype=torch.float64)
         self.probability = inputs.scores.get(config.name, unknown)

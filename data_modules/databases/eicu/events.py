@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
-from data_modules.databases.eicu.concepts import APERIODIC, PERIODIC
+from data_modules.databases.eicu.concepts import APERIODIC, LABS, PERIODIC
 from data_modules.databases.eicu.demographics import HOSPITAL_COLUMNS, PATIENT_COLUMNS
 from data_modules.features import readings, series
 from data_modules.features.concepts import CONTRADICTED, PROBLEMS, Concept, convert, names_of
@@ -47,6 +47,10 @@ READ: Mapping[str, tuple[str, ...]] = {
     "medication": (STAY, "drugstartoffset", "drugorderoffset", "drugname", "drughiclseqno"),
     "infusionDrug": (STAY, "infusionoffset", "drugname", "drugrate", "patientweight"),
     "intakeOutput": (STAY, "intakeoutputoffset", "intakeoutputentryoffset", "cellpath", "cellvaluenumeric"),
+    "nurseCharting": (
+        STAY, "nursingchartoffset", "nursingchartentryoffset", "nursingchartcelltypevallabel",
+        "nursingchartcelltypevalname", "nursingchartvalue",
+    ),
     "treatment": (STAY, "treatmentoffset", "treatmentstring"),
     "diagnosis": (STAY, "diagnosisoffset", "diagnosisstring"),
     "admissionDx": (STAY, "admitdxenteredoffset", "admitdxpath"),
@@ -150,6 +154,14 @@ def results(context: BuildContext, concepts: Sequence[Concept], path: Path) -> N
     )
     convert(events, concepts).sink_parquet(path, compression="lz4")
     count_left_out(context, "lab", path, "event_at")
+
+
+def laboratory(context: BuildContext) -> Path:
+    """The scratch file of `results` for `LABS`; written on first use."""
+    path = context.scratch / "lab.parquet"
+    if not path.is_file():
+        results(context, LABS, path)
+    return path
 
 
 def unrevised(events: pl.DataFrame) -> pl.DataFrame:
@@ -257,7 +269,7 @@ def block(
 
     def of_rows(scanned: pl.LazyFrame, windows: pl.DataFrame) -> pl.LazyFrame:
         rows = windows["row_id"]
-        return _timed(events(scanned.filter(pl.col("row_id").is_between(rows.min(), rows.max()))))
+        return timed(events(scanned.filter(pl.col("row_id").is_between(rows.min(), rows.max()))))
 
     def write(out: FloatArray) -> BoolArray:
         rows = context.rows.select("row_id")
@@ -270,7 +282,7 @@ def block(
     return ColumnBlock(series.column_names(concepts, parts), write)
 
 
-def _timed(events: pl.LazyFrame) -> pl.LazyFrame:
+def timed(events: pl.LazyFrame) -> pl.LazyFrame:
     """Events as input of `series.write`."""
     known = pl.col("done") & (pl.col("stored") <= pl.col(LANDMARK))
     return events.select(

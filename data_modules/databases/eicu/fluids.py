@@ -102,6 +102,11 @@ def added(found: pl.DataFrame) -> pl.DataFrame:
     return found.group_by("row_id", maintain_order=True).agg(named)
 
 
+def plausible_sums(sums: pl.DataFrame) -> pl.DataFrame:
+    """Take sums out that exceed `MAX_TOTAL`."""
+    return sums.with_columns(pl.when(pl.col(name) <= MAX_TOTAL).then(name).alias(name) for name in SUMS)
+
+
 def by_weight(sums: pl.DataFrame) -> pl.DataFrame:
     """Add balance and rates to volumes.
 
@@ -128,8 +133,7 @@ def fluids(context: BuildContext) -> ColumnBlock:
         found = cells(context)
         sums = added(found)
         context.record(LOST, "fluids", _lost(found, sums))
-        kept = sums.with_columns(pl.when(pl.col(name) <= MAX_TOTAL).then(name).alias(name) for name in SUMS)
-        written = by_weight(kept.join(rows, on="row_id"))
+        written = by_weight(plausible_sums(sums).join(rows, on="row_id"))
         place = written["row_id"].to_numpy()
         out[:] = np.nan
         out[place] = written.select(NAMES).cast(pl.Float32).fill_null(float("nan")).to_numpy()

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from data_modules.databases.eicu import nursing, scores
 from data_modules.databases.eicu.fluids import fluids
 from data_modules.databases.eicu.infusions import infusion_rates, vasoactives
 from data_modules.databases.eicu.respiration import CHARTING, TREATMENT, respiration
@@ -16,5 +17,10 @@ FURTHER: Mapping[str, ModalitySpec] = {
         tables=(CHARTING,),
         optional={TREATMENT: "ventilation is known from respiratoryCharting alone"},
         block=respiration,
+    ),
+    "neurology": ModalitySpec(kind="table", tables=(nursing.TABLE,), block=nursing.neurology),
+    "nurse_vitals": ModalitySpec(kind="table", tables=(nursing.TABLE,), block=nursing.nurse_vitals),
+    "scores": ModalitySpec(
+        kind="table", tables=("lab",), optional=scores.OPTIONAL, block=scores.scores, published=scores.published
     ),
 }

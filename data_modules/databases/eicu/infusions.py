@@ -105,7 +105,8 @@ def rates(context: BuildContext) -> pl.LazyFrame:
         number=readings.plain("drugrate"),
         weight=pl.coalesce(pl.when(one.is_between(WEIGHT.low, WEIGHT.high)).then(one) for one in weights),
     ).filter(pl.col("name").is_in(names_of(DRUGS)))
-    return convert(as_acts(by_weight(named)), DRUGS)
+    paused = (pl.col("number") == 0).fill_null(value=False)  # in whatever unit
+    return convert(as_acts(by_weight(named).with_columns(unit=pl.when(~paused).then("unit"))), DRUGS)
 
 
 def equivalents(events: pl.LazyFrame) -> pl.LazyFrame:
@@ -144,7 +145,7 @@ def equivalents(events: pl.LazyFrame) -> pl.LazyFrame:
     return as_acts(records).drop("text")
 
 
-def _chosen(context: BuildContext, concepts: Sequence[Concept]) -> pl.LazyFrame:
+def chosen(context: BuildContext, concepts: Sequence[Concept]) -> pl.LazyFrame:
     """The rates of some consecutive drugs, with `concept` relative to them; those of all are written on first use."""
     path = context.scratch / "infusion_rates.parquet"
     if not path.is_file():
@@ -159,11 +160,11 @@ def vasoactives(context: BuildContext) -> ColumnBlock:
     def events(scanned: pl.LazyFrame) -> pl.LazyFrame:
         return pl.concat([scanned, equivalents(scanned)], how="diagonal")
 
-    found = _chosen(context, VASOACTIVES)
+    found = chosen(context, VASOACTIVES)
     return block(context, "vasoactives", events, found, WRITTEN, drawn=False, settle=unrevised)
 
 
 def infusion_rates(context: BuildContext) -> ColumnBlock:
     """Summaries of the rate of each other drug."""
-    found = _chosen(context, INFUSED)
+    found = chosen(context, INFUSED)
     return block(context, "infusion_rates", lambda scanned: scanned, found, INFUSED, drawn=False, settle=unrevised)

@@ -18,9 +18,9 @@ from data_modules.databases.eicu.events import (
     READ,
     STAY,
     known,
+    laboratory,
     labs,
     monitored,
-    results,
     vitals,
 )
 from data_modules.databases.eicu.further import FURTHER
@@ -87,9 +87,7 @@ def _conditions(context: BuildContext) -> ColumnBlock:
 
 
 def _labs(context: BuildContext) -> ColumnBlock:
-    path = context.scratch / "lab.parquet"
-    results(context, LABS, path)
-    return labs(context, path, slice(0, len(LABS)), LABS)
+    return labs(context, laboratory(context), slice(0, len(LABS)), LABS)
 
 
 def _own_vitals(table: str, concepts: Sequence[Concept], context: BuildContext) -> ColumnBlock:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from data_modules.databases.eicu.events import LANDMARK, NO_SPECIMEN, block, known, settled
+from data_modules.features import series
 from data_modules.features.concepts import Concept, convert, names_of
 from data_modules.features.modality import BuildContext, ColumnBlock
 
@@ -79,6 +80,10 @@ RESPIRATION: tuple[Concept, ...] = (
     _flowing("minute_volume", "L/min", 0.1, 60, "Exhaled MV", "Measured Ve", "Adult Con Pt/Vent MinuteVentil"),
 )
 
+INSPIRED = Concept(name="fio2", unit="%", low=20, high=100, names=("FiO2", "FIO2 (%)", "O2 Percentage"), fraction=True)
+"""Inspired oxygen, for the scores; it is no column of `respiration`, because `harmonised_oxygen` has it."""
+RECORDED = (*RESPIRATION, INSPIRED)
+
 
 def stated(label: pl.Expr, value: pl.Expr) -> pl.Expr:
     """Return what a device or switch states; null for other labels.
@@ -122,7 +127,7 @@ def charted(context: BuildContext) -> pl.LazyFrame:
         text=pl.col("label").replace_strict(running, return_dtype=pl.String),
         number=pl.lit(None, pl.Float64),
     )
-    numbers = rows.filter(pl.col("number").is_not_null() & pl.col("label").is_in(names_of(RESPIRATION)))
+    numbers = rows.filter(pl.col("number").is_not_null() & pl.col("label").is_in(names_of(RECORDED)))
     named = numbers.with_columns(name="label", text=pl.lit(None, pl.String))
     return pl.concat([states, machines, named], how="diagonal").drop("label")
 
@@ -147,14 +152,19 @@ def entered(context: BuildContext) -> pl.LazyFrame:
     )
 
 
-def respiration(context: BuildContext) -> ColumnBlock:
-    """Summaries of oxygen, devices, ventilation and settings."""
+def records(context: BuildContext) -> pl.LazyFrame:
+    """Everything known of `RECORDED`, input of `events.block`; written on first use."""
     path = context.scratch / "respiration.parquet"
     if not path.is_file():
-        records = [charted(context), *([entered(context)] if context.release.has(TREATMENT) else [])]
-        filled = pl.concat(records, how="diagonal").with_columns(
+        known_of = [charted(context), *([entered(context)] if context.release.has(TREATMENT) else [])]
+        filled = pl.concat(known_of, how="diagonal").with_columns(
             unit=pl.lit(None, pl.String), censored=False, done=True, specimen=NO_SPECIMEN
         )
-        convert(filled, RESPIRATION).sink_parquet(path, compression="lz4")
-    found = pl.scan_parquet(path)
+        convert(filled, RECORDED).sink_parquet(path, compression="lz4")
+    return pl.scan_parquet(path)
+
+
+def respiration(context: BuildContext) -> ColumnBlock:
+    """Summaries of oxygen, devices, ventilation and settings."""
+    found = series.within(records(context), slice(0, len(RESPIRATION)))
     return block(context, "respiration", lambda scanned: scanned, found, RESPIRATION, drawn=False, settle=settled)

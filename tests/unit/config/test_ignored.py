@@ -119,6 +119,7 @@ CASES: dict[str, tuple[str, str, str]] = {
             "simulate.label_share": "0.5",
             "simulate.shift": "1",
             "simulate.emergency": "true",
+            "simulate.charting": "true",
             "simulate.databases": "[eicu]",
         }.items()
     },

@@ -107,6 +107,11 @@ OFFSETS = {
 MEASURED: dict[str, dict[str, Any]] = {
     "lab": {"labname": "creatinine", "labresult": 1.5, "labresulttext": "", "labmeasurenameinterface": "mg/dL"},
     "intakeOutput": {"cellpath": "flowsheet|Flowsheet Cell Labels|I&O|Output (ml)|Urine"},
+    "nurseCharting": {
+        "nursingchartcelltypevallabel": "Glasgow coma score",
+        "nursingchartcelltypevalname": "GCS Total",
+        "nursingchartvalue": "9",
+    },
     "respiratoryCharting": {"respchartvaluelabel": "FiO2", "respchartvalue": "40"},
 }
 HOURLY = {"intakeOutput", "respiratoryCharting"}

@@ -98,6 +98,13 @@ def test_a_pause_is_a_rate_of_zero(tmp_path):
     assert [found[f"propofol/{part}"] for part in ("count", "first", "last", "max")] == [2, 20, 0, 20]
 
 
+@pytest.mark.parametrize("name", ["Propofol (ml/hr)", "Propofol ()", "Propofol (mcg/kg/min)"])
+def test_a_rate_of_zero_is_zero_in_every_unit(tmp_path, name):
+    found, counts = rates_of(tmp_path, infused(name, "0"))
+    assert [found[f"propofol/{part}"] for part in ("count", "last")] == [1, 0]
+    assert counts == {}
+
+
 @pytest.mark.parametrize(
     "row", [infused("Propofol (mcg/kg/min)", "20", at=DAY + 1), infused("Volume (ml) Propofol (ml/hr)", "9")]
 )

@@ -104,7 +104,7 @@ def test_a_switch_and_settings_say_whether_a_machine_ventilates(tmp_path, row, e
         ("pulmonary|radiologic procedures / bronchoscopy|pulmonary ventilation perfusion study", None),
     ],
 )
-def test_a_treatment_says_that_somebody_is_ventilated_and_never_that_nobody_is(tmp_path, string, expected):
+def test_a_treatment_says_that_a_machine_ventilates_and_never_that_none_does(tmp_path, string, expected):
     assert ventilation(tmp_path, treatments=[treated(string)]) == expected
     assert ventilation(tmp_path / "late", treatments=[treated(string, at=DAY + 1)]) is None
 
