@@ -6,8 +6,9 @@ import pytest
 
 from data_modules.databases.eicu import concepts as eicu
 from data_modules.databases.eicu import fluids as eicu_fluids
-from data_modules.databases.eicu import infusions
+from data_modules.databases.eicu import infusions, nursing
 from data_modules.databases.eicu import respiration as eicu_respiration
+from data_modules.databases.eicu import scores as eicu_scores
 from data_modules.databases.harmonised import concepts as harmonised
 from data_modules.databases.mimic_iv import (
     coma,
@@ -62,6 +63,9 @@ NAMED = {
         "infusion_rates": names(eicu.INFUSED),
         "fluids": list(eicu_fluids.NAMES),
         "respiration": names(eicu_respiration.RESPIRATION),
+        "neurology": names(nursing.NEUROLOGY),
+        "nurse_vitals": names(nursing.NURSE_VITALS),
+        "scores": list(eicu_scores.COLUMNS),
     },
 }
 """Dataset -> modality -> what its columns are named for, where that is declared."""
@@ -92,7 +96,7 @@ def test_every_modality_is_on_the_page_with_its_act_and_time(dataset):
     rows = rows_of(dataset)
     declared = database(dataset).modalities
     assert [name for name in declared if name in rows] == list(rows)
-    assert dataset != "mimic" or set(rows) == set(declared)
+    assert set(rows) == set(declared)
     assert all(act and time and columns for act, time, _, columns in rows.values())
 
 
