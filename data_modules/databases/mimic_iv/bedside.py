@@ -64,7 +64,9 @@ def extremes(context: BuildContext, rows: pl.DataFrame, urine: pl.DataFrame) -> 
 
 def _settled(context: BuildContext, source: Measured, rows: pl.DataFrame) -> pl.DataFrame:
     events = by_admission(sets.events(context, source, "scores"), rows, drawn="ordered" in source.parts)
-    return series.last_revisions(events.collect(engine="streaming"))
+    # Nothing earlier is read, and a stay may be long.
+    read = events.filter(pl.col("hours") > -(WINDOW_HOURS + SUPPORT_HOURS))
+    return series.last_revisions(read.collect(engine="streaming"))
 
 
 def _limits(events: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
