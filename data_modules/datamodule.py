@@ -101,8 +101,10 @@ class CohortDataModule(LightningDataModule):
         return {"rank": trainer.global_rank, "world_size": trainer.world_size}
 
     def rows_at_model(self) -> RowSource:
-        """The rows of the cohort where `loader.device` puts them, for the Trainer's device; without one, the CPU."""
-        device = torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
+        """The rows of the cohort where `loader.device` puts them; without a Trainer in the files."""
+        if self.trainer is None:
+            return self.cohort.arrays
+        device = self.trainer.strategy.root_device
         if self._placed is None or self._placed[0] != device:
             self._placed = device, placed(self.cohort.arrays, self.loader.device, device)
         return self._placed[1]

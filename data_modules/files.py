@@ -9,6 +9,8 @@ from typing import TypedDict, TypeVar
 
 import google_crc32c
 
+from data_modules.cores import usable_cores
+
 Given = TypeVar("Given")
 Found = TypeVar("Found")
 
@@ -132,5 +134,5 @@ def _are_large(paths: Sequence[Path]) -> bool:
 def _map(work: Callable[[Given], Found], items: Sequence[Given], *, threads: bool) -> list[Found]:
     if not threads:
         return [work(item) for item in items]
-    with ThreadPoolExecutor(max_workers=min(MAX_THREADS, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(max_workers=min(MAX_THREADS, usable_cores())) as pool:
         return list(pool.map(work, items))

@@ -13,38 +13,41 @@ Losses = Callable[[Any, Batch, Weights], tuple[Tensor, dict[str, Tensor]]]
 """Model, batch and weights -> loss and terms."""
 
 
-def full_sizes(batch_size: int, accumulate: int, rank: int, world_size: int) -> set[int]:
-    """Sizes of the parts of a full global batch on a rank.
+def full_sizes(batch_size: int, accumulate: int) -> set[int]:
+    """Sizes of the parts of a full batch.
 
     Args:
-        batch_size: rows of a global batch.
+        batch_size: rows of a batch.
         accumulate: its parts.
-        rank: of this process.
-        world_size: number of processes.
 
     Returns:
         One or two sizes.
 
-    >>> full_sizes(128, 1, 0, 2), sorted(full_sizes(7, 2, 0, 1))
-    ({64}, [3, 4])
+    >>> full_sizes(128, 1), sorted(full_sizes(7, 2))
+    ({128}, [3, 4])
     """
-    return {len(range(batch_size)[part::accumulate][rank::world_size]) for part in range(accumulate)}
+    return {len(range(batch_size)[part::accumulate]) for part in range(accumulate)}
 
 
 class CompiledLosses:
     """Compiles the losses of a model for batches of fixed sizes; others, such as the last of an epoch, are not taken.
+
+    For one process: the collectives of several are not compiled.
 
     Args:
         model: of the module.
         mode: of torch.compile.
         sizes: numbers of rows of a full batch.
         backend: of torch.compile.
+        whole: refuse a model that is not one graph; otherwise its parts are compiled one by one.
     """
 
-    def __init__(self, model: Any, mode: str, sizes: Collection[int], backend: str = "inductor") -> None:
+    def __init__(
+        self, model: Any, mode: str, sizes: Collection[int], *, backend: str = "inductor", whole: bool = False
+    ) -> None:
         self.model = model
         self.sizes = frozenset(sizes)
-        self.settings: dict[str, Any] = {"backend": backend, "dynamic": False, "fullgraph": True}
+        self.settings: dict[str, Any] = {"backend": backend, "dynamic": False, "fullgraph": whole}
         if backend == "inductor":
             self.settings["mode"] = mode
         self._compiled: Losses | None = None

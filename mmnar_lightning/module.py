@@ -136,12 +136,23 @@ class MMNARModule(LightningModule):
             self._shared = self._shared + self.loss_offset.shared(batch.subject, self.cohort)
             self._seen += len(batch)
 
+    def setup(self, stage: str) -> None:
+        """Watch from the start, on the device of this Trainer."""
+        self.watch = Watch()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint of rows that the loss offset was fitted on."""
+        self._refuse_shared()
+
     def on_train_epoch_start(self) -> None:
         """Begin the count of the epoch."""
         self._shared, self._seen = 0, 0
 
     def on_train_epoch_end(self) -> None:
         """Refuse an epoch with subjects that the loss offset was fitted on."""
+        self._refuse_shared()
+
+    def _refuse_shared(self) -> None:
         if self.loss_offset is not None:
             self.loss_offset.refuse_shared(int(self._shared), self._seen)
 
@@ -202,8 +213,13 @@ class MMNARModule(LightningModule):
         """AdamW and its schedule, stepped after every batch."""
         num_steps = self._num_steps()
         trainable = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        optimizer, schedule = build_optimizer(trainable, num_steps, self.optim)
+        optimizer, schedule = build_optimizer(trainable, num_steps, self.optim, fused=not self._scales_gradients)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    @property
+    def _scales_gradients(self) -> bool:
+        """Whether gradients of float16 are scaled, and may then be infinite in a step that is skipped."""
+        return getattr(self.trainer.precision_plugin, "scaler", None) is not None
 
     def _num_steps(self) -> int:
         """Optimiser steps of the whole training; without a number of epochs or of steps a `UserError`."""
@@ -229,11 +245,11 @@ class MMNARModule(LightningModule):
         """Clip the norm of the gradient, of each member of inner folds on its own."""
         # Not self.clip_gradients: under mixed precision Lightning rejects it with a fused optimiser.
         root = self.trainer.strategy.model
-        if isinstance(self.model, FoldEnsemble):
-            for member in self.model.members:
-                self.watch.see({"gradient": clip_gradient(member, MAX_GRADIENT_NORM)})
-        else:
-            self.watch.see({"gradient": clip_gradient(self if root is None else root, MAX_GRADIENT_NORM)})
+        members = self.model.members if isinstance(self.model, FoldEnsemble) else [self if root is None else root]
+        for member in members:
+            norm = clip_gradient(member, MAX_GRADIENT_NORM)
+            if not self._scales_gradients:
+                self.watch.see({"gradient": norm})
 
 
 def _num_batches(trainer: Any) -> int:

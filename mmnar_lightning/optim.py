@@ -55,9 +55,19 @@ def rate_factor(step: int, num_steps: int) -> float:
 
 
 def build_optimizer(
-    parameters: "Iterable[nn.Parameter]", num_steps: int, config: OptimConfig
+    parameters: "Iterable[nn.Parameter]", num_steps: int, config: OptimConfig, *, fused: bool = True
 ) -> "tuple[Optimizer, LambdaLR]":
-    """Build AdamW and its schedule over `num_steps` steps; a parameter's `lr_scale` multiplies its learning rate."""
+    """Build AdamW and its schedule over `num_steps` steps; a parameter's `lr_scale` multiplies its learning rate.
+
+    Args:
+        parameters: those that are trained.
+        num_steps: of the whole training.
+        config: learning rate and weight decay.
+        fused: whether a step is one kernel, which divides scaled gradients of float16 only after they were clipped.
+
+    Returns:
+        The optimiser and its schedule.
+    """
     from torch.optim import AdamW
     from torch.optim.lr_scheduler import LambdaLR
 
@@ -65,7 +75,7 @@ def build_optimizer(
     for parameter in parameters:
         groups.setdefault(getattr(parameter, "lr_scale", 1.0), []).append(parameter)
     scaled = [{"params": group, "lr": config.lr * scale} for scale, group in groups.items()]
-    optimizer = AdamW(scaled, lr=config.lr, weight_decay=config.weight_decay, fused=True)
+    optimizer = AdamW(scaled, lr=config.lr, weight_decay=config.weight_decay, fused=fused)
     return optimizer, LambdaLR(optimizer, lambda step: rate_factor(step, num_steps))
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from data_modules.batch import Batch
 from data_modules.errors import UserError
-from data_modules.loading.placed import RowSource
+from data_modules.loading.placed import RowSource, beside
 
 PRETRAINING = 1
 """Added to the seed of the order of pre-training, whose cycles are numbered as epochs are."""
@@ -133,7 +133,7 @@ class TrainLoader:
             self.num_served = step + 1
             rows, window = self._part(order, step)
             shares = [len(rows[rank :: self.world_size]) for rank in range(self.world_size)]
-            share = None if self.accumulate == 1 else self._label_share(rows, window).to(batch.label.device)
+            share = None if self.accumulate == 1 else beside(self._label_share(rows, window), batch.label)
             yield replace(batch, label_share=share, rank_rows=tuple(shares))
 
     def _part(self, order: Tensor, step: int) -> tuple[Tensor, Tensor]:

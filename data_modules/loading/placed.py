@@ -123,6 +123,22 @@ def _sent(value: Tensor, device: torch.device) -> Tensor:
     return value.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else value.to(device)
 
 
+def beside(value: Tensor, other: Tensor) -> Tensor:
+    """Put a tensor where another is: on its device, or in pinned memory.
+
+    Args:
+        value: on the CPU.
+        other: on any device.
+
+    Returns:
+        The tensor.
+
+    >>> beside(torch.ones(2), torch.zeros(3))
+    tensor([1., 1.])
+    """
+    return value.pin_memory() if other.is_pinned() else _sent(value, other.device)
+
+
 def resident_bytes(arrays: CohortArrays) -> int:
     """Bytes of the inputs, labels and presence that `ResidentArrays` holds.
 

@@ -138,6 +138,11 @@ class TrainerConfig:
             )
         if self.strategy == "fsdp" and self.compile != "none":
             raise UserError(f"trainer.compile={self.compile}: a sharded model is not compiled; omit either")
+        if self.compile in {"reduce-overhead", "max-autotune"} and self.accumulate > 1:
+            raise UserError(
+                f"trainer.compile={self.compile} replays graphs whose gradients trainer.accumulate={self.accumulate} "
+                "cannot add up; use trainer.compile=default, or omit either"
+            )
         if self.precision == "16-mixed" and self.accelerator in {"cpu", "mps"}:
             raise UserError(
                 f"trainer.precision=16-mixed needs a GPU, but trainer.accelerator={self.accelerator}; use bf16-mixed"

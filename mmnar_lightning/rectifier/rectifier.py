@@ -28,7 +28,8 @@ Z = 1.959963984540054
 class Rectifier(nn.Module):
     """An offset per task and pattern, estimated on some subjects and applied to others.
 
-    **The guard**: applying raises an error where a row belongs to a subject of the fit. It cannot be turned off.
+    **The guard**: applying raises an error where a row belongs to a subject of the fit. Training, where a look at every
+    step would wait for the device, looks at each checkpoint and at the end of each epoch instead (`shared`).
 
     Args:
         num_tasks: T.

@@ -8,6 +8,7 @@ from lightning import Trainer
 
 from mmnar_lightning.callbacks.pattern_metrics import PatternMetrics
 from mmnar_lightning.compiled import CompiledLosses, full_sizes
+from mmnar_lightning.config.experiment import ConfigError
 from mmnar_lightning.console import say
 from mmnar_lightning.distributed import signals
 from mmnar_lightning.module import MMNARModule
@@ -74,5 +75,10 @@ def compiled_losses(run: Run, trainer: Trainer, module: MMNARModule) -> Compiled
     config = run.config
     if config.trainer.compile == "none":
         return None
-    sizes = full_sizes(config.loader.batch_size, config.trainer.accumulate, trainer.global_rank, trainer.world_size)
-    return CompiledLosses(module.model, config.trainer.compile, sizes)
+    if trainer.world_size > 1:
+        raise ConfigError(
+            f"trainer.compile={config.trainer.compile} is for one device, and there are {trainer.world_size}; omit it"
+        )
+    return CompiledLosses(
+        module.model, config.trainer.compile, full_sizes(config.loader.batch_size, config.trainer.accumulate)
+    )

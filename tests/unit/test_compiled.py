@@ -1,6 +1,7 @@
 """Compiled losses are those of the plain step: values, terms and gradients, in every epoch, without a graph break."""
 
 from copy import deepcopy
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -50,7 +51,7 @@ def gradients(module: MMNARModule, loss: Tensor) -> dict[str, Tensor]:
 
 def test_losses_and_gradients_are_those_of_the_plain_step_in_every_epoch_and_nothing_breaks_the_graph() -> None:
     module, batch = made().train(), make_batch(PRESENT)
-    compiled = CompiledLosses(module.model, "default", {ROWS}, backend="eager")
+    compiled = CompiledLosses(module.model, "default", {ROWS}, backend="eager", whole=True)
     seen = []
     with torch._dynamo.config.patch(error_on_recompile=True):
         for weights in EPOCHS:
@@ -95,3 +96,29 @@ def test_rows_of_the_subjects_of_the_offset_are_counted_in_training_and_refused_
     module.on_train_epoch_end()
     with pytest.raises(ValueError, match=f"2 of {ROWS} rows belong"):
         module.eval().forward(shared)
+
+
+def test_a_checkpoint_within_an_epoch_refuses_them_too() -> None:
+    module, shared = made().train(), deepcopy(make_batch(PRESENT))
+    shared.subject[:3] = 150
+    module._see_subjects(shared)
+    with pytest.raises(ValueError, match=f"3 of {ROWS} rows belong"):
+        module.on_save_checkpoint({})
+
+
+@pytest.mark.parametrize("scaled", [True, False])
+def test_scaled_gradients_are_divided_before_they_are_clipped_and_may_be_infinite(scaled: bool) -> None:
+    """A fused step would divide them after clipping; a step with infinite ones is skipped, and no divergence."""
+    module = made().train()
+    plugin = SimpleNamespace(scaler=object() if scaled else None)
+    module._trainer = SimpleNamespace(  # type: ignore[assignment]
+        precision_plugin=plugin, max_epochs=1, max_steps=3, accumulate_grad_batches=1, limit_train_batches=1.0,
+        fit_loop=SimpleNamespace(_data_source=SimpleNamespace(dataloader=lambda: [0])),
+        strategy=SimpleNamespace(model=None),
+    )  # fmt: skip
+    optimizer = module.configure_optimizers()["optimizer"]
+    assert optimizer.defaults["fused"] is not scaled
+    for parameter in module.parameters():
+        parameter.grad = torch.full_like(parameter, torch.inf)
+    module.configure_gradient_clipping(optimizer)
+    assert module.watch.broken() == ([] if scaled else ["gradient"])

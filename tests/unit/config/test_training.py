@@ -2,6 +2,7 @@
 
 import inspect
 import sys
+from types import SimpleNamespace
 
 import pytest
 from lightning import Callback, Trainer
@@ -11,6 +12,7 @@ from mmnar_lightning.config.compose import load
 from mmnar_lightning.config.experiment import ConfigError
 from mmnar_lightning.config.training import OF_TRAINER, OF_WANDB
 from mmnar_lightning.runs import devices, trainer
+from mmnar_lightning.runs.fit import compiled_losses
 from mmnar_lightning.runs.named import build_named
 
 BAD = {
@@ -43,11 +45,21 @@ def test_a_bad_setting_is_refused(word: str, says: str) -> None:
             "trainer.compile=default needs batches of one shape, but evaluation.inner_folds=3",
         ),
         (["trainer.strategy=fsdp"], "trainer.compile=default: a sharded model is not compiled"),
+        (
+            ["trainer.accumulate=2", "trainer.compile=reduce-overhead"],
+            "trainer.compile=reduce-overhead replays graphs whose gradients trainer.accumulate=2 cannot add up",
+        ),
     ],
 )
 def test_what_cannot_be_compiled_is_refused_with_the_reason(words: list[str], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
-        load([*words, "trainer.compile=default"])
+        load(["trainer.compile=default", *words])
+
+
+def test_several_devices_are_not_compiled() -> None:
+    run = SimpleNamespace(config=load(["trainer.compile=default"]))
+    with pytest.raises(ConfigError, match=r"trainer.compile=default is for one device, and there are 2"):
+        compiled_losses(run, SimpleNamespace(world_size=2), SimpleNamespace(model=None))  # type: ignore[arg-type]
 
 
 def test_items_and_a_machine_without_a_compiler_are_refused(monkeypatch) -> None:
