@@ -44,6 +44,7 @@ class OpenedCohort:
         arrays: inputs, labels and presence by row, those of the pre-training rows last, without labels.
         holds_out: whether a pattern is only in the test split.
         pretraining_rows: (E,) int64, ids of the rows that only pre-training reads.
+        encoders: modality -> digest of its encoder, of texts and images.
     """
 
     folder: Path
@@ -55,6 +56,7 @@ class OpenedCohort:
     arrays: CohortArrays
     holds_out: bool = False
     pretraining_rows: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
+    encoders: dict[str, str] = field(default_factory=dict)
 
     @property
     def fingerprint(self) -> str:
@@ -258,6 +260,7 @@ def open_cohort(folder: Path, encoded: Mapping[str, Path], reading: Reading | No
         CohortArrays(every, tasks, _as_read(stores, modalities, raw_tables=reading.raw_tables), fold, site),
         reading.held_pattern is not None,
         _row_ids(every, pretraining.SPLIT),
+        {name: stage.digest(found["encoder"]) for name, found in encodings.items() if "encoder" in found},
     )
 
 

@@ -9,7 +9,7 @@ from mmnar_lightning.config.compose import loggable
 from mmnar_lightning.console import warn
 from mmnar_lightning.evaluation.results import Results
 from mmnar_lightning.evaluation.results_json import from_json
-from mmnar_lightning.runs import build, folders
+from mmnar_lightning.runs import build, environment, folders
 from mmnar_lightning.runs.run import Run
 from mmnar_lightning.saved.card import write_card
 from mmnar_lightning.saved.description import MODEL
@@ -61,4 +61,6 @@ def _facts(run: Run) -> dict[str, Any]:
         "inner_folds": run.config.evaluation.inner_folds,
         "inner_repeats": run.config.evaluation.inner_repeats,
         "precision": run.config.trainer.precision,
+        "commit": environment.describe()["commit"],
+        "encoders": run.cohort.encoders or None,
     }

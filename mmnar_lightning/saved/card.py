@@ -7,12 +7,13 @@ from typing import Any
 from data_modules import patterns, stage
 from data_modules.vocabulary import TaskKind
 from mmnar_lightning.evaluation.results import Results
+from mmnar_lightning.evaluation.results_json import to_json
 from mmnar_lightning.metrics.bootstrap import METRICS
 from mmnar_lightning.report.cohort import LEFT, attrition_rows
 from mmnar_lightning.report.formats import score_text
 from mmnar_lightning.report.summary import MASKED, final, furthest
 from mmnar_lightning.report.value_tables import HEADER, cells_of, final_values
-from mmnar_lightning.saved.description import CARD, Description
+from mmnar_lightning.saved.description import CARD, RESULTS, Description
 
 LOADING = """```python
 import mmnar_lightning
@@ -68,7 +69,7 @@ def card(description: Description, manifest: Mapping[str, Any] | None = None, re
 
 
 def write_card(folder: Path, manifest: Mapping[str, Any] | None, results: Results | None) -> None:
-    """Write README.md into a model folder, and record its checksum there.
+    """Write README.md and the public results into a model folder, and record their checksums there.
 
     Args:
         folder: of the model.
@@ -77,6 +78,8 @@ def write_card(folder: Path, manifest: Mapping[str, Any] | None, results: Result
     """
     text = card(Description.load(folder), manifest, results)
     (folder / CARD).write_text(text, encoding="utf-8")
+    if results is not None:
+        stage.write_json(folder / RESULTS, to_json(results))
     stage.seal(folder)
 
 

@@ -16,7 +16,7 @@ from mmnar_lightning.evaluation.results_json import ResultsError, from_json, to_
 from mmnar_lightning.saved import support
 
 SCHEMA_VERSION = 1
-MODEL, WEIGHTS, CARD = "model.json", "weights.safetensors", "README.md"
+MODEL, WEIGHTS, CARD, RESULTS = "model.json", "weights.safetensors", "README.md", "results.public.json"
 """Files of the folder."""
 AGAIN = "mmnar evaluate run=..."
 """Writes the model folder again."""
@@ -94,6 +94,8 @@ class Description:
         precision: of the training.
         versions: of the packages.
         schema_version: of this file.
+        commit: of the program's checkout; None for an installed package.
+        encoders: modality -> digest of the encoder and its settings, which names its vectors.
         scale: of tasks that are numbers, `mean` and `deviation` of the train rows, T each; None of other tasks.
     """
 
@@ -117,6 +119,8 @@ class Description:
     precision: str
     versions: dict[str, str]
     schema_version: int = field(default=SCHEMA_VERSION)
+    commit: str | None = field(default=None, metadata=OPTIONAL)
+    encoders: dict[str, str] | None = field(default=None, metadata=OPTIONAL)
     scale: dict[str, list[float]] | None = field(default=None, metadata=OPTIONAL)
 
     @property

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 import torch
 
+from data_modules.stage import digest
 from mmnar_lightning.commands import embed
 from mmnar_lightning.config.compose import load
 from mmnar_lightning.config.experiment import ExperimentConfig
@@ -100,6 +101,15 @@ def test_a_run_trains_both_encoders_and_no_text_reaches_what_it_leaves(
         content = path.read_bytes()
         assert not [word for word in WORDS if word in content], path
     assert not [word for word in WORDS if word.decode() in printed]
+
+
+def test_the_model_folder_names_its_encoders_by_their_digests(run: tuple[Path, str]) -> None:
+    folder, _ = run
+    described = json.loads((folder / "model" / "model.json").read_text())
+    stores = {path.name.split("-")[0]: path for path in folder.parents[2].glob("data/embeddings/*-*")}
+    for name in ("note", "letter"):
+        identity = json.loads((stores[name] / "manifest.json").read_text())["encoder"]
+        assert described["encoders"][name] == digest(identity)
 
 
 def test_a_model_in_a_local_folder_is_logged_by_its_name_alone(run: tuple[Path, str]) -> None:

@@ -156,7 +156,10 @@ def test_values_out_of_range_and_unseen_patterns_are_flagged(model: SavedModel) 
 
 def test_nothing_of_the_subjects_is_in_it(run: Path, given: Path) -> None:
     names = {path.name for path in (run / "model").iterdir()}
-    assert names == {"README.md", "manifest.json", "model.json", "weights.safetensors"}
+    assert names == {"README.md", "manifest.json", "model.json", "results.public.json", "weights.safetensors"}
+    public = json.loads((run / "model" / "results.public.json").read_text())
+    assert public == json.loads((run / "results.public.json").read_text())
+    assert public["diagnostics"]["decision_tipping_point"]
     content = (run / "model" / "model.json").read_text()
     subjects = pl.read_parquet(given / "cohort.parquet")["subject_id"].unique().to_list()
     assert not [subject for subject in subjects if subject in content]
