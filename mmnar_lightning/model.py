@@ -58,7 +58,7 @@ class MMNARModel(nn.Module):
         self.config = config
         self.encoders = Encoders(modalities, dim, dropout, maps, items)
         self.fusion = Fusion(count, config.fusion)
-        self.heads = TaskHeads(num_tasks, dim, dropout)
+        self.heads = TaskHeads(num_tasks, dim, dropout, shared=config.heads == "shared")
         self.additive = None
         if config.additive.inverse_penalties:
             self.additive = AdditiveHead(modalities, patterns, num_tasks, maps or {}, config.additive.slopes, beside)

@@ -104,6 +104,8 @@ class ModelConfig:
     """Leave-one-out fusions."""
     additive: AdditiveConfig = field(default_factory=AdditiveConfig)
     """Additive head."""
+    heads: Literal["own", "shared"] = "own"
+    """A small network for each task, or one for all of them: many tasks have rare ones, which learn from the others."""
     modality_dropout: float = 0.0
     """Probability of dropping a present modality in training, never the last one; 0 in the paper's model."""
 

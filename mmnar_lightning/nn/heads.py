@@ -1,4 +1,4 @@
-"""Task heads: from the representation to one logit per task."""
+"""Task heads: from the representation to one logit per task, of a network each or of one network."""
 
 import torch
 from torch import Tensor, nn
@@ -7,19 +7,21 @@ from mmnar_lightning.nn.mlp import projection
 
 
 class TaskHeads(nn.Module):
-    """One small network per task: (B, D) -> (B, T) logits.
+    """Small networks: (B, D) -> (B, T) logits.
 
     Args:
         num_tasks: T.
         dim: D.
         dropout: inside the heads.
+        shared: one network with T outputs instead of one for each task.
     """
 
-    def __init__(self, num_tasks: int, dim: int, dropout: float) -> None:
+    def __init__(self, num_tasks: int, dim: int, dropout: float, *, shared: bool = False) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(dim)
+        outputs = [num_tasks] if shared else [1] * num_tasks
         self.heads = nn.ModuleList(
-            nn.Sequential(projection(dim, dim, dropout), nn.GELU(), nn.Linear(dim, 1)) for _ in range(num_tasks)
+            nn.Sequential(projection(dim, dim, dropout), nn.GELU(), nn.Linear(dim, width)) for width in outputs
         )
 
     @torch.no_grad()

@@ -118,6 +118,7 @@ CASES: dict[str, tuple[str, str, str]] = {
             "simulate.nuisance": "1",
             "simulate.label_share": "0.5",
             "simulate.shift": "1",
+            "simulate.phenotypes": "true",
             "simulate.emergency": "true",
             "simulate.charting": "true",
             "simulate.databases": "[eicu]",

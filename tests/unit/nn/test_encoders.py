@@ -44,6 +44,20 @@ def test_there_is_one_head_a_task_and_they_share_nothing_but_the_norm():
     assert taught == {"weight", "bias", "1"}
 
 
+def test_a_shared_head_has_an_output_a_task_and_every_task_teaches_all_of_it():
+    torch.manual_seed(0)
+    heads, rows = TaskHeads(NUM_TASKS, DIM, 0.0, shared=True), torch.randn(4, DIM)
+    logits = heads(rows)
+    assert logits.shape == (4, NUM_TASKS)
+    assert not torch.equal(logits[:, 0], logits[:, 1])
+    logits[:, 1].sum().backward()
+    assert all(bool(value.grad.any()) for value in heads.parameters())
+    own = TaskHeads(NUM_TASKS, DIM, 0.0)
+    assert sum(map(torch.numel, heads.parameters())) < sum(map(torch.numel, own.parameters()))
+    heads.zero_init()
+    assert not heads(rows).any()
+
+
 def test_an_encoder_of_components_sees_a_vector_along_its_axes_alone():
     torch.manual_seed(0)
     axes = torch.linalg.qr(torch.randn(6, 2)).Q
