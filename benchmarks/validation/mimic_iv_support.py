@@ -3,7 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from benchmarks.validation.mimic_iv import DAY, Admission, when
@@ -11,6 +11,7 @@ from benchmarks.validation.mimic_iv_events import belongs
 from benchmarks.validation.plain import Act, Row, in_unit, number
 from data_modules.databases.mimic_iv.vasoactives import VASOACTIVES
 
+HELD = timedelta(hours=4)
 EQUIVALENT = {"norepinephrine": 1, "epinephrine": 1, "phenylephrine": 0.1, "dopamine": 0.01, "vasopressin": 2.5}
 
 
@@ -46,19 +47,28 @@ def running(spans: list[tuple[datetime, datetime | None, float]], at: datetime) 
     return sum(value for start, end, value in spans if start <= at and (end is None or end > at))
 
 
+def end_of(event: dict[str, Any], entered: Iterable[dict[str, Any]], at: datetime) -> datetime | None:
+    """The end of a row, if it was known: a row of the drug came at or after it, or it lies 4 h back."""
+    end: datetime = event["ended"]
+    same = [one for one in entered if one["itemid"] == event["itemid"] and number(one["rate"]) is not None]
+    followed = any(one["charted"] >= end or one["stored"] >= end for one in same)
+    return end if end <= at and (followed or end <= at - HELD) else None
+
+
 def acts(events: Iterable[dict[str, Any]], row: Admission, at: datetime) -> dict[str, list[Act]]:
     """Concept -> the rates when they change."""
     names = {str(concept.names[0]): concept.name for concept in VASOACTIVES}
     spans = defaultdict(list)
     found: dict[str, list[Act]] = defaultdict(list)
-    for event in known(events, row, at):
+    entered = known(events, row, at)
+    for event in entered:
         if event["itemid"] in names and number(event["rate"]) is not None:
             name = names[event["itemid"]]
             value = rate(event, name)
             if value is None:
                 found[name].append(_act(event["charted"], at, None))
             elif event["ended"] > event["charted"]:
-                spans[name].append((event["charted"], event["ended"] if event["ended"] <= at else None, value))
+                spans[name].append((event["charted"], end_of(event, entered, at), value))
     pressors = [
         (start, end, EQUIVALENT[name] * value)
         for name, some in spans.items()

@@ -12,7 +12,7 @@ SALINE, ORAL = 225158, 226452
 
 
 def given(itemid, start, end, rate="", unit="mcg/kg/min", **cells):
-    """A row of inputevents; hours of day 1."""
+    """A row of inputevents, stored when it begins; hours of day 1."""
     usual = {"subject_id": 1, "hadm_id": 1, "storetime": moment(1, hours=start), "itemid": itemid, "patientweight": 80}
     times = {"starttime": moment(1, hours=start), "endtime": moment(1, hours=end)}
     return {**usual, **times, "rate": rate, "rateuom": unit, "amountuom": "mg", **cells}
@@ -74,6 +74,27 @@ def test_vasopressors_that_run_at_one_time_are_added_as_norepinephrine_and_inotr
 def test_an_end_after_the_landmark_is_not_known(tmp_path):
     found = drugs(tmp_path, given(NOREPINEPHRINE, 23, 24.5, 0.1))
     assert of(found, "norepinephrine", "count", "last", "hours_since_last") == pytest.approx([1, 0.1, 1])
+
+
+@pytest.mark.parametrize(
+    ("end", "stored", "more", "last"),
+    [
+        (22, 21, (), 0.1),
+        (20.1, 19, (), 0.1),
+        (20, 19, (), 0),
+        (22, 22, (), 0),
+        (22, 21, [given(NOREPINEPHRINE, 19, 19.5, 0.1, storetime=moment(1, hours=22))], 0),
+        (22, 21, [given(NOREPINEPHRINE, 22, 30, 0.3, storetime=moment(1, hours=21))], 0.3),
+        (22, 21, [given(NOREPINEPHRINE, 22, 30, 0.3, storetime=moment(1, hours=25))], 0.1),
+        (22, 21, [given(DOBUTAMINE, 22, 23, 0.3)], 0.1),
+        (22, 21, [given(NOREPINEPHRINE, 22, 22.1, "")], 0.1),
+    ],
+    ids=["early", "held", "4 h", "own", "older row", "begun", "not stored", "other drug", "no rate"],
+)
+def test_an_end_counts_once_a_later_row_shows_it_or_after_4_hours(tmp_path, end, stored, more, last):
+    found = drugs(tmp_path, given(NOREPINEPHRINE, 18, end, 0.1, storetime=moment(1, hours=stored)), *more)
+    assert found["norepinephrine/last"] == pytest.approx(last)
+    assert found["norepinephrine_equivalents/last"] == pytest.approx(last)
 
 
 @pytest.mark.parametrize("cells", [{"storetime": moment(2, seconds=1)}, {"starttime": moment(2, seconds=1)}])
