@@ -107,6 +107,7 @@ def fluids(
     weight: float,
     row: Admission,
     at: datetime,
+    stays: Iterable[Admission],
 ) -> dict[str, float]:
     """The columns of the fluids of 24 h; without an event only that none is present."""
     hours = [(one, (at - one["charted"]).total_seconds() / 3600) for one in known(lost, row, at)]
@@ -118,10 +119,17 @@ def fluids(
     columns = {"present": 1.0, "weight_kg": weight}
     for window in (6, 12, 24):
         total = sum(volume for volume, before in urine if before < window) if urine else math.nan
-        columns |= {f"urine_ml/{window}h": total, f"urine_ml_per_kg_hour/{window}h": total / window / weight}
+        hourly = total / window / weight if in_unit_for(window, stays, row, at) else math.nan
+        columns |= {f"urine_ml/{window}h": total, f"urine_ml_per_kg_hour/{window}h": hourly}
     intake, output = sum(into), sum(_milliliters(one) for one, _ in out)
     columns |= {"intake_ml/24h": intake, "output_ml/24h": output, "balance_ml/24h": intake - output}
     return columns | {"balance_ml_per_kg/24h": (intake - output) / weight}
+
+
+def in_unit_for(hours: int, stays: Iterable[Admission], row: Admission, at: datetime) -> bool:
+    """Whether one unit stay of the admission lasts over all hours before a time."""
+    begun = [one for one in stays if one["hadm_id"] == row["hadm_id"] and one["intime"] <= at - timedelta(hours=hours)]
+    return any(one["outtime"] is None or one["outtime"] >= at for one in begun)
 
 
 def _milliliters(event: dict[str, Any]) -> float:
