@@ -69,14 +69,17 @@ class Support:
         charted = _settled(self.charted.get(subject, []), row, at, sets.SCORED_VITALS, drawn=False)
         labs = _settled(self.labs.get(subject, []), row, at, sets.SCORED_LABS, drawn=True)
         drugs = mimic_iv_support.acts(self.given.get(subject, []), row, at)
-        urine = mimic_iv_support.fluids([], self.lost.get(subject, []), 1.0, row, at).get("urine_ml/24h", math.nan)
+        stays = self.hospital.stays[subject]
+        lost = mimic_iv_support.fluids([], self.lost.get(subject, []), 1.0, row, at, stays)
+        is_whole = mimic_iv_support.in_unit_for(24, stays, row, at)
+        urine = lost.get("urine_ml/24h", math.nan) if is_whole else math.nan
         day = mimic_iv_scores.day_of(mimic_iv_events.with_totals(charted), labs, drugs, urine)
         past = mimic_iv_scores.past_of(
             row,
             at,
             self.hospital.age(row),
             self.hospital.admissions[subject],
-            self.hospital.stays[subject],
+            stays,
             self.services[subject],
             self.codes,
         )
@@ -87,7 +90,8 @@ class Support:
         subject = row["subject_id"]
         charted = mimic_iv_events.acts_of(self.weights.get(subject, []), row, at, sets.WEIGHT, drawn=False)
         weight = summary(last_revisions(charted.get("weight", [])))["last"]
-        return mimic_iv_support.fluids(self.given.get(subject, []), self.lost.get(subject, []), weight, row, at)
+        given, lost = self.given.get(subject, []), self.lost.get(subject, [])
+        return mimic_iv_support.fluids(given, lost, weight, row, at, self.hospital.stays[subject])
 
 
 def _events(release: Release, table: str, concepts: Sequence[Concept]) -> dict[str, list[dict[str, Any]]]:

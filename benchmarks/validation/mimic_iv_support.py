@@ -3,7 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from benchmarks.validation.mimic_iv import DAY, Admission, when
@@ -11,6 +11,7 @@ from benchmarks.validation.mimic_iv_events import belongs
 from benchmarks.validation.plain import Act, Row, in_unit, number
 from data_modules.databases.mimic_iv.vasoactives import VASOACTIVES
 
+HELD = timedelta(hours=4)
 EQUIVALENT = {"norepinephrine": 1, "epinephrine": 1, "phenylephrine": 0.1, "dopamine": 0.01, "vasopressin": 2.5}
 
 
@@ -46,19 +47,28 @@ def running(spans: list[tuple[datetime, datetime | None, float]], at: datetime) 
     return sum(value for start, end, value in spans if start <= at and (end is None or end > at))
 
 
+def end_of(event: dict[str, Any], entered: Iterable[dict[str, Any]], at: datetime) -> datetime | None:
+    """The end of a row, if it was known: a row of the drug came at or after it, or it lies 4 h back."""
+    end: datetime = event["ended"]
+    same = [one for one in entered if one["itemid"] == event["itemid"] and number(one["rate"]) is not None]
+    followed = any(one["charted"] >= end or one["stored"] >= end for one in same)
+    return end if end <= at and (followed or end <= at - HELD) else None
+
+
 def acts(events: Iterable[dict[str, Any]], row: Admission, at: datetime) -> dict[str, list[Act]]:
     """Concept -> the rates when they change."""
     names = {str(concept.names[0]): concept.name for concept in VASOACTIVES}
     spans = defaultdict(list)
     found: dict[str, list[Act]] = defaultdict(list)
-    for event in known(events, row, at):
+    entered = known(events, row, at)
+    for event in entered:
         if event["itemid"] in names and number(event["rate"]) is not None:
             name = names[event["itemid"]]
             value = rate(event, name)
             if value is None:
                 found[name].append(_act(event["charted"], at, None))
             elif event["ended"] > event["charted"]:
-                spans[name].append((event["charted"], event["ended"] if event["ended"] <= at else None, value))
+                spans[name].append((event["charted"], end_of(event, entered, at), value))
     pressors = [
         (start, end, EQUIVALENT[name] * value)
         for name, some in spans.items()
@@ -97,6 +107,7 @@ def fluids(
     weight: float,
     row: Admission,
     at: datetime,
+    stays: Iterable[Admission],
 ) -> dict[str, float]:
     """The columns of the fluids of 24 h; without an event only that none is present."""
     hours = [(one, (at - one["charted"]).total_seconds() / 3600) for one in known(lost, row, at)]
@@ -108,10 +119,17 @@ def fluids(
     columns = {"present": 1.0, "weight_kg": weight}
     for window in (6, 12, 24):
         total = sum(volume for volume, before in urine if before < window) if urine else math.nan
-        columns |= {f"urine_ml/{window}h": total, f"urine_ml_per_kg_hour/{window}h": total / window / weight}
+        hourly = total / window / weight if in_unit_for(window, stays, row, at) else math.nan
+        columns |= {f"urine_ml/{window}h": total, f"urine_ml_per_kg_hour/{window}h": hourly}
     intake, output = sum(into), sum(_milliliters(one) for one, _ in out)
     columns |= {"intake_ml/24h": intake, "output_ml/24h": output, "balance_ml/24h": intake - output}
     return columns | {"balance_ml_per_kg/24h": (intake - output) / weight}
+
+
+def in_unit_for(hours: int, stays: Iterable[Admission], row: Admission, at: datetime) -> bool:
+    """Whether one unit stay of the admission lasts over all hours before a time."""
+    begun = [one for one in stays if one["hadm_id"] == row["hadm_id"] and one["intime"] <= at - timedelta(hours=hours)]
+    return any(one["outtime"] is None or one["outtime"] >= at for one in begun)
 
 
 def _milliliters(event: dict[str, Any]) -> float:

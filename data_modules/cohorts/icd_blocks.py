@@ -5,7 +5,8 @@ A category is the first three characters of a code. Titles and ranges are those 
 C7A, in their place) and of the sections of ICD-9-CM (National Center for Health Statistics, 2011) that have the same
 title. Where the revisions divide a chapter differently, the grouping is that of the multi-level Clinical
 Classifications Software (HCUP, Agency for Healthcare Research and Quality). No block has codes of factors and external
-causes (V and E of ICD-9-CM; V to Z of ICD-10), so the ranges of one revision never have categories of the other.
+causes (V and E of ICD-9-CM; V to Z of ICD-10), so the ranges of one revision never have categories of the other; nor
+adverse effects and underdosing of drugs, which are external causes in ICD-9-CM (`phenotypes.categories`).
 """
 
 from collections.abc import Sequence

@@ -10,10 +10,15 @@ from data_modules.cohorts.icd_blocks import PREFIX, Block
 CATEGORY = "category"
 _EXTERNAL = r"^[EV]"
 """ICD-9-CM's external causes and factors; ICD-10 has other meanings for these letters."""
+_ADVERSE = r"^T(3[6-9]|4\d|50)(..[56]|.[56]X)"
+"""Adverse effects and underdosing of drugs in ICD-10-CM, the sixth character or, before an X, the fifth. ICD-9-CM has
+them among its external causes (E930 to E949), so they are no poisoning in either."""
 
 
 def categories(code: pl.Expr, version: pl.Expr) -> pl.Expr:
     """Return the category of each code, the first three characters; null where ICD-9-CM has a letter, or it is empty.
+
+    It is null too where ICD-10-CM has an adverse effect or an underdosing of a drug.
 
     Args:
         code: with or without a point.
@@ -22,12 +27,13 @@ def categories(code: pl.Expr, version: pl.Expr) -> pl.Expr:
     Returns:
         Text.
 
-    >>> frame = pl.DataFrame({"code": ["4280", "I50.9", " e1110", "E8497"], "version": [9, 10, 10, 9]})
+    >>> codes = ["4280", "I50.9", " e1110", "E8497", "T383X1A", "T383X5A"]
+    >>> frame = pl.DataFrame({"code": codes, "version": [9, 10, 10, 9, 10, 10]})
     >>> frame.select(categories(pl.col("code"), pl.col("version"))).to_series().to_list()
-    ['428', 'I50', 'E11', None]
+    ['428', 'I50', 'E11', None, 'T38', None]
     """
     clean = code.str.strip_chars().str.to_uppercase()
-    other = (version == 9) & clean.str.contains(_EXTERNAL)
+    other = ((version == 9) & clean.str.contains(_EXTERNAL)) | _adverse(clean)
     return pl.when(~other & (clean.str.len_chars() >= 3)).then(clean.str.slice(0, 3))
 
 
@@ -38,19 +44,25 @@ def mixed_categories(codes: pl.Expr) -> pl.Expr:
         codes: text, codes with their points separated by commas; those of ICD-9-CM may lack leading zeros.
 
     Returns:
-        List of text, without codes of external causes.
+        List of text, one a code; null for external causes, and for adverse effects and underdosing of drugs.
 
     >>> frame = pl.DataFrame({"codes": ["428.0, I50.9", "31.2", "E980.9, T50", None]})
     >>> frame.select(mixed_categories(pl.col("codes"))).to_series().to_list()
-    [['428', 'I50'], ['031'], ['T50'], None]
+    [['428', 'I50'], ['031'], [None, 'T50'], None]
     """
-    heads = codes.str.to_uppercase().str.split(",").list.eval(_head(pl.element())).list.drop_nulls()
-    return pl.when(codes.is_not_null()).then(heads)
+    every = (
+        codes.str.to_uppercase().str.split(",").list.eval(pl.element().str.strip_chars().replace("", None).drop_nulls())
+    )
+    return pl.when(codes.is_not_null()).then(every.list.eval(_head(pl.element())))
+
+
+def _adverse(code: pl.Expr) -> pl.Expr:
+    return code.str.replace(".", "", literal=True).str.contains(_ADVERSE)
 
 
 def _head(code: pl.Expr) -> pl.Expr:
     """The part before the point; a letter with three digits is an external cause of ICD-9-CM."""
-    head = code.str.strip_chars().str.split(".").list.first()
+    head = pl.when(~_adverse(code)).then(code.str.split(".").list.first())
     padded = pl.when(head.str.contains(r"^\d+$")).then(head.str.zfill(3)).otherwise(head)
     return pl.when(padded.str.contains(r"^(\d{3}|[A-Z]\d[0-9A-Z])$")).then(padded)
 

@@ -1,6 +1,7 @@
 """A release as it stood at the landmarks of some rows: everything that became known later is taken out."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 
 import polars as pl
@@ -8,6 +9,7 @@ import polars as pl
 from data_modules.databases.mimic_iv.cohort import read_admissions, read_stays
 from data_modules.databases.mimic_iv.linking import admission_intervals
 from data_modules.databases.mimic_iv.tables import MIMIC_IV
+from data_modules.databases.mimic_iv.vasoactives import VASOACTIVES
 from data_modules.databases.registry import database
 from data_modules.features.modality import BuildContext
 from data_modules.features.store import create
@@ -49,6 +51,9 @@ CELLS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 }
 """Table -> time -> cells that are not known before it."""
 
+DRUGS = [str(item) for drug in VASOACTIVES for item in drug.names]
+"""Items of inputevents whose end is not known when it has come, but when a later row of the drug shows it."""
+
 
 def _time(column: str) -> pl.Expr:
     if column == "end of chartdate":
@@ -60,6 +65,16 @@ def _time(column: str) -> pl.Expr:
         clock = pl.col("StudyTime").str.split(".").list.first().str.zfill(6)
         return (pl.col("StudyDate") + clock).str.to_datetime("%Y%m%d%H%M%S", strict=False)
     return text.str.to_datetime("%Y-%m-%d %H:%M:%S", strict=False)
+
+
+def _without_early_ends(kept: pl.DataFrame) -> pl.DataFrame:
+    """Blank the ends of vasoactive drugs in the last hours that no later row of the drug shows."""
+    begun, landmark = _time("starttime"), pl.col("landmark_at")
+    is_rate = pl.col("itemid").is_in(DRUGS) & pl.col("rate").is_not_null() & (begun <= landmark)
+    last = pl.max_horizontal(begun, _time("storetime")).filter(is_rate).max().over("subject_id", "hadm_id", "itemid")
+    end = _time("endtime")
+    hidden = is_rate & (end > landmark - timedelta(hours=4)) & (end > last)
+    return kept.with_columns(endtime=pl.when(~hidden.fill_null(value=False)).then("endtime"))
 
 
 def mutilate(release: Release, landmarks: pl.DataFrame, folder: Path) -> tuple[Release, dict[str, int]]:
@@ -88,6 +103,8 @@ def mutilate(release: Release, landmarks: pl.DataFrame, folder: Path) -> tuple[R
             entered = entries.select("pharmacy_id", _time("entertime")).rename({"entertime": "entered"})
             order = kept.join(entered, on="pharmacy_id", how="left")
             kept = order.filter((pl.col("entered") <= pl.col("landmark_at")).fill_null(value=True)).drop("entered")
+        if name == "inputevents":
+            kept = _without_early_ends(kept)
         for time, cells in CELLS.get(name, {}).items():
             later = (_time(time) > pl.col("landmark_at")).fill_null(value=False)
             counts[f"{name}.{time}"] = kept.select(later.sum()).item()

@@ -25,12 +25,13 @@ RECENT = pl.col("hours") > -WINDOW_HOURS
 
 
 def urine(context: BuildContext) -> pl.DataFrame:
-    """`row_id` and `urine`, mL in 24 h; without outputevents no row."""
+    """`row_id` and `urine`, mL in 24 h, of the rows that were as long in the unit; without outputevents no row."""
     schema = {"row_id": context.rows.schema["row_id"], "volume": pl.Float64()}
     if not context.release.has(fluids.OUTPUT):
         return pl.DataFrame(schema={"row_id": schema["row_id"], "urine": pl.Float64()})
     added = fluids.volumes(fluids.outputs(context), pl.DataFrame(schema=schema))
-    return added.select("row_id", urine="urine_ml/24h").drop_nulls()
+    long = fluids.time_in_unit(context).filter(pl.col("hours_in_unit") >= WINDOW_HOURS)
+    return added.select("row_id", urine="urine_ml/24h").drop_nulls().join(long, on="row_id", how="semi")
 
 
 def extremes(context: BuildContext, rows: pl.DataFrame, urine: pl.DataFrame) -> pl.DataFrame:

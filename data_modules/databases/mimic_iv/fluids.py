@@ -2,7 +2,8 @@
 
 The items of urine are those of the concept urine_output of MIT-LCP/mimic-code; what an irrigation of the bladder put in
 is taken off. A volume counts once it is stored: an output at its time, a running infusion by its rate until the
-landmark, and any other intake at its end. The weight is the last one that was charted by the landmark.
+landmark, and any other intake at its end. The weight is the last one that was charted by the landmark. Outputs are
+recorded in an intensive care unit alone, so a rate needs one unit stay over all of its hours.
 """
 
 from collections.abc import Mapping
@@ -126,6 +127,14 @@ def weights(context: BuildContext) -> pl.DataFrame:
     return last.select("row_id", weight_kg=pl.col("value").cast(pl.Float64)).sort("row_id")
 
 
+def time_in_unit(context: BuildContext) -> pl.DataFrame:
+    """`row_id` and `hours_in_unit` without a break before the landmark, of the rows that are in a unit then."""
+    rows = context.rows.select("row_id", "hadm_id", "landmark_at")
+    stays = context.tables["icustays"].select("hadm_id", "intime", "outtime").join(rows, on="hadm_id")
+    stays = stays.filter((pl.col("intime") <= _LANDMARK) & (pl.col("outtime") >= _LANDMARK).fill_null(value=True))
+    return stays.group_by("row_id").agg(hours_in_unit=_hours(_LANDMARK - pl.col("intime")).max())
+
+
 def fluids(context: BuildContext) -> ColumnBlock:
     """The columns `NAMES`; present where any volume was recorded in the 24 h."""
 
@@ -134,8 +143,13 @@ def fluids(context: BuildContext) -> ColumnBlock:
         lost = {name: frame["volume"].null_count() for name, frame in (("output", out), ("intake", into))}
         context.record("results without a value", "fluids", lost)
         balance, weight = pl.col("intake_ml/24h") - pl.col("output_ml/24h"), pl.col("weight_kg")
-        rates = [pl.col(f"urine_ml/{hours}h") / hours / weight for hours in HOURS]
-        found = volumes(out, into).join(weights(context), on="row_id", how="left")
+        rates = [
+            pl.when(pl.col("hours_in_unit") >= hours).then(pl.col(f"urine_ml/{hours}h") / hours / weight)
+            for hours in HOURS
+        ]
+        found = volumes(out, into)
+        for part in (weights(context), time_in_unit(context)):
+            found = found.join(part, on="row_id", how="left")
         shown = found.with_columns(
             balance.alias("balance_ml/24h"),
             *(value.alias(name) for name, value in zip(BY_WEIGHT, [*rates, balance / weight], strict=True)),

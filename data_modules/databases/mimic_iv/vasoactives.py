@@ -1,8 +1,12 @@
 """Rates of vasopressors and inotropes (inputevents), and the sum of the vasopressors as norepinephrine.
 
 Items follow the concepts of MIT-LCP/mimic-code (medication); the limits are far above any rate that is given. A row of
-inputevents is an interval with one rate; it is known when it is stored, and its end when it has come. What is
-summarised is the running rate: a value whenever it changes, and 0 where the drug ends.
+inputevents is an interval with one rate; it is known when it is stored. What is summarised is the running rate: a value
+whenever it changes, and 0 where the drug ends.
+
+No column says when an end was recorded: a row is stored within the interval as a rule, and the row that goes on from
+its end is stored later. An end counts once a row of the drug was begun or stored at or after it, or `HELD_HOURS`
+later; until then the drug runs.
 """
 
 import polars as pl
@@ -21,6 +25,8 @@ COLUMNS = (
     "patientweight",
 )  # fmt: skip
 """What is read of inputevents, for the drugs and for the fluids."""
+HELD_HOURS = 4.0
+"""For how long a rate holds after its recorded end, unless another row shows the end; as in eICU."""
 
 
 def _drug(name: str, high: float, item: int, unit: str = "ug/kg/min") -> Concept:
@@ -75,15 +81,17 @@ def intervals(events: pl.LazyFrame, rows: pl.DataFrame) -> pl.LazyFrame:
 
     Returns:
         `row_id`, `concept` of `VASOACTIVES`, `source`, `value`, `problem`, `unit`, `hours` of the start, relative to
-        the landmark, and `ended`, hours of the end; null where it is after the landmark.
+        the landmark, and `ended`, hours of the end; null where it was not known at the landmark.
     """
     subjects = rows["subject_id"]
     near = events.filter(pl.col("subject_id").is_between(subjects.min(), subjects.max()))
     found = link(near.filter(pl.col("rate").is_not_null()), rows.lazy(), at="starttime", available="storetime")
-    ended = pl.when(pl.col("endtime") <= pl.col("landmark_at")).then("endtime")
-    timed = found.with_columns(
-        hours=_hours(pl.col("starttime")), ended=_hours(ended), stored=pl.coalesce("storetime", "starttime")
-    )
+    stored = pl.coalesce("storetime", "starttime")
+    shown = pl.max_horizontal("starttime", stored).max().over("row_id", "itemid")
+    by_then = pl.max_horizontal(shown, pl.col("landmark_at") - pl.duration(hours=HELD_HOURS))
+    # What was begun and stored by the landmark shows no end after it.
+    ended = pl.when(pl.col("endtime") <= by_then).then("endtime")
+    timed = found.with_columns(hours=_hours(pl.col("starttime")), ended=_hours(ended), stored=stored)
     kept = ["row_id", "hours", "ended", "stored", "itemid", "rate", "rateuom", "patientweight"]
     return convert(recorded(timed.select(kept)), VASOACTIVES)
 

@@ -69,6 +69,20 @@ def test_an_admission_without_a_code_is_unknown_and_one_with_codes_of_no_block_i
     assert found[1]["label/icu_90d"] is False
 
 
+ADVERSE = ["T383X6A", "T50.2X5A", "t4275XA", "T451X6S"]
+POISONED = ["T383X1A", "T50.901A", "T4270XA", "T4271XA", "T43.65", "T5195XA", "T65.895A"]
+
+
+@pytest.mark.parametrize("code", [*ADVERSE, *POISONED])
+def test_an_adverse_effect_or_underdosing_is_no_poisoning_as_in_icd_9(tmp_path, code):
+    release = hospital(tmp_path / "mimic", coded(1, 1, code, 10), coded(2, 1, "E9320", 9))
+    found = mimic_iv.cohort_rows(release, tasks=["phenotypes"], index="every")
+    assert [found[hadm]["label/phenotype_poisoning"] for hadm in (1, 2)] == [code in POISONED, False]
+    pointed = code if "." in code else f"{code[:3]}.{code[3:]}"
+    written = eicu.write_release(tmp_path / "eicu", [eicu.stay(1)], diagnosis=[entry(1, 1, 60, f"E932.0, {pointed}")])
+    assert eicu.cohort_rows(written, tasks=["phenotypes"])[1]["label/phenotype_poisoning"] is (code in POISONED)
+
+
 def test_phenotypes_can_be_listed_one_by_one_and_at_either_landmark():
     config = MIMICCohortConfig(landmark="icu_24h", tasks=["phenotype_liver", "in_hospital_mortality"])
     assert config.tasks == ["phenotype_liver", "in_hospital_mortality"]
@@ -143,6 +157,14 @@ def by_hand(codes: Iterable[tuple[str, str]]) -> dict[str, set[str]]:
     return found
 
 
+def counts(code: str, version: str) -> bool:
+    """Whether a code without a point is no external cause, and no adverse effect or underdosing."""
+    if version == "9":
+        return code[0].isdigit()
+    is_drug = "T36" <= code[:3] <= "T50"
+    return not (is_drug and (code[5:6] in {"5", "6"} or (code[5:6] == "X" and code[4] in "56")))
+
+
 def rows_of(folder: Path, file: str) -> Iterable[dict[str, str]]:
     with gzip.open(folder / file, "rt", newline="") as handle:
         yield from csv.DictReader(handle)
@@ -160,13 +182,13 @@ def test_every_phenotype_of_the_open_mimic_demo_agrees_with_a_hand_count():
     folder = demo_folder("mimic-iv-demo")
     rows = rows_of(folder, "hosp/diagnoses_icd.csv.gz")
     expected = by_hand(
-        (row["hadm_id"], row["icd_code"][:3] if row["icd_version"] == "10" or row["icd_code"][0].isdigit() else "")
-        for row in rows
+        (row["hadm_id"], row["icd_code"][:3] if counts(row["icd_code"], row["icd_version"]) else "") for row in rows
     )
     found = mimic_iv.cohort_rows(Release(MIMIC_IV, [folder]), tasks=["phenotypes"], index="every")
     assert len(found) == 260
     check(found, expected)
     assert sum(row[HEART] for row in found.values()) == 55
+    assert sum(row["label/phenotype_poisoning"] for row in found.values()) == 2
 
 
 @pytest.mark.demo
@@ -177,7 +199,8 @@ def test_every_phenotype_of_the_open_eicu_demo_agrees_with_a_hand_count():
         for code in filter(None, map(str.strip, row["icd9code"].split(","))):
             head = code.split(".")[0]
             external = head[0] == "E" and len(head) == 4
-            pairs.append((row["patientunitstayid"], "" if external else head.rjust(3, "0")))
+            left_out = external or not (code[0].isdigit() or counts(code.replace(".", ""), "10"))
+            pairs.append((row["patientunitstayid"], "" if left_out else head.rjust(3, "0")))
     found = eicu.cohort_rows(Release(EICU, [folder]), tasks=["phenotypes"], index="every")
     assert sum(row[HEART] is None for row in found.values()) == 231
     check(found, by_hand(pairs))

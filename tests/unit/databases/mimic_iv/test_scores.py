@@ -137,6 +137,20 @@ def test_urine_has_points_in_every_score(tmp_path):
     assert (found["sofa/renal"], found["saps_ii"], found["oasis"]) == (3, 13 + 11, 9 + 10)
 
 
+@pytest.mark.parametrize("end", [47.9, None])
+def test_urine_of_less_than_24_hours_in_the_unit_has_no_points(tmp_path, end):
+    short = [stay(1, 1, moment(1), moment(hours=end) if end else end)]
+    found = scores(tmp_path, out=[urine(10, 300)], icustays=short)
+    left = end is not None
+    assert math.isnan(found["sofa/renal"]) == left
+    assert (found["saps_ii"], found["oasis"]) == ((13, 9) if left else (13 + 11, 9 + 10))
+
+
+def test_urine_alone_of_less_than_24_hours_is_no_score(tmp_path):
+    short = [stay(1, 1, moment(1), moment(hours=47.9))]
+    assert scores(tmp_path, vitals=(), out=[urine(10, 300)], icustays=short) is None
+
+
 @pytest.mark.parametrize(
     ("kind", "services", "saps", "oasis"),
     [

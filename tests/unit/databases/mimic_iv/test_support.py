@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from tests.helpers.mimic_iv import cells_in_the_unit, moment
+from tests.helpers.mimic_iv import cells_in_the_unit, moment, stay
 
 NOREPINEPHRINE, PHENYLEPHRINE, VASOPRESSIN, DOBUTAMINE = 221906, 221749, 222315, 221653
 FOLEY, VOID, IRRIGANT_IN, IRRIGANT_OUT, CHEST_TUBE = 226559, 226560, 227488, 227489, 226588
@@ -12,7 +12,7 @@ SALINE, ORAL = 225158, 226452
 
 
 def given(itemid, start, end, rate="", unit="mcg/kg/min", **cells):
-    """A row of inputevents; hours of day 1."""
+    """A row of inputevents, stored when it begins; hours of day 1."""
     usual = {"subject_id": 1, "hadm_id": 1, "storetime": moment(1, hours=start), "itemid": itemid, "patientweight": 80}
     times = {"starttime": moment(1, hours=start), "endtime": moment(1, hours=end)}
     return {**usual, **times, "rate": rate, "rateuom": unit, "amountuom": "mg", **cells}
@@ -76,6 +76,27 @@ def test_an_end_after_the_landmark_is_not_known(tmp_path):
     assert of(found, "norepinephrine", "count", "last", "hours_since_last") == pytest.approx([1, 0.1, 1])
 
 
+@pytest.mark.parametrize(
+    ("end", "stored", "more", "last"),
+    [
+        (22, 21, (), 0.1),
+        (20.1, 19, (), 0.1),
+        (20, 19, (), 0),
+        (22, 22, (), 0),
+        (22, 21, [given(NOREPINEPHRINE, 19, 19.5, 0.1, storetime=moment(1, hours=22))], 0),
+        (22, 21, [given(NOREPINEPHRINE, 22, 30, 0.3, storetime=moment(1, hours=21))], 0.3),
+        (22, 21, [given(NOREPINEPHRINE, 22, 30, 0.3, storetime=moment(1, hours=25))], 0.1),
+        (22, 21, [given(DOBUTAMINE, 22, 23, 0.3)], 0.1),
+        (22, 21, [given(NOREPINEPHRINE, 22, 22.1, "")], 0.1),
+    ],
+    ids=["early", "held", "4 h", "own", "older row", "begun", "not stored", "other drug", "no rate"],
+)
+def test_an_end_counts_once_a_later_row_shows_it_or_after_4_hours(tmp_path, end, stored, more, last):
+    found = drugs(tmp_path, given(NOREPINEPHRINE, 18, end, 0.1, storetime=moment(1, hours=stored)), *more)
+    assert found["norepinephrine/last"] == pytest.approx(last)
+    assert found["norepinephrine_equivalents/last"] == pytest.approx(last)
+
+
 @pytest.mark.parametrize("cells", [{"storetime": moment(2, seconds=1)}, {"starttime": moment(2, seconds=1)}])
 def test_a_drug_that_begins_or_is_stored_after_the_landmark_is_no_act(tmp_path, cells):
     assert drugs(tmp_path, given(NOREPINEPHRINE, 20, 40, 0.1, **cells)) is None
@@ -103,7 +124,7 @@ def weighed(hour, kilograms, itemid=226512):
 LIGHT = [weighed(1, 50)]
 
 
-def fluids(folder, *, into=(), out=(), weights=LIGHT):
+def fluids(folder, *, into=(), out=(), weights=LIGHT, **tables):
     other = {"subject_id": 900, "hadm_id": 9000}  # a table without any row is refused
     return cells_in_the_unit(
         folder,
@@ -111,6 +132,7 @@ def fluids(folder, *, into=(), out=(), weights=LIGHT):
         inputevents=[*into, given(ORAL, 1, 2, "", "", **other)],
         outputevents=[*out, output(FOLEY, 1, 50, **other)],
         chartevents=[*weights, {**weighed(1, 70), **other}],
+        **tables,
     )
 
 
@@ -119,6 +141,27 @@ def test_urine_of_6_12_and_24_hours_is_added_and_divided_by_weight_and_hours(tmp
     assert [found[f"urine_ml/{hours}h"] for hours in (6, 12, 24)] == [120, 360, 860]
     per_hour = [found[f"urine_ml_per_kg_hour/{hours}h"] for hours in (6, 12, 24)]
     assert per_hour == pytest.approx([120 / 6 / 50, 360 / 12 / 50, 860 / 24 / 50])
+
+
+@pytest.mark.parametrize(
+    ("stays", "known"),
+    [
+        ([(24, 48)], (True, True, True)),
+        ([(24, None)], (True, True, True)),
+        ([(24, 47.9)], (False, False, False)),
+        ([(24, 36), (36, 192)], (True, True, False)),
+        ([(24, 41.9), (42.1, 192)], (False, False, False)),
+        ([(24, 40), (48.5, 192)], (False, False, False)),
+    ],
+)
+def test_a_rate_of_urine_needs_one_unit_stay_over_its_hours(tmp_path, stays, known):
+    listed = [
+        stay(1, 1, moment(hours=begin), end and moment(hours=end), stay_id=number)
+        for number, (begin, end) in enumerate(stays)
+    ]
+    found = fluids(tmp_path, out=[output(FOLEY, 20, 600)], icustays=listed)
+    assert [found[f"urine_ml/{hours}h"] for hours in (6, 12, 24)] == [600] * 3
+    assert [found[f"urine_ml_per_kg_hour/{hours}h"] > 0 for hours in (6, 12, 24)] == list(known)
 
 
 def test_what_an_irrigation_put_in_is_no_urine(tmp_path):
