@@ -93,7 +93,8 @@ def test_one_table_and_one_figure_have_every_metric_before_and_after_the_rectifi
 
 def test_results_and_model_are_artifacts(run):
     assert set(run.artifacts["results"]) >= {"results.public.json", "auroc.png"}
-    assert set(run.artifacts["model"]) == {"README.md", "manifest.json", "model.json", "weights.safetensors"}
+    model = {"README.md", "manifest.json", "model.json", "results.public.json", "weights.safetensors"}
+    assert set(run.artifacts["model"]) == model
     assert "results.json" not in {name for names in run.artifacts.values() for name in names}
 
 
