@@ -56,6 +56,7 @@ def day_of(charted: Acts, labs: Acts, drugs: Acts, urine: float) -> Day:
     for name in ("dopamine", "dobutamine", "epinephrine", "norepinephrine"):
         known = sorted((act.hours, act.value) for act in drugs.get(name, ()) if act.value is not None)
         before = [value for hours, value in known if hours <= -24][-1:]
+        before = [value for value in before if value > 0]
         within = [value for hours, value in known if hours > -24]
         if before or within:
             rates[name] = max(before + within)

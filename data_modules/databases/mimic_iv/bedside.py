@@ -123,8 +123,9 @@ def _drugs(context: BuildContext, rows: pl.DataFrame) -> pl.DataFrame:
     path = scratch(context, vasoactives.TABLE, vasoactives.COLUMNS, "starttime")
     rates = vasoactives.running(vasoactives.intervals(pl.scan_parquet(path), rows).collect(engine="streaming"))
     valued = rates.filter(pl.col("value").is_not_null()).sort("row_id", "concept", "hours")
-    # What ran when the window began is the last change before it.
-    before = valued.filter(~RECENT).group_by("row_id", "concept", maintain_order=True).last()
+    # What ran when the window began is the last change before it; after a 0 nothing did.
+    last = valued.filter(~RECENT).group_by("row_id", "concept", maintain_order=True).last()
+    before = last.filter(pl.col("value") > 0)
     running = pl.concat([before, valued.filter(RECENT).select(before.columns)])
     highest = [pl.col("value").filter(pl.col("concept") == numbers[name]).max().alias(name) for name in DRUGS]
     return running.group_by("row_id").agg(highest)

@@ -33,7 +33,7 @@ CELLS = {
         ("discharge", "respiration"): (54_080, 18_534),
         ("discharge", "vasoactives"): (18_980, 5_120),
         ("discharge", "fluids"): (3_120, 391),
-        ("discharge", "scores"): (3_120, 1_538),
+        ("discharge", "scores"): (3_120, 1_527),
         ("discharge", "labels"): (1_040, 1_040),
         ("discharge", "demographics"): (11_700, 11_550),
     },

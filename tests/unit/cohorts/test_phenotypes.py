@@ -83,6 +83,27 @@ def test_an_adverse_effect_or_underdosing_is_no_poisoning_as_in_icd_9(tmp_path, 
     assert eicu.cohort_rows(written, tasks=["phenotypes"])[1]["label/phenotype_poisoning"] is (code in POISONED)
 
 
+@pytest.mark.parametrize(
+    ("icd9", "icd10", "block"),
+    [
+        ("4359", "G459", "cerebrovascular"),
+        ("4359", "G467", "cerebrovascular"),
+        ("4550", "K640", "venous"),
+        ("2749", "M109", None),
+        ("2749", "M1A00X0", None),
+        ("3209", "G009", "central_nervous"),
+        ("32723", "G4733", "central_nervous"),
+        ("7140", "M069", "musculoskeletal"),
+        ("7242", "M545", "musculoskeletal"),
+    ],
+)
+def test_a_disease_is_in_the_same_block_in_either_revision(tmp_path, icd9, icd10, block):
+    release = hospital(tmp_path, coded(1, 1, icd9, 9), coded(2, 1, icd10, 10))
+    found = mimic_iv.cohort_rows(release, tasks=["phenotypes"], index="every")
+    expected = {task: task == f"{PREFIX}{block}" for task in TASKS}
+    assert [{task: found[hadm][f"label/{task}"] for task in TASKS} for hadm in (1, 2)] == [expected, expected]
+
+
 def test_phenotypes_can_be_listed_one_by_one_and_at_either_landmark():
     config = MIMICCohortConfig(landmark="icu_24h", tasks=["phenotype_liver", "in_hospital_mortality"])
     assert config.tasks == ["phenotype_liver", "in_hospital_mortality"]

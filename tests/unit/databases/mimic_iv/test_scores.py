@@ -137,6 +137,12 @@ def test_urine_has_points_in_every_score(tmp_path):
     assert (found["sofa/renal"], found["saps_ii"], found["oasis"]) == (3, 13 + 11, 9 + 10)
 
 
+@pytest.mark.parametrize(("end", "is_present"), [(-1, False), (0, False), (0.1, True), (30, True)])
+def test_a_drug_makes_scores_present_if_it_ran_in_the_24_hours(tmp_path, end, is_present):
+    found = scores(tmp_path, vitals=(), drugs=[drug(221906, -5, end, 0.2)])
+    assert (found is not None) == is_present
+
+
 @pytest.mark.parametrize("end", [47.9, None])
 def test_urine_of_less_than_24_hours_in_the_unit_has_no_points(tmp_path, end):
     short = [stay(1, 1, moment(1), moment(hours=end) if end else end)]
