@@ -1,4 +1,4 @@
-"""The multitask loss over known labels: cross-entropy or focal loss, of numbers Huber's (docs/method.md, section 3)."""
+"""The multitask loss over known labels: cross-entropy or focal loss, of numbers Huber's (docs/method.md, 3 and 7)."""
 
 import torch
 from torch import Tensor
@@ -7,8 +7,8 @@ from torch.nn import functional
 from data_modules.vocabulary import TaskKind
 from mmnar_lightning.distributed.collectives import sum_over_ranks, world_size
 
-DELTA = 1.0
-"""Error in standard deviations of the train rows from which the loss of a number is linear."""
+DELTA = 3.0
+"""Error in standard deviations of the train rows from which the loss of a number is linear; why: docs/method.md, 7."""
 TINY = 1e-12
 """Lower bound of a base: powers below 1 have an infinite derivative at 0."""
 
@@ -56,7 +56,7 @@ def masked_huber(prediction: Tensor, value: Tensor, known: Tensor, weight: Tenso
         (T,) float; a differentiable zero for a task without known values.
 
     >>> masked_huber(torch.tensor([[0.5], [4.0]]), torch.zeros(2, 1), torch.ones(2, 1, dtype=torch.bool))
-    tensor([1.8125])
+    tensor([3.8125])
     """
     return global_mean(_huber(prediction, value, known), known, weight)
 

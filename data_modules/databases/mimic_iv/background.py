@@ -58,6 +58,8 @@ def _before_unit(context: BuildContext) -> pl.DataFrame:
 def diseases(context: BuildContext) -> pl.DataFrame:
     """Diseases that were coded for admissions that ended before the admission of a row began.
 
+    The codes have no times, and count from the discharge on; coding may come later (docs/databases.md).
+
     Args:
         context: release, rows and the table admissions.
 

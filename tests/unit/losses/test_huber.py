@@ -32,6 +32,20 @@ def test_the_loss_is_that_of_a_plain_loop():
     assert weighted.tolist() == pytest.approx([by_loop(task, WEIGHT) for task in (0, 1)], rel=1e-5)
 
 
+def test_the_prediction_of_least_loss_is_near_the_mean_of_skewed_values():
+    days = torch.distributions.LogNormal(0, 0.8).icdf(
+        (torch.arange(20_000, dtype=torch.float64) + 0.5)[:, None] / 20_000
+    )
+    mean, deviation = days.mean(), days.std()
+    known, standardised = torch.ones_like(days, dtype=torch.bool), (days - mean) / deviation
+    constant = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+    for _ in range(100):
+        (slope,) = torch.autograd.grad(masked_huber(constant.expand_as(days), standardised, known).sum(), constant)
+        constant = (constant - slope).detach().requires_grad_()
+    bias = float(constant.detach() * deviation / mean)
+    assert bias == pytest.approx(-0.03, abs=0.005)
+
+
 def test_unknown_values_change_neither_loss_nor_gradient():
     gradients = []
     for filler in (0.0, torch.nan):
