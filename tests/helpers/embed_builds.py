@@ -40,9 +40,9 @@ def before(owner: object, name: str, act: Callable[[], None]) -> None:
     """Do something whenever a method or function begins."""
     real = getattr(owner, name)
 
-    def changed(*arguments: object) -> object:
+    def changed(*arguments: object, **named: object) -> object:
         act()
-        return real(*arguments)
+        return real(*arguments, **named)
 
     setattr(owner, name, changed)
 
@@ -56,7 +56,7 @@ def die_after(batches: int) -> None:
         if len(seen) > batches:
             os._exit(KILLED)
 
-    before(TextBackbone, "windows", count)
+    before(TextBackbone, "trimmed_windows", count)
     before(frozen.FrozenImages, "_encode_batch", count)
 
 

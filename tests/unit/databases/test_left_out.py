@@ -33,6 +33,10 @@ MIMIC: dict[str, tuple[str, str, dict[str, Any]]] = {
 """Table of MIMIC-IV -> its modality, the time of its events, and other cells of one."""
 UNDATED = {"diagnoses_icd", "drgcodes", "cxr_metadata"}
 """Tables of modalities that have no hadm_id beside a time."""
+LAST_DAY = {"inputevents", "outputevents"}
+"""Tables of which the last 24 h are read (mimic_iv/test_support.py)."""
+BY_HOURS = {"edstays", "triage", "ed_vitalsign", "ecg_measurements"}
+"""Tables that are linked by the hours of an admission where they name none (mimic_iv/test_emergency_and_ecg.py)."""
 ADMITTED = moment(10)
 
 
@@ -95,7 +99,7 @@ def test_a_specimen_is_left_out_by_the_hour_at_which_it_was_taken_and_not_by_its
 
 def test_every_dated_table_of_mimic_iv_that_a_modality_needs_is_tested_here():
     needed = {table for one in database("mimic").modalities.values() for table in one.tables}
-    assert needed == set(MIMIC) | UNDATED
+    assert needed == set(MIMIC) | UNDATED | LAST_DAY | BY_HOURS
 
 
 OFFSETS = {

@@ -117,7 +117,7 @@ def test_each_rectifier_has_a_line_and_its_difference_one_below_it(capsys):
         ["fitted at the target", "0.70 (0.69 to 0.71)"],
         ["difference", "+0.1000 (+0.0900 to +0.1100)"],
         ["fitted at the source", "0.65 (0.64 to 0.66)"],
-        ["difference", "-0.0000 (-0.0100 to +0.0100)"],
+        ["difference", "+0.0000 (-0.0100 to +0.0100)"],
     ]
     alone = gains_reported(capsys, compared(40, carried=None, carried_gain=None, recalibrated_gain=None))
     assert [line[0] for line in alone] == ["no rectifier", "fitted at the target", "difference"]

@@ -143,13 +143,13 @@ def test_frozen_and_trained_give_the_same_representation(frozen: TextConfig, tmp
 def test_equal_documents_are_encoded_once_and_those_of_another_cohort_never_again(
     frozen: TextConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen, forward = [], TextBackbone.windows
+    seen, forward = [], TextBackbone.trimmed_windows
 
-    def counted(self: TextBackbone, tokens: torch.Tensor, length: torch.Tensor) -> torch.Tensor:
+    def counted(self: TextBackbone, tokens: torch.Tensor, length: torch.Tensor, *, is_full: bool) -> torch.Tensor:
         seen.append(len(tokens))
-        return forward(self, tokens, length)
+        return forward(self, tokens, length, is_full=is_full)
 
-    monkeypatch.setattr(TextBackbone, "windows", counted)
+    monkeypatch.setattr(TextBackbone, "trimmed_windows", counted)
     make(tmp_path, {0: ["no edema"], 1: ["no edema", "a cane"], 3: [" no edema \n"]}, frozen, 4)
     assert sum(seen) == 2
     other = tiny_models.write_cohort(tmp_path / "other", {2: ["a cane", "lungs are clear"]}, 4, fingerprint="g")
