@@ -11,10 +11,13 @@ import yaml
 from mmnar_lightning.config.compose import load, save
 from mmnar_lightning.config.experiment import ConfigError
 from mmnar_lightning.runs import folders, requests, single
+from mmnar_lightning.sweeps import copies
 from tests.helpers.paths import ROOT
 
 UNSAFE = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "jsonpickle", "runpy", "code"}
 """Modules that build objects of, or run, what they read."""
+OWN_PROGRAM = "mmnar_lightning/sweeps/copies.py"
+"""Runs this program's own package, by a name that no file or word changes."""
 IMPORTERS = {
     "mmnar_lightning/__init__.py",  # its own public names
     "mmnar_lightning/cli.py",  # the module of a command
@@ -56,7 +59,14 @@ def test_no_module_that_unpickles_is_imported() -> None:
             alias.name.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names
         }
         names |= {(node.module or "").split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-        assert not names & UNSAFE, path
+        assert not names & UNSAFE - ({"runpy"} if path == OWN_PROGRAM else set()), path
+
+
+def test_a_copy_of_the_program_runs_its_own_package_alone() -> None:
+    assert (ROOT / OWN_PROGRAM).read_text().count("runpy.") == 1
+    assert [path for path, function, _ in calls() if function == "runpy.run_module"] == [OWN_PROGRAM]
+    assert "runpy.run_module(PACKAGE," in (ROOT / OWN_PROGRAM).read_text()
+    assert copies.PACKAGE == "mmnar_lightning"
 
 
 def test_tensors_are_read_without_objects() -> None:

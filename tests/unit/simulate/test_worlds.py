@@ -281,4 +281,4 @@ def test_a_default_world_has_none_of_the_settings() -> None:
     assert np.array_equal(found, expit(linear + world.pattern_effect.T[one.pattern])), "to the last bit"
     assert np.array_equal(world.pattern_slope, np.ones(8))
     assert np.array_equal(world.outcome_health, latent.MIMIC.outcome_health)
-    assert set(EVERY) == set(ADDED)
+    assert {*EVERY, "phenotypes"} == set(ADDED), "codes of phenotypes change no outcome"
