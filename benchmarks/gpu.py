@@ -23,8 +23,7 @@ import torch
 from lightning import Callback
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import embed, images
-from benchmarks.loader import write_cohort
+from benchmarks import embed, images, loader
 from data_modules.batch import Batch
 from data_modules.datamodule import CohortDataModule
 from mmnar_lightning.config import compose
@@ -38,7 +37,6 @@ from mmnar_lightning.encoders.text.frozen import FrozenText, load_backbone
 from mmnar_lightning.module import MMNARModule
 from mmnar_lightning.nn.backbone import autocast_bf16
 from mmnar_lightning.nn.images import ImageBackbone
-from mmnar_lightning.optim import MAX_GRADIENT_NORM, build_optimizer
 from mmnar_lightning.runs import build
 from mmnar_lightning.runs.fit import compiled_losses
 from mmnar_lightning.runs.run import Run
@@ -144,28 +142,15 @@ def trained(settings: Any, folder: Path, *, mapped: bool = False) -> Measured:
 
 def device_batches(datamodule: CohortDataModule, count: int) -> list[Batch]:
     """Batches of training on the device."""
-    loader = iter(datamodule.train_dataloader())
-    return [next(loader).to("cuda") for _ in range(count)]
+    served = iter(datamodule.train_dataloader())
+    return [next(served).to("cuda") for _ in range(count)]
 
 
-def bare_loop(module: MMNARModule, batches: Sequence[Batch], num_steps: int) -> float:
-    """Steps a second of a plain PyTorch loop over batches on the device."""
-    parameters = list(module.parameters())
-    optimizer, schedule = build_optimizer(parameters, 2 * num_steps, module.optim)
-    module.train()
-    for step in range(2 * num_steps):  # the first half warms up
-        if step == num_steps:
-            torch.cuda.synchronize()
-            started = time.perf_counter()
-        batch = batches[step % len(batches)]
-        loss = module.objective(module.objective.terms(module(batch), batch))
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, MAX_GRADIENT_NORM)
-        optimizer.step()
-        schedule.step()
-    torch.cuda.synchronize()
-    return num_steps / (time.perf_counter() - started)
+def bare_loop(module: MMNARModule, batches: list[Batch], num_steps: int) -> float:
+    """Steps a second of a plain PyTorch loop over batches on the device, after one to warm up."""
+    work = partial(loader.bare_loop, module, batches, num_steps)
+    work()
+    return num_steps / timed(work)
 
 
 def step_facts(module: MMNARModule, batch: Batch) -> dict[str, float]:
@@ -238,7 +223,7 @@ def ceilings() -> dict[str, float]:
 def measure_steps(folder: Path, rows: int, epochs: int, sizes: Sequence[int]) -> list[dict[str, Any]]:
     """Train with each of `STEPS` and each batch size; print a table."""
     (folder / "given").mkdir()
-    write_cohort(folder / "given", rows)
+    loader.write_cohort(folder / "given", rows)
     peak = ceilings()
     copies, products = (
         f"{peak['copy']:,.0f} GB/s",

@@ -135,6 +135,22 @@ class Batch:
         return Batch(**{field.name: _apply(getattr(self, field.name), function) for field in fields(self)})
 
 
+def to_device(value: Tensor, device: torch.device) -> Tensor:
+    """Copy a tensor of the CPU to a device; to a GPU, without waiting for the work that is queued there.
+
+    Args:
+        value: on the CPU.
+        device: of any kind.
+
+    Returns:
+        The tensor there.
+
+    >>> to_device(torch.ones(2), torch.device("cpu"))
+    tensor([1., 1.])
+    """
+    return value.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else value.to(device)
+
+
 def _joined(parts: Sequence[Tensor | None], sizes: Sequence[int], absent: int) -> Tensor | None:
     """Join tensors of given lengths, constant where there is none; None if there is none at all."""
     given = next((part for part in parts if part is not None), None)

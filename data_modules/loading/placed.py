@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data_modules.batch import Batch, Items
+from data_modules.batch import Batch, Items, to_device
 from data_modules.errors import UserError
 from data_modules.loading.arrays import PART_ROWS, CohortArrays, ModalityArray, Store
 
@@ -92,7 +92,7 @@ class ResidentArrays:
 
     def gather(self, rows: Tensor) -> Batch:
         """The batch of row ids, (B,) int64 on the CPU; its tensors are on the device."""
-        index = _sent(rows, self.device)
+        index = to_device(rows, self.device)
         items = {name: self._moved(store, rows) for name, store in self._items.items()}
         values = {name: stored.index_select(0, index) for name, stored in self._values.items()}
         chosen = {name: None if own is None else own.index_select(0, index) for name, own in self._rows.items()}
@@ -105,8 +105,8 @@ class ResidentArrays:
     def _moved(self, store: Store, rows: Tensor) -> Items:
         found = store.gather(rows.numpy())
         assert isinstance(found, Items)
-        values = {name: _sent(value, self.device) for name, value in found.values.items()}
-        return Items(row=_sent(found.row, self.device), values=values)
+        values = {name: to_device(value, self.device) for name, value in found.values.items()}
+        return Items(row=to_device(found.row, self.device), values=values)
 
 
 def _resident(array: ModalityArray, device: torch.device) -> Tensor:
@@ -116,11 +116,6 @@ def _resident(array: ModalityArray, device: torch.device) -> Tensor:
         rows = np.arange(start, min(start + PART_ROWS, len(whole)))
         whole[start : start + len(rows)] = array.gather(rows).to(device)
     return whole
-
-
-def _sent(value: Tensor, device: torch.device) -> Tensor:
-    """The tensor on a device, by a copy that does not wait for the steps queued there."""
-    return value.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else value.to(device)
 
 
 def beside(value: Tensor, other: Tensor) -> Tensor:
@@ -136,7 +131,7 @@ def beside(value: Tensor, other: Tensor) -> Tensor:
     >>> beside(torch.ones(2), torch.zeros(3))
     tensor([1., 1.])
     """
-    return value.pin_memory() if other.is_pinned() else _sent(value, other.device)
+    return value.pin_memory() if other.is_pinned() else to_device(value, other.device)
 
 
 def resident_bytes(arrays: CohortArrays) -> int:

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from data_modules.errors import UserError
 
@@ -25,11 +25,6 @@ def tensor_cores(device: torch.device) -> Iterator[None]:
         yield
     finally:
         torch.set_float32_matmul_precision(before)
-
-
-def to_device(value: Tensor, device: torch.device) -> Tensor:
-    """The tensor on a device; the copy to a GPU does not wait for the work that is queued there."""
-    return value.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else value.to(device)
 
 
 def train_last_layers(

@@ -2,7 +2,7 @@
 
 Devices are texts of respiratoryCharting that differ between hospitals: a text that is not listed here says nothing.
 A patient is ventilated if the device, the switch or a setting of a ventilator says so, or an entry of treatment; other
-devices say that nobody is. Ranges are those of MIMIC-IV.
+devices say that the patient is not. Ranges are those of MIMIC-IV.
 """
 
 from collections.abc import Mapping

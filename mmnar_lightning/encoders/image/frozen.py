@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from data_modules import stage
+from data_modules.batch import to_device
 from mmnar_lightning.console import progress
 from mmnar_lightning.encoders.image.backbone import image_backbone
 from mmnar_lightning.encoders.image.files import ImageFiles
@@ -20,7 +21,7 @@ from mmnar_lightning.encoders.image.ready import IMAGES_VERSION, Found
 from mmnar_lightning.encoders.image.selection import Pixels, read_image, read_images
 from mmnar_lightning.encoders.image.vectors import Floats
 from mmnar_lightning.encoders.vector_store import UNIT_BATCHES, Plan, VectorStore
-from mmnar_lightning.nn.backbone import tensor_cores, to_device
+from mmnar_lightning.nn.backbone import tensor_cores
 from mmnar_lightning.nn.images import ImageBackbone
 from mmnar_lightning.nn.weights import fingerprint
 

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from data_modules import stage
+from data_modules.batch import to_device
 from data_modules.errors import UserError
 from data_modules.features import store as arrays
 from data_modules.features.tokens import TokenTable
@@ -22,7 +23,7 @@ from mmnar_lightning.encoders.text.config import TextConfig
 from mmnar_lightning.encoders.text.corpus import Corpus, read_corpus
 from mmnar_lightning.encoders.text.tokens import KEYS, PretrainedTokeniser, write_tokens
 from mmnar_lightning.encoders.vector_store import ENCODE, SETTING, UNIT_BATCHES, Keys, Plan, VectorStore
-from mmnar_lightning.nn.backbone import tensor_cores, to_device
+from mmnar_lightning.nn.backbone import tensor_cores
 from mmnar_lightning.nn.text import PretrainedNetwork, TextBackbone
 
 FROZEN_VERSION = 1

@@ -1,8 +1,8 @@
 """Sections on the scores by task and pattern, and on their calibration."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from mmnar_lightning.evaluation.results import Cell, Gain, Results, TaskScores
+from mmnar_lightning.evaluation.results import Cell, Gain, Results, TaskScores, ValueScores
 from mmnar_lightning.metrics.bootstrap import METRICS
 from mmnar_lightning.report import style
 from mmnar_lightning.report.figures import SCORED
@@ -46,21 +46,10 @@ def _reading(found: Results) -> str:
 def _of_task(found: Results, task: str, name: str) -> list[Block]:
     named = {SCORED[field]: scores[task] for field, scores in found.scores.items()}
     labels = matrix.shown_patterns(found.tasks[task])
-    pictures = []
-    for metric, reference in DRAWN.items():
-        title = f"{style.words(task)}: {style.words(metric)} by pattern"
-        values = {
-            series: [scores.cells[label].score(metric) for label in ("all", *labels)]
-            for series, scores in named.items()
-        }
-        drawn = matrix.forest(
-            labels, found.modalities, values, style.words(metric), f"{name}-{metric}", title, at=reference
-        )
-        pictures.append(Picture(title, drawn))
     last = found.scores[final(found)][task]
     return [
         Heading(_heading(task)),
-        Pictures(pictures),
+        Pictures(forests(task, named, labels, found.modalities, DRAWN, name)),
         *(
             table(
                 f"{task}, {series}: every metric with its 95 % interval", scores, found.modalities, scores is not last
@@ -68,6 +57,39 @@ def _of_task(found: Results, task: str, name: str) -> list[Block]:
             for series, scores in named.items()
         ),
     ]
+
+
+def forests(
+    task: str,
+    named: Mapping[str, TaskScores] | Mapping[str, ValueScores],
+    labels: Sequence[str],
+    modalities: Sequence[str],
+    drawn: Mapping[str, float | None],
+    name: str,
+) -> list[Picture]:
+    """Forest plots of a task by pattern, one for each metric.
+
+    Args:
+        task: its name.
+        named: series -> public scores.
+        labels: patterns that are shown below all rows.
+        modalities: names.
+        drawn: metric -> the place of its reference line.
+        name: beginning of the names of the pictures' elements.
+
+    Returns:
+        The pictures.
+    """
+    pictures = []
+    for metric, reference in drawn.items():
+        title = f"{style.words(task)}: {style.words(metric)} by pattern"
+        values = {
+            series: [scores.cells[label].score(metric) for label in ("all", *labels)]
+            for series, scores in named.items()
+        }
+        plot = matrix.forest(labels, modalities, values, style.words(metric), f"{name}-{metric}", title, at=reference)
+        pictures.append(Picture(title, plot))
+    return pictures
 
 
 def _heading(task: str) -> str:

@@ -4,10 +4,11 @@ from mmnar_lightning.evaluation.results import Results, ValueScores
 from mmnar_lightning.metrics.values import VALUE_METRICS
 from mmnar_lightning.report import style
 from mmnar_lightning.report.cohort import MAX_PATTERNS
-from mmnar_lightning.report.page import matrix, words
-from mmnar_lightning.report.page.blocks import Block, Heading, Listing, Picture, Pictures, Section, Table, Text
+from mmnar_lightning.report.page import words
+from mmnar_lightning.report.page.blocks import Block, Heading, Listing, Pictures, Section, Table, Text
 from mmnar_lightning.report.page.inputs import PageRun
 from mmnar_lightning.report.page.sections.cohort import described
+from mmnar_lightning.report.page.sections.scores import forests
 
 DRAWN: dict[str, float | None] = {"mae": None, "mean_error": 0.0}
 """Metrics that have a forest plot -> the place of their reference line."""
@@ -37,23 +38,12 @@ def _of_task(found: Results, task: str, name: str) -> list[Block]:
     fields = {"before the rectifier": found.values, "after the rectifier": found.rectified_values}
     named = {series: scores[task] for series, scores in fields.items() if scores is not None}
     labels = list(next(iter(named.values())).patterns)[:MAX_PATTERNS]
-    pictures = []
-    for metric, reference in DRAWN.items():
-        title = f"{style.words(task)}: {style.words(metric)} by pattern"
-        values = {
-            series: [scores.cells[label].score(metric) for label in ("all", *labels)]
-            for series, scores in named.items()
-        }
-        drawn = matrix.forest(
-            labels, found.modalities, values, style.words(metric), f"{name}-{metric}", title, at=reference
-        )
-        pictures.append(Picture(title, drawn))
     last = list(named)[-1]
     tables = [
         _table(f"{task}, {series}: every metric with its 95 % interval", scores, found, series != last)
         for series, scores in named.items()
     ]
-    return [Heading(style.titled(task)), Pictures(pictures), *tables]
+    return [Heading(style.titled(task)), Pictures(forests(task, named, labels, found.modalities, DRAWN, name)), *tables]
 
 
 def _table(caption: str, scores: ValueScores, found: Results, is_folded: bool) -> Table:
