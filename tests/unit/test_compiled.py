@@ -23,6 +23,12 @@ EPOCHS = [Weights(0.0, 1.0), Weights(1.0, 0.5)]
 """Of pre-training, and later."""
 
 
+@pytest.fixture(autouse=True)
+def no_earlier_graphs() -> None:
+    """Forget what other tests of this process compiled: graphs are kept by code, not by module."""
+    torch._dynamo.reset()
+
+
 def made() -> MMNARModule:
     """A module with all terms and a loss offset that is fitted on subjects from 100 on."""
     torch.manual_seed(0)
