@@ -74,8 +74,8 @@ def work(job: tuple[str, int], subjects: int, out: Path) -> list[dict[str, objec
     place = out / "runs" / cell / str(replicate)
     configs = {name: load(words(cell, name, replicate, subjects, str(out))) for name in CELLS[cell].methods}
     for name, config in configs.items():
-        if not is_done(place / name, config):
-            train_once(config, place / name)
+        if not is_done(place / name, name, config):
+            train_once(name, config, place / name)
     best = max(BASELINES, key=lambda name: score.validation_auroc(run_of(place / name)))
     runs = {name: run_of(place / name) for name in configs}
     found = score.predictions(runs, oracle_of(configs["full"], out), "subject_id", best)

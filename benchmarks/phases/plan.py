@@ -39,12 +39,14 @@ class Method:
         words: settings.
         components: its own `model.encoder.components`; None is that of the cell, and 'unread' where it has none.
         network: whether it reads the words of a cell for networks.
+        version: of what its settings do not show; 2: a table in bins has straight columns beside them.
     """
 
     layers: str
     words: tuple[str, ...] = ()
     components: int | str | None = None
     network: bool = False
+    version: int = 2
 
 
 def _full(*words: str, layer: str = "", components: int | None = None) -> Method:
@@ -72,7 +74,7 @@ METHODS = {
     "products": _regression(BINS, "model.additive.slopes=presence"),
     "hierarchical": _regression(BINS, "model.additive.slopes=pattern"),
     "submodels": Method(layers="baselines/pattern_submodels", words=(BINS,)),
-    "trees": Method(layers="baselines/boosted_trees", components="unread"),
+    "trees": Method(layers="baselines/boosted_trees", components="unread", version=1),
 }
 """Name -> method."""
 BASELINES = {

@@ -34,11 +34,11 @@ def work(job: tuple[str, int], out: Path) -> str:
     quieten()
     start, place = time.process_time(), out / cell / str(replicate)
     configs = {name: load(plan.words(cell, name, replicate, str(place))) for name in plan.CELLS[cell].methods}
-    missing = {name: config for name, config in configs.items() if not is_done(place / "runs" / name, config)}
+    missing = {name: config for name, config in configs.items() if not is_done(place / "runs" / name, name, config)}
     if missing:
         cohorts.write(plan.CELLS[cell], replicate, place)
     for name, config in missing.items():
-        train_once(config, place / "runs" / name)
+        train_once(name, config, place / "runs" / name)
     shutil.rmtree(place / "data", ignore_errors=True)
     return f"{cell} {replicate}: {len(missing)} runs, {time.process_time() - start:.0f} s"
 
@@ -54,7 +54,7 @@ def quieten() -> None:
     console._CONSOLE.quiet = True
 
 
-def train_once(config: ExperimentConfig, folder: Path) -> None:
+def train_once(name: str, config: ExperimentConfig, folder: Path) -> None:
     """Train a run in a folder of its own, and keep its tables alone."""
     from mmnar_lightning.report import figures
     from mmnar_lightning.runs import folders
@@ -65,23 +65,25 @@ def train_once(config: ExperimentConfig, folder: Path) -> None:
         trained = train(config)
     for heavy in trained.glob("checkpoints/*"):
         heavy.unlink()
-    stage.write_json(folder / DONE, {"run": str(trained.relative_to(folder)), "settings": settings(config)})
+    stage.write_json(folder / DONE, {"run": str(trained.relative_to(folder)), "settings": settings(name, config)})
 
 
-def settings(config: ExperimentConfig) -> str:
-    """A fingerprint of the settings that differ from the defaults of a custom cohort, which a new key does not change.
+def settings(name: str, config: ExperimentConfig) -> str:
+    """A fingerprint of a method: its version, and the settings that differ from the defaults of a custom cohort.
 
-    Where the data lie is not among them, but which custom cohort is.
+    A new key does not change it. Where the data lie is not part of it, but which custom cohort is.
     """
     plain = flatten({**to_plain(config), "paths": Path(config.paths.cohort).name})
     usual = flatten(shared_settings(config.dataset))
-    return stage.digest({key: value for key, value in plain.items() if value != usual.get(key)})
+    changed = {key: value for key, value in plain.items() if value != usual.get(key)}
+    version = plan.METHODS[name].version
+    return stage.digest(changed | ({"version": version} if version > 1 else {}))
 
 
-def is_done(folder: Path, config: ExperimentConfig) -> bool:
+def is_done(folder: Path, name: str, config: ExperimentConfig) -> bool:
     """Whether a method was trained with these settings."""
     path = folder / DONE
-    return path.is_file() and json.loads(path.read_text())["settings"] == settings(config)
+    return path.is_file() and json.loads(path.read_text())["settings"] == settings(name, config)
 
 
 def run_of(folder: Path) -> Path:

@@ -94,7 +94,7 @@ def finished(out: Path, cell: str) -> list[int]:
 
 def _is_finished(place: Path, cell: str, replicate: int) -> bool:
     return all(
-        is_done(place / "runs" / name, load(plan.words(cell, name, replicate, str(place))))
+        is_done(place / "runs" / name, name, load(plan.words(cell, name, replicate, str(place))))
         for name in plan.CELLS[cell].methods
     )
 

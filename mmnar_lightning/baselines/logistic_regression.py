@@ -11,7 +11,7 @@ from data_modules.batch import Batch
 from mmnar_lightning.baselines.inputs import BaselineInputs, check_vectors
 from mmnar_lightning.baselines.stored import Tensors
 from mmnar_lightning.nn.additive import AdditiveHead
-from mmnar_lightning.nn.additive_fit import AdditiveFit, Rows, grid
+from mmnar_lightning.nn.additive_fit import AdditiveFit, Rows, candidates_of
 from mmnar_lightning.nn.weights import load_weights
 
 INVERSE_PENALTIES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
@@ -40,11 +40,11 @@ class LogisticRegression:
             val: likewise.
         """
         check_vectors("logistic_regression", self.inputs.modalities)
-        config, tasks = self.inputs.additive, self.inputs.tasks
+        tasks = self.inputs.tasks
         self.head = self._head(torch.unique(patterns.encode(train.present)).tolist())
         with torch.no_grad():
             self.head.linear.bias.copy_(self.inputs.prior)
-        candidates = grid(config.inverse_penalties or INVERSE_PENALTIES, config.deviations)
+        candidates = candidates_of(self.head, self.inputs.additive, INVERSE_PENALTIES)
         self.path = AdditiveFit(self.head, candidates, self.inputs.kind)
         self.path.fit(Rows.read(self.head, [train]))
         losses = self.path.losses(Rows.read(self.head, [val]))

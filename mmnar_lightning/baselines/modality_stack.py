@@ -14,7 +14,7 @@ from mmnar_lightning.baselines.inputs import BaselineInputs, check_vectors
 from mmnar_lightning.baselines.logistic_regression import INVERSE_PENALTIES, doubled
 from mmnar_lightning.baselines.stored import Tensors, below, prefixed
 from mmnar_lightning.nn.additive import AdditiveHead
-from mmnar_lightning.nn.additive_fit import AdditiveFit, Rows, grid, pooled, weight_of
+from mmnar_lightning.nn.additive_fit import AdditiveFit, Rows, candidates_of, pooled, weight_of
 from mmnar_lightning.nn.weights import WeightsError, load_weights
 from mmnar_lightning.rectifier.gate import NUM_FOLDS, folds
 
@@ -65,7 +65,7 @@ class ModalityStack:
         alone = self._only(train, place)
         own = alone.present[:, 0].numpy()
         rows = Rows.read(self._head(place), [alone])
-        candidates = grid(self.inputs.additive.inverse_penalties or INVERSE_PENALTIES, [1.0])
+        candidates = candidates_of(self._head(place), self.inputs.additive, INVERSE_PENALTIES)
         fits, losses, counts = [], [], []
         for fold in range(NUM_FOLDS):
             held = rows.select(own & (number == fold))

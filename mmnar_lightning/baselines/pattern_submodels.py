@@ -13,13 +13,11 @@ from mmnar_lightning.baselines.inputs import BaselineInputs, check_vectors
 from mmnar_lightning.baselines.logistic_regression import INVERSE_PENALTIES, doubled
 from mmnar_lightning.baselines.stored import Tensors, below, prefixed
 from mmnar_lightning.nn.additive import AdditiveHead
-from mmnar_lightning.nn.additive_fit import AdditiveFit, Rows, grid
+from mmnar_lightning.nn.additive_fit import AdditiveFit, Rows, candidates_of
 from mmnar_lightning.nn.weights import load_weights
 
 MIN_ROWS = 50
 """Fewest labelled train rows of a pattern for a regression of its own."""
-INTERCEPTS = 1.0
-"""Variance of the intercepts of the patterns in the pooled regression, relative to that of the slopes."""
 
 
 class PatternSubmodels:
@@ -113,8 +111,8 @@ class PatternSubmodels:
         return head
 
     def _fitted(self, rows: Rows, listed: list[int]) -> AdditiveFit:
-        candidates = grid(self.inputs.additive.inverse_penalties or INVERSE_PENALTIES, [INTERCEPTS])
-        fit = AdditiveFit(self._head(listed), candidates)
+        head = self._head(listed)
+        fit = AdditiveFit(head, candidates_of(head, self.inputs.additive, INVERSE_PENALTIES))
         fit.fit(rows)
         return fit
 

@@ -10,16 +10,17 @@ from torch import Tensor, nn
 from data_modules import patterns as pattern_ids
 from data_modules.batch import Batch
 from data_modules.vocabulary import ARRAY_KINDS, Modality
-from mmnar_lightning.nn.inputs import InputMaps, mapped_width
+from mmnar_lightning.nn.inputs import InputMaps, PiecewiseLinear, mapped_width
 
 Slopes = Literal["shared", "presence", "pattern"]
 """Slopes of the inputs: the same in every pattern; with a deviation for each present modality; or for each pattern."""
 
 
 class AdditiveHead(nn.Module):
-    """w · x + d(pattern) · x + b(pattern), one logit per task; x holds the inputs of all modalities, zero where absent.
+    """w · x + c · bins + d(pattern) · x + b(pattern), one logit per task; all inputs are zero where absent.
 
-    The inputs of a modality are a block of columns, mapped or its own.
+    x holds the inputs of all modalities, each a block of columns, mapped or its own. A table in bins has two blocks:
+    its bins, which are curves that all patterns share, and its columns, whose slopes may depend on the pattern.
 
     d(pattern) is zero with shared slopes, the sum of the deviations of the present modalities (products of inputs and
     presence), or the pattern's own deviation. b and d are zero for patterns without train rows. Initialised from a
@@ -32,11 +33,13 @@ class AdditiveHead(nn.Module):
         num_tasks: T.
         maps: modality -> the fixed map that its vectors pass first.
         slopes: of the inputs.
-        beside: modalities whose own columns are read beside those of their map, for what no component shows.
+        beside: modalities whose own columns are read beside those of their map, for what no component shows; tables in
+            bins always are.
         sites: whether rows of the target have an intercept of their own for each pattern, added to b.
     """
 
     pattern: Tensor
+    deviating: Tensor
 
     def __init__(
         self,
@@ -58,15 +61,20 @@ class AdditiveHead(nn.Module):
         self.maps = nn.ModuleDict({f"{name}_map": deepcopy(maps[name]) for name in self.names if name in maps})
         self.register_buffer("pattern", torch.tensor(sorted(map(pattern_ids.key, patterns)), dtype=torch.int64))
         self.slopes, self.sites = slopes, sites
-        self.beside = [name for name in self.names if name in beside and name in maps]
+        self.beside = {name: widths[name] for name in self.names if name in beside and name in maps}
+        curves = {name: own for name, own in maps.items() if isinstance(own, PiecewiseLinear) and name in self.names}
+        self.beside |= {name: curves[name].num_straight for name in self.names if name in curves}
         mapped = {name: mapped_width(name, widths[name], maps) for name in self.names}
-        self.blocks = [*mapped.items(), *((name, widths[name]) for name in self.beside)]
+        self.blocks = [*mapped.items(), *self.beside.items()]
         self.width = sum(width for _, width in self.blocks)
+        straight = [torch.full((width,), name not in curves) for name, width in mapped.items()]
+        straight += [torch.ones(width, dtype=torch.bool) for width in self.beside.values()]
+        self.register_buffer("deviating", torch.cat([*straight, torch.zeros(0).bool()]).nonzero().squeeze(1), False)
         self.linear = nn.Linear(self.width + len(patterns) * (1 + sites), num_tasks)
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
         groups = {"shared": 0, "presence": len(modalities), "pattern": len(patterns)}[slopes]
-        self.deviation = nn.Parameter(torch.zeros(groups, num_tasks, self.width)) if groups else None
+        self.deviation = nn.Parameter(torch.zeros(groups, num_tasks, len(self.deviating))) if groups else None
 
     def inputs(self, batch: Batch) -> Tensor:
         """(B, F) float: mapped inputs, zero where absent."""
@@ -82,9 +90,12 @@ class AdditiveHead(nn.Module):
         values, present = batch.inputs[name], batch.present[:, self.names[name], None]
         assert isinstance(values, Tensor)
         shown = torch.where(present, values, 0.0)
-        if not mapped or f"{name}_map" not in self.maps:
+        if (key := f"{name}_map") not in self.maps:
             return shown
-        return torch.where(present, self.maps[f"{name}_map"](shown), 0.0)
+        own = self.maps[key]
+        if mapped:
+            return torch.where(present, own(shown), 0.0)
+        return torch.where(present, own.straight(shown), 0.0) if isinstance(own, PiecewiseLinear) else shown
 
     def own_pattern(self, batch: Batch) -> Tensor:
         """(B, P) bool: one-hot pattern; with sites (B, 2P), then the same for rows of the target, zero for others."""
@@ -107,5 +118,5 @@ class AdditiveHead(nn.Module):
         logits: Tensor = self.linear(torch.cat([inputs, self.own_pattern(batch).to(inputs)], dim=1))
         if self.deviation is None:
             return logits
-        own = torch.einsum("bf,gtf->bgt", inputs, self.deviation)
+        own = torch.einsum("bf,gtf->bgt", inputs[:, self.deviating], self.deviation)
         return logits + torch.where(self.groups(batch).unsqueeze(-1), own, 0.0).sum(1)

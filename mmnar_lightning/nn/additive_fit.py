@@ -1,7 +1,8 @@
 """Fits additive heads: penalised logistic or ridge regressions whose penalties held-out rows choose."""
 
+import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch.nn import functional
 from data_modules.batch import Batch
 from data_modules.vocabulary import TaskKind
 from mmnar_lightning.nn.additive import AdditiveHead
+from mmnar_lightning.nn.config import AdditiveConfig
 
 MAX_ITERATIONS = 1000
 """Of L-BFGS, and of conjugate gradients."""
@@ -27,23 +29,49 @@ class Penalty:
 
     Attributes:
         inverse: C of scikit-learn's `LogisticRegression`; of a ridge regression 1 / alpha.
-        deviation: prior variance of whatever depends on the pattern, relative to that of the shared slopes.
+        deviation: prior variance of the deviations of slopes, relative to that of the shared slopes; 0 = none.
+        curve: likewise of the weights of bins; 0 = every column of a table is a straight line.
     """
 
     inverse: float
-    deviation: float
+    deviation: float = 0.0
+    curve: float = 1.0
+
+    @property
+    def ratios(self) -> tuple[float, float]:
+        """What the columns of a fit depend on."""
+        return self.deviation, self.curve
 
 
-def grid(inverse: Sequence[float], deviation: Sequence[float]) -> list[Penalty]:
-    """Combine penalties; the weakest is the last for each deviation, so that a fit can start from the one before.
+def grid(
+    inverse: Sequence[float], deviation: Sequence[float] = (0.0,), curve: Sequence[float] = (1.0,)
+) -> list[Penalty]:
+    """Combine penalties; the weakest is the last for the same columns, so that a fit can start from the one before.
 
     Returns:
         The candidates.
 
-    >>> grid([0.1, 0.01], [1.0])
-    [Penalty(inverse=0.01, deviation=1.0), Penalty(inverse=0.1, deviation=1.0)]
+    >>> grid([0.1, 0.01])
+    [Penalty(inverse=0.01, deviation=0.0, curve=1.0), Penalty(inverse=0.1, deviation=0.0, curve=1.0)]
     """
-    return [Penalty(own, ratio) for ratio in sorted(deviation) for own in sorted(inverse)]
+    ratios = itertools.product(sorted(deviation), sorted(curve))
+    return [Penalty(own, *both) for both in ratios for own in sorted(inverse)]
+
+
+def candidates_of(head: AdditiveHead, config: AdditiveConfig, inverse: Sequence[float]) -> list[Penalty]:
+    """The penalties that a head can be fitted with.
+
+    Args:
+        head: that is fitted.
+        config: their candidates.
+        inverse: of `Penalty`, where `config` names none.
+
+    Returns:
+        The candidates.
+    """
+    deviation = [0.0] if head.deviation is None else config.deviations
+    curve = config.curves if len(head.deviating) < head.width else [1.0]
+    return grid(config.inverse_penalties or inverse, deviation, curve)
 
 
 @dataclass(frozen=True)
@@ -55,6 +83,7 @@ class Rows:
         groups: (N, G) bool, the deviations that apply to each row.
         present: (N, blocks) bool, presence of the modality of each block of inputs.
         blocks: width of each block; their sum is F.
+        deviating: D positions among the inputs of those whose slopes may depend on the pattern.
         label: (N, T) float, 0 or 1; undefined where unknown.
         label_mask: (N, T) bool.
         weight: (N,) float, of each row in a fit; None = 1. Losses of held-out rows are not weighted.
@@ -64,6 +93,7 @@ class Rows:
     groups: NDArray[np.bool_]
     present: NDArray[np.bool_]
     blocks: tuple[int, ...]
+    deviating: NDArray[np.int64]
     label: NDArray[np.float64]
     label_mask: NDArray[np.bool_]
     weight: NDArray[np.float64] | None = None
@@ -89,6 +119,7 @@ class Rows:
             groups=np.concatenate(groups),
             present=np.concatenate(present),
             blocks=tuple(width for _, width in head.blocks),
+            deviating=head.deviating.numpy(),
             label=np.concatenate(label),
             label_mask=np.concatenate(mask),
             weight=np.concatenate(weight) if weight else None,
@@ -98,7 +129,7 @@ class Rows:
         """Select rows by a mask, (N,) bool."""
         names = ("columns", "groups", "present", "label", "label_mask")
         weight = None if self.weight is None else self.weight[chosen]
-        return Rows(blocks=self.blocks, weight=weight, **{name: getattr(self, name)[chosen] for name in names})
+        return replace(self, weight=weight, **{name: getattr(self, name)[chosen] for name in names})
 
     @property
     def scale(self) -> NDArray[np.float64]:
@@ -114,17 +145,21 @@ class Rows:
             start += width
         return np.concatenate(factors) if factors else np.ones(0)
 
-    def design(self, scale: NDArray[np.float64], ratio: float, *, slopes: bool) -> Any:
-        """The scaled columns, and with `slopes` those of the deviations; what depends on the pattern times √ratio."""
+    def design(self, scale: NDArray[np.float64], deviation: float, curve: float, *, slopes: bool) -> Any:
+        """The scaled columns, those of bins times √curve; with `slopes` those of the deviations, times √deviation."""
         from scipy import sparse
 
         width = sum(self.blocks)
-        inputs = self.columns[:, :width] @ sparse.diags(scale)
-        parts = [inputs, self.columns[:, width:] * np.sqrt(ratio)]
+        root = np.full(width, np.sqrt(curve))
+        root[self.deviating] = 1.0
+        inputs = self.columns[:, :width] @ sparse.diags(scale * root)
+        parts = [inputs, self.columns[:, width:]]
         if slopes:
-            deviating = inputs * np.sqrt(ratio)
+            deviating = inputs[:, self.deviating] * np.sqrt(deviation)
             parts += [sparse.diags(member.astype(np.float64)) @ deviating for member in self.groups.T]
-        return sparse.hstack(parts, format="csr")
+        design = sparse.hstack(parts, format="csr")
+        design.eliminate_zeros()
+        return design
 
 
 class AdditiveFit:
@@ -163,12 +198,12 @@ class AdditiveFit:
             The log-loss, of numbers the mean squared error.
         """
         found = np.full((held.label.shape[1], len(self.candidates)), np.nan)
-        for ratio in {entry.deviation for entry in self.candidates}:
-            design = held.design(self.scale, ratio, slopes=self.slopes)
+        for ratios in {entry.ratios for entry in self.candidates}:
+            design = held.design(self.scale, *ratios, slopes=self.slopes)
             for place, entry in enumerate(self.candidates):
                 for task, weights in enumerate(self.weights):
                     known, own = held.label_mask[:, task], weights[place]
-                    if entry.deviation == ratio and own is not None and known.any():
+                    if entry.ratios == ratios and own is not None and known.any():
                         logit = design[known] @ own[:-1] + own[-1]
                         loss = _squared_error if self.kind == "value" else _log_loss
                         found[task, place] = loss(logit, held.label[known, task])
@@ -180,12 +215,15 @@ class AdditiveFit:
         head, weights = self.head, self.weights[task][place]
         if weights is None:
             return
-        root, shared = np.sqrt(self.candidates[place].deviation), head.linear.in_features
-        own = [weights[: head.width] * self.scale, weights[head.width : shared] * root]
+        entry, shared, straight = self.candidates[place], head.linear.in_features, head.deviating.numpy()
+        root = np.full(head.width, np.sqrt(entry.curve))
+        root[straight] = 1.0
+        own = [weights[: head.width] * self.scale * root, weights[head.width : shared]]
         head.linear.weight[task] = torch.from_numpy(np.concatenate(own))
         head.linear.bias[task] = float(weights[-1])
         if head.deviation is not None:
-            deviation = weights[shared:-1].reshape(head.deviation.shape[0], -1) * root * self.scale
+            scale = self.scale[straight] * np.sqrt(entry.deviation)
+            deviation = weights[shared:-1].reshape(head.deviation.shape[0], -1) * scale
             head.deviation[:, task] = torch.from_numpy(deviation).float()
 
     def _path(
@@ -194,12 +232,12 @@ class AdditiveFit:
         """Fit the candidates in order, each from the one before; weights and, last, the intercept of each."""
         found: list[NDArray[np.float64] | None] = []
         weight = None if train.weight is None else train.weight[known]
-        previous: float | None = None
+        previous: tuple[float, float] | None = None
         for entry in self.candidates:
-            if entry.deviation != previous:
-                design = train.design(self.scale, entry.deviation, slopes=self.slopes)[known]
+            if entry.ratios != previous:
+                design = train.design(self.scale, *entry.ratios, slopes=self.slopes)[known]
                 fitted = self._regression()
-                previous = entry.deviation
+                previous = entry.ratios
             penalty = {"C": entry.inverse} if self.kind == "binary" else {"alpha": 1 / entry.inverse}
             fitted.set_params(**penalty).fit(design, outcome, sample_weight=weight)
             found.append(np.append(np.ravel(fitted.coef_), fitted.intercept_))

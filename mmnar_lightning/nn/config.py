@@ -75,11 +75,24 @@ class AdditiveConfig:
     )
     """Slopes of the inputs: `shared`; with a deviation for each present modality; or with one for each pattern."""
     deviations: list[float] = field(
-        default_factory=lambda: [0.1, 1.0],
-        metadata=read_when(".inverse_penalties is set or baseline.name = logistic_regression"),
+        default_factory=lambda: [0.0, 0.03, 0.3],
+        metadata=read_when(
+            ".slopes != shared and .inverse_penalties is set or "
+            ".slopes != shared and baseline.name = logistic_regression"
+        ),
     )
-    """Variances of whatever depends on the pattern, intercepts and deviations of slopes, relative to that of the shared
-    slopes (a second penalty); of several, held-out rows choose one per task by log-loss."""
+    """Variances of the deviations of slopes, relative to that of the shared slopes (a second penalty; 0 = none); of
+    several, held-out rows choose one per task by log-loss."""
+
+    curves: list[float] = field(
+        default_factory=lambda: [0.0, 1.0],
+        metadata=read_when(
+            "model.encoder.bins > 0 and .inverse_penalties is set or "
+            "model.encoder.bins > 0 and baseline.name = logistic_regression, pattern_submodels, modality_stack"
+        ),
+    )
+    """Variances of the weights of a table's bins, relative to that of the slopes of its columns (0 = straight lines);
+    of several, held-out rows choose one per task by log-loss."""
 
     def __post_init__(self) -> None:
         """Reject values that are no penalty."""
@@ -88,8 +101,10 @@ class AdditiveConfig:
                 f"model.additive.inverse_penalties={self.inverse_penalties} must be numbers above 0; an empty list "
                 "leaves the head out"
             )
-        if not self.deviations or not all(0 <= value < math.inf for value in self.deviations):
-            raise UserError(f"model.additive.deviations={self.deviations} must be one or more numbers of at least 0")
+        for name in ("deviations", "curves"):
+            values = getattr(self, name)
+            if not values or not all(0 <= value < math.inf for value in values):
+                raise UserError(f"model.additive.{name}={values} must be one or more numbers of at least 0")
 
 
 @dataclass(kw_only=True)

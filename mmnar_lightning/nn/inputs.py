@@ -44,6 +44,10 @@ class PiecewiseLinear(nn.Module):
     tensor([[0.5000, 0.0000, 0.0000],
             [1.0000, 0.5000, 0.0000],
             [0.0000, 0.0000, 1.0000]])
+    >>> encode.straight(torch.tensor([[0.5], [20.0], [float("nan")]]))
+    tensor([[0.5000],
+            [5.0000],
+            [0.0000]])
     """
 
     column: Tensor
@@ -52,6 +56,8 @@ class PiecewiseLinear(nn.Module):
     low: Tensor
     high: Tensor
     flagged: Tensor
+    first: Tensor
+    last: Tensor
 
     def __init__(self, edges: Sequence[Tensor], missing: Tensor) -> None:
         super().__init__()
@@ -60,14 +66,16 @@ class PiecewiseLinear(nn.Module):
         end = torch.cat([own[1:] for own in edges])
         last = counts.cumsum(0)[counts > 0] - 1
         low, high = torch.zeros_like(start), torch.ones_like(start)
-        low[last - counts[counts > 0] + 1] = -OUTSIDE
-        high[last] = 1 + OUTSIDE
+        first = last - counts[counts > 0] + 1
+        low[first], high[last] = -OUTSIDE, 1 + OUTSIDE
         self.register_buffer("column", torch.repeat_interleave(torch.arange(len(edges)), counts))
         self.register_buffer("start", start)
         self.register_buffer("size", end - start)
         self.register_buffer("low", low)
         self.register_buffer("high", high)
         self.register_buffer("flagged", missing.nonzero().squeeze(1))
+        for name, bins in (("first", first), ("last", last)):
+            self.register_buffer(name, bins, persistent=False)
         self.width = len(start) + len(self.flagged)
 
     @classmethod
@@ -97,6 +105,25 @@ class PiecewiseLinear(nn.Module):
         place = (values[:, self.column] - self.start) / self.size
         binned = torch.minimum(torch.maximum(place, self.low), self.high).nan_to_num(0.0)
         return torch.cat([binned, values[:, self.flagged].isnan().to(values.dtype)], dim=1)
+
+    @property
+    def num_straight(self) -> int:
+        """Number of columns that have bins."""
+        return len(self.first)
+
+    def straight(self, values: Tensor) -> Tensor:
+        """The columns that have bins, cut where the encoding ends; the train mean where not measured.
+
+        Args:
+            values: (B, C) float, standardised, NaN = not measured.
+
+        Returns:
+            (B, `num_straight`) float, finite.
+        """
+        low = self.start[self.first] + self.low[self.first] * self.size[self.first]
+        high = self.start[self.last] + self.high[self.last] * self.size[self.last]
+        own = values[:, self.column[self.first]]
+        return torch.minimum(torch.maximum(own, low), high).nan_to_num(0.0)
 
 
 InputMap = Projection | PiecewiseLinear

@@ -32,7 +32,7 @@ from mmnar_lightning.ensemble import FoldEnsemble
 from mmnar_lightning.model import MMNARModel
 from mmnar_lightning.module import MMNARModule
 from mmnar_lightning.nn.additive import AdditiveHead
-from mmnar_lightning.nn.additive_fit import Rows, fit_heads, grid
+from mmnar_lightning.nn.additive_fit import Rows, candidates_of, fit_heads
 from mmnar_lightning.nn.encoders import ItemParts
 from mmnar_lightning.nn.inputs import InputMap, PiecewiseLinear, Projection
 from mmnar_lightning.objective import Objective
@@ -237,8 +237,8 @@ def _fit_additive_heads(config: ExperimentConfig, cohort: OpenedCohort, heads: S
     """Fit the additive head of each model on its train rows; those columns that are not zero are in memory at once."""
     if not heads:
         return
-    settings, arrays = config.model.additive, cohort.arrays
-    candidates = grid(settings.inverse_penalties, settings.deviations)
+    arrays = cohort.arrays
+    candidates = candidates_of(heads[0], config.model.additive, ())
 
     def read(rows: Tensor) -> Rows:
         return Rows.read(heads[0], (arrays.gather(part) for part in torch.split(rows, PART_ROWS)))

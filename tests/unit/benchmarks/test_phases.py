@@ -215,17 +215,19 @@ def test_the_runs_on_releases_load() -> None:
         assert plain["evaluation"]["inner_folds"] == (5 if 600 * knobs.get("label_share", 1.0) < 1500 else 0)
 
 
-def test_a_run_is_done_with_its_settings_alone(tmp_path) -> None:
+def test_a_run_is_done_with_its_settings_alone(tmp_path, monkeypatch) -> None:
     config = load(plan.words("base", "full", 1, "out"))
-    (tmp_path / run.DONE).write_text(json.dumps({"run": "x", "settings": run.settings(config)}))
-    assert run.is_done(tmp_path, config)
+    (tmp_path / run.DONE).write_text(json.dumps({"run": "x", "settings": run.settings("full", config)}))
+    assert run.is_done(tmp_path, "full", config)
     assert run.run_of(tmp_path) == tmp_path / "x"
-    assert run.is_done(tmp_path, load(plan.words("base", "full", 1, "elsewhere")))
-    assert not run.is_done(tmp_path, config_of("base", "no_contrast"))
+    assert run.is_done(tmp_path, "full", load(plan.words("base", "full", 1, "elsewhere")))
+    assert not run.is_done(tmp_path, "full", config_of("base", "no_contrast"))
     other_world = load(plan.words("kappa-0.4", "full", 1, "out"))
-    assert not run.is_done(tmp_path, other_world)
-    assert not run.is_done(tmp_path, replace(config, seed=2))
-    assert not run.is_done(tmp_path, replace(config, model=replace(config.model, modality_dropout=0.1)))
+    assert not run.is_done(tmp_path, "full", other_world)
+    assert not run.is_done(tmp_path, "full", replace(config, seed=2))
+    assert not run.is_done(tmp_path, "full", replace(config, model=replace(config.model, modality_dropout=0.1)))
+    monkeypatch.setitem(plan.METHODS, "full", replace(plan.METHODS["full"], version=plan.METHODS["full"].version + 1))
+    assert not run.is_done(tmp_path, "full", config)
 
 
 def test_the_first_replicate_of_every_cell_comes_first() -> None:

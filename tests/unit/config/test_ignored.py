@@ -38,7 +38,16 @@ CASES: dict[str, tuple[str, str, str]] = {
     "objective.anneal_epochs": (NO_TERMS, "", "5"),
     "model.loo.sampled": (NO_TERMS, "", "1"),
     "model.additive.slopes": ("", "model.additive.inverse_penalties=[0.1]", "presence"),
-    "model.additive.deviations": ("", "model.additive.inverse_penalties=[0.1]", "[0.5]"),
+    "model.additive.deviations": (
+        "model.additive.inverse_penalties=[0.1]",
+        "model.additive.inverse_penalties=[0.1] model.additive.slopes=pattern",
+        "[0.5]",
+    ),
+    "model.additive.curves": (
+        "model.additive.inverse_penalties=[0.1]",
+        "model.additive.inverse_penalties=[0.1] model.encoder.bins=4",
+        "[0.5]",
+    ),
     "evaluation.inner_repeats": ("", "evaluation.inner_folds=3", "2"),
     "diagnostics.parts": ("", "evaluation.inner_folds=3", "true"),
     "evaluation.blend": ("baselines/late_fusion", "", "true"),

@@ -9,7 +9,7 @@ from mmnar_lightning.model import MMNARModel
 from mmnar_lightning.nn.additive import AdditiveHead, Slopes
 from mmnar_lightning.nn.additive_fit import AdditiveFit, Penalty, Rows, fit_heads, grid
 from mmnar_lightning.nn.config import AdditiveConfig, FusionConfig, ModelConfig
-from mmnar_lightning.nn.inputs import Projection
+from mmnar_lightning.nn.inputs import PiecewiseLinear, Projection
 from tests.helpers.batches import DIM, NUM_TASKS, fill_absent, make_batch, modalities, take
 from tests.helpers.penalised import penalised
 from tests.unit.test_model import every_pattern
@@ -57,13 +57,51 @@ def test_it_starts_from_the_penalised_regression_of_each_task(slopes: Slopes, be
     at_target = [pattern * site.numpy()[:, None]] if sites else []
     design = np.hstack([inputs, pattern, *at_target, *(inputs * group[:, None] for group in groups.T)])
     variance = np.full(design.shape[1], 0.25)
-    variance[: inputs.shape[1]] = 1.0
+    variance[: inputs.shape[1] + pattern.shape[1] * (1 + sites)] = 1.0
     for task in range(NUM_TASKS):
         known = batch.label_mask[:, task].numpy()
         weights = penalised(design[known], variance, batch.label[known, task].double().numpy(), 0.5)
         expected = design[known] @ weights[:-1] + weights[-1]
         found = started(batch)[known, task].detach().numpy()
         np.testing.assert_allclose(found, expected, rtol=2e-2, atol=5e-3)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("slopes", SLOPES)
+@pytest.mark.parametrize("curve", [0.0, 0.5])
+def test_a_table_in_bins_has_curves_that_all_patterns_share_and_slopes_that_may_depend_on_the_pattern(
+    slopes: Slopes, curve: float
+):
+    batch = make_batch(every_pattern(2, repeats=40))
+    table = batch.inputs["m0"].clone()
+    table[::7, 0] = torch.nan
+    table[1] = 100.0
+    batch = replace(batch, inputs=batch.inputs | {"m0": table})
+    edges = [torch.tensor([-1.0, 0.0, 1.5])] * (table.shape[1] - 1) + [torch.zeros(1)]
+    encode = PiecewiseLinear(edges, table.isnan().any(0))
+    started = AdditiveHead(modalities(2), PATTERNS, NUM_TASKS, {"m0": encode}, slopes)
+    rows = Rows.read(started, [batch])
+    fit_heads([started], [(rows, rows)], [Penalty(0.5, 0.25, curve)])
+    straight = table[:, :-1].clamp(-2.0, 3.0).nan_to_num(0.0)  # one width beyond the outer edges
+    parts = []
+    for place, values in ((0, encode(table)), (1, batch.inputs["m1"]), (0, straight)):
+        present = batch.present[:, place].numpy()
+        own = np.where(present[:, None], values.numpy(), 0.0).astype(float)
+        parts.append(own / np.sqrt(own[present].var(axis=0).sum()))
+    pattern = (patterns.encode(batch.present)[:, None] == torch.tensor(sorted(PATTERNS))).numpy().astype(float)
+    groups = {"shared": pattern[:, :0], "presence": batch.present.numpy().astype(float), "pattern": pattern}[slopes]
+    deviating = np.hstack(parts[1:])
+    design = np.hstack([*parts, pattern, *(deviating * group[:, None] for group in groups.T)])
+    variance = np.full(design.shape[1], 0.25)
+    variance[: sum(part.shape[1] for part in parts) + pattern.shape[1]] = 1.0
+    variance[: parts[0].shape[1]] = curve
+    kept = variance > 0
+    for task in range(NUM_TASKS):
+        known = batch.label_mask[:, task].numpy()
+        weights = penalised(design[known][:, kept], variance[kept], batch.label[known, task].double().numpy(), 0.5)
+        expected = design[known][:, kept] @ weights[:-1] + weights[-1]
+        np.testing.assert_allclose(started(batch)[known, task].numpy(), expected, rtol=2e-2, atol=5e-3)
+    assert (curve == 0) == bool((started.linear.weight[:, : encode.width] == 0).all())
 
 
 @torch.no_grad()
