@@ -12,7 +12,7 @@ from mmnar_lightning.encoders.text.config import SMALL_DIM, SMALL_VOCABULARY, Te
 from mmnar_lightning.encoders.text.frozen import load_backbone
 from mmnar_lightning.nn.backbone import lora_config
 from mmnar_lightning.nn.encoders import ItemParts
-from mmnar_lightning.nn.text import SmallNetwork, TextBackbone, freeze_all_but_last, freeze_unused
+from mmnar_lightning.nn.text import TextBackbone, WordBag, freeze_all_but_last, freeze_unused
 
 
 def item_parts(modality: Modality, config: EmbedConfig) -> ItemParts:
@@ -30,15 +30,14 @@ def item_parts(modality: Modality, config: EmbedConfig) -> ItemParts:
     assert own is not None
     if not own.trained:
         return ItemParts(None, own.pooling)
+    if own.encoder == "small" and isinstance(own, TextConfig):
+        return ItemParts(WordBag(SMALL_VOCABULARY, SMALL_DIM), own.pooling, own.rate)
     backbone = text_backbone(own) if isinstance(own, TextConfig) else image_backbone(own)
     return ItemParts(backbone, own.pooling, own.rate)
 
 
 def text_backbone(config: TextConfig) -> TextBackbone:
-    """The trained text encoder, in training mode, with the configured parameters frozen."""
-    if config.encoder == "small":
-        network = SmallNetwork(SMALL_VOCABULARY, SMALL_DIM)
-        return TextBackbone(network, 2 * SMALL_DIM, batch_windows=config.batch_windows, bf16=config.bf16)
+    """The trained transformer, in training mode, with the configured parameters frozen."""
     backbone = load_backbone(pretrained.locate(config.model), config)
     model = backbone.network.get_submodule("model")
     if config.trainable == "top_k":

@@ -110,8 +110,11 @@ class PretrainedNetwork(nn.Module):
         return states
 
 
-class SmallNetwork(nn.Module):
-    """Embeddings of words and of pairs of words, trained from scratch (Joulin et al., EACL 2017).
+class WordBag(nn.Module):
+    """Encodes a document as the mean embedding of its words and pairs of words (Joulin et al., EACL 2017).
+
+    Trained from scratch. All windows are looked up at once and without padding: every lookup of a part of them would
+    write a gradient of the size of the table.
 
     Args:
         vocabulary: size of the hash tables of words and of pairs; 0 is padding.
@@ -126,13 +129,27 @@ class SmallNetwork(nn.Module):
         for embedding in (self.words, self.pairs):
             nn.init.normal_(embedding.weight, std=0.1)
         self.dropout = dropout
+        self.width = 2 * dim
 
-    def forward(self, tokens: Tensor, attended: Tensor) -> Tensor:
-        """Tokens (n, L) int64 and attended (n, L) bool -> states (n, L, 2 dim)."""
+    def forward(self, values: dict[str, Tensor]) -> Tensor:
+        """Encode documents.
+
+        Args:
+            values: as of `TextBackbone`.
+
+        Returns:
+            (n, width) float32, one vector per document.
+        """
+        tokens, length, item = values["tokens"], values["length"], values["item"]
+        attended = torch.arange(tokens.shape[1], device=tokens.device) < length[:, None]
         following = functional.pad(tokens[:, 1:], (0, 1))
         pair = (tokens * PAIR_FACTOR + following) % self.pairs.num_embeddings
-        states = torch.cat([self.words(tokens), self.pairs(pair)], dim=-1)
-        return states * functional.dropout(attended.float(), self.dropout, self.training)[..., None]
+        states = torch.cat([self.words(tokens[attended]), self.pairs(pair[attended])], dim=-1)
+        kept = functional.dropout(torch.ones_like(states[:, :1]), self.dropout, self.training)
+        document = torch.repeat_interleave(item, length)
+        count = int(item.max()) + 1
+        total = states.new_zeros((count, self.width)).index_add(0, document, states * kept)
+        return total / torch.bincount(document, minlength=count)[:, None]
 
 
 def freeze_unused(network: nn.Module) -> list[str]:

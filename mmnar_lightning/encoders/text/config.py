@@ -41,7 +41,7 @@ class TextConfig(BackboneConfig):
     """Number of windows of a text that are kept, from its beginning; 0 keeps all."""
     sections: list[str] = field(default_factory=list, metadata=read_when(".encoder != none"))
     """Headings of the sections that are kept of a text (Brief Hospital Course); empty keeps the whole text."""
-    batch_windows: int = field(default=32, metadata=read_when(".encoder = transformers, small"))
+    batch_windows: int = field(default=32, metadata=read_when(".encoder = transformers"))
     """Windows per forward pass of the encoder."""
     lr_scale: float | None = field(
         default=None, metadata=read_when(".encoder = small or .encoder = transformers and .mode = trained")

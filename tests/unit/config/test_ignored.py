@@ -58,7 +58,7 @@ CASES: dict[str, tuple[str, str, str]] = {
     "embed.text.max_windows": (TEXT["hashed_ngrams"], TEXT["small"], "4"),
     "embed.text.sections": (TEXT["none"], TEXT["small"], "[Plan]"),
     "embed.text.pooling": (TEXT["none"], TEXT["small"], "attention"),
-    "embed.text.batch_windows": (TEXT["hashed_ngrams"], TEXT["small"], "4"),
+    "embed.text.batch_windows": (TEXT["small"], TEXT["transformers"], "4"),
     "embed.text.bf16": (TEXT["hashed_ngrams"], TEXT["small"], "true"),
     "embed.text.trainable": (TEXT["transformers"], TRAINED_TEXT, "top_k"),
     "embed.text.top_layers": (TRAINED_TEXT, f"{TRAINED_TEXT} embed.text.trainable=top_k", "4"),

@@ -2,12 +2,11 @@
 
 import pytest
 import torch
-from torch import nn
 
 from data_modules.batch import Items
 from data_modules.vocabulary import Modality
 from mmnar_lightning.nn.encoders import Encoders, ItemParts
-from mmnar_lightning.nn.text import SmallNetwork, TextBackbone
+from mmnar_lightning.nn.text import PAIR_FACTOR, WordBag
 from mmnar_lightning.optim import OptimConfig, build_optimizer
 from tests.helpers.batches import DIM, make_batch, modalities
 
@@ -17,7 +16,7 @@ WIDTH = 6
 def encoders(pooling: str = "attention", lr_scale: float = 1.0) -> Encoders:
     torch.manual_seed(0)
     note = Modality(name="note", kind="documents", width=2 * WIDTH)
-    backbone = TextBackbone(SmallNetwork(50, WIDTH), 2 * WIDTH, batch_windows=2)
+    backbone = WordBag(50, WIDTH)
     return Encoders([*modalities(1), note], DIM, 0.0, items={"note": ItemParts(backbone, pooling, lr_scale)})
 
 
@@ -54,7 +53,7 @@ def test_items_of_a_row_that_is_not_present_change_nothing_and_get_no_gradient()
     hidden = network(batch([True, False], items([0, 1], [[[3, 4]], [[5, 6]]])))
     torch.testing.assert_close(shown, hidden)
     (hidden * torch.arange(DIM)).sum().backward()  # the plain sum of a LayerNorm is constant
-    words = network.encoders["note_encoder"].backbone.network.words.weight.grad
+    words = network.encoders["note_encoder"].backbone.words.weight.grad
     assert words[3].any()
     assert not words[[5, 6]].any()
 
@@ -84,7 +83,7 @@ def test_every_parameter_has_a_gradient_when_no_row_of_the_batch_has_a_document(
     (encodings * torch.arange(DIM)).sum().backward()
     missing = [name for name, parameter in network.named_parameters() if parameter.grad is None]
     assert missing == []
-    assert not network.encoders["note_encoder"].backbone.network.words.weight.grad.any()
+    assert not network.encoders["note_encoder"].backbone.words.weight.grad.any()
 
 
 def test_the_backbone_learns_at_its_own_rate_and_the_rest_at_the_models():
@@ -97,16 +96,39 @@ def test_the_backbone_learns_at_its_own_rate_and_the_rest_at_the_models():
 
 
 def test_padding_of_a_window_and_the_windows_beside_it_do_not_matter():
-    backbone = TextBackbone(SmallNetwork(50, WIDTH), 2 * WIDTH, batch_windows=1).eval()
+    backbone = WordBag(50, WIDTH).eval()
     both = items([0, 1], [[[3, 4, 5, 6]], [[7]]]).values
     alone = items([0], [[[7]]]).values
     torch.testing.assert_close(backbone(both)[1], backbone(alone)[0])
 
 
 def test_a_pair_of_words_is_told_from_the_same_words_turned_round():
-    network: nn.Module = SmallNetwork(50, WIDTH).eval()
-    first, second = (
-        network(torch.tensor([ids]), torch.ones(1, 2, dtype=torch.bool)).mean(1) for ids in ([3, 4], [4, 3])
-    )
+    backbone = WordBag(50, WIDTH).eval()
+    first, second = (backbone(items([0], [[ids]]).values) for ids in ([3, 4], [4, 3]))
     torch.testing.assert_close(first[:, :WIDTH], second[:, :WIDTH])
     assert not torch.allclose(first[:, WIDTH:], second[:, WIDTH:])
+
+
+def test_a_document_is_the_mean_embedding_of_the_words_and_pairs_of_all_its_windows():
+    backbone = WordBag(50, WIDTH).eval()
+    found = backbone(items([0, 1], [[[3, 4, 5], [6]], [[7, 8]]]).values)
+    words, pairs = backbone.words.weight, backbone.pairs.weight
+    for place, windows in enumerate([[[3, 4, 5], [6]], [[7, 8]]]):
+        states = [
+            torch.cat([words[word], pairs[(word * PAIR_FACTOR + following) % 50]])
+            for window in windows
+            for word, following in zip(window, [*window[1:], 0], strict=True)
+        ]
+        torch.testing.assert_close(found[place], torch.stack(states).mean(0))
+
+
+def test_dropout_drops_a_word_with_its_pair():
+    torch.manual_seed(0)
+    backbone = WordBag(50, WIDTH, dropout=0.5)
+    torch.nn.init.ones_(backbone.words.weight)
+    torch.nn.init.ones_(backbone.pairs.weight)
+    given = items([0], [[list(range(1, 41))]]).values
+    drawn = torch.stack([backbone(given) for _ in range(50)])
+    assert torch.equal(drawn.amin(-1), drawn.amax(-1))
+    assert drawn.std() > 0.05
+    assert 0.9 < drawn.mean() < 1.1
