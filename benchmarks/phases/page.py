@@ -60,10 +60,18 @@ def _predictions(found: pl.DataFrame) -> str:
 
 
 def _unfinished(found: pl.DataFrame) -> str:
-    """Which cells have fewer replicates than planned."""
-    counts = dict(found.filter(pl.col("part") == "").group_by("cell").agg(pl.col("replicates").first()).rows())
+    """Which cells have fewer replicates than planned, and which methods no replicate of them has."""
+    scored = found.filter(pl.col("part") == "")
+    counts = dict(scored.group_by("cell").agg(pl.col("replicates").first()).rows())
     listed = [f"{cell} ({counts.get(cell, 0)})" for cell in plan.CELLS if counts.get(cell, 0) < len(plan.REPLICATES)]
-    return f" Not all replicates are there of: {', '.join(listed)}." if listed else ""
+    text = f" Not all replicates are there of: {', '.join(listed)}." if listed else ""
+    there = set(scored.select("cell", "method").rows())
+    lacking = [
+        f"{cell} ({', '.join(missing)})"
+        for cell, world in plan.CELLS.items()
+        if cell in counts and (missing := [name for name in world.methods if (cell, name) not in there])
+    ]
+    return text + (f" Not all methods are there of: {', '.join(lacking)}." if lacking else "")
 
 
 def _best(found: pl.DataFrame) -> str:

@@ -87,16 +87,22 @@ def _auroc(probability: Tensor, label: Tensor, weight: Tensor) -> Tensor:
     return functional.area_under_roc(pad(positive, (1, 0)), pad(negative, (1, 0)))
 
 
-def finished(out: Path, cell: str) -> list[int]:
-    """Replicates of which every run is there, with the present settings."""
-    return [replicate for replicate in plan.REPLICATES if _is_finished(out / cell / str(replicate), cell, replicate)]
+NEEDED = ("full", *plan.BASELINES)
+"""Methods without which a replicate is not scored; the others are scored where all its replicates have them."""
 
 
-def _is_finished(place: Path, cell: str, replicate: int) -> bool:
-    return all(
-        is_done(place / "runs" / name, name, load(plan.words(cell, name, replicate, str(place))))
+def finished(out: Path, cell: str) -> dict[int, list[str]]:
+    """Replicate -> methods that are trained with the present settings, of those that have all that is needed."""
+    found = {number: _trained(out / cell / str(number), cell, number) for number in plan.REPLICATES}
+    return {number: methods for number, methods in found.items() if set(NEEDED) <= set(methods)}
+
+
+def _trained(place: Path, cell: str, replicate: int) -> list[str]:
+    return [
+        name
         for name in plan.CELLS[cell].methods
-    )
+        if is_done(place / "runs" / name, name, load(plan.words(cell, name, replicate, str(place))))
+    ]
 
 
 def gather(out: Path, cell: str) -> Cell | None:
@@ -105,7 +111,8 @@ def gather(out: Path, cell: str) -> Cell | None:
     if not replicates:
         return None
     chosen = {number: best_on_val(out / cell / str(number) / "runs") for number in replicates}
-    frames = [_replicate(out / cell / str(number), cell, number, chosen[number]) for number in replicates]
+    methods = [name for name in plan.CELLS[cell].methods if all(name in own for own in replicates.values())]
+    frames = [_replicate(out / cell / str(number), cell, number, chosen[number], methods) for number in replicates]
     tasks = [name.removeprefix("label/") for name in frames[0].columns if name.startswith("label/")]
     return Cell(tasks, pl.concat(frames), chosen)
 
@@ -126,9 +133,9 @@ def validation_auroc(run: Path) -> float:
     return best
 
 
-def _replicate(place: Path, cell: str, replicate: int, best: str) -> pl.DataFrame:
+def _replicate(place: Path, cell: str, replicate: int, best: str, methods: Sequence[str]) -> pl.DataFrame:
     oracle = pl.read_parquet(place / plan.CELLS[cell].cohort(replicate) / cohorts.TRUTH)
-    runs = {name: run_of(place / "runs" / name) for name in plan.CELLS[cell].methods}
+    runs = {name: run_of(place / "runs" / name) for name in methods}
     found = predictions(runs, oracle, "row_id", best).with_columns(replicate=pl.lit(replicate, pl.Int64))
     assert found.height == plan.TEST_ROWS, "every run predicts every test row"
     return found
@@ -206,4 +213,5 @@ def score(out: Path, cell: str) -> list[dict[str, object]]:
     chosen = [
         {"cell": cell, "part": "chosen", "method": name, "replicates": number} for number, name in found.chosen.items()
     ]
-    return [*rows(cell, found, plan.CELLS[cell].pairs), *chosen]
+    pairs = {part: both for part, both in plan.CELLS[cell].pairs.items() if {*found.methods} >= {*both}}
+    return [*rows(cell, found, pairs), *chosen]

@@ -358,3 +358,14 @@ def test_a_failed_prediction_stays_on_the_page_below_the_text(tmp_path) -> None:
     assert "| base-2k (3) | 0.7100 | -0.0100 |" in text
     assert (tmp_path / "figures" / "phases.png").stat().st_size > 0
     assert pl.read_csv(tmp_path / "phases.csv").height == len(rows)
+
+
+def test_a_replicate_is_scored_once_it_has_the_full_method_and_all_baselines(tmp_path) -> None:
+    for replicate, methods in ((1, score.NEEDED), (2, plan.CELLS["base"].methods[1:]), (3, ())):
+        place = tmp_path / "base" / str(replicate)
+        for name in methods:
+            config = load(plan.words("base", name, replicate, str(place)))
+            (place / "runs" / name).mkdir(parents=True)
+            content = {"run": "x", "settings": run.settings(name, config)}
+            (place / "runs" / name / run.DONE).write_text(json.dumps(content))
+    assert {number: set(own) for number, own in score.finished(tmp_path, "base").items()} == {1: set(score.NEEDED)}
