@@ -16,6 +16,7 @@ CASES = {
     "unknown command": [PROGRAM, "trian"],
     "wrong setting": [PROGRAM, "train", "optim.lrr=1"],
     "wrong value": [PROGRAM, "train", "optim.lr=-1"],
+    "no cohort": [PROGRAM, "train", "dataset=custom", "paths.cohort=nowhere"],  # refused after all imports
 }
 REPEATS = 5
 

@@ -14,7 +14,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from mmnar_lightning import streams
+from mmnar_lightning import lean_torchmetrics, streams
 from mmnar_lightning.distributed import launch, signals
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ def run() -> NoReturn:
     rank would abort the interpreter, whose exit status then would not mark the run as saved and resumable.
     """
     streams.protect()
+    lean_torchmetrics.install()
     with signals.deferred():
         signals.install()
         status = main()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from data_modules.errors import UserError
 from data_modules.vocabulary import TaskKind
+from mmnar_lightning import lean_torchmetrics
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -203,6 +204,7 @@ def find(name: str) -> NetworkBaseline | EstimatorBaseline:
     """
     if ":" not in name:
         return BASELINES[name]
+    lean_torchmetrics.complete()
     module, _, attribute = name.partition(":")
     try:
         found = getattr(import_module(module), attribute)

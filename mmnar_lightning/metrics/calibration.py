@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 from scipy.special import expit, ndtr
 
 from mmnar_lightning.metrics.functional import equal_mass_bins
@@ -325,6 +324,8 @@ def _maximum(gradient: Callable[[float], float]) -> float:
         return -MAX_COEFFICIENT
     if gradient(MAX_COEFFICIENT) >= 0:
         return MAX_COEFFICIENT
+    from scipy.optimize import brentq  # 0.3 CPU seconds that a process without scores does not need
+
     return float(brentq(gradient, -MAX_COEFFICIENT, MAX_COEFFICIENT, xtol=PRECISION))
 
 
@@ -336,6 +337,8 @@ def _profile_ends(likelihood: Callable[[float], float], value: float, threshold:
     Returns:
         Both ends.
     """
+    from scipy.optimize import brentq
+
     top = likelihood(value)
 
     def excess(place: float) -> float:

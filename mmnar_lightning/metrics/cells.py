@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.special import ndtri
 from torch import Tensor
 
 from mmnar_lightning.metrics import calibration, small_samples
@@ -75,7 +75,7 @@ def metric_intervals(
     (1.0, 0.42, 1.0, 'newcombe')
     """
     assert 0 < level < 1, f"{level=} must be in (0, 1)"
-    parts, z = parts_of(probability, label, subject, fold, repeat), float(norm.ppf((1 + level) / 2))
+    parts, z = parts_of(probability, label, subject, fold, repeat), float(ndtri((1 + level) / 2))
     is_few = parts.few() < FEW
     count = 1 if is_few else num_replicates
     drawn = draw(probability, label, subject, fold, repeat, num_replicates=count, seed=seed, calibrated=False)
@@ -192,7 +192,7 @@ def _column(drawn: list[Drawn], column: int) -> Drawn:
 
 def _alone(name: str, parts: Parts, value: float, level: float) -> Ends:
     """The interval of a resampled metric of one method with few rows."""
-    z = float(norm.ppf((1 + level) / 2))
+    z = float(ndtri((1 + level) / 2))
     if name == "calibration_error":
         return calibration.calibration_error(parts, z)[1]
     return _small_ends(name, parts, value, level, z)

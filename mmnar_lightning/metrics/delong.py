@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.special import ndtr
 from torch import Tensor
 
 from mmnar_lightning.metrics.parts import Part, parts_of
@@ -110,7 +110,7 @@ def p_value(difference: float, error: float) -> float:
         return 1.0
     if math.isnan(error):
         return math.nan
-    return float(2 * norm.sf(abs(difference) / error)) if error > 0 else 0.0
+    return float(2 * ndtr(-abs(difference) / error)) if error > 0 else 0.0
 
 
 def holm(values: Sequence[float]) -> NDArray[np.float64]:

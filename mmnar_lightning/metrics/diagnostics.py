@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 from scipy.special import expit
 from torch import Tensor
 
@@ -136,6 +135,8 @@ def decision_tipping_point(
 
     if not len(own) or excess(-max_shift) > 0 or excess(max_shift) < 0:
         return None
+    from scipy.optimize import brentq
+
     return round(float(brentq(excess, -max_shift, max_shift)), 6)
 
 

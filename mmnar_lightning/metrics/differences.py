@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as students_t
+from scipy.special import stdtrit
 
 from mmnar_lightning.metrics.small_samples import Ends
 
@@ -63,5 +63,5 @@ def student_ends(value: float, replicates: NDArray[np.float64], count: float, le
     >>> [round(end, 2) for end in student_ends(0.5, np.array([0.4, 0.5, 0.6]), 9, 0.95)]
     [0.3, 0.7]
     """
-    half = float(students_t.ppf((1 + level) / 2, count - 1)) * float(replicates.std()) * math.sqrt(count / (count - 1))
+    half = float(stdtrit(count - 1, (1 + level) / 2)) * float(replicates.std()) * math.sqrt(count / (count - 1))
     return value - half, value + half

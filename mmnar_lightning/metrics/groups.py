@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from scipy.stats import norm
+from scipy.special import ndtri
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -61,7 +61,7 @@ def within_groups_auroc(
     value = float(_share(probability, label, comparable, once))
     parts = parts_of(probability, label, subject, cell)
     if parts.few() < FEW and comparable and len(names) >= MIN_SUBJECTS:
-        low, high = auroc_ends(parts, value, float(norm.ppf((1 + level) / 2)), by_pairs=True)
+        low, high = auroc_ends(parts, value, float(ndtri((1 + level) / 2)), by_pairs=True)
         return Interval(
             value=value, low=low, high=high, num_defined=0, num_parts=len(comparable), method=SMALL["auroc"]
         )

@@ -8,8 +8,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import xlogy
-from scipy.stats import norm
+from scipy.special import ndtri, xlogy
 
 from mmnar_lightning.metrics.prediction_powered import Z
 
@@ -126,7 +125,7 @@ def cox_snell_of(auroc: float, prevalence: float) -> float:
     >>> round(cox_snell_of(0.89, 0.174), 2), round(cox_snell_of(0.5, 0.174), 2)
     (0.29, 0.0)
     """
-    distance = math.sqrt(2) * float(norm.ppf(auroc))
+    distance = math.sqrt(2) * float(ndtri(auroc))
     nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
     weights = weights / weights.sum()
     gain = 0.0

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as students_t
+from scipy.special import stdtrit
 
 from mmnar_lightning.metrics.parts import Column, Parts, design_effect, effective_count
 
@@ -232,5 +232,5 @@ def _student_ends(values: Column, subject: NDArray[np.int64], level: float) -> E
     mean = float(values.mean())
     squares = float((np.bincount(member, values - mean) ** 2).sum()) * len(people) / (len(people) - 1)
     freedom = max(effective_count(subject) - 1, 0.5)
-    half = float(students_t.ppf((1 + level) / 2, freedom)) * math.sqrt(squares) / len(values)
+    half = float(stdtrit(freedom, (1 + level) / 2)) * math.sqrt(squares) / len(values)
     return max(mean - half, 0.0), min(mean + half, 1.0)

@@ -8,6 +8,7 @@ from typing import Any
 from lightning import Callback
 from lightning.pytorch.loggers import Logger
 
+from mmnar_lightning import lean_torchmetrics
 from mmnar_lightning.config.experiment import ConfigError
 
 KINDS: Mapping[str, type[Any]] = {"callbacks": Callback, "loggers": Logger}
@@ -31,6 +32,7 @@ def build_named(key: str, entries: Sequence[Mapping[str, Any]], **usual: Any) ->
 
 
 def _built(key: str, path: str, args: dict[str, Any], usual: Mapping[str, Any]) -> Any:
+    lean_torchmetrics.complete()
     module, _, name = path.rpartition(".")
     try:
         found = getattr(import_module(module), name)

@@ -1,4 +1,4 @@
-"""What the commands that need no model load, and the memory that a cohort takes, by processes of their own."""
+"""What commands load, and the memory that a cohort takes, by processes of their own."""
 
 import json
 import os
@@ -29,11 +29,11 @@ sys.exit(done.returncode)
 
 
 def loaded(words: Sequence[str], place: Path, environment: Mapping[str, str] | None = None) -> set[str]:
-    """Top-level packages that a command loads, by the interpreter's own account; processes that it starts included."""
+    """Modules that a command loads, by the interpreter's own account; processes that it starts included."""
     own = os.environ | {"PYTHONPROFILEIMPORTTIME": "1"} | (environment or {})
     done = subprocess.run([PROGRAM, *words], cwd=place, env=own, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + re.sub(r"(?m)^import time:.*\n", "", done.stderr)
-    return {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines() if "|" in line}
+    return {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if "|" in line}
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +71,41 @@ def test_a_custom_cohort_loads_neither_torch_nor_what_builds_on_it(workplace: Pa
         found = loaded([command, "dataset=custom"], workplace, {"COHORT": "given"})
         assert not found & (HEAVY | {"scipy"})
         assert "polars" in found, "the account shows what is loaded"
+
+
+UNUSED = {
+    "torchvision", "transformers", "timm", "sklearn", "pandas", "jinja2", "torchmetrics.text",
+    "torchmetrics.functional", "scipy.signal", "scipy.stats", "scipy.optimize",
+}  # fmt: skip
+"""What a training without images, texts and scores of the test rows does not use; Lightning imports torchmetrics."""
+TRAINED = ("train", "dataset=custom", "evaluate=false", "wandb.enabled=false", "trainer.max_epochs=1")
+
+
+def test_a_training_loads_nothing_that_only_other_runs_use(workplace: Path) -> None:
+    write_custom_cohort(workplace / "given")
+    found = loaded(TRAINED, workplace, {"COHORT": "given"})
+    assert list(workplace.glob("runs/custom/*/checkpoints/best.ckpt"))
+    assert not found & UNUSED
+    assert found >= {"torch", "lightning", "torchmetrics.metric", "scipy.special"}, "the account shows what is loaded"
+
+
+FOREIGN = """
+import sys
+from lightning import Callback
+
+class Whole(Callback):
+    def __init__(self):
+        raise ValueError(f"text {'torchmetrics.text' in sys.modules}")
+"""
+
+
+def test_what_the_user_names_finds_all_of_torchmetrics(workplace: Path) -> None:
+    write_custom_cohort(workplace / "given")
+    (workplace / "foreign.py").write_text(FOREIGN)
+    words = [PROGRAM, *TRAINED, "callbacks=[{class: foreign.Whole}]"]
+    own = os.environ | {"COHORT": "given", "PYTHONPATH": str(workplace)}
+    done = subprocess.run(words, env=own, cwd=workplace, capture_output=True, text=True, check=False)
+    assert "callbacks: foreign.Whole refuses args={}: text True" in " ".join(done.stdout.split()), done.stderr
 
 
 @pytest.mark.demo

@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.runs import build, folders, single
 from mmnar_lightning.runs.transfer import target_config
 from tests.conftest import write_custom_cohort
-from tests.helpers.paths import ROOT
+from tests.helpers.paths import ROOT, shared
 
 QUICK = [
     "trainer.max_epochs=2", "trainer.progress_bar=false", "trainer.accelerator=cpu", "wandb.enabled=false",
@@ -44,6 +45,29 @@ def settings(workplace: Path) -> Compose:
     return compose
 
 
+GATELESS = ("rectifier.gate=false", "rectifier.min_rows=1")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Path]]:
+    """Words -> the run with them on two cohorts that no test changes; it is trained when it is first asked for."""
+    place = tmp_path_factory.mktemp("transferred")
+    write_custom_cohort(place / "given", num_subjects=300)
+    write_custom_cohort(place / "other", num_subjects=400, seed=1)
+    target = f"dataset: custom\npaths: {{cohort: {place / 'other'}}}\ncohort: {{name: other}}\n"
+    (place / "elsewhere.yaml").write_text(target)
+
+    @cache
+    def train(*words: str) -> Path:
+        os.environ.pop(folders.RUN_ID_VARIABLE, None)
+        own = [f"paths.cohort={place / 'given'}", f"transfer.target={place / 'elsewhere.yaml'}"]
+        own += [f"paths.{name}={place / name}" for name in ("data", "runs")]
+        return single.train(load(["dataset=custom", *own, *QUICK, *SMALL, *words]))
+
+    with shared(place / "given"), shared(place / "other"):
+        yield train
+
+
 def results_of(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "results.json").read_text())
 
@@ -65,11 +89,8 @@ def pair(workplace: Path, settings: Compose, *words: str):
     return opened(settings()), opened(load(["experiment=elsewhere.yaml", *words]))
 
 
-def test_the_source_is_scored_as_if_there_were_no_target(settings) -> None:
-    with_target, without = (
-        results_of(single.train(settings())),
-        results_of(single.train(settings("transfer.target=''"))),
-    )
+def test_the_source_is_scored_as_if_there_were_no_target(trained) -> None:
+    with_target, without = results_of(trained()), results_of(trained("transfer.target=''"))
     assert without.pop("experiment") == with_target.pop("experiment")
     assert with_target.pop("run_id") != without.pop("run_id")
     assert with_target.pop("target")
@@ -94,8 +115,8 @@ def test_the_target_is_scored_by_task_and_pattern_on_its_own_test_rows(settings,
     assert target["cohort"] != results_of(folder)["cohort"]
 
 
-def test_evaluated_later_the_target_is_the_same(settings) -> None:
-    whole = results_of(single.train(settings()))
+def test_evaluated_later_the_target_is_the_same(settings, trained) -> None:
+    whole = results_of(trained())
     folder = single.train(settings("evaluate=false"))
     assert not (folder / "target").exists()
     again = results_of(single.evaluate(settings(f"run={folder}")))
@@ -161,10 +182,10 @@ def flip_calibration(workplace: Path) -> None:
 
 @pytest.mark.parametrize("origin", ["target", "source"])
 def test_labels_of_the_target_s_calibration_rows_count_only_where_the_rectifier_is_fitted_there(
-    settings, workplace, origin
+    settings, trained, workplace, origin
 ) -> None:
-    words = [f"transfer.rectifier={origin}", "rectifier.gate=false", "rectifier.min_rows=1"]
-    before = results_of(single.train(settings(*words)))["target"]
+    words = [f"transfer.rectifier={origin}", *GATELESS]
+    before = results_of(trained(*words))["target"]
     flip_calibration(workplace)
     after = results_of(single.train(settings(*words)))["target"]
     assert before["checkpoint"] == {"rectifier": origin}
@@ -174,8 +195,8 @@ def test_labels_of_the_target_s_calibration_rows_count_only_where_the_rectifier_
         assert before["mean_risk"]["first"]["all"]["labelled"] == 0
 
 
-def test_a_carried_rectifier_adds_the_source_s_offsets(settings) -> None:
-    folder = single.train(settings("transfer.rectifier=source", "rectifier.gate=false", "rectifier.min_rows=1"))
+def test_a_carried_rectifier_adds_the_source_s_offsets(trained) -> None:
+    folder = trained("transfer.rectifier=source", *GATELESS)
     content = results_of(folder)
     source, target = content["rectifier"]["first"], content["target"]["rectifier"]["first"]
     assert target["patterns"] == {name: source["patterns"][name] for name in target["patterns"]}
@@ -187,11 +208,9 @@ def test_a_carried_rectifier_adds_the_source_s_offsets(settings) -> None:
     assert np.ptp(one) < 1e-9 < abs(one[0]), "the root of the source's"
 
 
-def test_a_refitted_rectifier_is_compared_with_none_and_with_the_one_carried_over(settings) -> None:
-    words = ["rectifier.gate=false", "rectifier.min_rows=1"]
+def test_a_refitted_rectifier_is_compared_with_none_and_with_the_one_carried_over(trained) -> None:
     target, source = (
-        results_of(single.train(settings(*words, f"transfer.rectifier={origin}")))["target"]
-        for origin in ("target", "source")
+        results_of(trained(f"transfer.rectifier={origin}", *GATELESS))["target"] for origin in ("target", "source")
     )
     assert target["carried"] == source["rectified"] != target["rectified"]
     assert target["carried_gain"] == source["rectified_gain"] != target["rectified_gain"]
@@ -207,8 +226,8 @@ def test_a_refitted_rectifier_is_compared_with_none_and_with_the_one_carried_ove
             assert gain["low"] <= gain["value"] <= gain["high"]
 
 
-def test_the_refitted_rectifier_knows_all_calibration_rows_of_the_target(settings) -> None:
-    target = results_of(single.train(settings()))["target"]
+def test_the_refitted_rectifier_knows_all_calibration_rows_of_the_target(settings, trained) -> None:
+    target = results_of(trained())["target"]
     cohort = opened(load(["experiment=elsewhere.yaml"])).table.filter(split="calibration")
     counts = [entry["count"] for entry in target["rectifier"]["first"]["patterns"].values()]
     assert sum(counts) == len(cohort["label/first"].drop_nulls())
@@ -280,7 +299,7 @@ def mostly_tested(workplace: Path, experiment: str) -> Path:
 
 
 def test_simulated_releases_transfer_both_ways_better_than_chance(workplace) -> None:
-    enough = ["simulate.subjects=2500", "simulate.images=false", "trainer.max_epochs=6", "optim.lr=0.003"]
+    enough = ["simulate.subjects=1600", "simulate.images=false", "trainer.max_epochs=5", "optim.lr=0.003"]
     shares = {"train": 0.75, "calibration": 0.1, "test": 0.05}
     split = [f"cohort.split.{name}={share}" for name, share in shares.items()]
     # No simulated eICU has respiratoryCharting: inspired oxygen is no input there, and nobody's in the other one.

@@ -2,7 +2,7 @@
 
 import ast
 import sys
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -28,22 +28,24 @@ IMPORTERS = {
 """The files that import by name."""
 
 
-def calls() -> Iterator[tuple[str, str, dict[str, str]]]:
+@cache
+def calls() -> list[tuple[str, str, dict[str, str]]]:
     """File, function and keyword arguments of every call in the program."""
-    for path, tree in trees():
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Call):
-                yield (
-                    path,
-                    ast.unparse(node.func),
-                    {word.arg or "**": ast.unparse(word.value) for word in node.keywords},
-                )
+    return [
+        (path, ast.unparse(node.func), {word.arg or "**": ast.unparse(word.value) for word in node.keywords})
+        for path, tree in trees()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+    ]
 
 
-def trees() -> Iterator[tuple[str, ast.Module]]:
-    for package in ("data_modules", "mmnar_lightning", "benchmarks"):
-        for path in sorted((ROOT / package).rglob("*.py")):
-            yield path.relative_to(ROOT).as_posix(), ast.parse(path.read_text())
+@cache
+def trees() -> list[tuple[str, ast.Module]]:
+    """File and syntax of all that is read and imported by the program and its benchmarks."""
+    files = [
+        path for package in ("data_modules", "mmnar_lightning", "benchmarks") for path in (ROOT / package).rglob("*.py")
+    ]
+    return [(path.relative_to(ROOT).as_posix(), ast.parse(path.read_text())) for path in sorted(files)]
 
 
 def found(*functions: str) -> list[tuple[str, dict[str, str]]]:

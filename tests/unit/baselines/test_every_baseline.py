@@ -29,11 +29,14 @@ WITHOUT_SETTINGS = {
     "grape",
 }
 OUTSIDE = "tests.helpers.outside_baselines"
+QUICK, SLOW = (600, 50), {"muse": (1500, testing.STEPS)}
+"""Rows and steps in which a baseline learns the three tasks, fewer than `check_baseline` needs for any model."""
 
 
 @cache
 def trained(name: str) -> Trained:
-    return Trained(CONFIGS[name], simulated_batch(1500), simulated_batch(300, seed=1))
+    rows, steps = SLOW.get(name, QUICK)
+    return Trained(CONFIGS[name], simulated_batch(rows), simulated_batch(300, seed=1), steps=steps)
 
 
 def test_every_baseline_has_a_name_and_settings_in_the_configuration() -> None:

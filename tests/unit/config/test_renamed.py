@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from data_modules.errors import UserError
 from mmnar_lightning.config import keys
@@ -21,6 +21,8 @@ from mmnar_lightning.runs import build, folders, single
 
 KEYS = {old: new for old, new in RENAMED.items() if not old.startswith(EXPERIMENT)}
 EXPERIMENTS = {old: new for old, new in RENAMED.items() if old.startswith(EXPERIMENT)}
+KINDS_OF_KEYS = (lambda old: "*" in old, lambda old: " " in KEYS[old], lambda old: not {*"* "} & {*old, *KEYS[old]})
+"""A key of each modality, one that was removed, and one that was renamed."""
 KNOWN = {key for dataset in datasets() for key, *_ in keys.walk(config_class(dataset))}
 
 
@@ -59,21 +61,38 @@ def test_a_file_with_an_old_key_is_refused_by_its_name(old: str, new: str, tmp_p
     assert str(caught.value) == f"{path}: {sentence_of(old, new)}"
 
 
-@pytest.mark.parametrize(("old", "new"), KEYS.items())
-def test_a_run_of_an_older_version_is_refused_by_name(old: str, new: str, tmp_path: Path) -> None:
-    folder = tmp_path / "older"
-    folder.mkdir()
-    (folder / "checkpoints").mkdir()
-    config = load([f"paths.runs={tmp_path}"])
-    save(config, folder / folders.CONFIG)
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> DictConfig:
+    """The resolved configuration of a run."""
+    path = tmp_path_factory.mktemp("saved") / folders.CONFIG
+    save(load([]), path)
+    found = OmegaConf.load(path)
+    assert isinstance(found, DictConfig)
+    return found
+
+
+def older_run(folder: Path, saved: DictConfig, old: str) -> str:
+    """Leave a run of an older version, and give the pattern of the sentence that refuses it."""
+    (folder / "checkpoints").mkdir(parents=True)
     for name in (folders.BEST, folders.LAST):
         (folder / name).touch()
-    saved = OmegaConf.load(folder / folders.CONFIG)
-    OmegaConf.update(saved, old.replace("*", "cxr"), 3)
-    OmegaConf.save(saved, folder / folders.CONFIG)
-    expected = f"^{re.escape(f'{folder / folders.CONFIG}: {sentence_of(old, new)}')}$"
+    own = saved.copy()
+    OmegaConf.update(own, old.replace("*", "cxr"), 3)
+    OmegaConf.save(own, folder / folders.CONFIG)
+    return f"^{re.escape(f'{folder / folders.CONFIG}: {sentence_of(old, KEYS[old])}')}$"
+
+
+@pytest.mark.parametrize("old", KEYS)
+def test_a_run_of_an_older_version_is_refused_by_name(old: str, saved: DictConfig, tmp_path: Path) -> None:
+    expected = older_run(tmp_path / "older", saved, old)
     with pytest.raises(ConfigError, match=expected):
-        folders.settings_of(folder, config)
+        folders.settings_of(tmp_path / "older", load([]))
+
+
+@pytest.mark.parametrize("old", [next(old for old in KEYS if condition(old)) for condition in KINDS_OF_KEYS])
+def test_it_is_neither_evaluated_nor_resumed(old: str, saved: DictConfig, tmp_path: Path) -> None:
+    folder = tmp_path / "older"
+    expected = older_run(folder, saved, old)
     with pytest.raises(ConfigError, match=expected):
         single.evaluate(load([f"paths.runs={tmp_path}", f"run={folder}"]))
     with pytest.raises(ConfigError, match=expected):

@@ -15,6 +15,7 @@ from mmnar_lightning.metrics.bootstrap import METRICS, RESAMPLED
 from mmnar_lightning.outputs import ScoredRows
 from mmnar_lightning.report import figures, style
 from mmnar_lightning.report.public import public
+from tests.conftest import draw_figures
 from tests.helpers.results import offset_of, results_of, scored_rows
 
 TASKS, MIN_COUNT = ["death", "stay"], 10
@@ -64,18 +65,27 @@ RESULTS = results_of(
 )
 
 
-@pytest.fixture
-def drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rendered_figures: None) -> dict[str, Figure]:
-    """Name of a file -> the figure that would be written into it."""
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Figure], Path]:
+    """Name of a file -> the figure that would be written into it; and the folder of their SVG files."""
     found: dict[str, Figure] = {}
+    place = tmp_path_factory.mktemp("figures")
 
     def keep_and_save(figure: Figure, path: Path) -> None:
         found[path.name] = figure
         style.save(figure, path, ["svg"])
 
-    monkeypatch.setattr(figures, "save", keep_and_save)
-    figures.draw_results(public(RESULTS, MIN_COUNT), tmp_path)
-    return found
+    with pytest.MonkeyPatch.context() as patch:
+        draw_figures(patch)
+        patch.setattr(figures, "save", keep_and_save)
+        figures.draw_results(public(RESULTS, MIN_COUNT), place)
+    return found, place
+
+
+@pytest.fixture
+def drawn(written: tuple[dict[str, Figure], Path]) -> dict[str, Figure]:
+    """Name of a file -> the figure that would be written into it."""
+    return written[0]
 
 
 def placed(axes, place: int) -> list:
@@ -116,13 +126,14 @@ def test_subgroups_draw_neither_the_small_level_nor_the_one_that_it_would_follow
     assert found == ["all rows", "n=142", "Ward", "north", "n=77"]
 
 
-def test_no_number_of_a_hidden_cell_is_in_the_text_of_a_figure(drawn, tmp_path: Path) -> None:
-    names = {path.stem for path in tmp_path.glob("*.svg")}
+def test_no_number_of_a_hidden_cell_is_in_the_text_of_a_figure(written) -> None:
+    drawn, place = written
+    names = {path.stem for path in place.glob("*.svg")}
     assert {f"{kind}_{task}.png" for kind in ("subgroups", "decision_curve") for task in TASKS} <= set(drawn)
     assert names == {Path(name).stem for name in drawn}
     hidden = {COUNTS["01"], COUNTS["00"], 57, 8}
     seen = set()
-    for path in tmp_path.glob("*.svg"):
+    for path in place.glob("*.svg"):
         counts = {int(found) for found in re.findall(r">[^<]*n=(\d+)", path.read_text())}
         assert not counts & hidden, path.name
         seen |= counts

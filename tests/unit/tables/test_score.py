@@ -3,6 +3,7 @@
 import csv
 import io
 import statistics
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -20,6 +21,7 @@ from mmnar_lightning.tables.declared import TableError
 from mmnar_lightning.tables.plan import Plan
 from mmnar_lightning.tables.score import Line
 from tests.helpers import tables
+from tests.helpers.paths import shared
 from tests.helpers.tables import planned, store_all
 from tests.helpers.tables import rows_of as drawn
 
@@ -32,17 +34,36 @@ STRENGTH = {"good": 2.0, "poor": 0.3, "equal": 2.0}
 FEW = ("evaluation.num_replicates=100",)
 
 
-@pytest.fixture
-def made(workplace: Path) -> Plan:
+TWO = {"own": "custom", "other": "custom"}
+
+
+def stored_in(place: Path) -> Plan:
     """Three methods with stored predictions on two cohorts, of two tasks."""
-    found = planned(
-        workplace, *FEW, methods=METHODS, family={"reference": "good"}, cohorts={"own": "custom", "other": "custom"}
-    )
+    found = planned(place, *FEW, methods=METHODS, family={"reference": "good"}, cohorts=TWO)
     return store_all(found, lambda entry: drawn(entry, STRENGTH[entry.method], tasks=("first", "second")))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plan]:
+    """The plan of stored predictions, which tests only read."""
+    place = tmp_path_factory.mktemp("made")
+    found = stored_in(place)
+    with shared(place):
+        yield found
+
+
+@pytest.fixture(scope="module")
+def scored(made: Plan) -> list[Line]:
+    return lines_of(made)
 
 
 def lines_of(found: Plan) -> list[Line]:
     return score.lines(found, stored.read(found))
+
+
+def place_of(found: Plan) -> Path:
+    """The folder that a plan was made in."""
+    return Path(found.bases["own"].paths.runs).parent
 
 
 def whole(lines: list[Line], method: str, task: str = "first", cohort: str = "own") -> Line:
@@ -52,8 +73,8 @@ def whole(lines: list[Line], method: str, task: str = "first", cohort: str = "ow
     return line
 
 
-def test_the_spread_is_that_of_the_means_over_seeds_and_over_folds(made: Plan) -> None:
-    line = whole(lines_of(made), "poor")
+def test_the_spread_is_that_of_the_means_over_seeds_and_over_folds(made: Plan, scored: list[Line]) -> None:
+    line = whole(scored, "poor")
     auroc = {
         (entry.child.seed, entry.child.fold): roc_auc_score(rows["label/first"], rows["logit/first"])
         for entry in tables.of(made, "poor")
@@ -67,9 +88,9 @@ def test_the_spread_is_that_of_the_means_over_seeds_and_over_folds(made: Plan) -
 
 
 @pytest.mark.parametrize(("together", "size"), [("table", 8), ("cohort", 4), ("task", 2)])
-def test_tests_are_corrected_over_the_declared_family(made: Plan, together: str, size: int, workplace: Path) -> None:
+def test_tests_are_corrected_over_the_declared_family(made: Plan, together: str, size: int) -> None:
     declared = {"reference": "good", "together": together}
-    found = planned(workplace, *FEW, methods=METHODS, family=declared, cohorts={"own": "custom", "other": "custom"})
+    found = planned(place_of(made), *FEW, methods=METHODS, family=declared, cohorts=TWO)
     tested = [line for line in lines_of(found) if line.p is not None]
     assert len(tested) == 8
     for first in range(0, 8, size):
@@ -79,19 +100,19 @@ def test_tests_are_corrected_over_the_declared_family(made: Plan, together: str,
     assert whole(tested, "poor").difference.high < 0
 
 
-def test_the_test_is_that_of_mmnar_compare(made: Plan) -> None:
+def test_the_test_is_that_of_mmnar_compare(made: Plan, scored: list[Line]) -> None:
     found = stored.read(made)
     poor, good = (rows_of(name, found["own", name].rows, "first") for name in ("poor", "good"))
     difference, p = paired(poor, good, Scoring(num_replicates=100, seed=0, min_count=10))
-    line = whole(score.lines(made, found), "poor")
+    line = whole(scored, "poor")
     assert (line.difference, line.p) == (difference, p)
-    assert whole(score.lines(made, found), "good").verdict == "not tested"
+    assert whole(scored, "good").verdict == "not tested"
 
 
-def test_rows_of_patterns_are_scored_and_small_ones_are_not_there(made: Plan, workplace: Path) -> None:
-    patterns = {line.pattern: line.rows for line in lines_of(made) if line.method == "poor" and line.task == "first"}
+def test_rows_of_patterns_are_scored_and_small_ones_are_not_there(made: Plan, scored: list[Line]) -> None:
+    patterns = {line.pattern: line.rows for line in scored if line.method == "poor" and line.task == "first"}
     assert patterns == {"all": 800, "11": 600, "10": 200}
-    rare = planned(workplace, *FEW, "privacy.min_count=250", methods=METHODS, family={"reference": "good"})
+    rare = planned(place_of(made), *FEW, "privacy.min_count=250", methods=METHODS, family={"reference": "good"})
     masked = {line.pattern: line.rows for line in lines_of(rare) if line.method == "poor" and line.task == "first"}
     assert masked == {"all": None}
 
@@ -122,7 +143,8 @@ def test_a_method_without_some_rows_is_compared_on_its_own_and_hidden_if_the_res
         lines_of(other)
 
 
-def test_without_stored_predictions_the_entries_are_named(made: Plan) -> None:
+def test_without_stored_predictions_the_entries_are_named(workplace: Path) -> None:
+    made = stored_in(workplace)
     (entry, *_) = made.entries
     (entry.runs[0] / "predictions.parquet").unlink()
     made.entries[3].outcome.unlink()
@@ -156,9 +178,10 @@ def test_the_files_have_every_number_and_what_is_not_applicable(workplace: Path)
     assert "_" not in latex.replace(r"\_", "").split(r"\begin{table}")[1]
 
 
-def test_the_page_keeps_what_stands_above_it_and_the_figure_is_the_same_each_time(made: Plan, workplace: Path) -> None:
-    found = stored.read(made)
-    lines = score.lines(made, found)
+def test_the_page_keeps_what_stands_above_it_and_the_figure_is_the_same_each_time(
+    made: Plan, scored: list[Line], workplace: Path
+) -> None:
+    found, lines = stored.read(made), scored
     docs = workplace / "docs" / "table.md"
     docs.parent.mkdir()
     docs.write_text(f"# Mine\n\nkept\n\n{page.MARKER}\n\nstale")
