@@ -133,11 +133,11 @@ def test_subgroups_are_drawn_with_their_largest_gap_and_ages_in_order():
     figure = divisions.subgroup_plot(cell(120, 0.75), found, "icu_90d")
     assert texts(figure) == [
         "all rows", "n=120", "Age band: largest gap 0.20 (-0.10 to 0.50), 18 to 44 and under 18",
-        "18 to 44", "n=30", "65 to 74", "n=50", "under 18", "n=11", "2 smaller, pooled", "n=20",
+        "under 18", "n=11", "18 to 44", "n=30", "65 to 74", "n=50", "2 smaller, pooled", "n=20",
         "Hospital", "hospital 1", "n=40",
     ]  # fmt: skip
     values = [line.get_xdata()[0] for line in figure.axes[0].get_lines() if line.get_marker() == "o"]
-    assert values == [0.75, 0.8, 0.7, 0.6, 0.5, 0.65]
+    assert values == [0.75, 0.6, 0.8, 0.7, 0.5, 0.65]
 
 
 def test_a_figure_is_written_in_three_formats_with_the_same_bytes_each_time(tmp_path):

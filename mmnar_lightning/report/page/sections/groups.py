@@ -39,7 +39,8 @@ def groups(run: PageRun) -> Section:
 def _subgroups(found: Mapping[str, Subgroups]) -> list[Block]:
     pictures = []
     for number, (attribute, own) in enumerate(found.items()):
-        levels = list(dict.fromkeys(level for scores in own.tasks.values() for level in scores.cells))
+        found_in = dict.fromkeys(level for scores in own.tasks.values() for level in scores.cells)
+        levels = style.in_order(attribute, found_in)
         if not levels:
             continue
         values = {
@@ -63,10 +64,10 @@ def _level(name: str) -> str:
 
 def _table(attribute: str, found: Subgroups) -> Table:
     rows = [
-        [_level(level), style.words(task), *line(cell)]
+        [_level(level), style.words(task), *line(scores.cells[level])]
         for task, scores in found.tasks.items()
-        for level, cell in scores.cells.items()
-        if cell.count is not None
+        for level in style.in_order(attribute, scores.cells)
+        if scores.cells[level].count is not None
     ]
     header = [style.words(attribute), "task", "rows (positive)", *(style.words(name) for name in METRICS)]
     caption = f"By {style.words(attribute)}: every metric with its 95 % interval"
