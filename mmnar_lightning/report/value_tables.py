@@ -22,6 +22,8 @@ def show_value_summary(results: Results) -> None:
     Args:
         results: of a run, public.
     """
+    if results.children is not None:
+        say(f"{len(results.children)} run{'s' if len(results.children) > 1 else ''} ({results.protocol})")
     after = ", after the rectifier" if results.rectified_values is not None else ""
     rows = [[task, *cells_of(found.all)] for task, found in final_values(results).items()]
     show(f"test split{_data(results)}{after}, 95 % intervals clustered by subject", ["task", "rows", *HEADER], rows)

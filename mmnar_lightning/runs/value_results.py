@@ -15,9 +15,6 @@ from mmnar_lightning.outputs import ScoredRows
 from mmnar_lightning.runs import folders
 from mmnar_lightning.runs.run import Run
 
-SINGLE = "split"
-"""The protocol of one run."""
-
 
 def refuse(config: ExperimentConfig) -> None:
     """Refuse what reads outcomes that are yes or no, for a cohort whose tasks are numbers.
@@ -36,9 +33,6 @@ def refuse(config: ExperimentConfig) -> None:
         )
     evaluation = config.evaluation
     settings = {
-        f"evaluation.protocol={evaluation.protocol}": evaluation.protocol != SINGLE,
-        f"evaluation.num_seeds={evaluation.num_seeds}": evaluation.num_seeds > 1,
-        "rectifier.fit=crossfit": config.rectifier.fit == "crossfit",
         "evaluation.blend=true": evaluation.blend,
         f"evaluation.elsewhere={evaluation.elsewhere}": evaluation.elsewhere != "none",
         f"transfer.target={config.transfer.target}": bool(config.transfer.target),
