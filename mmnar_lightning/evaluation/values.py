@@ -51,7 +51,7 @@ def score_values(
 
         def cell(member: Tensor, column: int = column) -> ValueCell:
             columns = predicted[member, column], value[member, column], rows.subject[member]
-            return _cell(*columns, scoring, repeats)
+            return cell_of(*columns, scoring, repeats)
 
         found[task] = ValueScores(
             all=cell(labelled), patterns={name: cell(labelled & member) for name, member in members.items()}
@@ -59,7 +59,8 @@ def score_values(
     return found
 
 
-def _cell(predicted: Tensor, value: Tensor, subject: Tensor, scoring: Scoring, repeats: int = 1) -> ValueCell:
+def cell_of(predicted: Tensor, value: Tensor, subject: Tensor, scoring: Scoring, repeats: int = 1) -> ValueCell:
+    """The scores of a cell: (N,) predictions and values, in the units of the task, and subjects."""
     intervals = value_intervals(predicted, value, subject, num_replicates=scoring.num_replicates, seed=scoring.seed)
     scores: Mapping[str, Score] = {name: plain(intervals[name]) for name in VALUE_METRICS}
     return ValueCell(

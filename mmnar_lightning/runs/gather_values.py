@@ -7,10 +7,12 @@ import polars as pl
 import torch
 
 from data_modules import patterns
+from data_modules.cohorts.subgroups import SUBGROUP
 from data_modules.loading.arrays import ValueScale
 from mmnar_lightning.evaluation.results import Results, ValueScores
 from mmnar_lightning.evaluation.scores import Scoring
 from mmnar_lightning.evaluation.subgroups import label_availability
+from mmnar_lightning.evaluation.value_subgroups import score_value_subgroups
 from mmnar_lightning.evaluation.values import score_values
 from mmnar_lightning.outputs import ScoredRows
 from mmnar_lightning.runs import gather
@@ -78,7 +80,7 @@ def as_rows(frame: pl.DataFrame, tasks: Sequence[str], predicted: str) -> Scored
 
 
 def scores_of(pooled: pl.DataFrame, scoring: Scoring, first: Results) -> dict[str, Any]:
-    """The fields of results that the pooled rows give: scores before and after the rectifier, and known values.
+    """The fields of results that the pooled rows give: scores before and after the rectifier, subgroups, known values.
 
     Errors of different runs can be averaged, so rows of all folds and seeds are scored together; their subjects are
     drawn with all of their rows. Counts are of rows, each once.
@@ -102,5 +104,9 @@ def scores_of(pooled: pl.DataFrame, scoring: Scoring, first: Results) -> dict[st
             rows = as_rows(pooled, tasks, prefix)
             scores: dict[str, ValueScores] = score_values(rows, unit, tasks, codes, scoring, repeats=repeats)
             found[name] = scores
+    final = as_rows(pooled, tasks, gather.RECTIFIED if "rectified_values" in found else PREDICTED)
+    attributes = pooled.select(name for name in pooled.columns if name.startswith(SUBGROUP))
+    divided = score_value_subgroups(final, unit, attributes, tasks, scoring, repeats=repeats)
+    found["value_subgroups"] = divided or None
     once = pooled.filter(pl.col("seed") == pooled["seed"].min())
     return found | {"label_availability": label_availability(as_rows(once, tasks, PREDICTED), tasks, codes)}

@@ -52,6 +52,10 @@ def test_folds_test_each_row_once_per_seed_and_are_scored_together(folds: Path) 
         assert whole.mae.value == pytest.approx(error.abs().mean())
         assert whole.rmse.value == pytest.approx((error**2).mean() ** 0.5)
         assert sum(cell.count or 0 for cell in scores["days"].patterns.values()) == whole.count
+    assert found.value_subgroups is not None
+    by_sex = found.value_subgroups["sex"].tasks["days"].levels
+    sizes = known.unique("row_id")["subgroup/sex"].value_counts().rows()
+    assert {level: cell.count for level, cell in by_sex.items()} == dict(sizes)
     assert found.tasks == {}
     assert found.label_availability is not None
     assert found.label_availability["days"].all.rows == table["row_id"].n_unique()

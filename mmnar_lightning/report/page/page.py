@@ -24,7 +24,7 @@ from mmnar_lightning.report.page.sections.repeating import repeating
 from mmnar_lightning.report.page.sections.sample_size import sample_size
 from mmnar_lightning.report.page.sections.scores import calibration, performance
 from mmnar_lightning.report.page.sections.training import training
-from mmnar_lightning.report.page.sections.values import numbers, offsets
+from mmnar_lightning.report.page.sections.values import numbers, offsets, value_groups
 
 TEMPLATES = files(__package__) / "templates"
 
@@ -78,6 +78,7 @@ def sections_of(
             about(first),
             attrition(first),
             numbers(first),
+            value_groups(first),
             offsets(first),
             training(first),
             repeating(first, program),

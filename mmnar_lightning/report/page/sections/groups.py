@@ -48,7 +48,7 @@ def _subgroups(found: Mapping[str, Subgroups]) -> list[Block]:
             for task, scores in list(own.tasks.items())[: len(SERIES)]
         }
         title = f"AUROC by {style.words(attribute)}, with 95 % intervals"
-        labels = [_level(level) for level in levels]
+        labels = [level_name(level) for level in levels]
         pictures.append(Picture(title, ladder(labels, values, "AUROC", f"subgroups-{number}", title, at=0.5)))
     text = (
         "The final prediction. A level with few rows is pooled with other such levels; a level that is masked is shown "
@@ -58,13 +58,14 @@ def _subgroups(found: Mapping[str, Subgroups]) -> list[Block]:
     return [Text(text), Pictures(pictures), *_gaps(found), *tables]
 
 
-def _level(name: str) -> str:
+def level_name(name: str) -> str:
+    """The name of a level, or what is pooled in words."""
     return SMALLER if name == POOLED else name
 
 
 def _table(attribute: str, found: Subgroups) -> Table:
     rows = [
-        [_level(level), style.words(task), *line(scores.cells[level])]
+        [level_name(level), style.words(task), *line(scores.cells[level])]
         for task, scores in found.tasks.items()
         for level in style.in_order(attribute, scores.cells)
         if scores.cells[level].count is not None
@@ -80,8 +81,8 @@ def _gaps(found: Mapping[str, Subgroups]) -> list[Block]:
             style.words(attribute),
             style.words(task),
             style.words(metric),
-            _level(gap.higher),
-            _level(gap.lower),
+            level_name(gap.higher),
+            level_name(gap.lower),
             words.score(gap.difference, "+.3f"),
         ]
         for attribute, own in found.items()
