@@ -14,6 +14,7 @@ from mmnar_lightning.checkpoint import parts_of
 from mmnar_lightning.compiled import CompiledLosses
 from mmnar_lightning.distributed.collectives import clip_gradient, full_parameters
 from mmnar_lightning.ensemble import FoldEnsemble
+from mmnar_lightning.half import take_true_half
 from mmnar_lightning.losses.config import Weights
 from mmnar_lightning.losses.multitask import RunningLoss
 from mmnar_lightning.nn.watch import Watch
@@ -137,7 +138,8 @@ class MMNARModule(LightningModule):
             self._seen += len(batch)
 
     def setup(self, stage: str) -> None:
-        """Watch from the start, on the device of this Trainer."""
+        """Watch from the start, on the device of this Trainer; weights in bfloat16 are those of `half.py`."""
+        take_true_half(self.trainer)
         self.watch = Watch()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -5,15 +5,12 @@ from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from data_modules.batch import Batch
 from mmnar_lightning.metrics.pattern import PatternMetric, mask_small_cells
-from mmnar_lightning.metrics.values import VALUE_METRICS
 from mmnar_lightning.outputs import ScoredRows
-from mmnar_lightning.report.figures import heat_map
 
 
 class PatternMetrics(Callback):
@@ -66,15 +63,6 @@ class PatternMetrics(Callback):
         self.rows = self.metrics["test"].rows()
         self._finish("test", trainer, pl_module)
 
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Send the last epoch's table and heat map to W&B."""
-        if self.latest:
-            self._send_table("val", trainer)
-
-    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Send the test table and heat map to W&B."""
-        self._send_table("test", trainer)
-
     def _finish(self, split: str, trainer: Trainer, pl_module: LightningModule) -> None:
         values = self.metrics[split].compute()
         self.metrics[split].reset()
@@ -95,26 +83,6 @@ class PatternMetrics(Callback):
         score, loss = self.metrics[split].means
         pl_module.log(f"{split}/{score}", values[score], logger=False, prog_bar=True)
         pl_module.log(f"{split}/{loss}", values[loss], logger=False)
-
-    def _send_table(self, split: str, trainer: Trainer) -> None:
-        metric = self.metrics[split]
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger) and trainer.is_global_zero:
-                import wandb
-
-                is_value = metric.deviations is not None
-                scores = list(VALUE_METRICS) if is_value else ["positives", "auroc", "average_precision", "brier"]
-                header = ["task", "pattern", "count", *scores]
-                rows = [
-                    [task, label, *(self.latest[f"{name}/{task}/{label}"] for name in header[2:])]
-                    for task in metric.tasks
-                    for label in metric.labels
-                ]
-                sent: dict[str, Any] = {f"{split}/patterns": wandb.Table(columns=list(header), data=rows)}
-                if not is_value:
-                    figure = heat_map(self.latest, metric.tasks, metric.labels, metric.modalities)
-                    sent[f"{split}/patterns_heat_map"] = wandb.Image(figure)
-                logger.experiment.log(sent)
 
 
 def _update(metric: PatternMetric, logits: Tensor, batch: Batch) -> None:

@@ -108,8 +108,9 @@ class TrainerConfig:
     """Devices per machine: a number, `auto` for all GPUs, or a list of GPUs; under torchrun and srun it is theirs."""
     strategy: Literal["auto", "ddp", "fsdp"] = "auto"
     """Parallelism; `auto` is `ddp` for several devices. `fsdp` shards large trained backbones over GPUs."""
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
-    """Number format of the forward pass; `16-mixed` needs a GPU."""
+    precision: Literal["32-true", "bf16-mixed", "bf16-true", "16-mixed"] = "32-true"
+    """Number format of the forward pass; `16-mixed` needs a GPU. With `bf16-true` the network's matrices and their
+    optimiser states are in bfloat16 too, which halves their memory and loses small steps."""
     accumulate: int = 1
     """Sequential parts of each step's global batch, so that a larger one fits into memory."""
     checkpoint_every_steps: int = 0
@@ -136,6 +137,8 @@ class TrainerConfig:
             raise UserError(
                 f"trainer.strategy=fsdp shards over GPUs, but trainer.accelerator={self.accelerator}; use ddp"
             )
+        if self.strategy == "fsdp" and self.precision == "bf16-true":
+            raise UserError("trainer.precision=bf16-true: shards have one number format; use bf16-mixed, or ddp")
         if self.strategy == "fsdp" and self.compile != "none":
             raise UserError(f"trainer.compile={self.compile}: a sharded model is not compiled; omit either")
         if self.compile in {"reduce-overhead", "max-autotune"} and self.accumulate > 1:

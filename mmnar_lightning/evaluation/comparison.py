@@ -71,7 +71,9 @@ def compare(methods: Mapping[str, pl.DataFrame], scoring: Scoring) -> list[Compa
     common = [task for task in tasks if all(LABEL + task in frame.columns for frame in methods.values())]
     for name, frame in methods.items():
         if any(column.startswith(VALUE) for column in frame.columns):
-            raise UserError(f"{name} predicts numbers; only outcomes that are yes or no are compared")
+            raise UserError(
+                f"{name} predicts numbers, and others outcomes that are yes or no; compare runs of one kind"
+            )
     if not common:
         raise UserError(f"{' and '.join(names)} have no task in common")
     found: list[Comparison] = []

@@ -5,6 +5,7 @@ from typing import Any
 
 from mmnar_lightning.evaluation.breakdown import DecisionCurve, LabelAvailability, Subgroups
 from mmnar_lightning.evaluation.cell import MASKED, OPTIONAL, Cell, Gain, Reliability, Score, TaskScores
+from mmnar_lightning.evaluation.value_cell import MASKED_VALUES, ValueCell, ValueScores, ValueSubgroups
 
 __all__ = [
     "MASKED",
@@ -30,54 +31,12 @@ __all__ = [
     "TaskScores",
     "ValueCell",
     "ValueScores",
+    "ValueSubgroups",
     "Within",
 ]  # fmt: skip
 
 SCHEMA_VERSION = 5
 """Incremented when the format changes incompatibly."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ValueCell:
-    """Scores of the test rows of a task that is a number, in its units; all None if masked.
-
-    Attributes:
-        count: rows with a known value.
-        subjects: of these.
-        mae: mean absolute error.
-        rmse: root mean squared error.
-        mean_error: mean of prediction minus value: calibration in the large.
-        r2: share of the variance that is explained.
-    """
-
-    count: int | None
-    subjects: int | None
-    mae: Score | None
-    rmse: Score | None
-    mean_error: Score | None
-    r2: Score | None
-
-    def score(self, metric: str) -> Score | None:
-        """The score of a metric, by its name in `VALUE_METRICS`."""
-        found: Score | None = getattr(self, metric)
-        return found
-
-
-MASKED_VALUES = ValueCell(count=None, subjects=None, mae=None, rmse=None, mean_error=None, r2=None)
-"""A cell that is hidden."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ValueScores:
-    """Scores of a task that is a number over all test rows and by pattern label, the most frequent first."""
-
-    all: ValueCell
-    patterns: dict[str, ValueCell]
-
-    @property
-    def cells(self) -> dict[str, ValueCell]:
-        """`all`, then the patterns."""
-        return {"all": self.all, **self.patterns}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -268,6 +227,7 @@ class Results:
         blend: scores of network and boosted trees together; None without evaluation.blend.
         groups: scores by hospital or year group; None if the cohort has neither.
         subgroups: attribute -> scores of the final prediction by its levels; None without `evaluation.subgroups`.
+        value_subgroups: likewise of tasks that are numbers.
         net_benefit: task -> decision curve of the final prediction; None in a file of an earlier schema.
         label_availability: task -> rows with a known label, overall and by pattern; None likewise.
         rectifier: its offsets; None without one.
@@ -306,6 +266,7 @@ class Results:
     blend: BlendScores | None = field(default=None, metadata=OPTIONAL)
     groups: Groups | None = field(default=None, metadata=OPTIONAL)
     subgroups: dict[str, Subgroups] | None = field(default=None, metadata=OPTIONAL)
+    value_subgroups: dict[str, ValueSubgroups] | None = field(default=None, metadata=OPTIONAL)
     net_benefit: dict[str, DecisionCurve] | None = field(default=None, metadata=OPTIONAL)
     label_availability: dict[str, LabelAvailability] | None = field(default=None, metadata=OPTIONAL)
     rectifier: dict[str, OffsetTable] | None = field(default=None, metadata=OPTIONAL)

@@ -240,20 +240,36 @@ def score_levels(
         Name -> scores, the largest level first; and those of the small levels, None without any.
     """
     known = rows.label_mask[:, column]
-    count = torch.bincount(number[known], minlength=len(names))
-    large = [
-        place
-        for place in count.argsort(descending=True, stable=True).tolist()
-        if count[place] >= max(1, scoring.min_count)
-    ]
-    small = known & (count < max(scoring.min_count, 1))[number]
-    num_pooled = int(((count > 0) & (count < scoring.min_count)).sum())
+    large, small, num_pooled = sizes_of(number, known, len(names), scoring.min_count)
 
     def cell(member: Tensor) -> Cell:
         return _cell(_of_task(rows, column, member), scoring, _at(fold, member))
 
     found = {names[place]: cell(known & (number == place)) for place in large}
     return found, replace(cell(small), groups=num_pooled) if num_pooled else None
+
+
+def sizes_of(number: Tensor, known: Tensor, num_levels: int, min_count: int) -> tuple[list[int], Tensor, int]:
+    """Which levels are scored on their own, and which rows are pooled.
+
+    Args:
+        number: (N,) int64, level of each row.
+        known: (N,) bool, rows that are scored.
+        num_levels: number of levels.
+        min_count: least number of rows of a level of its own.
+
+    Returns:
+        The large levels, the largest first; (N,) bool, the rows of the small ones; the number of these.
+
+    >>> sizes_of(torch.tensor([0, 1, 1, 2]), torch.tensor([True, True, True, False]), 3, 2)
+    ([1], tensor([ True, False, False, False]), 1)
+    """
+    count = torch.bincount(number[known], minlength=num_levels)
+    large = [
+        place for place in count.argsort(descending=True, stable=True).tolist() if count[place] >= max(1, min_count)
+    ]
+    small = known & (count < max(min_count, 1))[number]
+    return large, small, int(((count > 0) & (count < min_count)).sum())
 
 
 def _by_group(

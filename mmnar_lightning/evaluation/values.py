@@ -22,7 +22,13 @@ ENDS = ("tau", "low", "high", "raw")
 
 
 def score_values(
-    rows: ScoredRows, scale: ValueScale, tasks: Sequence[str], pattern_ids: Sequence[int], scoring: Scoring
+    rows: ScoredRows,
+    scale: ValueScale,
+    tasks: Sequence[str],
+    pattern_ids: Sequence[int],
+    scoring: Scoring,
+    *,
+    repeats: int = 1,
 ) -> dict[str, ValueScores]:
     """Score every task over all test rows and per pattern, with 95 % subject-clustered intervals.
 
@@ -32,6 +38,7 @@ def score_values(
         tasks: T task names.
         pattern_ids: the cohort's patterns that have a cell, the most frequent first.
         scoring: replicates and seed.
+        repeats: how often each row is among them, predicted by as many models; counts are of rows.
 
     Returns:
         task -> scores, in the units of the values.
@@ -44,7 +51,7 @@ def score_values(
 
         def cell(member: Tensor, column: int = column) -> ValueCell:
             columns = predicted[member, column], value[member, column], rows.subject[member]
-            return _cell(*columns, scoring)
+            return cell_of(*columns, scoring, repeats)
 
         found[task] = ValueScores(
             all=cell(labelled), patterns={name: cell(labelled & member) for name, member in members.items()}
@@ -52,11 +59,12 @@ def score_values(
     return found
 
 
-def _cell(predicted: Tensor, value: Tensor, subject: Tensor, scoring: Scoring) -> ValueCell:
+def cell_of(predicted: Tensor, value: Tensor, subject: Tensor, scoring: Scoring, repeats: int = 1) -> ValueCell:
+    """The scores of a cell: (N,) predictions and values, in the units of the task, and subjects."""
     intervals = value_intervals(predicted, value, subject, num_replicates=scoring.num_replicates, seed=scoring.seed)
     scores: Mapping[str, Score] = {name: plain(intervals[name]) for name in VALUE_METRICS}
     return ValueCell(
-        count=len(value),
+        count=len(value) // repeats,
         subjects=len(torch.unique(subject)),
         mae=scores["mae"],
         rmse=scores["rmse"],

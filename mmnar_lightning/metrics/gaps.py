@@ -102,7 +102,7 @@ def largest_gaps(
         defined = ~np.isnan(values[:, column])
         if defined.sum() >= 2:
             numbers = [number for number, is_defined in zip(large, defined, strict=True) if is_defined]
-            found[name] = _largest(numbers, values[defined, column], drawn[:, defined, column], coverage)
+            found[name] = largest(numbers, values[defined, column], drawn[:, defined, column], coverage)
     return found
 
 
@@ -167,8 +167,18 @@ def _mean_defined(values: Column) -> Column:
     return found
 
 
-def _largest(numbers: Sequence[int], values: Column, drawn: Column, coverage: float) -> LargestGap:
-    """The largest difference of (L,) values, from their (R, L) replicates."""
+def largest(numbers: Sequence[int], values: Column, drawn: Column, coverage: float) -> LargestGap:
+    """The largest difference of the values of levels, with an interval for the differences of all pairs at once.
+
+    Args:
+        numbers: of L levels.
+        values: (L,) of them.
+        drawn: (R, L) replicates; those with a NaN are left out.
+        coverage: nominal.
+
+    Returns:
+        The gap.
+    """
     higher, lower = int(values.argmax()), int(values.argmin())
     kept = drawn[~np.isnan(drawn).any(1)]
     most, own = np.zeros(len(kept)), 0.0

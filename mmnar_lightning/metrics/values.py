@@ -73,15 +73,15 @@ def value_intervals(
     assert 0 < level < 1, f"{level=} must be in (0, 1)"
     values = dict(zip(VALUE_METRICS, value_metrics(predicted, value)[0].tolist(), strict=True))
     names, dense = torch.unique(subject, return_inverse=True)
-    found = {name: _without(own) for name, own in values.items()}
+    found = {name: without_interval(own) for name, own in values.items()}
     if len(names) < MIN_SUBJECTS:
         return found
     counts = draw_counts(np.random.default_rng(seed), num_replicates, len(names))
     error = predicted.double() - value.double()
     for name, each in {"mae": error.abs(), "mean_error": error}.items():
-        found[name] = _studentised(each, dense, counts, level)
+        found[name] = studentised(each, dense, counts, level)
     if len(names) >= FEW_SUBJECTS:
-        squared = _studentised(error**2, dense, counts, level)
+        squared = studentised(error**2, dense, counts, level)
         ends = {name: getattr(squared, name) ** 0.5 for name in ("value", "low", "high")}
         found["rmse"] = replace(squared, **ends)
         parts = torch.split(counts, CHUNK)
@@ -90,27 +90,60 @@ def value_intervals(
     return found
 
 
-def _without(value: float) -> Interval:
+def without_interval(value: float) -> Interval:
+    """A value alone."""
     return Interval(value=value, low=math.nan, high=math.nan, num_defined=0, num_parts=1, method=None)
 
 
-def _studentised(each: Tensor, dense: Tensor, counts: Tensor, level: float) -> Interval:
-    """The interval of the mean of (N,) values, a ratio of totals of subjects, which are drawn (R, S) times."""
+def studentised(each: Tensor, dense: Tensor, counts: Tensor, level: float, *, signed: bool = False) -> Interval:
+    """The interval of the mean of values by the studentised bootstrap, clustered by subject.
+
+    Args:
+        each: (N,) float64.
+        dense: (N,) int64, subjects from 0 on.
+        counts: (R, S) float64, how often each subject is drawn.
+        level: nominal coverage.
+        signed: whether the mean may be negative although no value is.
+
+    Returns:
+        The interval; none where too few replicates vary.
+    """
     size = counts.shape[1]
-    total = torch.zeros(size, dtype=torch.float64).index_add_(0, dense, each)
-    rows = torch.bincount(dense, minlength=size).double()
+    total, rows = _totals(each, dense, size)
     mean, deviation = (column[0] for column in _mean_of(total, rows, torch.ones((1, size), dtype=torch.float64)))
     drawn, spread = _mean_of(total, rows, counts)
     usable = spread > TINY * (1 + deviation)
     if float(deviation) <= TINY or 2 * int(usable.sum()) < len(counts):
-        return _without(float(mean))
+        return without_interval(float(mean))
     steps = ((drawn - mean) / spread)[usable].numpy()
     tail = (1 - level) / 2
     ends = float(mean) - float(deviation) * np.quantile(steps, [1 - tail, tail])
-    low = max(0.0, ends[0]) if bool((each >= 0).all()) else ends[0]
+    low = ends[0] if signed or not bool((each >= 0).all()) else max(0.0, ends[0])
     return Interval(
         value=float(mean), low=float(low), high=float(ends[1]), num_defined=0, num_parts=1, method="studentised"
     )
+
+
+def mean_and_error(each: Tensor, dense: Tensor, size: int) -> tuple[float, float]:
+    """The mean of values and its standard error, clustered by subject.
+
+    Args:
+        each: (N,) float64.
+        dense: (N,) int64, subjects from 0 on.
+        size: S, number of subjects.
+
+    Returns:
+        Both; the error of a single subject is NaN.
+    """
+    total, rows = _totals(each, dense, size)
+    mean, error = _mean_of(total, rows, torch.ones((1, size), dtype=torch.float64))
+    return float(mean[0]), float(error[0])
+
+
+def _totals(each: Tensor, dense: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """(S,) sums of the values of each subject, and numbers of its rows."""
+    total = torch.zeros(size, dtype=torch.float64).index_add_(0, dense, each)
+    return total, torch.bincount(dense, minlength=size).double()
 
 
 def _mean_of(total: Tensor, rows: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,6 +3,7 @@
 from mmnar_lightning.console import show
 from mmnar_lightning.evaluation.results import Results
 from mmnar_lightning.report.formats import difference_text, score_text
+from mmnar_lightning.report.style import in_order
 
 SHOWN = ("auroc", "brier", "calibration_error")
 """Metrics in the tables of subgroups; the others are in results.json."""
@@ -17,7 +18,8 @@ def show_subgroups(results: Results) -> None:
     for attribute, found in (results.subgroups or {}).items():
         rows = []
         for task, scores in found.tasks.items():
-            for level, cell in scores.cells.items():
+            for level in in_order(attribute, scores.cells):
+                cell = scores.cells[level]
                 if cell.count is not None:
                     texts = (score_text(cell.score(metric)) for metric in SHOWN)
                     rows.append([task, level, f"{cell.count} ({cell.positives})", *texts])

@@ -11,7 +11,17 @@ from numpy.typing import NDArray
 
 from mmnar_lightning.evaluation.breakdown import DecisionCurve, NetBenefit, SubgroupScores
 from mmnar_lightning.evaluation.results import Cell, Score
-from mmnar_lightning.report.style import GREY, MAIN, OTHER, draw_interval, level_words, new_figure, styled, titled
+from mmnar_lightning.report.style import (
+    GREY,
+    MAIN,
+    OTHER,
+    draw_interval,
+    in_order,
+    level_words,
+    new_figure,
+    styled,
+    titled,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,8 +29,6 @@ if TYPE_CHECKING:
 
 TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99)
 """Thresholds that are written below a decision curve."""
-ORDERED = ("age_band", "year_group")
-"""Attributes whose levels have an order of their own."""
 MAX_LEVELS = 10
 """Largest levels of an attribute that are drawn; the others are in results.json."""
 
@@ -94,7 +102,10 @@ def subgroup_plot(whole: Cell, found: Mapping[str, SubgroupScores], task: str, t
     lines: list[tuple[str, Cell | None]] = [("all rows", whole)]
     for name, scores in found.items():
         lines.append((_heading(name, scores), None))
-        lines += [(level_words(name, level), scores.levels[level]) for level in _ordered(name, scores)]
+        lines += [
+            (level_words(name, level), scores.levels[level])
+            for level in in_order(name, list(scores.levels)[:MAX_LEVELS])
+        ]
         if scores.pooled is not None:
             lines.append((f"{scores.pooled.groups} smaller, pooled", scores.pooled))
     figure = new_figure(5.6, 1.0 + 0.17 * len(lines))
@@ -119,12 +130,6 @@ def _heading(name: str, scores: SubgroupScores) -> str:
     ends = "" if gap.difference.low is None else f" ({gap.difference.low:.2f} to {gap.difference.high:.2f})"
     pair = f"{level_words(name, gap.higher)} and {level_words(name, gap.lower)}"
     return f"{titled(name)}: largest gap {gap.difference.value:.2f}{ends}, {pair}"
-
-
-def _ordered(name: str, scores: SubgroupScores) -> list[str]:
-    """The largest levels, the largest first; ages and years in their own order."""
-    largest = list(scores.levels)[:MAX_LEVELS]
-    return sorted(largest, key=lambda level: ("u" in level[:2], level)) if name in ORDERED else largest
 
 
 def _line(axes: Axes, place: int, label: str, cell: Cell | None) -> None:

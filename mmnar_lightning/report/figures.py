@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from mmnar_lightning.evaluation.results import Cell, OffsetTable, Results, TaskScores
 from mmnar_lightning.metrics.bootstrap import RESAMPLED
@@ -34,47 +31,6 @@ SCORED = {"tasks": "before the rectifier", "rectified": "after the rectifier"}
 MAX_CURVES = 6
 """Maximum number of panels in a reliability plot."""
 ALL = "all rows"
-
-
-@styled
-def heat_map(
-    values: Mapping[str, float], tasks: Sequence[str], patterns: Sequence[str], modalities: Sequence[str]
-) -> Figure:
-    """Draw the AUROC by task and pattern, with the count in each cell; undefined or masked cells are grey.
-
-    Args:
-        values: `auroc/<task>/<pattern>` and `count/<task>/<pattern>`.
-        tasks: rows.
-        patterns: columns, the most frequent first; `MAX_PATTERNS` are drawn.
-        modalities: names, in the order of the patterns' characters.
-
-    Returns:
-        The figure.
-    """
-    shown = list(patterns)[:MAX_PATTERNS]
-    auroc = np.array([[values[f"auroc/{task}/{pattern}"] for pattern in shown] for task in tasks])
-    heights = 0.45 * len(tasks), matrix_size(modalities)
-    figure = new_figure(2.4 + 0.55 * max(4, len(shown)), 0.9 + sum(heights))
-    axes, below = figure.subplots(2, 1, height_ratios=heights, sharex=True)
-    axes.set_facecolor("0.9")
-    image = axes.imshow(auroc, vmin=0, vmax=1, cmap="PuOr", aspect="auto")
-    axes.set_yticks(range(len(tasks)), [titled(task) for task in tasks])
-    axes.tick_params(length=0)
-    for row, task in enumerate(tasks):
-        for column, pattern in enumerate(shown):
-            dark = abs(auroc[row, column] - 0.5) > 0.35
-            text = _cell(values, f"{task}/{pattern}")
-            axes.text(column, row, text, ha="center", va="center", fontsize=6, color="white" if dark else "black")
-    figure.colorbar(image, ax=axes, label="AUROC", pad=0.01)
-    draw_patterns(below, shown, modalities, down=False)
-    axes.tick_params(labelbottom=False)
-    return figure
-
-
-def _cell(values: Mapping[str, float], key: str) -> str:
-    auroc, count = values[f"auroc/{key}"], values[f"count/{key}"]
-    number = "masked" if math.isnan(count) else f"n={count:.0f}"
-    return number if math.isnan(auroc) else f"{auroc:.2f}\n{number}"
 
 
 def _by_pattern(

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from mmnar_lightning.evaluation.results import BlendScores, Gain, Results, SplitCounts, TaskScores, ValueScores
 from mmnar_lightning.evaluation.results_json import from_json
 from mmnar_lightning.metrics.suppression import ALL, Counts, hidden_cells, is_small, with_sum
-from mmnar_lightning.report.public_breakdown import curves_of, labels_of, subgroups_of
+from mmnar_lightning.report.public_breakdown import curves_of, labels_of, subgroups_of, value_subgroups_of
 from mmnar_lightning.report.public_cells import (
     Hidden,
     cell_of,
@@ -77,6 +77,7 @@ def public(results: Results, min_count: int, *, totals_only: bool = False, withh
         else _blend(results.blend, scores(results.blend.tasks) or {}, whole, min_count),
         groups=groups_of(results, whole, min_count, totals_only=totals_only),
         subgroups=None if totals_only else subgroups_of(results, whole, min_count),
+        value_subgroups=None if totals_only else value_subgroups_of(results, whole, min_count),
         net_benefit=None if totals_only else curves_of(results, whole, min_count),
         label_availability=labels_of(results, hidden, min_count, totals_only=totals_only),
         rectifier=None if results.rectifier is None else tables_of(results.rectifier, offsets),

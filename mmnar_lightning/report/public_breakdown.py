@@ -15,6 +15,7 @@ from mmnar_lightning.evaluation.breakdown import (
 )
 from mmnar_lightning.evaluation.cell import Cell, Reliability
 from mmnar_lightning.evaluation.results import Results
+from mmnar_lightning.evaluation.value_cell import ValueLevels, ValueSubgroups
 from mmnar_lightning.metrics.suppression import ALL, Labels, hidden_cells, hidden_labels
 from mmnar_lightning.report.public_cells import Hidden, cell_of, counts_of, rounded
 
@@ -60,6 +61,42 @@ def _shown(found: SubgroupScores, hidden: frozenset[str], is_numbered: bool, min
     pooled = None if found.pooled is None or POOLED in hidden else cell_of(found.pooled, min_count)
     gaps = {metric: _renamed(gap, names) for metric, gap in found.gaps.items() if {gap.higher, gap.lower} <= set(names)}
     return SubgroupScores(levels={names[name]: cell for name, cell in kept.items()}, pooled=pooled, gaps=gaps)
+
+
+def value_subgroups_of(results: Results, whole: Collection[str], min_count: int) -> dict[str, ValueSubgroups] | None:
+    """Scores of numbers by subgroup, as `subgroups_of`: cells count by their rows alone.
+
+    Args:
+        results: of a run.
+        whole: tasks that are hidden whole.
+        min_count: smallest count that is shown.
+
+    Returns:
+        Attribute -> scores of the tasks that are not hidden whole; None if there are no subgroups.
+    """
+    values = results.values
+    if results.value_subgroups is None or values is None:
+        return None
+    shown = {}
+    for name, found in results.value_subgroups.items():
+        tasks = {task: scores for task, scores in found.tasks.items() if task not in whole}
+        tables = {task: counts_of({ALL: values[task].all, **scores.cells}) for task, scores in tasks.items()}
+        hidden = hidden_cells(tables, min_count)
+        kept = {task: _shown_values(scores, hidden[task], name in NUMBERED) for task, scores in tasks.items()}
+        shown[name] = replace(found, tasks=kept)
+    return shown
+
+
+def _shown_values(found: ValueLevels, hidden: frozenset[str], is_numbered: bool) -> ValueLevels:
+    kept = {name: cell for name, cell in found.levels.items() if name not in hidden}
+    names = {name: str(number) if is_numbered else name for number, name in enumerate(kept, start=1)}
+    return ValueLevels(
+        levels={names[name]: cell for name, cell in kept.items()},
+        pooled=None if POOLED in hidden else found.pooled,
+        gaps={
+            metric: _renamed(gap, names) for metric, gap in found.gaps.items() if {gap.higher, gap.lower} <= set(names)
+        },
+    )
 
 
 def _renamed(gap: Gap, names: Mapping[str, str]) -> Gap:

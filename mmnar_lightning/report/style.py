@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -58,6 +58,8 @@ DOT, MAX_DOTS = 0.17, 16
 """Inches between the dots of a pattern, and the number of modalities that are drawn as dots."""
 MAX_LABEL = 24
 """Maximum number of characters of a pattern's label."""
+ORDERED = ("age_band", "year_group")
+"""Attributes whose levels have an order of their own."""
 UPPER = {"icu": "ICU", "auroc": "AUROC", "drg": "DRG", "cxr": "CXR", "ecg": "ECG"}
 """Words that are written in capitals."""
 METRICS = {
@@ -151,6 +153,17 @@ def level_words(attribute: str, level: str) -> str:
     ('hospital 3', '18 to 44')
     """
     return f"{words(attribute)} {level}" if attribute == "hospital" else words(level)
+
+
+def in_order(attribute: str, levels: Iterable[str]) -> list[str]:
+    """Return levels as they are, but ages and years in their own order, what is no age or year last.
+
+    >>> in_order("age_band", ["65 to 74", "unknown", "18 to 44", "under 18"]), in_order("race", ["white", "asian"])
+    (['under 18', '18 to 44', '65 to 74', 'unknown'], ['white', 'asian'])
+    """
+    if attribute not in ORDERED:
+        return list(levels)
+    return sorted(levels, key=lambda level: (not level.startswith("under"), not level[:1].isdigit(), level))
 
 
 def draw_patterns(axes: Axes, patterns: Sequence[str | None], modalities: Sequence[str], *, down: bool = True) -> None:

@@ -17,7 +17,7 @@ from mmnar_lightning.report.tables import (
     show_rectifier,
     show_scores,
 )
-from mmnar_lightning.report.value_tables import show_value_offsets, show_value_scores
+from mmnar_lightning.report.value_tables import show_value_offsets, show_value_scores, show_value_subgroups
 
 
 class Topic(NamedTuple):
@@ -48,6 +48,10 @@ def _scores(results: Results) -> None:
 def _rectifier(results: Results) -> None:
     shown = show_rectifier if results.values is None else show_value_offsets
     shown(results)
+
+
+def _subgroups(results: Results) -> None:
+    (show_subgroups if results.values is None else show_value_subgroups)(results)
 
 
 def _groups(results: Results) -> None:
@@ -151,7 +155,9 @@ TOPICS: Mapping[str, Topic] = {
     "gains": Topic("what a rectifier changes at its target", lambda r: r.rectified_gain is not None, show_gains),
     "blend": Topic("network, boosted trees, and their mean", lambda results: results.blend is not None, show_blend),
     "groups": Topic("scores by hospital or year group", lambda results: results.groups is not None, _groups),
-    "subgroups": Topic("scores by sex, age band, race and the like", lambda r: bool(r.subgroups), show_subgroups),
+    "subgroups": Topic(
+        "scores by sex, age band, race and the like", lambda r: bool(r.subgroups or r.value_subgroups), _subgroups
+    ),
     "decisions": Topic("net benefit by threshold", lambda results: bool(results.net_benefit), show_net_benefit),
     "labels": Topic("known labels by pattern", lambda results: bool(results.label_availability), show_labels),
     "assignment": Topic("how well presence is predicted", lambda results: _has("assignment", results), _assignment),

@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 
 from mmnar_lightning.console import say, show
+from mmnar_lightning.evaluation.breakdown import Gap
 from mmnar_lightning.evaluation.results import Results, ValueCell, ValueScores
 from mmnar_lightning.metrics.values import VALUE_METRICS
-from mmnar_lightning.report.formats import score_text
+from mmnar_lightning.report.formats import difference_text, score_text
+from mmnar_lightning.report.style import in_order
 
 MASKED = "masked"
 HEADER = [name.replace("_", " ") for name in VALUE_METRICS]
@@ -22,6 +24,8 @@ def show_value_summary(results: Results) -> None:
     Args:
         results: of a run, public.
     """
+    if results.children is not None:
+        say(f"{len(results.children)} run{'s' if len(results.children) > 1 else ''} ({results.protocol})")
     after = ", after the rectifier" if results.rectified_values is not None else ""
     rows = [[task, *cells_of(found.all)] for task, found in final_values(results).items()]
     show(f"test split{_data(results)}{after}, 95 % intervals clustered by subject", ["task", "rows", *HEADER], rows)
@@ -52,6 +56,29 @@ def show_value_scores(results: Results) -> None:
                     f"{hidden} cells are masked here but not in results.json: no number of rows below "
                     f"{results.masked_below} is shown or follows from others"
                 )
+
+
+def show_value_subgroups(results: Results) -> None:
+    """Print one table per attribute: every task and level with its metrics, and the largest gaps of each.
+
+    Args:
+        results: of a run, public; without subgroups nothing is printed.
+    """
+    for attribute, found in (results.value_subgroups or {}).items():
+        rows = []
+        for task, scores in found.tasks.items():
+            cells = ((level, scores.cells[level]) for level in in_order(attribute, scores.cells))
+            rows += [[task, level, *cells_of(cell)] for level, cell in cells if cell.count is not None]
+            if scores.gaps:
+                gaps = [scores.gaps.get(metric) for metric in VALUE_METRICS]
+                rows.append([task, "largest gap", "", *(gap_text(gap) for gap in gaps)])
+        show(f"by {attribute}, final prediction, 95 % intervals; those of gaps hold for all pairs at once",
+             ["task", attribute, "rows", *HEADER], rows)  # fmt: skip
+
+
+def gap_text(gap: Gap | None) -> str:
+    """The two levels of a gap, and their difference; empty without one."""
+    return f"{gap.higher} - {gap.lower}: {difference_text(gap.difference)}" if gap else ""
 
 
 def show_value_offsets(results: Results) -> None:

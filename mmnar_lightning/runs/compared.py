@@ -12,14 +12,26 @@ from mmnar_lightning.runs import done, folders
 
 
 def compared(runs: Sequence[Path], scoring: Scoring) -> list[Comparison]:
-    """Compare the first run with each of the others.
+    """Compare the first run with each of the others, whose tasks are outcomes that are yes or no.
 
     Args:
         runs: folders of evaluated runs.
         scoring: replicates, seed and the smallest count that is shown.
 
     Returns:
-        The comparisons, without small cells.
+        The comparisons, without small cells; a folder that is no evaluated run raises a `ConfigError`.
+    """
+    return compare(predictions_of(runs), scoring)
+
+
+def predictions_of(runs: Sequence[Path]) -> dict[str, pl.DataFrame]:
+    """The predictions of several runs.
+
+    Args:
+        runs: folders of evaluated runs.
+
+    Returns:
+        Name -> predictions.parquet.
 
     Raises:
         ConfigError: for fewer than two runs, or one without predictions.
@@ -32,7 +44,7 @@ def compared(runs: Sequence[Path], scoring: Scoring) -> list[Comparison]:
         if not (folder / folders.PREDICTIONS).is_file():
             raise ConfigError(f"runs: {folder} has no {folders.PREDICTIONS}; evaluate it first")
         done.verify(folder)
-    return compare({name_of(folder): pl.read_parquet(folder / folders.PREDICTIONS) for folder in runs}, scoring)
+    return {name_of(folder): pl.read_parquet(folder / folders.PREDICTIONS) for folder in runs}
 
 
 def name_of(folder: Path) -> str:

@@ -157,8 +157,8 @@ def as_rows(frame: pl.DataFrame, tasks: Sequence[str], scores: str) -> ScoredRow
     )
 
 
-Rectifiers = tuple[dict[str, OffsetTable], dict[str, TaskRisks]]
-"""`rectifier` and `mean_risk` of results."""
+Rectifiers = tuple[dict[str, OffsetTable], dict[str, TaskRisks] | None]
+"""`rectifier` and `mean_risk` of results; numbers have no mean risk."""
 
 
 def average_rectifiers(results: Sequence[Results]) -> Rectifiers:
@@ -173,11 +173,12 @@ def average_rectifiers(results: Sequence[Results]) -> Rectifiers:
     Returns:
         task -> offsets, and task -> mean risks.
     """
-    tables, risks = (_mean([to_json(getattr(found, name)) for found in results]) for name in ("rectifier", "mean_risk"))
-    return (
-        {task: from_json(OffsetTable, table) for task, table in tables.items()},
-        {task: from_json(TaskRisks, risk) for task, risk in risks.items()},
-    )
+    tables = _mean([to_json(found.rectifier) for found in results])
+    offsets = {task: from_json(OffsetTable, table) for task, table in tables.items()}
+    if results[0].mean_risk is None:
+        return offsets, None
+    risks = _mean([to_json(found.mean_risk) for found in results])
+    return offsets, {task: from_json(TaskRisks, risk) for task, risk in risks.items()}
 
 
 def rectifiers_of_left_out(held: Sequence[str], results: Sequence[Results]) -> Rectifiers:
@@ -198,7 +199,8 @@ def rectifiers_of_left_out(held: Sequence[str], results: Sequence[Results]) -> R
         pattern_tables, pattern_risks = average_rectifiers(of_pattern)
         for task, table in pattern_tables.items():  # each run has its own strength
             tables[task].patterns[pattern] = replace(table.patterns[pattern], strength=table.strength)
-            risks[task].patterns[pattern] = pattern_risks[task].patterns[pattern]
+            if risks is not None and pattern_risks is not None:
+                risks[task].patterns[pattern] = pattern_risks[task].patterns[pattern]
     return tables, risks
 
 

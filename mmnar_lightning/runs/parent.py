@@ -23,7 +23,7 @@ from mmnar_lightning.report.figures import draw_results
 from mmnar_lightning.report.public import public
 from mmnar_lightning.report.public_cells import counts_of
 from mmnar_lightning.report.summary import show_summary
-from mmnar_lightning.runs import done, folders, gather, loggers, results, single, wandb_run
+from mmnar_lightning.runs import done, folders, gather, gather_values, loggers, results, single, wandb_run
 from mmnar_lightning.runs.plan import FOLDED, Child
 from mmnar_lightning.runs.run import scoring_of
 
@@ -104,14 +104,15 @@ def gather_runs(parent: Path, config: ExperimentConfig, protocol: str, children:
     """Write predictions.parquet, results.json and figures over all runs, and print the results."""
     found = [results.read(parent / child.name) for child in children]
     pooled = gather.pool(children, [tested(parent / child.name, protocol, child) for child in children])
+    is_value = found[0].values is not None
     if protocol == "crossfit":
-        pooled = gather.average_folds(pooled)
+        pooled = (gather_values if is_value else gather).average_folds(pooled)
     gather.require_once(pooled)
     pooled.write_parquet(parent / folders.PREDICTIONS)
     whole = _gathered(parent, config, protocol, children, found, pooled)
     min_count = config.privacy.min_count
     shown = public(whole, min_count, withheld=_withheld(children, found, min_count))
-    if config.evaluation.figures:
+    if config.evaluation.figures and not is_value:
         draw_results(shown, parent / "figures")
     results.write(parent, whole, shown)
     if loggers.start_parent(config, parent):
@@ -126,8 +127,8 @@ def _withheld(children: Sequence[Child], found: Sequence[Results], min_count: in
     for seed in {child.seed for child in children if child.fold is not None and child.pattern is None}:
         of_seed = [results for child, results in zip(children, found, strict=True) if child.seed == seed]
         tables = {
-            task: counts_of({str(place): one.tasks[task].all for place, one in enumerate(of_seed)})
-            for task in of_seed[0].tasks
+            task: counts_of({str(place): (one.values or one.tasks)[task].all for place, one in enumerate(of_seed)})
+            for task in of_seed[0].task_names
         }
         withheld |= withheld_tasks(tables, min_count)
     return withheld
@@ -144,8 +145,8 @@ def _gathered(
     """Compute the results over all runs."""
     first, scoring = found[0], scoring_of(config)
     once = pooled.filter(pl.col("seed") == children[0].seed)  # each row once, so that counts are of rows
-    scores = _scores(pooled, scoring, protocol, first.tasks)
     rectifier, mean_risk = _rectifiers(children, found) if first.rectifier is not None else (None, None)
+    of_kind = _of_outcomes if first.values is None else _of_numbers
     return Results(
         experiment=first.experiment,
         run_id=parent.name,
@@ -160,16 +161,28 @@ def _gathered(
         children=[{**child.to_json(), **_of_child(one)} for child, one in zip(children, found, strict=True)],
         intervals=results.intervals_of(scoring),
         split=SplitCounts(name="test", rows=once.height, subjects=once["subject_id"].n_unique()),
-        tasks=scores["tasks"],
-        rectified=scores.get("rectified"),
-        rectified_gain=_gains(pooled, scoring, protocol, first.rectified_gain, gather.RECTIFIED),
-        recalibrated_gain=_gains(pooled, scoring, protocol, first.recalibrated_gain, gather.RECALIBRATED),
-        blend=_blend(pooled, scoring, protocol, first) if first.blend is not None else None,
-        groups=_groups(pooled, scoring, protocol, first),
-        **_breakdowns(pooled, scoring, protocol, first),
+        **of_kind(pooled, scoring, protocol, first),
         rectifier=rectifier,
         mean_risk=mean_risk,
     )
+
+
+def _of_outcomes(pooled: pl.DataFrame, scoring: Scoring, protocol: str, first: Results) -> dict[str, Any]:
+    """The scores of tasks that are yes or no, and what follows from them."""
+    scores = _scores(pooled, scoring, protocol, first.tasks)
+    return {
+        "tasks": scores["tasks"],
+        "rectified": scores.get("rectified"),
+        "rectified_gain": _gains(pooled, scoring, protocol, first.rectified_gain, gather.RECTIFIED),
+        "recalibrated_gain": _gains(pooled, scoring, protocol, first.recalibrated_gain, gather.RECALIBRATED),
+        "blend": _blend(pooled, scoring, protocol, first) if first.blend is not None else None,
+        "groups": _groups(pooled, scoring, protocol, first),
+        **_breakdowns(pooled, scoring, protocol, first),
+    }
+
+
+def _of_numbers(pooled: pl.DataFrame, scoring: Scoring, _: str, first: Results) -> dict[str, Any]:
+    return {"tasks": {}, **gather_values.scores_of(pooled, scoring, first)}
 
 
 def _of_child(found: Results) -> dict[str, Any]:

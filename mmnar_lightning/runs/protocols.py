@@ -10,7 +10,7 @@ import polars as pl
 
 from data_modules import stage
 from data_modules.cohorts.build import BUILD, COHORT
-from data_modules.cohorts.labels import OneClassWarning, check_classes, has_both_classes
+from data_modules.cohorts.labels import OneClassWarning, check_outcomes, has_both_classes
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.config.ignored import check_ignored
 from mmnar_lightning.console import say, warn
@@ -135,7 +135,7 @@ def _build_cohorts(config: ExperimentConfig, protocol: str, children: Sequence[C
         if child.fold is None or protocol == LEAVE_PATTERN_OUT:
             continue
         _check_fold(pl.read_parquet(folder / COHORT, columns=["split", "fold"]), manifest, child.fold, protocol)
-        for task in manifest["tasks"]:
+        for task in () if "values" in manifest else manifest["tasks"]:
             if not has_both_classes(manifest["prevalence"][task].get("test")):
                 lacking.setdefault(task, []).append(child.fold)
     for task, folds in lacking.items() if protocol == "kfold" else ():
@@ -161,6 +161,6 @@ def _check_fold(cohort: pl.DataFrame, manifest: dict[str, Any], fold: int, proto
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", OneClassWarning)  # each run prints its own
-            check_classes(manifest["prevalence"])
+            check_outcomes(manifest)
     except ValueError as error:
         raise ConfigError(f"fold {fold}: {error}, or fewer folds") from None

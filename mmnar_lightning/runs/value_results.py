@@ -5,18 +5,17 @@ from typing import Any
 
 import polars as pl
 
+from data_modules.cohorts.subgroups import SUBGROUP
 from mmnar_lightning.baselines.registry import find
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.evaluation.rectify import Rectification
 from mmnar_lightning.evaluation.results import Results
 from mmnar_lightning.evaluation.subgroups import label_availability
+from mmnar_lightning.evaluation.value_subgroups import score_value_subgroups
 from mmnar_lightning.evaluation.values import in_units, score_values, value_predictions
 from mmnar_lightning.outputs import ScoredRows
 from mmnar_lightning.runs import folders
 from mmnar_lightning.runs.run import Run
-
-SINGLE = "split"
-"""The protocol of one run."""
 
 
 def refuse(config: ExperimentConfig) -> None:
@@ -36,9 +35,6 @@ def refuse(config: ExperimentConfig) -> None:
         )
     evaluation = config.evaluation
     settings = {
-        f"evaluation.protocol={evaluation.protocol}": evaluation.protocol != SINGLE,
-        f"evaluation.num_seeds={evaluation.num_seeds}": evaluation.num_seeds > 1,
-        "rectifier.fit=crossfit": config.rectifier.fit == "crossfit",
         "evaluation.blend=true": evaluation.blend,
         f"evaluation.elsewhere={evaluation.elsewhere}": evaluation.elsewhere != "none",
         f"transfer.target={config.transfer.target}": bool(config.transfer.target),
@@ -72,7 +68,7 @@ def compute(
         rows: N test rows, standardised.
         common: the fields of results that are the same for all kinds of tasks.
         rectified: the same rows after the rectifier; None without one.
-        subgroups: kept in predictions.parquet; None keeps none.
+        subgroups: of the cohort's rows; None has none.
         diagnostics: of the model.
 
     Returns:
@@ -86,6 +82,8 @@ def compute(
     table = value_predictions(rows, scale, cohort.table, cohort.tasks, seen, after, subgroups)
     table.write_parquet(run.folder / folders.PREDICTIONS)
     unseen = table.filter("unseen_pattern")["pattern"]
+    attributes = table.select(name for name in table.columns if name.startswith(SUBGROUP))
+    divided = score_value_subgroups(after or rows, scale, attributes, cohort.tasks, run.scoring)
     return Results(
         **common,
         unseen_pattern_rows=len(unseen),
@@ -94,6 +92,7 @@ def compute(
         tasks={},
         values=score_values(rows, scale, cohort.tasks, patterns, run.scoring),
         rectified_values=score_values(after, scale, cohort.tasks, patterns, run.scoring) if after else None,
+        value_subgroups=divided or None,
         label_availability=label_availability(rows, cohort.tasks, patterns),
         rectifier=in_units(rectified.table, scale.deviation.tolist()) if rectified else None,
     )

@@ -38,13 +38,8 @@ def log_results(folder: Path, results: Results, config: ExperimentConfig) -> Non
         return
     run = wandb.run
     run.config.update({"environment": results.environment}, allow_val_change=True)
-    if results.values is None:
-        run.log(
-            {
-                "test/scores": wandb.Table(columns=HEADER, data=list(table_rows(results))),
-                "test/overview": wandb.Image(draw_overview(results)),
-            }
-        )
+    table = wandb.Table(columns=HEADER, data=list(table_rows(results)))
+    run.log({"test/scores": table, "test/overview": wandb.Image(draw_overview(results))})
     for task, scores in final_values(results).items():
         for metric in VALUE_METRICS:
             score = scores.all.score(metric)

@@ -41,16 +41,17 @@ def write(plan: Plan, found: Found, lines: Sequence[Line], path: Path) -> Path:
 
 def _cost_of(plan: Plan, found: Mapping[tuple[str, str], Tested | str]) -> str:
     total = sum((own.cost for own in found.values() if isinstance(own, Tested)), Cost())
-    methods, cohorts, seeds = (
+    runs, methods, cohorts, seeds = (
         _counted(number, noun)
         for number, noun in (
+            (total.runs, "run"),
             (len(plan.methods), "method"),
             (len(plan.bases), "cohort"),
             (len(plan.table.seeds), "seed"),
         )
     )
     return (
-        f"It consists of {total.runs} runs of {methods} on {cohorts} ({seeds}), which took {total.cpu / 60:.1f} "
+        f"It consists of {runs} of {methods} on {cohorts} ({seeds}), which took {total.cpu / 60:.1f} "
         f"minutes of CPU time and {total.wall / 60:.1f} minutes one after another on the machine that ran them."
     )
 

@@ -92,10 +92,11 @@ def explanation(family: Family, num_tests: int) -> str:
     Returns:
         Sentences.
     """
+    tests = "1 test is" if num_tests == 1 else f"{num_tests} tests are"
     return (
         "Metrics are means over folds and seeds with 95 % intervals over test subjects; the standard deviations over "
         "folds and over seeds are those of the AUROC, and no interval includes them. The difference is that of the "
-        f"method minus `{family.reference}`, on the same rows, with DeLong's test. {num_tests} tests are corrected by "
+        f"method minus `{family.reference}`, on the same rows, with DeLong's test. {tests} corrected by "
         f"Holm's method, {TOGETHER[family.together]} together; better, level or worse is what the corrected test says "
         "at 0.05. Cells with few rows, positives or negatives are masked. CPU seconds are those of all runs of a "
         "method on a cohort, all tasks together. Deviations of the other metrics, missingness patterns and wall "

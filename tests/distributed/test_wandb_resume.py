@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.wandb_logs import OfflineRun
 from mmnar_lightning.config.compose import load
 from mmnar_lightning.distributed.signals import PreemptedError
 from mmnar_lightning.module import MMNARModule
 from mmnar_lightning.runs import folders, single
 from tests.distributed.test_resume import BATCHES, at
 from tests.helpers.processes import TRAIN, write_cohort
-from tests.helpers.wandb_logs import OfflineRun
 
 
 def test_both_starts_of_a_run_log_into_one_and_its_id_is_that_of_the_checkpoint(tmp_path: Path, monkeypatch) -> None:

@@ -14,6 +14,7 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from benchmarks.wandb_logs import OfflineRun
 from data_modules.simulate.config import SimulateConfig
 from data_modules.simulate.release import simulate
 from mmnar_lightning.config.compose import load
@@ -21,7 +22,6 @@ from mmnar_lightning.report import figures
 from mmnar_lightning.report.style import FORMATS
 from mmnar_lightning.runs import folders, single
 from tests.conftest import PLOTS, draw_figures
-from tests.helpers.wandb_logs import OfflineRun
 
 SUBJECTS, MIN_COUNT = 300, 4
 DOCUMENTS = ("discharge", "radiology")
@@ -221,13 +221,13 @@ def test_small_cells_are_hidden_in_all_but_the_local_results(run: Path) -> None:
 def test_the_scores_sent_in_a_table_are_those_of_the_public_results(run: Path) -> None:
     public = json.loads((run / folders.PUBLIC).read_text())
     sent = OfflineRun(run).table("test/scores")["data"]
-    assert {tuple(row[1:4]) for row in sent} == {
+    assert {(row[0], row[1], row[3]) for row in sent if row[2] == "rows"} == {
         (task, name, cell["count"])
         for task, found in public["tasks"].items()
         for name, cell in {"all": found["all"], **found["patterns"]}.items()
         if cell["count"] is not None
     }
-    assert not {(task, pattern) for task, pattern in hidden_cells_of(run)} & {(row[1], row[2]) for row in sent}
+    assert not {(task, pattern) for task, pattern in hidden_cells_of(run)} & {(row[0], row[1]) for row in sent}
 
 
 def test_no_small_count_is_in_what_is_logged(run: Path) -> None:
@@ -244,11 +244,12 @@ def test_no_small_count_is_in_what_is_logged(run: Path) -> None:
             assert math.isnan(rows) == math.isnan(positives), key
             assert math.isnan(rows) or not is_small(rows, positives), key
             seen += not math.isnan(rows)
-    for split in ("val", "test"):
-        for row in logged.table(f"{split}/patterns")["data"]:
-            rows, positives = float(row[2]), float(row[3])
-            assert math.isnan(rows) or not is_small(rows, positives), row
+    counts = {tuple(row[:3]): row[3] for row in logged.table("test/scores")["data"]}
+    cells = {key[:2] for key in counts}
+    for cell in cells:
+        assert not is_small(counts[*cell, "rows"], counts[*cell, "positives"]), cell
     assert seen
+    assert cells
 
 
 def test_small_cells_are_hidden_in_figures(run: Path, drawn: dict[str, list[str]]) -> None:

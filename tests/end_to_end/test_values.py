@@ -36,6 +36,8 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
         {
             "row_id": range(ROWS),
             "subject_id": [f"p{number // 2:04d}" for number in range(ROWS)],
+            "subgroup/sex": np.where(generator.random(ROWS) < 0.5, "female", "male"),
+            "subgroup/ward": np.where(np.arange(ROWS) % 50 < 2, "small", np.where(severity > 0, "north", "south")),
             "value/days": np.where(generator.random(ROWS) < 0.1, np.nan, days),
             **{f"present/{name}": flag for name, flag in flags.items()},
         }
@@ -116,6 +118,35 @@ def test_public_results_hide_small_cells_and_one_that_they_would_follow_from(run
     assert from_json(Results, json.loads(json.dumps(to_json(found)))) == found
 
 
+def test_subgroups_are_scored_after_the_rectifier_with_their_largest_gap(run):
+    found = saved.read(run)
+    assert found.value_subgroups is not None
+    known = pl.read_parquet(run / "predictions.parquet").drop_nulls("value/days")
+    for attribute in ("sex", "ward"):
+        scores = found.value_subgroups[attribute].tasks["days"]
+        assert sum(cell.count for cell in scores.cells.values()) == known.height
+        for level, cell in scores.levels.items():
+            own = known.filter(pl.col(f"subgroup/{attribute}") == level)
+            assert cell.count == own.height
+            assert cell.mae.value == pytest.approx((own["rectified/days"] - own["value/days"]).abs().mean())
+    gap = found.value_subgroups["sex"].tasks["days"].gaps["mae"]
+    levels = found.value_subgroups["sex"].tasks["days"].levels
+    assert gap.difference.value == pytest.approx(levels[gap.higher].mae.value - levels[gap.lower].mae.value)
+    assert gap.difference.low < gap.difference.value < gap.difference.high
+
+
+def test_a_small_level_is_hidden_and_another_from_which_it_would_follow(run, capsys):
+    found = saved.read(run)
+    sizes = {level: cell.count for level, cell in found.value_subgroups["ward"].tasks["days"].cells.items()}
+    shown = public(found, min(sizes.values()) + 1).value_subgroups["ward"].tasks["days"]
+    assert len(sizes) == 3
+    assert len(shown.cells) == 1, "the small level and the smaller of the others"
+    assert not shown.gaps
+    assert public(found, 1, totals_only=True).value_subgroups is None
+    assert main(["show", f"run={run}", "subgroups"]) == 0
+    assert "largest gap" in capsys.readouterr().out
+
+
 def test_the_stored_model_predicts_the_same_numbers(run, cohort):
     model = mmnar_lightning.load(run)
     table = pl.read_parquet(run / "predictions.parquet")
@@ -168,7 +199,13 @@ def test_the_page_has_errors_by_pattern_and_offsets_in_words(run, cohort, tmp_pa
     words_of = ["report", f"run={run}", f"out={tmp_path}", f"paths.data={run.parents[2] / 'data'}"]
     assert main(words_of) == 0
     page = (tmp_path / "report.html").read_text()
-    for text in ("Days: mean absolute error by pattern", "Days: mean error by pattern", "units of the task", "R²"):
+    for text in (
+        "Days: mean absolute error by pattern",
+        "Days: mean error by pattern",
+        "units of the task",
+        "R²",
+        "mean absolute error by sex",
+    ):
         assert text.lower() in page.lower(), text
     whole = saved.read(run).rectified_values["days"].all
     assert f"{whole.mae.value:.2f}" in page

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
+from mmnar_lightning.report.page.compact import compact
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -114,7 +116,7 @@ def inline(figure: Figure, name: str, title: str) -> Markup:
     text = numbered(_ATTRIBUTES.sub("", text), name)
     for colour, variable in VARIABLES.items():
         text = text.replace(colour, variable)
-    return labelled(Markup(text.replace("'DejaVu Sans'", FONT)), name, title)
+    return labelled(Markup(compact(text.replace("'DejaVu Sans'", FONT))), name, title)
 
 
 def numbered(text: str, name: str) -> str:

@@ -15,6 +15,8 @@ from mmnar_lightning.report.cohort import MAX_PATTERNS
 from mmnar_lightning.report.page import drawing, words
 from mmnar_lightning.report.page.drawing import INK, LINE, MARKERS, MUTED, SERIES, SURFACE
 
+MAX_TASKS = 6
+"""Tasks whose risks are drawn beside each other; the others are in the table."""
 ROW = 0.21
 """Inches of a line."""
 SPREAD = 0.8
@@ -110,7 +112,7 @@ def draw_values(axes: Any, values: Values) -> None:
 
 
 def upset(tasks: Mapping[str, TaskScores], modalities: Sequence[str], name: str, title: str) -> Markup:
-    """Draw the patterns with their number of test rows, and the observed risk of each task with its interval.
+    """Draw the patterns with their number of test rows, and the observed risk of the first tasks with its interval.
 
     Args:
         tasks: scores by task, public.
@@ -121,10 +123,10 @@ def upset(tasks: Mapping[str, TaskScores], modalities: Sequence[str], name: str,
     Returns:
         The figure, wide.
     """
-    labels = shown_patterns(next(iter(tasks.values())))
-    with drawing.drawn(2.6 + 1.5 * len(tasks), _height(len(labels), modalities)) as figure:
-        widths = [style.matrix_size(modalities), 1.3, *([1.3] * len(tasks))]
-        dots, bars, *risks = figure.subplots(1, 2 + len(tasks), sharey=True, width_ratios=widths)
+    labels, drawn = shown_patterns(next(iter(tasks.values()))), dict(list(tasks.items())[:MAX_TASKS])
+    with drawing.drawn(2.6 + 1.5 * len(drawn), _height(len(labels), modalities)) as figure:
+        widths = [style.matrix_size(modalities), 1.3, *([1.3] * len(drawn))]
+        dots, bars, *risks = figure.subplots(1, 2 + len(drawn), sharey=True, width_ratios=widths)
         _draw_dots(dots, labels, modalities)
         counts = [rows_of(tasks, label) for label in labels]
         bars.barh(range(len(labels)), [count or 0 for count in counts], height=0.6, color=SERIES[0])
@@ -141,7 +143,7 @@ def upset(tasks: Mapping[str, TaskScores], modalities: Sequence[str], name: str,
         bars.set_xlabel("test rows")
         bars.margins(x=0.25)
         bars.tick_params(axis="y", length=0, labelleft=False)
-        for axes, (task, scores) in zip(risks, tasks.items(), strict=True):
+        for axes, (task, scores) in zip(risks, drawn.items(), strict=True):
             draw_values(axes, {"risk": [risk_of(scores, label) for label in labels]})
             if (overall := risk_of(scores, "all")) is not None:
                 axes.axvline(overall.value, color=LINE, linewidth=1, zorder=0)

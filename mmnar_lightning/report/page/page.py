@@ -11,6 +11,7 @@ from mmnar_lightning.evaluation.comparison import Comparison
 from mmnar_lightning.report import style
 from mmnar_lightning.report.page import words
 from mmnar_lightning.report.page.blocks import Section
+from mmnar_lightning.report.page.compact import share
 from mmnar_lightning.report.page.inputs import PageRun
 from mmnar_lightning.report.page.sections.about import about
 from mmnar_lightning.report.page.sections.checklist import checklist
@@ -23,7 +24,7 @@ from mmnar_lightning.report.page.sections.repeating import repeating
 from mmnar_lightning.report.page.sections.sample_size import sample_size
 from mmnar_lightning.report.page.sections.scores import calibration, performance
 from mmnar_lightning.report.page.sections.training import training
-from mmnar_lightning.report.page.sections.values import numbers, offsets
+from mmnar_lightning.report.page.sections.values import numbers, offsets, value_groups
 
 TEMPLATES = files(__package__) / "templates"
 
@@ -47,13 +48,15 @@ def write_page(runs: Sequence[PageRun], comparisons: Sequence[Comparison], progr
         lstrip_blocks=True,
     )
     environment.filters["with_code"] = with_code
-    return environment.get_template("page.html").render(
+    look = _template("style.css")
+    text = environment.get_template("page.html").render(
         title=title_of(runs),
         runs=[run.name for run in runs],
         program=program,
-        style=Markup(_template("style.css")),  # a file of the package
+        style=Markup(look),  # a file of the package
         sections=[section for section in sections_of(runs, comparisons, program) if section.blocks],
     )
+    return share(text, look)
 
 
 def sections_of(
@@ -75,6 +78,7 @@ def sections_of(
             about(first),
             attrition(first),
             numbers(first),
+            value_groups(first),
             offsets(first),
             training(first),
             repeating(first, program),

@@ -1,20 +1,21 @@
 """One offline run of the whole program, read back from the file that W&B would upload."""
 
 import json
-import math
 import os
 from pathlib import Path
 
 import pytest
 
+from benchmarks.wandb_layout import layout
+from benchmarks.wandb_logs import OfflineRun
 from mmnar_lightning.config.compose import load
+from mmnar_lightning.metrics.bootstrap import METRICS
 from mmnar_lightning.runs import folders, single
 from tests.conftest import write_custom_cohort
-from tests.helpers.wandb_logs import OfflineRun
 
 EPOCHS, MIN_COUNT = 2, 3
 TASKS, PATTERNS = ("first", "second"), ("11", "10")
-HEADER = ["task", "pattern", "count", "positives", "auroc", "average_precision", "brier"]
+TIMES = ["before", "before low", "before high", "after", "after low", "after high"]
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +66,7 @@ def test_the_auroc_of_every_task_and_pattern_is_a_chart_and_the_others_are_in_a_
             assert len(values) == EPOCHS
             assert all(isinstance(value, float | int | str) for value in values)
     charts = {key for key in keys if key.count("/") > 1 and key.startswith(("val/", "test/"))}
-    media = ("patterns", "patterns_heat_map", "scores", "overview")
-    assert {key.split("/")[1] for key in charts} == {"auroc", *media}
+    assert {key.split("/")[1] for key in charts} == {"auroc", "scores", "overview"}
 
 
 def test_the_summary_has_best_values_and_the_final_scores(run):
@@ -80,15 +80,47 @@ def test_the_summary_has_best_values_and_the_final_scores(run):
 
 
 def test_one_table_and_one_figure_have_every_metric_before_and_after_the_rectifier(run):
+    kinds = [value for step in run.history for key, value in step.items() if key.endswith("/_type")]
+    assert sorted(kinds) == ["image-file", "table-file"]
     table = run.table("test/scores")
-    assert table["columns"] == ["scores", "task", "pattern", "rows", "positives", "metric", "value", "low", "high"]
-    assert {row[0] for row in table["data"]} == {"before the rectifier", "after the rectifier"}
-    assert {row[1] for row in table["data"]} == set(TASKS)
-    (found,) = [
-        row for row in table["data"] if row[:3] == ["before the rectifier", "first", "all"] and row[5] == "brier"
-    ]
-    assert found[6] == pytest.approx(run.public["tasks"]["first"]["all"]["brier"]["value"])
+    assert table["columns"] == ["task", "pattern", "metric", *TIMES]
+    found = {tuple(row[:3]): row[3:] for row in table["data"]}
+    assert len(found) == len(table["data"]), "a metric of a cell is one row"
+    for field, place in (("tasks", 0), ("rectified", 3)):
+        for task in TASKS:
+            for metric in METRICS:
+                score = run.public[field][task]["all"][metric]
+                assert found[task, "all", metric][place : place + 3] == [
+                    None if score[end] is None else pytest.approx(score[end]) for end in ("value", "low", "high")
+                ]
     assert run.image("test/overview").startswith(b"\x89PNG")
+
+
+def test_a_count_of_a_shown_cell_is_sent_once_and_that_of_a_small_one_never(run):
+    rows = [row for row in run.table("test/scores")["data"] if row[2] in {"rows", "positives"}]
+    shown = {
+        (task, name): {"rows": cell["count"], "positives": cell["positives"]}
+        for task, found in run.public["tasks"].items()
+        for name, cell in {"all": found["all"], **found["patterns"]}.items()
+        if cell["count"] is not None
+    }
+    expected = sorted([*key, name, count] for key, counts in shown.items() for name, count in counts.items())
+    assert sorted(row[:4] for row in rows) == expected
+    assert not [row for row in rows if any(row[4:])]
+    keys = {key for step in run.history for key in step}
+    assert not [key for key in keys if "count" in key or "positives" in key]
+
+
+def test_the_layout_of_a_run_is_counted(run):
+    found = layout(run)
+    cells = 2 * (len(TASKS) * (1 + len(PATTERNS)))
+    assert found["charts of a task or pattern"] == f"{cells} ({cells} of auroc)"
+    assert (found["tables"], found["figures"]) == ("1 (test/scores)", "1 (test/overview)")
+    assert found["metrics with an interval"] == str(len(METRICS))
+    charts = {
+        key for step in run.history for key in step if not key.startswith(("_", "test/scores/", "test/overview/"))
+    }
+    assert found["keys of the history"] == str(len(charts) + 2)
 
 
 def test_results_and_model_are_artifacts(run):
@@ -107,35 +139,6 @@ def test_the_monitored_metric_and_the_loss_are_scalars(run):
     assert all(0 <= value <= 1 for value in run.logged("val/auroc"))
     assert len(run.logged("val/auroc")) == EPOCHS
     assert run.logged("train/loss")
-
-
-@pytest.mark.parametrize("split", ["val", "test"])
-def test_there_is_one_table_with_a_row_a_task_and_pattern(run, split):
-    assert run.logged(f"{split}/patterns/_type") == ["table-file"]
-    table = run.table(f"{split}/patterns")
-    assert table["columns"] == HEADER
-    assert sorted(row[:2] for row in table["data"]) == sorted([task, label] for task in TASKS for label in PATTERNS)
-
-
-@pytest.mark.parametrize("split", ["val", "test"])
-def test_the_table_says_what_the_scalars_say_and_small_cells_are_masked(run, split):
-    shown = 0
-    for row in run.table(f"{split}/patterns")["data"]:
-        cell = f"{row[0]}/{row[1]}"
-        numbers = [math.nan if value is None else float(value) for value in row[2:]]
-        given = dict(zip(HEADER[2:], numbers, strict=True))
-        scalar = float(run.logged(f"{split}/auroc/{cell}")[-1])
-        assert given["auroc"] == pytest.approx(scalar, nan_ok=True, abs=1e-6), cell
-        count, positives = given["count"], given["positives"]
-        assert math.isnan(count) or min(count, positives, count - positives) >= MIN_COUNT
-        shown += not math.isnan(count)
-    assert shown
-
-
-@pytest.mark.parametrize("split", ["val", "test"])
-def test_there_is_a_heat_map_image(run, split):
-    assert run.logged(f"{split}/patterns_heat_map/_type") == ["image-file"]
-    assert run.image(f"{split}/patterns_heat_map").startswith(b"\x89PNG")
 
 
 def test_the_configuration_has_the_settings_and_no_path_of_this_machine(run, place):

@@ -81,6 +81,11 @@ def test_16_bits_need_a_gpu() -> None:
         load(["trainer.precision=16-mixed", "trainer.accelerator=cpu"])
 
 
+def test_weights_in_16_bits_are_not_sharded() -> None:
+    with pytest.raises(ConfigError, match="precision=bf16-true: shards have one number format; use bf16-mixed, or ddp"):
+        load(["trainer.precision=bf16-true", "trainer.strategy=fsdp"])
+
+
 @pytest.mark.parametrize(("word", "number"), [("3", 3), ("auto", None), ("[0, 2]", 2)])
 def test_devices_are_a_number_all_or_a_list(word: str, number: int | None) -> None:
     assert load([f"trainer.devices={word}"]).trainer.num_devices == number

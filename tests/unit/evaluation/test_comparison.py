@@ -95,7 +95,7 @@ def test_the_command_prints_a_table_and_writes_it(tmp_path, capsys) -> None:
     compare_runs(load(words))
     said = capsys.readouterr().out
     assert "better" in said
-    assert "1 tests, corrected together" in said
+    assert "1 test, corrected together" in said
     written = pl.read_csv(tmp_path / "out" / TABLE)
     assert written["method"].to_list() == ["mimic/first", "mimic-trees/second"]
     assert written["difference_low"][1] > 0

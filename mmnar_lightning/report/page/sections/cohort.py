@@ -77,6 +77,8 @@ def patterns(run: PageRun) -> Section:
         ),
     ]
     blocks += _known_labels(run)
+    if len(found.tasks) > matrix.MAX_TASKS:
+        blocks.append(Text(f"The figure has the risks of the first {matrix.MAX_TASKS} of {len(found.tasks)} tasks."))
     if len(labels) > MAX_PATTERNS:
         blocks.append(Text(f"The figure has the {MAX_PATTERNS} most frequent of {len(labels)} patterns."))
     if found.unseen_patterns:

@@ -39,7 +39,8 @@ def groups(run: PageRun) -> Section:
 def _subgroups(found: Mapping[str, Subgroups]) -> list[Block]:
     pictures = []
     for number, (attribute, own) in enumerate(found.items()):
-        levels = list(dict.fromkeys(level for scores in own.tasks.values() for level in scores.cells))
+        found_in = dict.fromkeys(level for scores in own.tasks.values() for level in scores.cells)
+        levels = style.in_order(attribute, found_in)
         if not levels:
             continue
         values = {
@@ -47,7 +48,7 @@ def _subgroups(found: Mapping[str, Subgroups]) -> list[Block]:
             for task, scores in list(own.tasks.items())[: len(SERIES)]
         }
         title = f"AUROC by {style.words(attribute)}, with 95 % intervals"
-        labels = [_level(level) for level in levels]
+        labels = [level_name(level) for level in levels]
         pictures.append(Picture(title, ladder(labels, values, "AUROC", f"subgroups-{number}", title, at=0.5)))
     text = (
         "The final prediction. A level with few rows is pooled with other such levels; a level that is masked is shown "
@@ -57,16 +58,17 @@ def _subgroups(found: Mapping[str, Subgroups]) -> list[Block]:
     return [Text(text), Pictures(pictures), *_gaps(found), *tables]
 
 
-def _level(name: str) -> str:
+def level_name(name: str) -> str:
+    """The name of a level, or what is pooled in words."""
     return SMALLER if name == POOLED else name
 
 
 def _table(attribute: str, found: Subgroups) -> Table:
     rows = [
-        [_level(level), style.words(task), *line(cell)]
+        [level_name(level), style.words(task), *line(scores.cells[level])]
         for task, scores in found.tasks.items()
-        for level, cell in scores.cells.items()
-        if cell.count is not None
+        for level in style.in_order(attribute, scores.cells)
+        if scores.cells[level].count is not None
     ]
     header = [style.words(attribute), "task", "rows (positive)", *(style.words(name) for name in METRICS)]
     caption = f"By {style.words(attribute)}: every metric with its 95 % interval"
@@ -79,8 +81,8 @@ def _gaps(found: Mapping[str, Subgroups]) -> list[Block]:
             style.words(attribute),
             style.words(task),
             style.words(metric),
-            _level(gap.higher),
-            _level(gap.lower),
+            level_name(gap.higher),
+            level_name(gap.lower),
             words.score(gap.difference, "+.3f"),
         ]
         for attribute, own in found.items()

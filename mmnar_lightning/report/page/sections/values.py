@@ -1,13 +1,18 @@
 """Sections on tasks that are numbers: their scores by pattern, and the offsets of the rectifier."""
 
-from mmnar_lightning.evaluation.results import Results, ValueScores
+from collections.abc import Mapping
+
+from mmnar_lightning.evaluation.results import Results, ValueCell, ValueScores, ValueSubgroups
 from mmnar_lightning.metrics.values import VALUE_METRICS
 from mmnar_lightning.report import style
 from mmnar_lightning.report.cohort import MAX_PATTERNS
 from mmnar_lightning.report.page import words
-from mmnar_lightning.report.page.blocks import Block, Heading, Listing, Pictures, Section, Table, Text
+from mmnar_lightning.report.page.blocks import Block, Heading, Listing, Picture, Pictures, Section, Table, Text
+from mmnar_lightning.report.page.drawing import SERIES
 from mmnar_lightning.report.page.inputs import PageRun
+from mmnar_lightning.report.page.ladder import ladder
 from mmnar_lightning.report.page.sections.cohort import described
+from mmnar_lightning.report.page.sections.groups import MAX_ROWS, level_name
 from mmnar_lightning.report.page.sections.scores import forests
 
 DRAWN: dict[str, float | None] = {"mae": None, "mean_error": 0.0}
@@ -49,11 +54,7 @@ def _of_task(found: Results, task: str, name: str) -> list[Block]:
 def _table(caption: str, scores: ValueScores, found: Results, is_folded: bool) -> Table:
     header = ["pattern", "rows", *(style.words(name) for name in VALUE_METRICS)]
     rows = [
-        [
-            described(label, found.modalities),
-            words.number(cell.count),
-            *(words.score(cell.score(name), ".2f") for name in VALUE_METRICS),
-        ]
+        [described(label, found.modalities), *_cells(cell)]
         for label, cell in scores.cells.items()
         if cell.count is not None
     ]
@@ -61,6 +62,75 @@ def _table(caption: str, scores: ValueScores, found: Results, is_folded: bool) -
     if hidden:
         rows.append([f"{hidden} masked", *[""] * (len(header) - 1)])
     return Table(caption, header, rows, folded=is_folded)
+
+
+def value_groups(run: PageRun) -> Section:
+    """The scores by subgroup, and their largest gaps.
+
+    Args:
+        run: of the page.
+
+    Returns:
+        The section; its blocks are empty without subgroups.
+    """
+    found = run.results.value_subgroups
+    if not found:
+        return Section("subgroups", "By group", [])
+    blocks: list[Block] = [Text(f"The final prediction. {READINGS}"), Pictures(_ladders(found))]
+    gaps = [
+        [
+            style.words(attribute),
+            style.words(task),
+            style.words(metric),
+            gap.higher,
+            gap.lower,
+            words.score(gap.difference, "+.2f"),
+        ]
+        for attribute, own in found.items()
+        for task, scores in own.tasks.items()
+        for metric, gap in scores.gaps.items()
+    ]
+    if gaps:
+        header = ["attribute", "task", "metric", "highest", "lowest", "difference"]
+        caption = "Largest gaps, with 95 % intervals that allow for the choice of the pair"
+        blocks.append(Table(caption, header, gaps, folded=len(gaps) > MAX_ROWS))
+    blocks += [_levels(attribute, own) for attribute, own in found.items()]
+    return Section("subgroups", "By group", blocks)
+
+
+def _ladders(found: Mapping[str, ValueSubgroups]) -> list[Picture]:
+    """The mean absolute error by level, a picture for each attribute."""
+    pictures = []
+    for number, (attribute, own) in enumerate(found.items()):
+        known = dict.fromkeys(level for scores in own.tasks.values() for level in scores.cells)
+        levels = style.in_order(attribute, known)
+        if not levels:
+            continue
+        values = {
+            style.words(task): [scores.cells[level].mae if level in scores.cells else None for level in levels]
+            for task, scores in list(own.tasks.items())[: len(SERIES)]
+        }
+        title = f"Mean absolute error by {style.words(attribute)}, with 95 % intervals"
+        plot = ladder(
+            [level_name(level) for level in levels], values, style.words("mae"), f"subgroups-{number}", title, at=None
+        )
+        pictures.append(Picture(title, plot))
+    return pictures
+
+
+def _levels(attribute: str, found: ValueSubgroups) -> Table:
+    rows = [
+        [level_name(level), style.words(task), *_cells(cell)]
+        for task, scores in found.tasks.items()
+        for level in style.in_order(attribute, scores.cells)
+        if (cell := scores.cells[level]).count is not None
+    ]
+    header = [style.words(attribute), "task", "rows", *(style.words(name) for name in VALUE_METRICS)]
+    return Table(f"By {style.words(attribute)}: every metric with its 95 % interval", header, rows, folded=True)
+
+
+def _cells(cell: ValueCell) -> list[str]:
+    return [words.number(cell.count), *(words.score(cell.score(name), ".2f") for name in VALUE_METRICS)]
 
 
 def offsets(run: PageRun) -> Section:

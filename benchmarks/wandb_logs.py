@@ -83,14 +83,15 @@ class OfflineRun:
 
     def table(self, key: str) -> dict[str, Any]:
         """The last wandb.Table of a key: `columns` and `data`."""
-        return json.loads(self._media(key).read_text(encoding="utf-8"))
+        content: dict[str, Any] = json.loads(self._media(key).read_text(encoding="utf-8"))
+        return content
 
     def image(self, key: str) -> bytes:
         """The last image of a key."""
         return self._media(key).read_bytes()
 
     def _media(self, key: str) -> Path:
-        return self.folder / "files" / self.logged(f"{key}/path")[-1]
+        return self.folder / "files" / str(self.logged(f"{key}/path")[-1])
 
 
 def _finished(path: Path, timeout: float = 60.0) -> list[Record]:
