@@ -7,7 +7,7 @@ Labels follow pivoted-gcs, pivoted-vital and pivoted-score of eicu-code; a name 
 is one of several scales: it is the Richmond scale (RASS) if the scale that was charted with it says so.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import polars as pl
 
@@ -175,22 +175,32 @@ def with_sums(events: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([events, added], how="diagonal")
 
 
-def neurology(context: BuildContext) -> ColumnBlock:
+def neurology(
+    context: BuildContext,
+    transform: Callable[[pl.DataFrame], pl.DataFrame] = with_sums,
+    counted_as: str = "neurology",
+) -> ColumnBlock:
     """Summaries of the coma scale and of agitation."""
     found = neurological(context)
     return block(
         context,
-        "neurology",
+        counted_as,
         lambda scanned: scanned,
         found,
         NEUROLOGY,
         drawn=False,
         settle=lambda events: of_richmond(settled(events)),
-        transform=with_sums,
+        transform=transform,
     )
+
+
+def vital(context: BuildContext) -> pl.LazyFrame:
+    """The events of `NURSE_VITALS`, input of `events.block`."""
+    return _of(context, NURSE_VITALS)
 
 
 def nurse_vitals(context: BuildContext) -> ColumnBlock:
     """Summaries of temperature, cuff pressures and pain."""
-    found = _of(context, NURSE_VITALS)
-    return block(context, "nurse_vitals", lambda scanned: scanned, found, NURSE_VITALS, drawn=False, settle=settled)
+    return block(
+        context, "nurse_vitals", lambda scanned: scanned, vital(context), NURSE_VITALS, drawn=False, settle=settled
+    )
