@@ -112,7 +112,8 @@ def fluids(
     """The columns of the fluids of 24 h; without an event only that none is present."""
     hours = [(one, (at - one["charted"]).total_seconds() / 3600) for one in known(lost, row, at)]
     out = [(one, before) for one, before in hours if before < 24 and one["itemid"] not in LEFT_OUT]
-    into = [volume for one in known(given, row, at) for volume in _flown(one, at)]
+    entered = known(given, row, at)
+    into = [volume for one in entered for volume in _flown(one, entered, at)]
     if not out and not into:
         return {"present": 0.0}
     urine = [(_milliliters(one), before) for one, before in out if one["itemid"] in {*FOLEY_AND_OTHERS, IRRIGANT}]
@@ -136,15 +137,15 @@ def _milliliters(event: dict[str, Any]) -> float:
     return -float(event["value"]) if event["itemid"] == IRRIGANT else float(event["value"])
 
 
-def _flown(event: dict[str, Any], at: datetime) -> Iterable[float]:
-    """The volume of a row of inputevents in 24 h, if it has any part there."""
-    begin, end = at - DAY, event["ended"]
+def _flown(event: dict[str, Any], entered: Iterable[dict[str, Any]], at: datetime) -> Iterable[float]:
+    """The volume of a row of inputevents in 24 h, if it has any part there; what has no known end still flows."""
+    begin = at - DAY
     if event["amountuom"] != "ml" or event["itemid"] in LEFT_OUT:
         return
     if event["rate"]:
         assert event["rateuom"] == "mL/hour"
-        flowing = (min(end, at) - max(event["charted"], begin)).total_seconds() / 3600
+        flowing = ((end_of(event, entered, at) or at) - max(event["charted"], begin)).total_seconds() / 3600
         if flowing > 0:
             yield float(event["rate"]) * flowing
-    elif begin < end <= at:
+    elif begin < event["ended"] <= at:
         yield float(event["amount"])

@@ -96,13 +96,29 @@ def intervals(
     near = events.filter(pl.col("subject_id").is_between(subjects.min(), subjects.max()))
     found = link(near.filter(pl.col("rate").is_not_null()), rows.lazy(), at="starttime", available="storetime")
     stored = pl.coalesce("storetime", "starttime")
-    shown = pl.max_horizontal("starttime", stored).max().over("row_id", "itemid")
-    by_then = pl.max_horizontal(shown, pl.col("landmark_at") - pl.duration(hours=HELD_HOURS))
-    # What was begun and stored by the landmark shows no end after it.
-    ended = pl.when(pl.col("endtime") <= by_then).then("endtime")
-    timed = found.with_columns(hours=_hours(pl.col("starttime")), ended=_hours(ended), stored=stored)
+    timed = found.with_columns(hours=_hours(pl.col("starttime")), ended=_hours(known_end()), stored=stored)
     kept = ["row_id", "hours", "ended", "stored", "itemid", "rate", "rateuom", "patientweight"]
     return convert(prepare(timed.select(kept)), drugs)
+
+
+def known_end() -> pl.Expr:
+    """Return the end of a row with a rate, of rows of inputevents that `link` gave; null where it was not known.
+
+    >>> from datetime import datetime as day
+    >>> row = {"row_id": 0, "itemid": 1, "rate": 2.0, "landmark_at": day(2150, 1, 2)}
+    >>> times = [(day(2150, 1, 1, 9), day(2150, 1, 1, 12), day(2150, 1, 1, 9)),
+    ...          (day(2150, 1, 1, 21), day(2150, 1, 1, 22), day(2150, 1, 1, 21))]
+    >>> rows = [{**row, "starttime": start, "endtime": end, "storetime": stored} for start, end, stored in times]
+    >>> [end and end.hour for end in pl.DataFrame(rows).select(known_end()).to_series()]
+    [12, None]
+    """
+    stored = pl.coalesce("storetime", "starttime")
+    at_rate = pl.when(pl.col("rate").is_not_null()).then(pl.max_horizontal("starttime", stored))
+    by_then = pl.max_horizontal(
+        at_rate.max().over("row_id", "itemid"), pl.col("landmark_at") - pl.duration(hours=HELD_HOURS)
+    )
+    # What was begun and stored by the landmark shows no end after it.
+    return pl.when(pl.col("endtime") <= by_then).then("endtime").alias("known_end")
 
 
 def _hours(time: pl.Expr) -> pl.Expr:
