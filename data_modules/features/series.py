@@ -55,6 +55,8 @@ def picked(events: pl.LazyFrame, places: Sequence[int]) -> pl.LazyFrame:
     >>> picked(pl.LazyFrame({"concept": [4, 5, 6]}), [6, 4]).collect()["concept"].to_list()
     [1, 0]
     """
+    if list(places) == list(range(places[0], places[0] + len(places))):
+        return within(events, slice(places[0], places[0] + len(places)))
     number = pl.col("concept").replace_strict(list(places), list(range(len(places))), default=None)
     kept = events.filter(pl.col("concept").is_in(list(places)))
     return kept.with_columns(number.cast(events.collect_schema()["concept"]))
