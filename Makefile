@@ -22,7 +22,7 @@ WORDS = $(if $(call given,DATASET),$(call quoted,dataset=,DATASET)) $(call set,r
         $(call set,trainer.devices,DEVICES) $(call set,seed,SEED) $(call set,simulate.subjects,SUBJECTS) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock cohort embed train evaluate predict show settings report screenshots simulate doctor sweep best table test-fast test-oldest test test-slurm check format bench bench-gpu validation results results-eicu phases phases-full coverage storm docs tutorial clean
+.PHONY: help setup lock cohort embed train evaluate predict show settings report screenshots simulate doctor sweep best table test-fast test-oldest test-meds test test-slurm check format bench bench-gpu validation results results-eicu phases phases-full coverage storm docs tutorial clean
 
 help: ## Print every target with its description.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -106,6 +106,11 @@ test-oldest: ## Run the unit tests with the oldest versions that pyproject.toml 
 	.venv-oldest/bin/python -m pip install --quiet --upgrade pip uv
 	.venv-oldest/bin/uv pip install --quiet --python .venv-oldest/bin/python --resolution lowest-direct $(if $(TORCH_INDEX),--extra-index-url $(call quoted,,TORCH_INDEX)) --editable '.[dev]'
 	.venv-oldest/bin/python -m pytest -n 2 -q -m "not slow and not demo" tests/unit data_modules mmnar_lightning
+
+test-meds: setup ## Score an export of predictions by meds-evaluation, installed in .venv-meds.
+	$(PYTHON) -m venv .venv-meds
+	.venv-meds/bin/python -m pip install --quiet 'meds-evaluation==0.0.6'
+	MEDS_EVALUATION=$(CURDIR)/.venv-meds/bin/python $(BIN)/python -m pytest -q -k meds_evaluation tests/end_to_end/test_meds.py
 
 # In the order of collection, whole runs come first; in the order of the number of tests they would come last, one by one.
 test: setup ## Run the tests (those on the open demos skip, saying so, where the demos are not found).

@@ -60,7 +60,7 @@ def main(words: Sequence[str] | None = None) -> None:
         rows = pl.scan_csv(Release(EICU, [root]).files[TABLE], infer_schema=False).select(pl.len()).collect().item()
     for name, runs in costs.items():
         seconds = sorted(cost.seconds for cost in runs)
-        print(f"{rows:11,} rows  {name:<6}{median(seconds):8.1f} s ({seconds[0]:.1f} to {seconds[-1]:.1f})")
+        print(f"{rows:11,} rows  {name:<6}{median(seconds):8.1f} CPU s ({seconds[0]:.1f} to {seconds[-1]:.1f})")
     ratio = median(a.seconds / b.seconds for a, b in zip(costs["build"], costs["bare"], strict=True))
     print(line(f"build / bare scan of nurseCharting, {rows:,} rows, time", ratio, MAX_RATIO))
     megabytes = max(cost.megabytes for cost in costs["build"])

@@ -31,9 +31,9 @@ class Support:
         self.given = mimic_iv_support.intervals(read(release.files["inputevents"]))
         self.lost = mimic_iv_support.outputs(read(release.files["outputevents"]))
         self.weights = mimic_iv_events.parsed(read(release.files["chartevents"], "itemid", items))
-        self.charted = _events(release, "chartevents", sets.SCORED_VITALS)
-        self.labs = _events(release, "labevents", sets.SCORED_LABS)
-        self.services = defaultdict(list)
+        self.charted = events_of(release, "chartevents", sets.SCORED_VITALS)
+        self.labs = events_of(release, "labevents", sets.SCORED_LABS)
+        self.services: dict[str, list[dict[str, Any]]] = defaultdict(list)
         for one in read(release.files["services"]):
             self.services[one["subject_id"]].append({**one, "moved": datetime.fromisoformat(one["transfertime"])})
         self.codes = defaultdict(list)
@@ -66,8 +66,8 @@ class Support:
     def scores(self, row: Admission, at: datetime) -> dict[str, float]:
         """The columns of the scores."""
         subject = row["subject_id"]
-        charted = _settled(self.charted.get(subject, []), row, at, sets.SCORED_VITALS, drawn=False)
-        labs = _settled(self.labs.get(subject, []), row, at, sets.SCORED_LABS, drawn=True)
+        charted = settled(self.charted.get(subject, []), row, at, sets.SCORED_VITALS, drawn=False)
+        labs = settled(self.labs.get(subject, []), row, at, sets.SCORED_LABS, drawn=True)
         drugs = mimic_iv_support.acts(self.given.get(subject, []), row, at)
         stays = self.hospital.stays[subject]
         lost = mimic_iv_support.fluids([], self.lost.get(subject, []), 1.0, row, at, stays)
@@ -94,13 +94,21 @@ class Support:
         return mimic_iv_support.fluids(given, lost, weight, row, at, self.hospital.stays[subject])
 
 
-def _events(release: Release, table: str, concepts: Sequence[Concept]) -> dict[str, list[dict[str, Any]]]:
+def events_of(release: Release, table: str, concepts: Sequence[Concept]) -> dict[str, list[dict[str, Any]]]:
+    """Subject -> its rows of a table with items of the concepts."""
     items = {str(item) for concept in concepts for item in concept.names}
     return mimic_iv_events.parsed(read(release.files[table], "itemid", items))
 
 
-def _settled(
-    events: Sequence[dict[str, Any]], row: Admission, at: datetime, concepts: Sequence[Concept], *, drawn: bool
+def settled(
+    events: Sequence[dict[str, Any]],
+    row: Admission,
+    at: datetime,
+    concepts: Sequence[Concept],
+    *,
+    drawn: bool,
+    rules: mimic_iv_events.Rules = mimic_iv_events.OURS,
 ) -> dict[str, list[Act]]:
-    acts = mimic_iv_events.acts_of(events, row, at, concepts, drawn=drawn)
+    """Concept -> acts by the landmark without superseded revisions."""
+    acts = mimic_iv_events.acts_of(events, row, at, concepts, drawn=drawn, rules=rules)
     return {name: last_revisions(found) for name, found in acts.items()}

@@ -1,7 +1,7 @@
 """Oxygen, devices, ventilation and settings of eICU at unit_24h, by plain loops."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from benchmarks.validation.eicu import DAY
@@ -24,6 +24,13 @@ MACHINE = {
     "NIV Setting EPAP": False, "NIV Setting IPAP": False, "NIV Setting Set_RR": False,
 }  # fmt: skip
 """Label of a setting -> whether the ventilation is invasive."""
+MODES: Mapping[str, Mapping[str, bool | None]] = {
+    "RT Vent On/Off": {"Start": True, "Continued": True, "Off": None},
+    "Ventilator Support Mode": {"CMV": True, "SIMV": True},
+    "Mechanical Ventilator Mode": {"AC/CMV": True},
+    "Non-invasive Ventilation Mode": {"S/T": False},
+}
+"""Label of a switch or mode -> text of the demo -> the same; any other says nothing."""
 
 
 class Charted(NamedTuple):
@@ -56,8 +63,8 @@ def kind(row: Charted) -> tuple[str, bool | None]:
         return "machine", False
     if row.label == "treatment" and {"mechanical ventilation", "ventilator weaning"} & set(path):
         return "machine", True
-    if row.label == "RT Vent On/Off" and row.text in {"Start", "Continued", "Off"}:
-        return "machine", True if row.text != "Off" else None
+    if row.label in MODES and row.text in MODES[row.label]:
+        return "machine", MODES[row.label][row.text]
     if row.label in MACHINE and (decimal(row.text) or 0) > 0:
         return "machine", MACHINE[row.label]
     device = DEVICE_OF.get(row.text.lower()) if row.label in {"O2 Device", "Oxygen Delivery Method"} else None

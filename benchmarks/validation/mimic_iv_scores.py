@@ -1,7 +1,7 @@
 """SOFA, SAPS II, OASIS and Charlson's index of MIMIC-IV, by plain conditions."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,6 +11,7 @@ from benchmarks.validation.mimic_iv_codes import comorbidities
 from benchmarks.validation.plain import Act, Row
 
 SURGICAL = {"CSURG", "NSURG", "ORTHO", "PSURG", "SURG", "TRAUM", "TSURG", "VSURG"}
+DRUGS = ("dopamine", "dobutamine", "epinephrine", "norepinephrine")
 SAME_DAY, ELECTIVE = "SURGICAL SAME DAY ADMISSION", "ELECTIVE"
 Acts = Mapping[str, Sequence[Act]]
 
@@ -49,25 +50,32 @@ class Day:
         return min((ratio for ratio, support in self.gases if support == supported), default=math.nan)
 
 
-def day_of(charted: Acts, labs: Acts, drugs: Acts, urine: float) -> Day:
-    """Collect the day from the acts by the landmark."""
+def day_of(
+    charted: Acts, labs: Acts, drugs: Acts, urine: float, supported: Callable[[float], bool] | None = None
+) -> Day:
+    """Collect the day from the acts by the landmark; `supported` says at which hours a machine supports breathing."""
     values = {name: _recent(acts) for some in (charted, labs) for name, acts in some.items()}
     rates = {}
-    for name in ("dopamine", "dobutamine", "epinephrine", "norepinephrine"):
+    for name in DRUGS:
         known = sorted((act.hours, act.value) for act in drugs.get(name, ()) if act.value is not None)
         before = [value for hours, value in known if hours <= -24][-1:]
         before = [value for value in before if value > 0]
         within = [value for hours, value in known if hours > -24]
         if before or within:
             rates[name] = max(before + within)
-    return Day(values, list(_gases(charted, labs)), rates, urine)
+    support = supported or (lambda hours: _supported(charted, hours))
+    return Day(values, list(_gases(charted, labs, support)), rates, urine)
 
 
 def _recent(acts: Iterable[Act]) -> list[float]:
     return [act.value for act in acts if act.value is not None and act.hours > -24]
 
 
-def _gases(charted: Acts, labs: Acts) -> Iterable[tuple[float, bool]]:
+def _supported(charted: Acts, hours: float) -> bool:
+    return 1 in [_latest(charted.get(name, ()), hours, 14) for name in ("ventilated", "noninvasive_ventilation")]
+
+
+def _gases(charted: Acts, labs: Acts, supported: Callable[[float], bool]) -> Iterable[tuple[float, bool]]:
     arterial = {act.specimen for act in labs.get("arterial", ()) if act.value == 1 and act.specimen}
     for gas in labs.get("po2", ()):
         if gas.value is None or gas.hours <= -24 or gas.specimen not in arterial:
@@ -76,9 +84,8 @@ def _gases(charted: Acts, labs: Acts) -> Iterable[tuple[float, bool]]:
             act.value for act in labs.get("fio2_gas", ()) if act.specimen == gas.specimen and act.value is not None
         ]
         fraction = max(inspired) if inspired else _latest(charted.get("fio2", ()), gas.hours, 4)
-        kinds = [_latest(charted.get(name, ()), gas.hours, 14) for name in ("ventilated", "noninvasive_ventilation")]
         if fraction is not None:
-            yield 100 * gas.value / fraction, 1 in kinds
+            yield 100 * gas.value / fraction, supported(gas.hours)
 
 
 def _latest(acts: Iterable[Act], hours: float, within: float) -> float | None:

@@ -25,9 +25,12 @@ def intervals(rows: Iterable[Row]) -> dict[str, list[dict[str, Any]]]:
     return by_subject
 
 
-def known(events: Iterable[dict[str, Any]], row: Admission, at: datetime) -> list[dict[str, Any]]:
-    """The events of an admission that began and were stored by a time."""
-    return [one for one in events if one["charted"] <= at and one["stored"] <= at and belongs(one, row)]
+def known(
+    events: Iterable[dict[str, Any]], row: Admission, at: datetime, *, stored: bool = True
+) -> list[dict[str, Any]]:
+    """The events of an admission that began, and unless `stored` is off were stored, by a time."""
+    begun = [one for one in events if one["charted"] <= at and belongs(one, row)]
+    return [one for one in begun if one["stored"] <= at] if stored else begun
 
 
 def rate(event: dict[str, Any], name: str) -> float | None:
@@ -55,12 +58,14 @@ def end_of(event: dict[str, Any], entered: Iterable[dict[str, Any]], at: datetim
     return end if end <= at and (followed or end <= at - HELD) else None
 
 
-def acts(events: Iterable[dict[str, Any]], row: Admission, at: datetime) -> dict[str, list[Act]]:
-    """Concept -> the rates when they change."""
+def acts(
+    events: Iterable[dict[str, Any]], row: Admission, at: datetime, *, stored: bool = True
+) -> dict[str, list[Act]]:
+    """Concept -> the rates when they change; with `stored` off every row counts, and every end when it has come."""
     names = {str(concept.names[0]): concept.name for concept in VASOACTIVES}
     spans = defaultdict(list)
     found: dict[str, list[Act]] = defaultdict(list)
-    entered = known(events, row, at)
+    entered = known(events, row, at, stored=stored)
     for event in entered:
         if event["itemid"] in names and number(event["rate"]) is not None:
             name = names[event["itemid"]]
@@ -68,7 +73,8 @@ def acts(events: Iterable[dict[str, Any]], row: Admission, at: datetime) -> dict
             if value is None:
                 found[name].append(_act(event["charted"], at, None))
             elif event["ended"] > event["charted"]:
-                spans[name].append((event["charted"], end_of(event, entered, at), value))
+                end = end_of(event, entered, at) if stored else event["ended"] if event["ended"] <= at else None
+                spans[name].append((event["charted"], end, value))
     pressors = [
         (start, end, EQUIVALENT[name] * value)
         for name, some in spans.items()
@@ -112,16 +118,17 @@ def fluids(
     """The columns of the fluids of 24 h; without an event only that none is present."""
     hours = [(one, (at - one["charted"]).total_seconds() / 3600) for one in known(lost, row, at)]
     out = [(one, before) for one, before in hours if before < 24 and one["itemid"] not in LEFT_OUT]
-    into = [volume for one in known(given, row, at) for volume in _flown(one, at)]
+    entered = known(given, row, at)
+    into = [volume for one in entered for volume in _flown(one, entered, at)]
     if not out and not into:
         return {"present": 0.0}
-    urine = [(_milliliters(one), before) for one, before in out if one["itemid"] in {*FOLEY_AND_OTHERS, IRRIGANT}]
+    urine = [(milliliters(one), before) for one, before in out if one["itemid"] in {*FOLEY_AND_OTHERS, IRRIGANT}]
     columns = {"present": 1.0, "weight_kg": weight}
     for window in (6, 12, 24):
         total = sum(volume for volume, before in urine if before < window) if urine else math.nan
         hourly = total / window / weight if in_unit_for(window, stays, row, at) else math.nan
         columns |= {f"urine_ml/{window}h": total, f"urine_ml_per_kg_hour/{window}h": hourly}
-    intake, output = sum(into), sum(_milliliters(one) for one, _ in out)
+    intake, output = sum(into), sum(milliliters(one) for one, _ in out)
     columns |= {"intake_ml/24h": intake, "output_ml/24h": output, "balance_ml/24h": intake - output}
     return columns | {"balance_ml_per_kg/24h": (intake - output) / weight}
 
@@ -132,19 +139,20 @@ def in_unit_for(hours: int, stays: Iterable[Admission], row: Admission, at: date
     return any(one["outtime"] is None or one["outtime"] >= at for one in begun)
 
 
-def _milliliters(event: dict[str, Any]) -> float:
+def milliliters(event: dict[str, Any]) -> float:
+    """The volume of an output; what an irrigation put in is negative."""
     return -float(event["value"]) if event["itemid"] == IRRIGANT else float(event["value"])
 
 
-def _flown(event: dict[str, Any], at: datetime) -> Iterable[float]:
-    """The volume of a row of inputevents in 24 h, if it has any part there."""
-    begin, end = at - DAY, event["ended"]
+def _flown(event: dict[str, Any], entered: Iterable[dict[str, Any]], at: datetime) -> Iterable[float]:
+    """The volume of a row of inputevents in 24 h, if it has any part there; what has no known end still flows."""
+    begin = at - DAY
     if event["amountuom"] != "ml" or event["itemid"] in LEFT_OUT:
         return
     if event["rate"]:
         assert event["rateuom"] == "mL/hour"
-        flowing = (min(end, at) - max(event["charted"], begin)).total_seconds() / 3600
+        flowing = ((end_of(event, entered, at) or at) - max(event["charted"], begin)).total_seconds() / 3600
         if flowing > 0:
             yield float(event["rate"]) * flowing
-    elif begin < end <= at:
+    elif begin < event["ended"] <= at:
         yield float(event["amount"])

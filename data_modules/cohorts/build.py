@@ -209,6 +209,7 @@ def _write(
         min_vocabulary_subjects=config.min_vocabulary_subjects,
         max_vocabulary=config.max_vocabulary,
         vocabularies=vocabularies,
+        modalities=[part for parts in planned.parts.values() for part in parts],
     )
     modalities = []
     for name, parts in planned.parts.items():

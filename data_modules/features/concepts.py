@@ -257,32 +257,52 @@ def _reading(events: pl.LazyFrame, concepts: Sequence[Concept], number: str, uni
     percent = pl.when(pl.col("fraction") & (result <= 1)).then(result * 100).otherwise(result)
     large = percent > pl.col("threshold")
     small = pl.when(large).then(percent * pl.col("large_factor") + pl.col("large_offset")).otherwise(percent)
-    stated = small
-    for position, concept in enumerate(concepts):
-        if concept.states:
-            is_stated = _text_of(position).is_in(concept.states).cast(pl.Float64)
-            stated = pl.when(pl.col("concept") == position).then(is_stated).otherwise(stated)
-        if concept.grades:
-            stated = pl.coalesce(stated, _grade(position, concept.grades))
-    return joined.with_columns(stated.alias(value)).drop("factor", "offset")
+    return joined.with_columns(_stated(concepts, small).alias(value)).drop("factor", "offset")
 
 
-def _grade(position: int, grades: Mapping[str, float]) -> pl.Expr:
-    """What the text of a record of a concept grades; null where there is a number, or the text is no grade."""
-    word = pl.when(pl.col("number").is_null()).then(_text_of(position)).str.strip_chars(" .*")
-    return word.replace_strict(grades, default=None, return_dtype=pl.Float64())
+def _stated(concepts: Sequence[Concept], numbers: pl.Expr) -> pl.Expr:
+    """The value of a record: what its text states or grades, or its number."""
+    positions = [position for position, concept in enumerate(concepts) if concept.states]
+    states = {_key(position, text): 1.0 for position in positions for text in concepts[position].states}
+    grades = {
+        _key(position, text): grade
+        for position, concept in enumerate(concepts)
+        for text, grade in concept.grades.items()
+    }
+    found = numbers
+    if grades:
+        words = _texts(concepts, "grades", pl.col("number").is_null())
+        graded = _keyed(words.str.strip_chars(" .*")).replace_strict(grades, default=None, return_dtype=pl.Float64())
+        found = pl.coalesce(found, graded)
+    if states:
+        text = _texts(concepts, "states")
+        stated = pl.when(text.is_not_null()).then(
+            _keyed(text).replace_strict(states, default=0.0, return_dtype=pl.Float64())
+        )
+        found = pl.when(pl.col("concept").is_in(positions)).then(stated).otherwise(found)
+    return found
 
 
-def _text_of(position: int) -> pl.Expr:
-    """Text of the records of a concept, in lower case; null for all others, so that it is not read for them."""
-    return pl.when(pl.col("concept") == position).then(pl.col("text")).str.to_lowercase()
+def _texts(concepts: Sequence[Concept], declared: str, where: pl.Expr | None = None) -> pl.Expr:
+    """Texts, in lower case, of the records of concepts that declare some; null for all others, which are not read."""
+    positions = [position for position, concept in enumerate(concepts) if getattr(concept, declared)]
+    chosen = pl.col("concept").is_in(positions)
+    return pl.when(chosen if where is None else chosen & where).then(pl.col("text")).str.to_lowercase()
+
+
+def _key(position: int, text: str) -> str:
+    return f"{position} {text}"
+
+
+def _keyed(text: pl.Expr) -> pl.Expr:
+    """A text with the position of its concept before it, as `_key` has it: one look-up serves all concepts."""
+    return pl.concat_str(pl.when(text.is_not_null()).then(pl.col("concept")).cast(pl.String), text, separator=" ")
 
 
 def _lacks(concepts: Sequence[Concept]) -> pl.Expr:
     """Whether the text or number of a record stands for no measurement of its concept."""
-    lacking = [
-        _text_of(position).is_in(concept.lacking) for position, concept in enumerate(concepts) if concept.lacking
-    ]
+    lacking = [_key(position, text) for position, concept in enumerate(concepts) for text in concept.lacking]
+    lacks = [_keyed(_texts(concepts, "lacking")).is_in(lacking)] if lacking else []
     zeros = [position for position, concept in enumerate(concepts) if concept.zero_is_missing]
     zero = pl.col("concept").is_in(zeros) & (pl.col("number") == 0)
-    return pl.any_horizontal(zero, *lacking).fill_null(value=False)
+    return pl.any_horizontal(zero, *lacks).fill_null(value=False)

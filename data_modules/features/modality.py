@@ -28,6 +28,8 @@ class BuildContext:
         max_vocabulary: see `ReleaseCohortConfig`.
         vocabularies: prefix (`drug`, `culture`, ...) -> words to use instead of fitting them.
         counts: what -> table -> counts for the manifest, filled by `record`.
+        modalities: names, parts included, of all that are written from this context, so that one pass of a table can
+            serve several; empty = each is on its own.
     """
 
     release: Release
@@ -39,6 +41,7 @@ class BuildContext:
     max_vocabulary: int
     vocabularies: Mapping[str, Sequence[str]] = field(default_factory=dict)
     counts: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
+    modalities: Sequence[str] = ()
 
     def record(self, what: str, table: str, counts: Mapping[str, int]) -> None:
         """Keep counts for the manifest; zeros are left out."""

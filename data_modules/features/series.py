@@ -49,6 +49,19 @@ def within(events: pl.LazyFrame, chosen: slice) -> pl.LazyFrame:
     return kept.with_columns(pl.col("concept") - chosen.start)
 
 
+def picked(events: pl.LazyFrame, places: Sequence[int]) -> pl.LazyFrame:
+    """Return the events of some concepts, with `concept` as the position in the list.
+
+    >>> picked(pl.LazyFrame({"concept": [4, 5, 6]}), [6, 4]).collect()["concept"].to_list()
+    [1, 0]
+    """
+    if list(places) == list(range(places[0], places[0] + len(places))):
+        return within(events, slice(places[0], places[0] + len(places)))
+    number = pl.col("concept").replace_strict(list(places), list(range(len(places))), default=None)
+    kept = events.filter(pl.col("concept").is_in(list(places)))
+    return kept.with_columns(number.cast(events.collect_schema()["concept"]))
+
+
 def last_revisions(events: pl.DataFrame) -> pl.DataFrame:
     """Keep one event of each source, time and specimen: the last stored with a value, of these the largest value.
 

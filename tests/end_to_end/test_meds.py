@@ -1,5 +1,8 @@
 """`dataset=meds` as a program: doctor, a run, and new rows with the columns of the model."""
 
+import json
+import os
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -75,3 +78,31 @@ def test_predictions_have_the_schema_of_meds_and_the_values_of_the_run(place: Pa
     assert "exists; remove it" in mmnar(place, "export", "to=meds", f"run={run}", status=1)
     said = mmnar(place, "export", "to=meds", f"run={run}", "out=there", "paths.data=elsewhere", status=1)
     assert "set paths.data" in said
+
+
+ALIGN = """
+import sys
+import pyarrow.parquet
+from meds_evaluation.schema import PredictionSchema
+table = pyarrow.parquet.read_table(sys.argv[1])
+assert PredictionSchema.align(table).schema.equals(table.schema), table.schema
+"""
+SCORES = {"roc_auc_score": "auroc", "average_precision_score": "average_precision", "brier_score": "brier"}
+"""Score of meds-evaluation -> that of a run."""
+
+
+def test_meds_evaluation_accepts_the_export_and_gives_the_scores_of_the_run(place: Path) -> None:
+    """In an environment of its own, because it needs an older omegaconf: `make test-meds` makes one."""
+    python = os.environ.get("MEDS_EVALUATION")
+    if not python:
+        pytest.skip("MEDS_EVALUATION names no interpreter of an environment with meds-evaluation")
+    (run,) = (place / "runs" / "meds").iterdir()
+    mmnar(place, "export", "to=meds", f"run={run}", "out=evaluated")
+    predictions, scores = place / "evaluated" / "death.parquet", place / "evaluated" / "scores.json"
+    subprocess.run([python, "-c", ALIGN, str(predictions)], check=True)
+    words = [f"predictions_path={predictions}", f"output_file={scores}"]
+    subprocess.run([python, "-m", "meds_evaluation", *words], check=True, cwd=place)
+    theirs = json.loads(scores.read_text())["samples_equally_weighted"]
+    ours = json.loads((run / "results.json").read_text())["rectified"]["death"]["all"]
+    for name, score in SCORES.items():
+        assert theirs[name] == pytest.approx(ours[score]["value"], abs=1e-5), name

@@ -280,7 +280,7 @@ def transferred(experiment: str, *words: str) -> dict[str, Any]:
     """results.json of a run that is tested on both databases."""
     os.environ.pop(folders.RUN_ID_VARIABLE, None)
     content = results_of(single.train(load([f"experiment={experiment}", *QUICK, *SMALL, *words])))
-    target, other = content["target"], {"transfer": "eicu", "transfer_back": "mimic"}[experiment]
+    target, other = content["target"], "mimic" if experiment.endswith("_back") else "eicu"
     assert {content["dataset"], target["dataset"]} == {"mimic", "eicu"}
     assert target["dataset"] == other
     assert target["modalities"] == content["modalities"]
@@ -328,3 +328,26 @@ def test_the_open_demos_transfer_both_ways(workplace, mimic_demo_roots, eicu_dem
     unseen = [patterns.parse(label) for label in target["unseen_patterns"]]
     assert len(unseen) > 5
     assert 0 < target["unseen_pattern_rows"] < target["split"]["rows"]
+
+
+@pytest.mark.demo
+@pytest.mark.parametrize(
+    ("experiment", "read", "lacking", "rows"),
+    [("transfer_care", 18, "absent from every row", 200), ("transfer_care_back", 16, "not read", 5)],
+)
+def test_a_model_of_the_care_given_is_scored_in_the_other_demo(
+    workplace, mimic_demo_roots, eicu_demo_roots, experiment, read, lacking, rows
+) -> None:
+    """The demo of eICU has no nurseCharting: a model of MIMIC-IV meets rows without the modalities of it."""
+    roots = [f"paths.mimic_root={mimic_demo_roots}", f"paths.eicu_root={eicu_demo_roots}"]
+    os.environ.pop(folders.RUN_ID_VARIABLE, None)
+    words = [f"experiment={experiment},baselines/logistic_regression", *QUICK[1:], *roots, "evaluation.figures=false"]
+    content = results_of(single.train(load(words)))
+    target = content["target"]
+    assert len(content["modalities"]) == read
+    for name in ("harmonised_neurology", "harmonised_nurse_vitals"):
+        assert any(line.startswith(f"{name} is {lacking}") for line in target["dropped"])
+    cell = target["tasks"]["in_hospital_mortality"]["all"]
+    assert target["split"]["rows"] >= cell["count"] > rows
+    if rows > 100:  # of the other demo, 12 test rows have one death
+        assert cell["auroc"]["value"] > 0.5

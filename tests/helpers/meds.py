@@ -30,6 +30,12 @@ def write_data(root: Path, events: Sequence[Event] | pl.DataFrame, shards: int =
     return root
 
 
+def read_events(root: Path) -> list[Event]:
+    """All events of a folder of data."""
+    frame = pl.scan_parquet(root / "data" / "**" / "*.parquet").select(*EVENTS).collect()
+    return frame.rows()
+
+
 def write_splits(root: Path, splits: Mapping[int, str]) -> None:
     """metadata/subject_splits.parquet."""
     pl.DataFrame({"subject_id": list(splits), "split": list(splits.values())}).write_parquet(

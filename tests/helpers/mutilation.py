@@ -9,7 +9,6 @@ import polars as pl
 from data_modules.databases.mimic_iv.cohort import read_admissions, read_stays
 from data_modules.databases.mimic_iv.linking import admission_intervals
 from data_modules.databases.mimic_iv.tables import MIMIC_IV
-from data_modules.databases.mimic_iv.vasoactives import VASOACTIVES
 from data_modules.databases.registry import database
 from data_modules.features.modality import BuildContext
 from data_modules.features.store import create
@@ -51,9 +50,6 @@ CELLS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 }
 """Table -> time -> cells that are not known before it."""
 
-DRUGS = [str(item) for drug in VASOACTIVES for item in drug.names]
-"""Items of inputevents whose end is not known when it has come, but when a later row of the drug shows it."""
-
 
 def _time(column: str) -> pl.Expr:
     if column == "end of chartdate":
@@ -68,9 +64,9 @@ def _time(column: str) -> pl.Expr:
 
 
 def _without_early_ends(kept: pl.DataFrame) -> pl.DataFrame:
-    """Blank the ends of vasoactive drugs in the last hours that no later row of the drug shows."""
+    """Blank the ends of rates in the last hours that no later row of the same item shows."""
     begun, landmark = _time("starttime"), pl.col("landmark_at")
-    is_rate = pl.col("itemid").is_in(DRUGS) & pl.col("rate").is_not_null() & (begun <= landmark)
+    is_rate = pl.col("rate").is_not_null() & (begun <= landmark)
     last = pl.max_horizontal(begun, _time("storetime")).filter(is_rate).max().over("subject_id", "hadm_id", "itemid")
     end = _time("endtime")
     hidden = is_rate & (end > landmark - timedelta(hours=4)) & (end > last)

@@ -84,6 +84,13 @@ LABS: tuple[Concept, ...] = (
     Concept(name="fio2", names=("FiO2",), unit="%", low=20, high=100, fraction=True, refused=(*FLOWS, *PRESSURES)),
 )
 
+MORE_LABS: tuple[Concept, ...] = (
+    _lab("TSH", "tsh", "uIU/mL", 0, 1000),
+    _lab("urinary specific gravity", "urine_specific_gravity", "1", 1, 1.1),
+    Concept(name="urine_white_cells", unit="1/hpf", low=0, high=10000, names=("WBC's in urine",), grades={"none": 0.0}),
+)
+"""Labs of MIMIC-IV that few subjects of eICU have, for the harmonised modalities; `labs` does not read them."""
+
 _FAHRENHEIT = (70.0, 1 / 1.8, -32 / 1.8)
 
 

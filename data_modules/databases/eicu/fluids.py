@@ -124,6 +124,16 @@ def by_weight(sums: pl.DataFrame) -> pl.DataFrame:
     return sums.with_columns(balance.alias("balance_ml/24h"), *named).select("row_id", *NAMES)
 
 
+def filled(out: FloatArray, written: pl.DataFrame) -> BoolArray:
+    """Write the result of `by_weight` into (N, columns), NaN elsewhere; returns which rows have one."""
+    place = written["row_id"].to_numpy()
+    out[:] = np.nan
+    out[place] = written.select(NAMES).cast(pl.Float32).fill_null(float("nan")).to_numpy()
+    present = np.zeros(len(out), dtype=np.bool_)
+    present[place] = True
+    return present
+
+
 def fluids(context: BuildContext) -> ColumnBlock:
     """The columns `NAMES`; present where any volume was charted in the 24 h."""
     weights = context.tables["patient"].select(plausible(WEIGHT).alias("weight_kg"), stay_id=STAY)
@@ -133,13 +143,7 @@ def fluids(context: BuildContext) -> ColumnBlock:
         found = cells(context)
         sums = added(found)
         context.record(LOST, "fluids", _lost(found, sums))
-        written = by_weight(plausible_sums(sums).join(rows, on="row_id"))
-        place = written["row_id"].to_numpy()
-        out[:] = np.nan
-        out[place] = written.select(NAMES).cast(pl.Float32).fill_null(float("nan")).to_numpy()
-        present = np.zeros(len(out), dtype=np.bool_)
-        present[place] = True
-        return present
+        return filled(out, by_weight(plausible_sums(sums).join(rows, on="row_id")))
 
     return ColumnBlock(list(NAMES), write)
 

@@ -4,7 +4,7 @@ The drug and the unit of `drugrate` stand in `drugname`: `Norepinephrine (mcg/mi
 can be read or converted (volumes per hour, whose concentration is not recorded; `()`) is an infusion without a rate.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import polars as pl
 
@@ -13,6 +13,7 @@ from data_modules.databases.eicu.demographics import WEIGHT
 from data_modules.databases.eicu.events import LANDMARK, STAY, as_acts, block, known, unrevised
 from data_modules.features import readings, series
 from data_modules.features.concepts import PROBLEMS, UNREADABLE, USABLE, Concept, convert, names_of
+from data_modules.features.dosing import by_weight
 from data_modules.features.modality import BuildContext, ColumnBlock
 from data_modules.features.vasoactive import NOREPINEPHRINE_OF
 
@@ -54,35 +55,6 @@ def unit() -> pl.Expr:
     return pl.when(stated != "").then(stated).otherwise(pl.lit(NOT_STATED)).alias("unit")
 
 
-def by_weight(rows: pl.LazyFrame) -> pl.LazyFrame:
-    """Divide or multiply doses by the weight, where the drug is dosed by weight and the dose is not, or vice versa.
-
-    Args:
-        rows: `name` of `DRUGS`, `number`, `unit` in lower case, `weight` in kg (null = unknown), any other columns.
-
-    Returns:
-        The rows without `weight`; where it is unknown, and for volumes, they are as they were.
-
-    >>> cells = {"name": ["dopamine", "insulin"], "number": [80.0, 0.1], "unit": ["mcg/min", "units/kg/hr"]}
-    >>> by_weight(pl.LazyFrame(cells).with_columns(weight=80.0)).collect().rows()
-    [('dopamine', 1.0, 'mcg/kg/min'), ('insulin', 8.0, 'units/hr')]
-    """
-    dosed = {name: "/kg/" in one.unit for one in DRUGS for name in one.names}
-    wanted = pl.col("name").replace_strict(dosed, return_dtype=pl.Boolean)
-    given = pl.col("unit").str.contains("/kg/", literal=True)
-    known = pl.col("weight").is_not_null() & ~pl.col("unit").str.starts_with("ml")
-    divided, multiplied = known & wanted & ~given, known & ~wanted & given
-    number, unit, weight = pl.col("number"), pl.col("unit"), pl.col("weight")
-    return rows.with_columns(
-        number=pl.when(divided).then(number / weight).when(multiplied).then(number * weight).otherwise(number),
-        unit=pl.when(divided)
-        .then(unit.str.replace("/", "/kg/", literal=True))
-        .when(multiplied)
-        .then(unit.str.replace("/kg/", "/", literal=True))
-        .otherwise(unit),
-    ).drop("weight")
-
-
 def rates(context: BuildContext) -> pl.LazyFrame:
     """Select the infusions of the drugs of `DRUGS` that were known at the landmark.
 
@@ -106,7 +78,7 @@ def rates(context: BuildContext) -> pl.LazyFrame:
         weight=pl.coalesce(pl.when(one.is_between(WEIGHT.low, WEIGHT.high)).then(one) for one in weights),
     ).filter(pl.col("name").is_in(names_of(DRUGS)))
     paused = (pl.col("number") == 0).fill_null(value=False)  # in whatever unit
-    return convert(as_acts(by_weight(named).with_columns(unit=pl.when(~paused).then("unit"))), DRUGS)
+    return convert(as_acts(by_weight(named, DRUGS).with_columns(unit=pl.when(~paused).then("unit"))), DRUGS)
 
 
 def equivalents(events: pl.LazyFrame) -> pl.LazyFrame:
@@ -154,17 +126,31 @@ def chosen(context: BuildContext, concepts: Sequence[Concept]) -> pl.LazyFrame:
     return series.within(pl.scan_parquet(path), slice(start, start + len(concepts)))
 
 
-def vasoactives(context: BuildContext) -> ColumnBlock:
+def _as_recorded(events: pl.DataFrame) -> pl.DataFrame:
+    return events
+
+
+def vasoactives(
+    context: BuildContext,
+    transform: Callable[[pl.DataFrame], pl.DataFrame] = _as_recorded,
+    counted_as: str = "vasoactives",
+) -> ColumnBlock:
     """Summaries of the rate of each vasopressor and inotrope, and of the norepinephrine equivalent."""
 
     def events(scanned: pl.LazyFrame) -> pl.LazyFrame:
         return pl.concat([scanned, equivalents(scanned)], how="diagonal")
 
-    found = chosen(context, VASOACTIVES)
-    return block(context, "vasoactives", events, found, WRITTEN, drawn=False, settle=unrevised)
+    found, settle = chosen(context, VASOACTIVES), unrevised
+    return block(context, counted_as, events, found, WRITTEN, drawn=False, settle=settle, transform=transform)
 
 
-def infusion_rates(context: BuildContext) -> ColumnBlock:
+def infusion_rates(
+    context: BuildContext,
+    transform: Callable[[pl.DataFrame], pl.DataFrame] = _as_recorded,
+    counted_as: str = "infusion_rates",
+) -> ColumnBlock:
     """Summaries of the rate of each other drug."""
-    found = chosen(context, INFUSED)
-    return block(context, "infusion_rates", lambda scanned: scanned, found, INFUSED, drawn=False, settle=unrevised)
+    found, settle = chosen(context, INFUSED), unrevised
+    return block(
+        context, counted_as, lambda scanned: scanned, found, INFUSED, drawn=False, settle=settle, transform=transform
+    )

@@ -1,12 +1,13 @@
-"""The coma scale, temperature, cuff pressures and pain, as nurses of eICU charted them.
+"""The coma scale, agitation, temperature, cuff pressures and pain, as nurses of eICU charted them.
 
 nurseCharting has 151.6 million rows in release 2.0, more than all other tables that are read together. It is read once,
 in blocks: rows of other labels are dropped as they are parsed, and what is kept is written as numbers.
 
-Labels follow pivoted-gcs, pivoted-vital and pivoted-score of eicu-code; a name is `vallabel|valname`.
+Labels follow pivoted-gcs, pivoted-vital and pivoted-score of eicu-code; a name is `vallabel|valname`. A sedation score
+is one of several scales: it is the Richmond scale (RASS) if the scale that was charted with it says so.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import polars as pl
 
@@ -28,6 +29,7 @@ TABLE, AT, ENTERED = "nurseCharting", "nursingchartoffset", "nursingchartentryof
 LABEL, NAME = "nursingchartcelltypevallabel", "nursingchartcelltypevalname"
 SEPARATOR = "|"
 _COMA, _CUFF, _TEMPERATURE = "Glasgow coma score", "Non-Invasive BP", "Temperature"
+SCALE, SCORE = "Sedation Scale/Score/Goal|Sedation Scale", "Sedation Scale/Score/Goal|Sedation Score"
 
 
 def _part(name: str, high: float, of: str) -> Concept:
@@ -48,7 +50,11 @@ GCS_TOTAL = Concept(
     high=15,
     names=(f"{_COMA}|GCS Total", "Score (Glasgow Coma Scale)|Value"),
 )
-NEUROLOGY: tuple[Concept, ...] = (GCS_TOTAL, *PARTS)
+RASS = Concept(name="rass", unit="points", low=-5, high=4, names=("RASS|Value", SCORE))
+NEUROLOGY: tuple[Concept, ...] = (GCS_TOTAL, *PARTS, RASS)
+"""Concepts of the columns of `neurology`."""
+IS_RASS = Concept(name="sedation_scale", unit="1", low=0, high=1, names=(SCALE,), states=("rass",))
+READ_NEUROLOGY = (*NEUROLOGY, IS_RASS)
 FAHRENHEIT = f"{_TEMPERATURE}|Temperature (F)"
 NURSE_VITALS: tuple[Concept, ...] = (
     Concept(
@@ -64,7 +70,7 @@ NURSE_VITALS: tuple[Concept, ...] = (
     _as("noninvasive_mbp", APERIODIC, f"{_CUFF}|Non-Invasive BP Mean"),
     Concept(name="pain_score", unit="points", low=0, high=10, names=("Pain Score/Goal|Pain Score",)),
 )
-CHARTED = (*NEUROLOGY, *NURSE_VITALS)
+CHARTED = (*READ_NEUROLOGY, *NURSE_VITALS)
 
 
 def kept() -> pl.Expr:
@@ -91,8 +97,13 @@ def records(context: BuildContext) -> pl.LazyFrame:
             name=pl.concat_str(LABEL, NAME, separator=SEPARATOR),
             number=readings.plain("nursingchartvalue"),
             unit=pl.lit(None, pl.String),
+            scale=pl.when(pl.col(NAME) == SCALE.split(SEPARATOR)[1]).then(
+                pl.col("nursingchartvalue").str.strip_chars()
+            ),
         )
-        convert(as_acts(charted), CHARTED).sink_parquet(path, compression="lz4")
+        convert(as_acts(charted).with_columns(text="scale").drop("scale"), CHARTED).sink_parquet(
+            path, compression="lz4"
+        )
         count_left_out(context, TABLE, path, "event_at")
     return pl.scan_parquet(path)
 
@@ -105,15 +116,37 @@ def _of(context: BuildContext, concepts: Sequence[Concept]) -> pl.LazyFrame:
 
 
 def neurological(context: BuildContext) -> pl.LazyFrame:
-    """The events of `NEUROLOGY`, input of `events.block`."""
-    return _of(context, NEUROLOGY)
+    """The events of `READ_NEUROLOGY`, input of `events.block`."""
+    return _of(context, READ_NEUROLOGY)
+
+
+def of_richmond(events: pl.DataFrame) -> pl.DataFrame:
+    """Keep the sedation scores with which the Richmond scale was charted, and take out the scales.
+
+    Args:
+        events: settled events of `READ_NEUROLOGY`.
+
+    Returns:
+        Events of `NEUROLOGY`.
+
+    >>> cells = [(4, 0, -3.0, -1.0), (4, 1, -2.0, -2.0), (4, 1, -1.0, 4.0), (5, 0, -2.0, 1.0), (5, 0, -1.0, 0.0)]
+    >>> rows = [{"row_id": 0, "concept": concept, "source": source, "hours": hours, "value": value}
+    ...         for concept, source, hours, value in cells]
+    >>> of_richmond(pl.DataFrame(rows)).select("hours", "value").rows()
+    [(-3.0, -1.0), (-2.0, -2.0)]
+    """
+    concept = pl.col("concept")
+    scales = events.filter((concept == READ_NEUROLOGY.index(IS_RASS)) & (pl.col("value") == 1))
+    score = (concept == NEUROLOGY.index(RASS)) & (pl.col("source") == RASS.names.index(SCORE))
+    scores = events.filter(score).join(scales, on=["row_id", "hours"], how="semi")
+    return pl.concat([events.filter((concept < len(NEUROLOGY)) & ~score), scores])
 
 
 def with_sums(events: pl.DataFrame) -> pl.DataFrame:
     """Add the sum of the parts of the coma scale where all were charted at one time, and no total was.
 
     Args:
-        events: settled events of `NEUROLOGY`.
+        events: events of `of_richmond`.
 
     Returns:
         The events and the sums, as `gcs_total`.
@@ -126,7 +159,8 @@ def with_sums(events: pl.DataFrame) -> pl.DataFrame:
     """
     at = ["row_id", "hours"]
     valued = events.filter(pl.col("value").is_not_null())
-    totals, parts = valued.filter(pl.col("concept") == 0), valued.filter(pl.col("concept") > 0)
+    totals = valued.filter(pl.col("concept") == 0)
+    parts = valued.filter(pl.col("concept").is_between(1, len(PARTS)))
     means = parts.group_by(*at, "concept").agg(pl.col("value").sort().mean()).sort(*at, "concept")
     sums = means.group_by(at).agg(pl.len(), pl.col("value").sum()).filter(pl.col("len") == len(PARTS))
     added = sums.join(totals, on=at, how="anti").select(
@@ -141,22 +175,32 @@ def with_sums(events: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([events, added], how="diagonal")
 
 
-def neurology(context: BuildContext) -> ColumnBlock:
-    """Summaries of the coma scale."""
+def neurology(
+    context: BuildContext,
+    transform: Callable[[pl.DataFrame], pl.DataFrame] = with_sums,
+    counted_as: str = "neurology",
+) -> ColumnBlock:
+    """Summaries of the coma scale and of agitation."""
     found = neurological(context)
     return block(
         context,
-        "neurology",
+        counted_as,
         lambda scanned: scanned,
         found,
         NEUROLOGY,
         drawn=False,
-        settle=settled,
-        transform=with_sums,
+        settle=lambda events: of_richmond(settled(events)),
+        transform=transform,
     )
+
+
+def vital(context: BuildContext) -> pl.LazyFrame:
+    """The events of `NURSE_VITALS`, input of `events.block`."""
+    return _of(context, NURSE_VITALS)
 
 
 def nurse_vitals(context: BuildContext) -> ColumnBlock:
     """Summaries of temperature, cuff pressures and pain."""
-    found = _of(context, NURSE_VITALS)
-    return block(context, "nurse_vitals", lambda scanned: scanned, found, NURSE_VITALS, drawn=False, settle=settled)
+    return block(
+        context, "nurse_vitals", lambda scanned: scanned, vital(context), NURSE_VITALS, drawn=False, settle=settled
+    )

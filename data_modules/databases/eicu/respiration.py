@@ -1,8 +1,8 @@
 """Breathing support in eICU: oxygen, the device that gives it, whether a machine ventilates, and its settings.
 
 Devices are texts of respiratoryCharting that differ between hospitals: a text that is not listed here says nothing.
-A patient is ventilated if the device, the switch or a setting of a ventilator says so, or an entry of treatment; other
-devices say that the patient is not. Ranges are those of MIMIC-IV.
+A patient is ventilated if the device, the switch, the mode or a setting of a ventilator says so, or an entry of
+treatment; other devices say that the patient is not. Ranges are those of MIMIC-IV.
 """
 
 from collections.abc import Mapping
@@ -34,6 +34,12 @@ DEVICES: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 """Device -> texts in lower case."""
 SWITCHED = {"start": "invasive", "continued": "invasive", "off": "none"}
+MODE_LABELS = ("Ventilator Support Mode", "Mechanical Ventilator Mode", "Non-invasive Ventilation Mode")
+MODES = {
+    **dict.fromkeys(("cmv", "ac/cmv", "ac", "a/c", "simv", "prvc", "pcv", "aprv", "vc+", "volume control"), "invasive"),
+    **dict.fromkeys(("s/t", "st", "bipap", "niv"), "noninvasive"),
+}
+"""Mode in lower case -> kind of ventilation; a mode that serves both a tube and a mask (spontaneous, CPAP) is none."""
 RUNNING: Mapping[str, tuple[str, ...]] = {
     "invasive": (
         "Tidal Volume (set)", "Set Vt (Servo,LTV)", "Adult Con Setting Set Vt", "Vent Rate",
@@ -62,6 +68,13 @@ def _flowing(name: str, unit: str, low: float, high: float, *labels: str) -> Con
     return Concept(name=name, unit=unit, low=low, high=high, names=labels, zero_is_missing=True)
 
 
+DELIVERED = (
+    "Exhaled TV (machine)", "Tidal Volume Observed (VT)", "Exhaled Vt", "Tidal Volume, Delivered",
+    "Adult Con Pt/Vent InspiratorTV",
+)  # fmt: skip
+SPONTANEOUS = ("Exhaled TV (patient)", "NIV Pt/Vent Spont_TidalV", "Spont TV")
+BREATHS = ("Spontaneous Respiratory Rate", "Adult Con Pt/Vent Spont Rate", "NIV Pt/Vent Spont_Rate", "RR Spont")
+"""Labels of volumes that the machine gave or the patient drew, and of the breaths that the patient began."""
 RESPIRATION: tuple[Concept, ...] = (
     Concept(name="oxygen_flow", unit="L/min", low=0, high=100, names=("LPM O2", "Oxygen Flow Rate")),
     *(_states(f"device_{device}", (DEVICE,), device) for device in DEVICES),
@@ -73,10 +86,11 @@ RESPIRATION: tuple[Concept, ...] = (
     _pressure("plateau_pressure", 1, 100, "Plateau Pressure"),
     _pressure("mean_airway_pressure", 1, 80, "Mean Airway Pressure"),
     _flowing("tidal_volume_set", "mL", 20, 2000, *RUNNING["invasive"][:3]),
-    _flowing("tidal_volume", "mL", 20, 3000, "Exhaled TV (machine)", "Tidal Volume Observed (VT)", "Exhaled Vt"),
-    _flowing("tidal_volume_spontaneous", "mL", 20, 3000, "Exhaled TV (patient)"),
+    _flowing("tidal_volume", "mL", 20, 3000, *DELIVERED),
+    _flowing("tidal_volume_spontaneous", "mL", 20, 3000, *SPONTANEOUS),
     _flowing("respiratory_rate_set", "1/min", 1, 70, "Vent Rate", "Adult Con Setting Set RR"),
     _flowing("respiratory_rate_total", "1/min", 1, 70, "Total RR", "f Total", "Resp Rate Total"),
+    Concept(name="respiratory_rate_spontaneous", unit="1/min", low=0, high=70, names=BREATHS),
     _flowing("minute_volume", "L/min", 0.1, 60, "Exhaled MV", "Measured Ve", "Adult Con Pt/Vent MinuteVentil"),
 )
 
@@ -86,7 +100,7 @@ RECORDED = (*RESPIRATION, INSPIRED)
 
 
 def stated(label: pl.Expr, value: pl.Expr) -> pl.Expr:
-    """Return what a device or switch states; null for other labels.
+    """Return what a device, switch or mode states; null for other labels.
 
     Args:
         label: respchartvaluelabel.
@@ -95,16 +109,19 @@ def stated(label: pl.Expr, value: pl.Expr) -> pl.Expr:
     Returns:
         A device, a kind of ventilation, or `UNKNOWN`.
 
-    >>> cells = [("O2 Device", "Bi-PAP"), ("O2 Device", "Ambubag"), ("RT Vent On/Off", "Off"), ("PEEP", "5")]
+    >>> cells = [("O2 Device", "Bi-PAP"), ("O2 Device", "Ambubag"), ("RT Vent On/Off", "Off"), ("PEEP", "5"),
+    ...          ("Ventilator Support Mode", "CMV")]
     >>> frame = pl.DataFrame(cells, ["label", "value"], orient="row")
     >>> frame.select(stated(pl.col("label"), pl.col("value"))).to_series().to_list()
-    ['pressure_mask', 'unknown', 'none', None]
+    ['pressure_mask', 'unknown', 'none', None, 'invasive']
     """
     text = value.str.strip_chars().str.to_lowercase()
     devices = {spelling: device for device, spellings in DEVICES.items() for spelling in spellings}
     device = text.replace_strict(devices, default=UNKNOWN, return_dtype=pl.String)
     switch = text.replace_strict(SWITCHED, default=UNKNOWN, return_dtype=pl.String)
-    return pl.when(label.is_in(DEVICE_LABELS)).then(device).when(label.is_in(SWITCH_LABELS)).then(switch)
+    mode = text.replace_strict(MODES, default=UNKNOWN, return_dtype=pl.String)
+    stated = pl.when(label.is_in(DEVICE_LABELS)).then(device).when(label.is_in(SWITCH_LABELS)).then(switch)
+    return stated.when(label.is_in(MODE_LABELS)).then(mode)
 
 
 def charted(context: BuildContext) -> pl.LazyFrame:

@@ -1,12 +1,14 @@
 """The harmonised modalities, derived from eICU."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
+from data_modules.databases.eicu import infusions, nursing, respiration
 from data_modules.databases.eicu.cohort import age_in_years
 from data_modules.databases.eicu.demographics import plausible
 from data_modules.databases.eicu.events import (
@@ -23,9 +25,11 @@ from data_modules.databases.eicu.events import (
     settled,
 )
 from data_modules.databases.eicu.events import vitals as summarised_vitals
+from data_modules.databases.eicu.further import FURTHER
 from data_modules.databases.harmonised import concepts as harmonised
+from data_modules.databases.harmonised.hours import hourly, hourly_rates
 from data_modules.features import series
-from data_modules.features.concepts import convert, names_of
+from data_modules.features.concepts import Concept, convert, names_of
 from data_modules.features.modality import BuildContext, ColumnBlock, ModalitySpec, always
 from data_modules.features.store import BoolArray, FloatArray
 
@@ -67,9 +71,7 @@ def _laboratory(context: BuildContext) -> Path:
 def panel(name: str, context: BuildContext) -> ColumnBlock:
     """A panel of labs."""
     chosen = harmonised.of_panel(name)
-    return labs(
-        context, _laboratory(context), chosen, harmonised.EICU_LABS[chosen], harmonised.hourly, "harmonised lab"
-    )
+    return labs(context, _laboratory(context), chosen, harmonised.EICU_LABS[chosen], hourly, "harmonised lab")
 
 
 def vitals(context: BuildContext) -> ColumnBlock:
@@ -78,7 +80,7 @@ def vitals(context: BuildContext) -> ColumnBlock:
     line = monitored(context, "vitalPeriodic", {str(name): str(name) for name in names_of(concepts)})
     cuff = monitored(context, "vitalAperiodic", harmonised.CUFF)
     wide = pl.concat([line, cuff], how="diagonal")
-    return summarised_vitals(context, "harmonised vitals", wide, concepts, harmonised.hourly)
+    return summarised_vitals(context, "harmonised vitals", wide, concepts, hourly)
 
 
 _GAS = pl.lit(0, pl.Int64)
@@ -111,10 +113,54 @@ def oxygen(context: BuildContext) -> ColumnBlock:
         concepts,
         drawn=False,
         settle=settled,
-        transform=harmonised.hourly,
+        transform=hourly,
     )
 
 
+def _respiration(context: BuildContext) -> ColumnBlock:
+    """Oxygen, devices, ventilation and settings that MIMIC-IV has too."""
+    names = [concept.name for concept in respiration.RECORDED]
+    places = [names.index(concept.name) for concept in harmonised.EICU_RESPIRATION]
+    found = series.picked(respiration.records(context), places)
+    return _charted(context, "harmonised respiration", found, harmonised.EICU_RESPIRATION)
+
+
+def _charted(context: BuildContext, counted_as: str, found: pl.LazyFrame, concepts: Sequence[Concept]) -> ColumnBlock:
+    return block(
+        context, counted_as, lambda scanned: scanned, found, concepts, drawn=False, settle=settled, transform=hourly
+    )
+
+
+def _neurology(context: BuildContext) -> ColumnBlock:
+    """Total and parts of the coma scale, and RASS."""
+    return nursing.neurology(context, lambda events: hourly(nursing.with_sums(events)), "harmonised neurology")
+
+
+def _nurse_vitals(context: BuildContext) -> ColumnBlock:
+    """Temperature, cuff pressures and pain."""
+    return _charted(context, "harmonised nurse_vitals", nursing.vital(context), nursing.NURSE_VITALS)
+
+
+def _held(events: pl.DataFrame) -> pl.DataFrame:
+    return hourly_rates(events, infusions.HOLDS_MINUTES / 60)
+
+
+def _vasoactives(context: BuildContext) -> ColumnBlock:
+    return infusions.vasoactives(context, _held, "harmonised vasoactives")
+
+
+def _infusion_rates(context: BuildContext) -> ColumnBlock:
+    return infusions.infusion_rates(context, _held, "harmonised infusion_rates")
+
+
+BLOCKS: Mapping[str, Callable[[BuildContext], ColumnBlock]] = {
+    "respiration": _respiration,
+    "neurology": _neurology,
+    "nurse_vitals": _nurse_vitals,
+    "vasoactives": _vasoactives,
+    "infusion_rates": _infusion_rates,
+}
+"""Modality of eICU -> its harmonised form, of the same tables."""
 MODALITIES: Mapping[str, ModalitySpec] = {
     "harmonised_person": ModalitySpec(kind="table", block=person),
     "harmonised_body": ModalitySpec(kind="table", block=body),
@@ -125,4 +171,7 @@ MODALITIES: Mapping[str, ModalitySpec] = {
         f"harmonised_{name}": ModalitySpec(kind="table", tables=("lab",), block=partial(panel, name))
         for name in harmonised.PANELS
     },
+    **{f"harmonised_{name}": replace(FURTHER[name], block=block) for name, block in BLOCKS.items()},
+    # Their rules are those that both databases can follow.
+    **{f"harmonised_{name}": FURTHER[name] for name in ("fluids", "scores")},
 }

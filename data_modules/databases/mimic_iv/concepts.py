@@ -146,6 +146,19 @@ VITALS: tuple[Concept, ...] = (
     Concept(name="height", unit="cm", low=120, high=230, names=(226730, 226707), recorded_in={226707: "in"}),
 )
 
+INFUSED: tuple[Concept, ...] = (
+    Concept(name="propofol", unit="ug/kg/min", low=0, high=500, names=(222168,)),
+    Concept(name="fentanyl", unit="ug/h", low=0, high=1000, names=(221744, 225942)),
+    Concept(name="midazolam", unit="mg/h", low=0, high=50, names=(221668,)),
+    Concept(name="dexmedetomidine", unit="ug/kg/h", low=0, high=5, names=(225150, 229420)),
+    Concept(name="insulin", unit="units/h", low=0, high=200, names=(223258,)),
+    Concept(name="heparin", unit="units/h", low=0, high=10000, names=(225152,)),
+    Concept(name="amiodarone", unit="mg/min", low=0, high=20, names=(221347, 228339, 229654)),
+    Concept(name="diltiazem", unit="mg/h", low=0, high=50, names=(221468,)),
+    Concept(name="nicardipine", unit="mg/h", low=0, high=50, names=(222042,)),
+)
+"""Rates of inputevents beside those of vasoactive drugs, in the units of eICU, for `harmonised_infusion_rates`."""
+
 NEUROLOGY: tuple[Concept, ...] = (
     *(concept for concept in VITALS if concept.name in {"gcs_eye", "gcs_verbal", "gcs_motor"}),
     *(concept for concept in VITALS if concept.name == "intubated"),

@@ -184,13 +184,6 @@ def by_admission(events: pl.LazyFrame, windows: pl.DataFrame, *, drawn: bool = F
     )  # fmt: skip
 
 
-def summaries(context: BuildContext, source: Measured, concepts: Sequence[Concept]) -> ColumnBlock:
-    """A block of summaries of the concepts of a table."""
-    path = context.scratch / f"{source.table}.parquet"
-    keep(context, source, concepts, path)
-    return block(context, pl.scan_parquet(path), source, concepts)
-
-
 def block(
     context: BuildContext,
     events: pl.LazyFrame,

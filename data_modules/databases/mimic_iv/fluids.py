@@ -2,7 +2,8 @@
 
 The items of urine are those of the concept urine_output of MIT-LCP/mimic-code; what an irrigation of the bladder put in
 is taken off. A volume counts once it is stored: an output at its time, a running infusion by its rate until the
-landmark, and any other intake at its end. The weight is the last one that was charted by the landmark. Outputs are
+landmark, and any other intake at its end. Infusions are stored before they end as a rule, so an end counts as that of a
+drug does (`vasoactives.known_end`). The weight is the last one that was charted by the landmark. Outputs are
 recorded in an intensive care unit alone, so a rate needs one unit stay over all of its hours.
 """
 
@@ -13,7 +14,7 @@ import polars as pl
 from data_modules.databases.mimic_iv import sets
 from data_modules.databases.mimic_iv.events import CHARTED, by_admission, scratch
 from data_modules.databases.mimic_iv.linking import link, windows
-from data_modules.databases.mimic_iv.vasoactives import COLUMNS, TABLE
+from data_modules.databases.mimic_iv.vasoactives import COLUMNS, TABLE, known_end
 from data_modules.features import series
 from data_modules.features.modality import BuildContext, ColumnBlock
 from data_modules.features.store import BoolArray, FloatArray
@@ -66,9 +67,9 @@ def intake(context: BuildContext) -> pl.DataFrame:
     """
     events = pl.scan_parquet(scratch(context, TABLE, COLUMNS, "starttime"))
     found = link(events, windows(context.rows).lazy(), at="starttime", available="storetime")
-    fluid = found.filter((_normal("amountuom") == "ml") & ~pl.col("itemid").is_in(NO_INTAKE))
+    fluid = found.filter((_normal("amountuom") == "ml") & ~pl.col("itemid").is_in(NO_INTAKE)).with_columns(known_end())
     begin = _LANDMARK - _WINDOW
-    end = pl.min_horizontal("endtime", "landmark_at")
+    end = pl.coalesce("known_end", "landmark_at")
     inside = pl.max_horizontal(_hours(end - pl.max_horizontal(pl.col("starttime"), begin)), 0.0)
     factor = _normal("rateuom").replace_strict(PER_HOUR, default=None, return_dtype=pl.Float64())
     rate = pl.col("rate") * factor

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import polars as pl
 
-from data_modules.databases.mimic_iv import demographics, images, notes
+from data_modules.databases.mimic_iv import demographics, images, notes, sets
 from data_modules.databases.mimic_iv.concepts import LABS, VITALS
 from data_modules.databases.mimic_iv.electrocardiograms import ELECTROCARDIOGRAMS
 from data_modules.databases.mimic_iv.emergency import EMERGENCY
-from data_modules.databases.mimic_iv.events import CHARTED, linked, scratch, summaries
+from data_modules.databases.mimic_iv.events import CHARTED, block, linked, scratch
 from data_modules.databases.mimic_iv.events import LABS as LABS_TABLE
 from data_modules.databases.mimic_iv.further import FURTHER
 from data_modules.databases.mimic_iv.linking import link, windows
@@ -26,11 +26,11 @@ def _demographics(context: BuildContext) -> ColumnBlock:
 
 
 def _labs(context: BuildContext) -> ColumnBlock:
-    return summaries(context, LABS_TABLE, LABS)
+    return block(context, sets.events(context, LABS_TABLE, "labs"), LABS_TABLE, LABS)
 
 
 def _vitals(context: BuildContext) -> ColumnBlock:
-    return summaries(context, CHARTED, VITALS)
+    return block(context, sets.events(context, CHARTED, "vitals"), CHARTED, VITALS)
 
 
 def _medications(context: BuildContext) -> ColumnBlock:

@@ -1,4 +1,7 @@
-"""Sets of concepts beyond `labs` and `vitals`; those of a table are read in one pass, when the first is asked for."""
+"""Sets of concepts of labs and charted values; those of a table that a cohort needs are read in one pass.
+
+A concept of several sets is converted and kept once.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -39,19 +42,42 @@ SCORED_VITALS = (
 )
 """What the scores read."""
 SETS: Mapping[Measured, Mapping[str, Sequence[Concept]]] = {
-    LABS: {"special_labs": SPECIAL_LABS, "urinalysis": URINALYSIS, "scores": SCORED_LABS},
-    CHARTED: {"neurology": NEUROLOGY, "respiration": RESPIRATION, "weight": WEIGHT, "scores": SCORED_VITALS},
+    LABS: {"labs": LAB_CONCEPTS, "special_labs": SPECIAL_LABS, "urinalysis": URINALYSIS, "scores": SCORED_LABS},
+    CHARTED: {
+        "vitals": VITALS,
+        "neurology": NEUROLOGY,
+        "respiration": RESPIRATION,
+        "weight": WEIGHT,
+        "scores": SCORED_VITALS,
+    },
 }
 """Table -> set -> concepts."""
+READ_BY = {"weight": ("fluids",), "scores": ("scores", "harmonised_scores")}
+"""Set -> the modalities that read it; others are read by the modality of their name."""
 
 
 def events(context: BuildContext, source: Measured, name: str) -> pl.LazyFrame:
-    """The events of a set, with `concept` relative to it; those of all sets of the table are kept on first use."""
-    sets = SETS[source]
-    concepts = [concept for some in sets.values() for concept in some]
-    path = context.scratch / f"further_{source.table}.parquet"
+    """The events of a set, with `concept` relative to it; those of all sets that the cohort needs are kept at once."""
+    asked = [one for one in SETS[source] if set(READ_BY.get(one, (one,))) & set(context.modalities)]
+    together = asked if name in asked else [name]
+    concepts = distinct([concept for one in together for concept in SETS[source][one]])
+    path = context.scratch / f"{source.table}_{'_'.join(together)}.parquet"
     if not path.is_file():
         keep(context, source, concepts, path)
-    names = list(sets)
-    start = sum(len(sets[earlier]) for earlier in names[: names.index(name)])
-    return series.within(pl.scan_parquet(path), slice(start, start + len(sets[name])))
+    anonymous = [replace(concept, name="") for concept in concepts]
+    places = [anonymous.index(replace(concept, name="")) for concept in SETS[source][name]]
+    return series.picked(pl.scan_parquet(path), places)
+
+
+def distinct(concepts: Sequence[Concept]) -> list[Concept]:
+    """Return concepts without those that differ from an earlier one in nothing but the name.
+
+    >>> fio2 = Concept(name="fio2", unit="%", low=20, high=100, names=(50816,), fraction=True)
+    >>> [one.name for one in distinct([fio2, replace(fio2, name="fio2_gas"), replace(fio2, low=0)])]
+    ['fio2', 'fio2']
+    """
+    found: list[Concept] = []
+    for concept in concepts:
+        if replace(concept, name="") not in [replace(one, name="") for one in found]:
+            found.append(concept)
+    return found

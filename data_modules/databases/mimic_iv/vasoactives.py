@@ -9,6 +9,8 @@ its end is stored later. An end counts once a row of the drug was begun or store
 later; until then the drug runs.
 """
 
+from collections.abc import Callable, Sequence
+
 import polars as pl
 
 from data_modules.databases.mimic_iv.events import CHARTED, scratch
@@ -72,42 +74,67 @@ def recorded(rows: pl.LazyFrame) -> pl.LazyFrame:
     return rows.select(*kept, name="itemid", number=number, unit=named, text=pl.lit(None, pl.String))
 
 
-def intervals(events: pl.LazyFrame, rows: pl.DataFrame) -> pl.LazyFrame:
+def intervals(
+    events: pl.LazyFrame,
+    rows: pl.DataFrame,
+    drugs: Sequence[Concept] = VASOACTIVES,
+    prepare: Callable[[pl.LazyFrame], pl.LazyFrame] = recorded,
+) -> pl.LazyFrame:
     """Link rows of inputevents with a rate to a block of rows, as input of `running`.
 
     Args:
         events: `COLUMNS`.
         rows: see `linking.link`.
+        drugs: the drugs to keep.
+        prepare: makes input of `convert` of the rows; see `recorded`.
 
     Returns:
-        `row_id`, `concept` of `VASOACTIVES`, `source`, `value`, `problem`, `unit`, `hours` of the start, relative to
+        `row_id`, `concept` of the drugs, `source`, `value`, `problem`, `unit`, `hours` of the start, relative to
         the landmark, and `ended`, hours of the end; null where it was not known at the landmark.
     """
     subjects = rows["subject_id"]
     near = events.filter(pl.col("subject_id").is_between(subjects.min(), subjects.max()))
     found = link(near.filter(pl.col("rate").is_not_null()), rows.lazy(), at="starttime", available="storetime")
     stored = pl.coalesce("storetime", "starttime")
-    shown = pl.max_horizontal("starttime", stored).max().over("row_id", "itemid")
-    by_then = pl.max_horizontal(shown, pl.col("landmark_at") - pl.duration(hours=HELD_HOURS))
-    # What was begun and stored by the landmark shows no end after it.
-    ended = pl.when(pl.col("endtime") <= by_then).then("endtime")
-    timed = found.with_columns(hours=_hours(pl.col("starttime")), ended=_hours(ended), stored=stored)
+    timed = found.with_columns(hours=_hours(pl.col("starttime")), ended=_hours(known_end()), stored=stored)
     kept = ["row_id", "hours", "ended", "stored", "itemid", "rate", "rateuom", "patientweight"]
-    return convert(recorded(timed.select(kept)), VASOACTIVES)
+    return convert(prepare(timed.select(kept)), drugs)
+
+
+def known_end() -> pl.Expr:
+    """Return the end of a row with a rate, of rows of inputevents that `link` gave; null where it was not known.
+
+    >>> from datetime import datetime as day
+    >>> row = {"row_id": 0, "itemid": 1, "rate": 2.0, "landmark_at": day(2150, 1, 2)}
+    >>> times = [(day(2150, 1, 1, 9), day(2150, 1, 1, 12), day(2150, 1, 1, 9)),
+    ...          (day(2150, 1, 1, 21), day(2150, 1, 1, 22), day(2150, 1, 1, 21))]
+    >>> rows = [{**row, "starttime": start, "endtime": end, "storetime": stored} for start, end, stored in times]
+    >>> [end and end.hour for end in pl.DataFrame(rows).select(known_end()).to_series()]
+    [12, None]
+    """
+    stored = pl.coalesce("storetime", "starttime")
+    at_rate = pl.when(pl.col("rate").is_not_null()).then(pl.max_horizontal("starttime", stored))
+    by_then = pl.max_horizontal(
+        at_rate.max().over("row_id", "itemid"), pl.col("landmark_at") - pl.duration(hours=HELD_HOURS)
+    )
+    # What was begun and stored by the landmark shows no end after it.
+    return pl.when(pl.col("endtime") <= by_then).then("endtime").alias("known_end")
 
 
 def _hours(time: pl.Expr) -> pl.Expr:
     return (time - pl.col("landmark_at")).dt.total_seconds() / 3600
 
 
-def running(found: pl.DataFrame) -> pl.DataFrame:
+def running(found: pl.DataFrame, drugs: Sequence[Concept] = VASOACTIVES) -> pl.DataFrame:
     """The rate of each drug, and of all vasopressors as norepinephrine, at every time when it changes.
 
     Args:
         found: see `intervals`.
+        drugs: the drugs that `concept` numbers.
 
     Returns:
-        Events of `WRITTEN`: 0 where a drug ends and none of it goes on; null for a rate that cannot be used.
+        Events of the drugs, and of the sum (`WRITTEN`) where a drug has a factor: 0 where a drug ends and none of it
+        goes on; null for a rate that cannot be used.
 
     >>> interval = {"row_id": 0, "source": 0, "problem": "usable", "unit": None, "stored": 0}
     >>> rows = [(0, -5.0, -3.0, 0.1), (0, -3.0, -1.0, 0.2), (4, -4.0, None, 0.04)]
@@ -119,10 +146,10 @@ def running(found: pl.DataFrame) -> pl.DataFrame:
     """
     lasting = pl.col("ended").is_null() | (pl.col("ended") > pl.col("hours"))
     usable = found.filter(pl.col("value").is_not_null() & lasting)
-    factors = [NOREPINEPHRINE_OF.get(concept.name) for concept in VASOACTIVES]
+    factors = [NOREPINEPHRINE_OF.get(concept.name) for concept in drugs]
     factor = pl.col("concept").replace_strict(range(len(factors)), factors, return_dtype=pl.Float64())
     equivalent = usable.with_columns(
-        value=pl.col("value") * factor, concept=pl.lit(len(VASOACTIVES), found.schema["concept"])
+        value=pl.col("value") * factor, concept=pl.lit(len(drugs), found.schema["concept"])
     ).filter(pl.col("value").is_not_null())
     without = found.filter(pl.col("value").is_null()).select("row_id", "concept", "hours", "value", "problem", "unit")
     rates = pl.concat([_steps(usable), _steps(equivalent)]).with_columns(

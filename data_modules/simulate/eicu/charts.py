@@ -21,7 +21,7 @@ BESIDE = (
     ("Braden Scale", "Value", 15.0, 3.0), ("Patient Position", "Patient Position", 1.0, 1.0),
     ("Pain Score/Goal", "Pain Goal", 2.0, 1.0), ("Fall Risk", "Morse Fall Risk Score", 50.0, 15.0),
 )  # fmt: skip
-"""Labels that are charted every hour and that no modality reads: label, name, mean, standard deviation."""
+"""Labels that are charted every hour and of which no modality has a value: label, name, mean, standard deviation."""
 HOURLY = (
     ("Non-Invasive BP", "Non-Invasive BP Systolic", 122.0, 18.0),
     ("Non-Invasive BP", "Non-Invasive BP Diastolic", 66.0, 11.0),

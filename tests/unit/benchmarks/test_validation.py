@@ -45,7 +45,7 @@ CELLS = {
         ("unit_24h", "vasoactives"): (118_406, 29_083),
         ("unit_24h", "infusion_rates"): (133_004, 32_634),
         ("unit_24h", "fluids"): (19_464, 12_550),
-        ("unit_24h", "respiration"): (308_180, 95_587),
+        ("unit_24h", "respiration"): (322_778, 98_956),
         ("unit_24h", "scores"): (12_976, 8_544),
         ("unit_24h", "labels"): (8_110, 8_090),
         ("unit_24h", "demographics"): (113_540, 105_909),

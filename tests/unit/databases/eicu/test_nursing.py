@@ -43,6 +43,8 @@ def nursing(folder, modality, *rows):
         ("neurology", COMA, "Eyes", "3", "gcs_eye", 3),
         ("neurology", COMA, "Verbal", "5", "gcs_verbal", 5),
         ("neurology", COMA, "Motor", "6", "gcs_motor", 6),
+        ("neurology", "RASS", "Value", "-2", "rass", -2),
+        ("neurology", "RASS", "Value", "+1", "rass", 1),
         ("nurse_vitals", "Temperature", "Temperature (C)", "36.9", "temperature", 36.9),
         ("nurse_vitals", "Temperature", "Temperature (F)", "98.6", "temperature", 37),
         ("nurse_vitals", CUFF, "Non-Invasive BP Systolic", "121", "noninvasive_sbp", 121),
@@ -61,7 +63,7 @@ def test_a_value_belongs_to_its_label_in_its_unit(tmp_path, modality, label, nam
 @pytest.mark.parametrize(
     ("label", "name"),
     [(CUFF, "Non-Invasive BP"), ("Temperature", "Temperature Location"), ("Pain Score/Goal", "Pain Goal"),
-     ("Invasive BP", "Non-Invasive BP Mean"), ("Heart Rate", "Heart Rate")],
+     ("Invasive BP", "Non-Invasive BP Mean"), ("Heart Rate", "Heart Rate"), ("SEDATION SCORE", "Value")],
 )  # fmt: skip
 def test_other_labels_are_not_read(tmp_path, label, name):
     assert nursing(tmp_path, "nurse_vitals", charted(label, name, "9")) == (None, {})
@@ -73,6 +75,28 @@ def test_the_parts_add_up_where_all_were_charted_and_no_total_was(tmp_path):
     assert [found[f"gcs_total/{part}"] for part in ("count", "first", "last")] == [2, 13, 3]
     found, _ = nursing(tmp_path / "other", "neurology", *scale("4", "5", "6"), charted(COMA, "GCS Total", "9"))
     assert [found[f"gcs_total/{part}"] for part in ("count", "last")] == [1, 9]
+
+
+SEDATION = "Sedation Scale/Score/Goal"
+
+
+@pytest.mark.parametrize(("scale", "rass"), [("RASS", -3), ("rass ", -3), ("Ramsay", None), ("", None), (None, None)])
+def test_a_sedation_score_is_that_of_richmond_where_its_scale_says_so(tmp_path, scale, rass):
+    named = [] if scale is None else [charted(SEDATION, "Sedation Scale", scale)]
+    found, counts = nursing(tmp_path, "neurology", charted(SEDATION, "Sedation Score", "-3"), *named)
+    assert (found and found["rass/last"]) == rass
+    assert counts == {}
+
+
+@pytest.mark.parametrize("scale", [{"at": DAY - 61}, {"entered": DAY + 1}, {"stay_id": 2}])
+def test_a_scale_of_another_time_or_that_was_not_entered_yet_names_no_score(tmp_path, scale):
+    rows = [charted(SEDATION, "Sedation Score", "-3"), charted(SEDATION, "Sedation Scale", "RASS", **scale)]
+    assert nursing(tmp_path, "neurology", *rows) == (None, {})
+
+
+def test_agitation_is_no_part_of_the_coma_scale(tmp_path):
+    found, _ = nursing(tmp_path, "neurology", *scale("3", "4", "6"), charted("RASS", "Value", "-1"))
+    assert [found[f"{name}/last"] for name in ("gcs_total", "rass")] == [13, -1]
 
 
 def test_a_score_that_is_no_number_or_out_of_range_is_observed_without_a_value(tmp_path):

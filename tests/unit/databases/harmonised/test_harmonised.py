@@ -7,33 +7,23 @@ import numpy as np
 import polars as pl
 import pytest
 
-from data_modules.cohorts.build import build_cohort
 from data_modules.databases.eicu import concepts as eicu_concepts
-from data_modules.databases.eicu.config import EICUCohortConfig
-from data_modules.databases.eicu.tables import EICU
+from data_modules.databases.eicu import infusions, nursing
 from data_modules.databases.harmonised import concepts as harmonised
-from data_modules.databases.mimic_iv import concepts
-from data_modules.databases.mimic_iv.cohort import build_rows
-from data_modules.databases.mimic_iv.config import MIMICCohortConfig
-from data_modules.databases.mimic_iv.tables import MIMIC_IV
+from data_modules.databases.harmonised import hours
+from data_modules.databases.mimic_iv import concepts, vasoactives
 from data_modules.databases.registry import database
 from data_modules.features.concepts import names_of
-from data_modules.features.store import create, open_values, read_columns
-from data_modules.raw.reader import Release
-from tests.helpers import eicu
-from tests.helpers import mimic_iv as mimic
-from tests.helpers.mutilation import sources_at
+from tests.helpers.both_databases import assert_alike, chart, charted, eicu_lab, mimic_lab, of_eicu, of_mimic
 from tests.helpers.paths import ROOT
 
 MIMIC, EICU_OWN = database("mimic").modalities, database("eicu").modalities
 NAMES = sorted(name for name in MIMIC if name.startswith("harmonised_"))
 WHOLE = [name for name in NAMES if name not in harmonised.DEMOGRAPHICS]
-LANDMARK = mimic.moment(hours=24)
-MIMIC_ROW = [{"subject_id": 1, "hadm_id": 10}]
 
 
 def test_both_databases_offer_the_same_harmonised_modalities() -> None:
-    assert len(NAMES) == 11
+    assert len(NAMES) == 20
     assert sorted(name for name in EICU_OWN if name.startswith("harmonised_")) == NAMES
 
 
@@ -44,6 +34,10 @@ def test_both_databases_offer_the_same_harmonised_modalities() -> None:
         (harmonised.MIMIC_VITALS, harmonised.EICU_VITALS),
         (harmonised.MIMIC_OXYGEN, harmonised.EICU_OXYGEN),
         (harmonised.MIMIC_BODY, harmonised.EICU_BODY),
+        (harmonised.MIMIC_RESPIRATION, harmonised.EICU_RESPIRATION),
+        (harmonised.MIMIC_NURSE_VITALS, nursing.NURSE_VITALS),
+        (vasoactives.WRITTEN, infusions.WRITTEN),
+        (concepts.INFUSED, eicu_concepts.INFUSED),
     ],
 )
 def test_names_order_units_and_ranges_are_the_same(ours, theirs) -> None:
@@ -59,7 +53,10 @@ def test_names_order_units_and_ranges_are_the_same(ours, theirs) -> None:
 
 def test_a_range_is_the_narrower_of_the_two() -> None:
     for shared in harmonised.MIMIC_LABS:
-        for listed in ((*concepts.LABS, *concepts.MORE_LABS), eicu_concepts.LABS):
+        for listed in (
+            (*concepts.LABS, *concepts.MORE_LABS, *concepts.SPECIAL_LABS, *concepts.URINALYSIS),
+            (*eicu_concepts.LABS, *eicu_concepts.MORE_LABS),
+        ):
             own = next(concept for concept in listed if concept.name == shared.name)
             assert own.low <= shared.low < shared.high <= own.high
 
@@ -155,53 +152,6 @@ def test_what_is_left_out_is_named(reported) -> None:
     assert reported.lower() in text[text.index("Left out") :].lower()
 
 
-def of_mimic(folder, name, **tables):
-    """The columns and the one row of a harmonised modality, 24 h into a unit that was entered at moment 0."""
-    release = mimic.write_release(
-        folder,
-        patients=[
-            mimic.patient(1, anchor_age=tables.pop("age", 60), anchor_year=2149, gender=tables.pop("gender", "F"))
-        ],
-        admissions=[mimic.admission(1, 10, mimic.moment(-1), mimic.moment(9))],
-        icustays=[mimic.stay(1, 10, mimic.moment(0), mimic.moment(5))],
-        **tables,
-    )
-    config = MIMICCohortConfig(index="every", landmark="icu_24h", in_unit=True)
-    rows = build_rows(release, config).rows.filter(pl.col("subject_id") == 1).drop("row_id").with_row_index("row_id")
-    block = MIMIC[name].block(sources_at(release, rows, folder / "scratch", {}))
-    values = create(folder / name, 1, block.columns)
-    return block.columns, values[0] if block.write(values)[0] else None
-
-
-def of_eicu(folder, name, *, age="60", gender="Female", admissionheight="", admissionweight="", **tables):
-    """The same of a unit stay."""
-    body = {"admissionheight": admissionheight, "admissionweight": admissionweight}
-    release = eicu.write_release(folder, [eicu.stay(1, age=age, gender=gender, **body), eicu.stay(2)], **tables)
-    found = eicu.features_of(release, name, folder, index="every", landmark="unit_24h")[1]
-    columns = None if found is None else list(found)
-    return columns, None if found is None else np.array(list(found.values()), np.float32)
-
-
-def mimic_lab(hours, item, value, unit="mg/dL", specimen=1):
-    at = mimic.moment(hours=hours)
-    return {
-        "labevent_id": int(1000 * hours) + item, **MIMIC_ROW[0], "specimen_id": specimen, "itemid": item,
-        "charttime": at, "storetime": at, "valuenum": value, "valueuom": unit,
-    }  # fmt: skip
-
-
-def eicu_lab(hours, name, value, unit="mg/dL", stay_id=1):
-    return {
-        "patientunitstayid": stay_id, "labresultoffset": int(60 * hours), "labname": name, "labresult": value,
-        "labmeasurenameinterface": unit,
-    }  # fmt: skip
-
-
-def assert_alike(ours, theirs) -> None:
-    assert ours[0] == theirs[0]
-    np.testing.assert_allclose(ours[1], theirs[1], rtol=1e-6)
-
-
 def test_the_same_labs_give_the_same_row_whatever_their_unit(tmp_path) -> None:
     ours = of_mimic(
         tmp_path / "mimic",
@@ -223,11 +173,6 @@ def test_the_same_labs_give_the_same_row_whatever_their_unit(tmp_path) -> None:
     row = dict(zip(*ours, strict=True))
     assert row["creatinine/slope"] == pytest.approx(2 / 18)
     assert row["potassium/observed"] == 0, "measured before the 24 hours"
-
-
-def chart(hours, item, value):
-    at = mimic.moment(hours=hours)
-    return {**MIMIC_ROW[0], "stay_id": 100, "charttime": at, "storetime": at, "itemid": item, "valuenum": value}
 
 
 def test_a_monitor_and_a_nurse_tell_the_same(tmp_path) -> None:
@@ -256,13 +201,6 @@ def test_a_monitor_and_a_nurse_tell_the_same(tmp_path) -> None:
     assert (row["heart_rate/count"], row["heart_rate/max"], row["sbp/count"]) == (24, 104, 2)
     assert row["heart_rate/slope"] == pytest.approx(1)
     assert row["temperature/mean"] == pytest.approx(38)
-
-
-def charted(hours, value, entered=None, label="FiO2"):
-    return {
-        "patientunitstayid": 1, "respchartoffset": int(60 * hours), "respchartvaluelabel": label,
-        "respchartvalue": value, "respchartentryoffset": int(60 * (hours if entered is None else entered)),
-    }  # fmt: skip
 
 
 def test_inspired_oxygen_is_the_same_as_share_or_percent_charted_or_with_a_blood_gas(tmp_path) -> None:
@@ -317,8 +255,8 @@ def test_a_meter_at_the_bedside_and_the_laboratory_tell_one_glucose_without_cont
 
 def test_several_values_of_an_hour_are_one_and_the_hours_end_on_the_landmark() -> None:
     frame = pl.DataFrame({"hours": [-24.0, -23.99, -1.0, -0.99, -0.01, 0.0]})
-    assert harmonised.hourly(frame)["hours"].to_list() == [-23, -1, 0, 0, 0]
-    assert not np.signbit(harmonised.hourly(frame)["hours"].to_numpy()[-1])
+    assert hours.hourly(frame)["hours"].to_list() == [-23, -1, 0, 0, 0]
+    assert not np.signbit(hours.hourly(frame)["hours"].to_numpy()[-1])
 
 
 @pytest.mark.parametrize(
@@ -346,49 +284,3 @@ def test_a_panel_that_was_drawn_is_present_without_a_plausible_value(tmp_path) -
     labs = [eicu_lab(3, "lactate", 900.0, "mmol/L"), eicu_lab(1, "lactate", 2.0, stay_id=2)]
     row = dict(zip(*of_eicu(tmp_path, "harmonised_blood_gas", lab=labs), strict=True))
     assert (row["lactate/ordered"], row["lactate/observed"], row["lactate/count"]) == (1, 1, 0)
-
-
-# Where the 107 stays of one demo and the 1,622 of the other differ by more than a tenth: the ratio of medians.
-# Of troponin T, MIMIC-IV records most results as below the limit; the rebuilt table of eICU has none of these.
-SICKER = {
-    "wbc": 1.1, "bun": 0.84, "creatinine": 0.89, "ptt": 0.87, "fibrinogen": 0.7, "ast": 1.2, "ck_mb": 0.68, "po2": 1.18,
-    "lactate": 1.17, "fio2": 1.33, "monocytes": 0.66, "troponin_t": 0.128,
-}  # fmt: skip
-NEAR_ZERO = {"female", "base_excess", "eosinophils", "basophils"}
-
-
-def medians(folder, name):
-    """Concept -> median of its means, where thirty rows have one."""
-    table = open_values(folder / "modalities" / name)
-    found = {}
-    for place, column in enumerate(read_columns(folder / "modalities" / name)):
-        concept, _, part = column.partition("/")
-        measured = table[np.isfinite(table[:, place]), place]
-        if part in {"", "mean"} and len(measured) >= 30 and concept not in NEAR_ZERO:
-            found[concept] = float(np.median(measured))
-    return found
-
-
-@pytest.mark.demo
-def test_medians_of_the_two_demos_agree_so_units_do(mimic_demo_roots, eicu_demo_roots, eicu_demo, tmp_path) -> None:
-    """A tenth is less than any factor between units: that of magnesium in mEq/L is 1.215."""
-    config = MIMICCohortConfig(index="every", landmark="icu_24h", in_unit=True, modalities=WHOLE)
-    ours = build_cohort(database("mimic"), Release.parse(MIMIC_IV, mimic_demo_roots), config, tmp_path)
-    settings = EICUCohortConfig(index="every", modalities=WHOLE)
-    # The rebuilt tables have many stays and few labs, the original rows of a hundred patients all labs.
-    roots = (f"{eicu_demo}:{eicu_demo / 'subset_100_patients'}", eicu_demo_roots)
-    original, rebuilt = (
-        build_cohort(database("eicu"), Release.parse(EICU, root), settings, tmp_path) for root in roots
-    )
-    ratios: dict[str, float] = {}
-    for name in WHOLE:
-        theirs = medians(original, name) if (original / "modalities" / name).is_dir() else {}
-        theirs |= medians(rebuilt, name)
-        mine = medians(ours, name)
-        ratios |= {concept: mine[concept] / theirs[concept] for concept in mine.keys() & theirs.keys()}
-        assert read_columns(ours / "modalities" / name) == read_columns(rebuilt / "modalities" / name)
-    assert len(ratios) == 48
-    for concept, ratio in ratios.items():
-        assert ratio == pytest.approx(SICKER.get(concept, 1), rel=0.1), concept
-    counts = [folder / "modalities" / "harmonised_vitals" for folder in (ours, rebuilt)]
-    assert max(float(np.nanmax(open_values(path)[:, 0])) for path in counts) == 24

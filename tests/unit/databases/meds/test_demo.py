@@ -1,4 +1,8 @@
-"""The open MIMIC-IV demo as MEDS data gives the labels and lab summaries of the tables themselves."""
+"""The open MIMIC-IV demo as MEDS data gives the labels and lab summaries of the tables themselves.
+
+The labels are derived from admissions, discharges and deaths of the MEDS data (`tests/helpers/aces.py`); nothing of the
+native cohort goes into them.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -21,7 +25,8 @@ from data_modules.databases.registry import database
 from data_modules.features import series, store
 from data_modules.features.concepts import convert
 from data_modules.raw.reader import Release
-from tests.helpers.meds import EVENTS, write_data, write_labels
+from tests.helpers import aces
+from tests.helpers.meds import EVENTS, read_events, write_data, write_labels
 
 pytestmark = pytest.mark.demo
 FAR = pl.duration(days=3650)
@@ -58,14 +63,35 @@ def cohorts(mimic_demo: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
     events = lab_events(release, build_rows(release, config).rows)
     code = pl.col("concept").replace_strict(range(len(LABS)), [f"LAB//{concept.name}" for concept in LABS])
     frame = events.select("subject_id", "time", code=code, numeric_value="value", text_value=pl.lit(None, pl.String))
-    write_data(place / "meds", frame.select(*EVENTS))
-    table = pl.read_parquet(native / COHORT)
+    stays = pl.DataFrame(aces.events_of_tables(mimic_demo), EVENTS, orient="row")
+    write_data(place / "meds", pl.concat([frame.select(*EVENTS).cast(pl.Schema(EVENTS)), stays]))
+    known = read_events(place / "meds")
+    assert sum(code.startswith(aces.DISCHARGE) for _, _, code, _, _ in known) > 200
+    labels = aces.labels(known)
     for task in config.tasks:
-        labels = table.select(pl.col("subject_id").cast(pl.Int64), "prediction_at", f"label/{task}")
-        write_labels(place / "labels", task, labels.rows(), shards=4)
+        write_labels(place / "labels", task, labels[task], shards=4)
     (place / "mapping.yaml").write_text("labs: {codes: [LAB//]}\n")
     settings = MEDSCohortConfig(labels=str(place / "labels"), mapping=str(place / "mapping.yaml"), tasks=config.tasks)
     return native, build_meds(place / "meds", settings, place / "data", Words(min_subjects=1)), events
+
+
+@pytest.mark.parametrize("landmark", ["discharge", "icu_24h"])
+def test_labels_of_the_events_are_those_of_the_tables(mimic_demo: Path, landmark: Any) -> None:
+    """Every row of the native cohort, its time, and each outcome; the events say nothing else."""
+    release = Release.parse(database("mimic").schema, str(mimic_demo))
+    config = MIMICCohortConfig(landmark=landmark)
+    rows = build_rows(release, config).rows
+    native = {
+        (subject, at, tuple(labels))
+        for subject, at, *labels in rows.select(
+            "subject_id", "prediction_at", *(f"label/{task}" for task in config.tasks)
+        ).iter_rows()
+    }
+    found = aces.of_tasks(aces.labels(aces.events_of_tables(mimic_demo)), config.tasks)
+    assert found == native
+    assert len(native) > 50
+    for place in range(len(config.tasks)):
+        assert len({labels[place] for _, _, labels in found}) == 2, "both outcomes occur"
 
 
 def test_the_labels_and_presence_are_those_of_the_tables(cohorts: tuple[Path, Path, pl.DataFrame]) -> None:

@@ -171,7 +171,7 @@ def test_what_an_irrigation_put_in_is_no_urine(tmp_path):
 
 def test_the_balance_is_what_went_in_less_what_came_out(tmp_path):
     into = [
-        given(SALINE, 20, 22, 100, "mL/hour", amount=200, amountuom="ml"),
+        given(SALINE, 17, 19, 100, "mL/hour", amount=200, amountuom="ml"),
         given(ORAL, 10, 10.1, "", "", amount=300, amountuom="ml"),
         given(NOREPINEPHRINE, 20, 22, 0.1, amount=2),
     ]
@@ -185,6 +185,33 @@ def test_an_infusion_counts_for_its_hours_within_the_24(tmp_path):
     hourly = {"unit": "mL/hour", "amountuom": "ml"}
     into = [given(SALINE, -5, 2, 10, amount=70, **hourly), given(SALINE, 21, 40, 100, amount=1900, **hourly)]
     assert fluids(tmp_path, into=into)["intake_ml/24h"] == pytest.approx(2 * 10 + 3 * 100)
+
+
+@pytest.mark.parametrize(
+    ("stored", "more", "hours"),
+    [
+        (21, (), 3),
+        (22.5, (), 1),
+        (21, [given(SALINE, 23, 40, 10, "mL/hour", amountuom="ml")], 1.1),
+        (21, [given(SALINE, 23, 40, 10, "mL/hour", amountuom="ml", storetime=moment(2, hours=1))], 3),
+        (21, [given(ORAL, 22.5, 22.6, "", "", amount=0, amountuom="ml")], 3),
+        (21, [given(SALINE, 22.5, 22.6, "", "", amount=0, amountuom="ml")], 3),
+    ],
+    ids=["not shown", "own", "next", "next not stored", "other item", "no rate"],
+)
+def test_an_end_that_was_stored_before_it_came_counts_once_a_later_row_shows_it(tmp_path, stored, more, hours):
+    """A row says at 21:00 that an infusion ends at 22:00; whether it did is not known at midnight."""
+    into = [given(SALINE, 21, 22, 100, "mL/hour", amountuom="ml", storetime=moment(1, hours=stored)), *more]
+    assert fluids(tmp_path, into=into)["intake_ml/24h"] == pytest.approx(100 * hours)
+
+
+def test_an_end_of_more_than_four_hours_ago_counts(tmp_path):
+    into = [
+        given(SALINE, 17, 20, 100, "mL/hour", amountuom="ml"),
+        given(SALINE, 17, 20.1, 1, "mL/hour", amountuom="ml"),
+    ]
+    assert fluids(tmp_path / "one", into=into[:1])["intake_ml/24h"] == pytest.approx(300)
+    assert fluids(tmp_path / "two", into=into[1:])["intake_ml/24h"] == pytest.approx(7)
 
 
 def test_a_drink_after_the_landmark_is_not_known(tmp_path):
