@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -79,23 +80,25 @@ def show(title: str, header: Sequence[str], rows: Iterable[Sequence[object]]) ->
 
 
 @contextmanager
-def progress(what: str, total: int, unit: str = "") -> Iterator[Callable[[float], None]]:
+def progress(what: str, total: int, unit: str = "", after: float = 0.0) -> Iterator[Callable[[float], None]]:
     """Show a progress bar from the first step on.
 
     Args:
         what: is being done.
         total: number of steps.
         unit: name of the steps, to show their rate per second.
+        after: seconds from now before which no bar is shown.
 
     Yields:
         The function that advances the bar.
     """
     rate = [_Rate(unit)] if unit else []
     bar = Progress(*Progress.get_default_columns(), *rate, console=_CONSOLE, transient=True)
-    task = bar.add_task(what, total=total)
+    task, opened = bar.add_task(what, total=total), time.monotonic()
 
     def advance(count: float) -> None:
-        bar.start()
+        if time.monotonic() - opened >= after and not bar.live.is_started:
+            bar.start()
         bar.update(task, advance=count)
 
     try:

@@ -1,7 +1,7 @@
 """Scores test rows; computes predictions.parquet and the cells of results.json."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import polars as pl
@@ -137,6 +137,7 @@ def score(
     *,
     fold: Tensor | None = None,
     repeat: Tensor | None = None,
+    advance: Callable[[float], None] = lambda _: None,
 ) -> dict[str, TaskScores]:
     """Score every task over all test rows and per pattern, with 95 % subject-clustered intervals.
 
@@ -147,6 +148,7 @@ def score(
         scoring: replicates and seed.
         fold: (N,) int64, fold in which a row was tested; metrics are averaged over folds.
         repeat: (N,) int64, repeat in which a row was predicted; metrics are averaged over repeats.
+        advance: is called with the number of rows of every cell that was scored.
 
     Returns:
         task -> scores. With folds or repeats, scores also include the number of these in which the metric is defined;
@@ -157,10 +159,10 @@ def score(
     for column, task in enumerate(tasks):
         known = rows.label_mask[:, column]
         members = {name: known & member for name, member in own.items()}
-        cells = {
-            name: _cell(_of_task(rows, column, member), scoring, _at(fold, member), _at(repeat, member))
-            for name, member in {"all": known, **members}.items()
-        }
+        cells = {}
+        for name, member in {"all": known, **members}.items():
+            cells[name] = _cell(_of_task(rows, column, member), scoring, _at(fold, member), _at(repeat, member))
+            advance(int(member.sum()))
         without = without_interval(list(cells.values()))
         found[task] = TaskScores(all=cells.pop("all"), patterns=cells, without_interval=without)
     return found

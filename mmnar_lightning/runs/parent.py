@@ -17,7 +17,7 @@ from mmnar_lightning.evaluation.blend import Blended, compare
 from mmnar_lightning.evaluation.gains import gains
 from mmnar_lightning.evaluation.results import BlendScores, Gain, Groups, Results, SplitCounts, TaskScores
 from mmnar_lightning.evaluation.results_json import to_json
-from mmnar_lightning.evaluation.scores import GROUP, Scoring, score, score_groups
+from mmnar_lightning.evaluation.scores import GROUP, Scoring, score_groups
 from mmnar_lightning.metrics.suppression import withheld_tasks
 from mmnar_lightning.report.figures import draw_results
 from mmnar_lightning.report.public import public
@@ -26,6 +26,7 @@ from mmnar_lightning.report.summary import show_summary
 from mmnar_lightning.runs import done, folders, gather, gather_values, loggers, results, single, wandb_run
 from mmnar_lightning.runs.plan import FOLDED, Child
 from mmnar_lightning.runs.run import scoring_of
+from mmnar_lightning.runs.scoring import score_each
 
 CHILD_KEYS = ("cohort", "checkpoint", "unseen_pattern_rows", "rectifier", "mean_risk", "diagnostics")
 """Keys of each run's results that the parent's results.json includes."""
@@ -210,17 +211,14 @@ def _scores(
     tasks = list(listed)
     labels = list(listed[tasks[0]].patterns)
     prefixes = {name: prefix for name, prefix in gather.SCORES.items() if prefix + tasks[0] in pooled.columns}
-    return {
-        name: score(
-            gather.as_rows(pooled, tasks, prefix),
-            tasks,
-            [patterns.parse(label) for label in labels],
-            scoring,
-            fold=gather.tensor(pooled["fold"]) if protocol in FOLDED else None,
-            repeat=gather.tensor(pooled["seed"]),
-        )
-        for name, prefix in prefixes.items()
-    }
+    return score_each(
+        {name: gather.as_rows(pooled, tasks, prefix) for name, prefix in prefixes.items()},
+        tasks,
+        [patterns.parse(label) for label in labels],
+        scoring,
+        fold=gather.tensor(pooled["fold"]) if protocol in FOLDED else None,
+        repeat=gather.tensor(pooled["seed"]),
+    )
 
 
 def _gains(

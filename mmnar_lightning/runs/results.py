@@ -21,7 +21,7 @@ from mmnar_lightning.evaluation.gains import gains
 from mmnar_lightning.evaluation.rectify import Rectification
 from mmnar_lightning.evaluation.results import Groups, Intervals, Results, SplitCounts
 from mmnar_lightning.evaluation.results_json import ResultsError, from_json, to_json
-from mmnar_lightning.evaluation.scores import GROUP, Scoring, predictions, score, score_groups
+from mmnar_lightning.evaluation.scores import GROUP, Scoring, predictions, score_groups
 from mmnar_lightning.evaluation.subgroups import decision_curves, label_availability, score_subgroups
 from mmnar_lightning.metrics.cells import FEW
 from mmnar_lightning.outputs import ScoredRows
@@ -30,6 +30,7 @@ from mmnar_lightning.report.public import public
 from mmnar_lightning.report.summary import show_summary
 from mmnar_lightning.runs import done, environment, folders, model_folder, value_results, wandb_run
 from mmnar_lightning.runs.run import Run, scores_a_fold
+from mmnar_lightning.runs.scoring import score_each
 
 
 def is_done(folder: Path) -> bool:
@@ -134,14 +135,16 @@ def compute_results(
     table = predictions(rows, cohort.table, cohort.tasks, seen, others, _attributes(run))
     table.write_parquet(run.folder / folders.PREDICTIONS)
     unseen = table.filter("unseen_pattern")["pattern"]
+    versions = {"tasks": rows} | ({"rectified": after} if after else {})
+    scored = score_each(versions, cohort.tasks, cohort.scored_patterns, scoring)
     tipping = decision_tipping_points(after or rows, cohort.tasks, cohort.scored_patterns)
     results = Results(
         **_common(run, rows, fitted),
         unseen_pattern_rows=len(unseen),
         unseen_patterns=sorted(unseen.unique()),
         diagnostics={"decision_tipping_point": tipping, **(diagnostics or {})},
-        tasks=score(rows, cohort.tasks, cohort.scored_patterns, scoring),
-        rectified=score(after, cohort.tasks, cohort.scored_patterns, scoring) if after else None,
+        tasks=scored["tasks"],
+        rectified=scored.get("rectified"),
         rectified_gain=gains(rows, after, cohort.tasks, scoring) if after and is_compared else None,
         recalibrated_gain=gains(rows, one_offset, cohort.tasks, scoring) if one_offset else None,
         blend=compare(blended, cohort.tasks, cohort.scored_patterns, scoring) if blended else None,

@@ -2,9 +2,11 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
+from rich.progress import Progress
 
 from mmnar_lightning import console
 
@@ -41,3 +43,16 @@ def test_lightning_advertises_nothing_even_if_it_is_imported_later() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout + done.stderr == ""
+
+
+def test_a_bar_is_shown_after_its_time_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(console, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    started: list[float] = []
+    start = Progress.start
+    monkeypatch.setattr(Progress, "start", lambda bar: (started.append(now[0]), start(bar))[-1])
+    with console.progress("scoring", 3, after=5.0) as advance:
+        for second in (1.0, 6.0, 7.0):
+            now[0] = second
+            advance(1)
+    assert started == [6.0]

@@ -134,6 +134,13 @@ def test_every_task_and_pattern_is_scored_with_its_counts(rows, scored):
         assert sum(cell["count"] for cell in scored[task]["patterns"].values()) == scored[task]["all"]["count"]
 
 
+def test_progress_counts_the_rows_of_every_cell(rows, scored):
+    seen: list[float] = []
+    scores.score(scored_rows(rows, SUBJECT), TASKS, PATTERNS, scoring(), advance=seen.append)
+    counts = [[scored[task]["all"], *scored[task]["patterns"].values()] for task in TASKS]
+    assert seen == [cell["count"] for cells in counts for cell in cells]
+
+
 def test_the_values_are_those_of_the_pure_functions(rows, scored):
     member = rows["label_mask"][:, 0] & (rows["pattern"] == 3)
     cell = scored["death"]["patterns"]["11"]
