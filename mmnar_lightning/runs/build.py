@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from data_modules.cohorts.config import CustomCohortConfig, ReleaseCohortConfig
-from data_modules.cohorts.given_images import SUFFIX
 from data_modules.cohorts.spec import DatabaseSpec
 from data_modules.databases.meds.config import MEDSCohortConfig
 from data_modules.databases.registry import database
@@ -25,7 +24,7 @@ from mmnar_lightning.baselines.registry import Estimator, EstimatorBaseline, Net
 from mmnar_lightning.checkpoint import KIND, NETWORK
 from mmnar_lightning.config.compose import loggable
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
-from mmnar_lightning.encoders.image.stage import ImageFolders
+from mmnar_lightning.encoders.image.stage import ImageFolders, custom_images
 from mmnar_lightning.encoders.stage import embed
 from mmnar_lightning.encoders.trainable import item_parts
 from mmnar_lightning.ensemble import FoldEnsemble
@@ -86,11 +85,6 @@ def _loading(config: ExperimentConfig, files: ImageFolders) -> dict[str, Any]:
         "pretrain_epochs": config.objective.pretrain_epochs,
         "encode": partial(embed, config=config.embed, data=data, images=files, accelerator=config.trainer.accelerator),
     }
-
-
-def custom_images(source: Path) -> ImageFolders:
-    """Where the images of a custom cohort are."""
-    return ImageFolders(pictures=source, suffix=SUFFIX)
 
 
 def image_folders(database: DatabaseSpec, roots: str) -> ImageFolders:

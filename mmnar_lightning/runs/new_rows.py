@@ -5,19 +5,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from data_modules.cohorts.config import CustomCohortConfig, ReleaseCohortConfig
+from data_modules.cohorts.config import ReleaseCohortConfig
 from data_modules.cohorts.fitting import Words
 from data_modules.databases.meds.config import MEDSCohortConfig
 from data_modules.databases.registry import database
-from data_modules.datamodule import CohortDataModule, CustomDataModule, MEDSDataModule, ReleaseDataModule
+from data_modules.datamodule import CohortDataModule, MEDSDataModule, ReleaseDataModule
 from data_modules.loading.config import LoaderConfig
 from mmnar_lightning.blueprint import typed
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig, cohort_config
 from mmnar_lightning.encoders.config import EmbedConfig
 from mmnar_lightning.encoders.image.stage import ImageFolders
 from mmnar_lightning.encoders.stage import embed
-from mmnar_lightning.runs.build import custom_images, image_folders
+from mmnar_lightning.runs.build import image_folders
 from mmnar_lightning.runs.cohorts import meds_root
+from mmnar_lightning.saved.cohort_folder import of_folder
 from mmnar_lightning.saved.description import Description
 
 
@@ -42,16 +43,7 @@ def open_new(described: Description, config: ExperimentConfig) -> CohortDataModu
 def _datamodule(described: Description, config: ExperimentConfig) -> CohortDataModule:
     data = Path(config.paths.data)
     if config.paths.cohort:
-        source = Path(config.paths.cohort)
-        columns = {entry.name: entry.columns for entry in described.modalities if entry.kind == "table"}
-        return CustomDataModule(
-            source=source,
-            config=CustomCohortConfig(),
-            data=data,
-            labelled=False,
-            words=Words(min_subjects=described.min_count, columns=columns),
-            **_loading(described, config, custom_images(source)),
-        )
+        return of_folder(described, Path(config.paths.cohort), data, config.trainer.accelerator)
     roots = "" if described.dataset == "custom" else config.paths.root(described.dataset)
     if not roots:
         own = "" if described.dataset == "custom" else f", or paths.{described.dataset}_root=/path, a release"

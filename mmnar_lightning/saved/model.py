@@ -1,5 +1,6 @@
 """A stored model that predicts rows: of a cohort, a frame, or tensors."""
 
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -23,14 +24,15 @@ from mmnar_lightning.model import MMNARModel
 from mmnar_lightning.outputs import ModelOutputs
 from mmnar_lightning.rectifier.rectifier import Rectifier
 from mmnar_lightning.saved import rows as given
+from mmnar_lightning.saved.cohort_folder import of_folder
 from mmnar_lightning.saved.description import Description, source_of
 
 BATCH_SIZE = 1024
 OTHER_COHORT = ""
 """Stands for the fingerprint of any cohort that no rectifier was fitted on."""
 
-Rows = OpenedCohort | pl.DataFrame | Mapping[str, Tensor]
-"""What can be predicted: an opened cohort, a frame or tensors (docs/predict.md)."""
+Rows = OpenedCohort | pl.DataFrame | Mapping[str, Tensor] | str | Path
+"""What can be predicted: an opened cohort, a frame, tensors, or a folder of rows (docs/predict.md)."""
 
 
 @dataclass(frozen=True)
@@ -202,7 +204,8 @@ class SavedModel:
             rows: an opened cohort with the model's modalities; a frame with a column `<modality>/<column>` for each
                 column of a table and `<modality>` for vectors, and optionally `present/<modality>`; or modality ->
                 (B, width) tensor, NaN = not measured. Values are in the units of the training cohort, not standardised.
-                A modality that is left out is absent.
+                A modality that is left out is absent. A path names a folder as docs/cohort.md describes, which is
+                imported into a temporary one and encoded as the model's cohort was.
             batch_size: rows at once.
             split: of a cohort, the only rows to predict; None predicts all.
 
@@ -212,6 +215,12 @@ class SavedModel:
         Raises:
             SavedModelError: if the rows lack what the model needs, or hold what it cannot read.
         """
+        if isinstance(rows, str | Path):
+            with tempfile.TemporaryDirectory(prefix="mmnar-rows-") as data:
+                datamodule = of_folder(self.description, Path(rows), Path(data))
+                datamodule.prepare_data()
+                datamodule.setup()
+                return self.predict(datamodule.cohort, batch_size=batch_size, split=split)
         if isinstance(rows, OpenedCohort):
             batches = self._of_cohort(rows, batch_size, split)
         elif split is not None:

@@ -115,6 +115,25 @@ def test_it_predicts_bit_by_bit_what_the_run_predicted(run: Path, model: SavedMo
     torch.testing.assert_close(parts.logit, found.logit, rtol=0, atol=1e-6)
 
 
+def test_a_folder_of_rows_gives_what_the_opened_cohort_gives(
+    model: SavedModel, cohort: OpenedCohort, given: Path, tmp_path: Path
+) -> None:
+    expected = model.predict(cohort)
+    unlabelled = tmp_path / "rows"
+    shutil.copytree(given, unlabelled)
+    rows = pl.read_parquet(given / "cohort.parquet")
+    rows.select(name for name in rows.columns if not name.startswith("label/")).write_parquet(
+        unlabelled / "cohort.parquet"
+    )
+    for folder in (given, str(unlabelled)):
+        found = model.predict(folder)
+        assert found.row_id.equal(expected.row_id)
+        assert found.logit.equal(expected.logit)
+    assert len(model.predict(given, split="test")) == len(model.predict(cohort, split="test"))
+    with pytest.raises(SavedModelError, match=r"has no cohort\.parquet; give a folder"):
+        model.predict(tmp_path)
+
+
 def test_frames_and_tensors_give_what_the_cohort_gives(model: SavedModel, cohort: OpenedCohort, given: Path) -> None:
     expected = model.predict(cohort)
     table = pl.read_parquet(given / "modalities" / "table" / "table.parquet").sort("row_id").drop("row_id")

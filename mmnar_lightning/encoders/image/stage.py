@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from data_modules.cohorts.given_images import SUFFIX
 from data_modules.errors import UserError
 from mmnar_lightning.encoders.encoder import Encoder
 from mmnar_lightning.encoders.image.config import ImageConfig
@@ -27,6 +28,11 @@ class ImageFolders:
     pictures: Path | None = None
     embeddings: Path | None = None
     suffix: str = JPEG
+
+
+def custom_images(source: Path) -> ImageFolders:
+    """Where the images of a custom cohort are."""
+    return ImageFolders(pictures=source, suffix=SUFFIX)
 
 
 def image_encoder(config: ImageConfig, data: Path, folders: ImageFolders, device: torch.device) -> Encoder:
