@@ -60,7 +60,7 @@ def _predictions(found: pl.DataFrame) -> str:
 
 
 def _unfinished(found: pl.DataFrame) -> str:
-    """Which cells have fewer replicates than planned, and which methods no replicate of them has."""
+    """Which cells have fewer replicates than planned, and which methods not all of these have."""
     scored = found.filter(pl.col("part") == "")
     counts = dict(scored.group_by("cell").agg(pl.col("replicates").first()).rows())
     listed = [f"{cell} ({counts.get(cell, 0)})" for cell in plan.CELLS if counts.get(cell, 0) < len(plan.REPLICATES)]

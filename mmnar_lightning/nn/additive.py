@@ -1,6 +1,6 @@
 """The additive head: a linear model of the inputs and the pattern, with slopes that may depend on the pattern."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
 from typing import Literal
 
@@ -39,7 +39,6 @@ class AdditiveHead(nn.Module):
     """
 
     pattern: Tensor
-    deviating: Tensor
 
     def __init__(
         self,
@@ -61,20 +60,35 @@ class AdditiveHead(nn.Module):
         self.maps = nn.ModuleDict({f"{name}_map": deepcopy(maps[name]) for name in self.names if name in maps})
         self.register_buffer("pattern", torch.tensor(sorted(map(pattern_ids.key, patterns)), dtype=torch.int64))
         self.slopes, self.sites = slopes, sites
-        self.beside = {name: widths[name] for name in self.names if name in beside and name in maps}
-        curves = {name: own for name, own in maps.items() if isinstance(own, PiecewiseLinear) and name in self.names}
-        self.beside |= {name: curves[name].num_straight for name in self.names if name in curves}
+        curves = {name: own for name, own in maps.items() if isinstance(own, PiecewiseLinear)}
+        # In the order of the modalities, whatever the order of `beside`: the columns of stored weights.
+        self.beside = {
+            name: curves[name].num_straight if name in curves else widths[name]
+            for name in self.names
+            if name in curves or (name in beside and name in maps)
+        }
         mapped = {name: mapped_width(name, widths[name], maps) for name in self.names}
         self.blocks = [*mapped.items(), *self.beside.items()]
         self.width = sum(width for _, width in self.blocks)
-        straight = [torch.full((width,), name not in curves) for name, width in mapped.items()]
-        straight += [torch.ones(width, dtype=torch.bool) for width in self.beside.values()]
-        self.register_buffer("deviating", torch.cat([*straight, torch.zeros(0).bool()]).nonzero().squeeze(1), False)
+        self.curved, self.deviating = self._kinds(mapped, curves)
         self.linear = nn.Linear(self.width + len(patterns) * (1 + sites), num_tasks)
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
         groups = {"shared": 0, "presence": len(modalities), "pattern": len(patterns)}[slopes]
         self.deviation = nn.Parameter(torch.zeros(groups, num_tasks, len(self.deviating))) if groups else None
+
+    def _kinds(self, mapped: Mapping[str, int], curves: Mapping[str, PiecewiseLinear]) -> tuple[list[int], list[int]]:
+        """Positions of bins, and those of inputs whose slopes may depend on the pattern: neither bins nor flags."""
+        curved: list[int] = []
+        deviating: list[int] = []
+        start = 0
+        for name, width in mapped.items():
+            bins = curves[name].num_bins if name in curves else 0
+            curved += range(start, start + bins)
+            if name not in curves:
+                deviating += range(start, start + width)
+            start += width
+        return curved, [*deviating, *range(start, self.width)]
 
     def inputs(self, batch: Batch) -> Tensor:
         """(B, F) float: mapped inputs, zero where absent."""

@@ -70,7 +70,7 @@ def candidates_of(head: AdditiveHead, config: AdditiveConfig, inverse: Sequence[
         The candidates.
     """
     deviation = [0.0] if head.deviation is None else config.deviations
-    curve = config.curves if len(head.deviating) < head.width else [1.0]
+    curve = config.curves if head.curved else [1.0]
     return grid(config.inverse_penalties or inverse, deviation, curve)
 
 
@@ -83,7 +83,8 @@ class Rows:
         groups: (N, G) bool, the deviations that apply to each row.
         present: (N, blocks) bool, presence of the modality of each block of inputs.
         blocks: width of each block; their sum is F.
-        deviating: D positions among the inputs of those whose slopes may depend on the pattern.
+        curved: positions of bins among the inputs.
+        deviating: positions of the inputs whose slopes may depend on the pattern.
         label: (N, T) float, 0 or 1; undefined where unknown.
         label_mask: (N, T) bool.
         weight: (N,) float, of each row in a fit; None = 1. Losses of held-out rows are not weighted.
@@ -93,7 +94,8 @@ class Rows:
     groups: NDArray[np.bool_]
     present: NDArray[np.bool_]
     blocks: tuple[int, ...]
-    deviating: NDArray[np.int64]
+    curved: Sequence[int]
+    deviating: Sequence[int]
     label: NDArray[np.float64]
     label_mask: NDArray[np.bool_]
     weight: NDArray[np.float64] | None = None
@@ -119,7 +121,8 @@ class Rows:
             groups=np.concatenate(groups),
             present=np.concatenate(present),
             blocks=tuple(width for _, width in head.blocks),
-            deviating=head.deviating.numpy(),
+            curved=head.curved,
+            deviating=head.deviating,
             label=np.concatenate(label),
             label_mask=np.concatenate(mask),
             weight=np.concatenate(weight) if weight else None,
@@ -150,8 +153,8 @@ class Rows:
         from scipy import sparse
 
         width = sum(self.blocks)
-        root = np.full(width, np.sqrt(curve))
-        root[self.deviating] = 1.0
+        root = np.ones(width)
+        root[self.curved] = np.sqrt(curve)
         inputs = self.columns[:, :width] @ sparse.diags(scale * root)
         parts = [inputs, self.columns[:, width:]]
         if slopes:
@@ -215,14 +218,14 @@ class AdditiveFit:
         head, weights = self.head, self.weights[task][place]
         if weights is None:
             return
-        entry, shared, straight = self.candidates[place], head.linear.in_features, head.deviating.numpy()
-        root = np.full(head.width, np.sqrt(entry.curve))
-        root[straight] = 1.0
+        entry, shared = self.candidates[place], head.linear.in_features
+        root = np.ones(head.width)
+        root[head.curved] = np.sqrt(entry.curve)
         own = [weights[: head.width] * self.scale * root, weights[head.width : shared]]
         head.linear.weight[task] = torch.from_numpy(np.concatenate(own))
         head.linear.bias[task] = float(weights[-1])
         if head.deviation is not None:
-            scale = self.scale[straight] * np.sqrt(entry.deviation)
+            scale = self.scale[head.deviating] * np.sqrt(entry.deviation)
             deviation = weights[shared:-1].reshape(head.deviation.shape[0], -1) * scale
             head.deviation[:, task] = torch.from_numpy(deviation).float()
 

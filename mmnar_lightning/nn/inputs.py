@@ -107,6 +107,11 @@ class PiecewiseLinear(nn.Module):
         return torch.cat([binned, values[:, self.flagged].isnan().to(values.dtype)], dim=1)
 
     @property
+    def num_bins(self) -> int:
+        """Number of bins, which come before the flags."""
+        return len(self.start)
+
+    @property
     def num_straight(self) -> int:
         """Number of columns that have bins."""
         return len(self.first)

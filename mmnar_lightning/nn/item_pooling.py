@@ -60,6 +60,9 @@ def weighted_mean(vectors: Tensor, weight: Tensor, group: Tensor, num_groups: in
     Returns:
         (G, width) float.
     """
-    total = vectors.new_zeros(num_groups).index_add(0, group, weight)
+    # At least float32: with autocast vectors and weights may be of two types, and bfloat16 sums lose small terms.
+    exact = vectors.to(torch.promote_types(vectors.dtype, torch.float32))
+    weight = weight.to(exact.dtype)
+    total = exact.new_zeros(num_groups).index_add(0, group, weight)
     share = weight / total[group]
-    return vectors.new_zeros(num_groups, vectors.shape[1]).index_add(0, group, vectors * share[:, None])
+    return exact.new_zeros(num_groups, vectors.shape[1]).index_add(0, group, exact * share[:, None])

@@ -113,8 +113,8 @@ class PretrainedNetwork(nn.Module):
 class WordBag(nn.Module):
     """Encodes a document as the mean embedding of its words and pairs of words (Joulin et al., EACL 2017).
 
-    Trained from scratch. All windows are looked up at once and without padding: every lookup of a part of them would
-    write a gradient of the size of the table.
+    Trained from scratch. All windows are summed at once and without padding: every part of them would write a gradient
+    of the size of the table. No state of a word is stored.
 
     Args:
         vocabulary: size of the hash tables of words and of pairs; 0 is padding.
@@ -144,12 +144,16 @@ class WordBag(nn.Module):
         attended = torch.arange(tokens.shape[1], device=tokens.device) < length[:, None]
         following = functional.pad(tokens[:, 1:], (0, 1))
         pair = (tokens * PAIR_FACTOR + following) % self.pairs.num_embeddings
-        states = torch.cat([self.words(tokens[attended]), self.pairs(pair[attended])], dim=-1)
-        kept = functional.dropout(torch.ones_like(states[:, :1]), self.dropout, self.training)
-        document = torch.repeat_interleave(item, length)
+        start = length.cumsum(0) - length
+        words, pairs = tokens[attended], pair[attended]
+        kept = functional.dropout(self.words.weight.new_ones(len(words)), self.dropout, self.training)
+        sums = [
+            functional.embedding_bag(found, table.weight, start, mode="sum", per_sample_weights=kept).float()
+            for found, table in ((words, self.words), (pairs, self.pairs))
+        ]
         count = int(item.max()) + 1
-        total = states.new_zeros((count, self.width)).index_add(0, document, states * kept)
-        return total / torch.bincount(document, minlength=count)[:, None]
+        total = sums[0].new_zeros((count, self.width)).index_add(0, item, torch.cat(sums, dim=1))
+        return total / length.new_zeros(count).index_add(0, item, length)[:, None]
 
 
 def freeze_unused(network: nn.Module) -> list[str]:

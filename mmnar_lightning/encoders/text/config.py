@@ -29,6 +29,8 @@ class TextConfig(BackboneConfig):
     encoder: Literal["none", "hashed_ngrams", "transformers", "small"] = "none"
     """none leaves texts out; hashed_ngrams counts words and pairs of words; transformers is a pretrained model; small
     trains a small network from scratch."""
+    bf16: bool = field(default=False, metadata=read_when(".encoder = transformers"))
+    """Run the encoder in bfloat16."""
     model: str = field(
         default="emilyalsentzer/Bio_ClinicalBERT@d5892b39a4adaed74b92212a44081509db72f87b",
         metadata=read_when(".encoder = transformers") | path_setting(),

@@ -59,7 +59,7 @@ CASES: dict[str, tuple[str, str, str]] = {
     "embed.text.sections": (TEXT["none"], TEXT["small"], "[Plan]"),
     "embed.text.pooling": (TEXT["none"], TEXT["small"], "attention"),
     "embed.text.batch_windows": (TEXT["small"], TEXT["transformers"], "4"),
-    "embed.text.bf16": (TEXT["hashed_ngrams"], TEXT["small"], "true"),
+    "embed.text.bf16": (TEXT["small"], TEXT["transformers"], "true"),
     "embed.text.trainable": (TEXT["transformers"], TRAINED_TEXT, "top_k"),
     "embed.text.top_layers": (TRAINED_TEXT, f"{TRAINED_TEXT} embed.text.trainable=top_k", "4"),
     "embed.text.gradient_checkpointing": (TEXT["transformers"], TRAINED_TEXT, "true"),

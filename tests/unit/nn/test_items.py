@@ -132,3 +132,12 @@ def test_dropout_drops_a_word_with_its_pair():
     assert torch.equal(drawn.amin(-1), drawn.amax(-1))
     assert drawn.std() > 0.05
     assert 0.9 < drawn.mean() < 1.1
+
+
+@pytest.mark.parametrize("pooling", ["mean", "attention"])
+def test_mixed_precision_pools_the_items_of_a_row(pooling: str):
+    network = encoders(pooling).eval()
+    given = batch([True, True], items([0, 1, 1], [[[3, 4]], [[5, 6]], [[7]]]))
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = network(given)
+    torch.testing.assert_close(mixed.float(), network(given), rtol=0.05, atol=0.05)
