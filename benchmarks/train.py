@@ -95,6 +95,9 @@ def inside(words: Sequence[str], report: Path) -> None:
     """One run, counted."""
     parts = Parts()
     parts.begin("imports")
+    from mmnar_lightning import lean_torchmetrics
+
+    lean_torchmetrics.install()  # as the program does
     from lightning.pytorch.loops.evaluation_loop import _EvaluationLoop
 
     from data_modules.datamodule import CohortDataModule

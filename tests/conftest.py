@@ -99,6 +99,14 @@ def eicu_demo_roots(eicu_demo: Path) -> str:
     return f"{eicu_demo}:{eicu_demo / 'reconstructed_from_yaib'}"
 
 
+@pytest.fixture(autouse=True, scope="session")
+def no_waiting_for_disks() -> Iterator[None]:
+    """Write without waiting for the disk, since no test cuts the power: a run does so a hundred times."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", os.fstat)  # which refuses a file that is not open, as fsync does
+        yield
+
+
 @pytest.fixture(autouse=True)
 def no_open_wandb_run() -> Iterator[None]:
     """End a W&B run that a test left open: a later test would log into it.

@@ -15,7 +15,7 @@ from mmnar_lightning.runs import single
 from mmnar_lightning.saved.read import load
 from tests.helpers.small_runs import compose, results_of
 
-NUM_ROWS = 240
+NUM_ROWS, MANY_TASKS = 240, 100
 QUICK = ("trainer.max_epochs=2", "loader.batch_size=64", "rectifier.min_rows=8")
 
 
@@ -66,19 +66,19 @@ def test_seventy_modalities_train_and_their_patterns_come_back_from_every_file(w
     assert sorted(model.description.patterns) == sorted(entry["pattern"] for entry in entries)
 
 
-def test_two_hundred_tasks_finish_and_the_patterns_beyond_the_limit_are_pooled(
+def test_a_hundred_tasks_finish_and_the_patterns_beyond_the_limit_are_pooled(
     workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(presence, "MAX_CELLS", 400)
-    cohort = write_cohort(workplace / "given", 64, 200, 40)
+    monkeypatch.setattr(presence, "MAX_CELLS", 2 * MANY_TASKS)
+    cohort = write_cohort(workplace / "given", 64, MANY_TASKS, 40)
     config = compose(cohort, *QUICK, "trainer.max_epochs=1", "objective.reconstruction=0", "rectifier.gate=false")
     folder = single.train(config)
     results = results_of(folder)
     tested = pl.read_parquet(folder / "predictions.parquet").height
-    assert len(results["tasks"]) == 200
+    assert len(results["tasks"]) == MANY_TASKS
     for found in results["tasks"].values():
         assert len(found["patterns"]) == 3
         assert list(found["patterns"])[-1] == patterns.OTHERS
         assert sum(cell["count"] for cell in found["patterns"].values()) == tested
     public = json.loads((folder / "results.public.json").read_text())
-    assert len(public["tasks"]) == 200
+    assert len(public["tasks"]) == MANY_TASKS

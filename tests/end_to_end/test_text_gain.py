@@ -5,10 +5,10 @@ from pathlib import Path
 from tests.helpers.gains import check_gain, scored
 
 WORDS = [
-    "simulate.subjects=2500",
+    "simulate.subjects=2000",
     "simulate.note_rate=0.9",  # so that a small cohort is large enough to see the gain
     "optim.lr=1.0e-3",
-    "trainer.max_epochs=6",
+    "trainer.max_epochs=4",
     "simulate.images=false",
 ]
 

@@ -38,6 +38,7 @@ def test_a_narrow_terminal_folds_cells_and_cuts_none(
 
 def test_lightning_advertises_nothing_even_if_it_is_imported_later() -> None:
     program = (
+        "from mmnar_lightning import lean_torchmetrics; lean_torchmetrics.install(); "  # as the program does
         "from mmnar_lightning.console import quieten; quieten(); import lightning, logging; "
         "lightning.Trainer(accelerator='cpu', logger=False, enable_checkpointing=False)"
     )

@@ -15,7 +15,7 @@ def eicu_demo() -> Path:
     return demo_folder("eicu-demo")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def demo(eicu_demo_roots: str) -> Release:
     """All tables of it."""
     return Release.parse(EICU, eicu_demo_roots)

@@ -1,6 +1,7 @@
 """No feature reads what shows the outcome, and what became known after the landmark changes not one bit."""
 
 import re
+from functools import cache
 from typing import Any
 
 import polars as pl
@@ -137,15 +138,26 @@ def everything(release, rows, folder, vocabularies):
     return written, used
 
 
+@pytest.fixture(scope="module")
+def undisturbed(demo, tmp_path_factory):
+    """Landmark -> every stay of the demo, everything that it gets, and the vocabularies."""
+
+    @cache
+    def found(landmark):
+        built = build_rows(demo, EICUCohortConfig(index="first", landmark=landmark, pretraining_rows=True))
+        extra = pretraining.select(built, SplitConfig(train=1, calibration=0, val=0, test=0)).rows
+        assert extra.height > 300
+        rows = pl.concat([built.rows, extra], how="diagonal")
+        return rows, *everything(demo, rows, tmp_path_factory.mktemp(landmark) / "whole", {})
+
+    return found
+
+
 @pytest.mark.demo
 @pytest.mark.parametrize("landmark", ["unit_24h", "unit_discharge"])
-def test_rows_of_the_demo_are_bit_identical_without_their_future(demo, tmp_path, landmark):
-    built = build_rows(demo, EICUCohortConfig(index="first", landmark=landmark, pretraining_rows=True))
-    extra = pretraining.select(built, SplitConfig(train=1, calibration=0, val=0, test=0)).rows
-    assert extra.height > 300
-    rows = pl.concat([built.rows, extra], how="diagonal")
+def test_rows_of_the_demo_are_bit_identical_without_their_future(demo, undisturbed, tmp_path, landmark):
+    rows, whole, vocabularies = undisturbed(landmark)
     left, deleted = mutilate(demo, rows, tmp_path / "release")
-    whole, vocabularies = everything(demo, rows, tmp_path / "whole", {})
     again, _ = everything(left, rows, tmp_path / "left", vocabularies)
     for name, content in whole.items():
         assert again[name] == content, name
@@ -154,10 +166,9 @@ def test_rows_of_the_demo_are_bit_identical_without_their_future(demo, tmp_path,
 
 
 @pytest.mark.demo
-def test_deleting_twelve_hours_more_is_noticed_in_every_table_of_events(demo, tmp_path):
-    rows = build_rows(demo, EICUCohortConfig(index="every")).rows
+def test_deleting_twelve_hours_more_is_noticed_in_every_table_of_events(demo, undisturbed, tmp_path):
+    rows, whole, vocabularies = undisturbed("unit_24h")
     left, _ = mutilate(demo, rows, tmp_path / "release", earlier=720)
-    whole, vocabularies = everything(demo, rows, tmp_path / "whole", {})
     again, _ = everything(left, rows, tmp_path / "left", vocabularies)
     for name in (*EVENTS, "text"):
         assert again[name] != whole[name], name
