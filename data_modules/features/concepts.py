@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from data_modules.features import units
+from data_modules.features.lookup import looked_up
 
 Name = int | str
 """Item id, or label."""
@@ -271,14 +272,10 @@ def _stated(concepts: Sequence[Concept], numbers: pl.Expr) -> pl.Expr:
     }
     found = numbers
     if grades:
-        words = _texts(concepts, "grades", pl.col("number").is_null())
-        graded = _keyed(words.str.strip_chars(" .*")).replace_strict(grades, default=None, return_dtype=pl.Float64())
-        found = pl.coalesce(found, graded)
+        words = _texts(concepts, "grades", pl.col("number").is_null()).str.strip_chars(" .*")
+        found = pl.coalesce(found, looked_up(_keyed(words), grades, pl.Float64()))
     if states:
-        text = _texts(concepts, "states")
-        stated = pl.when(text.is_not_null()).then(
-            _keyed(text).replace_strict(states, default=0.0, return_dtype=pl.Float64())
-        )
+        stated = looked_up(_keyed(_texts(concepts, "states")), states, pl.Float64(), 0.0)
         found = pl.when(pl.col("concept").is_in(positions)).then(stated).otherwise(found)
     return found
 

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from data_modules.features.concepts import USABLE, Concept
+from data_modules.features.lookup import looked_up
 from data_modules.features.modality import BuildContext
 from data_modules.features.store import BoolArray, FloatArray, blocks
 
@@ -57,9 +58,9 @@ def picked(events: pl.LazyFrame, places: Sequence[int]) -> pl.LazyFrame:
     """
     if list(places) == list(range(places[0], places[0] + len(places))):
         return within(events, slice(places[0], places[0] + len(places)))
-    number = pl.col("concept").replace_strict(list(places), list(range(len(places))), default=None)
     kept = events.filter(pl.col("concept").is_in(list(places)))
-    return kept.with_columns(number.cast(events.collect_schema()["concept"]))
+    numbers = {place: number for number, place in enumerate(places)}
+    return kept.with_columns(looked_up(pl.col("concept"), numbers, events.collect_schema()["concept"]))
 
 
 def last_revisions(events: pl.DataFrame) -> pl.DataFrame:
