@@ -107,7 +107,7 @@ def test_a_table_in_bins_has_curves_that_all_patterns_share_and_slopes_that_may_
 
 @torch.no_grad()
 def test_the_order_of_what_is_read_beside_maps_is_that_of_the_modalities():
-    maps = {
+    maps: InputMaps = {
         "m0": PiecewiseLinear([torch.tensor([-1.0, 0.0, 1.0])] * 3, torch.zeros(3).bool()),
         "m1": Projection(axes()),
     }
