@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
+from data_modules import patterns
 from mmnar_lightning.console import progress
 from mmnar_lightning.evaluation.cell import TaskScores
 from mmnar_lightning.evaluation.scores import Scoring, score
@@ -35,9 +36,15 @@ def score_each(
     Returns:
         Name -> task -> scores.
     """
-    cells = 2 * sum(int(rows.label_mask.sum()) for rows in versions.values())  # all rows, and again by pattern
-    with progress("scoring test rows", cells, after=PATIENCE) as advance:
+    total = sum(_rows_of_cells(rows, pattern_ids) for rows in versions.values())
+    with progress("scoring test rows", total, after=PATIENCE) as advance:
         return {
             name: score(rows, tasks, pattern_ids, scoring, fold=fold, repeat=repeat, advance=advance)
             for name, rows in versions.items()
         }
+
+
+def _rows_of_cells(rows: ScoredRows, pattern_ids: Sequence[int]) -> int:
+    """Number of known labels over the cells of all tasks: all rows, and those of each pattern."""
+    members = patterns.members(rows.pattern, pattern_ids, rows.present.shape[1])
+    return int(rows.label_mask.sum()) + sum(int(rows.label_mask[own].sum()) for own in members.values())

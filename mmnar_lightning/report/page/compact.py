@@ -43,6 +43,8 @@ def compact(svg: str) -> str:
 
 
 def _geometry(attribute: str, value: str) -> str:
+    if "scale(" in value or "matrix(" in value:  # a factor may be smaller than the rounding
+        return value
     rounded = _NUMBER.sub(lambda found: f"{round(float(found[0]), DIGITS):g}", value)
     return _STEP.sub(r"\1", rounded).strip() if attribute == "d" else rounded
 

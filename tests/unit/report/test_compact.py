@@ -90,3 +90,8 @@ def test_a_figure_keeps_what_is_drawn_and_named() -> None:
 def test_a_text_of_a_user_is_no_style() -> None:
     text = "<style>a{}</style><p>style=&#34;color: red&#34; id=&#34;x-1&#34;</p>"
     assert share(text, "a{}") == text
+
+
+def test_factors_of_a_scale_are_not_rounded() -> None:
+    text = '<svg><use transform="translate(1.23456 2) scale(0.0041 -0.0041)"/></svg>'
+    assert compact(text) == text
