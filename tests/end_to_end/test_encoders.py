@@ -91,7 +91,7 @@ def test_a_run_trains_both_encoders_and_no_text_reaches_what_it_leaves(
     weights = torch.load(folder / folders.LAST, weights_only=True)["state_dict"]
     monkeypatch.chdir(folder.parents[2])
     drawn = begun(load([f"experiment={folder / folders.CONFIG}"]))
-    for part in ("note_encoder.backbone.network.model.encoder.layer.0.", "letter_encoder.backbone.network.words."):
+    for part in ("note_encoder.backbone.network.model.encoder.layer.0.", "letter_encoder.backbone.words."):
         learnt = [name for name in weights if part in name]
         assert learnt
         assert not any(torch.equal(weights[name], drawn[name]) for name in learnt)

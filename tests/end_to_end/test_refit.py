@@ -21,11 +21,10 @@ from mmnar_lightning.saved import read
 from tests.conftest import write_custom_cohort
 from tests.helpers.penalised import Array, penalised
 
-RATIO, INVERSE = 0.25, 0.5
+INVERSE = 0.5
 WORDS = (
     "experiment=custom,baselines/logistic_regression", "trainer.progress_bar=false", "trainer.accelerator=cpu",
     "wandb.enabled=false", "evaluation.num_replicates=100", f"model.additive.inverse_penalties=[{INVERSE}]",
-    f"model.additive.deviations=[{RATIO}]",
 )  # fmt: skip
 AT = {
     "era": ("cohort.split.num_folds=3", "cohort.split.test_fold=2", "cohort.split.target_calibration=0.4"),
@@ -110,7 +109,7 @@ def expected(parts: list[Any], at_target: list[bool], tested: Any, *, is_target:
         return np.hstack([table / scales[0], vectors / scales[1], pattern, *([pattern * site[:, None]] * joint)])
 
     columns = design(table, vectors, seen, site)
-    variance = np.where(np.arange(columns.shape[1]) < 13, 1.0, RATIO)
+    variance = np.ones(columns.shape[1])
     found = []
     for task in range(label.shape[1]):
         known = np.isfinite(label[:, task])

@@ -33,7 +33,7 @@ TIMM = [
 LOCAL = ("127.0.0.1", "::1", "localhost", None)
 BACKBONES = {
     "texts_frozen": None,
-    "texts_trained": "discharge_note_encoder.backbone.network.words.weight",
+    "texts_trained": "discharge_note_encoder.backbone.words.weight",
     "images_frozen": None,
     "images_trained": "cxr_encoder.backbone.network.0.0.weight",
     "images_timm": "cxr_encoder.backbone.network.blocks.0.attn.qkv.weight",
