@@ -1,6 +1,6 @@
 """Scores by subgroup, decision curves and the availability of labels of test rows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 import torch
@@ -18,7 +18,7 @@ from mmnar_lightning.evaluation.breakdown import (
     SubgroupScores,
 )
 from mmnar_lightning.evaluation.scores import UNKNOWN, Scoring, numbered, plain, score_levels
-from mmnar_lightning.metrics.gaps import largest_gaps
+from mmnar_lightning.metrics.gaps import LargestGap, largest_gaps
 from mmnar_lightning.metrics.net_benefit import net_benefits
 from mmnar_lightning.outputs import ScoredRows
 
@@ -64,16 +64,29 @@ def _of_attribute(
     return SubgroupScores(
         levels=levels,
         pooled=pooled,
-        gaps={
-            metric: Gap(
-                higher=names[gap.higher],
-                lower=names[gap.lower],
-                difference=plain(gap.difference),
-                num_levels=gap.num_levels,
-            )
-            for metric, gap in gaps.items()
-        },
+        gaps=named_gaps(gaps, names),
     )
+
+
+def named_gaps(gaps: Mapping[str, LargestGap], names: Sequence[str]) -> dict[str, Gap]:
+    """Gaps between levels, with the names of these.
+
+    Args:
+        gaps: metric -> gap between two numbered levels.
+        names: of the levels.
+
+    Returns:
+        Metric -> gap.
+    """
+    return {
+        metric: Gap(
+            higher=names[gap.higher],
+            lower=names[gap.lower],
+            difference=plain(gap.difference),
+            num_levels=gap.num_levels,
+        )
+        for metric, gap in gaps.items()
+    }
 
 
 def decision_curves(rows: ScoredRows, tasks: Sequence[str], scoring: Scoring) -> dict[str, DecisionCurve]:

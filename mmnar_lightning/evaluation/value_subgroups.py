@@ -7,8 +7,8 @@ from torch import Tensor
 
 from data_modules.cohorts.subgroups import SUBGROUP
 from data_modules.loading.arrays import ValueScale
-from mmnar_lightning.evaluation.breakdown import Gap
-from mmnar_lightning.evaluation.scores import UNKNOWN, Scoring, numbered, plain, sizes_of
+from mmnar_lightning.evaluation.scores import UNKNOWN, Scoring, numbered, sizes_of
+from mmnar_lightning.evaluation.subgroups import named_gaps
 from mmnar_lightning.evaluation.value_cell import ValueCell, ValueLevels, ValueSubgroups
 from mmnar_lightning.evaluation.values import cell_of
 from mmnar_lightning.metrics.value_gaps import largest_value_gaps
@@ -76,13 +76,5 @@ def _of_attribute(
     return ValueLevels(
         levels={names[place]: cell(number == place) for place in large},
         pooled=cell(small) if num_pooled else None,
-        gaps={
-            metric: Gap(
-                higher=names[gap.higher],
-                lower=names[gap.lower],
-                difference=plain(gap.difference),
-                num_levels=gap.num_levels,
-            )
-            for metric, gap in gaps.items()
-        },
+        gaps=named_gaps(gaps, names),
     )
