@@ -138,13 +138,13 @@ def _guarded(command: str, words: Sequence[str]) -> int:
     from data_modules import files
     from data_modules.errors import UserError
     from mmnar_lightning.console import fail, quieten, warn
-    from mmnar_lightning.tracebacks import describe
+    from mmnar_lightning.tracebacks import describe, is_defect
 
     try:
         config = _compose(command, words)
         quieten()
         module = _import_command(command)
-        with files.private(shared_group=config.privacy.shared_group):
+        with signals.restored(), files.private(shared_group=config.privacy.shared_group):
             status: int = _run(module, config, words)
     except UserError as error:
         fail(str(error))
@@ -152,7 +152,9 @@ def _guarded(command: str, words: Sequence[str]) -> int:
     except KeyboardInterrupt:
         warn("interrupted; resume=last resumes the run")
         return 130
-    except Exception as error:
+    except BaseException as error:
+        if not is_defect(error):
+            raise
         sys.stderr.write(describe(error))
         fail("this is a defect of the program, not of your settings: please report it with the traceback above")
         return 1

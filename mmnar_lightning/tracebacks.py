@@ -4,9 +4,12 @@ import re
 import traceback
 from pathlib import Path
 
+from data_modules.errors import UserError
+from mmnar_lightning.distributed.signals import PreemptedError
+
 FILE = "traceback.txt"
 """File in the folder of a run that ended with a defect."""
-QUOTING = ("polars", "pyarrow", "csv", "fastexcel")
+QUOTING = ("polars", "pyo3_runtime", "pyarrow", "csv", "fastexcel")
 """Libraries whose messages may include cells without quotation marks."""
 _QUOTED = re.compile(r"""'[^']*'|"[^"]*"|`[^`]*`|“[^”]*”""")
 
@@ -35,6 +38,11 @@ def describe(error: BaseException) -> str:
         seen.add(id(cause))
         cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
     return "".join(reversed(parts)) + "\n"
+
+
+def is_defect(error: BaseException) -> bool:
+    """Whether an error is one of the program: no user error, stop, or exit. A panic of compiled code is one."""
+    return not isinstance(error, (UserError, PreemptedError, KeyboardInterrupt, SystemExit))
 
 
 def save(error: BaseException, folder: Path) -> None:

@@ -129,6 +129,19 @@ def undeferred() -> Iterator[None]:
         _state.deferred = before
 
 
+@contextmanager
+def restored() -> Iterator[None]:
+    """Raise `PreemptedError` again where other code made another error of it, as compiled code does that imports."""
+    try:
+        yield
+    except PreemptedError:
+        raise
+    except BaseException as error:
+        if _state.was_raised:
+            raise_preempted(error=error)
+        raise
+
+
 def raise_if_requested(reason: str = KEPT) -> None:
     """Raise `PreemptedError` on all ranks if any was asked to stop; every rank must call it.
 
@@ -172,15 +185,16 @@ def is_termination_requested() -> bool:
     return _state.is_final
 
 
-def raise_preempted(reason: str = KEPT) -> NoReturn:
+def raise_preempted(reason: str = KEPT, error: BaseException | None = None) -> NoReturn:
     """Stop this process after a request.
 
     Args:
         reason: continues "stopped by SIGTERM".
+        error: what was raised in its place.
 
     Raises:
         PreemptedError: always.
     """
     assert _state.number is not None
     _state.was_raised = True
-    raise PreemptedError(f"stopped by {_state.number.name}{reason}")
+    raise PreemptedError(f"stopped by {_state.number.name}{reason}") from error

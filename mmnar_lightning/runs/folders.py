@@ -11,7 +11,6 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from data_modules import files, locks
-from data_modules.errors import UserError
 from data_modules.stage import digest
 from data_modules.vocabulary import check_name
 from mmnar_lightning import tracebacks
@@ -20,6 +19,7 @@ from mmnar_lightning.config.experiment import REPLACEABLE, ConfigError, Experime
 from mmnar_lightning.config.layers import refuse_renamed
 from mmnar_lightning.config.yaml_files import read_yaml
 from mmnar_lightning.console import say, warn
+from mmnar_lightning.distributed import signals
 from mmnar_lightning.distributed.launch import detect_launch, is_launched_by_parent
 from mmnar_lightning.runs.started import record, started
 
@@ -70,9 +70,10 @@ def opened(config: ExperimentConfig, *needed: str) -> Iterator[Path]:
     try:
         with _held(folder) if _is_first() else nullcontext():
             os.environ[RUN_ID_VARIABLE] = str(folder.resolve())
-            yield folder
-    except Exception as error:
-        if not isinstance(error, UserError):
+            with signals.restored():
+                yield folder
+    except BaseException as error:
+        if tracebacks.is_defect(error):
             tracebacks.save(error, folder)
         raise
     finally:

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import torch
 
 from data_modules.cohorts import custom
+from data_modules.raw.errors import SourceError
 from mmnar_lightning.cli import PREEMPTED, main
 from mmnar_lightning.config.compose import load
 from mmnar_lightning.distributed import signals
@@ -63,6 +65,20 @@ def test_while_a_cohort_is_built(number, place: Path, whole: Path, capsys) -> No
     assert signal.getsignal(number) == signal.SIG_DFL
     assert main(["train", *SETTINGS]) == 0
     assert_same(only(), whole)
+
+
+@pytest.mark.parametrize("error", [ValueError, SourceError, pl.exceptions.PanicException])
+def test_when_other_code_makes_another_error_of_the_signal(error: type[BaseException], place: Path, capsys) -> None:
+    def lost() -> None:
+        try:
+            send(signal.SIGTERM)()
+        except signals.PreemptedError:
+            raise error("not readable") from None
+
+    assert stop_in(custom, "_import", 2, lost) == PREEMPTED
+    printed = "".join(capsys.readouterr())
+    assert "stopped by SIGTERM; finished work is kept" in printed
+    assert "not readable" not in printed
 
 
 def test_in_the_last_validation(place: Path, whole: Path) -> None:

@@ -154,6 +154,7 @@ SECRET = "Smith, John"
     [
         (f"float({SECRET!r})", "ValueError: could not convert string to float: '…'"),
         (f"pl.Series([{SECRET!r}]).cast(pl.Int64)", "InvalidOperationError: (the message is withheld"),
+        (f"raise pl.exceptions.PanicException({SECRET!r})", "PanicException: (the message is withheld"),
     ],
 )
 def test_a_defect_keeps_its_traceback_without_cells_on_screen_and_in_the_runs_folder(raises, shown, workplace) -> None:
