@@ -22,7 +22,7 @@ WORDS = $(if $(call given,DATASET),$(call quoted,dataset=,DATASET)) $(call set,r
         $(call set,trainer.devices,DEVICES) $(call set,seed,SEED) $(call set,simulate.subjects,SUBJECTS) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock cohort embed train evaluate predict show settings report screenshots simulate doctor sweep best table test-fast test-oldest test-meds test test-slurm check format bench bench-gpu validation results results-eicu phases phases-full coverage storm docs tutorial clean
+.PHONY: help setup lock cohort embed train evaluate predict show settings report screenshots simulate doctor sweep best table test-fast test-oldest test-meds test test-slurm check format bench bench-gpu validation phases phases-full coverage storm docs tutorial clean
 
 help: ## Print every target with its description.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -149,14 +149,6 @@ bench-gpu: setup ## Training steps and embedding on a GPU beside bare loops, bel
 
 validation: setup ## Derive labs, vitals, labels and demographics of the open demos a second time, and print the cells that disagree; MIMIC_CODE=DIR compares MIMIC_ROOT with mimic-code instead.
 	$(BIN)/python -m benchmarks.validation$(if $(MIMIC_CODE),.mimic_code)
-
-results: setup ## Compare the method with its baselines and the oracle on simulated releases and write docs/results.md; without the oracle: make table.
-	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.results.run
-	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.results.ceiling
-	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.results.page
-
-results-eicu: setup ## The comparison planned in docs/eicu_results.md: EICU_ROOT=/path, else a simulated release. Others on eICU: make table.
-	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.results.eicu $(if $(EICU_ROOT),,--simulated)
 
 phases: setup ## Measure what each part of the method earns in worlds that differ in one property and write docs/phases.md; a stopped one is resumed.
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.phases.run

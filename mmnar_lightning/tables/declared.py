@@ -49,15 +49,17 @@ class Cohort:
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """Something that is trained.
+    """Something that is trained, or the mean of methods that are.
 
     Attributes:
         layers: files of experiments/ that are laid over a cohort's.
         words: settings of all its runs.
+        mean: names of methods; their mean logit is the prediction, and nothing is trained.
     """
 
     layers: Words = ()
     words: Words = ()
+    mean: Words = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,6 +201,9 @@ def _check(table: Table) -> None:
             f"family.reference={table.family.reference}: expected one of the methods that the file names, "
             f"{', '.join(table.methods)}"
         )
+    for name, method in table.methods.items():
+        if method.mean and (method.layers or method.words or name == table.family.reference or name in table.trials):
+            raise TableError(f"methods.{name}.mean: it trains nothing, and has no layers, words, trials or ablations")
     if table.family.together not in get_args(Together):
         raise TableError(f"family.together={table.family.together}: expected one of {', '.join(get_args(Together))}")
     if not table.cohorts:

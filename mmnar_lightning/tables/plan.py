@@ -117,13 +117,15 @@ def make(table: Table, config: ExperimentConfig, words: Sequence[str]) -> Plan:
     methods = methods_of(table)
     if unknown := sorted({*table.trials} - {*methods, NETWORKS}):
         raise ConfigError(f"trials.{unknown[0]}: there is no such method; known are {', '.join(methods)}, {NETWORKS}")
+    trained = {method: own for method, own in methods.items() if not own.mean}
+    _check_means(methods, [*trained])
     entries: list[Entry] = []
     bases: dict[str, ExperimentConfig] = {}
     refused: dict[tuple[str, str], str] = {}
     for name, cohort in table.cohorts.items():
         common = _words_of(table, cohort, name, shared, trained=config.table.source == "runs")
         bases[name] = _loaded(cohort.experiment, common, ())
-        for method, own in methods.items():
+        for method, own in trained.items():
             try:
                 trials = _trials(table, cohort, (method, own), common)
             except UserError as error:
@@ -133,6 +135,13 @@ def make(table: Table, config: ExperimentConfig, words: Sequence[str]) -> Plan:
                 continue
             entries += _entries(table, folder / _slug(name) / _slug(method), (name, method), trials)
     return Plan(table=table, folder=folder, entries=entries, bases=bases, refused=refused, methods=list(methods))
+
+
+def _check_means(methods: dict[str, Method], trained: Sequence[str]) -> None:
+    for name, method in methods.items():
+        members = set(method.mean)
+        if method.mean and (len(members) < 2 or not members <= {*trained}):
+            raise ConfigError(f"methods.{name}.mean={list(method.mean)}: expected at least two of {', '.join(trained)}")
 
 
 def methods_of(table: Table) -> dict[str, Method]:

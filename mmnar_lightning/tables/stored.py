@@ -1,7 +1,7 @@
 """Reads what the entries of a table left: the test rows of every method, and what they cost."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 
@@ -81,11 +81,16 @@ def read(plan: Plan) -> Found:
             f"`mmnar table table.name={plan.table.name}` with the same settings runs them"
         )
     found: Found = {}
+    means = {name: own.mean for name, own in plan.table.methods.items() if own.mean}
     for cohort in plan.table.cohorts:
         for method in plan.methods:
+            if method in means:
+                continue
             entries = [entry for entry in plan.entries if (entry.cohort, entry.method) == (cohort, method)]
             reason = plan.refused.get((cohort, method), "")
             found[cohort, method] = reason or _of_method(entries)
+        for method, members in means.items():
+            found[cohort, method] = _mean({name: found[cohort, name] for name in members})
     return found
 
 
@@ -127,6 +132,26 @@ def _of_method(entries: Sequence[Entry]) -> Tested | str:
     gather.require_once(pooled)
     costs = [_cost_of(entry) for entry in entries]
     return Tested(rows=pooled, folded=entries[0].protocol in FOLDED, cost=sum(costs, Cost()))
+
+
+def _mean(members: Mapping[str, Tested | str]) -> Tested | str:
+    """The mean logit of methods, on the rows that all of them predict; or which is not applicable."""
+    tested: list[Tested] = []
+    for name, own in members.items():
+        if isinstance(own, str):
+            return f"{name} is not: {own}"
+        tested.append(own)
+    keys, tasks = ["seed", "fold", "row_id"], tested[0].tasks
+    rows = tested[0].rows
+    for place, own in enumerate(tested[1:]):
+        added = own.rows.select(*keys, *(pl.col(gather.LOGIT + task).alias(f"{place}/{task}") for task in tasks))
+        rows = rows.join(added, on=keys, nulls_equal=True, validate="1:1", maintain_order="left")
+    means = {}
+    for task in tasks:
+        others = (pl.col(f"{place}/{task}") for place in range(len(tested) - 1))
+        means[gather.LOGIT + task] = sum(others, start=pl.col(gather.LOGIT + task)) / len(tested)
+    rows = rows.with_columns(**means).select(tested[0].rows.columns)
+    return replace(tested[0], rows=rows, cost=sum((own.cost for own in tested), Cost()))
 
 
 def _final(predicted: pl.DataFrame) -> pl.DataFrame:

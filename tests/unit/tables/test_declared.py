@@ -28,6 +28,10 @@ SHIPPED = sorted((ROOT / "experiments" / "tables").glob("*.yaml"))
             {"family": {"reference": "presence", "together": "all"}},
             "family.together=all: expected one of table, cohort",
         ),
+        (
+            {"methods": {**DECLARED["methods"], "both": {"mean": ["presence", "trees"], "words": ["seed=1"]}}},
+            "methods.both.mean: it trains nothing",
+        ),
         ({"seeds": [1, 1]}, "seeds=[1, 1]: expected different numbers"),
         ({"seeds": ["a"]}, "seeds=a: expected a whole number"),
         ({"folds": 1}, "folds=1: expected 2 or more"),
@@ -49,7 +53,7 @@ def test_a_file_is_found_by_name_here_or_in_the_program_and_by_its_path(workplac
     own.write_text("cohorts: 3")
     assert find("mine") == own
     assert find(str(own)) == own
-    with pytest.raises(TableError, match="known are demo, mine, paper, quick"):
+    with pytest.raises(TableError, match="known are demo, eicu_death, mine, paper, quick"):
         find("thine")
     with pytest.raises(TableError, match="table needs TABLE="):
         find("")
@@ -63,6 +67,6 @@ def test_a_file_is_found_by_name_here_or_in_the_program_and_by_its_path(workplac
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_every_shipped_table_is_valid_and_explained(path: Path) -> None:
     table = read(path)
-    assert table.listed == declared.LISTED
+    assert table.listed == (() if table.name == "eicu_death" else declared.LISTED)
     for place in ("experiments/README.md", "docs/table.md"):
         assert f"`tables/{path.name}`" in (ROOT / place).read_text(), place

@@ -142,14 +142,25 @@ def test_protocols_of_a_cohort_are_kept(workplace: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["quick", "demo"])
+@pytest.mark.parametrize("name", ["quick", "demo", "eicu_death"])
 def test_a_shipped_table_is_planned_without_its_data(name: str, workplace: Path) -> None:
     table = declared.read(declared.find(name))
     plain = yaml.safe_load(declared.find(name).read_text())
     found = planned(workplace, *ROOTS, **plain)
     assert {*found.methods} == {*plan.methods_of(table)}
     entries = {(entry.cohort, entry.method) for entry in found.entries}
-    assert entries | {*found.refused} == {(cohort, method) for cohort in table.cohorts for method in found.methods}
+    trained = [name for name, own in plan.methods_of(table).items() if not own.mean]
+    assert entries | {*found.refused} == {(cohort, method) for cohort in table.cohorts for method in trained}
+
+
+def test_a_mean_trains_nothing_and_is_of_methods_that_are_trained(workplace: Path) -> None:
+    named = DECLARED["methods"]
+    found = planned(workplace, methods={**named, "both": {"mean": [*named]}})
+    assert found.methods == [*named, "both"]
+    assert {entry.method for entry in found.entries} == {*named}
+    for wrong in (["presence"], ["presence", "presence"], ["presence", "others"], ["presence", "both"]):
+        with pytest.raises(ConfigError, match=r"methods.both.mean=.*expected at least two of presence"):
+            planned(workplace, methods={**named, "both": {"mean": wrong}})
 
 
 def test_a_named_method_takes_the_place_of_the_layer_of_its_name(workplace: Path) -> None:

@@ -203,3 +203,26 @@ def test_the_page_keeps_what_stands_above_it_and_the_figure_is_the_same_each_tim
     titles = [axes.get_title(loc="left") for axes in panels[:3]]
     assert titles == ["own, first\nall rows (n=800)", "table + vectors (n=600)", "table (n=200)"]
     assert torch.tensor([len(axes.lines) for axes in panels]).eq(7).all()
+
+
+def test_a_mean_is_the_mean_logit_on_the_rows_that_all_of_its_methods_predict(workplace: Path) -> None:
+    methods = {**METHODS, "both": {"mean": ["good", "poor"]}}
+    found = planned(workplace, *FEW, methods=methods, family={"reference": "good"})
+    store_all(
+        found, lambda entry: drawn(entry, STRENGTH[entry.method]).filter(entry.method != "poor" or pl.col("row_id") > 9)
+    )
+    tested = stored.read(found)
+    good, poor, both = (tested["own", name] for name in ("good", "poor", "both"))
+    assert isinstance(good, stored.Tested)
+    assert isinstance(poor, stored.Tested)
+    assert isinstance(both, stored.Tested)
+    keys = ["seed", "fold", "row_id"]
+    assert both.rows.select(keys).equals(poor.rows.select(keys))
+    logits = {
+        name: own.rows.join(poor.rows, on=keys, how="semi", maintain_order="left")["logit/first"].to_numpy()
+        for name, own in (("good", good), ("poor", poor), ("both", both))
+    }
+    assert logits["both"] == pytest.approx((logits["good"] + logits["poor"]) / 2)
+    assert both.cost == good.cost + poor.cost
+    refused = stored._mean({"good": good, "poor": "no texts"})
+    assert refused == "poor is not: no texts"

@@ -1,1 +1,0 @@
-"""The comparison of docs/results.md: `make results` trains, scores and writes it, and goes on where it was stopped."""
