@@ -20,6 +20,9 @@ from mmnar_lightning.nn.inputs import InputMaps
 from mmnar_lightning.nn.mlp import projection
 from mmnar_lightning.outputs import LeaveOneOut, ModelOutputs
 
+NOT_CHOSEN = -1.0
+"""Strength of a network that is still trained."""
+
 
 class MMNARModel(nn.Module):
     """CRL-MMNAR for any number of modalities and tasks.
@@ -40,6 +43,8 @@ class MMNARModel(nn.Module):
     """
 
     assignable: Tensor
+    strength: Tensor | None
+    """Scalar in [0, 1], how much the network counts beside the additive head; `NOT_CHOSEN` counts as 1."""
 
     def __init__(
         self,
@@ -64,6 +69,7 @@ class MMNARModel(nn.Module):
             self.additive = AdditiveHead(modalities, patterns, num_tasks, maps or {}, config.additive.slopes, beside)
             self.additive.requires_grad_(False)  # a few steps would undo its penalty
             self.heads.zero_init()
+        self.register_buffer("strength", None if self.additive is None else torch.tensor(NOT_CHOSEN))
         self.decoders = Decoders(count, dim, dropout) if {"reconstruction", "contrast"} & set(auxiliary) else None
         self.contrast = projection(dim, dim, dropout) if "contrast" in auxiliary else None
         self.assignment = AssignmentHead(count, dim, dropout) if "assignment" in auxiliary else None
@@ -119,7 +125,12 @@ class MMNARModel(nn.Module):
 
     def _logits(self, representation: Tensor, batch: Batch) -> Tensor:
         joint: Tensor = self.heads(representation)
-        return joint if self.additive is None else joint + self.additive(batch)
+        if self.additive is None or self.strength is None:
+            return joint
+        if not self.training:
+            joint = joint * self.strength.where(self.strength >= 0, 1.0)
+        linear: Tensor = self.additive(batch)
+        return joint + linear
 
     def _leave_one_out(self, encodings: Tensor, present: Tensor, hiding: Hiding) -> tuple[Tensor, Tensor]:
         """h, (B, D), and h without each modality, (B, M, D); equal to h for absent modalities and those not hidden."""

@@ -94,8 +94,15 @@ class AdditiveConfig:
     """Variances of the weights of a table's bins, relative to that of the slopes of its columns (0 = straight lines);
     of several, held-out rows choose one per task by log-loss."""
 
+    strengths: list[float] = field(
+        default_factory=lambda: [0.0, 0.25, 0.5, 0.75, 1.0],
+        metadata=read_when(".inverse_penalties is set and baseline.name = none"),
+    )
+    """How much the network may count beside the head, from 0 to 1; of several, the rows that chose the epoch choose one
+    for all tasks by log-loss."""
+
     def __post_init__(self) -> None:
-        """Reject values that are no penalty."""
+        """Reject values that are no penalty, and strengths outside of [0, 1]."""
         if not all(0 < value < math.inf for value in self.inverse_penalties):
             raise UserError(
                 f"model.additive.inverse_penalties={self.inverse_penalties} must be numbers above 0; an empty list "
@@ -105,6 +112,8 @@ class AdditiveConfig:
             values = getattr(self, name)
             if not values or not all(0 <= value < math.inf for value in values):
                 raise UserError(f"model.additive.{name}={values} must be one or more numbers of at least 0")
+        if not self.strengths or not all(0 <= value <= 1 for value in self.strengths):
+            raise UserError(f"model.additive.strengths={self.strengths} must be one or more numbers from 0 to 1")
 
 
 @dataclass(kw_only=True)

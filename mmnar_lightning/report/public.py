@@ -19,7 +19,7 @@ from mmnar_lightning.report.public_cells import (
     values_of,
 )
 
-OF_CHECKPOINT = ("epoch", "step", "rectifier", "iterations")
+OF_CHECKPOINT = ("epoch", "step", "strength", "rectifier", "iterations")
 OF_CHILD = ("name", "seed", "fold", "pattern", "present", "cohort")
 """Keys of the origin of predictions, and of a protocol's run, that hold no count."""
 

@@ -12,7 +12,7 @@ from mmnar_lightning.config.experiment import ConfigError
 from mmnar_lightning.console import say
 from mmnar_lightning.distributed import signals
 from mmnar_lightning.module import MMNARModule
-from mmnar_lightning.runs import build, folders
+from mmnar_lightning.runs import build, folders, strength
 from mmnar_lightning.runs.resume import checkpoint_to_resume, print_ranks
 from mmnar_lightning.runs.run import Run
 from mmnar_lightning.runs.trainer import build_pattern_metrics, build_trainer
@@ -40,6 +40,7 @@ def train(run: Run) -> Trained:
     print_ranks(trained.trainer, run.config.loader.batch_size, resume_point)
     if not (run.folder / folders.DONE).is_file():
         _fit(run, trained.trainer, module, resume_point.path if resume_point else None)
+        strength.choose(run, trained.trainer)
     return trained
 
 

@@ -14,7 +14,7 @@ from mmnar_lightning.evaluation.predict import predict
 from mmnar_lightning.module import MMNARModule
 from mmnar_lightning.nn.weights import load_weights
 from mmnar_lightning.outputs import ScoredRows
-from mmnar_lightning.runs import blend, build, fit, folders, model_folder, parts, results, transfer
+from mmnar_lightning.runs import blend, build, fit, folders, model_folder, parts, results, strength, transfer
 from mmnar_lightning.runs.fit import Trained
 from mmnar_lightning.runs.resume import identity, read_best
 from mmnar_lightning.runs.run import Run
@@ -78,8 +78,14 @@ def _rectify_and_evaluate(run: Run, trained: Trained, diagnostics: Mapping[str, 
             model_folder.save(run, of_module(module))
         signals.raise_if_requested()
         if run.config.evaluate:
-            fitted = {"epoch": checkpoint["epoch"], "step": checkpoint["global_step"]}
-            _test(run, trained, module, calibration, fitted, diagnostics)
+            _test(run, trained, module, calibration, _fitted(module, checkpoint), diagnostics)
+
+
+def _fitted(module: MMNARModule, checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """The origin of the predictions, for results.json."""
+    found = {"epoch": checkpoint["epoch"], "step": checkpoint["global_step"]}
+    counts = strength.of(module.model)
+    return found if counts is None else {**found, "strength": counts}
 
 
 def _warn_without_offset(run: Run, module: MMNARModule, epoch: int) -> None:

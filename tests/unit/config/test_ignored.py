@@ -48,6 +48,11 @@ CASES: dict[str, tuple[str, str, str]] = {
         "model.additive.inverse_penalties=[0.1] model.encoder.bins=4",
         "[0.5]",
     ),
+    "model.additive.strengths": (
+        "baselines/logistic_regression model.additive.inverse_penalties=[0.1]",
+        "model.additive.inverse_penalties=[0.1]",
+        "[0.5]",
+    ),
     "evaluation.inner_repeats": ("", "evaluation.inner_folds=3", "2"),
     "diagnostics.parts": ("", "evaluation.inner_folds=3", "true"),
     "evaluation.blend": ("baselines/late_fusion", "", "true"),
