@@ -12,6 +12,7 @@ from benchmarks.validation import (
     eicu,
     eicu_events,
     mimic_iv,
+    mimic_iv_arrivals,
     mimic_iv_events,
     mimic_iv_people,
 )
@@ -79,9 +80,11 @@ def mimic(folder: Path, scratch: Path) -> Iterator[Part]:
                 expected.append(columns_of(settled, WRITTEN.get(name, concepts), parts))
             written = compare.write("mimic", release, rows, name, scratch / landmark)
             yield compare.cells(Part(title, name), *written, expected)
+        of_rows = [(admissions[key], at) for key, at in keys]
         if support:
-            of_rows = [(admissions[key], at) for key, at in keys]
             yield from support.parts(title, rows, of_rows, scratch / landmark)
+        if not release.missing(mimic_iv_arrivals.TABLES):
+            yield from mimic_iv_arrivals.parts(title, release, rows, of_rows, scratch / landmark)
         expected_labels: Mapping[Any, Any] = (
             mimic_iv.labels_in_the_unit(hospital, "every", in_unit=False)
             if landmark == "icu_24h"
