@@ -79,12 +79,23 @@ READ: Mapping[str, Sequence[str]] = {
 """Modality -> the tables that it is derived from."""
 
 
-def parts(title: str, release: Release, rows: pl.DataFrame, stays: Mapping[int, Row], scratch: Path) -> Iterator[Part]:
-    """Compare every modality whose tables the release has, for the rows of the cohort."""
-    recorded = {name: by_stay(read(release.files[name])) for name in (*TABLES, NURSED) if name in release.files}
-    mine = {stay: {name: found.get(stay, []) for name, found in recorded.items()} for stay in rows["stay_id"]}
+def recorded(release: Release) -> dict[str, dict[int, list[Row]]]:
+    """Table -> unit stay -> its rows, of the tables that the release has."""
+    return {name: by_stay(read(release.files[name])) for name in (*TABLES, NURSED) if name in release.files}
+
+
+def parts(
+    title: str,
+    release: Release,
+    rows: pl.DataFrame,
+    stays: Mapping[int, Row],
+    tables: Mapping[str, Mapping[int, Sequence[Row]]],
+    scratch: Path,
+) -> Iterator[Part]:
+    """Compare every modality whose tables, of `recorded`, the release has, for the rows of the cohort."""
+    mine = {stay: {name: found.get(stay, []) for name, found in tables.items()} for stay in rows["stay_id"]}
     for name, derive in MODALITIES.items():
-        if not set(READ[name]) <= set(recorded):
+        if not set(READ[name]) <= set(tables):
             continue
         columns, found = compare.write("eicu", release, rows, name, scratch / name)
         expected = [derive(mine[stay], stays[stay]) for stay in rows["stay_id"]]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.validation import demo_care, mimic_iv, mimic_iv_arrivals
+from benchmarks.validation import demo_care, demo_harmonised, mimic_iv, mimic_iv_arrivals
 from benchmarks.validation.compare import Part
 from benchmarks.validation.plain import read
 from data_modules.databases.eicu.config import EICUCohortConfig
@@ -20,7 +20,10 @@ from tests.helpers.paths import ROOT
 
 SUBJECTS = 60
 CELLS = {
-    "unit_24h": {"neurology": (2_070, 1_755), "nurse_vitals": (2_070, 1_755), "scores": (360, 277)},
+    "unit_24h": {
+        "neurology": (2_070, 1_755), "nurse_vitals": (2_070, 1_755), "scores": (360, 277),
+        "harmonised_neurology": (2_070, 1_755), "harmonised_nurse_vitals": (2_070, 1_755),
+    },
     "icu_24h": {
         "ed_triage": (2_482, 1_928), "ed_vitals": (2_176, 1_895), "ecg": (2_482, 1_170), "chief_complaint": (34, 34),
         "ecg_report": (34, 34),
@@ -44,7 +47,14 @@ def test_flow_sheets_of_eicu_and_the_score_that_reads_them(tmp_path: Path) -> No
     release = Release.parse(EICU, str(tmp_path / "release"))
     stays = {int(row["patientunitstayid"]): row for row in read(release.files["patient"])}
     rows = database("eicu").build_rows(release, EICUCohortConfig(index="every", landmark="unit_24h")).rows
-    assert_agree(demo_care.parts("simulated", release, rows, stays, tmp_path / "scratch"), "unit_24h")
+    tables = demo_care.recorded(release)
+    care = demo_care.parts("simulated", release, rows, stays, tables, tmp_path / "scratch")
+    derived = [
+        demo_harmonised.stay_rows({name: found.get(stay, []) for name, found in tables.items()}, stays[stay])
+        for stay in rows["stay_id"]
+    ]
+    shared = demo_harmonised.compared("eicu", "simulated", release, rows, derived, tmp_path / "shared")
+    assert_agree([*care, *shared], "unit_24h")
 
 
 @pytest.mark.parametrize("landmark", ["icu_24h", "discharge"])
