@@ -147,7 +147,7 @@ bench: setup ## Time and memory of start-up, the cohort build, the loader, the o
 bench-gpu: setup ## Training steps and embedding on a GPU beside bare loops, below 8 minutes; without a GPU it measures nothing.
 	$(BIN)/python -m benchmarks.gpu
 
-validation: setup ## Derive labs, vitals, labels and demographics of the open demos a second time, and print the cells that disagree; MIMIC_CODE=DIR compares MIMIC_ROOT with mimic-code instead.
+validation: setup ## Derive the tables, labels and demographics of the open demos a second time, and print the cells that disagree; MIMIC_CODE=DIR compares MIMIC_ROOT with mimic-code instead.
 	$(BIN)/python -m benchmarks.validation$(if $(MIMIC_CODE),.mimic_code)
 
 phases: setup ## Measure what each part of the method earns in worlds that differ in one property and write docs/phases.md; a stopped one is resumed.

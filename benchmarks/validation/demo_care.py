@@ -1,15 +1,22 @@
-"""Infusions, fluids and breathing support of the eICU demo, compared."""
+"""Infusions, fluids, breathing support and flow sheets of eICU, compared; the demo has no flow sheets of nurses."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
 
-from benchmarks.validation import compare, eicu_fluids, eicu_infusions, eicu_respiration, eicu_scores
+from benchmarks.validation import (
+    compare,
+    eicu_fluids,
+    eicu_infusions,
+    eicu_nursing,
+    eicu_respiration,
+    eicu_scores,
+)
 from benchmarks.validation.compare import Part
 from benchmarks.validation.eicu_events import by_stay
 from benchmarks.validation.plain import Act, Row, read, summary
-from data_modules.databases.eicu import concepts, infusions, respiration
+from data_modules.databases.eicu import concepts, infusions, nursing, respiration
 from data_modules.features.concepts import Concept
 from data_modules.raw.reader import Release
 
@@ -17,6 +24,7 @@ CHARTED = ("count", "first", "last", "min", "max", "mean", "slope", "hours_since
 TABLES = (
     "infusionDrug", "intakeOutput", "respiratoryCharting", "treatment", "lab", "vitalPeriodic", "vitalAperiodic",
 )  # fmt: skip
+NURSED = "nurseCharting"
 Tables = Mapping[str, Sequence[Row]]
 """Table -> rows of a unit stay."""
 
@@ -40,11 +48,22 @@ def _breathing(tables: Tables, patient: Row) -> dict[str, float]:
     return columns_of(acts, of)
 
 
+def _neurology(tables: Tables, patient: Row) -> dict[str, float]:
+    acts = eicu_nursing.acts_of(tables[NURSED], nursing.NEUROLOGY, patient)
+    return columns_of(eicu_nursing.with_sums(acts), nursing.NEUROLOGY)
+
+
+def _nurse_vitals(tables: Tables, patient: Row) -> dict[str, float]:
+    return columns_of(eicu_nursing.acts_of(tables[NURSED], nursing.NURSE_VITALS, patient), nursing.NURSE_VITALS)
+
+
 MODALITIES: Mapping[str, Callable[[Tables, Row], dict[str, float]]] = {
     "vasoactives": _rates(infusions.WRITTEN),
     "infusion_rates": _rates(concepts.INFUSED),
     "fluids": lambda tables, patient: eicu_fluids.columns(tables["intakeOutput"], patient),
     "respiration": _breathing,
+    "neurology": _neurology,
+    "nurse_vitals": _nurse_vitals,
     "scores": eicu_scores.columns,
 }
 """Modality -> its columns for one unit stay."""
@@ -53,17 +72,30 @@ READ: Mapping[str, Sequence[str]] = {
     "infusion_rates": ("infusionDrug",),
     "fluids": ("intakeOutput",),
     "respiration": ("respiratoryCharting", "treatment"),
+    "neurology": (NURSED,),
+    "nurse_vitals": (NURSED,),
     "scores": TABLES,
 }
 """Modality -> the tables that it is derived from."""
 
 
-def parts(title: str, release: Release, rows: pl.DataFrame, stays: Mapping[int, Row], scratch: Path) -> Iterator[Part]:
-    """Compare every modality whose tables the release has, for the rows of the cohort."""
-    recorded = {name: by_stay(read(release.files[name])) for name in TABLES if name in release.files}
-    mine = {stay: {name: found.get(stay, []) for name, found in recorded.items()} for stay in rows["stay_id"]}
+def recorded(release: Release) -> dict[str, dict[int, list[Row]]]:
+    """Table -> unit stay -> its rows, of the tables that the release has."""
+    return {name: by_stay(read(release.files[name])) for name in (*TABLES, NURSED) if name in release.files}
+
+
+def parts(
+    title: str,
+    release: Release,
+    rows: pl.DataFrame,
+    stays: Mapping[int, Row],
+    tables: Mapping[str, Mapping[int, Sequence[Row]]],
+    scratch: Path,
+) -> Iterator[Part]:
+    """Compare every modality whose tables, of `recorded`, the release has, for the rows of the cohort."""
+    mine = {stay: {name: found.get(stay, []) for name, found in tables.items()} for stay in rows["stay_id"]}
     for name, derive in MODALITIES.items():
-        if not set(READ[name]) <= set(recorded):
+        if not set(READ[name]) <= set(tables):
             continue
         columns, found = compare.write("eicu", release, rows, name, scratch / name)
         expected = [derive(mine[stay], stays[stay]) for stay in rows["stay_id"]]

@@ -9,9 +9,11 @@ import polars as pl
 from benchmarks.validation import (
     compare,
     demo_care,
+    demo_harmonised,
     eicu,
     eicu_events,
     mimic_iv,
+    mimic_iv_arrivals,
     mimic_iv_events,
     mimic_iv_people,
 )
@@ -79,9 +81,14 @@ def mimic(folder: Path, scratch: Path) -> Iterator[Part]:
                 expected.append(columns_of(settled, WRITTEN.get(name, concepts), parts))
             written = compare.write("mimic", release, rows, name, scratch / landmark)
             yield compare.cells(Part(title, name), *written, expected)
+        of_rows = [(admissions[key], at) for key, at in keys]
         if support:
-            of_rows = [(admissions[key], at) for key, at in keys]
             yield from support.parts(title, rows, of_rows, scratch / landmark)
+            shared = demo_harmonised.Mimic(release, support)
+            derived = [shared.rows(*key) for key in of_rows]
+            yield from demo_harmonised.compared("mimic", title, release, rows, derived, scratch / landmark)
+        if not release.missing(mimic_iv_arrivals.TABLES):
+            yield from mimic_iv_arrivals.parts(title, release, rows, of_rows, scratch / landmark)
         expected_labels: Mapping[Any, Any] = (
             mimic_iv.labels_in_the_unit(hospital, "every", in_unit=False)
             if landmark == "icu_24h"
@@ -128,7 +135,13 @@ def unit_stays(folder: Path, scratch: Path) -> Iterator[Part]:
     ):
         part = Part(title, name)
         yield _stay_events(part, release, rows, name, table, concepts, CHARTED, eicu_events.vital_acts, stays, scratch)
-    yield from demo_care.parts(title, release, rows, stays, scratch)
+    recorded = demo_care.recorded(release)
+    yield from demo_care.parts(title, release, rows, stays, recorded, scratch)
+    derived = [
+        demo_harmonised.stay_rows({name: found.get(stay, []) for name, found in recorded.items()}, stays[stay])
+        for stay in rows["stay_id"]
+    ]
+    yield from demo_harmonised.compared("eicu", title, release, rows, derived, scratch / "harmonised")
     more = ["subject_id", "hospital_id", "prediction_offset_minutes"]
     key = ["admission_id", "stay_id"]
     yield _labels(Part(title, "labels"), rows, key, more, config, eicu.labels(patients, "every", "unit_24h"))

@@ -3,10 +3,10 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from benchmarks.validation import eicu_events, eicu_fluids, eicu_infusions, eicu_respiration
+from benchmarks.validation import eicu_events, eicu_fluids, eicu_infusions, eicu_nursing, eicu_respiration
 from benchmarks.validation.eicu import DAY
 from benchmarks.validation.plain import Act, Row, last_revisions, number
-from data_modules.databases.eicu import concepts, respiration
+from data_modules.databases.eicu import concepts, nursing, respiration
 
 ORGANS = ("respiration", "coagulation", "liver", "cardiovascular", "nervous", "renal")
 DRUGS = ("dopamine", "dobutamine", "epinephrine", "norepinephrine")
@@ -16,7 +16,7 @@ Tables = Mapping[str, Sequence[Row]]
 
 
 def columns(tables: Tables, patient: Row) -> dict[str, float]:
-    """The columns of a unit stay, and its presence; the demo has no coma scale."""
+    """The columns of a unit stay, and its presence; the demo has no coma scale, so a table of it may be missing."""
     drawn = eicu_events.lab_acts(tables["lab"], concepts.LABS, eicu_events.earliest(patient))
     labs = {name: valued(last_revisions(eicu_events.uncontradicted(found))) for name, found in drawn.items()}
     breathing = eicu_respiration.acts_of(
@@ -27,7 +27,7 @@ def columns(tables: Tables, patient: Row) -> dict[str, float]:
         "coagulation": steps(recent(labs, "platelets"), [150, 100, 50, 20]),
         "liver": steps([-value for value in recent(labs, "bilirubin_total")], [-1.2, -2, -6, -12], equal=True),
         "cardiovascular": circulation(tables, patient),
-        "nervous": None,
+        "nervous": consciousness(tables.get("nurseCharting", ()), patient),
         "renal": kidneys(labs, tables, patient),
     }
     known = [points for points in organs.values() if points is not None]
@@ -77,6 +77,12 @@ def held(records: Sequence[tuple[float, float]], hours: float, longest: float) -
     """The last value by a time, the largest of those charted at once; None if it is too old."""
     times = [at for at, _ in records if hours - longest <= at <= hours]
     return max(value for at, value in records if at == max(times)) if times else None
+
+
+def consciousness(rows: Sequence[Row], patient: Row) -> int | None:
+    """Points of the lowest total of the coma scale."""
+    acts = eicu_nursing.with_sums(eicu_nursing.acts_of(rows, nursing.NEUROLOGY, patient))
+    return steps(recent({name: valued(found) for name, found in acts.items()}, "gcs_total"), [15, 13, 10, 6])
 
 
 def circulation(tables: Tables, patient: Row) -> int | None:

@@ -108,14 +108,14 @@ def _covers(spans: Iterable[Span], kind: str, at: datetime) -> bool:
 
 def hourly_rates(given: Events, row: Admission, at: datetime) -> dict[str, float]:
     """Drug -> the highest rate of a row that runs at the end of an hour of the day."""
-    names = {str(concept.names[0]): concept.name for concept in VASOACTIVES}
+    drugs = {str(concept.names[0]): concept for concept in VASOACTIVES if concept.name in DRUGS}
     found: dict[str, float] = {}
     for event in mimic_iv_support.known(given, row, at, stored=False):
-        name = names.get(event["itemid"])
-        value = mimic_iv_support.rate(event, name) if name in DRUGS and event["rate"] else None
+        concept = drugs.get(event["itemid"])
+        value = mimic_iv_support.rate(event, concept) if concept and event["rate"] else None
         hours = [at - count * HOUR for count in range(24)]
-        if name and value is not None and any(event["charted"] < hour <= event["ended"] for hour in hours):
-            found[name] = max(value, found.get(name, 0.0))
+        if concept and value is not None and any(event["charted"] < hour <= event["ended"] for hour in hours):
+            found[concept.name] = max(value, found.get(concept.name, 0.0))
     return found
 
 

@@ -125,7 +125,7 @@ def acts_of(
         number_read, censored, done = reading(event, rules)
         hours = (event["charted"] - landmark).total_seconds() / 3600
         for concept in named[event["itemid"]]:
-            if event["value"].lower() in concept.lacking:
+            if event["value"].lower() in concept.lacking or (concept.zero_is_missing and number_read == 0):
                 continue
             known = done and in_time
             value = value_of(event, concept, number_read, rules) if known else None

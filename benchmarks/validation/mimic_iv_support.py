@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,6 +10,7 @@ from benchmarks.validation.mimic_iv import DAY, Admission, when
 from benchmarks.validation.mimic_iv_events import belongs
 from benchmarks.validation.plain import Act, Row, in_unit, number
 from data_modules.databases.mimic_iv.vasoactives import VASOACTIVES
+from data_modules.features.concepts import Concept
 
 HELD = timedelta(hours=4)
 EQUIVALENT = {"norepinephrine": 1, "epinephrine": 1, "phenylephrine": 0.1, "dopamine": 0.01, "vasopressin": 2.5}
@@ -33,9 +34,8 @@ def known(
     return [one for one in begun if one["stored"] <= at] if stored else begun
 
 
-def rate(event: dict[str, Any], name: str) -> float | None:
+def rate(event: dict[str, Any], concept: Concept) -> float | None:
     """The rate of a row in the unit of its drug; None where it cannot be used."""
-    concept = next(one for one in VASOACTIVES if one.name == name)
     value, unit = float(event["rate"]), event["rateuom"]
     if unit in {"mcg/min", "mg/min"}:
         value, unit = value / float(event["patientweight"]), unit.replace("/", "/kg/")
@@ -59,17 +59,23 @@ def end_of(event: dict[str, Any], entered: Iterable[dict[str, Any]], at: datetim
 
 
 def acts(
-    events: Iterable[dict[str, Any]], row: Admission, at: datetime, *, stored: bool = True
+    events: Iterable[dict[str, Any]],
+    row: Admission,
+    at: datetime,
+    *,
+    stored: bool = True,
+    drugs: Sequence[Concept] = VASOACTIVES,
+    dose: Callable[[dict[str, Any], Concept], float | None] = rate,
 ) -> dict[str, list[Act]]:
     """Concept -> the rates when they change; with `stored` off every row counts, and every end when it has come."""
-    names = {str(concept.names[0]): concept.name for concept in VASOACTIVES}
+    named = {str(name): concept for concept in drugs for name in concept.names}
     spans = defaultdict(list)
     found: dict[str, list[Act]] = defaultdict(list)
     entered = known(events, row, at, stored=stored)
     for event in entered:
-        if event["itemid"] in names and number(event["rate"]) is not None:
-            name = names[event["itemid"]]
-            value = rate(event, name)
+        if event["itemid"] in named and number(event["rate"]) is not None:
+            name = named[event["itemid"]].name
+            value = dose(event, named[event["itemid"]])
             if value is None:
                 found[name].append(_act(event["charted"], at, None))
             elif event["ended"] > event["charted"]:
@@ -116,10 +122,7 @@ def fluids(
     stays: Iterable[Admission],
 ) -> dict[str, float]:
     """The columns of the fluids of 24 h; without an event only that none is present."""
-    hours = [(one, (at - one["charted"]).total_seconds() / 3600) for one in known(lost, row, at)]
-    out = [(one, before) for one, before in hours if before < 24 and one["itemid"] not in LEFT_OUT]
-    entered = known(given, row, at)
-    into = [volume for one in entered for volume in _flown(one, entered, at)]
+    out, into = given_off(lost, row, at), taken(given, row, at)
     if not out and not into:
         return {"present": 0.0}
     urine = [(milliliters(one), before) for one, before in out if one["itemid"] in {*FOLEY_AND_OTHERS, IRRIGANT}]
@@ -131,6 +134,18 @@ def fluids(
     intake, output = sum(into), sum(milliliters(one) for one, _ in out)
     columns |= {"intake_ml/24h": intake, "output_ml/24h": output, "balance_ml/24h": intake - output}
     return columns | {"balance_ml_per_kg/24h": (intake - output) / weight}
+
+
+def given_off(lost: Iterable[dict[str, Any]], row: Admission, at: datetime) -> list[tuple[dict[str, Any], float]]:
+    """The outputs of 24 h that count, and hours since each."""
+    hours = [(one, (at - one["charted"]).total_seconds() / 3600) for one in known(lost, row, at)]
+    return [(one, before) for one, before in hours if before < 24 and one["itemid"] not in LEFT_OUT]
+
+
+def taken(given: Iterable[dict[str, Any]], row: Admission, at: datetime) -> list[float]:
+    """The volumes of rows of inputevents in 24 h."""
+    entered = known(given, row, at)
+    return [volume for one in entered for volume in _flown(one, entered, at)]
 
 
 def in_unit_for(hours: int, stays: Iterable[Admission], row: Admission, at: datetime) -> bool:

@@ -14,7 +14,7 @@ from mmnar_lightning.console import say, warn
 from mmnar_lightning.distributed import signals
 from mmnar_lightning.runs import folders, model_folder
 from mmnar_lightning.runs.new_rows import open_new
-from mmnar_lightning.saved.description import MODEL
+from mmnar_lightning.saved.description import MODEL, Description
 from mmnar_lightning.saved.model import Predictions
 from mmnar_lightning.saved.read import load
 
@@ -47,7 +47,7 @@ def predict(config: ExperimentConfig) -> Path:
         stage.write_json(partial / stage.MANIFEST, {"model": model.description.run_id, "cohort": cohort.fingerprint})
 
     stage.run_stage(out, write, "out")
-    _say(found, model.description.min_count)
+    _say(found, model.description)
     say(f"predictions: {target}")
     return out
 
@@ -59,13 +59,17 @@ def _with_keys(table: pl.DataFrame, cohort: OpenedCohort) -> pl.DataFrame:
     return keys.join(table, on="row_id", maintain_order="left")
 
 
-def _say(found: Predictions, min_count: int) -> None:
+def _say(found: Predictions, model: Description) -> None:
     say(f"{len(found)} rows predicted")
-    unseen, outside = int(found.unseen_pattern.sum()), int((found.out_of_range > 0).sum())
+    usual, min_count = model.usual_outside or 0, model.min_count
+    unseen, outside = int(found.unseen_pattern.sum()), int((found.out_of_range > usual).sum())
     if unseen:
         warn(f"{unseen} rows have a pattern that fewer than {min_count} subjects of the training had (unseen_pattern)")
     if outside:
-        warn(f"{outside} rows have values outside of the range of the training (out_of_range)")
+        warn(
+            f"{outside} rows have more than {usual} values outside of the range of the training (out_of_range), as "
+            f"fewer than {min_count} of its subjects have"
+        )
 
 
 def run(config: ExperimentConfig, words: Sequence[str]) -> int:

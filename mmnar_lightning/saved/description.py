@@ -96,6 +96,8 @@ class Description:
         schema_version: of this file.
         commit: of the program's checkout; None for an installed package.
         encoders: modality -> digest of the encoder and its settings, which names its vectors.
+        usual_outside: number of values outside of their ranges that fewer than `min_count` train subjects exceed in a
+            row; None in a model of an earlier version.
         scale: of tasks that are numbers, `mean` and `deviation` of the train rows, T each; None of other tasks.
     """
 
@@ -121,6 +123,7 @@ class Description:
     schema_version: int = field(default=SCHEMA_VERSION)
     commit: str | None = field(default=None, metadata=OPTIONAL)
     encoders: dict[str, str] | None = field(default=None, metadata=OPTIONAL)
+    usual_outside: int | None = field(default=None, metadata=OPTIONAL)
     scale: dict[str, list[float]] | None = field(default=None, metadata=OPTIONAL)
 
     @property

@@ -64,7 +64,7 @@ class Predictions:
         representation: (N, D) float32; of inner folds those of all members side by side.
         propensity: (N, M) float64, P(present_m = 1 | the rest); None without an assignment head.
         unseen_pattern: (N,) bool, True = fewer than `min_count` train subjects had the pattern.
-        out_of_range: (N,) int64, number of values of tables outside of the range of the train rows.
+        out_of_range: (N,) int64, number of values of tables outside of the range of the train rows (`support.usual`).
         kind: of the tasks.
     """
 

@@ -1,4 +1,8 @@
-"""How many train subjects each stored value rests on, and the range of a column that enough of them reach."""
+"""How many train subjects each stored value rests on, and the range of a column that enough of them reach.
+
+The ends of each range leave out a few subjects by rule. Of hundreds of columns most rows then have some value outside,
+train rows too: only a row with more of them than train rows have is unusual (`usual`).
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,11 +29,13 @@ class Support:
         subjects: (C,) int64, train subjects with a value; of a word of a vocabulary, those who have it.
         low: (C,) float32, at least `min_subjects` subjects have a value at or below it; NaN without as many.
         high: (C,) float32, likewise at or above it.
+        outside: (n,) int64, number of values of each train row that lie outside of these ranges.
     """
 
     subjects: NDArray[np.int64]
     low: FloatArray
     high: FloatArray
+    outside: NDArray[np.int64]
 
 
 def words_of(columns: Sequence[str]) -> NDArray[np.bool_]:
@@ -87,9 +93,12 @@ def measure(
     >>> found = measure(values, np.arange(4), np.array([0, 1, 1, 2]), np.array([False, True]), 2)
     >>> found.subjects.tolist(), found.low.tolist(), found.high.tolist()
     ([2, 1], [2.0, nan], [1.0, nan])
+    >>> found.outside.tolist()
+    [1, 1, 1, 0]
     """
     width = values.shape[1]
-    subjects, low, high = np.zeros(width, np.int64), np.full(width, np.nan, np.float32), np.full(width, np.nan)
+    subjects, outside = np.zeros(width, np.int64), np.zeros(len(rows), np.int64)
+    low, high = np.full(width, np.nan, np.float32), np.full(width, np.nan, np.float32)
     for start in range(0, width, BLOCK_COLUMNS):
         block = values[rows, start : start + BLOCK_COLUMNS]
         for place in range(block.shape[1]):
@@ -100,7 +109,29 @@ def measure(
             subjects[number] = len(own)
             if len(own) >= max(min_subjects, 1) and not words[number]:
                 low[number], high[number] = _range(column[known], dense, len(own), min_subjects)
-    return Support(subjects, low, high.astype(np.float32))
+                outside += (column < low[number]) | (column > high[number])
+    return Support(subjects, low, high, outside)
+
+
+def usual(outside: NDArray[np.int64], subject: NDArray[np.int64], min_subjects: int) -> int:
+    """Find the number of values outside of their ranges that fewer than `min_subjects` train subjects exceed.
+
+    Args:
+        outside: (n,) int64, of each train row.
+        subject: (n,) int64, their subjects.
+        min_subjects: fewest subjects that the number rests on.
+
+    Returns:
+        The largest number that as many subjects have in a row, or exceed; 0 if there are fewer subjects.
+
+    >>> usual(np.array([0, 9, 3, 4, 0]), np.array([0, 1, 2, 2, 3]), 2)
+    4
+    """
+    own, dense = np.unique(subject, return_inverse=True)
+    most = np.zeros(len(own), np.int64)
+    np.maximum.at(most, dense, outside)
+    place = max(min_subjects, 1) - 1
+    return int(np.sort(most)[::-1][place]) if place < len(own) else 0
 
 
 def _range(values: FloatArray, subject: NDArray[np.int64], count: int, min_subjects: int) -> tuple[float, float]:

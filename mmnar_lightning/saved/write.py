@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -58,10 +58,11 @@ def write(folder: Path, parts: Parts, cohort: OpenedCohort, *, min_count: int, f
             "model.encoder.bins=0"
         )
     source, tensors = Source.of(cohort), dict(parts.tensors)
-    modalities = []
+    modalities, outside = [], np.zeros(len(cohort.table), np.int64)
     for place, entry in enumerate(cohort.modalities):
         scale = _Scale.of(place, cohort, source, min_count)
         tensors |= scale.tensors
+        outside[scale.rows] += scale.outside
         modalities.append(
             SavedModality(
                 name=entry.name,
@@ -74,6 +75,7 @@ def write(folder: Path, parts: Parts, cohort: OpenedCohort, *, min_count: int, f
                 unread=scale.unread,
             )
         )
+    train = cohort.rows("train")
     described = Description(
         cohort=cohort.fingerprint,
         simulated=bool(cohort.manifest["simulated"]),
@@ -84,6 +86,7 @@ def write(folder: Path, parts: Parts, cohort: OpenedCohort, *, min_count: int, f
         patterns=sorted(cohort.patterns),
         train_patterns=_frequent(cohort, min_count),
         min_count=min_count,
+        usual_outside=support.usual(outside[train.numpy()], cohort.arrays.subject[train].numpy(), min_count),
         versions={name: version(name) for name in PACKAGES},
         **facts,
     )
@@ -136,6 +139,10 @@ def _frequent(cohort: OpenedCohort, min_count: int) -> list[int]:
     return frequent
 
 
+def _none() -> NDArray[np.int64]:
+    return np.zeros(0, np.int64)
+
+
 @dataclass(frozen=True)
 class _Scale:
     """What is stored of the scale of a modality.
@@ -144,11 +151,15 @@ class _Scale:
         columns: names; `<prefix>/<rare N>` for a word that too few subjects have.
         unread: positions of the columns that too few subjects have.
         tensors: statistics and ranges, as weights.safetensors names them.
+        rows: (n,) int64, ids of the train rows of a table; of any other modality none.
+        outside: (n,) int64, number of values of each that lie outside of the ranges.
     """
 
     columns: list[str]
     unread: list[int]
     tensors: dict[str, Tensor]
+    rows: NDArray[np.int64] = field(default_factory=_none)
+    outside: NDArray[np.int64] = field(default_factory=_none)
 
     @classmethod
     def of(cls, place: int, cohort: OpenedCohort, source: Source, min_count: int) -> "_Scale":
@@ -190,7 +201,7 @@ class _Scale:
         tensors |= {f"range/{name}/{end}": torch.from_numpy(getattr(found, end)) for end in ("low", "high")}
         for at in np.flatnonzero(few & words):
             columns[at] = f"{columns[at].partition('/')[0]}/{RARE.format(place=at)}"
-        return cls(columns, np.flatnonzero(unread).tolist(), tensors)
+        return cls(columns, np.flatnonzero(unread).tolist(), tensors, rows, found.outside)
 
 
 def _named(name: str, mean: FloatArray, scale: FloatArray) -> dict[str, Tensor]:

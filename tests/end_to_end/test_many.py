@@ -11,11 +11,12 @@ from data_modules import patterns
 from data_modules.cohorts import presence
 from data_modules.cohorts.build import COHORT
 from data_modules.stage import MANIFEST, read_json
+from mmnar_lightning.cli import main
 from mmnar_lightning.runs import single
 from mmnar_lightning.saved.read import load
-from tests.helpers.small_runs import compose, results_of
+from tests.helpers.small_runs import SMALL, compose, results_of
 
-NUM_ROWS, MANY_TASKS = 240, 100
+NUM_ROWS, MANY_TASKS = 240, 200
 QUICK = ("trainer.max_epochs=2", "loader.batch_size=64", "rectifier.min_rows=8")
 
 
@@ -66,18 +67,22 @@ def test_seventy_modalities_train_and_their_patterns_come_back_from_every_file(w
     assert sorted(model.description.patterns) == sorted(entry["pattern"] for entry in entries)
 
 
-def test_a_hundred_tasks_finish_and_the_patterns_beyond_the_limit_are_pooled(
-    workplace: Path, monkeypatch: pytest.MonkeyPatch
+def test_two_hundred_tasks_finish_and_the_patterns_beyond_the_limit_are_pooled(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(presence, "MAX_CELLS", 2 * MANY_TASKS)
     cohort = write_cohort(workplace / "given", 64, MANY_TASKS, 40)
-    config = compose(cohort, *QUICK, "trainer.max_epochs=1", "objective.reconstruction=0", "rectifier.gate=false")
-    folder = single.train(config)
+    words = ("trainer.max_epochs=1", "objective.reconstruction=0", "rectifier.gate=false", "evaluation.figures=false")
+    assert main(["train", "dataset=custom", f"paths.cohort={cohort}", *SMALL, *QUICK[1:], *words]) == 0
+    (folder,) = (workplace / "runs" / "custom").iterdir()
+    assert (folder / "DONE").is_file()
+    assert f"│ t{MANY_TASKS - 1} │" in capsys.readouterr().out
     results = results_of(folder)
     tested = pl.read_parquet(folder / "predictions.parquet").height
     assert len(results["tasks"]) == MANY_TASKS
+    most = presence.MAX_CELLS // MANY_TASKS
+    assert most < 40
     for found in results["tasks"].values():
-        assert len(found["patterns"]) == 3
+        assert len(found["patterns"]) == most + 1
         assert list(found["patterns"])[-1] == patterns.OTHERS
         assert sum(cell["count"] for cell in found["patterns"].values()) == tested
     public = json.loads((folder / "results.public.json").read_text())

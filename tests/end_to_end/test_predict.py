@@ -137,7 +137,13 @@ def test_another_release_is_read_with_the_vocabularies_of_the_model(
         path = cohort / "modalities" / entry["name"] / "columns.json"
         if path.is_file():
             assert json.loads(path.read_text()) == entry["columns"]
-    assert load(run).description.dataset == dataset
+    described = load(run).description
+    assert described.dataset == dataset
+    assert described.usual_outside is not None
+    flagged = found["out_of_range"] > described.usual_outside
+    assert (found["out_of_range"] > 0).mean() > 0.5, "most rows have a value beyond some column"
+    assert flagged.mean() < 0.2, "9 of the 120 train subjects are beyond"
+    assert (f"{flagged.sum()} rows have more than {described.usual_outside} values" in said) is flagged.any()
 
 
 @pytest.mark.parametrize("rectifier", ["carried", "refitted"])

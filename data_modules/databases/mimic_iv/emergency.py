@@ -1,8 +1,9 @@
 """Triage, vital signs and chief complaints of MIMIC-IV-ED, for the admissions that follow.
 
 A stay in the emergency department belongs to the admission that it records, or, without one, to the admission during
-whose hours it began (`linking`). Triage has no time of its own: it is known at the arrival. A vital sign has no time of
-storage and is known when it was taken. Temperatures are recorded in degrees Fahrenheit.
+whose hours it began (`linking`); a vital sign of such a stay to the one during which it was taken. Triage has no time
+of its own: it is known at the arrival. A vital sign has no time of storage and is known when it was taken. Temperatures
+are recorded in degrees Fahrenheit.
 """
 
 from collections.abc import Mapping, Sequence

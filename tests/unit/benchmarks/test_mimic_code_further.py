@@ -105,6 +105,7 @@ def test_a_score_differs_in_no_more_cells_than_its_rules_alone_change(counted) -
 
 def test_the_page_has_these_counts_and_each_rule() -> None:
     text = (ROOT / "docs" / "validation.md").read_text(encoding="utf-8").split("## Further concepts")[1]
+    text = text.split("| concept of eICU ")[0]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
     shown = {
         row[0]: (int(row[-2].replace(",", "")), int(row[-1].replace(",", ""))) for row in rows if row[-1].isdigit()

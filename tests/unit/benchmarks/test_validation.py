@@ -1,78 +1,55 @@
 """The second derivation of docs/validation.md: cells of the open demos, and that a broken rule would be seen."""
 
-import re
 from collections import Counter
 from typing import Any
 
 import numpy as np
 import pytest
 
-from benchmarks.validation import compare, demos, plain
+from benchmarks.validation import compare, demos, harmonised, plain
 from benchmarks.validation.compare import Part
 from benchmarks.validation.plain import Act
 from tests.helpers.paths import ROOT
 
-CELLS = {
-    "mimic-iv-demo": {
-        ("icu_24h", "labs"): (71_625, 56_730),
-        ("icu_24h", "vitals"): (17_000, 15_949),
-        ("icu_24h", "special_labs"): (20_750, 11_820),
-        ("icu_24h", "urinalysis"): (20_750, 14_569),
-        ("icu_24h", "neurology"): (3_500, 3_460),
-        ("icu_24h", "respiration"): (26_000, 12_348),
-        ("icu_24h", "vasoactives"): (9_125, 2_906),
-        ("icu_24h", "fluids"): (1_500, 1_442),
-        ("icu_24h", "scores"): (1_500, 1_200),
-        ("icu_24h", "labels"): (250, 250),
-        ("icu_24h", "demographics"): (5_625, 5_502),
-        ("discharge", "labs"): (148_980, 111_569),
-        ("discharge", "vitals"): (35_360, 19_041),
-        ("discharge", "special_labs"): (43_160, 22_681),
-        ("discharge", "urinalysis"): (43_160, 30_063),
-        ("discharge", "neurology"): (7_280, 4_184),
-        ("discharge", "respiration"): (54_080, 18_534),
-        ("discharge", "vasoactives"): (18_980, 5_120),
-        ("discharge", "fluids"): (3_120, 391),
-        ("discharge", "scores"): (3_120, 1_527),
-        ("discharge", "labels"): (1_040, 1_040),
-        ("discharge", "demographics"): (11_700, 11_550),
-    },
-    "eicu-demo": {
-        ("unit_24h", "labs, subset_100_patients"): (1_018_616, 394_702),
-        ("unit_24h", "labs, reconstructed_from_yaib"): (1_018_616, 564_236),
-        ("unit_24h", "vitals_periodic"): (191_396, 118_623),
-        ("unit_24h", "vitals_aperiodic"): (103_808, 57_435),
-        ("unit_24h", "vasoactives"): (118_406, 29_083),
-        ("unit_24h", "infusion_rates"): (133_004, 32_634),
-        ("unit_24h", "fluids"): (19_464, 12_550),
-        ("unit_24h", "respiration"): (322_778, 98_956),
-        ("unit_24h", "scores"): (12_976, 8_544),
-        ("unit_24h", "labels"): (8_110, 8_090),
-        ("unit_24h", "demographics"): (113_540, 105_909),
-    },
-}
-"""Demo -> landmark and part -> cells, and cells with a value."""
+Counts = dict[tuple[str, str], tuple[int, int]]
+"""Landmark and part -> cells, and cells with a value."""
+
+
+def on_the_page(database: str) -> Counts:
+    """The counts of docs/validation.md for the demo of a database."""
+    lines = (ROOT / "docs" / "validation.md").read_text(encoding="utf-8").splitlines()
+    table = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if f"| {database} demo, " in line]
+    assert all(disagree == "0" for *_, disagree, _ in table)
+    return {
+        (cohort.split(", ")[1], part): (int(cells.replace(",", "")), int(filled.replace(",", "")))
+        for cohort, part, _, cells, filled, *_ in table
+    }
 
 
 @pytest.mark.demo
-@pytest.mark.parametrize("name", CELLS)
-def test_no_cell_of_the_demos_disagrees_with_the_loops(name, request, tmp_path) -> None:
+@pytest.mark.parametrize(
+    ("name", "database", "num_parts"), [("mimic-iv-demo", "MIMIC-IV", 60), ("eicu-demo", "eICU", 26)]
+)
+def test_no_cell_of_the_demos_disagrees_with_the_loops(name, database, num_parts, request, tmp_path) -> None:
     folder = request.getfixturevalue({"mimic-iv-demo": "mimic_demo", "eicu-demo": "eicu_demo"}[name])
     parts = list(demos.PARTS[name](folder, tmp_path))
     assert {part.name: part.reasons for part in parts if part.disagree} == {}
-    assert {(part.database.split(", ")[1], part.name): (part.cells, part.filled) for part in parts} == CELLS[name]
+    found = {(part.database.split(", ")[1], part.name): (part.cells, part.filled) for part in parts}
+    assert found == on_the_page(database)
+    assert len(found) == num_parts
 
 
-def test_the_page_has_the_counts_of_the_test() -> None:
-    lines = (ROOT / "docs" / "validation.md").read_text(encoding="utf-8").splitlines()
-    table = [
-        [cell.strip() for cell in line.strip("|").split("|")] for line in lines if re.search(r"\| .* demo, ", line)
-    ]
-    shown = {
-        (cohort.split(", ")[1], part): (int(cells.replace(",", "")), int(filled.replace(",", "")), disagree)
-        for cohort, part, _, cells, filled, disagree, *_ in table
-    }
-    assert shown == {key: (*counts, "0") for by_part in CELLS.values() for key, counts in by_part.items()}
+def test_the_loops_take_the_last_day_by_hour() -> None:
+    acts = [act(hours, value) for hours, value in ((-24, 9.0), (-23.9, 1.0), (-0.4, 2.0), (0, 4.0))]
+    assert [(one.hours, one.value) for one in harmonised.by_hour(acts)] == [(-23, 1.0), (0, 2.0), (0, 4.0)]
+
+
+def test_the_loops_hold_a_rate_until_it_changes_or_is_too_old() -> None:
+    rates = [act(-40, 0.1), act(-20.5, 0.2), act(-18.5, 0.0), act(-2.5, 0.3), act(-0.5, None)]
+    every = sorted((one.hours, one.value) for one in harmonised.held(rates, 99.0) if one.value is not None)
+    assert every == [(-23, 0.1), (-22, 0.1), (-21, 0.1), (-20, 0.2), (-19, 0.2), (-18, 0.0), (-2, 0.3), (-1, 0.3)]
+    young = [one.hours for one in harmonised.held(rates, 4.0) if one.value]
+    assert min(young) == -20
 
 
 def test_a_cell_that_differs_is_counted_under_its_column() -> None:

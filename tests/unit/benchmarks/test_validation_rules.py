@@ -7,7 +7,17 @@ from typing import Any
 
 import pytest
 
-from benchmarks.validation import demos, eicu, eicu_events, mimic_iv, mimic_iv_events
+from benchmarks.validation import (
+    demos,
+    eicu,
+    eicu_events,
+    eicu_nursing,
+    harmonised,
+    mimic_iv,
+    mimic_iv_arrivals,
+    mimic_iv_events,
+    plain,
+)
 from benchmarks.validation.compare import Part
 from benchmarks.validation.mimic_iv_events import OURS
 from tests.helpers import eicu as small_eicu
@@ -86,8 +96,61 @@ def mimic_folder(tmp_path: Path) -> Path:
             vital(3.6, 223835, 0.5),
             vital(3.9, 220045, 70.0, storetime=moment(4.1)),
         ],
+        **arrivals(),
     )
     return folder
+
+
+TRIAGE = {
+    "subject_id": 1, "temperature": 98.6, "heartrate": 90, "resprate": 18, "o2sat": 97, "sbp": 130, "dbp": 70,
+    "pain": "4", "acuity": 2, "chiefcomplaint": "Chest pain, Dyspnea",
+}  # fmt: skip
+
+
+def ecg(number: int, day: float, **cells: Any) -> Row:
+    points = {"rr_interval": 800, "p_onset": 40, "p_end": 140, "qrs_onset": 190, "qrs_end": 280, "t_end": 580}
+    usual = {"subject_id": 1, "study_id": number, "ecg_time": moment(day), **points, "p_axis": 60, "t_axis": 29999}
+    return {**usual, "report_0": "Sinus rhythm", **cells}
+
+
+def arrivals() -> dict[str, list[Row]]:
+    """Tables of the emergency department and of electrocardiograms."""
+    return {
+        "edstays": [
+            {"subject_id": 1, "hadm_id": 10, "stay_id": 70, "intime": moment(1.9), "outtime": moment(2)},
+            {"subject_id": 1, "hadm_id": None, "stay_id": 71, "intime": moment(1.95), "outtime": moment(2)},
+            {"subject_id": 1, "hadm_id": 10, "stay_id": 72, "intime": moment(0.5), "outtime": moment(0.6)},
+            {"subject_id": 2, "hadm_id": 20, "stay_id": 73, "intime": moment(1), "outtime": moment(1.1)},
+            {"subject_id": 4, "hadm_id": None, "stay_id": 74, "intime": moment(20), "outtime": moment(21)},
+        ],
+        "triage": [
+            {**TRIAGE, "stay_id": 70},
+            {**TRIAGE, "stay_id": 71, "pain": "unable", "acuity": None, "chiefcomplaint": " "},
+            {**TRIAGE, "stay_id": 72, "heartrate": 400},
+            {**TRIAGE, "subject_id": 2, "stay_id": 73, "chiefcomplaint": ""},
+            {**TRIAGE, "subject_id": 4, "stay_id": 74},
+        ],
+        "ed_vitalsign": [
+            {
+                "subject_id": 1,
+                "stay_id": 70,
+                "charttime": moment(1.92),
+                "heartrate": 88,
+                "temperature": 99.5,
+                "pain": "3",
+            },
+            {"subject_id": 1, "stay_id": 70, "charttime": moment(1.92), "heartrate": 90, "pain": "critical"},
+            {"subject_id": 1, "stay_id": 70, "charttime": moment(1.94), "heartrate": 82, "o2sat": 101},
+            {"subject_id": 1, "stay_id": 71, "charttime": moment(4.1), "heartrate": 60},
+        ],
+        "ecg_measurements": [
+            ecg(1, 1.97),
+            ecg(2, 3, p_onset=29999, report_1="  ", report_2="Normal ECG "),
+            ecg(3, 3.5, rr_interval=9000, report_0=""),
+            ecg(4, 4.2),
+            ecg(5, 0.2),
+        ],
+    }
 
 
 def parts_of(mimic_folder: Path, scratch: Path) -> dict[tuple[str, str], Part]:
@@ -101,7 +164,7 @@ def disagreeing(parts: dict[tuple[str, str], Part]) -> dict[tuple[str, str], Any
 def test_the_loops_agree_with_the_package_on_every_fault_of_mimic(mimic_folder, tmp_path) -> None:
     parts = parts_of(mimic_folder, tmp_path / "scratch")
     assert disagreeing(parts) == {}
-    assert len(parts) == 16
+    assert len(parts) == 26
     assert all(part.filled for part in parts.values())
 
 
@@ -123,6 +186,13 @@ def _undoubted(rows, dod) -> None:
         (mimic_iv_events, "DEFAULT_UNIT", {}, "vitals"),
         (demos, "last_revisions", list, "labs"),
         (demos, "last_revisions", list, "vitals"),
+        (mimic_iv_arrivals, "belongs", lambda event, row: True, "ed_triage"),
+        (mimic_iv_arrivals, "belongs", lambda event, row: True, "ecg"),
+        (mimic_iv_arrivals, "last_revisions", list, "ed_vitals"),
+        (mimic_iv_arrivals, "NOWHERE", -1, "ecg"),
+        (mimic_iv_arrivals, "value_of", lambda concept, text: plain.plain(text), "ed_triage"),
+        (mimic_iv_arrivals, "report", lambda event: event["report_0"], "ecg_report"),
+        (mimic_iv_arrivals, "complaint", lambda event: "pain", "chief_complaint"),
         (mimic_iv, "_after_death", lambda row: False, "labels"),
         (mimic_iv, "_alive_at", lambda row, time: True, "labels"),
         (mimic_iv, "_add_death", _undoubted, "labels"),
@@ -196,7 +266,52 @@ def eicu_folder(tmp_path: Path) -> Path:
     )
     aperiodic = {**monitor, "observationoffset": 5, "cardiacoutput": 0, "noninvasivesystolic": 120}
     write(folder, "vitalAperiodic", [aperiodic, {**monitor, "observationoffset": 2000, "noninvasivesystolic": 90}])
+    write(
+        folder,
+        "nurseCharting",
+        [
+            nursed(10, "Eyes", "3"),
+            nursed(10, "Verbal", "4"),
+            nursed(10, "Motor", "6"),
+            nursed(20, "GCS Total", "15"),
+            nursed(20, "Eyes", "1"),
+            nursed(20, "Verbal", "1"),
+            nursed(20, "Motor", "1"),
+            nursed(30, "GCS Total", "9"),
+            nursed(30, "GCS Total", "8"),
+            nursed(40, "GCS Total", "Unable to score"),
+            nursed(50, "GCS Total", "99"),
+            nursed(60, "GCS Total", "7", entered=1500),
+            nursed(70, "GCS Total", "6", entered=80),
+            nursed(70, "GCS Total", "5", entered=90),
+            nursed(-8 * day, "GCS Total", "4"),
+            nursed(10, "Sedation Score", "-3", label=SEDATION),
+            nursed(10, "Sedation Scale", "RASS", label=SEDATION),
+            nursed(20, "Sedation Score", "4", label=SEDATION),
+            nursed(20, "Sedation Scale", "SAS", label=SEDATION),
+            nursed(30, "Sedation Score", "3", label=SEDATION),
+            nursed(40, "Value", "+1", label="RASS"),
+            nursed(10, "Temperature (C)", "37.5", label="Temperature"),
+            nursed(10, "Temperature (F)", "98.6", label="Temperature"),
+            nursed(20, "Temperature (F)", "37", label="Temperature"),
+            nursed(30, "Temperature Location", "38", label="Temperature"),
+            nursed(10, "Pain Score", "0", label="Pain Score/Goal"),
+            nursed(20, "Pain Score", "11", label="Pain Score/Goal"),
+            nursed(10, "Non-Invasive BP Mean", "77", label="Non-Invasive BP"),
+            nursed(10, "Non-Invasive BP Mean", "60", label="Invasive BP"),
+        ],
+    )
     return folder
+
+
+SEDATION = "Sedation Scale/Score/Goal"
+
+
+def nursed(at: int, name: str, value: str, label: str = "Glasgow coma score", entered: int | None = None) -> Row:
+    """A row of nurseCharting of stay 1."""
+    times = {"nursingchartoffset": at, "nursingchartentryoffset": at if entered is None else entered}
+    labels = {"nursingchartcelltypevallabel": label, "nursingchartcelltypevalname": name}
+    return {"patientunitstayid": 1, "nursingchartcelltypecat": "x", **times, **labels, "nursingchartvalue": value}
 
 
 def stay_parts(folder: Path, scratch: Path) -> dict[tuple[str, str], Part]:
@@ -206,8 +321,8 @@ def stay_parts(folder: Path, scratch: Path) -> dict[tuple[str, str], Part]:
 def test_the_loops_agree_with_the_package_on_every_fault_of_eicu(eicu_folder, tmp_path) -> None:
     parts = stay_parts(eicu_folder, tmp_path / "scratch")
     assert disagreeing(parts) == {}
-    assert len(parts) == 6
-    assert all(part.filled for part in parts.values())
+    assert len(parts) == 21
+    assert all(part.filled for part in parts.values() if not part.name.startswith("harmonised_"))
 
 
 @pytest.mark.parametrize(
@@ -220,6 +335,15 @@ def test_the_loops_agree_with_the_package_on_every_fault_of_eicu(eicu_folder, tm
         (eicu_events, "earliest", lambda patient: -99_999, "labs, subset_100_patients"),
         (eicu_events, "earliest", lambda patient: -99_999, "vitals_periodic"),
         (demos, "last_revisions", list, "labs, subset_100_patients"),
+        (eicu_nursing, "uncontradicted", list, "neurology"),
+        (eicu_nursing, "last_revisions", list, "neurology"),
+        (eicu_nursing, "earliest", lambda patient: -99_999, "neurology"),
+        (eicu_nursing, "DAY", 99_999, "neurology"),
+        (eicu_nursing, "RICHMOND", "sas", "neurology"),
+        (eicu_nursing, "with_sums", dict, "neurology"),
+        (eicu_nursing, "value_of", lambda label, text, concept: plain.plain(text), "nurse_vitals"),
+        (harmonised, "HOURS", 12, "harmonised_vitals"),
+        (harmonised, "HOURS", 12, "harmonised_nurse_vitals"),
         (eicu, "doubtful", lambda row, patients: False, "labels"),
     ],
 )
