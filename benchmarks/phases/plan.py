@@ -39,7 +39,8 @@ class Method:
         words: settings.
         components: its own `model.encoder.components`; None is that of the cell, and 'unread' where it has none.
         network: whether it reads the words of a cell for networks.
-        version: of what its settings do not show; 2: a table in bins has straight columns beside them.
+        version: of what its settings do not show; 2: a table in bins has straight columns beside them; 3: a network has a
+            strength.
     """
 
     layers: str
@@ -52,7 +53,7 @@ class Method:
 def _full(*words: str, layer: str = "", components: int | None = None) -> Method:
     """The full method, with a layer of experiments/ablations/ and further words."""
     layers = ",".join(("tuned", f"ablations/{layer}")) if layer else "tuned"
-    return Method(layers=layers, words=(*NETWORK, *words), components=components, network=True)
+    return Method(layers=layers, words=(*NETWORK, *words), components=components, network=True, version=3)
 
 
 def _regression(*words: str) -> Method:
