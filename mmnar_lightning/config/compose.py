@@ -35,7 +35,7 @@ def load(words: Sequence[str]) -> ExperimentConfig:
     """Compose the configuration of a command line.
 
     Args:
-        words: `key=value` words. `dataset=` or `experiment=` selects experiments/<name>.yaml; `experiment=` may be
+        words: `key=value` words. `dataset=` or `experiment=` selects `experiments/<name>.yaml`; `experiment=` may be
             the path of a YAML file, for example the config.yaml of a run. In `experiment=mimic,baselines/late_fusion`
             later files override earlier ones; without an experiment among them, the dataset's own is the base.
 

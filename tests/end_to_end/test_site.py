@@ -21,7 +21,7 @@ print(json.dumps([cell.get("outputs", []) for cell in found.cells]))
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
-    words = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+    words = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]  # --quiet undoes --strict
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
@@ -47,6 +47,24 @@ def test_equations_are_rendered_and_none_is_left_as_text(site: Path) -> None:
     assert "$$" not in page
 
 
+def test_examples_of_docstrings_are_shown_as_code(site: Path) -> None:
+    page = (site / "reference" / "index.html").read_text()
+    assert page.count('<span class="gp">&gt;&gt;&gt; </span>') >= 20
+    assert "<blockquote>" not in page
+
+
+def test_no_placeholder_is_lost_as_an_element_that_html_does_not_have(site: Path) -> None:
+    found = set(re.findall(r"<(name|modality|task|column|run|file|folder|database|dataset|format)\b", _text(site)))
+    assert found == set()
+
+
+def _text(site: Path) -> str:
+    """All pages without their code."""
+    return "".join(
+        re.sub(r"<(code|pre)\b.*?</\1>", "", page.read_text(), flags=re.DOTALL) for page in site.rglob("*.html")
+    )
+
+
 def test_the_tutorial_runs_and_shows_what_is_stored() -> None:
     done = subprocess.run([sys.executable, "-c", RUN], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -57,11 +75,12 @@ def test_the_tutorial_runs_and_shows_what_is_stored() -> None:
 
 
 def shown(outputs: list[dict]) -> list[str]:
-    """The kind of what a cell returns: a picture, or the columns of a table."""
+    """The kind of what a cell shows: a picture, or the title and the columns of a table, or the start of a line."""
     found = []
     for output in outputs:
-        if output["output_type"] == "execute_result":
-            data = output["data"]
-            columns = "".join(data["text/plain"]).splitlines()[2:3]
-            found += ["image/png"] if "image/png" in data else [re.sub(r"\s+", " ", line) for line in columns]
+        if "image/png" in output["data"]:
+            found.append("image/png")
+            continue
+        lines = re.sub(r"\x1b\[[0-9;]*m", "", "".join(output["data"]["text/plain"])).splitlines()
+        found += [re.sub(r"\d{8}-.*|\d\.\d+|\s+", " ", line) for line in lines[:3] if any(map(str.isalpha, line))]
     return found
