@@ -8,7 +8,8 @@ from mmnar_lightning.blueprint import SavedModelError
 from mmnar_lightning.config.experiment import ExperimentConfig
 from mmnar_lightning.console import say
 from mmnar_lightning.distributed import signals
-from mmnar_lightning.runs import folders, meds_predictions, model_folder
+from mmnar_lightning.runs import meds_predictions, model_folder
+from mmnar_lightning.runs.newest import run_of
 from mmnar_lightning.saved import export as graphs
 from mmnar_lightning.saved.description import MODEL
 from mmnar_lightning.saved.read import load
@@ -26,7 +27,7 @@ def export(config: ExperimentConfig) -> Path:
     """
     to = config.to
     assert to != meds_predictions.FORMAT, "predictions are no graph"
-    folder = Path(config.run) if config.run else folders.newest_run(config, f"{model_folder.FOLDER}/{MODEL}")
+    folder = run_of(config, f"{model_folder.FOLDER}/{MODEL}")
     model = load(folder)
     say(model.description.terms)
     graphs.refuse(model, to)

@@ -14,6 +14,7 @@ from mmnar_lightning.console import say, warn
 from mmnar_lightning.distributed import signals
 from mmnar_lightning.runs import folders, model_folder
 from mmnar_lightning.runs.new_rows import open_new
+from mmnar_lightning.runs.newest import run_of
 from mmnar_lightning.saved.description import MODEL, Description
 from mmnar_lightning.saved.model import Predictions
 from mmnar_lightning.saved.read import load
@@ -29,7 +30,7 @@ def predict(config: ExperimentConfig) -> Path:
     Raises:
         SavedModelError: if the output exists.
     """
-    folder = Path(config.run) if config.run else folders.newest_run(config, f"{model_folder.FOLDER}/{MODEL}")
+    folder = run_of(config, f"{model_folder.FOLDER}/{MODEL}")
     model = load(folder)
     say(model.description.terms)
     cohort = open_new(model.description, config).cohort

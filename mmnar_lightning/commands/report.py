@@ -10,6 +10,7 @@ from mmnar_lightning.console import say
 from mmnar_lightning.report.page.page import write_page
 from mmnar_lightning.runs import environment, folders, published
 from mmnar_lightning.runs.compared import compared
+from mmnar_lightning.runs.newest import run_of
 from mmnar_lightning.runs.run import scoring_of
 
 ONE, SEVERAL = "report.html", "comparison.html"
@@ -28,7 +29,7 @@ def report(config: ExperimentConfig) -> Path:
     named = [Path(expand(folder)) for folder in config.runs]
     if named and config.run:
         raise ConfigError(f"run={config.run} and runs=[...] were both given: give one run, or several")
-    named = named or [Path(config.run) if config.run else folders.newest_run(config, folders.PUBLIC, folders.CHILDREN)]
+    named = named or [run_of(config, folders.PUBLIC, parents=True)]
     runs = [published.read(folder, config) for folder in named]
     comparisons = []
     if len(named) > 1:

@@ -1,12 +1,12 @@
 """`mmnar show`: everything that the results of a run say, or one topic of it; what results.public.json holds."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.evaluation.results import Results
 from mmnar_lightning.report.topics import TOPICS, show_all
 from mmnar_lightning.runs import folders, results
+from mmnar_lightning.runs.newest import run_of
 
 
 def show_run(config: ExperimentConfig, topics: Sequence[str] = ()) -> Results:
@@ -22,7 +22,7 @@ def show_run(config: ExperimentConfig, topics: Sequence[str] = ()) -> Results:
     Raises:
         ConfigError: if the run was not evaluated, or a topic is unknown or nothing that this run has.
     """
-    folder = Path(config.run) if config.run else folders.newest_run(config, folders.PUBLIC)
+    folder = run_of(config, folders.PUBLIC, parents=True)
     if not (folder / folders.PUBLIC).is_file():
         raise ConfigError(f"run={folder}: it has no {folders.PUBLIC}; `mmnar evaluate run={folder}` writes it")
     found = results.read(folder, folders.PUBLIC)

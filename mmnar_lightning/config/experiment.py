@@ -197,7 +197,10 @@ class ExperimentConfig:
     resume_with: list[str] = field(default_factory=list)
     """Settings that may differ from those of the resumed run, for example `[optim.lr]`; others are refused."""
     run: str = field(default="", metadata=path_setting())
-    """The folder of the run, for best the sweep's; empty is the newest. Predict and export also take a model folder."""
+    """The folder of the run, for best the sweep's; empty is the newest, of the experiment or dataset if one is named.
+
+    Predict and export also take a model folder.
+    """
     to: Literal["onnx", "torch", "meds"] = "torch"
     """For export: an ONNX model, or a program of torch.export; or the predictions of the test rows in the schema of
     MEDS."""

@@ -10,6 +10,7 @@ from data_modules.cohorts.build import COHORT
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.console import say
 from mmnar_lightning.runs import done, folders
+from mmnar_lightning.runs.newest import run_of
 
 FORMAT: Literal["meds"] = "meds"
 LABEL, PROBABILITY, RECTIFIED = "label/", "probability/", "rectified/"
@@ -35,7 +36,7 @@ def export(config: ExperimentConfig) -> Path:
     Raises:
         ConfigError: if the output exists, or the cohort has no times or no integer ids of subjects.
     """
-    folder = Path(config.run) if config.run else folders.newest_run(config, folders.PREDICTIONS)
+    folder = run_of(config, folders.PREDICTIONS)
     out = Path(config.out) if config.out else folder / "export" / FORMAT
     if out.exists():
         raise ConfigError(f"{out} exists; remove it, or give another folder by out=")

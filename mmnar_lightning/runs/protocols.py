@@ -16,6 +16,7 @@ from mmnar_lightning.config.ignored import check_ignored
 from mmnar_lightning.console import say, warn
 from mmnar_lightning.distributed import launch, signals
 from mmnar_lightning.runs import build, folders, results, single
+from mmnar_lightning.runs.newest import run_of
 from mmnar_lightning.runs.parent import finish, finish_if_last, open_parent, read_children
 from mmnar_lightning.runs.plan import LEAVE_PATTERN_OUT, Child, child_config, of_one_run, plan, protocol_of
 
@@ -79,8 +80,9 @@ def train_all(config: ExperimentConfig, protocol: str) -> Path:
 @signals.handled()
 def evaluate(config: ExperimentConfig) -> Path:
     """Evaluate the test split with the best checkpoint of a run, or of every run of a parent, and gather these."""
-    parent = Path(config.run)
-    if not config.run or not (parent / folders.CHILDREN).is_file():
+    parent = run_of(config, folders.BEST, folders.FIT, folders.CHILDREN, parents=True)
+    config = config if config.run else replace(config, run=str(parent))
+    if not (parent / folders.CHILDREN).is_file():
         return single.evaluate(config)
     protocol, children = read_children(parent)
     for child in children:

@@ -29,6 +29,7 @@ from mmnar_lightning.runs import (
 )
 from mmnar_lightning.runs.cohorts import print_simulated
 from mmnar_lightning.runs.devices import check_cores
+from mmnar_lightning.runs.newest import run_of
 from mmnar_lightning.runs.run import Run
 
 
@@ -73,7 +74,7 @@ def evaluate(config: ExperimentConfig) -> Path:
     Raises:
         ConfigError: when the folder has no trained run or, from `read_checkpoint`, was trained on another cohort.
     """
-    folder = Path(config.run) if config.run else folders.newest_run(config, folders.BEST, folders.FIT)
+    folder = run_of(config, folders.BEST, folders.FIT)
     if not any((folder / name).is_file() for name in (folders.BEST, folders.FIT)):
         raise ConfigError(f"run={config.run}: {folder} has no {folders.BEST}")
     if config.evaluation.elsewhere != "none":

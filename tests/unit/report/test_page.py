@@ -205,5 +205,5 @@ def test_what_cannot_be_a_page_is_refused(place: Path, words: list[str], message
 
 def test_the_newest_run_is_reported_into_out(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(["report", f"paths.runs={place / 'runs'}", "out=here"]) == 0
+    assert main(["report", "experiment=mimic", f"paths.runs={place / 'runs'}", "out=here"]) == 0
     assert "mimic/one" in (tmp_path / "here" / "report.html").read_text()
