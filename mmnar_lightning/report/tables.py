@@ -43,7 +43,11 @@ def show_calibration(task: str, scores: TaskScores) -> None:
         task: name of the task.
         scores: of it, masked.
     """
-    others = {name.replace("_", " "): scores.all.score(name) for name in METRICS if name not in RESAMPLED}
+    others = {
+        name.replace("observed_", "observed over ").replace("_", " "): scores.all.score(name)
+        for name in METRICS
+        if name not in RESAMPLED
+    }
     shown = [f"{name} {formats.score_text(score)}" for name, score in others.items() if score is not None]
     if shown:
         say(f"{task}, all rows: {', '.join(shown)}")

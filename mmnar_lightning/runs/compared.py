@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 
 from mmnar_lightning.config.experiment import ConfigError
-from mmnar_lightning.evaluation.comparison import Comparison, compare
+from mmnar_lightning.evaluation.comparison import VALUE, Comparison, compare
 from mmnar_lightning.evaluation.scores import Scoring
 from mmnar_lightning.runs import done, folders
 
@@ -19,9 +19,18 @@ def compared(runs: Sequence[Path], scoring: Scoring) -> list[Comparison]:
         scoring: replicates, seed and the smallest count that is shown.
 
     Returns:
-        The comparisons, without small cells; a folder that is no evaluated run raises a `ConfigError`.
+        The comparisons, without small cells.
+
+    Raises:
+        ConfigError: if the tasks are numbers or, from `predictions_of`, a folder is no evaluated run.
     """
-    return compare(predictions_of(runs), scoring)
+    predictions = predictions_of(runs)
+    if all(any(name.startswith(VALUE) for name in frame.columns) for frame in predictions.values()):
+        raise ConfigError(
+            "runs: a page of several runs compares outcomes that are yes or no, but the tasks of these are numbers; "
+            "`mmnar compare` compares them, and each has a page of its own"
+        )
+    return compare(predictions, scoring)
 
 
 def predictions_of(runs: Sequence[Path]) -> dict[str, pl.DataFrame]:

@@ -67,12 +67,17 @@ def of_run(folder: Path, data: Path) -> dict[str, pl.DataFrame]:
         there is one.
 
     Raises:
-        ConfigError: if the run has no predictions, or its cohort is gone or has no times.
+        ConfigError: if the run has no predictions, or of numbers, or its cohort is gone or has no times.
     """
     path = folder / folders.PREDICTIONS
     if not path.is_file():
         raise ConfigError(f"{folder} has no {folders.PREDICTIONS}: `mmnar evaluate run={folder}` writes it")
     predicted = pl.read_parquet(path)
+    tasks = [name.removeprefix(LABEL) for name in predicted.columns if name.startswith(LABEL)]
+    if not tasks:
+        raise ConfigError(
+            f"{folder} predicts numbers, and `to=meds` writes outcomes that are yes or no; {path} has the numbers"
+        )
     if predicted["row_id"].n_unique() < predicted.height:
         raise ConfigError(f"{folder} predicts some rows several times; name one of its runs by run=")
     keyed = predicted.join(_times(folder, data), on="row_id", how="left", maintain_order="left")
@@ -81,9 +86,6 @@ def of_run(folder: Path, data: Path) -> dict[str, pl.DataFrame]:
         raise ConfigError(
             f"{folder}: MEDS needs integer ids of subjects and times of prediction, which this cohort lacks"
         )
-    tasks = [name.removeprefix(LABEL) for name in predicted.columns if name.startswith(LABEL)]
-    if not tasks:
-        raise ConfigError(f"{folder} predicts numbers; `to=meds` writes outcomes that are yes or no")
     return {task: to_meds(keyed, task) for task in tasks}
 
 

@@ -7,7 +7,7 @@ from data_modules.cohorts.build import BUILD
 from mmnar_lightning.config.experiment import ConfigError, EvaluationConfig, ExperimentConfig
 from mmnar_lightning.console import warn
 from mmnar_lightning.evaluation.results import Results
-from mmnar_lightning.runs import build, folders, results
+from mmnar_lightning.runs import build, folders, results, value_results
 
 
 def refuse_other_target(folder: Path, trained: ExperimentConfig, config: ExperimentConfig) -> None:
@@ -77,6 +77,8 @@ def refuse_other_request(folder: Path, config: ExperimentConfig) -> None:
 def _differing(found: Results, config: ExperimentConfig) -> list[str]:
     """What a request asks for and saved results lack."""
     lines = []
+    if found.values is not None:
+        value_results.refuse(config)
     done, asked = found.intervals.num_replicates, config.evaluation.num_replicates
     if asked not in {done, EvaluationConfig().num_replicates}:
         lines.append(f"evaluation.num_replicates: {done} before, {asked} now")

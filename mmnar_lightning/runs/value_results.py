@@ -34,23 +34,21 @@ def refuse(config: ExperimentConfig) -> None:
             "networks, logistic_regression (as ridge regression) and boosted_trees predict numbers"
         )
     evaluation = config.evaluation
-    settings = {
-        "evaluation.blend=true": evaluation.blend,
-        f"evaluation.elsewhere={evaluation.elsewhere}": evaluation.elsewhere != "none",
-        f"transfer.target={config.transfer.target}": bool(config.transfer.target),
-        f"cohort.split.target_calibration={config.cohort.split.target_calibration}": bool(
-            config.cohort.split.target_calibration
-        ),
-        f"objective.focal_gamma={config.objective.focal_gamma}": config.objective.focal_gamma > 0,
-        f"baseline.logistic_regression.refit={config.baseline.refit}": config.baseline.refit != "none",
-        "diagnostics.parts=true": config.diagnostics.parts,
+    settings: dict[str, tuple[Any, Any]] = {
+        "evaluation.blend": (evaluation.blend, False),
+        "evaluation.elsewhere": (evaluation.elsewhere, "none"),
+        "transfer.target": (config.transfer.target, ""),
+        "cohort.split.target_calibration": (config.cohort.split.target_calibration, 0),
+        "objective.focal_gamma": (config.objective.focal_gamma, 0),
+        "baseline.logistic_regression.refit": (config.baseline.refit, "none"),
+        "diagnostics.parts": (config.diagnostics.parts, False),
     }
-    refused = [setting for setting, given in settings.items() if given]
-    if refused:
-        raise ConfigError(
-            f"{refused[0]} is for outcomes that are yes or no, but the tasks of this cohort are numbers "
-            "(docs/method.md, section 7); omit it"
-        )
+    for key, (given, off) in settings.items():
+        if given != off:
+            raise ConfigError(
+                f"{key}={str(given).lower()} is for outcomes that are yes or no, but the tasks of this cohort are "
+                f"numbers (docs/method.md, section 7); {f'set {key}={str(off).lower()}' if off != '' else 'omit it'}"
+            )
 
 
 def compute(

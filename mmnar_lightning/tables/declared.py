@@ -18,6 +18,8 @@ LISTED = ("baselines", "ablations")
 """Folders of layers that `methods` may take whole, with the value `all`."""
 NETWORKS = "networks"
 """Key of `trials` for all networks without trials of their own."""
+NO_NUMBERS = "and a table scores outcomes that are yes or no; train its methods one by one, and `mmnar compare` them"
+"""Why a table has no tasks that are numbers, and what to do."""
 Together = Literal["table", "cohort", "task"]
 Words = tuple[str, ...]
 _NAME = re.compile(r"\w[\w ,.-]*")

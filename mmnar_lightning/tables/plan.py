@@ -21,6 +21,7 @@ from mmnar_lightning.runs import plan as protocols
 from mmnar_lightning.runs.plan import Child
 from mmnar_lightning.tables.declared import (
     NETWORKS,
+    NO_NUMBERS,
     Cohort,
     Method,
     Table,
@@ -226,7 +227,7 @@ def _root(cohort: Cohort, name: str, config: ExperimentConfig, *, trained: bool)
         )
     numbers = [task for task in config.cohort.tasks if task in VALUE_TASKS]
     if numbers:
-        raise ConfigError(f"cohorts.{name}: {numbers[0]} is a number; a table scores outcomes that are yes or no")
+        raise ConfigError(f"cohorts.{name}: {numbers[0]} is a number, {NO_NUMBERS}")
     dataset = config.dataset
     if cohort.simulated and dataset not in SIMULATED:
         raise ConfigError(

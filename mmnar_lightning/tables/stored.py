@@ -8,7 +8,7 @@ import polars as pl
 from data_modules import stage
 from mmnar_lightning.runs import done, folders, gather, parent
 from mmnar_lightning.runs.plan import FOLDED
-from mmnar_lightning.tables.declared import TableError
+from mmnar_lightning.tables.declared import NO_NUMBERS, TableError
 from mmnar_lightning.tables.plan import Entry, Plan
 from mmnar_lightning.tables.work import CHOSEN, COST, CPU, REASON, WALL
 
@@ -158,7 +158,7 @@ def _final(predicted: pl.DataFrame) -> pl.DataFrame:
     """Labels and final predictions: after the rectifier, where there is one."""
     tasks = [name.removeprefix(gather.LABEL) for name in predicted.columns if name.startswith(gather.LABEL)]
     if not tasks:
-        raise TableError("a table scores outcomes that are yes or no, but the tasks of this cohort are numbers")
+        raise TableError(f"the tasks of this cohort are numbers, {NO_NUMBERS}")
     columns = []
     for task in tasks:
         rectified = gather.RECTIFIED + task

@@ -1,5 +1,6 @@
 """Several runs whose tasks are numbers: protocols that gather them, and comparisons of them in pairs."""
 
+import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -99,6 +100,25 @@ def test_each_pattern_is_predicted_by_a_model_that_never_saw_it(settings: Callab
     assert held <= set(found.values["days"].patterns)
 
 
+def test_later_eras_are_predicted_by_models_of_earlier_ones(cohort: Path, place: Path) -> None:
+    eras = shutil.copytree(cohort, place / "eras")
+    rows = pl.read_parquet(eras / "cohort.parquet")
+    rows.with_columns(fold=rows["subject_id"].str.slice(1).cast(pl.Int64) % 3).write_parquet(eras / "cohort.parquet")
+    words = (f"paths.data={place / 'data'}", f"paths.runs={place / 'runs'}", *FEW, "trainer.max_epochs=1")
+    parent = protocols.train(compose(eras, *words, "evaluation.protocol=temporal", "cohort.split.num_folds=3"))
+    pooled, found = pl.read_parquet(parent / "predictions.parquet"), saved.read(parent)
+    for era in (1, 2):
+        own = pl.read_parquet(parent / f"seed0-from{era}" / "predictions.parquet").filter(fold=era)
+        assert pooled.filter(fold=era)["predicted/days"].equals(own["predicted/days"])
+    assert set(pooled["fold"]) == {1, 2}
+    known = pooled.drop_nulls("value/days")
+    assert found.rectified_values is not None
+    whole = found.rectified_values["days"].all
+    assert whole.count == known.height
+    assert whole.mae is not None
+    assert whole.mae.value == pytest.approx((known["rectified/days"] - known["value/days"]).abs().mean())
+
+
 def test_runs_are_compared_in_pairs(
     cohort: Path, settings: Callable[..., ExperimentConfig], place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -110,6 +130,9 @@ def test_runs_are_compared_in_pairs(
     assert "better" in printed
     assert "1 test of mean absolute errors, corrected together" in printed
     table = pl.read_csv(place / "out" / "comparison.csv")
+    assert main(["report", f"runs=[{network},{constant}]", f"out={place / 'out'}"]) == 1
+    assert "`mmnar compare` compares them, and each has a page of its own" in capsys.readouterr().out
+    assert not (place / "out" / "comparison.html").exists()
     first, second = table.rows(named=True)
     assert first["verdict"] == "not tested"
     assert second["corrected"] < 0.05

@@ -217,7 +217,10 @@ def test_the_page_has_errors_by_pattern_and_offsets_in_words(run, cohort, tmp_pa
     ("command", "message"),
     [
         (["export"], "the tasks of this model are numbers"),
+        (["export", "to=meds"], "predicts numbers, and `to=meds` writes outcomes that are yes or no"),
         (["evaluate", "evaluation.elsewhere=carried"], "scores outcomes that are yes or no"),
+        (["evaluate", "evaluation.blend=true"], "set evaluation.blend=false"),
+        (["evaluate", "diagnostics.parts=true"], "set diagnostics.parts=false"),
     ],
 )
 def test_commands_for_yes_or_no_refuse_a_run_of_numbers(run, capsys, command, message):

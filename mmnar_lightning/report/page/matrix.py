@@ -142,6 +142,7 @@ def upset(tasks: Mapping[str, TaskScores], modalities: Sequence[str], name: str,
             )
         bars.set_xlabel("test rows")
         bars.margins(x=0.25)
+        bars.set_xlim(0, None if any(counts) else 1)
         bars.tick_params(axis="y", length=0, labelleft=False)
         for axes, (task, scores) in zip(risks, drawn.items(), strict=True):
             draw_values(axes, {"risk": [risk_of(scores, label) for label in labels]})

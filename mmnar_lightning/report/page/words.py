@@ -127,8 +127,19 @@ def number(value: int | None) -> str:
 
 
 def counts(rows: int | None, positives: int | None) -> str:
-    """Rows, and the positives of them, which no line break divides."""
-    return f"{number(rows)}{SPACE}({number(positives)})"
+    """Rows, and the positives of them, which no line break divides.
+
+    Args:
+        rows: number of rows; None if it is masked.
+        positives: number of positive ones.
+
+    Returns:
+        Both, or a word.
+
+    >>> counts(648, 91).replace(SPACE, " "), counts(None, None)
+    ('648 (91)', 'masked')
+    """
+    return number(rows) if rows is None else f"{number(rows)}{SPACE}({number(positives)})"
 
 
 def score(found: Score | None, digits: str = ".3f") -> str:

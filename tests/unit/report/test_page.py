@@ -11,7 +11,7 @@ from mmnar_lightning.cli import main
 from mmnar_lightning.commands.report import report
 from mmnar_lightning.config.compose import load
 from mmnar_lightning.config.experiment import ConfigError
-from mmnar_lightning.report.page import drawing
+from mmnar_lightning.report.page import drawing, matrix
 from mmnar_lightning.runs import done
 from tests.helpers.pages import CANARY, LITTLE, PATTERNS, Page, levels, results, write_cohort, write_run
 
@@ -169,6 +169,15 @@ def test_the_page_of_a_protocol_and_of_hidden_tasks_is_written(tmp_path: Path) -
     assert "K folds, each of which is tested once" in text
     assert "each of them has its own page" in text
     assert "rare: masked or undefined" in text
+
+
+def test_where_all_patterns_are_masked_no_number_of_rows_is_below_zero() -> None:
+    found = results()
+    scores = found.tasks["death"]
+    hidden = {label: replace(cell, count=None, positives=None) for label, cell in scores.patterns.items()}
+    drawn = matrix.upset({"death": replace(scores, patterns=hidden)}, found.modalities, "upset", "Patterns")
+    assert ">masked<" in drawn
+    assert "\N{MINUS SIGN}" not in drawn
 
 
 def test_several_runs_are_compared_in_pairs_and_presence_alone_is_named(several: str) -> None:

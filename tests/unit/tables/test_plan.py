@@ -130,6 +130,11 @@ def test_a_release_is_named_or_simulated_and_needed_only_to_train(workplace: Pat
         planned(workplace, cohorts={"own": {"experiment": "custom", "simulated": True}})
 
 
+def test_numbers_are_refused_with_what_compares_them(workplace: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cohorts\.own: length_of_stay is a number, .* `mmnar compare` them"):
+        planned(workplace, *ROOTS, cohorts={"own": {"experiment": "mimic_length_of_stay"}})
+
+
 def test_protocols_of_a_cohort_are_kept(workplace: Path) -> None:
     cohorts = {
         "later": {"experiment": "mimic_structured,protocols/temporal", "words": ["cohort.split.num_folds=4"]},

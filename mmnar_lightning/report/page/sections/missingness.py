@@ -14,7 +14,7 @@ from mmnar_lightning.report.page.sections.about import final
 from mmnar_lightning.report.page.sections.cohort import described
 
 MASK_ONLY = "mask_only"
-PARTS = "experiment=..., evaluation.inner_folds=5 and diagnostics.parts=true"
+PARTS = "A run with evaluation.inner_folds=5 and diagnostics.parts=true is trained once more without each part."
 
 
 def missingness(run: PageRun, others: Sequence[PageRun]) -> Section:
@@ -172,7 +172,7 @@ def _shift(shift: float | None) -> list[str]:
 def _parts(found: Results) -> list[Block]:
     parts: Mapping[str, Mapping[str, Any]] | None = (found.diagnostics or {}).get("parts")
     if not parts:
-        return [Text(f"Not measured in this run; {PARTS} trains once without each part.")]
+        return [Text(f"Not measured in this run. {PARTS}")]
     gains = {part: {task: from_json(Gain, own) for task, own in by_task.items()} for part, by_task in parts.items()}
     rows = [
         [part, *(words.score(own[task].auroc, "+.4f") if task in own else "masked" for task in found.tasks)]
