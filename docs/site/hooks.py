@@ -11,6 +11,8 @@ from mkdocs.structure.files import File, Files
 
 SETTINGS = Path(__file__).parents[2] / "experiments" / "README.md"
 
+PLACES = re.compile(r"(```.*?^ *```|`[^`\n]*`|\[[^\]]*\]\([^)]*\))|(?<![\w/=])docs/(\w+)\.md", re.DOTALL | re.MULTILINE)
+"""Code and links, which stay, or the name of a document."""
 INLINE = re.compile(r'<span class="arithmatex">\\\((.+?)\\\)</span>', re.DOTALL)
 BLOCK = re.compile(r'<div class="arithmatex">\s*\\\[(.+?)\\\]\s*</div>', re.DOTALL)
 
@@ -20,6 +22,21 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     text = SETTINGS.read_text().replace("](../docs/", "](")
     files.append(File.generated(config, "settings.md", content=text))
     return files
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Let the name of a document, as comments and messages write it, lead to its page.
+
+    Args:
+        markdown: of a page.
+
+    Returns:
+        The same with links.
+
+    >>> on_page_markdown("as docs/cohort.md describes (`docs/cohort.md`)")
+    'as [docs/cohort.md](cohort.md) describes (`docs/cohort.md`)'
+    """
+    return PLACES.sub(lambda found: found[1] or f"[docs/{found[2]}.md]({found[2]}.md)", markdown)
 
 
 def on_page_content(html: str, **_: Any) -> str:

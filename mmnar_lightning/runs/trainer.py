@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from lightning import Callback, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import LearningRateMonitor, RichProgressBar
+from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 from lightning.pytorch.strategies import DDPStrategy, Strategy
@@ -20,6 +20,7 @@ from mmnar_lightning.callbacks.divergence import Divergence
 from mmnar_lightning.callbacks.loss_offset import LossOffsetFit
 from mmnar_lightning.callbacks.pattern_metrics import PatternMetrics
 from mmnar_lightning.callbacks.preemption import DisabledSignalConnector, Preemption
+from mmnar_lightning.callbacks.progress import Progress
 from mmnar_lightning.callbacks.run_identity import RunIdentity
 from mmnar_lightning.callbacks.step_seed import StepSeed
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
@@ -77,7 +78,7 @@ def build_trainer(run: Run, metrics: PatternMetrics, part: int, known_id: str | 
     if config.rectifier.fit != "none" and config.rectifier.loss_offset:
         callbacks.append(LossOffsetFit(config.rectifier, config.objective.pretrain_epochs))
     if settings.progress_bar:
-        callbacks.append(RichProgressBar(refresh_rate=10))
+        callbacks.append(Progress(refresh_rate=10))
     callbacks += build_named("callbacks", config.callbacks)
     num_batches = _limited(len(run.datamodule.train_dataloader()), settings.extra.get("limit_train_batches"))
     try:

@@ -42,9 +42,15 @@ def test_the_search_finds_the_words_of_the_field(site: Path) -> None:
 
 def test_equations_are_rendered_and_none_is_left_as_text(site: Path) -> None:
     page = (site / "method" / "index.html").read_text()
-    assert page.count("<math") >= 5
+    assert page.count("<math") >= 25
+    assert not re.findall(r"\b[A-Za-zΣθπ]_\S+", re.sub(r"<(code|math)\b.*?</\1>|<[^>]*>", "", page, flags=re.DOTALL))
     assert "arithmatex" not in page
     assert "$$" not in page
+
+
+def test_the_name_of_a_document_leads_to_its_page(site: Path) -> None:
+    page = (site / "predict" / "index.html").read_text()
+    assert re.search(r'<a href="\.\./transfer/">docs/transfer\.md</a>', page)
 
 
 def test_examples_of_docstrings_are_shown_as_code(site: Path) -> None:
