@@ -125,13 +125,14 @@ def unfinished_run(config: ExperimentConfig, *needed: str) -> Path | None:
         resumable = any((folder / name).is_file() for name in needed) and is_parent == (CHILDREN in needed)
         if not resumable or (folder / DONE).is_file() or _differing(folder, config):
             continue
-        if _is_free(folder):
+        if is_free(folder):
             return folder
         warn(f"{folder} has the same settings and is being trained by another process, so it is not resumed")
     return None
 
 
-def _is_free(folder: Path) -> bool:
+def is_free(folder: Path) -> bool:
+    """Whether no other process trains a run."""
     try:
         with locks.locked(folder / LOCK, wait=False):
             return True

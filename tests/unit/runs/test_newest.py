@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from data_modules import locks
 from mmnar_lightning.config.compose import load
 from mmnar_lightning.config.experiment import ConfigError
 from mmnar_lightning.runs import folders
@@ -50,6 +51,16 @@ def test_it_is_of_the_experiment_or_dataset_that_the_command_names(made, tmp_pat
 
 def test_a_parent_is_taken_by_commands_that_read_one(made, tmp_path: Path) -> None:
     assert chosen(tmp_path, parents=True) == "parent"
+
+
+def test_a_run_that_another_process_trains_is_left_out(made, tmp_path: Path, capsys) -> None:
+    with locks.locked(made["eicu"] / folders.LOCK):
+        assert chosen(tmp_path) == "mine"
+        assert "is being trained by another process" in capsys.readouterr().out
+        (made["eicu"] / folders.DONE).touch()
+        assert chosen(tmp_path) == "eicu"
+    (made["eicu"] / folders.DONE).unlink()
+    assert chosen(tmp_path) == "eicu"
 
 
 def test_without_one_a_line_says_where_none_is(made, tmp_path: Path) -> None:
