@@ -39,8 +39,8 @@ class Method:
         words: settings.
         components: its own `model.encoder.components`; None is that of the cell, and 'unread' where it has none.
         network: whether it reads the words of a cell for networks.
-        version: of what its settings do not show; 2: a table in bins has straight columns beside them; 3: a network has a
-            strength.
+        version: of what its settings do not show; 2: a table in bins has straight columns beside them; 3: a network
+            has a strength.
     """
 
     layers: str
