@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from mmnar_lightning.metrics.functional import reliability_curve as reliability_curve
     from mmnar_lightning.metrics.intervals import bootstrap_intervals as bootstrap_intervals
     from mmnar_lightning.metrics.pattern import PatternMetric as PatternMetric
+    from mmnar_lightning.metrics.pattern import PatternScore as PatternScore
     from mmnar_lightning.model import MMNARModel as MMNARModel
     from mmnar_lightning.module import MMNARModule as MMNARModule
     from mmnar_lightning.objective import Objective as Objective
@@ -76,6 +77,7 @@ _WHERE = {
     "NetworkBaseline": ("mmnar_lightning.baselines.registry", "NetworkBaseline"),
     "Objective": ("mmnar_lightning.objective", "Objective"),
     "PatternMetric": ("mmnar_lightning.metrics.pattern", "PatternMetric"),
+    "PatternScore": ("mmnar_lightning.metrics.pattern", "PatternScore"),
     "Predictions": ("mmnar_lightning.saved.model", "Predictions"),
     "Rectifier": ("mmnar_lightning.rectifier.rectifier", "Rectifier"),
     "Results": ("mmnar_lightning.evaluation.results", "Results"),
@@ -122,6 +124,7 @@ __all__ = [
     "NetworkBaseline",
     "Objective",
     "PatternMetric",
+    "PatternScore",
     "Predictions",
     "Rectifier",
     "Results",

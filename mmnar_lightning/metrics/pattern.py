@@ -239,7 +239,38 @@ class PatternMetric(Metric):
 
     def _table(self, name: str) -> Tensor:
         """A state (a list before the gather, one tensor after) as (N, width) on the CPU."""
-        return dim_zero_cat(getattr(self, name)).cpu().reshape(-1, self._widths[name])
+        state = getattr(self, name)
+        rows = dim_zero_cat(state).cpu() if len(state) else torch.zeros(0, dtype=torch.float64)
+        return rows.reshape(-1, self._widths[name])
+
+
+class PatternScore(PatternMetric):
+    """One number of `PatternMetric`, which `self.log(name, metric)` of a LightningModule takes.
+
+    Args:
+        key: of `PatternMetric.compute`.
+        arguments: of `PatternMetric`.
+        settings: likewise.
+
+    Raises:
+        UserError: if `compute` has no such key.
+
+    >>> PatternScore("auroc/birth", ["death"], ["labs"], patterns=[1])
+    Traceback (most recent call last):
+        ...
+    data_modules.errors.UserError: key=auroc/birth: expected one of auroc, log_loss, auroc/death, ...
+    """
+
+    def __init__(self, key: str, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.key = key
+        known = list(super().compute())
+        if key not in known:
+            raise UserError(f"key={key}: expected one of {', '.join(known[:3])}, ...")
+
+    def compute(self) -> Tensor:  # type: ignore[override]  # Lightning logs tensors alone
+        """The number, a scalar float64 tensor; NaN where it is undefined."""
+        return torch.tensor(super().compute()[self.key], dtype=torch.float64)
 
 
 def mask_small_cells(values: Mapping[str, float], min_count: int, *, totals_only: bool = False) -> dict[str, float]:

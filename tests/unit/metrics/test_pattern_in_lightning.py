@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torchmetrics import MetricCollection
 
-from mmnar_lightning.metrics.pattern import PatternMetric
+from mmnar_lightning.metrics.pattern import PatternMetric, PatternScore
 
 mpl.use("agg")
 
@@ -71,6 +71,30 @@ def test_a_module_logs_it_as_a_dictionary(whole: dict[str, float]) -> None:
     loader: DataLoader[Any] = DataLoader([rows(0), rows(8)], batch_size=None)  # type: ignore[arg-type]  # a list serves
     (found,) = quiet.validate(Scored(), loader, verbose=False)
     assert found == pytest.approx(whole, nan_ok=True)
+
+
+class ScoredAlone(LightningModule):
+    """A module that gives metrics to Lightning, which computes and resets them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        given = (["death"], ["labs", "notes"], [1, 3])
+        self.scores = torch.nn.ModuleDict({"all": PatternScore("auroc/death", *given)})
+        self.scores["both"] = PatternScore("brier/death/11", *given)
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        for name, score in self.scores.items():
+            score.update(**batch)
+            self.log(name, score, on_epoch=True)  # type: ignore[arg-type]  # ModuleDict does not know its values
+
+
+def test_a_module_gives_one_number_of_it_to_lightning(whole: dict[str, float]) -> None:
+    quiet = Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False)
+    loader: DataLoader[Any] = DataLoader([rows(0), rows(8)], batch_size=None)  # type: ignore[arg-type]  # a list serves
+    module = ScoredAlone()
+    for _ in range(2):  # the second epoch does not count the rows of the first
+        (found,) = quiet.validate(module, loader, verbose=False)
+        assert found == pytest.approx({"all": whole["auroc/death"], "both": whole["brier/death/11"]})
 
 
 def test_one_score_of_every_cell_is_drawn(whole: dict[str, float]) -> None:
