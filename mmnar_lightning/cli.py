@@ -54,6 +54,7 @@ def run() -> NoReturn:
     rank would abort the interpreter, whose exit status then would not mark the run as saved and resumable.
     """
     streams.protect()
+    launch.end_with_first()
     lean_torchmetrics.install()
     with signals.deferred():
         signals.install()

@@ -29,7 +29,8 @@ def record(path: Path, entry: files.Entry) -> None:
 def problem(path: Path) -> str:
     """What is wrong with a checkpoint; empty if nothing is, or if an earlier version, which recorded none, wrote it."""
     known = _read(path.parent).get(LAST if path.name == PREVIOUS else path.name)
-    return files.damage_of(path, *known) if known else ""
+    found = files.damage_of(path, *known) if known else ""
+    return f"{found}, as {DIGESTS} beside it says" if found else ""
 
 
 def _read(folder: Path) -> dict[str, list[files.Entry]]:

@@ -1,6 +1,9 @@
 """Detects the launcher (mmnar, torchrun or srun) and the world size; imports heavy libraries only on use."""
 
 import os
+import sys
+import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,6 +15,11 @@ if TYPE_CHECKING:
 
 INTERACTIVE = ("bash", "interactive")
 """Names of interactive SLURM jobs; a process started in one is not a task of the job."""
+
+FIRST = "MMNAR_FIRST_PROCESS"
+"""Environment variable with the process number of the first process of a run, for those that it starts."""
+POLL_SECONDS = 1.0
+"""Between two looks at whether the first process is alive."""
 
 
 @dataclass(frozen=True)
@@ -117,3 +125,28 @@ def is_rank_zero(environment: Mapping[str, str] = os.environ) -> bool:
 def is_launched_by_parent() -> bool:
     """Whether the first process started this one."""
     return detect_launch() is None and int(os.environ.get("LOCAL_RANK", "0")) > 0
+
+
+def name_first() -> None:
+    """Leave the number of this process for the ranks that it will start; one of these has no effect."""
+    if not is_launched_by_parent():
+        os.environ[FIRST] = str(os.getpid())
+
+
+def end_with_first() -> None:
+    """End a rank soon after the first process, which started it, was killed; other processes are not watched.
+
+    The rank would otherwise wait for it: for minutes where the process group starts.
+    """
+    if not is_launched_by_parent():
+        return
+    first = int(os.environ.get(FIRST, os.getppid()))
+
+    def watch() -> None:
+        while os.getppid() == first:
+            time.sleep(POLL_SECONDS)
+        sys.stderr.write("the first process of this run has ended, so this rank ends too\n")
+        sys.stderr.flush()
+        os._exit(1)
+
+    threading.Thread(target=watch, name="first process", daemon=True).start()

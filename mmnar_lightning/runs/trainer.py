@@ -24,7 +24,7 @@ from mmnar_lightning.callbacks.progress import Progress
 from mmnar_lightning.callbacks.run_identity import RunIdentity
 from mmnar_lightning.callbacks.step_seed import StepSeed
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
-from mmnar_lightning.distributed import signals
+from mmnar_lightning.distributed import launch, signals
 from mmnar_lightning.distributed.launch import Launch
 from mmnar_lightning.runs.devices import check_compile, check_cores, check_precision, launch_of
 from mmnar_lightning.runs.folders import LAST, run_id
@@ -165,4 +165,5 @@ def _hold_signals_of_ranks(trainer: Trainer) -> None:
     """Start other ranks with signals held back: one that died while it is imported would end the first by SIGKILL."""
     launcher = trainer.strategy.launcher
     if isinstance(launcher, _SubprocessScriptLauncher):
+        launch.name_first()
         launcher._call_children_scripts = signals.blocked()(launcher._call_children_scripts)  # type: ignore[method-assign]

@@ -10,13 +10,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 import torch
 
 from mmnar_lightning.cli import PREEMPTED
+from mmnar_lightning.distributed import launch
 from mmnar_lightning.runs import folders
 from tests.distributed.test_resume import WORDS
 from tests.helpers.forked import Forked, finished
@@ -98,6 +99,44 @@ def test_a_signal_to_all_ranks_while_the_second_is_imported_saves_and_is_resumab
     assert "Traceback" not in (tmp_path / "log.txt").read_text()
     (folder,) = (tmp_path / "runs").glob("*/*")
     assert torch.load(folder / folders.LAST, weights_only=True)["global_step"] >= 1
+
+
+FIRST = '''
+import os, subprocess, sys, time
+from mmnar_lightning.distributed import launch
+launch.name_first()
+code = """
+import time
+from mmnar_lightning.distributed import launch
+launch.end_with_first()
+print("up", flush=True)
+time.sleep(600)
+"""
+subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"LOCAL_RANK": sys.argv[1]})
+time.sleep(600)
+'''
+
+
+@pytest.mark.parametrize("rank", [1, 0])
+def test_a_rank_ends_with_the_first_process_whatever_it_waits_for_and_no_other_does(rank: int, tmp_path) -> None:
+    with (tmp_path / "log.txt").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-c", FIRST, str(rank)], stdout=log, stderr=log, env=_environment(), start_new_session=True
+        )
+    try:
+        _until(lambda: "up" in (tmp_path / "log.txt").read_text())
+        (other,) = {*_of_session(process.pid)} - {process.pid}
+        process.kill()
+        process.wait()
+        if rank:
+            _until(lambda: not _of_session(process.pid), timeout=30)
+            assert "the first process of this run has ended" in (tmp_path / "log.txt").read_text()
+        else:
+            time.sleep(3 * launch.POLL_SECONDS)
+            assert _of_session(process.pid) == [other]
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 @pytest.mark.parametrize(

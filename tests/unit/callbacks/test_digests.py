@@ -38,7 +38,7 @@ def test_a_damaged_checkpoint_is_seen_and_no_other_is_blamed(tmp_path, name) -> 
     content[len(content) // 2] ^= 1
     (tmp_path / name).write_bytes(content)
     found = _problems(tmp_path)
-    assert found.pop(name) == "differs from what was written"
+    assert found.pop(name) == "differs from what was written, as digests.json beside it says"
     assert set(found.values()) == {""}
 
 
