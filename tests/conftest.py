@@ -107,6 +107,14 @@ def no_waiting_for_disks() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def one_process_simulates() -> Iterator[None]:
+    """Simulate the release of a run in this process: new ones take as long to start as a thousand subjects to draw."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mmnar_lightning.runs.cohorts.usable_cores", lambda: 1)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def no_open_wandb_run() -> Iterator[None]:
     """End a W&B run that a test left open: a later test would log into it.

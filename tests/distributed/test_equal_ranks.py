@@ -52,7 +52,7 @@ def left(tmp_path_factory) -> dict[tuple[str, int], Left]:
         variants = " / ".join(f"paths.runs={name}{ranks} {words}" for name, words in VARIANTS.items())
         words = [*TRAIN, "paths.cohort=given", "/", *variants.split()]
         run = Ranks(ranks, [str(ROOT / "tests" / "helpers" / "probed.py"), *words], place)
-        assert run.wait(240) == [0] * ranks, run.output
+        assert run.wait() == [0] * ranks, run.output
         for name in VARIANTS:
             (folder,) = (place / f"{name}{ranks}" / "custom").iterdir()
             best, last = (torch.load(folder / file, weights_only=True) for file in (folders.BEST, folders.LAST))

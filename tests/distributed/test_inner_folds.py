@@ -128,7 +128,7 @@ def probes(place: Path, whole: Path) -> Callable[[int], dict[str, Any]]:
     def of(ranks: int) -> dict[str, Any]:
         words = [*WORDS, "model.loo.sampled=0", "evaluate=false", "/", f"paths.runs=ranks{ranks}"]
         run = Ranks(ranks, [str(ROOT / "tests" / "helpers" / "probed.py"), *words], place)
-        assert run.wait(120) == [0] * ranks, run.output
+        assert run.wait() == [0] * ranks, run.output
         (probe,) = (place / f"ranks{ranks}").rglob("probe.pt")
         found: dict[str, Any] = torch.load(probe, weights_only=True)
         return found | {"weights": state(probe.parent)}
@@ -163,7 +163,7 @@ def test_two_ranks_report_the_blend_and_the_gains_of_parts_of_one_process(place:
     words += ["rectifier.fit=none", "model.fusion.conditioned=false", "model.additive.slopes=shared"]
     words += ["evaluation.blend=true", "diagnostics.parts=true"]
     run = Ranks(2, ["-m", "mmnar_lightning.cli", "train", *words, "paths.runs=two"], place)
-    assert run.wait(120) == [0, 0], run.output
+    assert run.wait() == [0, 0], run.output
     os.environ.pop(folders.RUN_ID_VARIABLE, None)
     alone = single.train(load([*words, "paths.runs=one"]))
     (two,) = (place / "two" / "custom-tuned").iterdir()

@@ -137,7 +137,7 @@ def probes(place: Path, whole: Path) -> Callable[[int], dict[str, Any]]:
     def of(ranks: int) -> dict[str, Any]:
         words = [*WORDS, "model.fusion.dropout=0", "/", f"paths.runs=ranks{ranks}"]
         run = Ranks(ranks, [str(ROOT / "tests" / "helpers" / "probed.py"), *words], place)
-        assert run.wait(120) == [0] * ranks, run.output
+        assert run.wait() == [0] * ranks, run.output
         (probe,) = (place / f"ranks{ranks}").rglob("probe.pt")
         found: dict[str, Any] = torch.load(probe, weights_only=True)
         return found | {"weights": weights(probe.parent)}

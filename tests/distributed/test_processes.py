@@ -10,12 +10,13 @@ import torch
 
 from mmnar_lightning.cli import PREEMPTED
 from mmnar_lightning.runs import folders
+from tests.helpers.forked import PATIENCE
 from tests.helpers.processes import ROOT, TRAIN, Ranks, Started, torchrun, write_cohort
 
 WORDS = [
     *TRAIN,
     "paths.cohort=given",
-    "loader.batch_size=3",
+    "loader.batch_size=7",
     "model.fusion.dropout=0.1",
     "trainer.max_epochs=3",
     "trainer.checkpoint_every_steps=10",
@@ -49,11 +50,11 @@ def children(process: int) -> list[int]:
 def test_two_ranks_asked_to_stop_save_together_and_end_as_if_never_asked(place) -> None:
     whole = Ranks(2, [*TWO[:-1], "paths.runs=whole"], place)
     assert whole.wait() == [0, 0], whole.output
-    assert "2 ranks; loader.batch_size=3 and optim.lr are global: 1.5 rows per rank" in whole.output
+    assert "2 ranks; loader.batch_size=7 and optim.lr are global: 3.5 rows per rank" in whole.output
     stopped = Started([*TWO, "paths.runs=parts"], place)
     stopped.until(lambda: steps(place / "parts") >= 10)
     os.kill(stopped.process.pid, signal.SIGTERM)
-    assert stopped.wait(60) == PREEMPTED, stopped.output
+    assert stopped.wait() == PREEMPTED, stopped.output
     assert "stopped by SIGTERM after step" in stopped.output
     assert 10 <= steps(place / "parts") < steps(place / "whole")
     assert not (only(place / "parts") / folders.DONE).exists()
@@ -72,8 +73,8 @@ def test_a_rank_that_dies_ends_the_others_and_fewer_ranks_may_go_on(place) -> No
     (other,) = children(run.process.pid)
     os.kill(other, signal.SIGKILL)
     began = time.monotonic()
-    assert run.process.wait(60) != 0
-    while time.monotonic() - began < 60 and Path(f"/proc/{other}").exists():
+    assert run.process.wait(PATIENCE) != 0
+    while time.monotonic() - began < PATIENCE and Path(f"/proc/{other}").exists():
         time.sleep(0.1)
     run.kill()
     assert "Traceback" in run.output or "terminated with code -9" in run.output

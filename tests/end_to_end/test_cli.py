@@ -116,20 +116,21 @@ def is_handled(process: "subprocess.Popen[str]", number: signal.Signals) -> bool
     [(signal.SIGTERM, 0.3), (signal.SIGUSR1, 1.5), (signal.SIGTERM, 4), (signal.SIGUSR1, 9)],
 )
 def test_a_signal_at_any_time_after_the_start_ends_in_75(number, seconds: float, workplace: Path) -> None:
-    words = ["train", "simulate.subjects=2000", "trainer.max_epochs=500", "trainer.patience=500"]
+    write_custom_cohort(workplace / "given")
+    words = ["train", "dataset=custom", "trainer.max_epochs=5000", "trainer.patience=5000", "wandb.enabled=false"]
     process = subprocess.Popen(
-        [PROGRAM, *words, "trainer.progress_bar=false", "wandb.enabled=false", "objective.anneal_epochs=1"],
+        [PROGRAM, *words, "trainer.progress_bar=false", "objective.anneal_epochs=1"],
         cwd=workplace,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"MIMIC_ROOT": ""},
+        env=os.environ | {"COHORT": "given"},
     )
     time.sleep(seconds)
     while not is_handled(process, number):
         time.sleep(0.01)
     process.send_signal(number)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=forked.PATIENCE)
     assert process.returncode == PREEMPTED, out + err
     assert f"stopped by {number.name}" in out
     assert "the same command resumes it" in out

@@ -17,6 +17,7 @@ from mmnar_lightning.runs import folders
 from mmnar_lightning.sweeps import copies
 from tests.conftest import write_custom_cohort
 from tests.end_to_end.test_cli import PROGRAM
+from tests.helpers.forked import PATIENCE
 from tests.helpers.slurm_cluster import wait_for
 
 COMMAND = ["mmnar", "trial", "evaluate=false", "trainer.progress_bar=false", "${args_no_hyphens}"]
@@ -58,11 +59,11 @@ def test_trials_import_nothing_large_again_and_one_that_fails_is_alone(workplace
     words = ("sweep.trials=3", "trainer.max_epochs=2")
     base = workplace / "runs/sweeps"
     with started(grid, *words, PYTHONPROFILEIMPORTTIME="1") as search:
-        wait_for(lambda: list(base.glob("*/*-0000")), 120, "no trial began")
+        wait_for(lambda: list(base.glob("*/*-0000")), PATIENCE, "no trial began")
         (folder,) = (path.parent for path in base.glob("*/*-0000"))
         unwritable = folder / f"{folder.name}-0001" / f"{folders.LAST}.partial"  # there a checkpoint is written
         unwritable.mkdir(parents=True)
-        search.wait(300)
+        search.wait(PATIENCE)
     assert search.returncode == 0, Path("printed").read_text()
     assert "trial 2 failed: it exited with status 1" in Path("printed").read_text()
     table = pl.read_csv(folder / "trials.csv")
@@ -81,9 +82,9 @@ def test_a_signal_to_the_whole_group_stops_the_trials_which_are_resumed(workplac
     grid, words = {"optim.lr": {"values": [0.001]}}, (f"trainer.max_epochs={EPOCHS}", "wandb.enabled=false")
     base = workplace / "runs/sweeps"
     with started(grid, *words) as search:
-        wait_for(lambda: list(base.glob(f"*/*/{folders.LAST}")), 120, "the trial never saved an epoch")
+        wait_for(lambda: list(base.glob(f"*/*/{folders.LAST}")), PATIENCE, "the trial never saved an epoch")
         os.killpg(search.pid, signal.SIGTERM)
-        search.wait(120)
+        search.wait(PATIENCE)
     assert search.returncode == cli.PREEMPTED, Path("printed").read_text()
     (trial,) = (path.parent.parent for path in base.glob(f"*/*/{folders.LAST}"))
     assert "the same command resumes it" in (trial / "output.log").read_text()
@@ -91,7 +92,7 @@ def test_a_signal_to_the_whole_group_stops_the_trials_which_are_resumed(workplac
     before = torch.load(trial / folders.LAST, weights_only=True)["epoch"]
 
     with started(grid, *words) as search:
-        search.wait(300)
+        search.wait(PATIENCE)
     assert search.returncode == 0, Path("printed").read_text()
     epochs = [
         pl.read_csv(path)["epoch"].drop_nulls().unique().sort().to_list()

@@ -12,6 +12,7 @@ from mmnar_lightning.runs import folders
 from mmnar_lightning.sweeps import online
 from mmnar_lightning.sweeps.workers import path_with_commands
 from tests.conftest import write_custom_cohort
+from tests.helpers.forked_program import ForkedProgram
 from tests.helpers.paths import ROOT
 from tests.helpers.wandb_server import Server
 
@@ -19,7 +20,7 @@ FILE = """
 method: grid
 metric: {name: val/auroc_best, goal: maximize}
 early_terminate: {type: hyperband, min_iter: 2}
-command: [mmnar, trial, evaluate=false, dataset=custom, trainer.max_epochs=4000, trainer.patience=4000,
+command: [trial, evaluate=false, dataset=custom, trainer.max_epochs=4000, trainer.patience=4000,
           trainer.accelerator=cpu, trainer.progress_bar=false, model.fusion.dim=8, model.fusion.num_heads=2,
           "${args_no_hyphens}"]
 parameters:
@@ -30,13 +31,14 @@ parameters:
 def test_the_agent_ends_one_trial_early_and_one_fails_and_neither_is_taken_up_again(
     workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Server() as server:
+    with Server() as server, ForkedProgram() as program:
         for name, value in server.environment().items():
             monkeypatch.setenv(name, value)
         monkeypatch.setenv("COHORT", str(write_custom_cohort(workplace / "given")))
         monkeypatch.setenv("PATH", path_with_commands())
         monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
-        path = online.create(yaml.safe_load(FILE), load([]))
+        plain = yaml.safe_load(FILE)
+        path = online.create(plain | {"command": [str(program), *plain["command"]]}, load([]))
         ended, failing = (workplace / f"runs/sweeps/sweep0/sweep0run{number}" for number in range(2))
         (failing / f"{folders.LAST}.partial").mkdir(parents=True)  # its checkpoint cannot be written
         server.stop_after["sweep0run0"] = 2

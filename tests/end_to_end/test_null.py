@@ -13,7 +13,7 @@ from mmnar_lightning.rectifier.rectifier import Rectifier
 from mmnar_lightning.runs import gather
 from mmnar_lightning.runs.plan import Child
 
-REPLICATES, FITTED, SCORED, FOLDS, MODALITIES = 200, 240, 160, 4, 4
+REPLICATES, FITTED, SCORED, FOLDS, MODALITIES = 60, 240, 160, 4, 4
 SETTINGS = RectifierConfig(gate=False, min_rows=2)
 
 

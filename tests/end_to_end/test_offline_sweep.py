@@ -19,6 +19,7 @@ from mmnar_lightning.config.experiment import ConfigError
 from mmnar_lightning.runs import single
 from mmnar_lightning.sweeps import workers
 from mmnar_lightning.sweeps.space import SweepError
+from tests.helpers.forked import PATIENCE
 from tests.helpers.paths import ROOT
 from tests.helpers.slurm_cluster import wait_for
 
@@ -140,7 +141,7 @@ def test_a_killed_search_goes_on_with_its_trials_and_repeats_none(workplace: Pat
         start_new_session=True,
     )
     base = workplace / "runs/sweeps"
-    wait_for(lambda: list(base.glob("*/*-0001/last")), 120, "the second trial never began")
+    wait_for(lambda: list(base.glob("*/*-0001/last")), PATIENCE, "the second trial never began")
     first.send_signal(signal.SIGKILL)
     first.wait()
     time.sleep(1.5)  # the orphan ends by itself

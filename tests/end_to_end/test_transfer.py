@@ -330,18 +330,30 @@ def test_the_open_demos_transfer_both_ways(workplace, mimic_demo_roots, eicu_dem
     assert 0 < target["unseen_pattern_rows"] < target["split"]["rows"]
 
 
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Where both directions find the cohorts of the demos that the first one builds."""
+    return f"paths.data={tmp_path_factory.mktemp('care')}"
+
+
 @pytest.mark.demo
 @pytest.mark.parametrize(
     ("experiment", "read", "lacking", "rows"),
     [("transfer_care", 18, "absent from every row", 200), ("transfer_care_back", 16, "not read", 5)],
 )
 def test_a_model_of_the_care_given_is_scored_in_the_other_demo(
-    workplace, mimic_demo_roots, eicu_demo_roots, experiment, read, lacking, rows
+    workplace, data, mimic_demo_roots, eicu_demo_roots, experiment, read, lacking, rows
 ) -> None:
     """The demo of eICU has no nurseCharting: a model of MIMIC-IV meets rows without the modalities of it."""
     roots = [f"paths.mimic_root={mimic_demo_roots}", f"paths.eicu_root={eicu_demo_roots}"]
     os.environ.pop(folders.RUN_ID_VARIABLE, None)
-    words = [f"experiment={experiment},baselines/logistic_regression", *QUICK[1:], *roots, "evaluation.figures=false"]
+    words = [
+        f"experiment={experiment},baselines/logistic_regression",
+        *QUICK[1:],
+        *roots,
+        data,
+        "evaluation.figures=false",
+    ]
     content = results_of(single.train(load(words)))
     target = content["target"]
     assert len(content["modalities"]) == read

@@ -10,6 +10,7 @@ import pytest
 
 from mmnar_lightning.sweeps.workers import path_with_commands
 from tests.conftest import write_custom_cohort
+from tests.helpers.forked import PATIENCE
 from tests.helpers.paths import ROOT
 from tests.helpers.wandb_server import Server
 
@@ -55,7 +56,7 @@ def server(place: Path):
             env=inherited | own | server.environment(),
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=PATIENCE,
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr

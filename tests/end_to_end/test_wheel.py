@@ -6,7 +6,6 @@ import subprocess
 import sys
 import sysconfig
 import venv
-from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -35,7 +34,9 @@ SIMULATED = ["simulate.subjects=300", "simulate.images=false"]
 SEVERAL = """
 import json, sys
 from mmnar_lightning.cli import main
+from mmnar_lightning.runs import folders
 for words in json.loads(sys.argv[1]):
+    folders.forget_run()
     status = main(words)
     if status:
         sys.exit(f"{words} ended with {status}")
@@ -92,16 +93,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-@pytest.fixture(scope="module")
-def mmnar(programs: Path, place: Path) -> Callable[..., str]:
-    """Call several commands in a process of the fresh environment."""
-
-    def several(*commands: list[str]) -> str:
-        return call(programs / "python", "-c", SEVERAL, json.dumps(commands), place=place)
-
-    return several
-
-
 def test_the_program_is_that_of_the_wheel(programs: Path, place: Path) -> None:
     assert call(programs / "mmnar", "--version", place=place).startswith("mmnar")
     shown = (
@@ -114,28 +105,24 @@ def test_the_program_is_that_of_the_wheel(programs: Path, place: Path) -> None:
     assert str(ROOT) not in paths
 
 
-def test_an_experiment_of_ones_own_is_trained_predicts_rows_without_labels_and_is_exported(
-    mmnar: Callable[..., str], place: Path
+def test_one_s_own_and_a_shipped_experiment_train_predict_are_exported_and_searched(
+    programs: Path, place: Path
 ) -> None:
-    mmnar(
+    words = ["experiment=mimic_structured", *SIMULATED, *SMALL]
+    commands = [
         ["train", "experiment=mine.yaml", "paths.cohort=cohort"],
         ["predict", "experiment=mine.yaml", "paths.cohort=new", "out=predicted"],
         ["export", "experiment=mine.yaml", "to=torch"],
         ["report", "experiment=mine.yaml"],
-    )
+        ["train", *words],
+        ["sweep", *words, "sweep.file=experiments/sweeps/random.yaml", "sweep.offline=true", "sweep.trials=1"],
+    ]
+    printed = call(programs / "python", "-c", SEVERAL, json.dumps(commands), place=place)
     (run,) = place.glob("runs/mine/*")
     predicted = pl.read_parquet(place / "predicted" / "predictions.parquet")
     assert predicted["rectified/first"].is_between(0, 1).all()
     assert predicted.height == pl.read_parquet(place / "new" / "cohort.parquet").height
     assert (run / "export" / "torch" / "model.pt2").is_file()
     assert "<svg" in (run / "report.html").read_text(encoding="utf-8")
-
-
-def test_a_shipped_experiment_trains_on_a_simulated_release_and_a_shipped_sweep_searches(
-    mmnar: Callable[..., str], place: Path
-) -> None:
-    words = ["experiment=mimic_structured", *SIMULATED, *SMALL]
-    sweep = [*words, "sweep.file=experiments/sweeps/random.yaml", "sweep.offline=true", "sweep.trials=1"]
-    printed = mmnar(["train", *words], ["sweep", *sweep])
     assert list(place.glob("runs/mimic_structured/*/results.public.json"))
     assert len(list(place.glob("runs/sweeps/*/*/DONE"))) == 1, printed

@@ -24,7 +24,7 @@ from mmnar_lightning.nn.text import TextBackbone
 KILLED = 9
 BATCHES = 2
 """Batches of a unit of images."""
-PATIENCE_SECONDS = 100
+PATIENCE_SECONDS = 600
 
 
 def settings(model: Path) -> EmbedConfig:

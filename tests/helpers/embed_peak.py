@@ -1,4 +1,4 @@
-"""Embeds cohorts one after the other and writes the peak of this process's memory in each, in bytes.
+"""Embeds cohorts one after the other, with each of several encoders, and writes its peaks of memory in bytes.
 
 The network is left out: what it takes depends on batch_windows, and it would take all the time.
 """
@@ -45,16 +45,17 @@ class Peak(Thread):
 
 
 if __name__ == "__main__":
-    settings, data, *cohorts = sys.argv[1:]
+    encoders, data, *cohorts = sys.argv[1:]
     torch.set_num_threads(1)
     setattr(TextBackbone, "trimmed_windows", lambda self, tokens, *_, **__: torch.ones(len(tokens), self.width))  # noqa: B010
-    text = TextConfig(**json.loads(settings))
     corpus.CHUNK = hashed.ROWS_TOGETHER = GROUP
     # Statistics are taken in blocks of more rows than the larger cohort has.
     setattr(stage, "HASHED_WIDTH", 16)  # noqa: B010  # the name that the module imported
-    peaks = []
-    for cohort in cohorts:
-        with Peak() as peak:
-            stage.embed(Path(cohort), EmbedConfig(text=text), Path(data), None, "cpu")
-        peaks.append(peak.most)
+    peaks: list[list[int]] = []
+    for settings in json.loads(encoders):
+        peaks.append([])
+        for cohort in cohorts:
+            with Peak() as peak:
+                stage.embed(Path(cohort), EmbedConfig(text=TextConfig(**settings)), Path(data), None, "cpu")
+            peaks[-1].append(peak.most)
     sys.stdout.write(json.dumps(peaks))

@@ -26,6 +26,8 @@ PRELOADED = (
     "transformers.models.bert.modeling_bert",
 )
 """Nothing that makes a folder when it is imported, as wandb does: the copy that ends first would remove it."""
+PATIENCE = 600.0
+"""Seconds after which a process counts as stuck: what takes one takes many on a busy machine."""
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(list(PRELOADED))
 
@@ -75,7 +77,7 @@ class Forked:
 
 
 def finished(
-    command: Sequence[str], cwd: Path, environment: Mapping[str, str], timeout: float = 300
+    command: Sequence[str], cwd: Path, environment: Mapping[str, str], timeout: float = PATIENCE
 ) -> subprocess.CompletedProcess[str]:
     """Wait for a command as `subprocess.run` does."""
     with tempfile.TemporaryDirectory() as place:

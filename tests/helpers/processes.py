@@ -11,7 +11,7 @@ import polars as pl
 from torch._C._distributed_c10d import TCPStore
 
 from tests.conftest import _made
-from tests.helpers.forked import Forked
+from tests.helpers.forked import PATIENCE, Forked
 from tests.helpers.paths import ROOT
 
 SPLIT_ROWS = {"train": 203, "calibration": 160, "val": 41, "test": 40}
@@ -89,7 +89,7 @@ class Started:
         """What it said until now."""
         return self.log.read_text(encoding="utf-8", errors="replace")
 
-    def wait(self, timeout: float = 120.0) -> int:
+    def wait(self, timeout: float = PATIENCE) -> int:
         """Exit status; whatever is left of the group is killed."""
         try:
             return self.process.wait(timeout)
@@ -102,7 +102,7 @@ class Started:
         """Kill the whole group."""
         self.process.kill()
 
-    def until(self, happened: Callable[[], bool], timeout: float = 90.0) -> None:
+    def until(self, happened: Callable[[], bool], timeout: float = PATIENCE) -> None:
         """Wait for something."""
         deadline = time.monotonic() + timeout
         while not happened():
@@ -145,7 +145,7 @@ class Ranks:
         """What all of them said, rank by rank."""
         return "\n".join(one.output[-4000:] for one in self.started)
 
-    def wait(self, timeout: float = 120.0) -> list[int]:
+    def wait(self, timeout: float = PATIENCE) -> list[int]:
         """Exit status of every rank; whatever is left is killed."""
         try:
             return [one.process.wait(timeout) for one in self.started]

@@ -137,7 +137,7 @@ class Cluster:
 
 
 def wait_for(condition: Callable[[], object], seconds: float, why: str | Callable[[], str]) -> None:
-    """Wait until something holds."""
+    """Wait until something holds, or fail after some seconds."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, why if isinstance(why, str) else why()

@@ -75,7 +75,7 @@ def run_rank(rank: int, folder: Path) -> None:
         init_method=f"file://{folder}/rendezvous",
         rank=rank,
         world_size=WORLD_SIZE,
-        timeout=timedelta(seconds=40),
+        timeout=timedelta(minutes=10),
     )
     half = range(rank * ROWS // 2, (rank + 1) * ROWS // 2)
     found = {}

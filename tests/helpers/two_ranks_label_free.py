@@ -53,7 +53,7 @@ def run_rank(rank: int, folder: Path) -> None:
     """Losses and averaged gradients, as DDP would have them."""
     torch.set_num_threads(1)
     dist.init_process_group(
-        "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2, timeout=timedelta(seconds=40)
+        "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2, timeout=timedelta(minutes=10)
     )
     found = {}
     for name in LOSSES:

@@ -37,7 +37,7 @@ def run_rank(rank: int, folder: Path) -> None:
         init_method=f"file://{folder}/rendezvous",
         rank=rank,
         world_size=WORLD_SIZE,
-        timeout=timedelta(seconds=40),
+        timeout=timedelta(minutes=10),
     )
     half = slice(rank * 10, (rank + 1) * 10)
     inputs, label, known = (tensor[half] for tensor in data())

@@ -73,7 +73,7 @@ def run_rank(rank: int, folder: Path) -> None:
         init_method=f"file://{folder}/rendezvous",
         rank=rank,
         world_size=WORLD_SIZE,
-        timeout=timedelta(seconds=40),
+        timeout=timedelta(minutes=10),
     )
     torch.save(outcome(predict(Model(), batches(SHARES[rank]), torch.device("cpu"))), folder / f"{rank}.pt")
     dist.destroy_process_group()

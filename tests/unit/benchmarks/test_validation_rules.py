@@ -22,6 +22,7 @@ from benchmarks.validation.compare import Part
 from benchmarks.validation.mimic_iv_events import OURS
 from tests.helpers import eicu as small_eicu
 from tests.helpers.mimic_iv import Row, admission, moment, patient, stay, write_release
+from tests.helpers.written_once import written_once
 
 
 def lab(number: int, day: float, value: str, valuenum: float | None = None, **cells: Any) -> Row:
@@ -35,10 +36,17 @@ def vital(day: float, itemid: int, valuenum: float | None, **cells: Any) -> Row:
     return {**usual, "value": "", "valuenum": valuenum, **cells}
 
 
-@pytest.fixture
-def mimic_folder(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module", autouse=True)
+def once() -> Any:
+    """The rules that these tests change are those of the loops: the package writes its cells once."""
+    with written_once():
+        yield
+
+
+@pytest.fixture(scope="module")
+def mimic_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Labs and vitals with every kind of fault, and deaths that contradict admissions."""
-    folder = tmp_path / "mimic"
+    folder = tmp_path_factory.mktemp("mimic")
     (folder / "reconstructed_from_meds").mkdir(parents=True)
     write_release(
         folder,
@@ -212,10 +220,10 @@ def test_each_switch_of_the_rules_changes_cells(mimic_folder, tmp_path, monkeypa
     assert "labs" in {key[1] for key in disagreeing(parts_of(mimic_folder, tmp_path / "scratch"))}
 
 
-@pytest.fixture
-def eicu_folder(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def eicu_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Labs and vitals with every kind of fault."""
-    folder, day = tmp_path / "eicu", 1440
+    folder, day = tmp_path_factory.mktemp("eicu"), 1440
 
     def drawn(at: int, name: str, result: float | str, **cells: Any) -> Row:
         units = {"labmeasurenameinterface": "mg/dL", "labmeasurenamesystem": "mg/dL"}

@@ -15,6 +15,7 @@ import pytest
 
 from data_modules import stage
 from data_modules.raw.source import Source
+from tests.helpers.forked import PATIENCE
 from tests.helpers.paths import ROOT
 
 SCRIPT = """
@@ -44,7 +45,7 @@ def _start(synthetic, data, marks, before=""):
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
-def _wait_for(condition, seconds=30):
+def _wait_for(condition, seconds=PATIENCE):
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until, "waited in vain"
@@ -88,7 +89,7 @@ def test_a_full_disk_is_told_as_such_and_no_raw_file_is_read_again(
 def test_a_file_system_that_refuses_the_scratch_file_is_told_as_such(synthetic, data, tmp_path):
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))"
     process = _start(synthetic, data, tmp_path / "marks", limit)
-    reported = process.communicate(timeout=60)[0]
+    reported = process.communicate(timeout=PATIENCE)[0]
     assert reported.startswith(f"StageError {data}")
     assert "File too large" in reported
     assert "paths.data" in reported
@@ -118,7 +119,7 @@ build._write = counted
 (marks / f"here-{os.getpid()}").touch()
 """
     processes = [_start(synthetic, data, marks, before) for _ in range(2)]
-    reported = {process.communicate(timeout=90)[0].strip() for process in processes}
+    reported = {process.communicate(timeout=PATIENCE)[0].strip() for process in processes}
     assert [process.returncode for process in processes] == [0, 0]
     assert len(list(marks.glob("here-*"))) == 2
     assert len(list(marks.glob("wrote-*"))) == 1
@@ -138,9 +139,9 @@ build.stage.write_json = pause
     process = _start(synthetic, data, marks, before)
     _wait_for((marks / "last step").exists)
     os.kill(process.pid, signal.SIGKILL)
-    process.communicate(timeout=10)
+    process.communicate(timeout=PATIENCE)
     assert [name for name in _visible(data) if not name.startswith(".")] == []
     assert [name for name in _visible(data) if name.endswith(".partial")] != []
-    folder = Path(_start(synthetic, data, marks).communicate(timeout=60)[0].strip())
+    folder = Path(_start(synthetic, data, marks).communicate(timeout=PATIENCE)[0].strip())
     assert _visible(data) == [folder.name]
     assert (folder / "manifest.json").is_file()

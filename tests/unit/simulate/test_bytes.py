@@ -27,6 +27,7 @@ from data_modules.simulate.config import SimulateConfig
 from data_modules.simulate.mimic_iv import documents
 from data_modules.simulate.release import CHUNK, read_truth, simulate
 from mmnar_lightning.cli import main
+from tests.helpers.forked import PATIENCE
 from tests.helpers.mimic_iv import NOT_SIMULATED
 from tests.helpers.paths import ROOT
 
@@ -196,7 +197,7 @@ def test_a_simulation_that_is_killed_leaves_nothing_that_looks_finished(
         f"Path({str(target)!r}))"
     )
     process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while process.poll() is None and not list(tmp_path.glob(".release.*.partial/mimiciv/*/hosp/*.gz")):
         assert time.monotonic() < deadline
         time.sleep(0.005)
