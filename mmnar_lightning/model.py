@@ -24,6 +24,28 @@ NOT_CHOSEN = -1.0
 """Strength of a network that is still trained."""
 
 
+def strength_of(model: nn.Module) -> float | None:
+    """How much the networks within a model count beside their additive heads; None without such a head."""
+    found = _strengths(model)
+    return float(found[0]) if found else None
+
+
+def set_strength(model: nn.Module, strength: float) -> None:
+    """Set how much all networks within a model count beside their additive heads.
+
+    Args:
+        model: an `MMNARModel`, or an ensemble of such models; others are left as they are.
+        strength: in [0, 1], or `NOT_CHOSEN`.
+    """
+    for own in _strengths(model):
+        own.fill_(strength)
+
+
+def _strengths(model: nn.Module) -> list[Tensor]:
+    members = (part for part in model.modules() if isinstance(part, MMNARModel))
+    return [member.strength for member in members if member.strength is not None]
+
+
 class MMNARModel(nn.Module):
     """CRL-MMNAR for any number of modalities and tasks.
 

@@ -17,6 +17,7 @@ from mmnar_lightning.ensemble import FoldEnsemble
 from mmnar_lightning.half import take_true_half
 from mmnar_lightning.losses.config import Weights
 from mmnar_lightning.losses.multitask import RunningLoss
+from mmnar_lightning.model import NOT_CHOSEN, set_strength
 from mmnar_lightning.nn.watch import Watch
 from mmnar_lightning.nn.weights import load_weights
 from mmnar_lightning.objective import Objective
@@ -232,6 +233,10 @@ class MMNARModule(LightningModule):
             return int(trainer.max_steps)
         steps = trainer.max_epochs * math.ceil(_num_batches(trainer) / trainer.accumulate_grad_batches)
         return int(steps if trainer.max_steps < 1 else min(steps, trainer.max_steps))
+
+    def on_fit_start(self) -> None:
+        """Forget how much the network counts: what is trained on counts whole, until its held-out rows choose."""
+        set_strength(self.model, NOT_CHOSEN)
 
     def on_train_start(self) -> None:
         """Restore learning rate and weight decay from the settings; a checkpoint brings its own."""

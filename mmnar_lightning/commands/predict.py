@@ -67,9 +67,9 @@ def _say(found: Predictions, model: Description) -> None:
     if unseen:
         warn(f"{unseen} rows have a pattern that fewer than {min_count} subjects of the training had (unseen_pattern)")
     if outside:
+        seldom = "" if model.usual_outside is None else f", as fewer than {min_count} of its subjects have"
         warn(
-            f"{outside} rows have more than {usual} values outside of the range of the training (out_of_range), as "
-            f"fewer than {min_count} of its subjects have"
+            f"{outside} rows have more than {usual} values outside of the range of the training (out_of_range){seldom}"
         )
 
 

@@ -138,15 +138,25 @@ def end_with_first() -> None:
 
     The rank would otherwise wait for it: for minutes where the process group starts.
     """
-    if not is_launched_by_parent():
+    if not is_launched_by_parent() or FIRST not in os.environ:
         return
-    first = int(os.environ.get(FIRST, os.getppid()))
+    first, parent = int(os.environ[FIRST]), os.getppid()  # the parent may be a wrapper of the interpreter
 
     def watch() -> None:
-        while os.getppid() == first:
+        while os.getppid() == parent and _exists(first):
             time.sleep(POLL_SECONDS)
         sys.stderr.write("the first process of this run has ended, so this rank ends too\n")
         sys.stderr.flush()
         os._exit(1)
 
     threading.Thread(target=watch, name="first process", daemon=True).start()
+
+
+def _exists(number: int) -> bool:
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

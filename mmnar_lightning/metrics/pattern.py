@@ -272,6 +272,19 @@ class PatternScore(PatternMetric):
         """The number, a scalar float64 tensor; NaN where it is undefined."""
         return torch.tensor(super().compute()[self.key], dtype=torch.float64)
 
+    def plot(self, val: Any = None, ax: Any = None) -> tuple[Any, Any]:  # type: ignore[override]  # it is one number
+        """Draw the number, or several of them.
+
+        Args:
+            val: as from `compute`, or a list of such; None computes it.
+            ax: as of `PatternMetric.plot`.
+
+        Returns:
+            The figure and its axes.
+        """
+        figure, axes = plot_single_or_multi_val(self.compute() if val is None else val, ax=ax, name=self.key)
+        return figure, axes
+
 
 def mask_small_cells(values: Mapping[str, float], min_count: int, *, totals_only: bool = False) -> dict[str, float]:
     """Mask every cell that is small, or that a small one would follow from, so that values can leave this machine.

@@ -99,7 +99,7 @@ class AdditiveConfig:
         metadata=read_when(".inverse_penalties is set and baseline.name = none"),
     )
     """How much the network may count beside the head, from 0 to 1; of several, the rows that chose the epoch choose one
-    for all tasks by log-loss."""
+    for all tasks by their mean loss."""
 
     def __post_init__(self) -> None:
         """Reject values that are no penalty, and strengths outside of [0, 1]."""

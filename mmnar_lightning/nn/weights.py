@@ -8,9 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from data_modules.errors import UserError
+from mmnar_lightning.distributed import signals
 
 WRAPPERS = ("state_dict", "model")
 """Keys under which training checkpoints hold the weights."""
+ABSENT = ("num_batches_tracked", "strength")
+"""Ends of the names of tensors that older files lack, and that keep their first value."""
 REMEDY = "expected safetensors or a dict of tensors written by torch.save; nothing is unpickled"
 
 
@@ -33,7 +36,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise WeightsError(f"{path}: this weights file does not exist")
     try:
-        content = _read(path)
+        with signals.restored():
+            content = _read(path)
     except Exception as error:  # the readers raise many types for corrupt files
         problem = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise WeightsError(f"{path}: these weights cannot be read ({problem}); {REMEDY}") from error
@@ -71,8 +75,8 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], place: str, 
     name, wanted = type(network).__name__, network.state_dict()
     for key, tensor in wanted.items():
         if key not in weights:
-            # Older files lack batch norm's batch counter, which prediction does not use.
-            if key.endswith("num_batches_tracked"):
+            # Older files lack batch norm's batch counter, which prediction does not use, and the strength, which is 1.
+            if key.endswith(ABSENT):
                 continue
             raise WeightsError(f"{place}: {key} of {name} is missing; these weights are of another network")
         if weights[key].shape != tensor.shape:

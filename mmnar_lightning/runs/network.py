@@ -11,6 +11,7 @@ from mmnar_lightning.console import warn
 from mmnar_lightning.distributed import signals
 from mmnar_lightning.evaluation import diagnose, rectify
 from mmnar_lightning.evaluation.predict import predict
+from mmnar_lightning.model import strength_of
 from mmnar_lightning.module import MMNARModule
 from mmnar_lightning.nn.weights import load_weights
 from mmnar_lightning.outputs import ScoredRows
@@ -45,6 +46,7 @@ def evaluate(run: Run) -> bool:
     run_id = identity(read_best(run.folder, run.cohort.fingerprint))["run_id"]
     parts.announce(run.config)
     trained = fit.prepare(run, run_id)
+    strength.choose(run, trained.trainer)  # of a run that was stopped before it
     _finish(run, trained)
     return bool(trained.trainer.is_global_zero)
 
@@ -84,7 +86,7 @@ def _rectify_and_evaluate(run: Run, trained: Trained, diagnostics: Mapping[str, 
 def _fitted(module: MMNARModule, checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     """The origin of the predictions, for results.json."""
     found = {"epoch": checkpoint["epoch"], "step": checkpoint["global_step"]}
-    counts = strength.of(module.model)
+    counts = strength_of(module.model)
     return found if counts is None else {**found, "strength": counts}
 
 

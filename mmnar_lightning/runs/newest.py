@@ -58,6 +58,12 @@ def run_of(config: ExperimentConfig, *needed: str, parents: bool = False) -> Pat
 
 
 def _is_trained_now(folder: Path) -> bool:
+    """Whether another process trains a run, or one of the runs that it gathers."""
+    children = [path.parent for path in folder.glob(f"*/{LOCK}")] if (folder / CHILDREN).is_file() else []
+    return any(_is_held(own) for own in (folder, *children))
+
+
+def _is_held(folder: Path) -> bool:
     if (folder / DONE).is_file() or not (folder / LOCK).is_file():
         return False
     for _ in range(TRIES):

@@ -14,6 +14,7 @@ from mmnar_lightning.callbacks.checkpoints import OPTIMIZERS
 from mmnar_lightning.callbacks.run_identity import IDENTITY_KEY
 from mmnar_lightning.config.experiment import ConfigError
 from mmnar_lightning.console import say, warn
+from mmnar_lightning.distributed import signals
 from mmnar_lightning.runs.folders import BEST, LAST, PREVIOUS
 
 PARTS = ("state_dict", OPTIMIZERS, "lr_schedulers", "loops", "callbacks", "hyper_parameters")
@@ -106,7 +107,8 @@ def read_checkpoint(path: Path, cohort: str) -> dict[str, Any]:
     if problem:
         raise BrokenCheckpointError(f"{path} is refused: it {problem}")
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        with signals.restored():
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise
     except Exception as error:  # the type that torch raises depends on where the file is truncated

@@ -40,7 +40,9 @@ def write(plan: Plan, found: Found, lines: Sequence[Line], path: Path) -> Path:
 
 
 def _cost_of(plan: Plan, found: Mapping[tuple[str, str], Tested | str]) -> str:
-    total = sum((own.cost for own in found.values() if isinstance(own, Tested)), Cost())
+    means = {name for name, own in plan.table.methods.items() if own.mean}  # they cost what their methods do
+    trained = (own for (_, method), own in found.items() if isinstance(own, Tested) and method not in means)
+    total = sum((own.cost for own in trained), Cost())
     runs, methods, cohorts, seeds = (
         _counted(number, noun)
         for number, noun in (

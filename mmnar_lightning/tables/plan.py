@@ -141,8 +141,10 @@ def make(table: Table, config: ExperimentConfig, words: Sequence[str]) -> Plan:
 def _check_means(methods: dict[str, Method], trained: Sequence[str]) -> None:
     for name, method in methods.items():
         members = set(method.mean)
-        if method.mean and (len(members) < 2 or not members <= {*trained}):
-            raise ConfigError(f"methods.{name}.mean={list(method.mean)}: expected at least two of {', '.join(trained)}")
+        if method.mean and (len(method.mean) < 2 or len(members) < len(method.mean) or not members <= {*trained}):
+            raise ConfigError(
+                f"methods.{name}.mean={list(method.mean)}: expected at least two different ones of {', '.join(trained)}"
+            )
 
 
 def methods_of(table: Table) -> dict[str, Method]:

@@ -135,7 +135,7 @@ def _of_method(entries: Sequence[Entry]) -> Tested | str:
 
 
 def _mean(members: Mapping[str, Tested | str]) -> Tested | str:
-    """The mean logit of methods, on the rows that all of them predict; or which is not applicable."""
+    """The mean logit of methods, each clipped, on the rows that all predict; or which one is not applicable."""
     tested: list[Tested] = []
     for name, own in members.items():
         if isinstance(own, str):
@@ -148,8 +148,9 @@ def _mean(members: Mapping[str, Tested | str]) -> Tested | str:
         rows = rows.join(added, on=keys, nulls_equal=True, validate="1:1", maintain_order="left")
     means = {}
     for task in tasks:
-        others = (pl.col(f"{place}/{task}") for place in range(len(tested) - 1))
-        means[gather.LOGIT + task] = sum(others, start=pl.col(gather.LOGIT + task)) / len(tested)
+        names = [gather.LOGIT + task, *(f"{place}/{task}" for place in range(len(tested) - 1))]
+        clipped = [pl.col(name).clip(-gather.MAX_LOGIT, gather.MAX_LOGIT) for name in names]
+        means[gather.LOGIT + task] = sum(clipped[1:], start=clipped[0]) / len(tested)
     rows = rows.with_columns(**means).select(tested[0].rows.columns)
     return replace(tested[0], rows=rows, cost=sum((own.cost for own in tested), Cost()))
 

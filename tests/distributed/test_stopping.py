@@ -45,6 +45,18 @@ def send(number: signal.Signals) -> Callable[[], None]:
     return lambda: os.kill(os.getpid(), number)
 
 
+def lost(error: type[BaseException]) -> Callable[[], None]:
+    """A signal of which other code makes an error of its own."""
+
+    def event() -> None:
+        try:
+            send(signal.SIGTERM)()
+        except signals.PreemptedError:
+            raise error("not readable") from None
+
+    return event
+
+
 def only() -> Path:
     (folder,) = Path("runs").glob("*/*")
     return folder
@@ -69,13 +81,7 @@ def test_while_a_cohort_is_built(number, place: Path, whole: Path, capsys) -> No
 
 @pytest.mark.parametrize("error", [ValueError, SourceError, pl.exceptions.PanicException])
 def test_when_other_code_makes_another_error_of_the_signal(error: type[BaseException], place: Path, capsys) -> None:
-    def lost() -> None:
-        try:
-            send(signal.SIGTERM)()
-        except signals.PreemptedError:
-            raise error("not readable") from None
-
-    assert stop_in(custom, "_import", 2, lost) == PREEMPTED
+    assert stop_in(custom, "_import", 2, lost(error)) == PREEMPTED
     printed = "".join(capsys.readouterr())
     assert "stopped by SIGTERM; finished work is kept" in printed
     assert "not readable" not in printed
@@ -97,9 +103,10 @@ def test_while_test_rows_are_read(number, place: Path, whole: Path) -> None:
     assert_same(only(), whole)
 
 
-def test_while_a_checkpoint_is_read_it_is_not_taken_for_a_broken_one(place: Path, whole: Path) -> None:
+@pytest.mark.parametrize("event", [send(signal.SIGTERM), lost(RuntimeError)], ids=["stop", "another error"])
+def test_while_a_checkpoint_is_read_it_is_not_taken_for_a_broken_one(event, place: Path, whole: Path) -> None:
     assert stop_in(MMNARModule, "training_step", BATCHES + 2, send(signal.SIGTERM)) == PREEMPTED
-    assert stop_in(torch, "load", 1, send(signal.SIGTERM)) == PREEMPTED
+    assert stop_in(torch, "load", 1, event) == PREEMPTED
     assert not list(only().glob("checkpoints/*.refused"))
     assert main(["train", *SETTINGS]) == 0
     assert_same(only(), whole)

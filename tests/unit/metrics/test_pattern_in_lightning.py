@@ -106,6 +106,11 @@ def test_one_score_of_every_cell_is_drawn(whole: dict[str, float]) -> None:
     assert names == ["death", "death/10", "death/11"], "no row has the pattern 01"
     drawn = [float(line.get_ydata()[0]) for line in axes.get_lines()][: len(names)]
     assert drawn == pytest.approx([whole[f"auroc/{name}"] for name in names])
+    alone = PatternScore("auroc/death", ["death"], ["labs", "notes"], [1, 3])
+    alone.update(**rows(0))
+    alone.update(**rows(8))
+    _, third = alone.plot(ax=pyplot.subplots()[1])
+    assert float(third.get_lines()[0].get_ydata()[0]) == pytest.approx(whole["auroc/death"])
     _, other = own.plot(whole, ax=pyplot.subplots()[1], score="count")
     assert float(other.get_lines()[0].get_ydata()[0]) == 16
     pyplot.close("all")

@@ -63,6 +63,14 @@ def test_a_run_that_another_process_trains_is_left_out(made, tmp_path: Path, cap
     assert chosen(tmp_path) == "eicu"
 
 
+def test_a_parent_one_of_whose_runs_is_trained_is_left_out(made, tmp_path: Path) -> None:
+    child = made["parent"] / "seed0-fold1"
+    child.mkdir()
+    with locks.locked(child / folders.LOCK):
+        assert chosen(tmp_path, parents=True) == "eicu"
+    assert chosen(tmp_path, parents=True) == "parent"
+
+
 def test_without_one_a_line_says_where_none_is(made, tmp_path: Path) -> None:
     (made["mine"] / folders.PUBLIC).unlink()
     with pytest.raises(ConfigError, match=r"runs has no run of dataset=custom with results\.public\.json.*by run="):

@@ -163,8 +163,14 @@ def test_a_mean_trains_nothing_and_is_of_methods_that_are_trained(workplace: Pat
     found = planned(workplace, methods={**named, "both": {"mean": [*named]}})
     assert found.methods == [*named, "both"]
     assert {entry.method for entry in found.entries} == {*named}
-    for wrong in (["presence"], ["presence", "presence"], ["presence", "others"], ["presence", "both"]):
-        with pytest.raises(ConfigError, match=r"methods.both.mean=.*expected at least two of presence"):
+    for wrong in (
+        ["presence"],
+        ["presence", "presence"],
+        ["regression", "presence", "presence"],
+        ["presence", "others"],
+        ["presence", "both"],
+    ):
+        with pytest.raises(ConfigError, match=r"methods.both.mean=.*expected at least two different ones of presence"):
             planned(workplace, methods={**named, "both": {"mean": wrong}})
 
 
