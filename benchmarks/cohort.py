@@ -1,6 +1,7 @@
 """Processor time and memory of the cohort build, against a bare polars scan of the same tables in the same run.
 
-With `--further` also those of a cohort with every modality of `mimic_iv/further.py`, against a bare scan of its tables.
+With `--further` also those of a cohort with every modality of the `further.py` of the database, against a bare scan of
+its tables.
 """
 
 import argparse
@@ -19,13 +20,10 @@ from typing import TypeVar
 
 import polars as pl
 
+from benchmarks.databases import BENCHED
 from benchmarks.scale import demo_roots, scale, settings, tables_read
 from data_modules.cohorts.build import build_cohort
-from data_modules.databases.mimic_iv import events, sets
-from data_modules.databases.mimic_iv.concepts import LABS, VITALS
-from data_modules.databases.mimic_iv.tables import MIMIC_IV
 from data_modules.databases.registry import database
-from data_modules.features.concepts import names_of
 from data_modules.raw.reader import Release
 
 T = TypeVar("T")
@@ -34,40 +32,6 @@ MAX_RATIO, MAX_GROWTH, MAX_MEGABYTES = 2.5, 4.0, 1536.0
 """Build over bare scan; time at the largest size over the smallest, per factor of 4 in patients; resident memory."""
 BUILDS = {"build": "bare", "further": "bare further"}
 """Build -> the bare scan of its tables."""
-
-EVENTS = "itemid charttime storetime value valuenum valueuom"
-COLUMNS = {
-    "patients": "gender anchor_age anchor_year anchor_year_group dod",
-    "admissions": "hadm_id admittime dischtime deathtime admission_type admission_location discharge_location "
-    "insurance language marital_status race edregtime hospital_expire_flag",
-    "icustays": "hadm_id stay_id intime outtime",
-    "labevents": f"hadm_id specimen_id comments {EVENTS}",
-    "chartevents": f"hadm_id {EVENTS}",
-    "prescriptions": "hadm_id pharmacy_id starttime drug_type drug",
-    "pharmacy": "pharmacy_id entertime",
-    "microbiologyevents": "hadm_id chartdate charttime storedate storetime spec_type_desc org_name",
-    "procedureevents": "hadm_id starttime storetime itemid",
-    "inputevents": "hadm_id starttime endtime storetime itemid amount amountuom rate rateuom patientweight",
-    "outputevents": "hadm_id charttime storetime itemid value valueuom",
-    "services": "hadm_id transfertime curr_service",
-    "diagnoses_icd": "hadm_id icd_code icd_version",
-}
-"""What the build reads of each table, beside subject_id."""
-FILTERS = {
-    "labevents": pl.col("itemid").is_in(names_of(LABS)),
-    "chartevents": pl.col("itemid").is_in(names_of(VITALS)),
-    "prescriptions": pl.col("drug_type") == "MAIN",
-}
-FURTHER_FILTERS = {
-    **FILTERS,
-    **{
-        source.table: pl.col("itemid").is_in(
-            [*names_of(own), *(name for some in sets.SETS[source].values() for name in names_of(some))]
-        )
-        for source, own in ((events.LABS, LABS), (events.CHARTED, VITALS))
-    },
-}
-"""The same with every modality of `further.FURTHER`."""
 
 
 @dataclass(frozen=True)
@@ -81,28 +45,28 @@ class Cost:
     megabytes: float
 
 
-def build(root: str, data: Path, *, further: bool = False) -> None:
+def build(dataset: str, root: str, data: Path, *, further: bool = False) -> None:
     """The cohort build of the experiment."""
-    build_cohort(database("mimic"), Release.parse(MIMIC_IV, root), settings(further=further), data)
+    benched = BENCHED[dataset]
+    release = Release.parse(benched.schema, root)
+    build_cohort(database(dataset), release, settings(benched, further=further), data)
 
 
-def bare(root: str, data: Path, *, further: bool = False) -> None:
-    """Scan -> filter -> aggregate of every table that the build reads: counts and means of each subject.
+def bare(dataset: str, root: str, data: Path, *, further: bool = False) -> None:
+    """Scan -> filter -> aggregate of every table that the build reads: counts and means of each patient or unit stay.
 
     Times stay text here, and nothing is joined, sorted or written: it is what reading alone costs.
     """
-    release = Release.parse(MIMIC_IV, root)
-    filters = FURTHER_FILTERS if further else FILTERS
-    for name in tables_read(release, further=further):
-        columns = ["subject_id", *COLUMNS[name].split()]
-        numbers = {
-            column: dtype
-            for column, dtype in MIMIC_IV.tables[name].columns.items()
-            if column in columns and dtype.is_numeric()
-        }
-        scanned = pl.scan_csv(release.files[name], infer_schema=False, schema_overrides=numbers).select(columns)
-        means = [pl.col(column).mean().name.suffix("/mean") for column in numbers if column != "subject_id"]
-        found = scanned.filter(filters.get(name, True)).group_by("subject_id")
+    benched = BENCHED[dataset]
+    release = Release.parse(benched.schema, root)
+    filters = benched.further_filters if further else benched.filters
+    for name in tables_read(benched, release, further=further):
+        by, *others = benched.columns[name]
+        declared = benched.schema.tables[name].columns
+        numbers = {column: declared[column] for column in (by, *others) if declared[column].is_numeric()}
+        scanned = pl.scan_csv(release.files[name], infer_schema=False, schema_overrides=numbers).select(by, *others)
+        means = [pl.col(column).mean().name.suffix("/mean") for column in numbers if column != by]
+        found = scanned.filter(filters.get(name, True)).group_by(by)
         found.agg(pl.all().count(), *means).collect(engine="streaming")
 
 
@@ -177,22 +141,27 @@ def report(costs: dict[int, dict[str, list[Cost]]]) -> None:
 def main(words: Sequence[str] | None = None) -> None:
     """Measure at every size."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--dataset", choices=list(BENCHED), default="mimic", help="the database")
     parser.add_argument("--patients", type=int, nargs="+", default=[2_500, 10_000], help="sizes")
     parser.add_argument("--repeats", type=int, default=2, help="runs of each, in turns")
     parser.add_argument("--keep", type=Path, help="folder for the multiplied demo, reused when it is there")
-    parser.add_argument("--further", action="store_true", help="also with every further modality of MIMIC-IV")
+    parser.add_argument("--further", action="store_true", help="also with every further modality of the database")
     arguments = parser.parse_args(words)
-    roots = demo_roots()
+    dataset = arguments.dataset
+    roots = demo_roots(BENCHED[dataset])
     if roots is None:
         return
     with tempfile.TemporaryDirectory(prefix="mmnar-bench-") as scratch:
         folder = arguments.keep or Path(scratch)
         costs = {}
         for patients in sorted(arguments.patients):
-            root = in_fresh_process(scale, roots, patients, folder)
-            works: dict[str, Callable[[str, Path], None]] = {"build": build, "bare": bare}
+            root = in_fresh_process(scale, dataset, roots, patients, folder)
+            works = {"build": partial(build, dataset), "bare": partial(bare, dataset)}
             if arguments.further:
-                works |= {"further": partial(build, further=True), "bare further": partial(bare, further=True)}
+                works |= {
+                    "further": partial(build, dataset, further=True),
+                    "bare further": partial(bare, dataset, further=True),
+                }
             costs[patients] = measure(root, arguments.repeats, works)
         report(costs)
 

@@ -136,7 +136,7 @@ def build_cohort(
     target = _folder(config, identity, data)
     verified = None
     if config.verify and not _is_verified(target):
-        verified = checksums.verify(release, _tables(spec, release, config), meter)
+        verified = checksums.verify(release, tables_read(spec, release, config), meter)
         if verified["unlisted"]:
             unlisted = ", ".join(verified["unlisted"])
             logging.getLogger(__name__).warning("cohort.verify: %s does not list %s", checksums.SUMS, unlisted)
@@ -172,12 +172,12 @@ def _identity(
         "builder": BUILDER_VERSION,
         "source": release.schema.name,
         "config": settings,
-        "files": release.fingerprints(_tables(spec, release, config)),
+        "files": release.fingerprints(tables_read(spec, release, config)),
         **({"vocabularies": {name: list(words) for name, words in vocabularies.items()}} if vocabularies else {}),
     }
 
 
-def _tables(spec: DatabaseSpec, release: Release, config: ReleaseCohortConfig) -> list[str]:
+def tables_read(spec: DatabaseSpec, release: Release, config: ReleaseCohortConfig) -> list[str]:
     """The raw tables that a cohort is built from."""
     of_labels = spec.label_tables(config.tasks)
     of_inputs = [name for name in plan(spec, release, config).tables if name not in of_labels]
