@@ -137,13 +137,7 @@ def _dose(event: dict[str, Any], concept: Concept) -> float | None:
     wanted = eicu_infusions.parts(concept.unit.lower())
     if found is None or wanted is None or found[0] != wanted[0]:
         return None
-    rate, kilograms = float(event["rate"]), number(event["patientweight"])
-    if found[2] != wanted[2]:
-        if kilograms is None:
-            return None
-        rate = rate * kilograms if found[2] else rate / kilograms
-    value = rate * found[1] / wanted[1]
-    return value if concept.low <= value <= concept.high else None
+    return eicu_infusions.converted(float(event["rate"]), found, wanted, number(event["patientweight"]), concept)
 
 
 def stay_rows(tables: Mapping[str, Sequence[Row]], patient: Row) -> dict[str, Table]:

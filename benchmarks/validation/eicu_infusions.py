@@ -42,6 +42,22 @@ def weight_of(row: Row, patient: Row) -> float | None:
     return None
 
 
+def converted(
+    rate: float,
+    found: tuple[str, float, bool],
+    wanted: tuple[str, float, bool],
+    kilograms: float | None,
+    concept: Concept,
+) -> float | None:
+    """A rate in the unit of its concept, both as `parts` gives them; None without a needed weight or out of range."""
+    if found[2] != wanted[2]:
+        if kilograms is None:
+            return None
+        rate = rate * kilograms if found[2] else rate / kilograms
+    value = rate * found[1] / wanted[1]
+    return value if concept.low <= value <= concept.high else None
+
+
 def dose(row: Row, patient: Row, concept: Concept) -> float | None:
     """The rate of a row in the unit of its concept."""
     rate, found, wanted = plain(row["drugrate"]), parts(stated(row["drugname"])[1]), parts(concept.unit.lower())
@@ -49,13 +65,7 @@ def dose(row: Row, patient: Row, concept: Concept) -> float | None:
         return 0.0
     if rate is None or found is None or wanted is None or found[0] != wanted[0]:
         return None
-    kilograms = weight_of(row, patient)
-    if found[2] != wanted[2]:
-        if kilograms is None:
-            return None
-        rate = rate * kilograms if found[2] else rate / kilograms
-    value = rate * found[1] / wanted[1]
-    return value if concept.low <= value <= concept.high else None
+    return converted(rate, found, wanted, weight_of(row, patient), concept)
 
 
 def rate_acts(rows: Iterable[Row], concepts: Sequence[Concept], patient: Row) -> dict[str, list[Act]]:

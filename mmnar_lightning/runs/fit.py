@@ -40,7 +40,7 @@ def train(run: Run) -> Trained:
     print_ranks(trained.trainer, run.config.loader.batch_size, resume_point)
     if not (run.folder / folders.DONE).is_file():
         _fit(run, trained.trainer, module, resume_point.path if resume_point else None)
-        strength.choose(run, trained.trainer)
+        strength.choose(run, trained.trainer, trained.metrics)
     return trained
 
 

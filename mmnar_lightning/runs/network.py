@@ -46,7 +46,7 @@ def evaluate(run: Run) -> bool:
     run_id = identity(read_best(run.folder, run.cohort.fingerprint))["run_id"]
     parts.announce(run.config)
     trained = fit.prepare(run, run_id)
-    strength.choose(run, trained.trainer)  # of a run that was stopped before it
+    strength.choose(run, trained.trainer, trained.metrics)  # of a run that was stopped before it
     _finish(run, trained)
     return bool(trained.trainer.is_global_zero)
 

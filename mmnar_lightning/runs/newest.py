@@ -70,7 +70,7 @@ def _is_held(folder: Path) -> bool:
         try:
             if is_free(folder):
                 return False
-        except OSError:  # a folder that cannot be written is trained by nobody
+        except OSError:  # no process trains in a folder that it cannot write
             return False
         time.sleep(PAUSE)
     return True

@@ -1,12 +1,14 @@
 """Chooses how much the network counts beside the additive head, on the rows that chose its epoch."""
 
+import math
 from collections.abc import Sequence
 
 from lightning import Trainer
 from torch.nn import functional
 
 from data_modules.vocabulary import TaskKind
-from mmnar_lightning.callbacks.checkpoints import AtomicCheckpointIO
+from mmnar_lightning.callbacks.checkpoints import INNER_MONITOR, AtomicCheckpointIO
+from mmnar_lightning.callbacks.pattern_metrics import PatternMetrics
 from mmnar_lightning.console import say
 from mmnar_lightning.distributed import signals
 from mmnar_lightning.evaluation.predict import predict
@@ -18,10 +20,8 @@ from mmnar_lightning.runs import build, folders
 from mmnar_lightning.runs.resume import read_best
 from mmnar_lightning.runs.run import Run
 
-LOSS = "val/log_loss"
 
-
-def choose(run: Run, trainer: Trainer) -> None:
+def choose(run: Run, trainer: Trainer, metrics: PatternMetrics) -> None:
     """Choose the strength of a trained network by the loss of its held-out rows; every rank must call it.
 
     The rows are those of val; with inner folds those of train and val, each predicted where it was held out. `best` is
@@ -31,6 +31,7 @@ def choose(run: Run, trainer: Trainer) -> None:
     Args:
         run: trained.
         trainer: of the run.
+        metrics: of the run; the loss is logged as they log theirs, after a training.
     """
     with signals.deferred(trainer.world_size > 1):
         checkpoint = read_best(run.folder, run.cohort.fingerprint)
@@ -52,11 +53,20 @@ def choose(run: Run, trainer: Trainer) -> None:
         if trainer.is_global_zero:
             AtomicCheckpointIO().save_checkpoint(checkpoint, run.folder / folders.BEST)
             if kind == "binary":
-                for logger in trainer.loggers:
-                    logger.log_metrics({LOSS: loss}, step=trainer.global_step)
-                    logger.save()
+                _log(trainer, metrics, loss)
         trainer.strategy.barrier()
         say(f"strength of the network beside the additive head: {chosen:g}")
+
+
+def _log(trainer: Trainer, metrics: PatternMetrics, loss: float) -> None:
+    """Log the loss as the metrics of the last epoch, of the same rows, were: two digits where a task is hidden."""
+    if not metrics.latest:
+        return
+    totals = [value for key, value in metrics.latest.items() if key.startswith("count/") and key.count("/") == 1]
+    shown = round(loss, 2) if any(map(math.isnan, totals)) else loss
+    for logger in trainer.loggers:
+        logger.log_metrics({INNER_MONITOR: shown}, step=trainer.global_step)
+        logger.save()
 
 
 def best_of(candidates: Sequence[float], without: ScoredRows, whole: ScoredRows, kind: TaskKind) -> tuple[float, float]:

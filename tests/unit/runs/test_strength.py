@@ -4,12 +4,14 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from unittest.mock import Mock
 
 import polars as pl
 import pytest
 import torch
 from sklearn.metrics import log_loss
 
+from mmnar_lightning.callbacks.pattern_metrics import PatternMetrics
 from mmnar_lightning.config.compose import load
 from mmnar_lightning.evaluation.predict import predict
 from mmnar_lightning.model import NOT_CHOSEN, MMNARModel, set_strength, strength_of
@@ -106,6 +108,18 @@ def test_a_run_that_was_stopped_before_the_choice_makes_it_when_it_is_evaluated(
     first, second = (json.loads((own / folders.RESULTS).read_text()) for own in (whole, folder))
     assert second["checkpoint"] == first["checkpoint"]
     assert second["tasks"] == first["tasks"]
+
+
+@pytest.mark.parametrize(("total", "shown"), [(40.0, 0.123456), (math.nan, 0.12)])
+def test_the_loss_is_logged_with_two_digits_where_a_task_is_hidden(total: float, shown: float) -> None:
+    metrics = PatternMetrics(["first", "second"], ["table"], [1], min_count=10)
+    logger, trainer = Mock(), Mock(global_step=7)
+    trainer.loggers = [logger]
+    strength._log(trainer, metrics, 0.123456)
+    assert not logger.log_metrics.called, "nothing was trained"
+    metrics.latest = {"log_loss": 0.1, "count/first": 50.0, "count/second": total, "count/first/1": math.nan}
+    strength._log(trainer, metrics, 0.123456)
+    logger.log_metrics.assert_called_once_with({"val/log_loss": shown}, step=7)
 
 
 def test_training_does_not_read_it_and_without_an_additive_head_there_is_none() -> None:
