@@ -150,8 +150,8 @@ bench-gpu: setup ## Training steps and embedding on a GPU beside bare loops, bel
 validation: setup ## Derive the tables, labels and demographics of the open demos a second time, and print the cells that disagree; MIMIC_CODE=DIR compares MIMIC_ROOT with mimic-code instead.
 	$(BIN)/python -m benchmarks.validation$(if $(MIMIC_CODE),.mimic_code)
 
-phases: setup ## Measure what each part of the method earns in worlds that differ in one property and write docs/phases.md; a stopped one is resumed.
-	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.phases.run
+phases: setup ## Measure what each part of the method earns in worlds that differ in one property and write docs/phases.md; a stopped one is resumed. ARGS="--replicates 1" is the quick form.
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.phases.run $(ARGS)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.phases.page
 
 phases-full: setup ## The same on simulated releases, at the size of a night. Prints its table.

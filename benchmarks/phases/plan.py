@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from data_modules import stage
 
 REPLICATES = (1, 2, 3)
-TRAIN_ROWS, TEST_ROWS = 8_000, 20_000
+TRAIN_ROWS, TEST_ROWS = 8_000, 10_000
 FRACTIONS = {"train": 0.6, "calibration": 0.15, "val": 0.1}
 """Of the default splits; calibration and val are in proportion to train."""
 FEW_LABELS = 1_500
