@@ -137,6 +137,7 @@ bench: setup ## Time and memory of start-up, the cohort build, the loader, the o
 	$(BIN)/python -m benchmarks.cohort
 	$(BIN)/python -m benchmarks.nurse_charting
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.objective
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.members
 	$(BIN)/python -m benchmarks.embed
 	$(BIN)/python -m benchmarks.images
 	$(BIN)/python -m benchmarks.ranks
