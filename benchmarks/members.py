@@ -9,6 +9,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -54,7 +55,8 @@ def in_turn(models: list[MMNARModel], objective: Objective, rows: Batch) -> Call
 
     def step() -> None:
         losses = [objective(objective.terms(model(part), part)) for model, part in zip(models, own, strict=True)]
-        torch.stack(losses).sum().backward()
+        total: Any = torch.stack(losses).sum()
+        total.backward()
         for model in models:
             model.zero_grad()
 
@@ -63,7 +65,7 @@ def in_turn(models: list[MMNARModel], objective: Objective, rows: Batch) -> Call
 
 def batched(models: list[MMNARModel], objective: Objective, rows: Batch) -> Callable[[], None]:
     """The same with stacked weights."""
-    stacked, buffers = stack_module_state(models)  # type: ignore[arg-type]  # it takes any sequence of modules
+    stacked, buffers = stack_module_state(models)
     weights = {name: weight.detach().requires_grad_() for name, weight in stacked.items()}
     trained = rows.row_id % MEMBERS != torch.arange(MEMBERS)[:, None]
 
@@ -73,7 +75,8 @@ def batched(models: list[MMNARModel], objective: Objective, rows: Batch) -> Call
         return total
 
     def step() -> None:
-        vmap(loss, randomness="different")(weights, buffers, trained).sum().backward()
+        total: Any = vmap(loss, randomness="different")(weights, buffers, trained).sum()
+        total.backward()
         for weight in weights.values():
             weight.grad = None
 
