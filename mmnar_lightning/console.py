@@ -20,6 +20,8 @@ UNLIMITED = 100_000
 """Characters per line if the output is not a terminal: nothing is cut or wrapped in a pipe or a log."""
 
 _CONSOLE = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else UNLIMITED)
+_WARNED: set[str] = set()
+"""Warnings that were printed while all else was silenced."""
 
 
 def quieten() -> None:
@@ -45,14 +47,19 @@ def say(line: str) -> None:
 
 
 def warn(line: str) -> None:
-    """Print a warning."""
-    if is_rank_zero():
-        _CONSOLE.print(f"[bold yellow]![/] {escape(line)}")
+    """Print a warning; where all else is silenced, once for each text."""
+    if not is_rank_zero() or (_CONSOLE.quiet and line in _WARNED):
+        return
+    before, _CONSOLE.quiet = _CONSOLE.quiet, False
+    if before:
+        _WARNED.add(line)
+    _CONSOLE.print(f"[bold yellow]![/] {escape(line)}")
+    _CONSOLE.quiet = before
 
 
 @contextmanager
 def silenced() -> Iterator[None]:
-    """Print nothing in a body, of which another command reports the outcome."""
+    """Print nothing but new warnings in a body, of which another command reports the outcome."""
     quieten()  # again: a library that was loaded since then has set its own level
     before, _CONSOLE.quiet = _CONSOLE.quiet, True
     try:

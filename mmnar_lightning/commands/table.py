@@ -61,7 +61,7 @@ def write(planned: plan.Plan, config: ExperimentConfig) -> None:
     found = stored.read(planned)
     family = planned.table.family
     lines = score.lines(planned, found)
-    written.write(lines, family, planned.folder)
+    written.write(lines, family, planned.folder, stored.left_out_of(planned))
     drawn = figure.forest(lines, family.reference, stored.modalities_of(planned))
     style.save(drawn, planned.folder / "table", dpi=style.PAGE_DPI)
     if config.table.page:

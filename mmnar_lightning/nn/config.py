@@ -53,7 +53,7 @@ class LeaveOneOutConfig:
     """Hiding of modalities for the auxiliary terms."""
 
     sampled: int = field(
-        default=0,
+        default=1,
         metadata=read_when("objective.reconstruction > 0 or objective.contrast > 0 or objective.assignment > 0"),
     )
     """Number of present modalities hidden from each row in a step, drawn at random; 0 hides each in turn."""

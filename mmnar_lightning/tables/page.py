@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mmnar_lightning.tables.plan import Plan
 from mmnar_lightning.tables.score import Line
-from mmnar_lightning.tables.stored import Cost, Found, Tested
+from mmnar_lightning.tables.stored import Cost, Found, Tested, left_out_of
 from mmnar_lightning.tables.written import CSV, to_csv, to_markdown
 
 MARKER = "<!-- written by mmnar table; what stands above is not -->"
@@ -29,11 +29,12 @@ def write(plan: Plan, found: Found, lines: Sequence[Line], path: Path) -> Path:
     beside.parent.mkdir(parents=True, exist_ok=True)
     beside.write_text(to_csv(lines), encoding="utf-8")
     figure = path.parent / "figures" / f"table_{name}"
+    text = to_markdown(lines, plan.table.family, left_out_of(plan))
     parts = [
         f"Made by `make table TABLE={name}`; `mmnar table table.name={name} table.source=predictions` makes it again "
         f"without training. {_cost_of(plan, found)}",
         f"![AUROC by method and missingness pattern](figures/{figure.name}.png)",
-        to_markdown(lines, plan.table.family).replace(f"`{CSV}`", f"[{beside.name}]({path.stem}/{beside.name})"),
+        text.replace(f"`{CSV}`", f"[{beside.name}]({path.stem}/{beside.name})"),
     ]
     path.write_text(f"{above}{MARKER}\n\n" + "\n\n".join(parts), encoding="utf-8")
     return figure

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import polars as pl
 
@@ -103,11 +104,28 @@ def modalities_of(plan: Plan) -> dict[str, list[str]]:
     Returns:
         Cohort -> names, in the order of a pattern's characters.
     """
-    found: dict[str, list[str]] = {}
+    return {cohort: results["modalities"] for cohort, results in _first_results(plan).items()}
+
+
+def left_out_of(plan: Plan) -> dict[str, list[str]]:
+    """What each cohort lacks, because its release has no table for it or the program cannot read it.
+
+    Args:
+        plan: of the table, whose runs are stored.
+
+    Returns:
+        Cohort -> sentences.
+    """
+    return {cohort: results["dropped"] for cohort, results in _first_results(plan).items()}
+
+
+def _first_results(plan: Plan) -> dict[str, dict[str, Any]]:
+    """Cohort -> the results of the first method that was tested on it."""
+    found: dict[str, dict[str, Any]] = {}
     for entry in plan.entries:
         outcome = stage.read_json(entry.outcome)
         if entry.cohort not in found and CHOSEN in outcome:
-            found[entry.cohort] = stage.read_json(entry.folder / outcome[CHOSEN] / folders.RESULTS)["modalities"]
+            found[entry.cohort] = stage.read_json(entry.folder / outcome[CHOSEN] / folders.RESULTS)
     return found
 
 

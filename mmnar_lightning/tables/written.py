@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mmnar_lightning.evaluation.results import Score
@@ -62,12 +62,13 @@ def _digits(value: float | None) -> str:
     return "" if value is None else f"{value:.6g}"
 
 
-def to_markdown(lines: Sequence[Line], family: Family) -> str:
+def to_markdown(lines: Sequence[Line], family: Family, left_out: Mapping[str, Sequence[str]]) -> str:
     """One table for each cohort and task, then what was not applicable and what each method has cost.
 
     Args:
         lines: of a table.
         family: of its tests.
+        left_out: cohort -> sentences about what it lacks.
 
     Returns:
         The text.
@@ -75,10 +76,11 @@ def to_markdown(lines: Sequence[Line], family: Family) -> str:
     parts = [explanation(family, sum(line.corrected is not None for line in lines))]
     for cohort, task, own in sections(lines):
         rows = [cells(line) for line in own]
-        parts.append(f"## {cohort}: {task}\n\n{_counted(own)}\n\n{_table(HEADER, rows)}")
-    left_out = [[line.cohort, line.method, line.reason] for line in lines if line.reason]
-    if left_out:
-        parts.append("## Not applicable\n\n" + _table(("cohort", "method", "reason"), left_out))
+        lacking = "".join(f" {sentence}." for sentence in left_out.get(cohort, ()))
+        parts.append(f"## {cohort}: {task}\n\n{_counted(own)}{lacking}\n\n{_table(HEADER, rows)}")
+    not_applicable = [[line.cohort, line.method, line.reason] for line in lines if line.reason]
+    if not_applicable:
+        parts.append("## Not applicable\n\n" + _table(("cohort", "method", "reason"), not_applicable))
     return "\n\n".join(parts) + "\n"
 
 
@@ -182,18 +184,19 @@ def _tex(text: str) -> str:
     return "".join(_TEX.get(letter, letter) for letter in text)
 
 
-def write(lines: Sequence[Line], family: Family, folder: Path) -> None:
+def write(lines: Sequence[Line], family: Family, folder: Path, left_out: Mapping[str, Sequence[str]]) -> None:
     """Write table.csv, table.md and table.tex.
 
     Args:
         lines: of a table.
         family: of its tests.
         folder: of the table.
+        left_out: cohort -> sentences about what it lacks.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in {
         CSV: to_csv(lines),
-        MARKDOWN: to_markdown(lines, family),
+        MARKDOWN: to_markdown(lines, family, left_out),
         LATEX: to_latex(lines, family),
     }.items():
         (folder / name).write_text(text, encoding="utf-8")

@@ -135,7 +135,7 @@ def test_a_run_that_is_stopped_in_pre_training_ends_as_the_one_that_was_not(
 @pytest.fixture(scope="module")
 def probes(place: Path, whole: Path) -> Callable[[int], dict[str, Any]]:
     def of(ranks: int) -> dict[str, Any]:
-        words = [*WORDS, "model.fusion.dropout=0", "/", f"paths.runs=ranks{ranks}"]
+        words = [*WORDS, "model.fusion.dropout=0", "model.loo.sampled=0", "/", f"paths.runs=ranks{ranks}"]
         run = Ranks(ranks, [str(ROOT / "tests" / "helpers" / "probed.py"), *words], place)
         assert run.wait() == [0] * ranks, run.output
         (probe,) = (place / f"ranks{ranks}").rglob("probe.pt")

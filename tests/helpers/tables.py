@@ -23,6 +23,7 @@ DECLARED: dict[str, Any] = {
 """Two methods on one cohort, two seeds, two folds: eight entries."""
 
 MODALITIES = ("table", "vectors")
+DROPPED = "labs is dropped: lab.csv.gz is missing"
 """Of every cohort."""
 
 
@@ -69,7 +70,7 @@ def store(entry: Entry, rows: pl.DataFrame | None, reason: str = "") -> None:
     run.mkdir(parents=True)
     rows.write_parquet(run / folders.PREDICTIONS)
     stage.write_json(run / work.COST, {work.WALL: 2.0, work.CPU: 3.0})
-    stage.write_json(run / folders.RESULTS, {"modalities": list(MODALITIES)})
+    stage.write_json(run / folders.RESULTS, {"modalities": list(MODALITIES), "dropped": [DROPPED]})
     done.mark(run)
     stage.write_json(entry.outcome, {work.CHOSEN: run.name, work.LOSSES: []})
 

@@ -57,3 +57,16 @@ def test_a_bar_is_shown_after_its_time_alone(monkeypatch: pytest.MonkeyPatch) ->
             now[0] = second
             advance(1)
     assert started == [6.0]
+
+
+def test_where_all_is_silenced_a_warning_is_printed_once(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console, "_WARNED", set())
+    for _ in range(2):
+        with console.silenced():
+            console.say("a line")
+            console.warn("labs is dropped")
+    assert capsys.readouterr().out.splitlines() == ["! labs is dropped"]
+    console.warn("labs is dropped")
+    assert capsys.readouterr().out.splitlines() == ["! labs is dropped"]

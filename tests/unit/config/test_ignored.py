@@ -37,7 +37,7 @@ CASES: dict[str, tuple[str, str, str]] = {
     "rectifier.start_epoch": ("rectifier.loss_offset=false", "", "3"),
     "objective.temperature": ("objective.contrast=0", "", "0.5"),
     "objective.anneal_epochs": (NO_TERMS, "", "5"),
-    "model.loo.sampled": (NO_TERMS, "", "1"),
+    "model.loo.sampled": (NO_TERMS, "", "0"),
     "model.additive.slopes": ("", "model.additive.inverse_penalties=[0.1]", "presence"),
     "model.additive.deviations": (
         "model.additive.inverse_penalties=[0.1]",

@@ -123,7 +123,7 @@ def test_a_small_fold_hides_the_total_of_its_task(workplace: Path) -> None:
     store_all(found, lambda entry: drawn(entry, 1.0, rate=rates[entry.child.fold or 0]))
     (line, *_) = lines_of(found)
     assert (line.rows, line.scores, line.p) == (None, {}, None)
-    assert "masked" in written.to_markdown([line], found.table.family)
+    assert "masked" in written.to_markdown([line], found.table.family, {})
 
 
 def test_a_method_without_some_rows_is_compared_on_its_own_and_hidden_if_the_rest_is_small(workplace: Path) -> None:
@@ -169,7 +169,8 @@ def test_the_files_have_every_number_and_what_is_not_applicable(workplace: Path)
     assert float(poor["brier_sd_seeds"]) == pytest.approx(line.spread["brier"].seeds, rel=1e-4)
     assert (float(poor["cpu_seconds"]), poor["runs"], poor["verdict"]) == (12.0, "4", "worse")
     assert rows[-1]["not_applicable"] == "it has no score"
-    text = written.to_markdown(lines, found.table.family)
+    text = written.to_markdown(lines, found.table.family, stored.left_out_of(found))
+    assert f" positive. {tables.DROPPED}.\n" in text
     assert "| own | score | it has no score |" in text
     assert "800 test rows" in text
     assert "2 tests are corrected by Holm's method, all comparisons of the table together" in text
