@@ -15,7 +15,7 @@ from mmnar_lightning.evaluation.scores import Scoring, score
 from mmnar_lightning.metrics.bootstrap import draw
 from mmnar_lightning.outputs import ScoredRows
 
-REPLICATES = {1_000: 3_000, 10_000: 1_000, 100_000: 300, 1_000_000: 40}
+REPLICATES = {1_000: 3_000, 10_000: 1_000, 100_000: 500, 1_000_000: 100}
 """Rows -> replicates, enough that sorting the rows once does not count."""
 ROWS_PER_SUBJECT = 1.5
 TASKS, MODALITIES, SHARE = 3, 4, 0.7
