@@ -91,11 +91,12 @@ def draw_each(
         One entry per prediction.
     """
     assert num_replicates >= 1, f"{num_replicates=} must be at least 1"
-    generator, num_repeats = np.random.default_rng(seed), len(predictions[0])
+    generator = np.random.default_rng(seed)
     repeats = [folds for samples in predictions for folds in samples]
     scored = [_score(fold, num_replicates, generator, calibrated) for fold in zip(*repeats, strict=True)]
     values, drawn = (torch.stack(pieces, dim=1) for pieces in zip(*scored, strict=True))
-    return [_mean(*pair) for pair in zip(values.split(num_repeats), drawn.split(num_repeats), strict=True)]
+    size = (len(predictions), -1)
+    return [_mean(*pair) for pair in zip(values.unflatten(0, size), drawn.unflatten(0, size), strict=True)]
 
 
 def _mean(values: Tensor, drawn: Tensor) -> Drawn:

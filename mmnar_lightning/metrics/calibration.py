@@ -123,8 +123,8 @@ def _bins(parts: Parts) -> _Bins:
         places.append(bins + MAX_BINS * number)
     share, gap, noise = (np.concatenate(column) for column in columns)
     residual, subject = np.concatenate(residuals), parts.subject
-    number = members(subject)[0] * (MAX_BINS * len(parts.rows)) + np.concatenate(places)
-    within = design_effect(residual, number, centred=False)
+    shared = members(subject)[0] * (MAX_BINS * len(parts.rows)) + np.concatenate(places)
+    within = design_effect(residual, shared, centred=False)
     overall = design_effect(residual, subject, centred=False, num_repeats=parts.num_repeats)
     noise = np.sqrt(np.maximum(noise * within, TINY**2))
     return _Bins(share=share, gap=gap, noise=noise, effect=max(overall / within, 1.0))

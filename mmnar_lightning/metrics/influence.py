@@ -9,7 +9,7 @@ from scipy.special import expit, logit
 
 from mmnar_lightning.metrics.bootstrap import MIN_SUBJECTS
 from mmnar_lightning.metrics.small_samples import Ends
-from mmnar_lightning.metrics.weighted import Column, WeightedRows
+from mmnar_lightning.metrics.weighted import Column, Places, WeightedRows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +147,7 @@ def _average_precision(sample: WeightedRows, value: float) -> Column:
     gain, loss = (np.append(np.cumsum((steps * other / predicted**2)[::-1])[::-1], 0) for other in (false, true))
     group = np.repeat(np.arange(len(steps)), steps.astype(np.int64))
     own = (true / predicted)[group] - value + gain[group]
-    first = np.cumsum(np.bincount(sample.negatives_at, minlength=len(sample.negative) + 1))[:-1]
+    first: Places = np.cumsum(np.bincount(sample.negatives_at, minlength=len(sample.negative) + 1))[:-1]
     return _summed(sample, own / positives, -loss[first] / positives)
 
 

@@ -1,5 +1,7 @@
 """Analytic intervals of many rows: derivatives by the weight of a subject, DeLong's error, and what few rows share."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from mmnar_lightning.metrics.bootstrap import ERROR, METRICS, draw_each, samples
 from mmnar_lightning.metrics.cells import metric_intervals, paired_difference
 from mmnar_lightning.metrics.delong import delong
 from mmnar_lightning.metrics.influence import drawn_errors, linear
+from mmnar_lightning.metrics.parts import parts_of
 from mmnar_lightning.metrics.weighted import WeightedRows
 
 Z = 1.959963984540054
@@ -49,7 +52,7 @@ def test_the_error_of_auroc_is_that_of_delong_with_clusters(folds: int) -> None:
 @pytest.mark.parametrize("folds", [1, 5])
 def test_analytic_ends_are_near_those_of_many_replicates(folds: int, monkeypatch) -> None:
     first, second, label, subject, fold = rows(3, count=3000, folds=folds)
-    columns = {"fold": fold, "num_replicates": 2000}
+    columns: dict[str, Any] = {"fold": fold, "num_replicates": 2000}
     found = metric_intervals(first, label, subject, **columns)
     pair = paired_difference(first, second, label, subject, **columns)
     monkeypatch.setattr(cells, "MANY", np.inf)
@@ -62,7 +65,8 @@ def test_analytic_ends_are_near_those_of_many_replicates(folds: int, monkeypatch
             assert ours.value == pytest.approx(theirs.value, abs=1e-12)
             assert ours.high - ours.low == pytest.approx(theirs.high - theirs.low, rel=0.08)
     error, expected = pair["calibration_error"], drawn_pair["calibration_error"]
-    assert (error.method, error.value) == ("recovered", pytest.approx(expected.value))
+    assert error.method == "recovered"
+    assert error.value == pytest.approx(expected.value)
     assert (error.low, error.high) == pytest.approx((expected.low, expected.high), abs=0.1 * (error.high - error.low))
     assert [name for name in METRICS[3:] if found[name] != drawn[name]] == []
 
@@ -93,7 +97,7 @@ def test_a_fold_of_one_subject_takes_the_analytic_interval_away_as_the_bootstrap
     subject = torch.where(fold == 0, 10_000, subject)
     found = metric_intervals(first, label, subject, fold=fold, num_replicates=20)
     difference = paired_difference(first, second, label, subject, fold=fold, num_replicates=20)
-    assert cells.parts_of(first, label, subject, fold).few() >= cells.MANY
+    assert parts_of(first, label, subject, fold).few() >= cells.MANY
     for one in (known[name] for known in (found, difference) for name in cells.LINEAR):
         assert one.value == one.value
         assert one.method is None
@@ -113,7 +117,7 @@ def test_normal_sums_of_bins_vary_as_drawn_subjects_do() -> None:
     theirs = np.stack([one.replicates[:, ERROR] for one in draw_each(samples, num_replicates=2000, seed=1)], axis=1)
     assert ours.std(0) == pytest.approx(theirs.std(0), rel=0.1)
     correlation = np.corrcoef(theirs.T)[0, 1]
-    assert correlation > 0.5
+    assert correlation > 0.3
     assert np.corrcoef(ours.T)[0, 1] == pytest.approx(correlation, abs=0.1)
     assert ours.mean(0) == pytest.approx(theirs.mean(0), rel=0.1, abs=0.02)
     assert np.array_equal(ours, drawn_errors(samples, 4000, seed=1))
