@@ -84,7 +84,7 @@ def section(lines: pl.DataFrame) -> str:
     wide = lines.pivot("rule", index=keys, values=["coverage", "width"]).with_columns(ranges.alias("range"))
     ratio = (pl.col("width_analytic") / pl.col("width_bootstrap")).mean().alias("ratio")
     means = wide.group_by("figure", "folds", "range").agg(pl.col("^coverage_.*$").mean(), ratio)
-    told = {
+    shown = {
         (line["figure"], line["folds"], line["range"]): (
             f"{line['coverage_bootstrap']:.3f}, {line['coverage_analytic']:.3f}, {line['ratio']:.2f}"
         )
@@ -92,7 +92,7 @@ def section(lines: pl.DataFrame) -> str:
     }
     header = f"| | folds | {' | '.join(names)} |\n|{'---|' * (len(names) + 2)}"
     rows = [
-        f"| {figure.replace('_', ' ')} | {folds} | {' | '.join(told[figure, folds, name] for name in names)} |"
+        f"| {figure.replace('_', ' ')} | {folds} | {' | '.join(shown[figure, folds, name] for name in names)} |"
         for figure in lines["figure"].unique(maintain_order=True)
         for folds in (1, 5)
     ]

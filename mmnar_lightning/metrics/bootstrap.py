@@ -95,8 +95,9 @@ def draw_each(
     repeats = [folds for samples in predictions for folds in samples]
     scored = [_score(fold, num_replicates, generator, calibrated) for fold in zip(*repeats, strict=True)]
     values, drawn = (torch.stack(pieces, dim=1) for pieces in zip(*scored, strict=True))
-    size = (len(predictions), -1)
-    return [_mean(*pair) for pair in zip(values.unflatten(0, size), drawn.unflatten(0, size), strict=True)]
+    number = len(predictions)
+    values, drawn = (found.reshape(number, -1, *found.shape[1:]) for found in (values, drawn))
+    return [_mean(*pair) for pair in zip(values, drawn, strict=True)]
 
 
 def _mean(values: Tensor, drawn: Tensor) -> Drawn:

@@ -124,7 +124,8 @@ def _part(sample: WeightedRows) -> tuple[Column, Column]:
 def _summed(sample: WeightedRows, positive: Column, negative: Column) -> Column:
     """What the rows of each subject add, (S,)."""
     size = len(sample.names)
-    total: Column = np.bincount(sample.positive, positive, size) + np.bincount(sample.negative, negative, size)
+    sides = (sample.positive, positive), (sample.negative, negative)
+    total: Column = np.sum([np.bincount(*side, size).astype(np.float64) for side in sides], axis=0)
     return total
 
 

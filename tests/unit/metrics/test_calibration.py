@@ -117,8 +117,8 @@ def test_what_is_undefined_is_nan_without_an_interval() -> None:
 @pytest.mark.parametrize(("shift", "factor"), [(0.0, 1.0), (1.5, 0.4), (-1.0, -0.7)])
 def test_newtons_method_finds_what_a_search_of_the_whole_range_finds(folds, shift, factor, monkeypatch) -> None:
     one = drawn(1500, 5, shift=shift, factor=factor).rows[0]
-    columns = [torch.from_numpy(column) for column in (one.probability, one.label, one.subject)]
-    parts = parts_of(*columns, columns[2] % folds)
+    probability, label, subject = (torch.from_numpy(column) for column in (one.probability, one.label, one.subject))
+    parts = parts_of(probability, label, subject, subject % folds)
     found = [getattr(calibration, name)(parts, Z) for name in ("intercept", "slope")]
     monkeypatch.setattr(profile, "NEWTON_ROWS", 10**6)
     searched = [getattr(calibration, name)(parts, Z) for name in ("intercept", "slope")]

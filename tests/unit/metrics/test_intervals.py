@@ -361,9 +361,10 @@ def test_replicates_are_those_of_float64_weights_of_all_rows_bit_by_bit(levels):
 def test_predictions_on_one_draw_have_the_numbers_that_each_has_alone():
     data = in_folds(seed=3, repeats=2)
     second = data[0].sqrt()
-    rest, setting = data[1:], {"num_replicates": 40, "seed": 7}
-    shared = bootstrap.draw_each([bootstrap.samples_of(one, *rest) for one in (data[0], second)], **setting)
+    label, subject, fold, repeat = data[1:]
+    samples = [bootstrap.samples_of(one, label, subject, fold, repeat) for one in (data[0], second)]
+    shared = bootstrap.draw_each(samples, num_replicates=40, seed=7)
     for one, found in zip((data[0], second), shared, strict=True):
-        alone = bootstrap.draw(one, *rest, **setting)
+        alone = bootstrap.draw(one, label, subject, fold, repeat, num_replicates=40, seed=7)
         for name in ("values", "replicates", "num_parts"):
             assert torch.equal(getattr(found, name), getattr(alone, name))
