@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 
 import polars as pl
 
+from benchmarks.coverage.many import section
+
 Summary = Callable[[pl.DataFrame, Sequence[str]], pl.DataFrame]
 SMALL = (0, 1, 2, 3, 5, 8, 12, 29, 99)
 """Upper ends of the ranges of rows of the smaller class; the last range is open."""
@@ -11,13 +13,14 @@ NAMES = ["0", "1", "2", "3", "4-5", "6-8", "9-12", "13-29", "30-99", "100+"]
 NOMINAL = 0.93
 
 
-def page(lines: pl.DataFrame, summary: Summary, biases: pl.DataFrame) -> str:
+def page(lines: pl.DataFrame, summary: Summary, biases: pl.DataFrame, many: pl.DataFrame) -> str:
     """Write the page.
 
     Args:
         lines: one per interval.
         summary: of lines, by columns.
         biases: of the calibration error.
+        many: the lines of coverage_many.csv.
 
     Returns:
         Markdown.
@@ -34,6 +37,7 @@ def page(lines: pl.DataFrame, summary: Summary, biases: pl.DataFrame) -> str:
             fold = "one test set" if folds == 1 else f"{folds} folds"
             parts.append(f"## By rows of the smaller class: {fold}, {name}\n\n{_by_range(chosen, summary)}")
     parts.append(f"## By rows\n\n{_by_rows(lines, summary)}")
+    parts.append(section(many))
     parts.append(f"## Cells below 93 %\n\n{_below(low, lines, summary)}")
     parts.append(f"## Bias of the calibration error\n\n{BIAS}\n\n{_biases(biases)}")
     return "\n\n".join(parts) + "\n"

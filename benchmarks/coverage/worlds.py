@@ -96,13 +96,17 @@ def draw(world: World, generator: np.random.Generator) -> Sample:
 
 
 @cache
-def truth(prevalence: float) -> dict[str, dict[str, float]]:
-    """Metrics of the three models in a sample of `TRUTH_ROWS` rows of different subjects.
+def truth(prevalence: float, rows: int = TRUTH_ROWS) -> dict[str, dict[str, float]]:
+    """Metrics of the three models in a large sample of different subjects.
+
+    Args:
+        prevalence: share of positives.
+        rows: of the sample.
 
     Returns:
         model -> metric -> value. The calibration error of a calibrated model is 0.
     """
-    world = World(rows=TRUTH_ROWS, prevalence=prevalence, rows_per_subject=1, folds=1)
+    world = World(rows=rows, prevalence=prevalence, rows_per_subject=1, folds=1)
     sample = draw(world, np.random.default_rng(0))
     label, found = sample.label, {}
     for model in ("first", "second", "overconfident"):

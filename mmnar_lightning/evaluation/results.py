@@ -174,12 +174,15 @@ class Intervals:
         clusters: what is drawn.
         few: effective rows of the smaller class below which percentiles of the bootstrap are not used; None in a file
             of schema 2, where they always were.
+        many: effective rows of the smaller class from which intervals are analytic; None in an older file, where none
+            were.
     """
 
     level: float
     num_replicates: int
     clusters: str
     few: int | None
+    many: int | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True, kw_only=True)

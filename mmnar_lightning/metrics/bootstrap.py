@@ -1,7 +1,7 @@
 """Metrics of a sample and of its bootstrap replicates, which draw whole subjects."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,12 +67,42 @@ def draw(
     >>> draw(probability, label, torch.arange(2), None, None, num_replicates=5, seed=0).values.tolist()[:2]
     [1.0, 1.0]
     """
+    (found,) = draw_each(
+        [samples_of(probability, label, subject, fold, repeat)],
+        num_replicates=num_replicates,
+        seed=seed,
+        calibrated=calibrated,
+    )
+    return found
+
+
+def draw_each(
+    predictions: Sequence[list[list[WeightedRows]]], *, num_replicates: int, seed: int, calibrated: bool = True
+) -> list[Drawn]:
+    """Score several predictions of the same rows on the same replicates, each drawn once; as `draw` of each.
+
+    Args:
+        predictions: of each, its rows as of `samples_of`.
+        num_replicates: as of `draw`.
+        seed: likewise.
+        calibrated: likewise.
+
+    Returns:
+        One entry per prediction.
+    """
     assert num_replicates >= 1, f"{num_replicates=} must be at least 1"
-    scored = [
-        _score(samples, num_replicates, np.random.default_rng(seed), calibrated)
-        for samples in _parts(probability, label, subject, fold, repeat)
-    ]
-    parts, drawn = (torch.cat(pieces) for pieces in zip(*scored, strict=True))
+    generator = np.random.default_rng(seed)
+    repeats = [folds for samples in predictions for folds in samples]
+    scored = [_score(fold, num_replicates, generator, calibrated) for fold in zip(*repeats, strict=True)]
+    values, drawn = (torch.stack(pieces, dim=1) for pieces in zip(*scored, strict=True))
+    number = len(predictions)
+    values, drawn = (found.reshape(number, -1, *found.shape[1:]) for found in (values, drawn))
+    return [_mean(*pair) for pair in zip(values, drawn, strict=True)]
+
+
+def _mean(values: Tensor, drawn: Tensor) -> Drawn:
+    """The mean over the parts of (repeats, folds, 4) values and (repeats, folds, R, 4) replicates."""
+    parts, drawn = values.flatten(0, 1), drawn.flatten(0, 1)
     values, replicates = parts.nanmean(0), drawn.nanmean(0)
     replicates[:, ERROR] -= replicates[:, ERROR].nanmean() - values[ERROR]
     # A part with one subject does not vary over replicates, so the uncertainty of the mean is unknown.
@@ -80,14 +110,25 @@ def draw(
     return Drawn(values=values, replicates=replicates, num_parts=(~parts.isnan()).sum(0))
 
 
-def _parts(
+def samples_of(
     probability: Tensor,
     label: Tensor,
     subject: Tensor,
     fold: Tensor | None,
     repeat: Tensor | None,
 ) -> list[list[WeightedRows]]:
-    """The rows as one list of folds per repeat."""
+    """Sort the rows of each part.
+
+    Args:
+        probability: as of `draw`.
+        label: likewise.
+        subject: likewise.
+        fold: likewise.
+        repeat: likewise.
+
+    Returns:
+        One list of folds per repeat.
+    """
     columns = [subject if column is None else column for column in (subject, fold, repeat)]
     for name, column in zip(("subject", "fold", "repeat"), columns, strict=True):
         assert column.shape == label.shape, f"{name} has the shape {tuple(column.shape)}, label {tuple(label.shape)}"
@@ -110,18 +151,19 @@ def _members(fold: Tensor) -> list[Tensor]:
 
 
 def _score(
-    folds: list[WeightedRows], num_replicates: int, generator: np.random.Generator, calibrated: bool
+    samples: Sequence[WeightedRows], num_replicates: int, generator: np.random.Generator, calibrated: bool
 ) -> tuple[Tensor, Tensor]:
-    """Metrics of K folds, (K, 4), and of their R replicates, (K, R, 4), NaN for folds of one subject."""
-    values, replicates = [], []
-    for sample in folds:
-        count = len(sample.names)
-        values.append(sample.metrics(np.ones((1, count)))[0])
-        sizes = _chunks(num_replicates, len(sample.subject))
-        parts = [sample.metrics(_drawn(generator, size, count), calibrated=calibrated) for size in sizes]
-        drawn = np.concatenate(parts)
-        replicates.append(drawn if count >= MIN_SUBJECTS else np.full_like(drawn, math.nan))
-    return torch.from_numpy(np.stack(values)), torch.from_numpy(np.stack(replicates))
+    """Metrics of a fold in P predictions and repeats, (P, 4), and of R replicates, (P, R, 4), NaN for one subject."""
+    count, sizes = len(samples[0].names), _chunks(num_replicates, len(samples[0].subject))
+    values = [sample.metrics(np.ones((1, count)))[0] for sample in samples]
+    chunks = []
+    for size in sizes:
+        weight = _drawn(generator, size, count)
+        chunks.append([sample.metrics(weight, calibrated=calibrated) for sample in samples])
+    drawn = np.concatenate(chunks, axis=1)
+    if count < MIN_SUBJECTS:
+        drawn = np.full_like(drawn, math.nan)
+    return torch.from_numpy(np.stack(values)), torch.from_numpy(drawn)
 
 
 def _chunks(num_replicates: int, num_rows: int) -> list[int]:

@@ -1,7 +1,6 @@
 """Calibration of a cell with intervals: the error without bias, observed over expected, slope and intercept."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,17 +9,15 @@ from numpy.typing import NDArray
 from scipy.special import expit, ndtr
 
 from mmnar_lightning.metrics.functional import equal_mass_bins
-from mmnar_lightning.metrics.parts import MAX_LOGIT, Column, Part, Parts, design_effect
+from mmnar_lightning.metrics.parts import MAX_LOGIT, Column, Part, Parts, design_effect, members
+from mmnar_lightning.metrics.profile import PRECISION, TINY, has_one_maximum, maximum, penalised, profile_ends
 from mmnar_lightning.metrics.small_samples import NO_ENDS, Ends, ends_of
 
 BIN_ROWS = 20
 """Rows of a bin on average, at least."""
 MAX_BINS = 15
-MAX_COEFFICIENT = 50.0
-"""Largest slope and intercept searched for."""
-MAX_NEWTON, PRECISION = 100, 1e-8
-"""Largest number of steps for an intercept, and the step at which the search ends."""
-TINY = 1e-12
+MAX_NEWTON = 100
+"""Largest number of steps for an intercept."""
 
 Estimate = tuple[float, Ends]
 """A value and its ends, NaN where there are none."""
@@ -126,8 +123,8 @@ def _bins(parts: Parts) -> _Bins:
         places.append(bins + MAX_BINS * number)
     share, gap, noise = (np.concatenate(column) for column in columns)
     residual, subject = np.concatenate(residuals), parts.subject
-    keys = np.stack([subject, np.concatenate(places)])
-    within = design_effect(residual, np.unique(keys, axis=1, return_inverse=True)[1].ravel(), centred=False)
+    shared = members(subject)[0] * (MAX_BINS * len(parts.rows)) + np.concatenate(places)
+    within = design_effect(residual, shared, centred=False)
     overall = design_effect(residual, subject, centred=False, num_repeats=parts.num_repeats)
     noise = np.sqrt(np.maximum(noise * within, TINY**2))
     return _Bins(share=share, gap=gap, noise=noise, effect=max(overall / within, 1.0))
@@ -198,15 +195,18 @@ def intercept(parts: Parts, z: float) -> Estimate:
         risk = expit(logit + shift)
         return _log_likelihood(logit + shift, label) + math.log(max(float((risk * (1 - risk)).sum()), TINY)) / 2
 
-    def gradient(shift: float) -> float:
+    def gradient(shift: float) -> tuple[float, float]:
         risk = expit(logit + shift)
         weight = risk * (1 - risk)
-        return _penalised(label - risk, weight * (1 - 2 * risk), float(weight.sum()), shift)
+        information = float(weight.sum())
+        return penalised(label - risk, weight * (1 - 2 * risk), information, shift), information
 
-    value = _maximum(gradient)
+    newton = has_one_maximum(label)
+    value = maximum(gradient, 0.0, newton=newton)
     risk = expit(logit + value)
     information = float((risk * (1 - risk)).sum())
-    return value, _profile_ends(likelihood, value, z**2 * _inflation(label - risk, parts, information), information)
+    threshold = z**2 * _inflation(label - risk, parts, information)
+    return value, profile_ends(likelihood, gradient, value, threshold, information, newton=newton)
 
 
 def slope(parts: Parts, z: float) -> Estimate:
@@ -228,18 +228,19 @@ def slope(parts: Parts, z: float) -> Estimate:
     regression = _Regression(fitted)
 
     def likelihood(value: float) -> float:
-        found, scores = regression.at(value)
-        return found + math.log(max(scores.information, TINY)) / 2
+        scores = regression.at(value)
+        return _log_likelihood(scores.logit, regression.label) + math.log(max(scores.information, TINY)) / 2
 
-    def gradient(value: float) -> float:
-        scores = regression.at(value)[1]
-        return _penalised(scores.rows, scores.changes, scores.information, value)
+    def gradient(value: float) -> tuple[float, float]:
+        scores = regression.at(value)
+        return penalised(scores.rows, scores.changes, scores.information, value), scores.information
 
-    value = _maximum(gradient)
-    scores = regression.at(value)[1]
+    value = maximum(gradient, 1.0, newton=regression.is_smooth)
+    scores = regression.at(value)
     used = Parts(rows=fitted, num_repeats=parts.num_repeats)
     threshold = z**2 * _inflation(scores.rows, used, scores.information)
-    return value, _profile_ends(likelihood, value, threshold, scores.information)
+    ends = profile_ends(likelihood, gradient, value, threshold, scores.information, newton=regression.is_smooth)
+    return value, ends
 
 
 def _inflation(scores: Column, parts: Parts, information: float) -> float:
@@ -257,8 +258,16 @@ def _inflation(scores: Column, parts: Parts, information: float) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class _Scores:
-    """The score of a slope: (n,) contribution of each row, its change of the information, and the information."""
+    """The score of a slope.
 
+    Attributes:
+        logit: (n,) of each row, with the intercepts that fit best.
+        rows: (n,) contribution of each row.
+        changes: (n,) its change of the information.
+        information: of the slope.
+    """
+
+    logit: Column
     rows: Column
     changes: Column
     information: float
@@ -270,30 +279,38 @@ class _Regression:
     def __init__(self, parts: list[Part]) -> None:
         self.logit = np.concatenate([part.logit - part.logit.mean() for part in parts])
         self.label = np.concatenate([part.label for part in parts])
-        self.part = np.repeat(np.arange(len(parts)), [len(part.label) for part in parts])
-        self.total = self._sums(self.label)
-        self.intercept = np.zeros(len(parts))
+        self.sizes = np.array([len(part.label) for part in parts])
+        self.starts = np.cumsum(self.sizes) - self.sizes
+        self.total, self.is_smooth = self._sums(self.label), has_one_maximum(self.label)
+        self.slope, self.intercept, self.centre = 0.0, np.zeros(len(parts)), np.zeros(len(parts))
+        self.last: _Scores | None = None
 
-    def at(self, slope: float) -> tuple[float, _Scores]:
-        """Log-likelihood and score of a slope, with the intercepts that fit best at it."""
-        logit = slope * self.logit + self._fitted(slope)[self.part]
+    def at(self, slope: float) -> _Scores:
+        """The score of a slope, with the intercepts that fit best at it."""
+        if self.last is not None and slope == self.slope:
+            return self.last
+        logit = slope * self.logit + self._rows(self._fitted(slope))
         risk = expit(logit)
         weight = risk * (1 - risk)
-        centre = self._sums(weight * self.logit) / np.maximum(self._sums(weight), TINY)
-        centred = self.logit - centre[self.part]
-        scores = _Scores(
+        self.slope, self.centre = slope, self._sums(weight * self.logit) / np.maximum(self._sums(weight), TINY)
+        centred = self.logit - self._rows(self.centre)
+        pulled = weight * centred**2
+        self.last = _Scores(
+            logit=logit,
             rows=(self.label - risk) * centred,
-            changes=weight * (1 - 2 * risk) * centred**3,
-            information=float((weight * centred**2).sum()),
+            changes=pulled * centred * (1 - 2 * risk),
+            information=float(pulled.sum()),
         )
-        return _log_likelihood(logit, self.label), scores
+        return self.last
 
     def _fitted(self, slope: float) -> Column:
         """The intercepts, by Newton's method from those of the slope before; by bisection where it leaves the range."""
         reach = abs(slope) * float(np.abs(self.logit).max()) + MAX_LOGIT
+        if self.is_smooth:
+            self.intercept = np.clip(self.intercept - (slope - self.slope) * self.centre, -reach, reach)
         low, high = np.full_like(self.intercept, -reach), np.full_like(self.intercept, reach)
         for _ in range(MAX_NEWTON):
-            risk = expit(slope * self.logit + self.intercept[self.part])
+            risk = expit(slope * self.logit + self._rows(self.intercept))
             lacking = self.total - self._sums(risk)
             low, high = np.where(lacking > 0, self.intercept, low), np.where(lacking > 0, high, self.intercept)
             there = self.intercept + lacking / np.maximum(self._sums(risk * (1 - risk)), TINY)
@@ -304,56 +321,13 @@ class _Regression:
         return self.intercept
 
     def _sums(self, values: Column) -> Column:
-        return np.bincount(self.part, values).astype(np.float64)
+        found: Column = np.add.reduceat(values, self.starts)
+        return found
+
+    def _rows(self, values: Column) -> Column:
+        """Of each part to each of its rows."""
+        return np.repeat(values, self.sizes)
 
 
 def _log_likelihood(logit: Column, label: Column) -> float:
     return -float(np.logaddexp(0, (1 - 2 * label) * logit).sum())
-
-
-def _penalised(scores: Column, changes: Column, information: float, place: float) -> float:
-    """The derivative of a likelihood with Jeffreys' penalty; where there is no information, towards 0."""
-    if information < TINY:
-        return -math.copysign(1.0, place)
-    return float(scores.sum() + changes.sum() / information / 2)
-
-
-def _maximum(gradient: Callable[[float], float]) -> float:
-    """Where a function with one maximum has it, within `MAX_COEFFICIENT` of 0, by its derivative."""
-    if gradient(-MAX_COEFFICIENT) <= 0:
-        return -MAX_COEFFICIENT
-    if gradient(MAX_COEFFICIENT) >= 0:
-        return MAX_COEFFICIENT
-    from scipy.optimize import brentq  # 0.3 CPU seconds that a process without scores does not need
-
-    return float(brentq(gradient, -MAX_COEFFICIENT, MAX_COEFFICIENT, xtol=PRECISION))
-
-
-def _profile_ends(likelihood: Callable[[float], float], value: float, threshold: float, information: float) -> Ends:
-    """Where twice the likelihood has fallen by the threshold; NaN if it has not within `MAX_COEFFICIENT` of 0.
-
-    The search begins at the ends of a parabola with the information, and goes on by twice the distance.
-
-    Returns:
-        Both ends.
-    """
-    from scipy.optimize import brentq
-
-    top = likelihood(value)
-
-    def excess(place: float) -> float:
-        return threshold - 2 * (top - likelihood(place))
-
-    found = []
-    for limit in (-MAX_COEFFICIENT, MAX_COEFFICIENT):
-        inside, distance = value, math.sqrt(threshold / max(information, TINY))
-        while True:
-            outside = max(limit, value - distance) if limit < 0 else min(limit, value + distance)
-            if excess(outside) <= 0:
-                break
-            if outside == limit:
-                return NO_ENDS
-            inside, distance = outside, 2 * distance
-        low, high = min(inside, outside), max(inside, outside)
-        found.append(float(brentq(excess, low, high, xtol=PRECISION)))
-    return found[0], found[1]

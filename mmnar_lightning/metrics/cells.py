@@ -1,4 +1,4 @@
-"""All metrics of a cell with intervals that hold at its size: score-type intervals with few rows, else the bootstrap.
+"""All metrics of a cell with intervals that hold at its size: score-type with few rows, bootstrap, analytic with many.
 
 docs/method.md, section 5, states the rule; docs/coverage.md measures it.
 """
@@ -13,8 +13,18 @@ from scipy.special import ndtri
 from torch import Tensor
 
 from mmnar_lightning.metrics import calibration, small_samples
-from mmnar_lightning.metrics.bootstrap import ERROR, METRICS, MIN_SUBJECTS, RESAMPLED, Drawn, draw
+from mmnar_lightning.metrics.bootstrap import (
+    ERROR,
+    METRICS,
+    MIN_SUBJECTS,
+    RESAMPLED,
+    Drawn,
+    draw,
+    draw_each,
+    samples_of,
+)
 from mmnar_lightning.metrics.differences import recovered_ends, student_ends
+from mmnar_lightning.metrics.influence import Linear, drawn_errors, linear, logit_ends, normal_ends
 from mmnar_lightning.metrics.intervals import Interval, percentile_interval
 from mmnar_lightning.metrics.parts import Parts, parts_of
 from mmnar_lightning.metrics.small_samples import NO_ENDS, Ends
@@ -23,12 +33,18 @@ FEW = 30
 """Effective rows of the smaller class below which no interval is that of the percentiles of the bootstrap."""
 VERY_FEW = 8
 """Effective rows below which that of a difference does not depend on the spread of the bootstrap either."""
+Columns = tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]
+"""Probability, label, subject, fold and repeat of a cell."""
+MANY = 200
+"""Effective rows of the smaller class from which intervals are analytic, as good as the bootstrap: docs/coverage.md."""
 ORDERED_ROWS = 10
 """Rows per part from which two methods that order all rows alike are taken to do so elsewhere: a few do by chance."""
 RANKED = ("auroc", "average_precision")
 """Metrics of the order of the rows alone."""
 SMALL = {"auroc": "newcombe", "average_precision": "wilson", "brier": "classes"}
 """Metric -> method of its interval with few rows."""
+LINEAR = {"auroc": "delong", "average_precision": "influence", "brier": "influence"}
+"""Metric -> method of its interval, and of that of a difference, with many rows."""
 FITTED: dict[str, tuple[str, Callable[[Parts, float], calibration.Estimate]]] = {
     "calibration_error": ("shrinkage", calibration.calibration_error),
     "observed_expected": ("score", calibration.observed_expected),
@@ -52,8 +68,9 @@ def metric_intervals(
     """All metrics of a cell with their intervals.
 
     With fewer than `FEW` effective rows of the smaller class the intervals of AUROC, average precision and Brier score
-    are those of `small_samples`, otherwise the percentiles of a bootstrap over subjects (`bootstrap_intervals`). Those
-    of calibration are of `calibration` at every size. A single subject has none.
+    are those of `small_samples`, from `MANY` on those of `influence`, which need no replicates, and between them the
+    percentiles of a bootstrap over subjects (`bootstrap_intervals`). Those of calibration are of `calibration` at every
+    size. A single subject has none.
 
     Args:
         probability: (N,) in [0, 1].
@@ -76,24 +93,47 @@ def metric_intervals(
     """
     assert 0 < level < 1, f"{level=} must be in (0, 1)"
     parts, z = parts_of(probability, label, subject, fold, repeat), float(ndtri((1 + level) / 2))
-    is_few = parts.few() < FEW
-    count = 1 if is_few else num_replicates
-    drawn = draw(probability, label, subject, fold, repeat, num_replicates=count, seed=seed, calibrated=False)
-    num_parts = dict(zip(RESAMPLED, drawn.num_parts.tolist(), strict=True))
-    found = {}
-    for column, name in enumerate(RESAMPLED[:ERROR]):
-        value = float(drawn.values[column])
-        if is_few:
-            ends = _small_ends(name, parts, value, level, z)
-            found[name] = _interval(value, ends, num_parts[name], SMALL[name], parts)
-        elif name == "average_precision" and small_samples.has_biased_folds(parts):
-            found[name] = _interval(value, NO_ENDS, num_parts[name], "", parts)
-        else:
-            found[name] = percentile_interval(value, drawn.replicates[:, column], num_parts[name], level)
+    columns = (probability, label, subject, fold, repeat)
+    if parts.few() >= MANY:
+        found = _of_many(parts, linear(samples_of(*columns)), level)
+    else:
+        found = _of_draws(parts, columns, num_replicates, level, seed)
     for name, (method, estimate) in FITTED.items():
         value, ends = estimate(parts, z)
-        found[name] = _interval(value, ends, num_parts.get(name, len(parts.rows)), method, parts)
+        found[name] = _interval(value, ends, len(parts.rows), method, parts)
     return {name: found[name] for name in METRICS}
+
+
+def _of_draws(parts: Parts, columns: Columns, num_replicates: int, level: float, seed: int) -> dict[str, Interval]:
+    """Discrimination and Brier score of a cell with fewer than `MANY` effective rows."""
+    z, is_few = float(ndtri((1 + level) / 2)), parts.few() < FEW
+    drawn = draw(*columns, num_replicates=1 if is_few else num_replicates, seed=seed, calibrated=False)
+    found = {}
+    for column, name in enumerate(RESAMPLED[:ERROR]):
+        value, num_parts = float(drawn.values[column]), int(drawn.num_parts[column])
+        if is_few:
+            found[name] = _interval(value, _small_ends(name, parts, value, level, z), num_parts, SMALL[name], parts)
+        elif name == "average_precision" and small_samples.has_biased_folds(parts):
+            found[name] = _interval(value, NO_ENDS, num_parts, "", parts)
+        else:
+            found[name] = percentile_interval(value, drawn.replicates[:, column], num_parts, level)
+    return found
+
+
+def _of_many(parts: Parts, sample: Linear, level: float) -> dict[str, Interval]:
+    """The same of a cell with at least `MANY` effective rows; where nothing varies, as with few."""
+    z, found = float(ndtri((1 + level) / 2)), {}
+    columns = (sample.values.tolist(), sample.error.tolist(), sample.num_parts.tolist())
+    for name, value, error, num_parts in zip(LINEAR, *columns, strict=True):
+        method = LINEAR[name]
+        if name == "average_precision" and small_samples.has_biased_folds(parts):
+            ends = NO_ENDS
+        elif error == 0 or value in {0, 1}:
+            ends, method = _small_ends(name, parts, value, level, z), SMALL[name]
+        else:
+            ends = logit_ends(value, error, z) if name == "auroc" else normal_ends(value, error, z)
+        found[name] = _interval(value, ends, num_parts, method, parts)
+    return found
 
 
 def _small_ends(name: str, parts: Parts, value: float, level: float, z: float) -> Ends:
@@ -132,7 +172,8 @@ def paired_difference(
     interval is never narrower than the percentiles: with fewer than `FEW` it has the spread of the replicates and
     Student's quantile (`student_ends`), with fewer than `VERY_FEW` it comes from the intervals of both methods and the
     correlation of their replicates (`recovered_ends`), and that of calibration errors at every size. There is none
-    where a method has none.
+    where a method has none. From `MANY` on it is that of a normal difference of influences, and the replicates of
+    calibration errors are those of normal sums over bins (`drawn_errors`).
 
     Args:
         first: (N,) in [0, 1], probabilities of one method.
@@ -158,19 +199,23 @@ def paired_difference(
     0.0
     """
     assert 0 < level < 1, f"{level=} must be in (0, 1)"
-    drawn, parts = [], []
-    for probability in (first, second):
-        columns = (probability, label, subject, fold, repeat)
-        drawn.append(draw(*columns, num_replicates=num_replicates, seed=seed))
-        parts.append(parts_of(*columns))
-        drawn[-1].values[ERROR] = calibration.calibration_error(parts[-1], 1.0)[0]
-    few = parts[0].few()
-    same = _same(first, second, fold, repeat)
-    found = {}
+    columns = [(probability, label, subject, fold, repeat) for probability in (first, second)]
+    samples, parts = [samples_of(*own) for own in columns], [parts_of(*own) for own in columns]
+    few, same = parts[0].few(), _same(first, second, fold, repeat)
+    if few < MANY:
+        drawn, found = draw_each(samples, num_replicates=num_replicates, seed=seed), {}
+    else:
+        linearised = [linear(own) for own in samples]
+        drawn = [_of_errors(column, len(parts[0].rows)) for column in drawn_errors(samples, num_replicates, seed).T]
+        found = _difference_of_many(linearised[0].minus(linearised[1]), level, parts[0])
+    for own, one in zip(parts, drawn, strict=True):
+        one.values[ERROR] = calibration.calibration_error(own, 1.0)[0]
     for column, name in enumerate(RESAMPLED):
+        if name in found:
+            continue
         pair = _column(drawn, column)
         difference = float(pair.values[0] - pair.values[1])
-        replicates = pair.replicates[:, 0] - pair.replicates[:, 1]
+        replicates = (pair.replicates[:, 0] - pair.replicates[:, 1]) * (not same["equal"])
         if column == ERROR:
             replicates = replicates - replicates.nanmean() + difference
         plain = percentile_interval(difference, replicates, int(pair.num_parts.min()), level)
@@ -178,6 +223,23 @@ def paired_difference(
         if (few < FEW or column == ERROR) and not (same["equal"] or (same["order"] and name in RANKED)):
             alone = [_alone(name, own, float(value), level) for own, value in zip(parts, pair.values, strict=True)]
             found[name] = _widened(plain, pair, alone, 0.0 if column == ERROR else few, level, parts[0])
+    return found
+
+
+def _of_errors(errors: NDArray[np.float64], num_parts: int) -> Drawn:
+    """Replicates of the calibration error, (R,), without those of the other metrics."""
+    replicates = torch.full((len(errors), len(RESAMPLED)), math.nan, dtype=torch.float64)
+    replicates[:, ERROR] = torch.from_numpy(errors)
+    undefined = replicates.new_full((len(RESAMPLED),), math.nan)
+    return Drawn(values=undefined, replicates=replicates, num_parts=torch.full((len(RESAMPLED),), num_parts))
+
+
+def _difference_of_many(difference: Linear, level: float, parts: Parts) -> dict[str, Interval]:
+    """Differences of discrimination and of Brier scores with at least `MANY` effective rows."""
+    z, found = float(ndtri((1 + level) / 2)), {}
+    columns = (difference.values.tolist(), difference.error.tolist(), difference.num_parts.tolist())
+    for (name, method), value, error, num_parts in zip(LINEAR.items(), *columns, strict=True):
+        found[name] = _interval(value, normal_ends(value, error, z, lowest=-1.0), num_parts, method, parts)
     return found
 
 

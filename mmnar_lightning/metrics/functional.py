@@ -5,7 +5,9 @@ of the rows, and returns NaN where the metric is undefined. Invalid probabilitie
 `as_columns`.
 """
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from data_modules.errors import UserError
@@ -147,11 +149,31 @@ def equal_mass_bins(probability: Tensor, num_bins: int) -> Tensor:
     [0, 2, 1, 1, 1, 2]
     """
     assert num_bins >= 1, f"num_bins={num_bins} must be at least 1"
-    probability = probability.contiguous()
-    ascending = probability.sort().values
-    below = torch.searchsorted(ascending, probability)
-    up_to = torch.searchsorted(ascending, probability, right=True)
-    return (below + up_to) * num_bins // (2 * max(len(probability), 1))
+    values = probability.detach().cpu().numpy()
+    ascending = np.sort(values)
+    first, last = runs(ascending)
+    bins = (first + last + 1) * num_bins // (2 * max(len(values), 1))
+    starts = runs(bins, once=True)[0]
+    return torch.from_numpy(bins[starts][np.searchsorted(ascending[starts[1:]], values, side="right")])
+
+
+def runs(values: NDArray[np.generic], *, once: bool = False) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First and last position of each run of equal values.
+
+    Args:
+        values: (N,).
+        once: give each run once, not for each value.
+
+    Returns:
+        Two times (N,), or (number of runs,).
+
+    >>> [column.tolist() for column in runs(np.array([0.3, 0.3, 0.1]))]
+    [[0, 0, 2], [1, 1, 2]]
+    """
+    starts = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]])) if len(values) else np.zeros(0, int)
+    sizes = np.diff(np.append(starts, len(values)))
+    ends = starts + sizes - 1
+    return (starts, ends) if once else (np.repeat(starts, sizes), np.repeat(ends, sizes))
 
 
 def area_under_roc(true_positive: Tensor, false_positive: Tensor) -> Tensor:

@@ -20,8 +20,9 @@ class Interval:
         num_defined: number of replicates in which the metric is defined; 0 if the interval is of another method.
         num_parts: number of parts (folds, repeats) in which the sample's metric is defined; `value` is their mean.
         method: of the interval; None if there is none. `bootstrap`: percentiles of replicates; `newcombe`, `wilson`,
-            `classes`: of AUROC, average precision and Brier score with few rows (small_samples.py); `shrinkage`,
-            `score`, `profile`: of calibration (calibration.py); `student`, `recovered`: of a difference with few rows;
+            `classes`: of AUROC, average precision and Brier score with few rows (small_samples.py); `delong`,
+            `influence`: of AUROC and of both others with many, and of differences (influence.py); `shrinkage`, `score`,
+            `profile`: of calibration (calibration.py); `student`, `recovered`: of a difference with few rows;
             `simultaneous`: of the largest of many differences (gaps.py).
     """
 

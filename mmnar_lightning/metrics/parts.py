@@ -15,6 +15,9 @@ MAX_LOGIT = 40.0
 PRIOR_SUBJECTS = 5
 """Subjects that an intraclass correlation of 1 counts as, beside those of the sample."""
 
+DENSE = 8
+"""Range of the ids of subjects, a row, up to which they are counted in an array of that range."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
@@ -89,7 +92,7 @@ class Parts:
 
     def num_subjects(self) -> int:
         """Number of different subjects."""
-        return len(np.unique(self.subject))
+        return len(members(self.subject)[1])
 
 
 def parts_of(
@@ -126,6 +129,32 @@ def parts_of(
     return Parts(rows=rows, num_repeats=max(len(np.unique(numbers[0])), 1))
 
 
+def members(subject: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Number subjects in ascending order; in linear time where their rows are sorted or their ids are dense.
+
+    Args:
+        subject: (n,) int64.
+
+    Returns:
+        (n,) number of each row's subject in [0, S), and (S,) rows of each.
+
+    >>> [column.tolist() for column in members(np.array([4, 4, 7]))]
+    [[0, 0, 1], [2, 1]]
+    """
+    steps = np.diff(subject)
+    if not (steps < 0).any():
+        member = np.zeros(len(subject), np.int64)
+        np.cumsum(steps > 0, out=member[1:])
+        return member, np.bincount(member).astype(np.int64)
+    lowest = int(subject.min())
+    if int(subject.max()) - lowest < DENSE * len(subject):
+        count = np.bincount(subject - lowest)
+        place = np.cumsum(count > 0) - 1
+        return place[subject - lowest], count[count > 0]
+    _, member, count = np.unique(subject, return_inverse=True, return_counts=True)
+    return member, count
+
+
 def effective_count(subject: NDArray[np.int64]) -> float:
     """Number of rows that is left if those of one subject are copies: (sum of c)² / sum of c², c rows per subject.
 
@@ -140,7 +169,7 @@ def effective_count(subject: NDArray[np.int64]) -> float:
     >>> effective_count(np.array([4, 4, 4, 7]))
     1.6
     """
-    count = np.unique(subject, return_counts=True)[1].astype(float)
+    count = members(subject)[1].astype(float)
     return float(count.sum() ** 2 / (count**2).sum()) if len(count) else 0.0
 
 
@@ -165,7 +194,7 @@ def design_effect(values: Column, subject: NDArray[np.int64], *, centred: bool =
     >>> round(design_effect(np.tile([0.0, 1.0], 50).repeat(4), np.arange(100).repeat(4)), 2)
     4.0
     """
-    _, member, count = np.unique(subject, return_inverse=True, return_counts=True)
+    member, count = members(subject)
     size = float((count.astype(float) ** 2).sum() / max(len(subject), 1))
     if size <= 1:
         return 1.0

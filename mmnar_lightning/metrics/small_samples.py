@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from mmnar_lightning.metrics.parts import Column, Parts, design_effect, effective_count
+from mmnar_lightning.metrics.parts import Column, Parts, design_effect, effective_count, members
 
 Ends = tuple[float, float]
 """Lower and upper end of an interval; NaN if there is none."""
@@ -226,7 +226,7 @@ def _brier_distances(risk: Column, label: Column, subject: NDArray[np.int64], le
 
 def _student_ends(values: Column, subject: NDArray[np.int64], level: float) -> Ends:
     """Student's interval of a mean in [0, 1] over rows of subjects; [0, 1] with fewer than two subjects."""
-    people, member = np.unique(subject, return_inverse=True)
+    member, people = members(subject)
     if len(people) < 2:
         return 0.0, 1.0
     mean = float(values.mean())

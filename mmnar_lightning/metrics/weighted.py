@@ -1,6 +1,7 @@
 """Metrics of rows whose subjects count several times, for many replicates at once."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mmnar_lightning.metrics import functional
+from mmnar_lightning.metrics.parts import members
 
 NUM_BINS = 15
 Column = NDArray[np.float64]
@@ -62,14 +64,17 @@ class WeightedRows:
             The rows.
         """
         risk, truth = (column.numpy() for column in functional.as_columns(probability, label))
-        names, dense = np.unique(subject.cpu().numpy(), return_inverse=True)
-        order = np.lexsort((dense, truth, -risk))
+        people = subject.cpu().numpy()
+        dense, rows = members(people)
+        names = np.zeros(len(rows), np.int64)
+        names[dense] = people
+        order = _sorted(risk, truth, dense)
         risk, truth, dense = risk[order], truth[order], dense[order]
         is_positive = truth > 0
         seen = np.concatenate([[0], np.cumsum(~is_positive)])
-        first, last = _runs(risk)
+        first, last = functional.runs(risk)
         residual = risk - truth
-        ends = np.unique(_runs(risk[is_positive])[1])
+        ends = functional.runs(risk[is_positive], once=True)[1]
         bins = functional.equal_mass_bins(torch.from_numpy(risk), NUM_BINS).numpy()
         return cls(
             names=names,
@@ -81,8 +86,8 @@ class WeightedRows:
             negatives_at=seen[last[is_positive] + 1][ends],
             subject=dense,
             residual=residual,
-            bins=np.unique(_runs(bins)[0]),
-            rows=np.bincount(dense, minlength=len(names)).astype(np.float64),
+            bins=functional.runs(bins, once=True)[0],
+            rows=rows.astype(np.float64),
             squared_error=np.bincount(dense, residual**2, minlength=len(names)).astype(np.float64),
         )
 
@@ -96,52 +101,64 @@ class WeightedRows:
         Returns:
             (C, 4) float64 in the order of `bootstrap.RESAMPLED`, NaN where undefined.
         """
-        positive, negatives = self._taken(weight)
-        num_positive = positive.sum(1)
-        found = np.take(np.cumsum(positive, axis=1), self.ends, axis=1)
-        steps = (
-            np.diff(found, axis=1, prepend=0)
-            * found
-            / np.maximum(found + np.take(negatives, self.negatives_at, axis=1), 1)
-        )
-        error = self._error(weight) if calibrated else np.full(len(weight), np.nan)
+        counts = _narrow(weight)
+        positive, negatives = self._taken(counts)
+        steps, found = positive, np.cumsum(positive, axis=1)
+        if len(self.ends) < len(self.positive):
+            found = np.take(found, self.ends, axis=1)
+            steps = np.diff(found, axis=1, prepend=0)
+        predicted = np.maximum(found + np.take(negatives, self.negatives_at, axis=1), 1)
+        precise = (steps * found / predicted).sum(1)
+        error = self._error(counts) if calibrated else np.full(len(weight), np.nan)
         total = weight @ self.rows
         with np.errstate(invalid="ignore", divide="ignore"):
-            precision, brier, gaps = steps.sum(1) / num_positive, weight @ self.squared_error / total, error / total
+            precision, brier, gaps = precise / positive.sum(1), weight @ self.squared_error / total, error / total
         return np.stack([self._ranked(positive, negatives), precision, brier, gaps], axis=1)
 
-    def _error(self, weight: Column) -> Column:
+    def _error(self, counts: NDArray[np.unsignedinteger]) -> Column:
         """The calibration error times the weight of all rows, (C,)."""
         if not len(self.bins):
-            return np.zeros(len(weight))
-        gap = np.take(weight, self.subject, axis=1)
-        gap *= self.residual
+            return np.zeros(len(counts))
+        gap = np.take(counts, self.subject, axis=1) * self.residual
         found: Column = np.abs(np.add.reduceat(gap, self.bins, axis=1)).sum(1)
         return found
 
     def auroc(self, weight: Column) -> Column:
         """The first of `metrics` alone, (C,), under (C, S) weights."""
-        return self._ranked(*self._taken(weight))
+        return self._ranked(*self._taken(_narrow(weight)))
 
-    def _taken(self, weight: Column) -> tuple[Column, Column]:
+    def _taken(self, counts: NDArray[np.unsignedinteger]) -> tuple[Places, Places]:
         """Weights of the positives, (C, P), and cumulated weights of the negatives from 0, (C, N - P + 1)."""
-        negatives = np.zeros((len(weight), len(self.negative) + 1))
-        np.cumsum(np.take(weight, self.negative, axis=1), axis=1, out=negatives[:, 1:])
-        return np.take(weight, self.positive, axis=1), negatives
+        is_large = len(self.negative) * int(counts.max(initial=0)) >= 2**31
+        negatives = np.zeros((len(counts), len(self.negative) + 1), np.int64 if is_large else np.int32)
+        np.cumsum(np.take(counts, self.negative, axis=1), axis=1, out=negatives[:, 1:])
+        return np.take(counts, self.positive, axis=1).astype(np.int64), negatives
 
-    def _ranked(self, positive: Column, negatives: Column) -> Column:
+    def _ranked(self, positive: Places, negatives: Places) -> Column:
         """AUROC, (C,), from what `_taken` gives; NaN without both classes."""
-        lost = np.take(negatives, self.above, axis=1)
-        if not np.array_equal(self.above, self.reached):
-            lost = (lost + np.take(negatives, self.reached, axis=1)) / 2
-        pairs = positive.sum(1) * negatives[:, -1]
+        lost = (positive * np.take(negatives, self.above, axis=1)).sum(1)
+        more = (positive * np.take(negatives, self.reached, axis=1)).sum(1) if self.has_ties else lost
+        pairs = (positive.sum(1) * negatives[:, -1]).astype(np.float64)
         with np.errstate(invalid="ignore", divide="ignore"):
-            ranked: Column = (pairs - np.einsum("cp,cp->c", positive, lost)) / pairs
+            ranked: Column = (pairs - (lost + more) / 2) / pairs
         return ranked
 
+    @cached_property
+    def has_ties(self) -> bool:
+        """Whether a positive and a negative have the same probability."""
+        return not np.array_equal(self.above, self.reached)
 
-def _runs(values: NDArray[np.generic]) -> tuple[Places, Places]:
-    """First and last position of the run of equal values that each of (N,) values belongs to."""
-    starts = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]])) if len(values) else np.zeros(0, int)
-    sizes = np.diff(np.append(starts, len(values)))
-    return np.repeat(starts, sizes), np.repeat(starts + sizes - 1, sizes)
+
+def _narrow(weight: Column) -> NDArray[np.unsignedinteger]:
+    """Whole numbers in a type of which all subjects' stay in the cache."""
+    return weight.astype(np.min_scalar_type(int(weight.max(initial=0))))
+
+
+def _sorted(risk: Column, truth: Column, dense: Places) -> Places:
+    """(N,) order of rows by descending probability, then by label and subject; only ties are sorted by all three."""
+    order: Places = np.argsort(-risk)
+    first, last = functional.runs(risk[order])
+    tied = np.flatnonzero(first < last)
+    own = order[tied]
+    order[tied] = own[np.lexsort((dense[own], truth[own], first[tied]))]
+    return order

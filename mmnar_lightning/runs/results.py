@@ -23,7 +23,7 @@ from mmnar_lightning.evaluation.results import Groups, Intervals, Results, Split
 from mmnar_lightning.evaluation.results_json import ResultsError, from_json, to_json
 from mmnar_lightning.evaluation.scores import GROUP, Scoring, predictions, score_groups
 from mmnar_lightning.evaluation.subgroups import decision_curves, label_availability, score_subgroups
-from mmnar_lightning.metrics.cells import FEW
+from mmnar_lightning.metrics.cells import FEW, MANY
 from mmnar_lightning.outputs import ScoredRows
 from mmnar_lightning.report import figures
 from mmnar_lightning.report.public import public
@@ -224,7 +224,7 @@ def breakdowns(
 
 def intervals_of(scoring: Scoring) -> Intervals:
     """Describe how the intervals of results are computed."""
-    return Intervals(level=0.95, num_replicates=scoring.num_replicates, clusters="subjects", few=FEW)
+    return Intervals(level=0.95, num_replicates=scoring.num_replicates, clusters="subjects", few=FEW, many=MANY)
 
 
 def _groups(run: Run, rows: ScoredRows, table: pl.DataFrame) -> Groups | None:

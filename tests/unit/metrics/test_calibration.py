@@ -8,7 +8,7 @@ import torch
 from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 
-from mmnar_lightning.metrics import calibration, functional
+from mmnar_lightning.metrics import calibration, functional, profile
 from mmnar_lightning.metrics.parts import Parts, parts_of
 
 Z = 1.96
@@ -111,3 +111,28 @@ def test_what_is_undefined_is_nan_without_an_interval() -> None:
         assert all(math.isnan(number) for number in (value, *ends))
     constant = parts_of(torch.full((4,), 0.5), torch.tensor([0, 1, 0, 1]), torch.arange(4))
     assert math.isnan(calibration.slope(constant, Z)[0])
+
+
+@pytest.mark.parametrize("folds", [1, 4])
+@pytest.mark.parametrize(("shift", "factor"), [(0.0, 1.0), (1.5, 0.4), (-1.0, -0.7)])
+def test_newtons_method_finds_what_a_search_of_the_whole_range_finds(folds, shift, factor, monkeypatch) -> None:
+    one = drawn(1500, 5, shift=shift, factor=factor).rows[0]
+    probability, label, subject = (torch.from_numpy(column) for column in (one.probability, one.label, one.subject))
+    parts = parts_of(probability, label, subject, subject % folds)
+    found = [getattr(calibration, name)(parts, Z) for name in ("intercept", "slope")]
+    monkeypatch.setattr(profile, "NEWTON_ROWS", 10**6)
+    searched = [getattr(calibration, name)(parts, Z) for name in ("intercept", "slope")]
+    for (value, ends), (expected, expected_ends) in zip(found, searched, strict=True):
+        assert (value, *ends) == pytest.approx((expected, *expected_ends), abs=1e-7)
+
+
+def test_newtons_method_takes_a_few_steps(monkeypatch) -> None:
+    parts, places = drawn(1500, 6, factor=2.0), []
+    at = calibration._Regression.at
+    monkeypatch.setattr(calibration._Regression, "at", lambda self, slope: (places.append(slope), at(self, slope))[1])
+    calibration.slope(parts, Z)
+    assert len(set(places)) < 20
+    places.clear()
+    monkeypatch.setattr(profile, "NEWTON_ROWS", 10**6)
+    calibration.slope(parts, Z)
+    assert len(set(places)) > 20

@@ -333,3 +333,38 @@ def test_columns_of_another_shape_are_refused():
     probability, label, subject = mixed(seed=0, levels=5)
     with pytest.raises(AssertionError, match="subject has the shape"):
         paired_difference(probability, probability, label, subject[:3])
+
+
+@pytest.mark.parametrize("levels", [6, 10**9])
+def test_replicates_are_those_of_float64_weights_of_all_rows_bit_by_bit(levels):
+    probability, label, subject = mixed(seed=11, levels=levels)
+    ours = bootstrap.draw(probability, label, subject, None, None, num_replicates=300, seed=2).replicates.numpy()
+    names, dense = np.unique(subject.numpy(), return_inverse=True)
+    counts = bootstrap.draw_counts(np.random.default_rng(2), 300, len(names)).numpy()
+    order = np.lexsort((dense, label.numpy(), -probability.numpy()))
+    risk, truth = probability.numpy()[order], label.numpy()[order] > 0
+    last = np.searchsorted(-risk, -np.unique(risk[truth])[::-1], "right") - 1
+    for number, count in enumerate(counts):
+        weight = count[dense][order]
+        positive, negative = np.cumsum(weight * truth), np.cumsum(weight * ~truth)
+        equal = np.searchsorted(-risk, -risk, "left")
+        above = np.where(equal > 0, negative[equal - 1], 0.0)
+        below = negative[np.searchsorted(-risk, -risk, "right") - 1]
+        pairs = positive[-1] * negative[-1]
+        lost = (weight * truth * (above + below) / 2).sum()
+        assert ours[number, 0] == (pairs - lost) / pairs
+        found = positive[last]
+        steps = np.diff(found, prepend=0) * found / np.maximum(found + negative[last], 1)
+        assert ours[number, 1] == steps.sum() / positive[-1]
+
+
+def test_predictions_on_one_draw_have_the_numbers_that_each_has_alone():
+    data = in_folds(seed=3, repeats=2)
+    second = data[0].sqrt()
+    label, subject, fold, repeat = data[1:]
+    samples = [bootstrap.samples_of(one, label, subject, fold, repeat) for one in (data[0], second)]
+    shared = bootstrap.draw_each(samples, num_replicates=40, seed=7)
+    for one, found in zip((data[0], second), shared, strict=True):
+        alone = bootstrap.draw(one, label, subject, fold, repeat, num_replicates=40, seed=7)
+        for name in ("values", "replicates", "num_parts"):
+            assert torch.equal(getattr(found, name), getattr(alone, name))

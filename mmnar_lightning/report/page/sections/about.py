@@ -1,6 +1,6 @@
 """What the run is, and on whom: the first section of the page."""
 
-from mmnar_lightning.evaluation.results import Results, ValueCell
+from mmnar_lightning.evaluation.results import Intervals, Results, ValueCell
 from mmnar_lightning.report import style
 from mmnar_lightning.report.page import words
 from mmnar_lightning.report.page.blocks import Block, Facts, Listing, Note, Section, Text, Tiles
@@ -115,6 +115,27 @@ def _of_number(task: str, cell: ValueCell) -> tuple[str, str, str]:
     return name, f"{cell.mae.value:.2f}", f"{ends}{words.number(cell.count)} test rows"
 
 
+def rule_of(intervals: Intervals, *, of_numbers: bool) -> str:
+    """How intervals were computed.
+
+    Args:
+        intervals: of results.json.
+        of_numbers: whether tasks are numbers, whose intervals have another rule.
+
+    Returns:
+        A sentence without a full stop; rows are effective rows of the smaller class.
+
+    >>> rule_of(Intervals(level=0.95, num_replicates=100, clusters="subjects", few=30, many=200), of_numbers=False)
+    '95 %, clustered by subjects: score-type below 30 rows of the smaller class, 100 bootstrap replicates, ...'
+    """
+    found = f"{intervals.level:.0%}, clustered by {intervals.clusters}".replace("%", " %")
+    if of_numbers or intervals.few is None or intervals.many is None:
+        return found
+    few = f"score-type below {intervals.few} rows of the smaller class"
+    replicates = f"{words.number(intervals.num_replicates)} bootstrap replicates"
+    return f"{found}: {few}, {replicates}, analytic from {intervals.many} rows"
+
+
 def _facts(run: PageRun) -> list[tuple[str, str]]:
     found = run.results
     versions = ", ".join(f"{name} {version}" for name, version in found.versions.items())
@@ -126,7 +147,7 @@ def _facts(run: PageRun) -> list[tuple[str, str]]:
         ("row", _unit(run)),
         ("evaluation", PROTOCOLS.get(found.protocol, str(found.protocol))),
         ("test", rows),
-        ("intervals", f"{found.intervals.level:.0%}, clustered by {found.intervals.clusters}"),
+        ("intervals", rule_of(found.intervals, of_numbers=found.values is not None)),
     ]
     if found.protocol is None:
         fractions = {split: run.setting(f"cohort.split.{split}") for split in SPLITS}
