@@ -264,13 +264,13 @@ def test_what_every_experiment_begins_with_is_base_over_the_defaults():
 @pytest.mark.parametrize("words", [["dataset=custom"], ["experiment=mimic,baselines/late_fusion"]])
 def test_what_was_composed_once_is_nothing_to_what_is_composed_next(words):
     before = to_plain(load(words))
-    changed, settings = load(words), layers.merged(before["dataset"], [])
-    changed.baseline.settings["own"] = 1
-    changed.optim.lr = changed.cohort.split.train = 9.0
+    changed = load([*words, "optim.lr=9", "seed=9", "baseline.settings={own: 1}"])
+    changed.baseline.settings["own"] = 2
     changed.cohort.modalities.append("own")
-    settings.optim.lr = settings.cohort.split.train = 9.0
-    settings.baseline.settings = {"own": 1}
     assert to_plain(load(words)) == before != to_plain(changed)
+    settings = layers.merged(before["dataset"], [])
+    settings.optim.lr = 9.0
+    assert layers.shared_settings(before["dataset"])["optim"]["lr"] == before["optim"]["lr"]
 
 
 def test_a_file_that_is_changed_is_read_again(own):
