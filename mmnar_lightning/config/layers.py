@@ -57,9 +57,14 @@ class _Kept:
         return settings
 
 
-def shared_settings(dataset: str) -> dict[str, Any]:
-    """The defaults of every experiment on a dataset, overridden by base.yaml, as nested plain values."""
-    plain = OmegaConf.to_container(merged(dataset, []))
+def shared_settings(dataset: str) -> Mapping[str, Any]:
+    """The defaults of every experiment on a dataset, overridden by base.yaml, as nested plain values, to be read."""
+    return _plain(dataset, json.dumps(_environment()), file(file_of_all("base")))
+
+
+@lru_cache(maxsize=16)
+def _plain(*given: Any) -> Mapping[str, Any]:
+    plain = OmegaConf.to_container(_merged(*given).copy())
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
 

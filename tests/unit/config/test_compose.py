@@ -270,7 +270,7 @@ def test_what_was_composed_once_is_nothing_to_what_is_composed_next(words):
     assert to_plain(load(words)) == before != to_plain(changed)
     settings = layers.merged(before["dataset"], [])
     settings.optim.lr = 9.0
-    assert layers.shared_settings(before["dataset"])["optim"]["lr"] == before["optim"]["lr"]
+    assert layers.merged(before["dataset"], []).optim.lr == before["optim"]["lr"]
 
 
 def test_a_file_that_is_changed_is_read_again(own):
