@@ -51,7 +51,7 @@ class _Kept:
     def copy(self) -> DictConfig:
         """Settings of one's own."""
         unpickler = pickle.Unpickler(io.BytesIO(self.content))
-        unpickler.persistent_load = self.classes.__getitem__  # type: ignore[method-assign,assignment]
+        unpickler.persistent_load = self.classes.__getitem__  # type: ignore[method-assign]
         settings = unpickler.load()
         assert isinstance(settings, DictConfig)
         return settings

@@ -56,7 +56,7 @@ def from_json(kind: type[T], content: Mapping[str, Any]) -> T:
     """
     if kind is Results:
         content = _upgraded(content)
-    hints = _hints(kind)
+    hints = _hints(cast(Any, kind))  # mypy takes no class of a variable type for hashable
     try:
         return kind(**{name: _read(hints[name], part) for name, part in content.items()})
     except (KeyError, TypeError) as error:

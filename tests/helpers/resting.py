@@ -1,4 +1,4 @@
-"""The program, whose epochs rest for half a second: a trial that waits to be stopped spends no core on it."""
+"""The program, whose epochs begin with half a second of rest: a trial that waits to be stopped spends no core on it."""
 
 import time
 
