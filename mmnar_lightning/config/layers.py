@@ -8,7 +8,7 @@ import json
 import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, field, make_dataclass
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -56,17 +56,15 @@ class _Kept:
         assert isinstance(settings, DictConfig)
         return settings
 
+    @cached_property
+    def plain(self) -> Mapping[str, Any]:
+        """The same as nested plain values, to be read."""
+        return {str(key): value for key, value in _plain(self.copy()).items()}
+
 
 def shared_settings(dataset: str) -> Mapping[str, Any]:
     """The defaults of every experiment on a dataset, overridden by base.yaml, as nested plain values, to be read."""
-    return _plain(dataset, json.dumps(_environment()), file(file_of_all("base")))
-
-
-@lru_cache(maxsize=16)
-def _plain(*given: Any) -> Mapping[str, Any]:
-    plain = OmegaConf.to_container(_merged(*given).copy())
-    assert isinstance(plain, dict)
-    return {str(key): value for key, value in plain.items()}
+    return _lowest(dataset).plain
 
 
 def merged(dataset: str, files: Sequence[File]) -> DictConfig:
@@ -79,12 +77,19 @@ def merged(dataset: str, files: Sequence[File]) -> DictConfig:
     Returns:
         The settings, which the caller may change.
     """
-    return _merged(dataset, json.dumps(_environment()), file(file_of_all("base")), *files).copy()
+    settings = _lowest(dataset).copy()
+    settings.merge_with(*(read(one) for one in files))
+    return settings
 
 
-@lru_cache(maxsize=64)
-def _merged(dataset: str, environment: str, *files: File) -> _Kept:
-    settings = OmegaConf.merge(_schema(dataset), json.loads(environment), *(read(one) for one in files))
+def _lowest(dataset: str) -> _Kept:
+    """The defaults of a dataset, the environment and base.yaml, as they are now."""
+    return _merged(dataset, json.dumps(_environment()), file(file_of_all("base")))
+
+
+@lru_cache(maxsize=32)
+def _merged(dataset: str, environment: str, base: File) -> _Kept:
+    settings = OmegaConf.merge(_schema(dataset), json.loads(environment), read(base))
     assert isinstance(settings, DictConfig)
     return _Kept(settings)
 
@@ -193,7 +198,11 @@ def refuse_renamed(settings: DictConfig, source: str) -> None:
     Raises:
         ConfigError: naming the source, the old keys and the remedy.
     """
+    if sentence := explain_all(_plain(settings)):
+        raise ConfigError(f"{source}: {sentence}")
+
+
+def _plain(settings: DictConfig) -> dict[Any, Any]:
     plain = OmegaConf.to_container(settings)
     assert isinstance(plain, dict)
-    if sentence := explain_all(plain):
-        raise ConfigError(f"{source}: {sentence}")
+    return plain
