@@ -5,6 +5,7 @@ import gzip
 import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -80,6 +81,7 @@ def number(text: str) -> float | None:
     return float(text) if text else None
 
 
+@cache
 def limit(text: str) -> float | None:
     """The number after a comparison with which a text begins; None without one.
 
@@ -95,6 +97,7 @@ def limit(text: str) -> float | None:
     return plain(rest[:length].rstrip(".,"))
 
 
+@cache
 def plain(text: str) -> float | None:
     """The number that a text is; None if it is anything more.
 
@@ -110,12 +113,14 @@ def plain(text: str) -> float | None:
         return None
 
 
+@cache
 def not_done(text: str) -> bool:
     """Whether a text begins by saying that nothing was measured."""
     words = " ".join(text.lower().split())
     return words.startswith(("not done", "not performed", "cancel")) or (words[:2] == "nd" and not words[2:3].isalnum())
 
 
+@cache
 def spelling(unit: str) -> str:
     """A unit without the signs in which spellings differ."""
     return unit.lower().translate(_LEFT_OUT)
@@ -188,13 +193,20 @@ def by_time(acts: Iterable[Act]) -> dict[float, tuple[float, float]]:
     }
 
 
+NOTHING = dict.fromkeys(("first", "last", "min", "max", "mean", "slope", "hours_since_last"), math.nan) | {
+    "count": 0, "censored": 0.0, "ordered": 0.0, "observed": 0.0,
+}  # fmt: skip
+"""The columns of a concept that nobody asked for."""
+
+
 def summary(acts: list[Act]) -> dict[str, float]:
     """The columns of a concept."""
+    if not acts:
+        return dict(NOTHING)
     moments = by_time(acts)
     x = sorted(moments)
     y = [moments[hours][0] for hours in x]
-    table = dict.fromkeys(("first", "last", "min", "max", "mean", "slope", "hours_since_last"), math.nan)
-    table |= {"count": len(x), "censored": 0.0, "ordered": float(bool(acts))}
+    table = NOTHING | {"count": len(x), "ordered": 1.0}
     table["observed"] = float(any(act.known for act in acts))
     if x:
         table |= {"first": y[0], "last": y[-1], "min": min(y), "max": max(y), "mean": sum(y) / len(y)}

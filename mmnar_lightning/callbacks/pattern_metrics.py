@@ -25,6 +25,8 @@ class PatternMetrics(Callback):
         min_count: `privacy.min_count`.
         totals_only: whether every pattern is masked, because other runs score other folds of the same rows.
         deviations: as of `PatternMetric`.
+        returned: whether `validate` and `test` of the Trainer return the scalars, for which Lightning takes a
+            millisecond per key; otherwise the loggers alone have them.
     """
 
     def __init__(
@@ -36,9 +38,10 @@ class PatternMetrics(Callback):
         *,
         totals_only: bool = False,
         deviations: Sequence[float] | None = None,
+        returned: bool = True,
     ) -> None:
         self.metrics = {split: PatternMetric(tasks, modalities, patterns, deviations) for split in ("val", "test")}
-        self.min_count, self.totals_only = min_count, totals_only
+        self.min_count, self.totals_only, self.returned = min_count, totals_only, returned
         self.latest: dict[str, float] = {}
         self.rows: ScoredRows | None = None
 
@@ -70,16 +73,19 @@ class PatternMetrics(Callback):
             return
         self.latest = mask_small_cells(values, self.min_count, totals_only=self.totals_only)
         logged = {f"{split}/{key}": value for key, value in self.latest.items()}
-        if trainer.state.fn != TrainerFn.FITTING:
-            # Through Lightning, so that validate and test return them; float64, which a float would lose.
+        is_fitting = trainer.state.fn == TrainerFn.FITTING
+        if self.returned and not is_fitting:
+            # Float64, which a float would lose.
             device = "cpu" if pl_module.device.type == "mps" else pl_module.device
             pl_module.log_dict(
                 {key: torch.tensor(value, dtype=torch.float64, device=device) for key, value in logged.items()}
             )
             return
-        for logger in trainer.loggers:  # directly: Lightning's own log takes a millisecond per key
+        for logger in trainer.loggers:  # directly, which is quicker than through Lightning
             logger.log_metrics({**logged, "epoch": trainer.current_epoch}, step=trainer.global_step)
             logger.save()  # before the checkpoint of the epoch, from which a killed run resumes
+        if not is_fitting:
+            return
         score, loss = self.metrics[split].means
         pl_module.log(f"{split}/{score}", values[score], logger=False, prog_bar=True)
         pl_module.log(f"{split}/{loss}", values[loss], logger=False)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import Field, fields, is_dataclass
+from functools import cache
 from types import NoneType, UnionType
 from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
@@ -55,11 +56,17 @@ def from_json(kind: type[T], content: Mapping[str, Any]) -> T:
     """
     if kind is Results:
         content = _upgraded(content)
-    hints = get_type_hints(kind)
+    hints = _hints(cast(Any, kind))  # mypy takes no class of a variable type for hashable
     try:
         return kind(**{name: _read(hints[name], part) for name, part in content.items()})
     except (KeyError, TypeError) as error:
         raise ResultsError(f"results.json is damaged: {kind.__name__} cannot be read ({error})") from error
+
+
+@cache
+def _hints(kind: type) -> Mapping[str, Any]:
+    """Field -> its type; a run has thousands of cells, and finding the types takes most of the time of one."""
+    return get_type_hints(kind)
 
 
 def _upgraded(content: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -47,6 +47,7 @@ def build_pattern_metrics(run: Run) -> PatternMetrics:
         run.config.privacy.min_count,
         totals_only=run.scores_a_fold,
         deviations=run.cohort.deviations,
+        returned=False,
     )
 
 

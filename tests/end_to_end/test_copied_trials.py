@@ -3,8 +3,7 @@
 import os
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
@@ -18,6 +17,7 @@ from mmnar_lightning.sweeps import copies
 from tests.conftest import write_custom_cohort
 from tests.end_to_end.test_cli import PROGRAM
 from tests.helpers.forked import PATIENCE
+from tests.helpers.processes import Started
 from tests.helpers.slurm_cluster import wait_for
 
 COMMAND = ["mmnar", "trial", "evaluate=false", "trainer.progress_bar=false", "${args_no_hyphens}"]
@@ -31,22 +31,12 @@ SETTINGS = (
 EPOCHS = 20
 
 
-@contextmanager
-def started(parameters: Mapping[str, object], *words: str, **environment: str) -> "Iterator[subprocess.Popen[bytes]]":
-    """A search in the working folder, as the leader of a process group; it prints into the file `printed`."""
+def sweep(parameters: Mapping[str, object], *words: str) -> list[str]:
+    """The words of a search in the working folder, which gets its cohort and its file."""
     write_custom_cohort(Path("given"))
     plain = {"method": "grid", "metric": {"name": "val/auroc_best", "goal": "maximize"}, "command": COMMAND}
     Path("own.yaml").write_text(yaml.safe_dump(plain | {"parameters": parameters}, sort_keys=False))
-    command = [PROGRAM, "sweep", "sweep.file=own.yaml", "sweep.offline=true", *SETTINGS, *words]
-    with Path("printed").open("wb") as printed:
-        search = subprocess.Popen(
-            command, env=os.environ | environment, stdout=printed, stderr=printed, start_new_session=True
-        )
-    with search:
-        try:
-            yield search
-        finally:
-            search.terminate()
+    return ["sweep", "sweep.file=own.yaml", "sweep.offline=true", *SETTINGS, *words]
 
 
 def imported(log: str) -> set[str]:
@@ -58,12 +48,21 @@ def test_trials_import_nothing_large_again_and_one_that_fails_is_alone(workplace
     grid = {"trainer.devices": {"values": [1, 2]}, "optim.lr": {"values": [0.001, 0.002]}}
     words = ("sweep.trials=3", "trainer.max_epochs=2")
     base = workplace / "runs/sweeps"
-    with started(grid, *words, PYTHONPROFILEIMPORTTIME="1") as search:
-        wait_for(lambda: list(base.glob("*/*-0000")), PATIENCE, "no trial began")
-        (folder,) = (path.parent for path in base.glob("*/*-0000"))
-        unwritable = folder / f"{folder.name}-0001" / f"{folders.LAST}.partial"  # there a checkpoint is written
-        unwritable.mkdir(parents=True)
-        search.wait(PATIENCE)
+    command = [PROGRAM, *sweep(grid, *words)]
+    with (
+        Path("printed").open("wb") as printed,
+        subprocess.Popen(
+            command, env=os.environ | {"PYTHONPROFILEIMPORTTIME": "1"}, stdout=printed, stderr=printed
+        ) as search,
+    ):
+        try:
+            wait_for(lambda: list(base.glob("*/*-0000")), PATIENCE, "no trial began")
+            (folder,) = (path.parent for path in base.glob("*/*-0000"))
+            unwritable = folder / f"{folder.name}-0001" / f"{folders.LAST}.partial"  # there a checkpoint is written
+            unwritable.mkdir(parents=True)
+            search.wait(PATIENCE)
+        finally:
+            search.terminate()
     assert search.returncode == 0, Path("printed").read_text()
     assert "trial 2 failed: it exited with status 1" in Path("printed").read_text()
     table = pl.read_csv(folder / "trials.csv")
@@ -81,19 +80,18 @@ def test_trials_import_nothing_large_again_and_one_that_fails_is_alone(workplace
 def test_a_signal_to_the_whole_group_stops_the_trials_which_are_resumed(workplace: Path) -> None:
     grid, words = {"optim.lr": {"values": [0.001]}}, (f"trainer.max_epochs={EPOCHS}", "wandb.enabled=false")
     base = workplace / "runs/sweeps"
-    with started(grid, *words) as search:
-        wait_for(lambda: list(base.glob(f"*/*/{folders.LAST}")), PATIENCE, "the trial never saved an epoch")
-        os.killpg(search.pid, signal.SIGTERM)
-        search.wait(PATIENCE)
-    assert search.returncode == cli.PREEMPTED, Path("printed").read_text()
+    command = ["-m", "mmnar_lightning", *sweep(grid, *words)]
+    search = Started(command, workplace)
+    search.until(lambda: bool(list(base.glob(f"*/*/{folders.LAST}"))))
+    os.killpg(search.process.pid, signal.SIGTERM)
+    assert search.wait() == cli.PREEMPTED, search.output
     (trial,) = (path.parent.parent for path in base.glob(f"*/*/{folders.LAST}"))
     assert "the same command resumes it" in (trial / "output.log").read_text()
     assert not (trial / folders.DONE).exists(), "the trial was over before it could be stopped"
     before = torch.load(trial / folders.LAST, weights_only=True)["epoch"]
 
-    with started(grid, *words) as search:
-        search.wait(PATIENCE)
-    assert search.returncode == 0, Path("printed").read_text()
+    again = Started(command, workplace)
+    assert again.wait() == 0, again.output
     epochs = [
         pl.read_csv(path)["epoch"].drop_nulls().unique().sort().to_list()
         for path in sorted(trial.glob("logs/*/metrics.csv"))

@@ -31,7 +31,7 @@ parameters:
 def test_the_agent_ends_one_trial_early_and_one_fails_and_neither_is_taken_up_again(
     workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Server() as server, ForkedProgram() as program:
+    with Server() as server, ForkedProgram("tests.helpers.resting") as program:
         for name, value in server.environment().items():
             monkeypatch.setenv(name, value)
         monkeypatch.setenv("COHORT", str(write_custom_cohort(workplace / "given")))

@@ -18,7 +18,7 @@ from tests.helpers.paths import ROOT
 from tests.helpers.slurm_cluster import wait_for
 from tests.helpers.wandb_server import Server
 
-EPOCHS = 60
+EPOCHS = 12
 FILE = f"""
 method: grid
 metric: {{name: val/auroc_best, goal: maximize}}
@@ -31,7 +31,7 @@ parameters:
 
 
 def test_a_preempted_trial_is_continued_by_the_next_agent(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with Server() as server, ForkedProgram() as program:
+    with Server() as server, ForkedProgram("tests.helpers.resting") as program:
         for name, value in server.environment().items():
             monkeypatch.setenv(name, value)
         monkeypatch.delenv("WANDB_SILENT", raising=False)

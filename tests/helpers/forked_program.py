@@ -40,9 +40,13 @@ class ForkedProgram:
     """`with ForkedProgram() as path` serves a script that does what `mmnar` does, as a copy of the fork server.
 
     It forwards signals to the copy and ends with its status.
+
+    Args:
+        module: that is run.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, module: str = "mmnar_lightning") -> None:
+        self.module = module
         self.place = tempfile.TemporaryDirectory()  # a short path, since that of a socket has at most 107 bytes
         self.server = socket.socket(socket.AF_UNIX)
         self.copies: list[Forked] = []
@@ -76,7 +80,7 @@ class ForkedProgram:
             words, place, environment = json.loads(lines.readline())
             output = Path(self.place.name, f"output-{len(self.copies)}.txt")
             output.touch()
-            copy = Forked(["-m", "mmnar_lightning", *words], Path(place), environment, output)
+            copy = Forked(["-m", self.module, *words], Path(place), environment, output)
             self.copies.append(copy)
             _say(lines, copy.pid)
             _say(lines, copy.wait())

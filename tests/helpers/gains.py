@@ -18,6 +18,7 @@ WORDS = [
     "trainer.accelerator=cpu",
     "wandb.enabled=false",
     "evaluation.num_replicates=100",
+    "evaluation.subgroups=false",
 ]
 
 

@@ -94,9 +94,9 @@ BATCH = rows(torch.tensor([3] * 50 + [2] * 30 + [1] * 6 + [0] * 4))
 """Two small cells, a larger one that is hidden with them, and one that is shown."""
 
 
-def run(batch: Batch, sizes: list[int], tmp_path: Path, split: str = "val"):
+def run(batch: Batch, sizes: list[int], tmp_path: Path, split: str = "val", returned: bool = True):
     recorder = Recorder()
-    callback = PatternMetrics(TASKS, MODALITIES, LISTED, MIN_COUNT)
+    callback = PatternMetrics(TASKS, MODALITIES, LISTED, MIN_COUNT, returned=returned)
     trainer = Trainer(
         accelerator="cpu",
         logger=recorder,
@@ -174,6 +174,15 @@ def test_a_test_run_keeps_its_rows_for_the_writers_and_logs_under_test(tmp_path)
     assert callback.rows.row_id.tolist() == list(range(NUM_ROWS))
     torch.testing.assert_close(callback.rows.logits, logits(BATCH).double(), atol=1e-6, rtol=0)
     assert callback.rows.subject.tolist() == BATCH.subject.tolist()
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_the_loggers_have_the_same_where_nothing_is_returned(whole, tmp_path, split):
+    _, trainer, logged = run(BATCH, [45, 45], tmp_path, split=split, returned=False)
+    assert {key.partition("/")[2]: value for key, value in logged.items()} == pytest.approx(
+        {key.partition("/")[2]: value for key, value in whole[2].items()}, nan_ok=True
+    )
+    assert not trainer.callback_metrics
 
 
 def test_rows_that_came_twice_count_once(tmp_path, whole):
