@@ -46,6 +46,16 @@ class FoldEnsemble(nn.Module):
             encodings=torch.cat([own.encodings for own in outputs], dim=-1),
         )
 
+    def logits(self, batch: Batch) -> Tensor:
+        """The logits of `forward`, (B, T) float; a member computes only the rows that it counts in."""
+        weights = self.weights(batch)
+        parts = []
+        for weight, member in zip(weights.T, self.members, strict=True):
+            own = member(batch.select(weight > 0)).logits
+            whole = own.new_zeros(len(batch), own.shape[1])
+            parts.append(whole.masked_scatter((weight > 0)[:, None], weight[weight > 0, None].to(own) * own))
+        return torch.stack(parts).sum(0)
+
     def weights(self, batch: Batch) -> Tensor:
         """(B, K · R) float, the weight of each member in the mean of a row."""
         held = self._held(batch)

@@ -101,12 +101,15 @@ class MMNARModule(LightningModule):
         return self._offset(self.model(batch), batch)
 
     def _offset(self, outputs: ModelOutputs, batch: Batch) -> ModelOutputs:
-        """Add the offset of the loss to the logits."""
+        return replace(outputs, logits=self._shifted(outputs.logits, batch))
+
+    def _shifted(self, logits: Tensor, batch: Batch) -> Tensor:
+        """Logits with the offset of the loss."""
         if self.loss_offset is None:
-            return outputs
+            return logits
         # In training the subjects are checked at the end of the epoch: a check at every step would wait for the device.
-        logits = self.loss_offset(outputs.logits, batch.present, batch.subject, self.cohort, guarded=not self.training)
-        return replace(outputs, logits=logits)
+        shifted: Tensor = self.loss_offset(logits, batch.present, batch.subject, self.cohort, guarded=not self.training)
+        return shifted
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of a batch, a scalar; the sum over members of inner folds, of which each has its own gradient."""
@@ -161,7 +164,8 @@ class MMNARModule(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Logits of a batch, (B, T), for the callbacks."""
-        logits = self.forward(batch).logits
+        is_folded = isinstance(self.model, FoldEnsemble)
+        logits = self._shifted(self.model.logits(batch) if is_folded else self.model(batch).logits, batch)
         self.watch.step()
         self.watch.see({"probability": logits.sigmoid()})
         self.running_loss.add(logits, batch.label, batch.label_mask)

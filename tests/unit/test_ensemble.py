@@ -8,9 +8,11 @@ import torch
 from data_modules.batch import Batch, Items
 from mmnar_lightning.ensemble import FoldEnsemble
 from mmnar_lightning.losses.config import ObjectiveConfig
+from mmnar_lightning.model import MMNARModel
 from mmnar_lightning.module import MMNARModule
 from mmnar_lightning.objective import Objective
 from mmnar_lightning.optim import OptimConfig
+from mmnar_lightning.outputs import ModelOutputs
 from tests.helpers.batches import NUM_TASKS, make_batch, make_model, take
 from tests.unit.test_model import every_pattern
 
@@ -37,7 +39,28 @@ def test_a_held_out_row_is_predicted_by_those_that_did_not_train_on_it_and_anoth
         own = [repeat * FOLDS + fold for repeat, fold in enumerate(folds) if fold >= 0]
         expected = alone[own or list(range(FOLDS * REPEATS)), row].mean(0)
         torch.testing.assert_close(found[row], expected)
-    torch.testing.assert_close(models(replace(batch, fold=None)).logits, alone.mean(0))
+    torch.testing.assert_close(models.logits(batch), found)
+    for other in (replace(batch, fold=None), replace(batch, fold=torch.full_like(batch.fold, -1))):
+        torch.testing.assert_close(models(other).logits, alone.mean(0))
+        torch.testing.assert_close(models.logits(other), alone.mean(0))
+
+
+def test_for_its_logits_a_member_computes_the_rows_that_it_counts_in_alone(monkeypatch: pytest.MonkeyPatch):
+    batch, models = batch_with_folds(), ensemble().eval()
+    seen: list[list[int]] = []
+    forward = MMNARModel.forward
+
+    def recorded(model: MMNARModel, rows: Batch) -> ModelOutputs:
+        seen.append(rows.row_id.tolist())
+        return forward(model, rows)
+
+    monkeypatch.setattr(MMNARModel, "forward", recorded)
+    models.logits(batch)
+    outside = (batch.fold < 0).all(1)
+    for number, found in enumerate(seen):
+        repeat, fold = divmod(number, FOLDS)
+        assert found == batch.row_id[(batch.fold[:, repeat] == fold) | outside].tolist()
+    assert len(seen) == FOLDS * REPEATS
 
 
 def test_each_member_trains_on_the_rows_outside_of_its_fold():
