@@ -21,7 +21,7 @@ UNLIMITED = 100_000
 
 _CONSOLE = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else UNLIMITED)
 _WARNED: set[str] = set()
-"""Warnings that were printed while all else was silenced."""
+"""Warnings about what all runs of a command share, that were printed."""
 
 
 def quieten() -> None:
@@ -47,19 +47,27 @@ def say(line: str) -> None:
 
 
 def warn(line: str) -> None:
-    """Print a warning; where all else is silenced, once for each text."""
-    if not is_rank_zero() or (_CONSOLE.quiet and line in _WARNED):
+    """Print a warning."""
+    if is_rank_zero():
+        _CONSOLE.print(f"[bold yellow]![/] {escape(line)}")
+
+
+def warn_of_all_runs(line: str) -> None:
+    """Print a warning about what all runs of a command share: where these are silenced, once for each text."""
+    quiet = _CONSOLE.quiet
+    if quiet and line in _WARNED:
         return
-    before, _CONSOLE.quiet = _CONSOLE.quiet, False
-    if before:
-        _WARNED.add(line)
-    _CONSOLE.print(f"[bold yellow]![/] {escape(line)}")
-    _CONSOLE.quiet = before
+    _WARNED.add(line)
+    try:
+        _CONSOLE.quiet = False
+        warn(line)
+    finally:
+        _CONSOLE.quiet = quiet
 
 
 @contextmanager
 def silenced() -> Iterator[None]:
-    """Print nothing but new warnings in a body, of which another command reports the outcome."""
+    """Print nothing in a body, of which another command reports the outcome, but new warnings about what runs share."""
     quieten()  # again: a library that was loaded since then has set its own level
     before, _CONSOLE.quiet = _CONSOLE.quiet, True
     try:

@@ -32,6 +32,8 @@ BUILD = "mmnar cohort"
 COHORT, ATTRITION, MODALITIES = "cohort.parquet", "attrition.csv", "modalities"
 VERIFIED = "verified"
 """Key of the manifest; null unless the raw tables were compared with SHA256SUMS.txt."""
+MISSING = "is missing"
+"""How a line about a part that is dropped for want of a table ends."""
 
 
 @dataclass(frozen=True)
@@ -79,13 +81,13 @@ def plan(spec: DatabaseSpec, release: Release, config: ReleaseCohortConfig) -> P
             if config.missing_tables == "error":
                 release.require(missing)
             paths = ", ".join(f"{release.schema.tables[table].path}.csv.gz" for table in missing)
-            dropped.append(f"{label} is dropped: {paths} is missing")
+            dropped.append(f"{label} is dropped: {paths} {MISSING}")
         if kept:
             parts[name] = kept
     unscored = release.missing(spec.score_tables)
     if unscored:
         paths = ", ".join(f"{release.schema.tables[table].path}.csv.gz" for table in unscored)
-        dropped.append(f"published predictions (baselines/published_score) are dropped: {paths} is missing")
+        dropped.append(f"published predictions (baselines/published_score) are dropped: {paths} {MISSING}")
     if not parts:
         raise UserError(f"cohort.modalities={config.modalities}: none is left ({'; '.join(dropped) or 'none listed'})")
     read = {table for kept in parts.values() for part in kept for table in _tables_of(offered[part], release)}

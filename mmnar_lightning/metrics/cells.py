@@ -36,7 +36,9 @@ VERY_FEW = 8
 Columns = tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]
 """Probability, label, subject, fold and repeat of a cell."""
 MANY = 200
-"""Effective rows of the smaller class from which intervals are analytic, as good as the bootstrap: docs/coverage.md."""
+"""Effective rows of the smaller class from which intervals are analytic, as good as the bootstrap: docs/coverage.md.
+
+Each fold must have `FEW` of them: the metric is the mean over folds, and that of a small one is not linear."""
 ORDERED_ROWS = 10
 """Rows per part from which two methods that order all rows alike are taken to do so elsewhere: a few do by chance."""
 RANKED = ("auroc", "average_precision")
@@ -68,9 +70,9 @@ def metric_intervals(
     """All metrics of a cell with their intervals.
 
     With fewer than `FEW` effective rows of the smaller class the intervals of AUROC, average precision and Brier score
-    are those of `small_samples`, from `MANY` on those of `influence`, which need no replicates, and between them the
-    percentiles of a bootstrap over subjects (`bootstrap_intervals`). Those of calibration are of `calibration` at every
-    size. A single subject has none.
+    are those of `small_samples`, from `MANY` on (and `FEW` in each fold) those of `influence`, which need no
+    replicates, and otherwise the percentiles of a bootstrap over subjects (`bootstrap_intervals`). Those of calibration
+    are of `calibration` at every size. A single subject has none.
 
     Args:
         probability: (N,) in [0, 1].
@@ -94,7 +96,7 @@ def metric_intervals(
     assert 0 < level < 1, f"{level=} must be in (0, 1)"
     parts, z = parts_of(probability, label, subject, fold, repeat), float(ndtri((1 + level) / 2))
     columns = (probability, label, subject, fold, repeat)
-    if parts.few() >= MANY:
+    if _has_many(parts):
         found = _of_many(parts, linear(samples_of(*columns)), level)
     else:
         found = _of_draws(parts, columns, num_replicates, level, seed)
@@ -102,6 +104,11 @@ def metric_intervals(
         value, ends = estimate(parts, z)
         found[name] = _interval(value, ends, len(parts.rows), method, parts)
     return {name: found[name] for name in METRICS}
+
+
+def _has_many(parts: Parts) -> bool:
+    """Whether intervals are analytic."""
+    return parts.few() >= MANY and parts.fewest() >= FEW
 
 
 def _of_draws(parts: Parts, columns: Columns, num_replicates: int, level: float, seed: int) -> dict[str, Interval]:
@@ -113,7 +120,7 @@ def _of_draws(parts: Parts, columns: Columns, num_replicates: int, level: float,
         value, num_parts = float(drawn.values[column]), int(drawn.num_parts[column])
         if is_few:
             found[name] = _interval(value, _small_ends(name, parts, value, level, z), num_parts, SMALL[name], parts)
-        elif name == "average_precision" and small_samples.has_biased_folds(parts):
+        elif _has_none(name, parts):
             found[name] = _interval(value, NO_ENDS, num_parts, "", parts)
         else:
             found[name] = percentile_interval(value, drawn.replicates[:, column], num_parts, level)
@@ -126,7 +133,7 @@ def _of_many(parts: Parts, sample: Linear, level: float) -> dict[str, Interval]:
     columns = (sample.values.tolist(), sample.error.tolist(), sample.num_parts.tolist())
     for name, value, error, num_parts in zip(LINEAR, *columns, strict=True):
         method = LINEAR[name]
-        if name == "average_precision" and small_samples.has_biased_folds(parts):
+        if _has_none(name, parts):
             ends = NO_ENDS
         elif error == 0 or value in {0, 1}:
             ends, method = _small_ends(name, parts, value, level, z), SMALL[name]
@@ -134,6 +141,11 @@ def _of_many(parts: Parts, sample: Linear, level: float) -> dict[str, Interval]:
             ends = logit_ends(value, error, z) if name == "auroc" else normal_ends(value, error, z)
         found[name] = _interval(value, ends, num_parts, method, parts)
     return found
+
+
+def _has_none(name: str, parts: Parts) -> bool:
+    """Whether a metric has no interval, nor its difference, with more than few rows."""
+    return name == "average_precision" and small_samples.has_biased_folds(parts)
 
 
 def _small_ends(name: str, parts: Parts, value: float, level: float, z: float) -> Ends:
@@ -171,9 +183,10 @@ def paired_difference(
     the narrower the interval is than that of two independent samples. With few effective rows of the smaller class the
     interval is never narrower than the percentiles: with fewer than `FEW` it has the spread of the replicates and
     Student's quantile (`student_ends`), with fewer than `VERY_FEW` it comes from the intervals of both methods and the
-    correlation of their replicates (`recovered_ends`), and that of calibration errors at every size. There is none
-    where a method has none. From `MANY` on it is that of a normal difference of influences, and the replicates of
-    calibration errors are those of normal sums over bins (`drawn_errors`).
+    correlation of their replicates (`recovered_ends`), and so does that of calibration errors at every size and that of
+    two methods that do not vary. There is none where a method has none. From `MANY` on it is that of a normal
+    difference of influences, and the replicates of calibration errors are those of normal sums over bins
+    (`drawn_errors`).
 
     Args:
         first: (N,) in [0, 1], probabilities of one method.
@@ -202,36 +215,45 @@ def paired_difference(
     columns = [(probability, label, subject, fold, repeat) for probability in (first, second)]
     samples, parts = [samples_of(*own) for own in columns], [parts_of(*own) for own in columns]
     few, same = parts[0].few(), _same(first, second, fold, repeat)
-    if few < MANY:
-        drawn, found = draw_each(samples, num_replicates=num_replicates, seed=seed), {}
-    else:
+    if _has_many(parts[0]):
         linearised = [linear(own) for own in samples]
-        drawn = [_of_errors(column, len(parts[0].rows)) for column in drawn_errors(samples, num_replicates, seed).T]
+        errors = drawn_errors(samples, num_replicates, seed).T
+        drawn = [_of_errors(*both, len(parts[0].rows)) for both in zip(linearised, errors, strict=True)]
         found = _difference_of_many(linearised[0].minus(linearised[1]), level, parts[0])
+    else:
+        drawn, found = draw_each(samples, num_replicates=num_replicates, seed=seed), {}
     for own, one in zip(parts, drawn, strict=True):
         one.values[ERROR] = calibration.calibration_error(own, 1.0)[0]
     for column, name in enumerate(RESAMPLED):
-        if name in found:
-            continue
         pair = _column(drawn, column)
-        difference = float(pair.values[0] - pair.values[1])
-        replicates = (pair.replicates[:, 0] - pair.replicates[:, 1]) * (not same["equal"])
-        if column == ERROR:
-            replicates = replicates - replicates.nanmean() + difference
-        plain = percentile_interval(difference, replicates, int(pair.num_parts.min()), level)
+        plain = found.get(name) or _of_replicates(pair, level, equal=same["equal"], shifted=column == ERROR)
         found[name] = plain
-        if (few < FEW or column == ERROR) and not (same["equal"] or (same["order"] and name in RANKED)):
+        is_same = same["equal"] or (same["order"] and name in RANKED)
+        if few >= FEW and column != ERROR and _has_none(name, parts[0]):
+            found[name] = _interval(plain.value, NO_ENDS, plain.num_parts, "", parts[0])
+        elif not is_same and (few < FEW or column == ERROR or plain.low == plain.high):
             alone = [_alone(name, own, float(value), level) for own, value in zip(parts, pair.values, strict=True)]
-            found[name] = _widened(plain, pair, alone, 0.0 if column == ERROR else few, level, parts[0])
+            is_small = few < FEW and column != ERROR
+            found[name] = _widened(plain, pair, alone, few if is_small else 0.0, level, parts[0])
     return found
 
 
-def _of_errors(errors: NDArray[np.float64], num_parts: int) -> Drawn:
-    """Replicates of the calibration error, (R,), without those of the other metrics."""
+def _of_replicates(pair: Drawn, level: float, *, equal: bool, shifted: bool) -> Interval:
+    """The percentiles of a difference; shifted so that the mean of the replicates is the difference."""
+    difference = float(pair.values[0] - pair.values[1])
+    replicates = (pair.replicates[:, 0] - pair.replicates[:, 1]) * (not equal)
+    if shifted:
+        replicates = replicates - replicates.nanmean() + difference
+    return percentile_interval(difference, replicates, int(pair.num_parts.min()), level)
+
+
+def _of_errors(linearised: Linear, errors: NDArray[np.float64], num_parts: int) -> Drawn:
+    """Replicates of the calibration error, (R,); the other metrics have values alone."""
     replicates = torch.full((len(errors), len(RESAMPLED)), math.nan, dtype=torch.float64)
     replicates[:, ERROR] = torch.from_numpy(errors)
-    undefined = replicates.new_full((len(RESAMPLED),), math.nan)
-    return Drawn(values=undefined, replicates=replicates, num_parts=torch.full((len(RESAMPLED),), num_parts))
+    values = torch.full((len(RESAMPLED),), math.nan, dtype=torch.float64)
+    values[: len(linearised.values)] = torch.from_numpy(linearised.values)
+    return Drawn(values=values, replicates=replicates, num_parts=torch.full((len(RESAMPLED),), num_parts))
 
 
 def _difference_of_many(difference: Linear, level: float, parts: Parts) -> dict[str, Interval]:

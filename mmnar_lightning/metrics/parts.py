@@ -1,5 +1,6 @@
 """The rows of a cell as parts, one per fold and repeat, and what the rows of one subject share."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +15,8 @@ MAX_LOGIT = 40.0
 """Logits are clipped: a probability of exactly 0 or 1 has none."""
 PRIOR_SUBJECTS = 5
 """Subjects that an intraclass correlation of 1 counts as, beside those of the sample."""
-
 DENSE = 8
-"""Range of the ids of subjects, a row, up to which they are counted in an array of that range."""
+"""Ids of subjects whose range is at most so many times the number of rows are counted in an array of that range."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +90,12 @@ class Parts:
         totals = [sum(effective_count(part.subject[part.label == side]) for part in self.rows) for side in (0, 1)]
         return min(totals) / self.num_repeats
 
+    def fewest(self) -> float:
+        """Effective rows of the smaller class in the part that has the fewest, of those with both; inf without one."""
+        both = [part for part in self.rows if part.has_both]
+        sides = [effective_count(part.subject[part.label == side]) for part in both for side in (0, 1)]
+        return min(sides, default=math.inf)
+
     def num_subjects(self) -> int:
         """Number of different subjects."""
         return len(members(self.subject)[1])
@@ -141,10 +147,9 @@ def members(subject: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.i
     >>> [column.tolist() for column in members(np.array([4, 4, 7]))]
     [[0, 0, 1], [2, 1]]
     """
-    steps = np.diff(subject)
-    if not (steps < 0).any():
+    if not (subject[1:] < subject[:-1]).any():
         member = np.zeros(len(subject), np.int64)
-        np.cumsum(steps > 0, out=member[1:])
+        np.cumsum(subject[1:] != subject[:-1], out=member[1:])
         return member, np.bincount(member).astype(np.int64)
     lowest = int(subject.min())
     if int(subject.max()) - lowest < DENSE * len(subject):

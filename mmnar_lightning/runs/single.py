@@ -10,7 +10,7 @@ from data_modules.cohorts.labels import check_outcomes
 from data_modules.datamodule import CohortDataModule
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.config.ignored import check_ignored
-from mmnar_lightning.console import say, warn
+from mmnar_lightning.console import say, warn, warn_of_all_runs
 from mmnar_lightning.distributed import launch, signals
 from mmnar_lightning.report.cohort import show_cohort
 from mmnar_lightning.runs import (
@@ -158,5 +158,7 @@ def _open(config: ExperimentConfig) -> CohortDataModule:
 
 
 def _print_dropped(datamodule: CohortDataModule) -> None:
-    for line in (*datamodule.cohort.manifest["dropped"], *datamodule.cohort.left_out):
+    for line in datamodule.cohort.manifest["dropped"]:
+        warn_of_all_runs(line)
+    for line in datamodule.cohort.left_out:
         warn(line)

@@ -1,12 +1,13 @@
 """Reads what the entries of a table left: the test rows of every method, and what they cost."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import polars as pl
 
 from data_modules import stage
+from data_modules.cohorts.build import MISSING
 from mmnar_lightning.runs import done, folders, gather, parent
 from mmnar_lightning.runs.plan import FOLDED
 from mmnar_lightning.tables.declared import NO_NUMBERS, TableError
@@ -104,29 +105,33 @@ def modalities_of(plan: Plan) -> dict[str, list[str]]:
     Returns:
         Cohort -> names, in the order of a pattern's characters.
     """
-    return {cohort: results["modalities"] for cohort, results in _first_results(plan).items()}
+    found: dict[str, list[str]] = {}
+    for entry, results in _results(plan):
+        found.setdefault(entry.cohort, results["modalities"])
+    return found
 
 
 def left_out_of(plan: Plan) -> dict[str, list[str]]:
-    """What each cohort lacks, because its release has no table for it or the program cannot read it.
+    """What each cohort lacks because its release has no table for it.
 
     Args:
         plan: of the table, whose runs are stored.
 
     Returns:
-        Cohort -> sentences.
+        Cohort -> sentences, in alphabetical order.
     """
-    return {cohort: results["dropped"] for cohort, results in _first_results(plan).items()}
+    found: dict[str, set[str]] = {}
+    for entry, results in _results(plan):
+        found.setdefault(entry.cohort, set()).update(line for line in results["dropped"] if line.endswith(MISSING))
+    return {cohort: sorted(lines) for cohort, lines in found.items()}
 
 
-def _first_results(plan: Plan) -> dict[str, dict[str, Any]]:
-    """Cohort -> the results of the first method that was tested on it."""
-    found: dict[str, dict[str, Any]] = {}
+def _results(plan: Plan) -> Iterator[tuple[Entry, dict[str, Any]]]:
+    """The results of every entry whose method was tested."""
     for entry in plan.entries:
         outcome = stage.read_json(entry.outcome)
-        if entry.cohort not in found and CHOSEN in outcome:
-            found[entry.cohort] = stage.read_json(entry.folder / outcome[CHOSEN] / folders.RESULTS)
-    return found
+        if CHOSEN in outcome:
+            yield entry, stage.read_json(entry.folder / outcome[CHOSEN] / folders.RESULTS)
 
 
 def is_stored(entry: Entry) -> bool:

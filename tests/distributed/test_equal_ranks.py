@@ -19,16 +19,18 @@ RANKS = {
 """Number of ranks -> what is trained on them: each variant on one process and on several."""
 MANY = (2, 3)
 SUPERVISED = "objective.reconstruction=0 objective.contrast=0 objective.assignment=0"
+WITHOUT_DRAWS = "model.loo.sampled=0"
+"""Ranks draw which modality they hide by themselves."""
 VARIANTS = {
     # The weights stand still; only the offset of the loss moves, and so do the metrics, until patience ends.
     "equal": "optim.lr=1e-14 trainer.max_epochs=6 trainer.patience=2 rectifier.start_epoch=1",
-    "trained": "trainer.max_epochs=3",
+    "trained": f"trainer.max_epochs=3 {WITHOUT_DRAWS}",
     "supervised": f"trainer.max_epochs=1 evaluate=false {SUPERVISED}",
     "parts": f"trainer.max_epochs=1 evaluate=false {SUPERVISED} trainer.accumulate=3",
-    "accumulated": "trainer.max_epochs=1 evaluate=false trainer.accumulate=3",
+    "accumulated": f"trainer.max_epochs=1 evaluate=false trainer.accumulate=3 {WITHOUT_DRAWS}",
     # The last batch has one row: with several ranks, some have none.
-    "short": "trainer.max_epochs=2 evaluate=false loader.batch_size=101",
-    "bf16": "trainer.max_epochs=1 trainer.precision=bf16-mixed evaluate=false",
+    "short": f"trainer.max_epochs=2 evaluate=false loader.batch_size=101 {WITHOUT_DRAWS}",
+    "bf16": f"trainer.max_epochs=1 trainer.precision=bf16-mixed evaluate=false {WITHOUT_DRAWS}",
 }
 
 

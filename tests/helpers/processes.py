@@ -27,7 +27,6 @@ TRAIN = [
     "model.fusion.dim=16",
     "model.fusion.num_heads=2",
     "model.fusion.dropout=0",
-    "model.loo.sampled=0",
     "evaluation.num_replicates=100",
     "evaluation.figures=false",
 ]

@@ -70,7 +70,9 @@ def store(entry: Entry, rows: pl.DataFrame | None, reason: str = "") -> None:
     run.mkdir(parents=True)
     rows.write_parquet(run / folders.PREDICTIONS)
     stage.write_json(run / work.COST, {work.WALL: 2.0, work.CPU: 3.0})
-    stage.write_json(run / folders.RESULTS, {"modalities": list(MODALITIES), "dropped": [DROPPED]})
+    stage.write_json(
+        run / folders.RESULTS, {"modalities": list(MODALITIES), "dropped": [DROPPED, "labs: 2 rows have no value"]}
+    )
     done.mark(run)
     stage.write_json(entry.outcome, {work.CHOSEN: run.name, work.LOSSES: []})
 

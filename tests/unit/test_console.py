@@ -59,14 +59,15 @@ def test_a_bar_is_shown_after_its_time_alone(monkeypatch: pytest.MonkeyPatch) ->
     assert started == [6.0]
 
 
-def test_where_all_is_silenced_a_warning_is_printed_once(
+def test_where_runs_are_silenced_a_warning_about_what_they_share_is_printed_once(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(console, "_WARNED", set())
     for _ in range(2):
         with console.silenced():
             console.say("a line")
-            console.warn("labs is dropped")
+            console.warn("3 rows have no prediction")
+            console.warn_of_all_runs("labs is dropped")
     assert capsys.readouterr().out.splitlines() == ["! labs is dropped"]
-    console.warn("labs is dropped")
+    console.warn_of_all_runs("labs is dropped")
     assert capsys.readouterr().out.splitlines() == ["! labs is dropped"]

@@ -121,3 +121,46 @@ def test_normal_sums_of_bins_vary_as_drawn_subjects_do() -> None:
     assert np.corrcoef(ours.T)[0, 1] == pytest.approx(correlation, abs=0.1)
     assert ours.mean(0) == pytest.approx(theirs.mean(0), rel=0.1, abs=0.02)
     assert np.array_equal(ours, drawn_errors(samples, 4000, seed=1))
+
+
+def uneven(seed: int, positives: list[int]) -> tuple[torch.Tensor, ...]:
+    """A method, labels, subjects and folds with these numbers of positives and 150 negatives each."""
+    generator = np.random.default_rng(seed)
+    label = np.concatenate([[1.0] * own + [0.0] * 150 for own in positives])
+    fold = np.repeat(np.arange(len(positives)), [own + 150 for own in positives])
+    score = expit(generator.normal(label - 1, 1))
+    return tuple(torch.from_numpy(column) for column in (score, label, np.arange(len(label)), fold))
+
+
+def test_a_fold_of_few_rows_has_no_analytic_interval_and_is_not_taken_for_certain() -> None:
+    ratios = []
+    for seed in range(6):
+        probability, label, subject, fold = uneven(seed, [60, 60, 60, 60, 1])
+        found = metric_intervals(probability, label, subject, fold=fold, num_replicates=100)["auroc"]
+        certain = linear(samples_of(probability, label, subject, fold, None)).error[0]
+        ratios.append((found.high - found.low) / (2 * Z * certain))
+        paired = paired_difference(probability, 1 - probability, label, subject, fold=fold, num_replicates=10)
+        assert "delong" not in {found.method, paired["auroc"].method}
+    assert np.mean(ratios) > 1.2
+    probability, label, subject, fold = uneven(0, [60, 60, 60, 60, 40])
+    assert metric_intervals(probability, label, subject, fold=fold)["auroc"].method == "delong"
+
+
+@pytest.mark.parametrize("positives", [60, 250])
+def test_a_difference_of_two_methods_that_do_not_vary_has_a_width(positives: int) -> None:
+    label = torch.tensor([1.0] * positives + [0.0] * 350, dtype=torch.float64)
+    found = paired_difference(label, torch.full_like(label, 0.5), label, torch.arange(len(label)), num_replicates=200)
+    assert found["auroc"].value == 0.5
+    assert found["auroc"].low < 0.5 < found["auroc"].high
+    assert found["auroc"].method == "recovered"
+
+
+@pytest.mark.parametrize(("folds", "each"), [(50, 6), (5, 12)])
+def test_where_the_average_precision_of_folds_has_no_interval_its_difference_has_none(folds: int, each: int) -> None:
+    probability, label, subject, fold = uneven(5, [each] * folds)
+    alone = metric_intervals(probability, label, subject, fold=fold, num_replicates=50)["average_precision"]
+    other = torch.from_numpy(np.random.default_rng(6).permutation(probability.numpy()))
+    paired = paired_difference(probability, other, label, subject, fold=fold, num_replicates=50)["average_precision"]
+    assert (alone.method, paired.method) == (None, None)
+    assert np.isnan([alone.low, paired.low]).all()
+    assert paired.value > 0
