@@ -93,7 +93,7 @@ class EvaluationConfig:
     """Also fit boosted trees (`baseline.boosted_trees`), and report the mean logit of network and trees beside the
     network (docs/baselines.md)."""
     num_replicates: int = 1000
-    """Bootstrap replicates of every interval."""
+    """Bootstrap replicates of the intervals that have some: those of cells with 200 rows of each class are analytic."""
     subgroups: bool = True
     """Score by sex, age band, race and the other attributes that the cohort has, with the largest gaps."""
     figures: bool = True

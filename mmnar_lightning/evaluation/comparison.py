@@ -33,7 +33,7 @@ class Comparison:
         rows: test rows with a known label; None if the task has few of a class, then nothing else is given either.
         positives: of them.
         auroc: of the method, with its interval.
-        difference: of the AUROC, the first method minus this one, with an interval of the paired bootstrap; None for
+        difference: of the AUROC, the first method minus this one, with a paired interval; None for
             the first.
         p: of DeLong's test, clustered by subject.
         corrected: Holm's correction over all tasks and methods of the comparison.
@@ -118,7 +118,7 @@ def paired(first: pl.DataFrame, second: pl.DataFrame, scoring: Scoring) -> tuple
         scoring: replicates and seed.
 
     Returns:
-        The difference with an interval of the paired bootstrap, and the p-value of DeLong's test.
+        The difference with a paired interval, and the p-value of DeLong's test.
     """
     one, other, columns = _tensor(first["probability"]), _tensor(second["probability"]), _columns(first)
     drawn = {"num_replicates": scoring.num_replicates, "seed": scoring.seed}
