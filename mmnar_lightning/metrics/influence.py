@@ -156,7 +156,8 @@ def drawn_errors(predictions: Sequence[Sequence[Sequence[WeightedRows]]], num_re
     """Draw the plain calibration errors of several predictions of the same rows, without drawing subjects.
 
     With many rows the sums of the bins over the drawn subjects are normal, with the covariance of the subjects' sums;
-    the error is the sum of their absolute values over the drawn number of rows.
+    the error is the sum of their absolute values over the drawn number of rows. The draws depend on the order of the
+    predictions, so that a difference turned around has other draws.
 
     Args:
         predictions: P, as of `bootstrap.draw_each`.
