@@ -261,7 +261,7 @@ def test_a_parent_is_not_taken_for_a_run_nor_a_run_for_a_parent(custom) -> None:
     assert sorted(path.name for path in parent.parent.iterdir()) == [parent.name], "a refusal left a folder"
 
 
-CROSSFIT = ("evaluation.protocol=split", "rectifier.fit=crossfit", "rectifier.start_epoch=1", "trainer.max_epochs=2")
+CROSSFIT = ("evaluation.protocol=split", "rectifier.fit=crossfit", "rectifier.start_epoch=0", "trainer.max_epochs=2")
 
 
 def test_cross_fitted_models_share_the_test_rows_and_the_mean_of_their_logits_is_scored(custom, workplace) -> None:
