@@ -21,7 +21,7 @@ from mmnar_lightning.config.experiment import (
     ExperimentConfig,
     datasets,
 )
-from mmnar_lightning.config.layers import File, config_class, file, file_of_all, kinds, merged, read, refuse_renamed
+from mmnar_lightning.config.layers import below, config_class, file_of_all, kinds, read, refuse_renamed
 from mmnar_lightning.config.places import experiment_file, experiments_folders, known_experiments
 from mmnar_lightning.config.renamed import explain_experiment
 from mmnar_lightning.config.text import quote_word
@@ -29,8 +29,6 @@ from mmnar_lightning.config.yaml_files import check_word
 
 HUB_NAME = re.compile(r"(hf-hub:)?[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[0-9a-f]{40})?")
 """A model of the hub: owner and name."""
-RELEASED: File = (Path("embeddings.yaml"), "embed: {image: {encoder: release}}")
-"""Without the JPEG files images are read as the embeddings that a simulated release always has."""
 
 
 def load(words: Sequence[str]) -> ExperimentConfig:
@@ -50,13 +48,10 @@ def load(words: Sequence[str]) -> ExperimentConfig:
     try:
         asked = _parse(words)
         _check_dataset(asked.get("dataset", "mimic"))
-        files = _files(asked)
-        layers = [read(one) for one in (file(file_of_all("base")), *files)]
+        layers = _files(asked)
         dataset = next((layer.dataset for layer in (asked, *reversed(layers)) if "dataset" in layer), "mimic")
         _check_dataset(dataset)
-        # A resolved configuration of a run without a release includes the file of simulated data.
-        is_complete = dataset not in SIMULATED or any(layer.get("simulated", False) for layer in layers)
-        config = OmegaConf.to_object(_merged(dataset, files, asked, is_complete=is_complete))
+        config = OmegaConf.to_object(_merged(dataset, layers, asked))
         assert isinstance(config, ExperimentConfig)
         refuse_interpolation(to_plain(config), "the settings")  # ${a}{oc.env:HOME} is one where a is a dollar sign
     except OmegaConfBaseException as error:
@@ -92,20 +87,46 @@ def _check_dataset(dataset: Any) -> None:
         raise ConfigError(f"dataset={dataset}: expected one of {', '.join(datasets())}")
 
 
-def _merged(dataset: str, files: Sequence[File], asked: DictConfig, *, is_complete: bool) -> DictConfig:
-    """The settings of all files and words, and, unless they are complete, of simulated data where there is no release.
+def _merged(dataset: str, layers: Sequence[DictConfig], asked: DictConfig) -> Any:
+    """All layers, and that of simulated data where there is no release.
+
+    Merging takes most of the time: it is done once unless a layer sets what this depends on.
 
     Returns:
         The settings.
     """
-    settings = merged(dataset, files)
-    settings.merge_with(asked)
-    if is_complete or OmegaConf.select(settings, f"paths.{dataset}_root"):
-        return settings
-    images = [] if OmegaConf.select(settings, "simulate.images") else [RELEASED]
-    settings = merged(dataset, [file(file_of_all("simulated")), *images, *files])
-    settings.merge_with(asked)
-    return settings
+    lowest, above = below(dataset), (*layers[1:], asked)
+    root = f"paths.{dataset}_root"
+    decides = {root, "paths", "simulate", "simulate.images"}
+    known: Any = lowest
+    if any(decides & {*flatten(_raw(layer))} for layer in above):
+        known = OmegaConf.merge(lowest, *above)
+    simulated = dataset in SIMULATED and not OmegaConf.select(known, root)
+    if simulated and (layer := _simulated(layers, known)):
+        return OmegaConf.merge(lowest, layer, *above)
+    return OmegaConf.merge(lowest, *above) if known is lowest else known
+
+
+def _raw(layer: DictConfig) -> dict[Any, Any]:
+    plain = OmegaConf.to_container(layer)
+    assert isinstance(plain, dict)
+    return plain
+
+
+def _simulated(layers: Sequence[DictConfig], merged: Any) -> DictConfig | None:
+    """The layer for a run without a release; a resolved configuration of such a run already includes it.
+
+    Without the JPEG files images are read as the embeddings that a simulated release always has.
+
+    Returns:
+        The layer; None if it is included.
+    """
+    if any(layer.get("simulated", False) for layer in layers):
+        return None
+    images = [] if OmegaConf.select(merged, "simulate.images") else ["embed.image.encoder=release"]
+    layer = OmegaConf.merge(read(file_of_all("simulated")), OmegaConf.from_dotlist(images))
+    assert isinstance(layer, DictConfig)
+    return layer
 
 
 def to_plain(config: ExperimentConfig) -> dict[str, Any]:
@@ -158,21 +179,20 @@ def save(config: ExperimentConfig, path: Path) -> None:
     path.write_text(OmegaConf.to_yaml(OmegaConf.create(to_plain(config))), encoding="utf-8")
 
 
-def _files(asked: DictConfig) -> list[File]:
-    """The files that `experiment` lists; later ones override earlier ones."""
+def _files(asked: DictConfig) -> list[DictConfig]:
+    """base.yaml and the files that `experiment` lists; later ones override earlier ones."""
     experiment = expand(str(asked.get("experiment", asked.get("dataset", "mimic"))))
     names = [experiment] if Path(experiment).is_file() else experiment.split(",")
     if all("/" in name and not name.endswith((".yaml", ".yml")) for name in names):
         names.insert(0, str(asked.get("dataset", "mimic")))
     paths = [_find_file(name) for name in names]
-    files = [file(path) for path in paths]
-    layers = [read(one) for one in files]
+    layers = [read(path) for path in paths]
     _check_one_dataset(dict(zip(names, layers, strict=True)), asked)
     stems = [_stem(path, layer) for path, layer in zip(paths, layers, strict=True)]
     for path, stem in zip(paths, stems, strict=True):
         check_name(f"{path}: experiment", stem)
     asked["experiment"] = "-".join(stems)
-    return files
+    return [read(file_of_all("base")), *layers]
 
 
 def _find_file(name: str) -> Path:

@@ -261,23 +261,6 @@ def test_what_every_experiment_begins_with_is_base_over_the_defaults():
     assert shared["objective"]["temperature"] == ObjectiveConfig().temperature
 
 
-@pytest.mark.parametrize("words", [["dataset=custom"], ["experiment=mimic,baselines/late_fusion"]])
-def test_what_was_composed_once_is_nothing_to_what_is_composed_next(words):
-    before = to_plain(load(words))
-    changed = load([*words, "optim.lr=9", "seed=9", "baseline.settings={own: 1}"])
-    changed.baseline.settings["own"] = 2
-    changed.cohort.modalities.append("own")
-    assert to_plain(load(words)) == before != to_plain(changed)
-    settings = layers.merged(before["dataset"], [])
-    settings.optim.lr = 9.0
-    assert layers.merged(before["dataset"], []).optim.lr == before["optim"]["lr"]
-
-
-def test_a_file_that_is_changed_is_read_again(own):
-    word = own("seed: 3\n")
-    assert (load([word]).seed, load([own("seed: 4\n")]).seed) == (3, 4)
-
-
 def test_an_experiment_keeps_its_own_encoders_on_simulated_data() -> None:
     assert load(["experiment=mimic"]).embed.image.encoder == "small"
     experiment = load(["experiment=images_frozen"])
