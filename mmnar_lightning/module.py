@@ -164,8 +164,10 @@ class MMNARModule(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Logits of a batch, (B, T), for the callbacks."""
-        own = self.model.logits(batch) if isinstance(self.model, FoldEnsemble) else self.model(batch).logits
-        logits = self._shifted(own, batch)
+        if isinstance(self.model, FoldEnsemble):
+            logits = self._shifted(self.model.logits(batch), batch)
+        else:
+            logits = self.forward(batch).logits
         self.watch.step()
         self.watch.see({"probability": logits.sigmoid()})
         self.running_loss.add(logits, batch.label, batch.label_mask)
