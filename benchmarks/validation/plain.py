@@ -196,7 +196,7 @@ def by_time(acts: Iterable[Act]) -> dict[float, tuple[float, float]]:
 NOTHING = dict.fromkeys(("first", "last", "min", "max", "mean", "slope", "hours_since_last"), math.nan) | {
     "count": 0, "censored": 0.0, "ordered": 0.0, "observed": 0.0,
 }  # fmt: skip
-"""The columns of a concept that nobody asked for."""
+"""The columns of a concept without an order or a value."""
 
 
 def summary(acts: list[Act]) -> dict[str, float]:
