@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mmnar_lightning.evaluation.cell import Score
 from mmnar_lightning.metrics.suppression import ALL
 from mmnar_lightning.report import style
 from mmnar_lightning.report.page.sections.cohort import described
@@ -39,15 +40,15 @@ def forest(lines: Sequence[Line], reference: str, modalities: Mapping[str, Seque
         if not line.reason:
             rows.setdefault((line.cohort, line.task), {}).setdefault(line.pattern, []).append(line)
     methods = list(dict.fromkeys(line.method for line in lines if not line.reason))
-    width = 1 + max((min(len(own) - 1, MAX_PATTERNS) for own in rows.values()), default=0)
+    names = {key: _shown(own) for key, own in rows.items()}
+    width = max((len(shown) for shown in names.values()), default=1)
     figure = style.new_figure(2.2 + 2.4 * width, max(1, len(rows)) * (1.1 + 0.17 * len(methods)))
     panels = figure.subplots(max(1, len(rows)), width, squeeze=False)
     for place, ((cohort, task), own) in zip(panels, rows.items(), strict=True) if rows else ():
-        shown = [ALL, *[name for name in own if name != ALL][:MAX_PATTERNS]]
-        for axes, pattern in zip(place, shown, strict=False):
+        for axes, pattern in zip(place, names[cohort, task], strict=False):
             _panel(axes, own[pattern], methods, reference)
             axes.set_title(_title(pattern, own[pattern], modalities[cohort]), fontsize=8)
-        for axes in place[len(shown) :]:
+        for axes in place[len(names[cohort, task]) :]:
             axes.set_axis_off()
         place[0].set_title(f"{cohort}, {style.words(task)}\n{_title(ALL, own[ALL], [])}", fontsize=8)
         for axes in np.atleast_1d(place)[1:]:
@@ -55,11 +56,23 @@ def forest(lines: Sequence[Line], reference: str, modalities: Mapping[str, Seque
     return figure
 
 
+def _shown(own: Mapping[str, Sequence[Line]]) -> list[str]:
+    """All rows, and the most frequent patterns in which a method has an AUROC."""
+    scored = [name for name, lines in own.items() if any(_auroc(line) is not None for line in lines)]
+    return [ALL, *[name for name in scored if name != ALL][:MAX_PATTERNS]]
+
+
+def _auroc(line: Line) -> Score | None:
+    """The AUROC of a line; None where it is masked or not defined."""
+    score = line.scores.get("auroc")
+    return None if score is None or score.value is None else score
+
+
 def _panel(axes: Any, own: Sequence[Line], methods: Sequence[str], reference: str) -> None:
     by_method = {line.method: line for line in own}
     for position, name in enumerate(methods):
-        score = by_method[name].scores.get("auroc") if name in by_method else None
-        if score is None or score.value is None:
+        score = _auroc(by_method[name]) if name in by_method else None
+        if score is None:
             continue
         colour = style.OTHER if name == reference else style.MAIN
         if score.low is not None:
