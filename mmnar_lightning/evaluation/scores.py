@@ -1,7 +1,7 @@
-"""Scores test rows; computes predictions.parquet and the cells of results.json."""
+"""Scores test rows; computes the cells of results.json."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import polars as pl
@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from data_modules import patterns
-from data_modules.cohorts.columns import groups_of
 from mmnar_lightning.evaluation.results import Cell, GroupScores, Reliability, Score, TaskScores, Within
 from mmnar_lightning.metrics.bootstrap import METRICS
-from mmnar_lightning.metrics.cells import metric_intervals
+from mmnar_lightning.metrics.cells import intervals_of_each
 from mmnar_lightning.metrics.functional import reliability_curve
 from mmnar_lightning.metrics.groups import cells_of, within_groups_auroc
 from mmnar_lightning.metrics.intervals import Interval
@@ -20,9 +19,6 @@ from mmnar_lightning.outputs import ScoredRows
 
 UNKNOWN = "unknown"
 """Level of rows without one."""
-GROUP = "group"
-"""Column of predictions.parquet."""
-
 BIN_ROWS = 10
 """Minimum average number of rows per bin of a reliability curve."""
 MAX_BINS = 10
@@ -41,92 +37,6 @@ class Scoring:
     num_replicates: int
     seed: int
     min_count: int
-
-
-def predictions(
-    rows: ScoredRows,
-    cohort: pl.DataFrame,
-    tasks: Sequence[str],
-    seen: Tensor,
-    others: Mapping[str, ScoredRows] | None = None,
-    subgroups: pl.DataFrame | None = None,
-) -> pl.DataFrame:
-    """Build predictions.parquet, one row per test row.
-
-    Args:
-        rows: N test rows.
-        cohort: the rows of cohort.parquet.
-        tasks: T task names.
-        seen: int64, ids of the patterns of train rows.
-        others: name -> the same rows with other logits, for example `rectified`, after the rectifier.
-        subgroups: columns `subgroup/<attribute>` of the rows of cohort.parquet, to be kept; None keeps none.
-
-    Returns:
-        `row_id`, `subject_id`, `split`, `fold`, `group` if the cohort has groups, the subgroups, `pattern` (the label),
-        `unseen_pattern`, and per task `label/`, `logit/`, `probability/` and, of each of the others, `<name>/`, its
-        logit.
-    """
-    columns = {}
-    for column, task in enumerate(tasks):
-        columns[f"label/{task}"] = known(rows.label[:, column].bool(), rows.label_mask[:, column])
-        columns[f"logit/{task}"] = pl.Series(rows.logits[:, column].numpy())
-        columns[f"probability/{task}"] = pl.Series(rows.probability[:, column].numpy())
-        for name, other in (others or {}).items():
-            columns[f"{name}/{task}"] = pl.Series(other.logits[:, column].numpy())
-    return keyed(rows, cohort, seen, columns, subgroups)
-
-
-def known(values: Tensor, mask: Tensor) -> pl.Series:
-    """Make a column of values.
-
-    Args:
-        values: (N,).
-        mask: (N,) bool, True = known.
-
-    Returns:
-        The values, null where they are unknown.
-
-    >>> known(torch.tensor([1.5, 2.5]), torch.tensor([True, False])).to_list()
-    [1.5, None]
-    """
-    chosen = pl.when(pl.Series(mask.numpy())).then(pl.Series(values.numpy()))
-    return pl.select(chosen).to_series()
-
-
-def keyed(
-    rows: ScoredRows,
-    cohort: pl.DataFrame,
-    seen: Tensor,
-    columns: Mapping[str, pl.Series],
-    subgroups: pl.DataFrame | None = None,
-) -> pl.DataFrame:
-    """Put the keys, subgroups and patterns of test rows before columns.
-
-    Args:
-        rows: N test rows.
-        cohort: as of `predictions`.
-        seen: likewise.
-        columns: name -> (N,).
-        subgroups: likewise.
-
-    Returns:
-        One row per test row.
-    """
-    frame = pl.DataFrame(
-        {
-            "row_id": rows.row_id.numpy(),
-            "pattern": patterns.labels(rows.present),
-            "unseen_pattern": (~torch.isin(rows.pattern, seen)).numpy(),
-            **columns,
-        },
-        schema_overrides={"pattern": pl.String},
-    )
-    keys = cohort.select(pl.col("row_id").cast(pl.Int64), "subject_id", "split", pl.col("fold").cast(pl.Int64))
-    groups = groups_of(cohort)
-    keys = keys if groups is None else keys.with_columns(groups[1].alias(GROUP))
-    keys = keys if subgroups is None else keys.hstack(subgroups.get_columns())
-    joined = frame.with_columns(pl.col("row_id").cast(pl.Int64)).join(keys, on="row_id", maintain_order="left")
-    return joined.select(*keys.columns, pl.exclude(keys.columns))
 
 
 def score(
@@ -154,18 +64,53 @@ def score(
         task -> scores. With folds or repeats, scores also include the number of these in which the metric is defined;
         counts and reliability are those of one repeat.
     """
+    (found,) = score_each([rows], tasks, pattern_ids, scoring, fold=fold, repeat=repeat, advance=advance)
+    return found
+
+
+def score_each(
+    versions: Sequence[ScoredRows],
+    tasks: Sequence[str],
+    pattern_ids: Sequence[int],
+    scoring: Scoring,
+    *,
+    fold: Tensor | None = None,
+    repeat: Tensor | None = None,
+    advance: Callable[[float], None] = lambda _: None,
+) -> list[dict[str, TaskScores]]:
+    """As `score` of several predictions of the same rows, on replicates that are drawn once.
+
+    Args:
+        versions: of each, the N test rows with its logits.
+        tasks: as of `score`.
+        pattern_ids: likewise.
+        scoring: likewise.
+        fold: likewise.
+        repeat: likewise.
+        advance: is called with the number of rows of every cell that was scored, counted once per version.
+
+    Returns:
+        Task -> scores, of each version.
+    """
+    rows = versions[0]
+    assert all(torch.equal(other.row_id, rows.row_id) for other in versions), "versions have different rows"
     own = patterns.members(rows.pattern, pattern_ids, rows.present.shape[1])
-    found = {}
+    found: list[dict[str, TaskScores]] = [{} for _ in versions]
     for column, task in enumerate(tasks):
         known = rows.label_mask[:, column]
-        members = {name: known & member for name, member in own.items()}
-        cells = {}
-        for name, member in {"all": known, **members}.items():
-            cells[name] = _cell(_of_task(rows, column, member), scoring, _at(fold, member), _at(repeat, member))
-            advance(int(member.sum()))
-        without = without_interval(list(cells.values()))
-        found[task] = TaskScores(all=cells.pop("all"), patterns=cells, without_interval=without)
+        cells: dict[str, list[Cell]] = {}
+        for name, member in {"all": known, **{name: known & member for name, member in own.items()}}.items():
+            columns = [_of_task(version, column, member) for version in versions]
+            cells[name] = _cells(columns, scoring, _at(fold, member), _at(repeat, member))
+            advance(int(member.sum()) * len(versions))
+        for place, scores in enumerate(found):
+            scores[task] = _task_scores({name: each[place] for name, each in cells.items()})
     return found
+
+
+def _task_scores(cells: dict[str, Cell]) -> TaskScores:
+    without = without_interval(list(cells.values()))
+    return TaskScores(all=cells.pop("all"), patterns=cells, without_interval=without)
 
 
 def without_interval(cells: Sequence[Cell]) -> dict[str, float]:
@@ -325,26 +270,45 @@ def averaged(interval: Interval) -> Score:
 
 
 def _cell(columns: Columns, scoring: Scoring, fold: Tensor | None = None, repeat: Tensor | None = None) -> Cell:
-    probability, label, subject = columns
+    (cell,) = _cells([columns], scoring, fold, repeat)
+    return cell
+
+
+def _cells(
+    versions: Sequence[Columns], scoring: Scoring, fold: Tensor | None = None, repeat: Tensor | None = None
+) -> list[Cell]:
+    """The scores of several predictions of a cell's rows."""
+    _, label, subject = versions[0]
+    probabilities = [probability for probability, _, _ in versions]
     once = slice(None) if repeat is None or not len(repeat) else repeat == repeat.min()
-    intervals = metric_intervals(
-        *columns, fold=fold, repeat=repeat, num_replicates=scoring.num_replicates, seed=scoring.seed
+    each = intervals_of_each(
+        probabilities,
+        label,
+        subject,
+        fold=fold,
+        repeat=repeat,
+        num_replicates=scoring.num_replicates,
+        seed=scoring.seed,
     )
     shown = plain if fold is None and repeat is None else averaged
-    scores = {name: shown(intervals[name]) for name in METRICS}
-    return Cell(
-        count=len(label[once]),
-        positives=int(label[once].sum()),
-        subjects=len(torch.unique(subject)),
-        reliability=_reliability(probability[once], label[once]),
-        auroc=scores["auroc"],
-        average_precision=scores["average_precision"],
-        brier=scores["brier"],
-        calibration_error=scores["calibration_error"],
-        observed_expected=scores["observed_expected"],
-        calibration_slope=scores["calibration_slope"],
-        calibration_intercept=scores["calibration_intercept"],
-    )
+    found = []
+    for probability, intervals in zip(probabilities, each, strict=True):
+        scores = {name: shown(intervals[name]) for name in METRICS}
+        cell = Cell(
+            count=len(label[once]),
+            positives=int(label[once].sum()),
+            subjects=len(torch.unique(subject)),
+            reliability=_reliability(probability[once], label[once]),
+            auroc=scores["auroc"],
+            average_precision=scores["average_precision"],
+            brier=scores["brier"],
+            calibration_error=scores["calibration_error"],
+            observed_expected=scores["observed_expected"],
+            calibration_slope=scores["calibration_slope"],
+            calibration_intercept=scores["calibration_intercept"],
+        )
+        found.append(cell)
+    return found
 
 
 def _reliability(probability: Tensor, label: Tensor) -> Reliability:

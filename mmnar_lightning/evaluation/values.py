@@ -10,8 +10,9 @@ from torch import Tensor
 from data_modules import patterns
 from data_modules.loading.arrays import ValueScale
 from mmnar_lightning.evaluation.cell import Score
+from mmnar_lightning.evaluation.prediction_table import keyed, known
 from mmnar_lightning.evaluation.results import Offset, OffsetTable, ValueCell, ValueScores
-from mmnar_lightning.evaluation.scores import Scoring, keyed, known, plain
+from mmnar_lightning.evaluation.scores import Scoring, plain
 from mmnar_lightning.metrics.values import VALUE_METRICS, value_intervals
 from mmnar_lightning.outputs import ScoredRows
 
@@ -91,10 +92,10 @@ def value_predictions(
         tasks: T task names.
         seen: int64, ids of the patterns of train rows.
         rectified: the same rows after the rectifier; None without one.
-        subgroups: as of `scores.predictions`.
+        subgroups: as of `prediction_table.predictions`.
 
     Returns:
-        The columns of `scores.predictions` before its labels, and per task `value/`, `predicted/` and, with a
+        The columns of `prediction_table.predictions` before its labels, and per task `value/`, `predicted/` and, with a
         rectifier, `rectified/`, in the units of the values.
     """
     columns = {}

@@ -4,7 +4,7 @@ docs/method.md, section 5, states the rule; docs/coverage.md measures it.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -19,7 +19,6 @@ from mmnar_lightning.metrics.bootstrap import (
     MIN_SUBJECTS,
     RESAMPLED,
     Drawn,
-    draw,
     draw_each,
     samples_of,
 )
@@ -93,17 +92,62 @@ def metric_intervals(
     >>> found.value, round(found.low, 2), found.high, found.method
     (1.0, 0.42, 1.0, 'newcombe')
     """
+    (found,) = intervals_of_each(
+        [probability],
+        label,
+        subject,
+        fold=fold,
+        repeat=repeat,
+        num_replicates=num_replicates,
+        level=level,
+        seed=seed,
+    )
+    return found
+
+
+def intervals_of_each(
+    probabilities: Sequence[Tensor],
+    label: Tensor,
+    subject: Tensor,
+    *,
+    fold: Tensor | None = None,
+    repeat: Tensor | None = None,
+    num_replicates: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> list[dict[str, Interval]]:
+    """As `metric_intervals` of several predictions of the same rows, on replicates that are drawn once.
+
+    Args:
+        probabilities: of each prediction, (N,) in [0, 1].
+        label: as of `metric_intervals`.
+        subject: likewise.
+        fold: likewise.
+        repeat: likewise.
+        num_replicates: likewise.
+        level: likewise.
+        seed: likewise.
+
+    Returns:
+        One entry per prediction.
+    """
     assert 0 < level < 1, f"{level=} must be in (0, 1)"
-    parts, z = parts_of(probability, label, subject, fold, repeat), float(ndtri((1 + level) / 2))
-    columns = (probability, label, subject, fold, repeat)
-    if _has_many(parts):
-        found = _of_many(parts, linear(samples_of(*columns)), level)
+    z = float(ndtri((1 + level) / 2))
+    columns = [(probability, label, subject, fold, repeat) for probability in probabilities]
+    each = [parts_of(*own) for own in columns]
+    if _has_many(each[0]):
+        resampled = [_of_many(parts, linear(samples_of(*own)), level) for parts, own in zip(each, columns, strict=True)]
     else:
-        found = _of_draws(parts, columns, num_replicates, level, seed)
-    for name, (method, estimate) in FITTED.items():
-        value, ends = estimate(parts, z)
-        found[name] = _interval(value, ends, len(parts.rows), method, parts)
-    return {name: found[name] for name in METRICS}
+        resampled = _of_draws(each, columns, num_replicates, level, seed)
+    found = []
+    for parts, own in zip(each, resampled, strict=True):
+        fitted = {name: (method, *estimate(parts, z)) for name, (method, estimate) in FITTED.items()}
+        own |= {
+            name: _interval(value, ends, len(parts.rows), method, parts)
+            for name, (method, value, ends) in fitted.items()
+        }
+        found.append({name: own[name] for name in METRICS})
+    return found
 
 
 def _has_many(parts: Parts) -> bool:
@@ -111,11 +155,17 @@ def _has_many(parts: Parts) -> bool:
     return parts.few() >= MANY and parts.fewest() >= FEW
 
 
-def _of_draws(parts: Parts, columns: Columns, num_replicates: int, level: float, seed: int) -> dict[str, Interval]:
-    """Discrimination and Brier score of a cell with fewer than `MANY` effective rows."""
-    z, is_few = float(ndtri((1 + level) / 2)), parts.few() < FEW
-    drawn = draw(*columns, num_replicates=1 if is_few else num_replicates, seed=seed, calibrated=False)
-    found = {}
+def _of_draws(
+    each: Sequence[Parts], columns: Sequence[Columns], num_replicates: int, level: float, seed: int
+) -> list[dict[str, Interval]]:
+    """Discrimination and Brier score of the predictions of a cell with fewer than `MANY` effective rows."""
+    num_drawn = 1 if each[0].few() < FEW else num_replicates
+    drawn = draw_each([samples_of(*own) for own in columns], num_replicates=num_drawn, seed=seed, calibrated=False)
+    return [_of_drawn(*own, level) for own in zip(each, drawn, strict=True)]
+
+
+def _of_drawn(parts: Parts, drawn: Drawn, level: float) -> dict[str, Interval]:
+    z, is_few, found = float(ndtri((1 + level) / 2)), parts.few() < FEW, {}
     for column, name in enumerate(RESAMPLED[:ERROR]):
         value, num_parts = float(drawn.values[column]), int(drawn.num_parts[column])
         if is_few:

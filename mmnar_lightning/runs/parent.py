@@ -15,9 +15,10 @@ from mmnar_lightning.console import say
 from mmnar_lightning.distributed.collectives import rank
 from mmnar_lightning.evaluation.blend import Blended, compare
 from mmnar_lightning.evaluation.gains import gains
+from mmnar_lightning.evaluation.prediction_table import GROUP
 from mmnar_lightning.evaluation.results import BlendScores, Gain, Groups, Results, SplitCounts, TaskScores
 from mmnar_lightning.evaluation.results_json import to_json
-from mmnar_lightning.evaluation.scores import GROUP, Scoring, score_groups
+from mmnar_lightning.evaluation.scores import Scoring, score_groups
 from mmnar_lightning.metrics.suppression import withheld_tasks
 from mmnar_lightning.report.figures import draw_results
 from mmnar_lightning.report.public import public

@@ -15,8 +15,8 @@ from mmnar_lightning.console import say
 from mmnar_lightning.distributed import signals
 from mmnar_lightning.evaluation.gains import gains as differences
 from mmnar_lightning.evaluation.predict import predict
+from mmnar_lightning.evaluation.prediction_table import predictions
 from mmnar_lightning.evaluation.results_json import to_json
-from mmnar_lightning.evaluation.scores import predictions
 from mmnar_lightning.nn.weights import load_weights
 from mmnar_lightning.outputs import ScoredRows
 from mmnar_lightning.runs import build, done, fit, folders, gather

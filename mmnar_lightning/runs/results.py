@@ -18,10 +18,11 @@ from mmnar_lightning.distributed.launch import is_rank_zero
 from mmnar_lightning.evaluation.blend import Blended, compare
 from mmnar_lightning.evaluation.diagnose import decision_tipping_points
 from mmnar_lightning.evaluation.gains import gains
+from mmnar_lightning.evaluation.prediction_table import GROUP, predictions
 from mmnar_lightning.evaluation.rectify import Rectification
 from mmnar_lightning.evaluation.results import Groups, Intervals, Results, SplitCounts
 from mmnar_lightning.evaluation.results_json import ResultsError, from_json, to_json
-from mmnar_lightning.evaluation.scores import GROUP, Scoring, predictions, score_groups
+from mmnar_lightning.evaluation.scores import Scoring, score_groups
 from mmnar_lightning.evaluation.subgroups import decision_curves, label_availability, score_subgroups
 from mmnar_lightning.metrics.cells import FEW, MANY
 from mmnar_lightning.outputs import ScoredRows

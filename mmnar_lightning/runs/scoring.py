@@ -6,8 +6,9 @@ from torch import Tensor
 
 from data_modules import patterns
 from mmnar_lightning.console import progress
+from mmnar_lightning.evaluation import scores
 from mmnar_lightning.evaluation.cell import TaskScores
-from mmnar_lightning.evaluation.scores import Scoring, score
+from mmnar_lightning.evaluation.scores import Scoring
 from mmnar_lightning.outputs import ScoredRows
 
 PATIENCE = 5.0
@@ -27,7 +28,7 @@ def score_each(
 
     Args:
         versions: name -> rows with its predictions.
-        tasks: as of `score`.
+        tasks: as of `scores.score`.
         pattern_ids: likewise.
         scoring: likewise.
         fold: likewise.
@@ -38,10 +39,10 @@ def score_each(
     """
     total = sum(_rows_of_cells(rows, pattern_ids) for rows in versions.values())
     with progress("scoring test rows", total, after=PATIENCE) as advance:
-        return {
-            name: score(rows, tasks, pattern_ids, scoring, fold=fold, repeat=repeat, advance=advance)
-            for name, rows in versions.items()
-        }
+        found = scores.score_each(
+            list(versions.values()), tasks, pattern_ids, scoring, fold=fold, repeat=repeat, advance=advance
+        )
+    return dict(zip(versions, found, strict=True))
 
 
 def _rows_of_cells(rows: ScoredRows, pattern_ids: Sequence[int]) -> int:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from data_modules import patterns
-from mmnar_lightning.evaluation import scores
+from mmnar_lightning.evaluation import prediction_table, scores
 from mmnar_lightning.evaluation.results import MASKED, TaskScores
 from mmnar_lightning.evaluation.results_json import from_json, to_json
 from mmnar_lightning.metrics import cells, functional
@@ -68,7 +68,7 @@ def predicted(rows) -> pl.DataFrame:
             "fold": [number % 5 for number in numbers],
         }
     )
-    return scores.predictions(scored_rows(rows, SUBJECT), cohort, TASKS, torch.tensor(PATTERNS[:1]))
+    return prediction_table.predictions(scored_rows(rows, SUBJECT), cohort, TASKS, torch.tensor(PATTERNS[:1]))
 
 
 def test_rows_of_a_pattern_that_train_lacks_are_flagged(predicted) -> None:
@@ -120,7 +120,7 @@ def test_a_cohort_read_without_any_test_row_gives_empty_predictions():
     }
     cohort = pl.DataFrame({"row_id": [0], "subject_id": ["a"], "split": ["train"], "fold": [0]})
     empty = scored_rows(none, torch.zeros(0, dtype=torch.int64))
-    assert scores.predictions(empty, cohort, TASKS, torch.tensor(PATTERNS)).shape == (0, 12)
+    assert prediction_table.predictions(empty, cohort, TASKS, torch.tensor(PATTERNS)).shape == (0, 12)
 
 
 def test_every_task_and_pattern_is_scored_with_its_counts(rows, scored):
@@ -292,5 +292,5 @@ def test_predictions_bear_the_group_where_the_cohort_has_any(rows) -> None:
     cohort = pl.DataFrame(
         {"row_id": numbers, "subject_id": "s", "split": "test", "fold": 0, "hospital_id": [None, *numbers[1:]]}
     )
-    predicted = scores.predictions(scored_rows(rows, SUBJECT), cohort, TASKS, torch.tensor(PATTERNS))
+    predicted = prediction_table.predictions(scored_rows(rows, SUBJECT), cohort, TASKS, torch.tensor(PATTERNS))
     assert predicted["group"].to_list() == [None, *(f"H{number:03d}" for number in numbers[2::2])]

@@ -368,3 +368,24 @@ def test_predictions_on_one_draw_have_the_numbers_that_each_has_alone():
         alone = bootstrap.draw(one, label, subject, fold, repeat, num_replicates=40, seed=7)
         for name in ("values", "replicates", "num_parts"):
             assert torch.equal(getattr(found, name), getattr(alone, name))
+
+
+@pytest.mark.parametrize("num_subjects", [40, 80, 500], ids=["few", "drawn", "many"])
+def test_several_predictions_are_scored_on_replicates_that_are_drawn_once(num_subjects, monkeypatch):
+    first, label, subject = clustered(num_subjects, 2, seed=1)
+    second = torch.from_numpy(np.random.default_rng(2).uniform(size=len(first)))
+    fold = subject % 2
+    drawn, drawing = [], bootstrap._drawn
+
+    def counted(generator, num_replicates, subjects):
+        drawn.append(num_replicates)
+        return drawing(generator, num_replicates, subjects)
+
+    monkeypatch.setattr(bootstrap, "_drawn", counted)
+    settings = {"fold": fold, "num_replicates": 50, "seed": 3}
+    apart = [cells.metric_intervals(one, label, subject, **settings) for one in (first, second)]
+    each = len(drawn)
+    together = cells.intervals_of_each([first, second], label, subject, **settings)
+    assert together == apart
+    assert 2 * (len(drawn) - each) == each
+    assert sum(drawn[each:]) == {40: 2, 80: 100, 500: 0}[num_subjects]

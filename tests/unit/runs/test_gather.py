@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 import torch
 
-from mmnar_lightning.evaluation import scores
+from mmnar_lightning.evaluation import prediction_table, scores
 from mmnar_lightning.evaluation.results import TaskRisks
 from mmnar_lightning.evaluation.results_json import from_json, to_json
 from mmnar_lightning.runs import gather
@@ -86,7 +86,7 @@ def test_predictions_read_back_are_the_rows_that_were_scored() -> None:
     frame = predictions(range(8), -0.5)
     rows = gather.as_rows(frame, ["death"], "logit/")
     cohort = frame.select("row_id", "subject_id", "split", "fold")
-    again = scores.predictions(rows, cohort, ["death"], torch.tensor([1, 3])).drop("unseen_pattern")
+    again = prediction_table.predictions(rows, cohort, ["death"], torch.tensor([1, 3])).drop("unseen_pattern")
     assert again.drop("probability/death", "logit/death").equals(
         frame.select(again.columns).drop("probability/death", "logit/death")
     )

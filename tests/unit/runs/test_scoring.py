@@ -1,4 +1,4 @@
-"""The progress of scoring ends where its bar does."""
+"""Several predictions are scored together, and the progress of it ends where its bar does."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from mmnar_lightning.evaluation.scores import Scoring
+from mmnar_lightning.evaluation.scores import Scoring, score
 from mmnar_lightning.runs import scoring
 from tests.helpers.results import scored_rows
 
@@ -31,7 +31,10 @@ def test_the_bar_counts_the_rows_of_all_cells_that_are_scored(monkeypatch: pytes
         "label": torch.randint(2, (ROWS, 1), generator=generator).double(),
         "label_mask": torch.arange(ROWS)[:, None] % 5 != 0,
     }
-    versions = dict.fromkeys(("before", "after"), scored_rows(rows, torch.arange(ROWS)))
-    found = scoring.score_each(versions, ["death"], [3], Scoring(num_replicates=100, seed=0, min_count=10))
-    assert list(found) == ["before", "after"]
+    before = scored_rows(rows, torch.arange(ROWS))
+    versions = {"before": before, "after": before.with_logits(before.logits * 2 * before.present[:, :1] - 1)}
+    settings = Scoring(num_replicates=100, seed=0, min_count=10)
+    found = scoring.score_each(versions, ["death"], [3], settings)
+    assert found == {name: score(version, ["death"], [3], settings) for name, version in versions.items()}
+    assert found["before"] != found["after"]
     assert totals == [sum(advanced)] == [2 * (32 + 24)]  # rows of pattern 1 have no cell of their own

@@ -91,7 +91,9 @@ def test_held_out_rows_choose_and_the_predictions_of_the_run_have_it(trained: tu
     expected = predict(module, datamodule.test_dataloader(), torch.device("cpu"))
     stored = pl.read_parquet(folder / folders.PREDICTIONS).sort("row_id")
     logits = [name for name in stored.columns if name.startswith("logit/")]
-    torch.testing.assert_close(torch.from_numpy(stored[logits].to_numpy(writable=True)), expected.logits, rtol=0, atol=1e-6)
+    torch.testing.assert_close(
+        torch.from_numpy(stored[logits].to_numpy(writable=True)), expected.logits, rtol=0, atol=1e-6
+    )
 
 
 @pytest.mark.slow
