@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mmnar_lightning.evaluation.gains import gains
-from mmnar_lightning.evaluation.scores import Scoring, score
+from mmnar_lightning.evaluation.scores import Scoring, score_each
 from mmnar_lightning.metrics import cells
 from mmnar_lightning.metrics.bootstrap import draw
 from mmnar_lightning.outputs import ScoredRows
@@ -78,8 +78,7 @@ def whole(count: int, num_replicates: int) -> None:
     scoring = Scoring(num_replicates=num_replicates, seed=0, min_count=10)
     before, wall, cpu = peak_megabytes(), time.monotonic(), time.process_time()
     shifted = replace(rows, logits=rows.logits + 0.1)
-    for version in (rows, shifted):
-        score(version, names, list(range(2**MODALITIES)), scoring)
+    score_each([rows, shifted], names, list(range(2**MODALITIES)), scoring)
     scored = time.process_time() - cpu
     gains(rows, shifted, names, scoring)
     spent = f"{time.monotonic() - wall:.0f} s, {time.process_time() - cpu:.0f} CPU s ({scored:.0f} without the last)"
