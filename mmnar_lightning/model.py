@@ -88,7 +88,10 @@ class MMNARModel(nn.Module):
         self.heads = TaskHeads(num_tasks, dim, dropout, shared=config.heads == "shared")
         self.additive = None
         if config.additive.inverse_penalties:
-            self.additive = AdditiveHead(modalities, patterns, num_tasks, maps or {}, config.additive.slopes, beside)
+            slopes, canonical = config.additive.slopes, config.additive.canonical
+            self.additive = AdditiveHead(
+                modalities, patterns, num_tasks, maps or {}, slopes, beside, canonical=canonical
+            )
             self.additive.requires_grad_(False)  # a few steps would undo its penalty
             self.heads.zero_init()
         self.register_buffer("strength", None if self.additive is None else torch.tensor(NOT_CHOSEN))

@@ -11,7 +11,9 @@ from data_modules.batch import Batch
 from mmnar_lightning.baselines.inputs import BaselineInputs, check_vectors
 from mmnar_lightning.baselines.stored import Tensors
 from mmnar_lightning.nn.additive import AdditiveHead
-from mmnar_lightning.nn.additive_fit import AdditiveFit, Rows, candidates_of
+from mmnar_lightning.nn.additive_fit import AdditiveFit, Rows
+from mmnar_lightning.nn.canonical import canonical_axes
+from mmnar_lightning.nn.penalties import candidates_of
 from mmnar_lightning.nn.weights import load_weights
 
 INVERSE_PENALTIES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
@@ -44,6 +46,8 @@ class LogisticRegression:
         self.head = self._head(torch.unique(patterns.encode(train.present)).tolist())
         with torch.no_grad():
             self.head.linear.bias.copy_(self.inputs.prior)
+        if self.head.num_axes:
+            self.head.set_canonical(canonical_axes([self.head.columns(train)], self.inputs.additive.canonical))
         candidates = candidates_of(self.head, self.inputs.additive, INVERSE_PENALTIES)
         self.path = AdditiveFit(self.head, candidates, self.inputs.kind)
         self.path.fit(Rows.read(self.head, [train]))
@@ -55,7 +59,16 @@ class LogisticRegression:
     def _head(self, listed: Sequence[int]) -> AdditiveHead:
         inputs, slopes = self.inputs, self.inputs.additive.slopes
         count = len(inputs.tasks)
-        return AdditiveHead(inputs.modalities, listed, count, inputs.maps, slopes, inputs.beside, sites=self.sites)
+        return AdditiveHead(
+            inputs.modalities,
+            listed,
+            count,
+            inputs.maps,
+            slopes,
+            inputs.beside,
+            sites=self.sites,
+            canonical=inputs.additive.canonical,
+        )
 
     def store(self) -> Tensors:
         """The fitted head."""

@@ -14,7 +14,8 @@ from mmnar_lightning.baselines.inputs import BaselineInputs, check_vectors
 from mmnar_lightning.baselines.logistic_regression import INVERSE_PENALTIES, doubled
 from mmnar_lightning.baselines.stored import Tensors, below, prefixed
 from mmnar_lightning.nn.additive import AdditiveHead
-from mmnar_lightning.nn.additive_fit import AdditiveFit, Rows, candidates_of, pooled, weight_of
+from mmnar_lightning.nn.additive_fit import AdditiveFit, Rows, pooled, weight_of
+from mmnar_lightning.nn.penalties import candidates_of
 from mmnar_lightning.nn.weights import WeightsError, load_weights
 from mmnar_lightning.rectifier.gate import NUM_FOLDS, folds
 

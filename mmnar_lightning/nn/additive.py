@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,8 @@ from data_modules.batch import Batch
 from data_modules.vocabulary import ARRAY_KINDS, Modality
 from mmnar_lightning.nn.inputs import InputMaps, PiecewiseLinear, mapped_width
 
+CANONICAL = "canonical axes"
+"""Block of the canonical axes of all modalities."""
 Slopes = Literal["shared", "presence", "pattern"]
 """Slopes of the inputs: the same in every pattern; with a deviation for each present modality; or for each pattern."""
 
@@ -20,7 +22,8 @@ class AdditiveHead(nn.Module):
     """w · x + c · bins + d(pattern) · x + b(pattern), one logit per task; all inputs are zero where absent.
 
     x holds the inputs of all modalities, each a block of columns, mapped or its own. A table in bins has two blocks:
-    its bins, which are curves that all patterns share, and its columns, whose slopes may depend on the pattern.
+    its bins, which are curves that all patterns share, and its columns, whose slopes may depend on the pattern. The
+    last block holds the canonical axes of all modalities (`nn.canonical`), which `set_canonical` gives.
 
     d(pattern) is zero with shared slopes, the sum of the deviations of the present modalities (products of inputs and
     presence), or the pattern's own deviation. b and d are zero for patterns without train rows. Initialised from a
@@ -36,6 +39,7 @@ class AdditiveHead(nn.Module):
         beside: modalities whose own columns are read beside those of their map, for what no component shows; tables in
             bins always are.
         sites: whether rows of the target have an intercept of their own for each pattern, added to b.
+        canonical: canonical axes of each modality, at most its columns; 0 = none.
     """
 
     pattern: Tensor
@@ -50,6 +54,7 @@ class AdditiveHead(nn.Module):
         beside: Collection[str] = (),
         *,
         sites: bool = False,
+        canonical: int = 0,
     ) -> None:
         super().__init__()
         self.names = {
@@ -68,7 +73,13 @@ class AdditiveHead(nn.Module):
             if name in curves or (name in beside and name in maps)
         }
         mapped = {name: mapped_width(name, widths[name], maps) for name in self.names}
-        self.blocks = [*mapped.items(), *self.beside.items()]
+        columns = {name: curves[name].num_straight if name in curves else width for name, width in mapped.items()}
+        self.num_axes = 0
+        for name, width in columns.items() if canonical else ():
+            self.register_buffer(f"{name}_axes", torch.zeros(width, min(canonical, width)))
+            self.num_axes += min(canonical, width)
+        own = [*mapped.items(), *self.beside.items()]
+        self.blocks = [*own, (CANONICAL, self.num_axes)] if self.num_axes else own
         self.width = sum(width for _, width in self.blocks)
         self.curved, self.deviating = self._kinds(mapped, curves)
         self.linear = nn.Linear(self.width + len(patterns) * (1 + sites), num_tasks)
@@ -94,19 +105,42 @@ class AdditiveHead(nn.Module):
         """(B, F) float: mapped inputs, zero where absent."""
         columns = [self._read(batch, name, mapped=True) for name in self.names]
         columns += [self._read(batch, name, mapped=False) for name in self.beside]
+        if self.num_axes:
+            columns += [self._columns(batch, name) @ self._axes(name) for name in self.names]
         return torch.cat(columns, dim=1) if columns else batch.label.new_zeros((len(batch), 0))
 
     def block_present(self, batch: Batch) -> Tensor:
         """(B, blocks) bool: presence of the modality of each block of inputs."""
-        return batch.present[:, [self.names[name] for name, _ in self.blocks]]
+        own = batch.present[:, [self.names[name] for name, _ in self.blocks if name != CANONICAL]]
+        return torch.cat([own, own.any(1, keepdim=True)], dim=1) if self.num_axes else own
+
+    def columns(self, batch: Batch) -> tuple[list[Tensor], Tensor]:
+        """What canonical axes are found from: the columns of each modality, and (B, modalities) bool, its presence."""
+        return [self._columns(batch, name) for name in self.names], batch.present[:, list(self.names.values())]
+
+    def set_canonical(self, axes: Sequence[Tensor]) -> None:
+        """Take the canonical axes of each modality, as of `canonical_axes`."""
+        for name, own in zip(self.names, axes, strict=True):
+            self._axes(name).copy_(own)
+
+    def _columns(self, batch: Batch, name: str) -> Tensor:
+        """(B, columns) float, zero where absent: those of a table, components, or a vector."""
+        return self._read(batch, name, mapped=not isinstance(self._map(name), PiecewiseLinear))
+
+    def _axes(self, name: str) -> Tensor:
+        axes: Tensor = self.get_buffer(f"{name}_axes")
+        return axes
+
+    def _map(self, name: str) -> Any:
+        return dict(self.maps.items()).get(f"{name}_map")
 
     def _read(self, batch: Batch, name: str, *, mapped: bool) -> Tensor:
         values, present = batch.inputs[name], batch.present[:, self.names[name], None]
         assert isinstance(values, Tensor)
         shown = torch.where(present, values, 0.0)
-        if (key := f"{name}_map") not in self.maps:
+        own = self._map(name)
+        if own is None:
             return shown
-        own = self.maps[key]
         if mapped:
             return torch.where(present, own(shown), 0.0)
         return torch.where(present, own.straight(shown), 0.0) if isinstance(own, PiecewiseLinear) else shown

@@ -1,6 +1,5 @@
 """Fits additive heads: penalised logistic or ridge regressions whose penalties held-out rows choose."""
 
-import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,64 +13,13 @@ from torch.nn import functional
 from data_modules.batch import Batch
 from data_modules.vocabulary import TaskKind
 from mmnar_lightning.nn.additive import AdditiveHead
-from mmnar_lightning.nn.config import AdditiveConfig
+from mmnar_lightning.nn.penalties import Penalty
 
 MAX_ITERATIONS = 1000
 """Of L-BFGS, and of conjugate gradients."""
 RIDGE_TOLERANCE = 1e-8
 TINY = 1e-12
 """Smallest total variance of a block."""
-
-
-@dataclass(frozen=True)
-class Penalty:
-    """A candidate.
-
-    Attributes:
-        inverse: C of scikit-learn's `LogisticRegression`; of a ridge regression 1 / alpha.
-        deviation: prior variance of the deviations of slopes, relative to that of the shared slopes; 0 = none.
-        curve: likewise of the weights of bins; 0 = every column of a table is a straight line.
-    """
-
-    inverse: float
-    deviation: float = 0.0
-    curve: float = 1.0
-
-    @property
-    def ratios(self) -> tuple[float, float]:
-        """What the columns of a fit depend on."""
-        return self.deviation, self.curve
-
-
-def grid(
-    inverse: Sequence[float], deviation: Sequence[float] = (0.0,), curve: Sequence[float] = (1.0,)
-) -> list[Penalty]:
-    """Combine penalties; the weakest is the last for the same columns, so that a fit can start from the one before.
-
-    Returns:
-        The candidates.
-
-    >>> grid([0.1, 0.01])
-    [Penalty(inverse=0.01, deviation=0.0, curve=1.0), Penalty(inverse=0.1, deviation=0.0, curve=1.0)]
-    """
-    ratios = itertools.product(sorted(deviation), sorted(curve))
-    return [Penalty(own, *both) for both in ratios for own in sorted(inverse)]
-
-
-def candidates_of(head: AdditiveHead, config: AdditiveConfig, inverse: Sequence[float]) -> list[Penalty]:
-    """The penalties that a head can be fitted with.
-
-    Args:
-        head: that is fitted.
-        config: their candidates.
-        inverse: of `Penalty`, where `config` names none.
-
-    Returns:
-        The candidates.
-    """
-    deviation = [0.0] if head.deviation is None else config.deviations
-    curve = config.curves if head.curved else [1.0]
-    return grid(config.inverse_penalties or inverse, deviation, curve)
 
 
 @dataclass(frozen=True)
@@ -84,6 +32,7 @@ class Rows:
         present: (N, blocks) bool, presence of the modality of each block of inputs.
         blocks: width of each block; their sum is F.
         curved: positions of bins among the inputs.
+        num_axes: number of canonical axes, the last of the inputs.
         deviating: positions of the inputs whose slopes may depend on the pattern.
         label: (N, T) float, 0 or 1; undefined where unknown.
         label_mask: (N, T) bool.
@@ -95,6 +44,7 @@ class Rows:
     present: NDArray[np.bool_]
     blocks: tuple[int, ...]
     curved: Sequence[int]
+    num_axes: int
     deviating: Sequence[int]
     label: NDArray[np.float64]
     label_mask: NDArray[np.bool_]
@@ -122,6 +72,7 @@ class Rows:
             present=np.concatenate(present),
             blocks=tuple(width for _, width in head.blocks),
             curved=head.curved,
+            num_axes=head.num_axes,
             deviating=head.deviating,
             label=np.concatenate(label),
             label_mask=np.concatenate(mask),
@@ -148,14 +99,12 @@ class Rows:
             start += width
         return np.concatenate(factors) if factors else np.ones(0)
 
-    def design(self, scale: NDArray[np.float64], deviation: float, curve: float, *, slopes: bool) -> Any:
-        """The scaled columns, those of bins times √curve; with `slopes` those of the deviations, times √deviation."""
+    def design(self, scale: NDArray[np.float64], deviation: float, curve: float, share: float, *, slopes: bool) -> Any:
+        """The columns times scale and `root_variances`; with `slopes` those of the deviations, times √deviation."""
         from scipy import sparse
 
         width = sum(self.blocks)
-        root = np.ones(width)
-        root[self.curved] = np.sqrt(curve)
-        inputs = self.columns[:, :width] @ sparse.diags(scale * root)
+        inputs = self.columns[:, :width] @ sparse.diags(scale * root_variances(width, self, curve, share))
         parts = [inputs, self.columns[:, width:]]
         if slopes:
             deviating = inputs[:, self.deviating] * np.sqrt(deviation)
@@ -219,13 +168,12 @@ class AdditiveFit:
         if weights is None:
             return
         entry, shared = self.candidates[place], head.linear.in_features
-        root = np.ones(head.width)
-        root[head.curved] = np.sqrt(entry.curve)
-        own = [weights[: head.width] * self.scale * root, weights[head.width : shared]]
+        root = self.scale * root_variances(head.width, head, entry.curve, entry.share)
+        own = [weights[: head.width] * root, weights[head.width : shared]]
         head.linear.weight[task] = torch.from_numpy(np.concatenate(own))
         head.linear.bias[task] = float(weights[-1])
         if head.deviation is not None:
-            scale = self.scale[head.deviating] * np.sqrt(entry.deviation)
+            scale = root[head.deviating] * np.sqrt(entry.deviation)
             deviation = weights[shared:-1].reshape(head.deviation.shape[0], -1) * scale
             head.deviation[:, task] = torch.from_numpy(deviation).float()
 
@@ -235,7 +183,7 @@ class AdditiveFit:
         """Fit the candidates in order, each from the one before; weights and, last, the intercept of each."""
         found: list[NDArray[np.float64] | None] = []
         weight = None if train.weight is None else train.weight[known]
-        previous: tuple[float, float] | None = None
+        previous: tuple[float, float, float] | None = None
         for entry in self.candidates:
             if entry.ratios != previous:
                 design = train.design(self.scale, *entry.ratios, slopes=self.slopes)[known]
@@ -252,6 +200,24 @@ class AdditiveFit:
         if self.kind == "value":
             return Ridge(solver="sparse_cg", tol=RIDGE_TOLERANCE, max_iter=MAX_ITERATIONS)
         return LogisticRegression(max_iter=MAX_ITERATIONS, warm_start=True)
+
+
+def root_variances(width: int, inputs: Rows | AdditiveHead, curve: float, share: float) -> NDArray[np.float64]:
+    """Roots of the prior variances of slopes, relative to those without curves and axes.
+
+    Args:
+        width: F, number of inputs.
+        inputs: have the positions of bins and the number of axes.
+        curve: of `Penalty`.
+        share: likewise.
+
+    Returns:
+        (F,): of canonical axes √share, of the others √(1 − share), and of bins also times √curve.
+    """
+    root = np.full(width, np.sqrt(1 - share))
+    root[inputs.curved] *= np.sqrt(curve)
+    root[width - inputs.num_axes :] = np.sqrt(share)
+    return root
 
 
 def weight_of(batch: Batch) -> NDArray[np.float64] | None:

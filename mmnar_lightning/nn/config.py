@@ -94,6 +94,20 @@ class AdditiveConfig:
     """Variances of the weights of a table's bins, relative to that of the slopes of its columns (0 = straight lines);
     of several, held-out rows choose one per task by log-loss."""
 
+    canonical: int = field(
+        default=0, metadata=read_when(".inverse_penalties is set or baseline.name = logistic_regression")
+    )
+    """Number of canonical axes of each modality, those that the other modalities predict best, which the head reads
+    beside the inputs; fitted without labels on train rows and on those of pre-training. 0 = none."""
+    shares: list[float] = field(
+        default_factory=lambda: [0.0, 0.5, 1.0],
+        metadata=read_when(
+            ".canonical > 0 and .inverse_penalties is set or .canonical > 0 and baseline.name = logistic_regression"
+        ),
+    )
+    """Shares of the prior variance that the canonical axes have, from 0 to 1, where the inputs have the rest; of
+    several, held-out rows choose one per task by log-loss."""
+
     strengths: list[float] = field(
         default_factory=lambda: [0.0, 0.25, 0.5, 0.75, 1.0],
         metadata=read_when(".inverse_penalties is set and baseline.name = none"),
@@ -102,7 +116,7 @@ class AdditiveConfig:
     for all tasks by their mean loss."""
 
     def __post_init__(self) -> None:
-        """Reject values that are no penalty, and strengths outside of [0, 1]."""
+        """Reject values that are no penalty, shares and strengths outside of [0, 1], and negative numbers."""
         if not all(0 < value < math.inf for value in self.inverse_penalties):
             raise UserError(
                 f"model.additive.inverse_penalties={self.inverse_penalties} must be numbers above 0; an empty list "
@@ -112,8 +126,11 @@ class AdditiveConfig:
             values = getattr(self, name)
             if not values or not all(0 <= value < math.inf for value in values):
                 raise UserError(f"model.additive.{name}={values} must be one or more numbers of at least 0")
-        if not self.strengths or not all(0 <= value <= 1 for value in self.strengths):
-            raise UserError(f"model.additive.strengths={self.strengths} must be one or more numbers from 0 to 1")
+        for name in ("shares", "strengths"):
+            values = getattr(self, name)
+            if not values or not all(0 <= value <= 1 for value in values):
+                raise UserError(f"model.additive.{name}={values} must be one or more numbers from 0 to 1")
+        check_minima(self, "model.additive", canonical=0)
 
 
 @dataclass(kw_only=True)

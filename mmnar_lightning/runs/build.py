@@ -1,6 +1,6 @@
 """Builds the datamodule, module or estimator of a configuration; the only mapping from names to classes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from data_modules.batch import Batch
 from data_modules.cohorts.config import CustomCohortConfig, ReleaseCohortConfig
 from data_modules.cohorts.spec import DatabaseSpec
 from data_modules.databases.meds.config import MEDSCohortConfig
@@ -31,9 +32,11 @@ from mmnar_lightning.ensemble import FoldEnsemble
 from mmnar_lightning.model import MMNARModel
 from mmnar_lightning.module import MMNARModule
 from mmnar_lightning.nn.additive import AdditiveHead
-from mmnar_lightning.nn.additive_fit import Rows, candidates_of, fit_heads
+from mmnar_lightning.nn.additive_fit import Rows, fit_heads
+from mmnar_lightning.nn.canonical import canonical_axes
 from mmnar_lightning.nn.encoders import ItemParts
 from mmnar_lightning.nn.inputs import InputMap, PiecewiseLinear, Projection
+from mmnar_lightning.nn.penalties import candidates_of
 from mmnar_lightning.objective import Objective
 from mmnar_lightning.rectifier.rectifier import Rectifier
 from mmnar_lightning.runs import cohorts
@@ -231,13 +234,20 @@ def _fit_additive_heads(config: ExperimentConfig, cohort: OpenedCohort, heads: S
     """Fit the additive head of each model on its train rows; those columns that are not zero are in memory at once."""
     if not heads:
         return
-    arrays = cohort.arrays
+    arrays, train = cohort.arrays, cohort.rows("train")
     candidates = candidates_of(heads[0], config.model.additive, ())
 
-    def read(rows: Tensor) -> Rows:
-        return Rows.read(heads[0], (arrays.gather(part) for part in torch.split(rows, PART_ROWS)))
+    def parts(rows: Tensor) -> Iterator[Batch]:
+        return (arrays.gather(part) for part in torch.split(rows, PART_ROWS))
 
-    train = cohort.rows("train")
+    def read(rows: Tensor) -> Rows:
+        return Rows.read(heads[0], parts(rows))
+
+    if heads[0].num_axes:
+        labelled_or_not = parts(torch.cat([train, cohort.pretraining_rows]))
+        axes = canonical_axes(map(heads[0].columns, labelled_or_not), config.model.additive.canonical)
+        for head in heads:
+            head.set_canonical(axes)
     pool = read(train)
     if arrays.fold is None:
         held = read(cohort.rows("val")) if len(candidates) > 1 else pool

@@ -49,6 +49,12 @@ CASES: dict[str, tuple[str, str, str]] = {
         "model.additive.inverse_penalties=[0.1] model.encoder.bins=4",
         "[0.5]",
     ),
+    "model.additive.canonical": ("", "model.additive.inverse_penalties=[0.1]", "2"),
+    "model.additive.shares": (
+        "model.additive.inverse_penalties=[0.1]",
+        "model.additive.inverse_penalties=[0.1] model.additive.canonical=2",
+        "[0.0,1.0]",
+    ),
     "model.additive.strengths": (
         "baselines/logistic_regression model.additive.inverse_penalties=[0.1]",
         "model.additive.inverse_penalties=[0.1]",

@@ -7,9 +7,11 @@ import torch
 from data_modules import patterns
 from mmnar_lightning.model import MMNARModel
 from mmnar_lightning.nn.additive import AdditiveHead, Slopes
-from mmnar_lightning.nn.additive_fit import AdditiveFit, Penalty, Rows, fit_heads, grid
+from mmnar_lightning.nn.additive_fit import AdditiveFit, Rows, fit_heads
+from mmnar_lightning.nn.canonical import canonical_axes
 from mmnar_lightning.nn.config import AdditiveConfig, FusionConfig, ModelConfig
 from mmnar_lightning.nn.inputs import InputMaps, PiecewiseLinear, Projection
+from mmnar_lightning.nn.penalties import Penalty, candidates_of, grid
 from tests.helpers.batches import DIM, NUM_TASKS, fill_absent, make_batch, modalities, take
 from tests.helpers.penalised import penalised
 from tests.unit.test_model import every_pattern
@@ -23,10 +25,15 @@ def axes() -> torch.Tensor:
 
 
 def head(
-    slopes: Slopes = "shared", *, mapped: bool = True, beside: tuple[str, ...] = (), sites: bool = False
+    slopes: Slopes = "shared",
+    *,
+    mapped: bool = True,
+    beside: tuple[str, ...] = (),
+    sites: bool = False,
+    canonical: int = 0,
 ) -> AdditiveHead:
     maps = {"m1": Projection(axes())} if mapped else {}
-    return AdditiveHead(modalities(2), PATTERNS, NUM_TASKS, maps, slopes, beside, sites=sites)
+    return AdditiveHead(modalities(2), PATTERNS, NUM_TASKS, maps, slopes, beside, sites=sites, canonical=canonical)
 
 
 def columns(batch, *, beside: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -103,6 +110,56 @@ def test_a_table_in_bins_has_curves_that_all_patterns_share_and_slopes_that_may_
         np.testing.assert_allclose(started(batch)[known, task].numpy(), expected, rtol=2e-2, atol=1e-2)
     assert (curve == 0) == bool((started.linear.weight[:, : encode.num_bins] == 0).all())
     assert bool((started.linear.weight[:, encode.num_bins : encode.width] != 0).all()), "flags are no curves"
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("slopes", SLOPES)
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_canonical_axes_are_a_block_with_a_share_of_the_variance(slopes: Slopes, share: float):
+    batch = make_batch(every_pattern(2, repeats=40))
+    started = head(slopes, canonical=3)
+    own, present = started.columns(batch)
+    assert [part.shape[1] for part in own] == [batch.inputs["m0"].shape[1], 2]  # components of m1
+    assert torch.equal(present, batch.present)
+    started.set_canonical(canonical_axes([(own, present)], 3))
+    rows = Rows.read(started, [batch])
+    fit_heads([started], [(rows, rows)], [Penalty(0.5, 0.25, share=share)])
+    inputs, pattern, _ = columns(batch)
+    found = torch.cat([part @ other for part, other in zip(own, canonical_axes([(own, present)], 3), strict=True)], 1)
+    block = found.double().numpy()
+    block /= np.sqrt(block[batch.present.any(1).numpy()].var(axis=0).sum())
+    groups = {"shared": pattern[:, :0], "presence": present.numpy().astype(float), "pattern": pattern}[slopes]
+    read = np.hstack([inputs, block])
+    prior = np.repeat([1 - share, share], [inputs.shape[1], block.shape[1]])
+    design = np.hstack([read, pattern, *(read * group[:, None] for group in groups.T)])
+    variance = np.concatenate([prior, np.ones(pattern.shape[1]), *[0.25 * prior] * groups.shape[1]])
+    kept = variance > 0
+    for task in range(NUM_TASKS):
+        known = batch.label_mask[:, task].numpy()
+        weights = penalised(design[known][:, kept], variance[kept], batch.label[known, task].double().numpy(), 0.5)
+        expected = design[known][:, kept] @ weights[:-1] + weights[-1]
+        np.testing.assert_allclose(started(batch)[known, task].numpy(), expected, rtol=2e-2, atol=1e-2)
+    assert torch.equal(started(batch), started(fill_absent(batch, torch.nan)))
+
+
+@torch.no_grad()
+def test_a_stored_head_has_its_canonical_axes_and_held_out_rows_choose_their_share():
+    batch = make_batch(every_pattern(2, repeats=40))
+    started, other = head(canonical=1), head(canonical=1)
+    started.set_canonical(canonical_axes([started.columns(batch)], 1))
+    candidates = candidates_of(started, AdditiveConfig(inverse_penalties=[0.1, 1.0]), ())
+    assert {(entry.curve, entry.share) for entry in candidates} == {(1.0, 0.0), (1.0, 0.5), (1.0, 1.0)}
+    assert {entry.share for entry in candidates_of(head(), AdditiveConfig(inverse_penalties=[0.1]), ())} == {0.0}
+    rows = Rows.read(started, [batch])
+    held = rows.select(np.arange(len(batch)) % 2 == 0)
+    fit = AdditiveFit(started, candidates)
+    fit.fit(rows.select(np.arange(len(batch)) % 2 == 1))
+    best = fit.losses(held).argmin(axis=1)
+    chosen = fit_heads([started], [(rows.select(np.arange(len(batch)) % 2 == 1), held)], candidates)
+    assert chosen == [candidates[place] for place in best]
+    other.load_state_dict(started.state_dict())
+    assert torch.equal(other(batch), started(batch))
+    assert {name for name in other.state_dict() if name.endswith("_axes")} == {"m0_axes", "m1_axes"}
 
 
 @torch.no_grad()

@@ -205,7 +205,7 @@ def test_the_page_keeps_what_stands_above_it_and_the_figure_is_the_same_each_tim
     titles = [axes.get_title(loc="left") for axes in panels[:3]]
     assert titles == ["own, first\nall rows (n=800)", "table + vectors (n=600)", "table (n=200)"]
     assert torch.tensor([len(axes.lines) for axes in panels]).eq(7).all()
-    pattern = next(line.pattern for line in lines if line.pattern != figure.ALL)
+    pattern = next(line.pattern for line in lines if line.pattern != "all")
     hidden = [replace(line, scores={}) if line.pattern == pattern else line for line in lines]
     panels = figure.forest(hidden, "good", stored.modalities_of(made)).axes
     assert len(panels) == 4 * 2  # no empty panel for a pattern without any AUROC
