@@ -15,13 +15,13 @@ PANELS = {
     "kappa: two modalities together": ("base", "kappa-0.4", "kappa-0.7-2k", "kappa-0.7", "kappa-0.7-30k"),
     "pi: slopes by pattern": ("base", "pi-0.5", "pi-0.9", "pi-0.9-30k"),
     "phi: a rare phrase": ("phi-1.5", "phi-2.5"),
-    "shared, under nuisance": ("shared-few", "shared-all", "unshared-few"),
+    "shared, under nuisance": ("shared-fewest", "shared-few", "shared-some", "shared-all", "unshared-few"),
     "shift: another site": ("shift-0", "shift-0.5", "shift-1"),
 }
 """Title -> cells."""
 COLOURED = (
     "conditioning", "reconstruction", "contrast", "rectifier", "additive", "piecewise", "lead",
-    "columns", "pretraining", "fusion",
+    "columns", "pretraining", "canonical", "fusion",
 )  # fmt: skip
 """Parts, in the order of the colours; those beyond them have another marker."""
 MARKS = {

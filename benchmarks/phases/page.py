@@ -101,6 +101,8 @@ def _parts(found: pl.DataFrame) -> str:
         "piecewise",
         "columns",
         "pretraining",
+        "canonical",
+        "axes",
     )
     for cell in found["cell"].unique(maintain_order=True):
         own = {row["part"]: interval(row) for row in _pairs(found, cell).iter_rows(named=True)}

@@ -27,6 +27,7 @@ NETWORK = ("model.fusion.dim=64", "model.fusion.num_heads=4", "loader.batch_size
 EPOCHS, PRETRAIN_EPOCHS = 12, 8
 LARGE, LARGE_EPOCHS = 20_000, 8
 """From as many train rows a network needs fewer epochs for at least as many steps."""
+CANONICAL = "model.additive.canonical=2"
 PRETRAINED = (f"objective.pretrain_epochs={PRETRAIN_EPOCHS}", f"trainer.max_epochs={PRETRAIN_EPOCHS + EPOCHS}")
 
 
@@ -70,6 +71,8 @@ METHODS = {
     "no_piecewise": _full("model.encoder.bins=0"),
     "components_only": _full(components=8),
     "pretrained": _full(*PRETRAINED),
+    "canonical": _full(CANONICAL),
+    "canonical_regression": _regression(BINS, SHARED, CANONICAL),
     "linear": _regression("model.encoder.bins=0", SHARED),
     "piecewise": _regression(BINS, SHARED),
     "products": _regression(BINS, "model.additive.slopes=presence"),
@@ -98,6 +101,8 @@ PAIRS = {
     "piecewise": ("full", "no_piecewise"),
     "columns": ("full", "components_only"),
     "pretraining": ("pretrained", "full"),
+    "canonical": ("canonical", "full"),
+    "axes": ("canonical_regression", "piecewise"),
     "fusion": ("full", "piecewise"),
     "lead": ("full", BEST),
     "trees": ("trees", "linear"),
@@ -158,6 +163,7 @@ WRITER = 1
 PARTS = ("no_conditioning", "no_reconstruction", "no_contrast", "no_rectifier")
 ALL = (*PARTS, "no_additive", "no_piecewise")
 HIDDEN = ("no_reconstruction", "no_contrast")
+AXES = ("canonical", "canonical_regression")
 AT_TARGET = "rectifier.loss_offset=false"
 """With it the full method is trained as without a rectifier, so that its output before the rectifier is that ablation.
 With τ⁰, which calibration rows fit, train would be fitted to the target."""
@@ -165,7 +171,7 @@ With τ⁰, which calibration rows fit, train would be fitted to the target."""
 
 def _nuisance(shared: float, label_share: float) -> Cell:
     knobs = {"shared": shared, "nuisance": 2.5, "label_share": label_share}
-    return Cell(knobs=knobs, components=0, ablations=("pretrained",) if label_share < 1 else (*HIDDEN, "pretrained"))
+    return Cell(knobs=knobs, components=0, ablations=(*(HIDDEN if label_share == 1 else ()), "pretrained", *AXES))
 
 
 def _shift(strength: float) -> Cell:
@@ -173,8 +179,8 @@ def _shift(strength: float) -> Cell:
 
 
 CELLS = {
-    "base": Cell(ablations=ALL),
-    "base-2k": Cell(train_rows=2_000),
+    "base": Cell(ablations=(*ALL, *AXES)),
+    "base-2k": Cell(train_rows=2_000, ablations=AXES),
     "base-30k": Cell(train_rows=30_000),
     "base-60k": Cell(train_rows=60_000),
     "nu-0.4": Cell(knobs={"nu": 0.4}, ablations=("no_piecewise",)),
@@ -188,7 +194,9 @@ CELLS = {
     "pi-0.9-30k": Cell(knobs={"pi": 0.9}, train_rows=30_000, ablations=("no_conditioning",)),
     "phi-1.5": Cell(knobs={"phi": 1.5}, components=0, ablations=("components_only",)),
     "phi-2.5": Cell(knobs={"phi": 2.5}, components=0, ablations=("components_only",)),
+    "shared-fewest": _nuisance(1.0, 0.02),
     "shared-few": _nuisance(1.0, 0.05),
+    "shared-some": _nuisance(1.0, 0.2),
     "shared-all": _nuisance(1.0, 1.0),
     "unshared-few": _nuisance(0.0, 0.05),
     "shift-0": _shift(0.0),
