@@ -39,12 +39,20 @@ PARTS: Mapping[str, Part] = {
     "assignment": Part(on="objective.assignment > 0", without={"objective.assignment": 0.0}, layer="no_assignment"),
     "additive": Part(
         on="model.additive.inverse_penalties is set",
-        without={"model.additive.inverse_penalties": [], "model.additive.slopes": "shared"},
+        without={
+            "model.additive.inverse_penalties": [],
+            "model.additive.slopes": "shared",
+            "model.additive.canonical": 0,
+        },
         layer="no_additive",
     ),
     "slopes": Part(
         on="model.additive.inverse_penalties is set and model.additive.slopes != shared",
         without={"model.additive.slopes": "shared"},
+    ),
+    "canonical": Part(
+        on="model.additive.inverse_penalties is set and model.additive.canonical > 0",
+        without={"model.additive.canonical": 0},
     ),
     "loss_offset": Part(
         on="rectifier.fit != none and rectifier.loss_offset = true",

@@ -27,6 +27,7 @@ WORDS = [
     "paths.cohort=given",
     f"evaluation.inner_folds={FOLDS}",
     "model.additive.inverse_penalties=[0.1,1.0]",
+    "model.additive.canonical=1",
     "rectifier.start_epoch=1",
     "trainer.max_epochs=3",
 ]
@@ -170,7 +171,7 @@ def test_two_ranks_report_the_blend_and_the_gains_of_parts_of_one_process(place:
     found, expected = (json.loads((folder / "results.json").read_text()) for folder in (two, alone))
     for key in ("trees", "iterations"):
         assert found["blend"][key] == expected["blend"][key]
-    assert list(found["diagnostics"]["parts"]) == ["additive", "bins"]
+    assert list(found["diagnostics"]["parts"]) == ["additive", "canonical", "bins"]
     for part, tasks in expected["diagnostics"]["parts"].items():
         for task, own in tasks.items():
             brier = found["diagnostics"]["parts"][part][task]["brier"]["value"]

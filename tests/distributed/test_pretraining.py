@@ -31,6 +31,9 @@ WORDS = [
     "embed.text.encoder=hashed_ngrams",
     "cohort.pretraining_rows=true",
     "objective.pretrain_epochs=2",
+    "model.encoder.components=4",
+    "model.additive.inverse_penalties=[0.1]",
+    "model.additive.canonical=1",
     "trainer.max_epochs=3",
     "rectifier.fit=none",
     "evaluate=false",
@@ -85,7 +88,11 @@ def test_the_weights_depend_on_the_extra_rows(whole: Path, monkeypatch: pytest.M
         return replace(cohort, pretraining_rows=cohort.pretraining_rows[:0])
 
     monkeypatch.setattr(datamodule, "open_cohort", without)
-    assert not same(trained("paths.runs=without"), whole)
+    found = trained("paths.runs=without")
+    assert not same(found, whole)
+    axes = {name: value for name, value in weights(found).items() if name.endswith("_axes")}
+    assert len(axes) == 3
+    assert not any(torch.equal(value, weights(whole)[name]) for name, value in axes.items()), "axes are of all rows"
     assert deleted[0] > 30
 
 
