@@ -18,7 +18,8 @@ from data_modules.databases.meds.spec import build_meds
 from data_modules.databases.registry import database
 from data_modules.loading.config import LoaderConfig
 from data_modules.loading.loaders import EvalLoader, TrainLoader
-from data_modules.loading.opened import OpenedCohort, Reading, open_cohort
+from data_modules.loading.opened import OpenedCohort
+from data_modules.loading.opening import Reading, open_cohort
 from data_modules.loading.placed import RowSource, placed
 from data_modules.raw.checksums import Meter, no_meter
 from data_modules.raw.reader import Release

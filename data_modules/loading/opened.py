@@ -1,4 +1,4 @@
-"""An opened cohort folder: rows, labels, presence and arrays."""
+"""An opened cohort: rows, labels, presence and arrays."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,21 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from data_modules import stage
-from data_modules.cohorts import pretraining, splits, subgroups
-from data_modules.cohorts.build import BUILD, COHORT, MODALITIES
-from data_modules.cohorts.columns import PRESENT, kind_of, validate
+from data_modules.cohorts import splits, subgroups
+from data_modules.cohorts.columns import kind_of
 from data_modules.cohorts.config import SplitConfig
 from data_modules.cohorts.presence import count_patterns, scored
 from data_modules.cohorts.published import POINTS, SCORES
-from data_modules.errors import UserError
 from data_modules.loading.arrays import CohortArrays, ModalityArray, Store, principal_axes, quantile_edges
-from data_modules.loading.items import open_store
 from data_modules.patterns import encode
-from data_modules.vocabulary import ARRAY_KINDS, Kind, Modality, TaskKind
-
-ENCODE = "mmnar embed"
-"""The command that builds an embedding store again."""
+from data_modules.vocabulary import ARRAY_KINDS, Modality, TaskKind
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,11 +150,11 @@ class OpenedCohort:
 
     def rows(self, split: str) -> Tensor:
         """(N,) int64 row ids of a split."""
-        return _row_ids(self.table, split)
+        return row_ids(self.table, split)
 
     def with_raw_tables(self) -> "OpenedCohort":
         """The same cohort with its tables as they are stored, NaN where not measured."""
-        stores = _as_read(self.arrays.arrays, self.modalities, raw_tables=True)
+        stores = as_read(self.arrays.arrays, self.modalities, raw_tables=True)
         return replace(self, arrays=self.arrays.with_stores(stores))
 
     def calibration_half(self, half: splits.Half) -> Tensor:
@@ -179,168 +172,39 @@ class OpenedCohort:
         return torch.from_numpy(rows.cast(pl.Int64).to_numpy(writable=True))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Reading:
-    """How a model reads a cohort.
-
-    Attributes:
-        held_pattern: the present modalities of the rows to keep only in test; None holds out nothing.
-        inner_folds: K, folds of train and val together, which become the train split; 0 keeps the val split.
-        inner_repeats: R, independent draws of the inner folds.
-        raw_tables: gather tables as they are stored, NaN where not measured, instead of standardised.
-    """
-
-    held_pattern: Sequence[str] | None = None
-    inner_folds: int = 0
-    inner_repeats: int = 1
-    raw_tables: bool = False
-
-
-def open_cohort(folder: Path, encoded: Mapping[str, Path], reading: Reading | None = None) -> OpenedCohort:
-    """Open a finished cohort folder.
-
-    Rows that violate the cohort contract are a `ContractError`, files that changed since they were written a
-    `StageError`.
+def row_ids(table: pl.DataFrame, split: str) -> Tensor:
+    """Find the rows of a split.
 
     Args:
-        folder: folder of the cohort.
-        encoded: modality -> folder with the arrays or items of documents and images.
-        reading: how a model reads it; None is the default.
+        table: as cohort.parquet.
+        split: its name.
 
     Returns:
-        The opened cohort.
+        (N,) int64.
 
-    Raises:
-        UserError: if a model can read no modality, the pattern cannot be held out, or an inner fold has no subject.
+    >>> row_ids(pl.DataFrame({"row_id": [0, 1], "split": ["train", "val"]}), "val")
+    tensor([1])
     """
-    reading = reading or Reading()
-    manifest = stage.verify(folder, BUILD)
-    encodings = {name: stage.verify(place, ENCODE) for name, place in encoded.items()}
-    table = pl.read_parquet(folder / COHORT)
-    validate(table, folder / COHORT, labelled=bool(manifest["tasks"]))
-    declared = [Modality(**entry) for entry in manifest["modalities"]]
-    folders = {entry.name: folder / MODALITIES / entry.name for entry in declared if entry.kind in ARRAY_KINDS}
-    folders |= encoded
-    stores = {entry.name: open_store(folders[entry.name]) for entry in declared if entry.name in folders}
-    modalities = [
-        replace(entry, kind=_kind(entry, stores[entry.name]), width=stores[entry.name].width)
-        for entry in declared
-        if entry.name in stores
-    ]
-    left_out = [
-        f"{entry.name} is not read by the model: its {entry.kind} are not encoded"
-        for entry in declared
-        if entry.name not in stores
-    ]
-    for name in encoded:
-        left_out.extend(f"{name}: {line}" for line in encodings[name]["left_out"])
-    every, lines = _without_lost_rows(pretraining.appended(table, folder), stores)
-    left_out += lines
-    if not modalities:
-        raise UserError(
-            f"{folder}: the model can read no modality ({'; '.join(left_out)}); choose an encoder under embed."
-        )
-    if reading.held_pattern is not None:
-        every = _hold_out(every, modalities, reading.held_pattern)
-        named = ", ".join(sorted(reading.held_pattern)) or "nothing"
-        left_out.append(f"rows with exactly {named} are only in the test split")
-    fold = None
-    if reading.inner_folds:
-        fold = _inner_folds(every, reading, manifest["config"]["split"]["salt"])
-        every = every.with_columns(split=pl.col("split").replace("val", "train"))
-    tasks = list(manifest["tasks"])
-    site = _site(every, SplitConfig(**manifest["config"]["split"]))
-    return OpenedCohort(
-        folder,
-        manifest,
-        every.head(table.height),
-        tasks,
-        modalities,
-        left_out,
-        CohortArrays(every, tasks, _as_read(stores, modalities, raw_tables=reading.raw_tables), fold, site),
-        reading.held_pattern is not None,
-        _row_ids(every, pretraining.SPLIT),
-        {name: stage.digest(found["encoder"]) for name, found in encodings.items() if "encoder" in found},
-    )
-
-
-def _site(table: pl.DataFrame, config: SplitConfig) -> Tensor | None:
-    """(N,) bool, the rows of held-out folds with calibration rows of their own; None without these."""
-    if not config.target_calibration:
-        return None
-    held = table["split"].is_in(["calibration", "test"]).fill_null(value=False)
-    return torch.from_numpy(held.to_numpy(writable=True))
-
-
-def _row_ids(table: pl.DataFrame, split: str) -> Tensor:
     chosen = table.filter(pl.col("split") == split)["row_id"]
     return torch.from_numpy(chosen.cast(pl.Int64).to_numpy(writable=True))
 
 
-def _as_read(stores: Mapping[str, Store], modalities: Sequence[Modality], *, raw_tables: bool) -> dict[str, Store]:
-    """The stores of the modalities; with `raw_tables`, tables are gathered as they are stored."""
+def as_read(stores: Mapping[str, Store], modalities: Sequence[Modality], *, raw_tables: bool) -> dict[str, Store]:
+    """Choose whether tables are standardised when they are gathered.
+
+    Args:
+        stores: modality -> its values.
+        modalities: with their kinds.
+        raw_tables: gather tables as they are stored, NaN where not measured.
+
+    Returns:
+        The stores of the modalities.
+    """
     tables = {modality.name for modality in modalities if raw_tables and modality.kind == "table"}
     return {
         name: replace(store, raw=True) if name in tables and isinstance(store, ModalityArray) else store
         for name, store in stores.items()
     }
-
-
-def _inner_folds(table: pl.DataFrame, reading: Reading, salt: str) -> Tensor:
-    """(N, R) int64, the inner fold of every row of train, val and pre-training, -1 elsewhere."""
-    drawn = splits.inner_fold(table, reading.inner_folds, reading.inner_repeats, salt)
-    for folds in drawn:
-        found = folds.filter(folds >= 0).n_unique()
-        if found < reading.inner_folds:
-            raise UserError(
-                f"evaluation.inner_folds={reading.inner_folds}: {reading.inner_folds - found} of the folds have no "
-                "subject of train or val; lower it"
-            )
-    return torch.stack([torch.from_numpy(folds.to_numpy(writable=True)) for folds in drawn], dim=1)
-
-
-def _kind(entry: Modality, array: Store) -> Kind:
-    """The kind that reaches the model: documents and images with one vector per row are vectors."""
-    return "vectors" if isinstance(array, ModalityArray) and entry.kind not in ARRAY_KINDS else entry.kind
-
-
-def _without_lost_rows(table: pl.DataFrame, stores: Mapping[str, Store]) -> tuple[pl.DataFrame, list[str]]:
-    """Mark a modality as absent from rows whose documents or images have no vector; returns a line for each share."""
-    lines = []
-    for name, array in stores.items():
-        if array.present is None:
-            continue
-        before = table[PRESENT + name]
-        lost = before & ~pl.Series(array.present)
-        if lost.any():
-            share = len(lost.arg_true()) / len(lost)
-            lines.append(f"{name} counts as absent from the {share:.1%} of rows without a vector")
-        table = table.with_columns((before & ~lost).alias(PRESENT + name))
-    return table, lines
-
-
-def _hold_out(table: pl.DataFrame, modalities: Sequence[Modality], held_pattern: Sequence[str]) -> pl.DataFrame:
-    """Remove the rows of a pattern from all splits but test, and from pre-training.
-
-    Scales and vocabularies were still fitted on them.
-
-    Returns:
-        The table, `split` null in the removed rows.
-
-    Raises:
-        UserError: if no row outside test has the pattern, or every train row has it.
-    """
-    held_names, names = set(held_pattern), [modality.name for modality in modalities]
-    held = pl.all_horizontal(pl.col(PRESENT + name) == (name in held_names) for name in names)
-    count = table.filter(held & ~pl.col("split").is_in(["test", pretraining.SPLIT])).height
-    left = table.filter(~held & (pl.col("split") == "train")).height
-    if held_names - set(names) or not count or not left:
-        raise UserError(
-            f"loader.held_pattern={list(held_pattern)}: of the modalities {names}, {count} rows outside the test split "
-            f"have exactly these, and {left} train rows have another pattern; both must be above 0"
-        )
-    kept = pl.when(~held | (pl.col("split") == "test")).then("split")
-    return table.with_columns(split=kept)
 
 
 def _score(table: pl.DataFrame, column: str) -> Tensor:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from data_modules import stage
 from data_modules.loading.items import open_store
-from data_modules.loading.opened import ENCODE
+from data_modules.loading.opening import ENCODE
 from mmnar_lightning.config.experiment import ExperimentConfig
 from mmnar_lightning.config.ignored import check_ignored
 from mmnar_lightning.console import say, show, warn

@@ -16,7 +16,8 @@ from data_modules.databases.meds.config import MEDSCohortConfig
 from data_modules.databases.registry import database
 from data_modules.datamodule import CohortDataModule, CustomDataModule, MEDSDataModule, ReleaseDataModule
 from data_modules.loading.arrays import PART_ROWS
-from data_modules.loading.opened import OpenedCohort, Reading
+from data_modules.loading.opened import OpenedCohort
+from data_modules.loading.opening import Reading
 from data_modules.raw.locate import find_folder
 from data_modules.vocabulary import ARRAY_KINDS, Modality
 from mmnar_lightning.baselines.folded import FoldedEstimator

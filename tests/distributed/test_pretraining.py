@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from data_modules import datamodule
-from data_modules.loading import opened
+from data_modules.loading import opening
 from data_modules.loading.arrays import CohortArrays
+from data_modules.loading.opened import OpenedCohort
 from data_modules.simulate.config import SimulateConfig
 from data_modules.simulate.release import simulate
 from mmnar_lightning.config.compose import load
@@ -82,8 +83,8 @@ def same(found: Path, whole: Path) -> bool:
 def test_the_weights_depend_on_the_extra_rows(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     deleted: list[int] = []
 
-    def without(*given: Any) -> opened.OpenedCohort:
-        cohort = opened.open_cohort(*given)
+    def without(*given: Any) -> OpenedCohort:
+        cohort = opening.open_cohort(*given)
         deleted.append(len(cohort.pretraining_rows))
         return replace(cohort, pretraining_rows=cohort.pretraining_rows[:0])
 
@@ -112,7 +113,7 @@ def test_no_label_of_an_extra_row_is_read(whole: Path, monkeypatch: pytest.Monke
         read.append(bool(batch.label.isnan().all(1).any()))
         return usual(module, batch, batch_idx)
 
-    monkeypatch.setattr(opened, "CohortArrays", Poisoned)
+    monkeypatch.setattr(opening, "CohortArrays", Poisoned)
     monkeypatch.setattr(MMNARModule, "training_step", step)
     assert same(trained("paths.runs=poisoned"), whole)
     assert read == [True] * 2 * BATCHES + [False] * BATCHES, "the extra rows are read before labels are, not after"

@@ -12,7 +12,7 @@ from data_modules.cohorts.columns import ContractError
 from data_modules.cohorts.config import CustomCohortConfig, SplitConfig
 from data_modules.cohorts.custom import build_custom
 from data_modules.features import store
-from data_modules.loading.opened import open_cohort
+from data_modules.loading.opening import open_cohort
 from data_modules.raw.errors import SourceError
 from data_modules.stage import MANIFEST, read_json
 from tests.helpers.paths import ROOT

@@ -23,7 +23,8 @@ from data_modules.databases.mimic_iv.tables import EMBEDDINGS
 from data_modules.databases.registry import cohort_config, database
 from data_modules.errors import UserError
 from data_modules.loading.alignment import Source, align
-from data_modules.loading.opened import OpenedCohort, Reading, open_cohort
+from data_modules.loading.opened import OpenedCohort
+from data_modules.loading.opening import Reading, open_cohort
 from data_modules.raw.locate import find_folder
 from data_modules.raw.reader import Release
 from data_modules.simulate.config import SimulateConfig

@@ -13,7 +13,7 @@ from data_modules.cohorts.custom import build_custom
 from data_modules.cohorts.subgroups import SUBGROUP, SUBGROUPS
 from data_modules.databases.eicu.config import EICUCohortConfig
 from data_modules.databases.registry import database
-from data_modules.loading.opened import open_cohort
+from data_modules.loading.opening import open_cohort
 from tests.helpers import eicu, mimic_iv
 from tests.helpers.mimic_iv import admission, moment, patient
 from tests.unit.cohorts.test_custom import changed, imported, refused

@@ -21,7 +21,7 @@ from data_modules.databases.eicu.tables import EICU
 from data_modules.databases.mimic_iv.config import MIMICCohortConfig
 from data_modules.databases.mimic_iv.tables import MIMIC_IV
 from data_modules.errors import UserError
-from data_modules.loading.opened import Reading, open_cohort
+from data_modules.loading.opening import Reading, open_cohort
 from data_modules.raw.reader import Release
 from tests.conftest import demo_folder
 from tests.helpers import eicu, mimic_iv

@@ -14,7 +14,8 @@ from data_modules.cohorts.config import CustomCohortConfig
 from data_modules.datamodule import CustomDataModule
 from data_modules.errors import UserError
 from data_modules.loading.config import LoaderConfig
-from data_modules.loading.opened import OpenedCohort, Reading
+from data_modules.loading.opened import OpenedCohort
+from data_modules.loading.opening import Reading
 from data_modules.vocabulary import Modality
 from mmnar_lightning.baselines.memory import Memory
 from mmnar_lightning.config.compose import load
