@@ -11,7 +11,7 @@ FRACTIONS = {"train": 0.6, "calibration": 0.15, "val": 0.1}
 """Of the default splits; calibration and val are in proportion to train."""
 FEW_LABELS = 1_500
 """Fewer labels than this are used with inner folds, by every method alike."""
-INNER_FOLDS = "evaluation.inner_folds=5"
+INNER_FOLDS = "evaluation.inner_folds=3"
 
 COMMON = (
     "dataset=custom",

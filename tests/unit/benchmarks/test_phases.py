@@ -189,7 +189,7 @@ def test_every_run_is_of_its_cell_and_reads_its_settings() -> None:
     for cell, method in RUNS:
         config = config_of(cell, method)
         assert not [line for line in check_ignored(config) if "start_epoch" not in line], (cell, method)
-        assert config.evaluation.inner_folds == (5 if cell.endswith(("-few", "-fewest")) else 0)
+        assert config.evaluation.inner_folds == (3 if cell.endswith(("-few", "-fewest")) else 0)
         assert f"paths.cohort=out/{plan.CELLS[cell].cohort(1)}" in plan.words(cell, method, 1, "out")
         if method not in {"trees", "components_only"}:
             assert config.model.encoder.components == (0 if cell.startswith(("phi", "shared", "unshared")) else 8)
