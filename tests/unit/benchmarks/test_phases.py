@@ -213,7 +213,7 @@ def test_the_runs_on_releases_load() -> None:
         knobs = full.CELLS[cell].knobs
         assert {name: plain["simulate"][name] for name in knobs} == dict(knobs)
         assert plain["cohort"]["pretraining_rows"] is (cell == "shared")
-        assert plain["evaluation"]["inner_folds"] == (5 if 600 * knobs.get("label_share", 1.0) < 1500 else 0)
+        assert plain["evaluation"]["inner_folds"] == (3 if 600 * knobs.get("label_share", 1.0) < 1500 else 0)
 
 
 def test_a_run_is_done_with_its_settings_alone(tmp_path, monkeypatch) -> None:
