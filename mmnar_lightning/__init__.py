@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from mmnar_lightning.losses.multitask import masked_cross_entropy as masked_cross_entropy
     from mmnar_lightning.losses.reconstruction import reconstruction as reconstruction_loss
     from mmnar_lightning.metrics.cells import metric_intervals as metric_intervals
-    from mmnar_lightning.metrics.cells import paired_difference as paired_difference
     from mmnar_lightning.metrics.delong import delong as delong
     from mmnar_lightning.metrics.functional import auroc as auroc
     from mmnar_lightning.metrics.functional import average_precision as average_precision
@@ -46,6 +45,7 @@ if TYPE_CHECKING:
     from mmnar_lightning.metrics.functional import log_loss as log_loss
     from mmnar_lightning.metrics.functional import reliability_curve as reliability_curve
     from mmnar_lightning.metrics.intervals import bootstrap_intervals as bootstrap_intervals
+    from mmnar_lightning.metrics.paired import paired_difference as paired_difference
     from mmnar_lightning.metrics.pattern import PatternMetric as PatternMetric
     from mmnar_lightning.metrics.pattern import PatternScore as PatternScore
     from mmnar_lightning.model import MMNARModel as MMNARModel
@@ -98,7 +98,7 @@ _WHERE = {
     "log_loss": ("mmnar_lightning.metrics.functional", "log_loss"),
     "masked_cross_entropy": ("mmnar_lightning.losses.multitask", "masked_cross_entropy"),
     "metric_intervals": ("mmnar_lightning.metrics.cells", "metric_intervals"),
-    "paired_difference": ("mmnar_lightning.metrics.cells", "paired_difference"),
+    "paired_difference": ("mmnar_lightning.metrics.paired", "paired_difference"),
     "read_results": ("mmnar_lightning.runs.results", "read"),
     "reconstruction_loss": ("mmnar_lightning.losses.reconstruction", "reconstruction"),
     "reliability_curve": ("mmnar_lightning.metrics.functional", "reliability_curve"),

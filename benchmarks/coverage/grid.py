@@ -8,8 +8,9 @@ import numpy as np
 
 from benchmarks.coverage.worlds import Sample, World, draw, truth
 from mmnar_lightning.metrics.bootstrap import METRICS, RESAMPLED
-from mmnar_lightning.metrics.cells import metric_intervals, paired_difference
+from mmnar_lightning.metrics.cells import metric_intervals
 from mmnar_lightning.metrics.intervals import Interval
+from mmnar_lightning.metrics.paired import paired_difference
 
 CALIBRATION = METRICS[3:]
 """Metrics that are also measured for a model that is not calibrated."""

@@ -48,7 +48,7 @@ def aurocs(cell: Cell, *, num_replicates: int = NUM_REPLICATES) -> dict[str, Ten
     """Mean AUROC over the tasks and replicates of a cell.
 
     Subjects are drawn within their replicate, the same for every method and task. One difference of a task is that of
-    `metrics.cells.paired_difference` with replicates; the mean over tasks of the same subjects needs their draws.
+    `metrics.paired.paired_difference` with replicates; the mean over tasks of the same subjects needs their draws.
 
     Args:
         cell: what was predicted.

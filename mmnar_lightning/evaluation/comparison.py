@@ -11,8 +11,9 @@ from torch import Tensor
 from data_modules.errors import UserError
 from mmnar_lightning.evaluation.results import Score
 from mmnar_lightning.evaluation.scores import Scoring, plain
-from mmnar_lightning.metrics.cells import metric_intervals, paired_difference
+from mmnar_lightning.metrics.cells import metric_intervals
 from mmnar_lightning.metrics.delong import delong, holm, p_value
+from mmnar_lightning.metrics.paired import paired_difference
 from mmnar_lightning.metrics.suppression import Counts, is_small
 
 LABEL, VALUE, LOGIT, RECTIFIED = "label/", "value/", "logit/", "rectified/"

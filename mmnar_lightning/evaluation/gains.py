@@ -8,7 +8,7 @@ from torch import Tensor
 from mmnar_lightning.evaluation.results import Gain
 from mmnar_lightning.evaluation.scores import Scoring, averaged, plain
 from mmnar_lightning.metrics.bootstrap import RESAMPLED
-from mmnar_lightning.metrics.cells import paired_difference
+from mmnar_lightning.metrics.paired import paired_difference
 from mmnar_lightning.outputs import ScoredRows
 
 

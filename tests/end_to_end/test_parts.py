@@ -13,7 +13,7 @@ import torch
 from mmnar_lightning.callbacks.checkpoints import checkpoint_callbacks
 from mmnar_lightning.config.compose import load
 from mmnar_lightning.evaluation.predict import predict
-from mmnar_lightning.metrics.cells import paired_difference
+from mmnar_lightning.metrics.paired import paired_difference
 from mmnar_lightning.outputs import ScoredRows
 from mmnar_lightning.runs import build, folders, single
 from mmnar_lightning.runs import trainer as training

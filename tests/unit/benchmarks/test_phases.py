@@ -20,7 +20,7 @@ from data_modules.simulate.latent import MIMIC
 from mmnar_lightning.config.compose import flatten, load, to_plain
 from mmnar_lightning.config.experiment import ExperimentConfig
 from mmnar_lightning.config.ignored import check_ignored
-from mmnar_lightning.metrics.cells import paired_difference
+from mmnar_lightning.metrics.paired import paired_difference
 from tests.helpers.paths import ROOT
 
 KNOBS = {"phi": 2.5, "nuisance": 2.5, "label_share": 0.3, "shift": 1.0}

@@ -9,9 +9,10 @@ from scipy.special import expit, logit
 
 from mmnar_lightning.metrics import cells
 from mmnar_lightning.metrics.bootstrap import ERROR, METRICS, draw_each, samples_of
-from mmnar_lightning.metrics.cells import metric_intervals, paired_difference
+from mmnar_lightning.metrics.cells import metric_intervals
 from mmnar_lightning.metrics.delong import delong
 from mmnar_lightning.metrics.influence import drawn_errors, linear
+from mmnar_lightning.metrics.paired import paired_difference
 from mmnar_lightning.metrics.parts import parts_of
 from mmnar_lightning.metrics.weighted import WeightedRows
 

@@ -6,8 +6,8 @@ import torch
 from sklearn import metrics as sklearn_metrics
 
 from mmnar_lightning.metrics import bootstrap, calibration, cells, functional
-from mmnar_lightning.metrics.cells import paired_difference
 from mmnar_lightning.metrics.intervals import bootstrap_intervals
+from mmnar_lightning.metrics.paired import paired_difference
 from mmnar_lightning.metrics.parts import parts_of
 from mmnar_lightning.metrics.weighted import NUM_BINS
 

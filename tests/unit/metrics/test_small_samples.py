@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from mmnar_lightning.metrics import cells
-from mmnar_lightning.metrics.cells import metric_intervals, paired_difference
+from mmnar_lightning.metrics.cells import metric_intervals
 from mmnar_lightning.metrics.differences import recovered_ends, student_ends
+from mmnar_lightning.metrics.paired import paired_difference
 from mmnar_lightning.metrics.parts import design_effect, effective_count, parts_of
 from mmnar_lightning.metrics.small_samples import auroc_ends, newcombe_ends, wilson_ends
 
