@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from data_modules import patterns
 from data_modules.errors import UserError
 
 TINY = 1e-9
@@ -28,10 +29,15 @@ class Moments:
     total: Tensor
     product: Tensor
 
-    def plus(self, rows: Tensor) -> "Moments":
-        """Add rows, (n, F) float64."""
+    @classmethod
+    def of(cls, rows: Tensor) -> "Moments":
+        """Sum rows, (n, F) float64."""
+        return cls(count=len(rows), total=rows.sum(0), product=rows.T @ rows)
+
+    def __add__(self, other: "Moments") -> "Moments":
+        """The sums over the rows of both."""
         return Moments(
-            count=self.count + len(rows), total=self.total + rows.sum(0), product=self.product + rows.T @ rows
+            count=self.count + other.count, total=self.total + other.total, product=self.product + other.product
         )
 
     @property
@@ -79,9 +85,12 @@ def canonical_axes(batches: Iterable[tuple[Sequence[Tensor], Tensor]], count: in
                     "model.additive.canonical=0"
                 )
             widths = [own.shape[1] for own in columns]
-            nothing = rows.new_zeros(rows.shape[1], rows.shape[1])
-            sums = [Moments(count=0, total=nothing[0], product=nothing) for _ in widths]
-        sums = [own.plus(rows[has]) for own, has in zip(sums, present.T, strict=True)]
+            sums = [Moments.of(rows[:0]) for _ in widths]
+        own_pattern = patterns.encode(present)
+        for pattern in torch.unique(own_pattern):  # the product of a row is computed once, whatever it has
+            chosen = own_pattern == pattern
+            own = Moments.of(rows[chosen])
+            sums = [total + own if has else total for total, has in zip(sums, present[chosen][0].tolist(), strict=True)]
     starts = torch.tensor([0, *widths]).cumsum(0).tolist()
     return [
         _axes(moments, range(start, start + width), min(count, width)).float()
@@ -103,14 +112,13 @@ def _axes(moments: Moments, own: range, count: int) -> Tensor:
     if not others or not bool(varies[mine].any()):
         return nothing
     scale = 1 / deviation[others]
-    between = covariance[mine][:, others] * scale
     among = covariance[others][:, others] * scale[:, None] * scale
-    whitened = _inverse_root(covariance[mine, mine], width / moments.count)
-    other = _inverse_root(among, len(others) / moments.count)
-    left, correlation, _ = torch.linalg.svd(whitened @ between @ other, full_matrices=False)
-    found = nothing.clone()
-    kept = min(count, len(correlation))
-    found[:, :kept] = whitened @ left[:, :kept] * correlation[:kept]
+    among.diagonal().add_(len(others) / moments.count)
+    white = _inverse_root(covariance[mine, mine], width / moments.count)
+    between = white @ (covariance[mine][:, others] * scale)
+    square, vector = torch.linalg.eigh(between @ torch.linalg.solve(among, between.T))
+    correlation = square.flip(0)[:count].clamp_min(0).sqrt()
+    found = white @ vector.flip(1)[:, :count] * correlation
     largest = found.gather(0, found.abs().argmax(0, keepdim=True))
     return torch.where(largest < 0, -found, found)
 
