@@ -131,15 +131,25 @@ class OpenedCohort:
             if modality.kind == "vectors" and 0 < count < modality.width
         }
 
-    def edges(self, bins: int) -> dict[str, tuple[list[Tensor], Tensor]]:
-        """Table -> edges of its columns and whether each has missing values, as of `quantile_edges`, on train rows."""
-        found = {}
+    def edges(self, bins: int) -> dict[str, tuple[list[Tensor], Tensor, Tensor, Tensor]]:
+        """Find how the columns of tables are put in bins.
+
+        Args:
+            bins: most bins of a column.
+
+        Returns:
+            Table -> edges of its C columns and whether each has missing values, as of `quantile_edges`; and (C,) mean
+            and scale; all of train rows.
+        """
+        found: dict[str, tuple[list[Tensor], Tensor, Tensor, Tensor]] = {}
         for position, modality in enumerate(self.modalities):
             array = self.arrays.arrays[modality.name]
             if modality.kind == "table" and bins and isinstance(array, ModalityArray):
                 rows = self._train_rows(position)
                 subject = self.arrays.subject[torch.from_numpy(rows)].numpy()
-                found[modality.name] = quantile_edges(array.values, rows, subject, bins)
+                edges, missing = quantile_edges(array.values, rows, subject, bins)
+                mean, scale = (torch.from_numpy(own) for own in (array.statistics.mean, array.statistics.scale))
+                found[modality.name] = (edges, missing, mean, scale)
         return found
 
     def _train_rows(self, position: int) -> NDArray[np.int64]:

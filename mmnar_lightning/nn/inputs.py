@@ -38,16 +38,21 @@ class PiecewiseLinear(nn.Module):
     Args:
         edges: of each of C columns, ascending and distinct; a column with fewer than two has no bins.
         missing: (C,) bool, columns with a flag.
+        mean: (C,) float, train mean of each column, by which `straight` standardises; None as in models that were
+            stored before there was one: 0, and a scale of 1.
+        scale: (C,) float, its train standard deviation.
 
     >>> encode = PiecewiseLinear([torch.tensor([0.0, 1.0, 3.0])], torch.tensor([True]))
     >>> encode(torch.tensor([[0.5], [2.0], [float("nan")]]))
     tensor([[0.5000, 0.0000, 0.0000],
             [1.0000, 0.5000, 0.0000],
             [0.0000, 0.0000, 1.0000]])
+    >>> mean, scale = torch.tensor([1.0]), torch.tensor([2.0])
+    >>> encode = PiecewiseLinear([torch.tensor([0.0, 1.0, 3.0])], torch.tensor([True]), mean, scale)
     >>> encode.straight(torch.tensor([[0.5], [20.0], [float("nan")]]))
-    tensor([[0.5000],
-            [5.0000],
-            [0.0000]])
+    tensor([[-0.2500],
+            [ 2.0000],
+            [ 0.0000]])
     """
 
     column: Tensor
@@ -58,8 +63,16 @@ class PiecewiseLinear(nn.Module):
     flagged: Tensor
     first: Tensor
     last: Tensor
+    mean: Tensor
+    scale: Tensor
 
-    def __init__(self, edges: Sequence[Tensor], missing: Tensor) -> None:
+    def __init__(
+        self,
+        edges: Sequence[Tensor],
+        missing: Tensor,
+        mean: Tensor | None = None,
+        scale: Tensor | None = None,
+    ) -> None:
         super().__init__()
         counts = torch.tensor([max(len(own) - 1, 0) for own in edges])
         start = torch.cat([own[:-1] for own in edges])
@@ -76,6 +89,10 @@ class PiecewiseLinear(nn.Module):
         self.register_buffer("flagged", missing.nonzero().squeeze(1))
         for name, bins in (("first", first), ("last", last)):
             self.register_buffer(name, bins, persistent=False)
+        binned = counts > 0
+        for name, own, usual in (("mean", mean, torch.zeros_like), ("scale", scale, torch.ones_like)):
+            known = usual(counts, dtype=start.dtype) if own is None else own.to(start.dtype)
+            self.register_buffer(name, known[binned], persistent=own is not None)
         self.width = len(start) + len(self.flagged)
 
     @classmethod
@@ -98,7 +115,11 @@ class PiecewiseLinear(nn.Module):
         edges = [torch.cat([state["start"][own], (state["start"][own] + state["size"][own])[-1:]]) for own in bins]
         missing = torch.zeros(num_columns, dtype=torch.bool)
         missing[state["flagged"]] = True
-        return cls(edges, missing)
+        if "mean" not in state:
+            return cls(edges, missing)
+        own = torch.tensor([bool(bin_.any()) for bin_ in bins])
+        mean, scale = (torch.zeros(num_columns).masked_scatter(own, state[name].float()) for name in ("mean", "scale"))
+        return cls(edges, missing, mean, scale)
 
     def forward(self, values: Tensor) -> Tensor:
         """(B, C) float, NaN = not measured -> (B, `width`) float, finite."""
@@ -117,10 +138,10 @@ class PiecewiseLinear(nn.Module):
         return len(self.first)
 
     def straight(self, values: Tensor) -> Tensor:
-        """The columns that have bins, cut where the encoding ends; the train mean where not measured.
+        """The columns that have bins, cut where the encoding ends and standardised; the train mean if not measured.
 
         Args:
-            values: (B, C) float, standardised, NaN = not measured.
+            values: (B, C) float, as they are stored, NaN = not measured.
 
         Returns:
             (B, `num_straight`) float, finite.
@@ -128,7 +149,8 @@ class PiecewiseLinear(nn.Module):
         low = self.start[self.first] + self.low[self.first] * self.size[self.first]
         high = self.start[self.last] + self.high[self.last] * self.size[self.last]
         own = values[:, self.column[self.first]]
-        return torch.minimum(torch.maximum(own, low), high).nan_to_num(0.0)
+        cut = torch.minimum(torch.maximum(own, low), high)
+        return ((cut - self.mean) / self.scale).nan_to_num(0.0)
 
 
 InputMap = Projection | PiecewiseLinear

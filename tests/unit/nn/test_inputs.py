@@ -78,3 +78,27 @@ def test_a_column_that_few_subjects_have_has_no_edges(count: int):
     values[count:] = np.nan
     (edges,), _ = quantile_edges(values, np.arange(50), np.arange(50), 4)
     assert (len(edges) > 0) == (count == 40)
+
+
+def test_straight_columns_are_cut_and_standardised_and_the_train_mean_if_not_measured():
+    edges = [torch.tensor([100.0, 200.0, 400.0]), torch.zeros(0), torch.tensor([0.0, 1.0])]
+    mean, scale = torch.tensor([250.0, 7.0, 0.5]), torch.tensor([100.0, 3.0, 0.25])
+    encode = PiecewiseLinear(edges, torch.tensor([True, True, False]), mean, scale)
+    values = torch.tensor([[350.0, 1.0, 0.5], [1e6, 1.0, 0.75], [torch.nan, torch.nan, -9.0]])
+    assert encode.straight(values).tolist() == [[1.0, 0.0], [3.5, 1.0], [0.0, -6.0]]  # one width beyond the outer edges
+
+
+def test_a_stored_encoding_is_restored_and_one_stored_before_it_had_a_scale_reads_as_it_did():
+    edges = [torch.tensor([100.0, 200.0, 400.0]), torch.zeros(0)]
+    missing = torch.tensor([True, False])
+    values = torch.tensor([[350.0, 1.0], [torch.nan, 2.0]])
+    encode = PiecewiseLinear(edges, missing, torch.tensor([250.0, 1.0]), torch.tensor([100.0, 1.0]))
+    state = encode.state_dict()
+    restored = PiecewiseLinear.restored(state, 2)
+    restored.load_state_dict(state)
+    assert torch.equal(restored.straight(values), encode.straight(values))
+    older = {name: value for name, value in state.items() if name not in {"mean", "scale"}}
+    before = PiecewiseLinear.restored(older, 2)
+    before.load_state_dict(older)
+    assert before.straight(values).tolist() == [[350.0], [0.0]]
+    assert before.state_dict().keys() == older.keys()
