@@ -21,7 +21,7 @@ PANELS = {
 """Title -> cells."""
 COLOURED = (
     "conditioning", "reconstruction", "contrast", "rectifier", "additive", "piecewise", "lead",
-    "columns", "pretraining", "canonical", "fusion",
+    "columns", "pretraining", "canonical", "axes", "fusion",
 )  # fmt: skip
 """Parts, in the order of the colours; those beyond them have another marker."""
 MARKS = {

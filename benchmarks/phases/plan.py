@@ -1,7 +1,7 @@
 """What is compared: worlds that differ in one property, methods, and which methods each world needs."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from data_modules import stage
 
@@ -41,7 +41,7 @@ class Method:
         components: its own `model.encoder.components`; None is that of the cell, and 'unread' where it has none.
         network: whether it reads the words of a cell for networks.
         version: of what its settings do not show; 2: a table in bins has straight columns beside them; 3: a network
-            has a strength.
+            has a strength; 4: these columns are standardised.
     """
 
     layers: str
@@ -54,11 +54,11 @@ class Method:
 def _full(*words: str, layer: str = "", components: int | None = None) -> Method:
     """The full method, with a layer of experiments/ablations/ and further words."""
     layers = ",".join(("tuned", f"ablations/{layer}")) if layer else "tuned"
-    return Method(layers=layers, words=(*NETWORK, *words), components=components, network=True, version=3)
+    return Method(layers=layers, words=(*NETWORK, *words), components=components, network=True, version=4)
 
 
 def _regression(*words: str) -> Method:
-    return Method(layers="baselines/logistic_regression", words=words)
+    return Method(layers="baselines/logistic_regression", words=words, version=4)
 
 
 METHODS = {
@@ -68,16 +68,16 @@ METHODS = {
     "no_contrast": _full(layer="no_contrast"),
     "no_rectifier": _full(layer="no_rectifier"),
     "no_additive": _full(layer="no_additive"),
+    "no_canonical": _full(layer="no_canonical"),
     "no_piecewise": _full("model.encoder.bins=0"),
     "components_only": _full(components=8),
     "pretrained": _full(*PRETRAINED),
-    "canonical": _full(CANONICAL),
     "canonical_regression": _regression(BINS, SHARED, CANONICAL),
-    "linear": _regression("model.encoder.bins=0", SHARED),
+    "linear": replace(_regression("model.encoder.bins=0", SHARED), version=2),
     "piecewise": _regression(BINS, SHARED),
     "products": _regression(BINS, "model.additive.slopes=presence"),
     "hierarchical": _regression(BINS, "model.additive.slopes=pattern"),
-    "submodels": Method(layers="baselines/pattern_submodels", words=(BINS,)),
+    "submodels": Method(layers="baselines/pattern_submodels", words=(BINS,), version=4),
     "trees": Method(layers="baselines/boosted_trees", components="unread", version=1),
 }
 """Name -> method."""
@@ -101,7 +101,7 @@ PAIRS = {
     "piecewise": ("full", "no_piecewise"),
     "columns": ("full", "components_only"),
     "pretraining": ("pretrained", "full"),
-    "canonical": ("canonical", "full"),
+    "canonical": ("full", "no_canonical"),
     "axes": ("canonical_regression", "piecewise"),
     "fusion": ("full", "piecewise"),
     "lead": ("full", BEST),
@@ -163,7 +163,7 @@ WRITER = 1
 PARTS = ("no_conditioning", "no_reconstruction", "no_contrast", "no_rectifier")
 ALL = (*PARTS, "no_additive", "no_piecewise")
 HIDDEN = ("no_reconstruction", "no_contrast")
-AXES = ("canonical", "canonical_regression")
+AXES = ("no_canonical", "canonical_regression")
 AT_TARGET = "rectifier.loss_offset=false"
 """With it the full method is trained as without a rectifier, so that its output before the rectifier is that ablation.
 With τ⁰, which calibration rows fit, train would be fitted to the target."""

@@ -12,7 +12,7 @@ PARTS = {
     "piecewise": "full minus without piecewise encoding",
     "columns": "full on all columns minus full on 8 components",
     "pretraining": "full after pre-training minus full",
-    "canonical": "full with canonical axes minus full",
+    "canonical": "full minus without canonical axes",
     "axes": "piecewise regression with canonical axes minus without",
     "fusion": "full minus piecewise regression",
     "lead": "full minus best fair baseline",

@@ -111,8 +111,15 @@ class ReleaseCohortConfig(CohortConfig):
     """Minimum number of train subjects with a drug, organism, procedure or code that becomes a column."""
     max_vocabulary: int = 200
     """Maximum number of columns of a vocabulary, most frequent first."""
-    pretraining_rows: bool = field(default=False, metadata=read_when("objective.pretrain_epochs > 0"))
-    """Also derive the inputs of the other admissions (eICU: unit stays) of train subjects, for pre-training only."""
+    pretraining_rows: bool = field(
+        default=False,
+        metadata=read_when(
+            "objective.pretrain_epochs > 0 or model.additive.canonical > 0 and model.additive.inverse_penalties is set "
+            "and baseline.name = none"
+        ),
+    )
+    """Also derive the inputs of the other admissions (eICU: unit stays) of train subjects, for pre-training and for
+    canonical axes only."""
     verify: bool = field(default=False, metadata=read_when("simulated = false"))
     """Compare the raw tables with SHA256SUMS.txt of the release before the build; the cohort does not depend on it."""
 

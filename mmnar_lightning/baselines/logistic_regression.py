@@ -46,7 +46,7 @@ class LogisticRegression:
         self.head = self._head(torch.unique(patterns.encode(train.present)).tolist())
         with torch.no_grad():
             self.head.linear.bias.copy_(self.inputs.prior)
-        if self.head.num_axes:
+        if self.head.canonical_width:
             self.head.set_canonical(canonical_axes([self.head.columns(train)], self.inputs.additive.canonical))
         candidates = candidates_of(self.head, self.inputs.additive, INVERSE_PENALTIES)
         self.path = AdditiveFit(self.head, candidates, self.inputs.kind)

@@ -53,6 +53,7 @@ PARTS: Mapping[str, Part] = {
     "canonical": Part(
         on="model.additive.inverse_penalties is set and model.additive.canonical > 0",
         without={"model.additive.canonical": 0},
+        layer="no_canonical",
     ),
     "loss_offset": Part(
         on="rectifier.fit != none and rectifier.loss_offset = true",

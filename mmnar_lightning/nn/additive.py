@@ -74,12 +74,12 @@ class AdditiveHead(nn.Module):
         }
         mapped = {name: mapped_width(name, widths[name], maps) for name in self.names}
         columns = {name: curves[name].num_straight if name in curves else width for name, width in mapped.items()}
-        self.num_axes = 0
+        self.canonical_width = 0
         for name, width in columns.items() if canonical else ():
             self.register_buffer(f"{name}_axes", torch.zeros(width, min(canonical, width)))
-            self.num_axes += min(canonical, width)
+            self.canonical_width += min(canonical, width)
         own = [*mapped.items(), *self.beside.items()]
-        self.blocks = [*own, (CANONICAL, self.num_axes)] if self.num_axes else own
+        self.blocks = [*own, (CANONICAL, self.canonical_width)] if self.canonical_width else own
         self.width = sum(width for _, width in self.blocks)
         self.curved, self.deviating = self._kinds(mapped, curves)
         self.linear = nn.Linear(self.width + len(patterns) * (1 + sites), num_tasks)
@@ -105,14 +105,14 @@ class AdditiveHead(nn.Module):
         """(B, F) float: mapped inputs, zero where absent."""
         columns = [self._read(batch, name, mapped=True) for name in self.names]
         columns += [self._read(batch, name, mapped=False) for name in self.beside]
-        if self.num_axes:
+        if self.canonical_width:
             columns += [self._columns(batch, name) @ self._axes(name) for name in self.names]
         return torch.cat(columns, dim=1) if columns else batch.label.new_zeros((len(batch), 0))
 
     def block_present(self, batch: Batch) -> Tensor:
         """(B, blocks) bool: presence of the modality of each block of inputs."""
         own = batch.present[:, [self.names[name] for name, _ in self.blocks if name != CANONICAL]]
-        return torch.cat([own, own.any(1, keepdim=True)], dim=1) if self.num_axes else own
+        return torch.cat([own, own.any(1, keepdim=True)], dim=1) if self.canonical_width else own
 
     def columns(self, batch: Batch) -> tuple[list[Tensor], Tensor]:
         """What canonical axes are found from: the columns of each modality, and (B, modalities) bool, its presence."""

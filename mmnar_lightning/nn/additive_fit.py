@@ -32,7 +32,7 @@ class Rows:
         present: (N, blocks) bool, presence of the modality of each block of inputs.
         blocks: width of each block; their sum is F.
         curved: positions of bins among the inputs.
-        num_axes: number of canonical axes, the last of the inputs.
+        canonical_width: number of canonical axes, the last of the inputs.
         deviating: positions of the inputs whose slopes may depend on the pattern.
         label: (N, T) float, 0 or 1; undefined where unknown.
         label_mask: (N, T) bool.
@@ -44,7 +44,7 @@ class Rows:
     present: NDArray[np.bool_]
     blocks: tuple[int, ...]
     curved: Sequence[int]
-    num_axes: int
+    canonical_width: int
     deviating: Sequence[int]
     label: NDArray[np.float64]
     label_mask: NDArray[np.bool_]
@@ -72,7 +72,7 @@ class Rows:
             present=np.concatenate(present),
             blocks=tuple(width for _, width in head.blocks),
             curved=head.curved,
-            num_axes=head.num_axes,
+            canonical_width=head.canonical_width,
             deviating=head.deviating,
             label=np.concatenate(label),
             label_mask=np.concatenate(mask),
@@ -216,7 +216,7 @@ def root_variances(width: int, inputs: Rows | AdditiveHead, curve: float, share:
     """
     root = np.full(width, np.sqrt(1 - share))
     root[inputs.curved] *= np.sqrt(curve)
-    root[width - inputs.num_axes :] = np.sqrt(share)
+    root[width - inputs.canonical_width :] = np.sqrt(share)
     return root
 
 

@@ -1,4 +1,4 @@
-"""Canonical axes: the directions of each modality that the other modalities predict best, without any label."""
+"""Canonical axes: the directions of each array modality that the other ones predict best, without any label."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from torch import Tensor
 from data_modules import patterns
 from data_modules.errors import UserError
 
-TINY = 1e-9
-"""Smallest standard deviation of a column that is read."""
+TINY = 1e-10
+"""Smallest variance of a column that is read, relative to its mean square: those of constants cancel to as much."""
 MAX_COLUMNS = 4096
 """Most columns of all modalities together: their products are in memory once for each modality."""
 
@@ -106,7 +106,7 @@ def _axes(moments: Moments, own: range, count: int) -> Tensor:
         return nothing
     covariance = moments.covariance
     deviation = covariance.diagonal().clamp_min(0).sqrt()
-    varies = deviation > TINY
+    varies = covariance.diagonal() > TINY * moments.product.diagonal() / moments.count
     others = [place for place in varies.nonzero().ravel().tolist() if place not in own]
     mine = slice(own.start, own.stop)
     if not others or not bool(varies[mine].any()):
@@ -127,5 +127,5 @@ def _inverse_root(covariance: Tensor, ridge: float) -> Tensor:
     """The symmetric inverse root of a covariance with a ridge, in units of the mean variance."""
     value, vector = torch.linalg.eigh(covariance)
     value = value.clamp_min(0) + ridge * covariance.diagonal().mean()
-    root: Tensor = vector * value.clamp_min(TINY**2).rsqrt() @ vector.T
+    root: Tensor = vector * value.rsqrt() @ vector.T
     return root

@@ -98,7 +98,7 @@ class AdditiveConfig:
         default=0, metadata=read_when(".inverse_penalties is set or baseline.name = logistic_regression")
     )
     """Number of canonical axes of each modality, those that the other modalities predict best, which the head reads
-    beside the inputs; fitted without labels on train rows and on those of pre-training. 0 = none."""
+    beside the inputs; found without labels on train rows and, for the model, on those of pre-training. 0 = none."""
     shares: list[float] = field(
         default_factory=lambda: [0.0, 0.5, 1.0],
         metadata=read_when(

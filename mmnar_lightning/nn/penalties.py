@@ -68,5 +68,5 @@ def candidates_of(head: AdditiveHead, config: AdditiveConfig, inverse: Sequence[
     """
     deviation = [0.0] if head.deviation is None else config.deviations
     curve = config.curves if head.curved else [1.0]
-    share = config.shares if head.num_axes else [0.0]
+    share = config.shares if head.canonical_width else [0.0]
     return grid(config.inverse_penalties or inverse, deviation, curve, share)

@@ -244,7 +244,7 @@ def _fit_additive_heads(config: ExperimentConfig, cohort: OpenedCohort, heads: S
     def read(rows: Tensor) -> Rows:
         return Rows.read(heads[0], parts(rows))
 
-    if heads[0].num_axes:
+    if heads[0].canonical_width:
         labelled_or_not = parts(torch.cat([train, cohort.pretraining_rows]))
         axes = canonical_axes(map(heads[0].columns, labelled_or_not), config.model.additive.canonical)
         for head in heads:

@@ -163,11 +163,11 @@ EXPECTED = {
     "no_reconstruction": {"objective.reconstruction"},
     "no_contrast": {"objective.contrast"},
     "no_rectifier": {"rectifier.fit"},
-    "no_additive": {"model.additive.inverse_penalties", "model.additive.slopes"},
+    "no_additive": {"model.additive.inverse_penalties", "model.additive.slopes", "model.additive.canonical"},
     "no_piecewise": {"model.encoder.bins"},
     "components_only": {"model.encoder.components"},
     "pretrained": {"objective.pretrain_epochs", "trainer.max_epochs"},
-    "canonical": {"model.additive.canonical"},
+    "no_canonical": {"model.additive.canonical"},
 }
 
 
