@@ -35,6 +35,8 @@ def train(run: Run) -> Trained:
     """
     resume_point = checkpoint_to_resume(run.folder, run.cohort.fingerprint)
     module = build.build_module(run.config, run.cohort, initialised=resume_point is None)
+    if resume_point is not None:
+        resume_point.check(module)
     trained = prepare(run, resume_point.run_id if resume_point else None)
     say(f"run: {run.folder}{f' (resumed {resume_point})' if resume_point else ''}")
     print_ranks(trained.trainer, run.config.loader.batch_size, resume_point)

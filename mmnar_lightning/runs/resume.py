@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from lightning import Trainer
 from lightning.pytorch.utilities import rank_zero_only
+from torch import nn
 
 from data_modules.errors import UserError
 from mmnar_lightning.callbacks import digests
@@ -35,6 +36,7 @@ class ResumePoint:
         epoch: in which it was written.
         step: after which it was written.
         world_size: number of ranks that wrote it.
+        shapes: name of each tensor of the module -> its shape.
     """
 
     path: Path
@@ -42,10 +44,30 @@ class ResumePoint:
     epoch: int
     step: int
     world_size: int
+    shapes: dict[str, tuple[int, ...]]
 
     def __str__(self) -> str:
         """File name, epoch and step, for messages."""
         return f"from {self.path.name}, epoch {self.epoch}, step {self.step}"
+
+    def check(self, module: nn.Module) -> None:
+        """Compare the tensors of a module with those of the checkpoint.
+
+        Args:
+            module: that resumes.
+
+        Raises:
+            ConfigError: naming a tensor that only one of them has, or that differs in shape.
+        """
+        own = {name: tuple(value.shape) for name, value in module.state_dict().items()}
+        differs = sorted(name for name in own.keys() | self.shapes if own.get(name) != self.shapes.get(name))
+        if differs:
+            name = differs[0]
+            raise ConfigError(
+                f"{self.path} was written by another version of mmnar: its tensor {name} has the shape "
+                f"{self.shapes.get(name, 'none')}, expected {own.get(name, 'none')}; resume with that version, or "
+                "start a new run with resume=new"
+            )
 
 
 def checkpoint_to_resume(folder: Path, cohort: str) -> ResumePoint | None:
@@ -76,7 +98,9 @@ def checkpoint_to_resume(folder: Path, cohort: str) -> ResumePoint | None:
             continue
         if refused:
             warn(f"{path} is used instead, the previous checkpoint")
-        return ResumePoint(path, epoch=checkpoint["epoch"], step=checkpoint["global_step"], **identity(checkpoint))
+        shapes = {name: tuple(value.shape) for name, value in checkpoint["state_dict"].items()}
+        place = {"epoch": checkpoint["epoch"], "step": checkpoint["global_step"]}
+        return ResumePoint(path, shapes=shapes, **place, **identity(checkpoint))
     if refused:
         raise ConfigError(
             f"{'; '.join(refused)}; no checkpoint remains to resume from; start a new run with resume=new"
