@@ -4,9 +4,10 @@ import gzip
 import os
 import signal
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from threading import Thread
@@ -115,10 +116,11 @@ def _write(config: SimulateConfig, folder: Path, processes: int, advance: Callab
     files: set[Path] = set()
     if "eicu" in config.databases:
         _append(_path(folder, "eicu", "hospital"), "eicu", "hospital", _compress(eicu.hospitals()), files)
-    for number, written in enumerate(_chunks(worlds, config, folder, processes)):
-        for (database, name), content in written.items():
-            _append(_path(folder, database, name), database, name, content, files)
-        advance(min(CHUNK, config.subjects - number * CHUNK))
+    with closing(_chunks(worlds, config, folder, processes)) as chunks:  # which ends the workers, however this ends
+        for number, written in enumerate(chunks):
+            for (database, name), content in written.items():
+                _append(_path(folder, database, name), database, name, content, files)
+            advance(min(CHUNK, config.subjects - number * CHUNK))
 
 
 def _append(path: Path, database: str, name: str, content: bytes, files: set[Path]) -> None:
@@ -132,7 +134,7 @@ def _append(path: Path, database: str, name: str, content: bytes, files: set[Pat
     files.add(path)
 
 
-def _chunks(worlds: Worlds, config: SimulateConfig, folder: Path, processes: int) -> Iterator[Written]:
+def _chunks(worlds: Worlds, config: SimulateConfig, folder: Path, processes: int) -> Generator[Written, None, None]:
     """Yield the compressed rows of every table, chunk by chunk in order; few chunks are in memory at once."""
     starts = range(0, config.subjects, CHUNK)
     if processes == 1 or len(starts) == 1:
@@ -141,10 +143,14 @@ def _chunks(worlds: Worlds, config: SimulateConfig, folder: Path, processes: int
     try:
         with ProcessPoolExecutor(processes, get_context("spawn"), _end_with_parent) as pool:
             waiting = deque(pool.submit(draw_chunk, worlds, start, folder) for start in starts[: 2 * processes])
-            for start in starts[2 * processes :]:
-                yield waiting.popleft().result()
-                waiting.append(pool.submit(draw_chunk, worlds, start, folder))
-            yield from (drawn.result() for drawn in waiting)
+            try:
+                for start in starts[2 * processes :]:
+                    yield waiting.popleft().result()
+                    waiting.append(pool.submit(draw_chunk, worlds, start, folder))
+                yield from (drawn.result() for drawn in waiting)
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)  # what is stopped does not wait for chunks in the queue
+                raise
     except BrokenProcessPool:
         raise UserError("a process of the simulator died, perhaps out of memory; start the command again") from None
 

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -112,5 +113,6 @@ def _run(command: list[str], cwd: str, environment: dict[str, str], *files: str)
         else:
             runpy.run_path(command[0], run_name="__main__")
     finally:
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(Exception):  # in the order of an interpreter that ends: first its threads
+            threading._shutdown()  # type: ignore[attr-defined]  # private
             atexit._run_exitfuncs()
