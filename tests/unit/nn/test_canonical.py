@@ -80,8 +80,8 @@ def test_a_modality_alone_and_one_that_never_varies_have_none() -> None:
     assert not found[1].any()
     assert bool(torch.isfinite(torch.cat([own.ravel() for own in found])).all())
     assert bool(found[0].any())
-    nobody = torch.zeros_like(present)
-    assert not torch.cat([own.ravel() for own in canonical_axes([(columns, nobody)], 1)]).any()
+    absent = torch.zeros_like(present)
+    assert not torch.cat([own.ravel() for own in canonical_axes([(columns, absent)], 1)]).any()
     (alone,) = canonical_axes([(columns[:1], present[:, :1])], 1)
     assert not alone.any()
 
