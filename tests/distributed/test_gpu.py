@@ -4,6 +4,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import torch
 from lightning import Callback, Trainer
@@ -39,12 +40,31 @@ def test_bf16_and_a_batch_in_parts_train_on_a_gpu(words) -> None:
     assert (folder / "results.json").is_file()
 
 
-def test_a_run_on_one_device_of_torchrun_and_fsdp_train_and_are_scored(words, tmp_path) -> None:
-    for strategy in ("ddp", "fsdp"):
-        command = ["-m", "mmnar_lightning", "train", *words, f"trainer.strategy={strategy}", f"paths.runs={strategy}"]
-        run = Started(torchrun(1, *command), tmp_path)
-        assert run.wait(200) == 0, run.output[-3000:]
-        assert list((tmp_path / strategy).glob("custom/*/results.json"))
+@pytest.mark.parametrize("compiled", ["none", "reduce-overhead"])
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "16-mixed"])
+def test_narrow_numbers_give_nearly_the_loss_of_32_bits(words, precision, compiled) -> None:
+    losses = []
+    for own in (["trainer.precision=32-true"], [f"trainer.precision={precision}", f"trainer.compile={compiled}"]):
+        folder = single.train(load([*words, "rectifier.fit=none", *own]))
+        assert (folder / "results.json").is_file()
+        losses.append(pl.read_csv(folder / "metrics.csv", infer_schema_length=None)["val/loss"].drop_nulls()[-1])
+    assert losses[0] != losses[1]
+    assert losses[0] == pytest.approx(losses[1], abs=0.01)
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_a_run_on_one_device_of_torchrun_trains_and_is_scored(words, tmp_path, strategy) -> None:
+    run = Started(torchrun(1, "-m", "mmnar_lightning", "train", *words, f"trainer.strategy={strategy}"), tmp_path)
+    assert run.wait(200) == 0, run.output[-3000:]
+    assert list((tmp_path / "runs").glob("custom/*/results.json"))
+
+
+def test_ranks_on_gpus_choose_the_additive_head_and_its_strength(words, tmp_path) -> None:
+    """Its collectives are of tensors on the device: nccl refuses those of the CPU."""
+    more = ["model.additive.inverse_penalties=[0.3,1.0]", "model.encoder.bins=4", "evaluation.inner_folds=2"]
+    run = Started(torchrun(1, "-m", "mmnar_lightning", "train", *words, *more, "trainer.strategy=ddp"), tmp_path)
+    assert run.wait(200) == 0, run.output[-3000:]
+    assert "strength of the network beside the additive head" in run.output
 
 
 def opened(words) -> tuple[Any, Any]:
@@ -67,15 +87,16 @@ def test_batches_on_the_device_are_those_of_the_files(words) -> None:
         assert torch.equal(getattr(found, name).cpu(), getattr(expected, name))
 
 
-@pytest.mark.parametrize("place", ["host", "device"])
-def test_no_step_waits_for_the_device(words, monkeypatch, place) -> None:
+@pytest.mark.parametrize("more", ["loader.device=host", "loader.device=device", "trainer.accumulate=2"])
+def test_no_step_waits_for_the_device(words, monkeypatch, more) -> None:
     """Every step but those that are logged; the loss offset is fitted, and its subjects are counted."""
     steps = Trainer.fit
     waits: list[str] = []
 
     class Strict(Callback):
         def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
-            if trainer.current_epoch == 2 and (batch_idx + 1) % trainer.log_every_n_steps and not trainer.is_last_batch:
+            logs = trainer.is_last_batch or trainer._logger_connector.should_update_logs
+            if trainer.current_epoch == 2 and not logs:
                 torch.cuda.set_sync_debug_mode("error")
                 waits.append("looked")
 
@@ -87,9 +108,9 @@ def test_no_step_waits_for_the_device(words, monkeypatch, place) -> None:
         steps(trainer, *arguments, **settings)
 
     monkeypatch.setattr(Trainer, "fit", fit)
-    more = ["trainer.max_epochs=3", f"loader.device={place}", "rectifier.start_epoch=1", "loader.batch_size=16"]
+    few = ["trainer.max_epochs=3", "rectifier.start_epoch=1", "loader.batch_size=16"]
     try:
-        single.train(load([*words, *more]))
+        single.train(load([*words, *few, more]))
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert len(waits) > 5

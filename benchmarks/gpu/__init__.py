@@ -1,0 +1,1 @@
+"""Training steps and embedding on a GPU, beside bare loops (docs/gpu.md)."""
