@@ -16,7 +16,11 @@ from mmnar_lightning.nn.images import small_backbone
 from mmnar_lightning.runs import build, folders, single
 from tests.helpers.processes import TRAIN, Started, torchrun, write_cohort
 
-pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")]
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device"),
+    pytest.mark.filterwarnings("ignore:GPU available but not used", "ignore:Synchronization debug mode is a prototype"),
+]
 
 
 @pytest.fixture
@@ -49,7 +53,7 @@ def test_narrow_numbers_give_nearly_the_loss_of_32_bits(words, precision, compil
         assert (folder / "results.json").is_file()
         losses.append(pl.read_csv(folder / "metrics.csv", infer_schema_length=None)["val/loss"].drop_nulls()[-1])
     assert losses[0] != losses[1]
-    assert losses[0] == pytest.approx(losses[1], abs=0.01)
+    assert losses[0] == pytest.approx(losses[1], rel=0.02)
 
 
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
