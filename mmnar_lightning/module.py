@@ -14,7 +14,6 @@ from mmnar_lightning.checkpoint import parts_of
 from mmnar_lightning.compiled import CompiledLosses
 from mmnar_lightning.distributed.collectives import clip_gradient, full_parameters
 from mmnar_lightning.ensemble import FoldEnsemble
-from mmnar_lightning.half import take_true_half
 from mmnar_lightning.losses.config import Weights
 from mmnar_lightning.losses.multitask import RunningLoss
 from mmnar_lightning.model import NOT_CHOSEN, set_strength
@@ -23,6 +22,7 @@ from mmnar_lightning.nn.weights import load_weights
 from mmnar_lightning.objective import Objective
 from mmnar_lightning.optim import MAX_GRADIENT_NORM, OptimConfig, build_optimizer, restore_settings
 from mmnar_lightning.outputs import ModelOutputs
+from mmnar_lightning.precision import take_precision
 from mmnar_lightning.rectifier.rectifier import Rectifier
 
 
@@ -142,8 +142,8 @@ class MMNARModule(LightningModule):
             self._seen += len(batch)
 
     def setup(self, stage: str) -> None:
-        """Watch from the start, on the device of this Trainer; weights in bfloat16 are those of `half.py`."""
-        take_true_half(self.trainer)
+        """Watch from the start, on the device of this Trainer; number formats are those of `precision.py`."""
+        take_precision(self.trainer)
         self.watch = Watch()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

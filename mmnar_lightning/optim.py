@@ -75,7 +75,8 @@ def build_optimizer(
     for parameter in parameters:
         groups.setdefault(getattr(parameter, "lr_scale", 1.0), []).append(parameter)
     scaled = [{"params": group, "lr": config.lr * scale} for scale, group in groups.items()]
-    optimizer = AdamW(scaled, lr=config.lr, weight_decay=config.weight_decay, fused=fused)
+    # None, not False: a refusal of one kernel for all would also refuse one for each operation of the step.
+    optimizer = AdamW(scaled, lr=config.lr, weight_decay=config.weight_decay, fused=fused or None)
     return optimizer, LambdaLR(optimizer, lambda step: rate_factor(step, num_steps))
 
 

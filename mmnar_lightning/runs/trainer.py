@@ -62,8 +62,6 @@ def build_trainer(run: Run, metrics: PatternMetrics, part: int, known_id: str | 
     """
     config, folder = run.config, run.folder
     settings = config.trainer
-    if settings.strategy == "fsdp" and not torch.cuda.is_available():
-        raise ConfigError("trainer.strategy=fsdp shards over GPUs, but there is no CUDA device; use ddp")
     check_cores(config)
     check_precision(config)
     check_compile(config, [modality.name for modality in run.cohort.item_modalities])
@@ -132,6 +130,8 @@ def _trainer(
 def _strategy(config: ExperimentConfig, launch: Launch) -> str | Strategy:
     """The strategy; DDP with gradients that are views of its buckets, so that none is copied."""
     settings = config.trainer
+    if settings.strategy == "fsdp" and not torch.cuda.is_available():
+        raise ConfigError("trainer.strategy=fsdp shards over GPUs, but there is no CUDA device; use ddp")
     several = launch.world_size > 1 or (settings.num_devices is None and torch.cuda.device_count() > 1)
     if settings.strategy == "ddp" or (settings.strategy == "auto" and several):
         return DDPStrategy(gradient_as_bucket_view=True)

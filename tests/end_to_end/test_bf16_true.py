@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -138,8 +138,11 @@ def test_labels_keep_their_numbers(whole: Path, datamodule: CohortDataModule) ->
     assert module.label == torch.float32
 
 
-def test_float16_weights_are_refused_in_words(whole: Path, datamodule: CohortDataModule) -> None:
+@pytest.mark.parametrize("precision", ["16-true", "64-true"])
+def test_other_weights_are_refused_in_words(
+    whole: Path, datamodule: CohortDataModule, precision: Literal["16-true", "64-true"]
+) -> None:
     module = MMNARModule.load_from_checkpoint(whole / folders.BEST)
-    trainer = Trainer(accelerator="cpu", logger=False, precision="16-true", max_epochs=1, **QUIET)
-    with pytest.raises(UserError, match="precision=16-true: use 16-mixed, bf16-mixed, bf16-true or 32-true"):
+    trainer = Trainer(accelerator="cpu", logger=False, precision=precision, max_epochs=1, **QUIET)
+    with pytest.raises(UserError, match=f"precision={precision}: use 16-mixed, bf16-mixed, bf16-true or 32-true"):
         trainer.fit(module, datamodule=datamodule)

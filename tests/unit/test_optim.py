@@ -58,3 +58,9 @@ def test_the_optimiser_is_adamw_with_the_decay_that_was_asked_for():
 def test_a_setting_that_cannot_train_is_refused_by_its_full_key(key, value):
     with pytest.raises(ValueError, match=rf"optim\.{key}={value} must be"):
         OptimConfig(**{key: value})
+
+
+def test_without_the_fused_step_pytorch_may_still_step_all_weights_at_once():
+    optimizer, _ = build_optimizer([torch.nn.Parameter(torch.zeros(1))], 1, OptimConfig(), fused=False)
+    chosen = optimizer.param_groups[0]
+    assert (chosen["fused"], chosen["foreach"]) == (None, None), "False would step one weight after the other"
