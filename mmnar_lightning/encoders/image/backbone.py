@@ -1,5 +1,6 @@
 """The image backbone of the settings `embed.image.*`, and its input format."""
 
+import math
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from mmnar_lightning.encoders import hub
 from mmnar_lightning.encoders.image.config import PRETRAINED, RANDOM, ImageConfig
-from mmnar_lightning.encoders.image.selection import ImageInput, ImagesError, small_input
+from mmnar_lightning.encoders.image.selection import DECODED, ImageInput, ImagesError, small_input
 from mmnar_lightning.nn import images
 from mmnar_lightning.nn.weights import WeightsError, load_weights, read_weights
 
@@ -41,7 +42,13 @@ def image_input(config: ImageConfig) -> ImageInput:
     # With use_prefetcher timm returns uint8 pixels; the backbone standardises them on its device.
     transform = create_transform(**data, is_training=False, use_prefetcher=True)
     settings = {key: data[key] for key in ("input_size", "interpolation", "crop_pct", "crop_mode")}
-    return ImageInput(mode=mode, size=(height, width), transform=transform, description=f"{mode} {settings}")
+    return ImageInput(
+        mode=mode,
+        size=(height, width),
+        transform=transform,
+        side=math.ceil(max(height, width) / data["crop_pct"]),
+        description=f"{mode} {settings}, {DECODED}",
+    )
 
 
 def image_width(config: ImageConfig) -> int:

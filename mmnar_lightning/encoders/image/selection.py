@@ -24,6 +24,9 @@ MODES = ("L", "RGB")
 """Image modes that are read; converting another (16 bits, CMYK, a palette) would change its values."""
 _SUBJECT = re.compile(r"p\d{3,}")
 """Folder of a subject in MIMIC-CXR, files/p10/p10000032/s50414267/."""
+FINER = 2
+"""A larger JPEG is scaled down by 2, 4 or 8 while it is decoded, to a side of at least so many times the one needed."""
+DECODED = f"decoded to {FINER}x"
 AHEAD = 4
 """Images that each thread may read ahead of the consumer, unless the consumer asks for more."""
 
@@ -40,12 +43,14 @@ class ImageInput:
         mode: L (grey) or RGB.
         size: height and width in pixels.
         transform: an image of that mode -> (C, height, width) uint8.
+        side: pixels of the side to which `transform` resizes an image.
         description: identifies the format.
     """
 
     mode: str
     size: tuple[int, int]
     transform: Callable[[Image.Image], Tensor]
+    side: int
     description: str
 
     @property
@@ -151,7 +156,9 @@ def small_input() -> ImageInput:
 
     size = (SMALL_SIDE, SMALL_SIDE)
     transform = v2.Compose([v2.Resize(size), v2.PILToTensor()])
-    return ImageInput(mode="L", size=size, transform=transform, description=f"L {size} bilinear")
+    return ImageInput(
+        mode="L", size=size, transform=transform, side=SMALL_SIDE, description=f"L {size} bilinear, {DECODED}"
+    )
 
 
 def read_image(path: Path, image_input: ImageInput) -> Pixels | str:
@@ -173,6 +180,7 @@ def read_image(path: Path, image_input: ImageInput) -> Pixels | str:
         with Image.open(path, formats=FORMATS) as image:
             if image.mode not in MODES:
                 return f"of mode {image.mode}"
+            image.draft(image.mode, (FINER * image_input.side, FINER * image_input.side))
             return image_input.transform(image.convert(image_input.mode)).numpy()
     except FileNotFoundError:
         return "missing"

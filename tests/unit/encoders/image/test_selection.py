@@ -3,6 +3,7 @@
 import errno
 import os
 from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,30 @@ def test_pixels_are_those_of_timms_own_transform(model: str, size: tuple[int, in
         assert pixels.shape == wanted.shape
         assert pixels.dtype == np.uint8
         assert torch.allclose((torch.from_numpy(pixels) / 255 - mean) / std, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("colour", [True, False])
+def test_a_large_jpeg_is_scaled_while_it_is_decoded_and_its_pixels_stay_close(colour: bool, tmp_path: Path) -> None:
+    smooth = grey(3, 9, 7).resize((1400, 1800), Image.Resampling.BICUBIC)
+    wanted = image_input(config(colour=colour))
+    least = 2 * wanted.side
+    decoded: list[tuple[int, int]] = []
+
+    def seen(image: Image.Image) -> torch.Tensor:
+        decoded.append(image.size)
+        return wanted.transform(image)
+
+    found = read_image(jpeg(smooth, tmp_path / "a.jpg"), replace(wanted, transform=seen))
+    assert least <= min(decoded[0]) < 2 * least
+    whole = wanted.transform(Image.open(tmp_path / "a.jpg").convert(wanted.mode)).numpy()
+    assert isinstance(found, np.ndarray)
+    assert found.shape == whole.shape
+    assert np.abs(found.astype(float) - whole).mean() < 1
+    # A PNG cannot be scaled so, and a JPEG below twice as large as needed is not.
+    smooth.save(tmp_path / "b.png")
+    read_image(tmp_path / "b.png", replace(wanted, transform=seen))
+    read_image(jpeg(smooth.resize((2 * least - 2, 3 * least)), tmp_path / "c.jpg"), replace(wanted, transform=seen))
+    assert decoded[1:] == [smooth.size, (2 * least - 2, 3 * least)]
 
 
 def test_colour_is_kept_where_it_is_asked_for(tmp_path: Path) -> None:
