@@ -29,9 +29,7 @@ def check_ignored(config: ExperimentConfig) -> list[str]:
     Raises:
         ConfigError: naming the given settings, and the condition under which each would be read.
     """
-    usual = flatten(shared_settings(config.dataset))
-    idle = [found for found in inactive(config) if found.value != usual.get(found.key, {})]
-    idle += [found for found in _of_baseline(config, usual) if found.key not in {other.key for other in idle}]
+    idle = _idle(config)
     refused = [found for found in idle if _is_given(found.key, config)]
     if refused:
         raise ConfigError(
@@ -39,6 +37,19 @@ def check_ignored(config: ExperimentConfig) -> list[str]:
             + "; omit it"
         )
     return [f"{key}={value} is not read: it needs {condition}" for key, value, condition in idle]
+
+
+def unread(config: ExperimentConfig) -> set[str]:
+    """Keys of `config.given` that training would not read."""
+    keys = [found.key for found in _idle(config)]
+    return {name for name in config.given if any(key == name or key.startswith(f"{name}.") for key in keys)}
+
+
+def _idle(config: ExperimentConfig) -> list[Inactive]:
+    """Settings other than the usual ones that training would not read."""
+    usual = flatten(shared_settings(config.dataset))
+    idle = [found for found in inactive(config) if found.value != usual.get(found.key, {})]
+    return idle + [found for found in _of_baseline(config, usual) if found.key not in {other.key for other in idle}]
 
 
 def check_command(config: ExperimentConfig, command: str) -> None:

@@ -13,7 +13,7 @@ from data_modules.errors import UserError
 from data_modules.stage import digest
 from mmnar_lightning.config.compose import flatten, load
 from mmnar_lightning.config.experiment import SIMULATED, ConfigError, ExperimentConfig
-from mmnar_lightning.config.ignored import check_ignored
+from mmnar_lightning.config.ignored import check_ignored, unread
 from mmnar_lightning.config.places import experiments_folders
 from mmnar_lightning.config.yaml_files import read_yaml
 from mmnar_lightning.runs import build, folders
@@ -185,7 +185,9 @@ def _trials(table: Table, cohort: Cohort, named: tuple[str, Method], common: Wor
         layer = listed_layers(ABLATIONS).get(name)
         given = table.trials.get(table.family.reference, table.trials.get(NETWORKS))
         if layer is not None and given is not None:
-            trials = tuple(dict.fromkeys(_without(trial, layer) for trial in given))
+            own = _read(experiment, common, (), method.words)
+            kept = (_read(experiment, common, own, _without(trial, layer)) for trial in given)
+            return [_loaded(experiment, common, (*own, *trial)) for trial in dict.fromkeys(kept)]
     if trials is None:
         config = _loaded(experiment, common, method.words)
         if NETWORKS not in table.trials or build.is_estimator(config):
@@ -200,6 +202,14 @@ def _without(words: Words, layer: Path) -> Words:
         return words
     taken = flatten(yaml.safe_load(read_yaml(layer)) or {})
     return tuple(word for word in words if word.partition("=")[0] not in taken)
+
+
+def _read(experiment: str, common: Words, below: Words, words: Words) -> Words:
+    """Words but those of settings that nothing reads where an ablation has taken their reader away."""
+    config = load([f"experiment={experiment}", *common, *below, *words])
+    config.given = frozenset(word.partition("=")[0] for word in words)
+    idle = unread(config)
+    return tuple(word for word in words if word.partition("=")[0] not in idle)
 
 
 def _words_of(table: Table, cohort: Cohort, name: str, shared: Words, *, trained: bool) -> Words:

@@ -74,6 +74,21 @@ def test_an_ablation_has_the_trials_of_the_reference_but_for_what_it_takes_away(
     assert [config.model.additive.slopes for config in of(found, "no_contrast")[0].trials] == ["shared", "presence"]
 
 
+def test_an_ablation_has_no_word_of_the_reference_that_it_would_not_read(workplace: Path) -> None:
+    found = planned(
+        workplace,
+        methods={"full": {"layers": ["tuned"], "words": ["model.additive.shares=[0.5]"]}, "ablations": "all"},
+        family={"reference": "full"},
+        trials={"full": [["model.additive.curves=[0.1]"], ["model.additive.strengths=[1.0]"]]},
+        inner_folds=2,
+    )
+    assert [config.model.additive.curves for config in of(found, "full")[0].trials] == [[0.1], [0.0, 1.0]]
+    assert [config.model.additive.curves for config in of(found, "no_contrast")[0].trials] == [[0.1], [0.0, 1.0]]
+    (only,) = of(found, "no_additive")[0].trials
+    assert (only.model.additive.inverse_penalties, only.model.additive.shares) == ([], [0.0, 0.5, 1.0])
+    assert not [method for _, method in found.refused if method.startswith("no_")]
+
+
 def test_trials_of_networks_are_those_of_every_network_without_its_own(workplace: Path) -> None:
     trials = {"networks": [["optim.lr=0.1"], ["optim.lr=0.2"], ["optim.lr=0.2"]]}
     found = planned(workplace, trials=trials, inner_folds=2)
