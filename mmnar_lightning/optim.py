@@ -81,9 +81,10 @@ def build_optimizer(
 
 
 def restore_settings(optimizer: "Optimizer", schedule: "LambdaLR", config: OptimConfig) -> None:
-    """Reset learning rate and weight decay to the settings, keeping all other loaded state."""
+    """Reset learning rate, weight decay and kernels to the settings, keeping all other loaded state."""
     for position, group in enumerate(optimizer.param_groups):
         scale = getattr(group["params"][0], "lr_scale", 1.0)
         group["weight_decay"] = config.weight_decay
+        group["fused"], group["foreach"] = optimizer.defaults["fused"], optimizer.defaults["foreach"]
         group["initial_lr"] = schedule.base_lrs[position] = config.lr * scale
         group["lr"] = group["initial_lr"] * schedule.lr_lambdas[position](schedule.last_epoch)

@@ -5,11 +5,14 @@ from typing import Any, cast
 
 import torch
 from lightning import Trainer
-from lightning.pytorch.plugins.precision import DoublePrecision, FSDPPrecision, HalfPrecision, MixedPrecision
+from lightning.pytorch.plugins.precision import FSDPPrecision, HalfPrecision, MixedPrecision, Precision
 from torch import nn
 from torch.distributed.fsdp import MixedPrecision as ShardFormats
 
 from data_modules.errors import UserError
+
+SHARDED = ("32-true", "bf16-mixed", "16-mixed")
+"""Number formats of sharded models; others have `bf16-true` as well."""
 
 
 class TrueBf16(MixedPrecision):
@@ -78,14 +81,15 @@ def take_precision(trainer: Trainer) -> None:
         trainer: of any precision.
 
     Raises:
-        UserError: for float16 weights, in which small gradients vanish, and for weights in 64 bits.
+        UserError: for a plugin that has no replacement: weights in float16, where small gradients vanish, in 64 bits,
+            in the format of shards, and those of other libraries.
     """
     plugin, strategy = trainer.precision_plugin, trainer.strategy
-    if plugin.precision in {"16-true", "64-true"} or isinstance(plugin, DoublePrecision):
-        raise UserError(f"precision={plugin.precision}: use 16-mixed, bf16-mixed, bf16-true or 32-true")
-    if isinstance(plugin, FSDPPrecision):
-        if plugin.precision == "bf16-true":
-            raise UserError("precision=bf16-true: shards have one number format; use bf16-mixed, or ddp")
-        strategy.precision_plugin = ShardedPrecision(plugin.precision, strategy.root_device.type)
-    elif isinstance(plugin, HalfPrecision):
-        strategy.precision_plugin = TrueBf16(strategy.root_device.type)
+    device, sharded = strategy.root_device.type, isinstance(plugin, FSDPPrecision)
+    if type(plugin) is FSDPPrecision and plugin.precision in SHARDED:
+        strategy.precision_plugin = ShardedPrecision(plugin.precision, device)
+    elif isinstance(plugin, HalfPrecision) and plugin.precision == "bf16-true":
+        strategy.precision_plugin = TrueBf16(device)
+    elif not isinstance(plugin, ShardedPrecision) and type(plugin).convert_input is not Precision.convert_input:
+        known = ", ".join(SHARDED if sharded else (*SHARDED, "bf16-true"))
+        raise UserError(f"precision={plugin.precision} ({type(plugin).__name__}) is not supported; use one of {known}")

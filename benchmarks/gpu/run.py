@@ -24,9 +24,9 @@ PARTS = ("steps", "text", "images")
 def main(words: Sequence[str] | None = None) -> int:
     """Measure in a temporary folder."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=40_000, help="rows of the cohort")
-    parser.add_argument("--epochs", type=int, default=2, help="epochs that count, after one to warm up")
-    parser.add_argument("--repeats", type=int, default=3, help="trainings with each place of the batches, in turns")
+    parser.add_argument("--rows", type=int, default=20_000, help="rows of the cohort")
+    parser.add_argument("--epochs", type=int, default=1, help="epochs that count, after one to warm up")
+    parser.add_argument("--repeats", type=int, default=2, help="trainings with each place of the batches, in turns")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[128, 1024])
     parser.add_argument("--documents", type=int, default=6000)

@@ -4,9 +4,10 @@ The cohort has random values in the widths of experiment mimic_structured; cohor
 are those of a real run without W&B.
 """
 
+import itertools
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -38,13 +39,12 @@ PLACES = {
 """Name -> words; trained in turns, because they differ by less than one run from another."""
 MAPPED = next(iter(PLACES))
 COMPILED = ["loader.device=device", "trainer.compile=reduce-overhead"]
+COMPILED_NAME = "+ trainer.compile=reduce-overhead"
 FORMATS = {
-    "+ trainer.compile=reduce-overhead": COMPILED,
-    "  with trainer.precision=bf16-mixed": [*COMPILED, "trainer.precision=bf16-mixed"],
-    "  with trainer.precision=16-mixed": [*COMPILED, "trainer.precision=16-mixed"],
-    "  with trainer.precision=bf16-true": [*COMPILED, "trainer.precision=bf16-true"],
+    f"  with trainer.precision={name}": [*COMPILED, f"trainer.precision={name}"]
+    for name in ("bf16-mixed", "16-mixed", "bf16-true")
 }
-"""Name -> words; over the arrays on the device, each trained once."""
+"""Name -> words; over compiled steps, each trained once, with the first size of batches alone."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,7 @@ def gathering(settings: Any, *, mapped: bool) -> float:
 
 
 def measure_steps(folder: Path, rows: int, epochs: int, repeats: int, sizes: Sequence[int]) -> list[dict[str, Any]]:
-    """Train with each of `PLACES` and `FORMATS` and each batch size; print a table.
+    """Train with each of `PLACES`, compiled, and with each of `FORMATS`, for each batch size; print a table.
 
     Args:
         folder: for the cohort and the runs.
@@ -197,49 +197,78 @@ def measure_steps(folder: Path, rows: int, epochs: int, repeats: int, sizes: Seq
     peak = ceilings()
     products = ", ".join(f"{name} {peak[name]:,.0f}" for name in ("float32", "TF32", "bf16"))
     print(f"{torch.cuda.get_device_name()}: copy {peak['copy']:,.0f} GB/s; products in TFLOP/s: {products}")
-    return [line for size in sizes for line in _of_size(folder, size, epochs, repeats, peak["float32"])]
+    table: list[dict[str, Any]] = []
+    for size in sizes:
+        with_size = Size(folder, size, epochs, repeats, peak["float32"])
+        table += with_size.places()
+        table += with_size.compiled({COMPILED_NAME: COMPILED} | (FORMATS if size == sizes[0] else {}))
+    return table
 
 
-def _of_size(folder: Path, size: int, epochs: int, repeats: int, peak: float) -> list[dict[str, Any]]:
-    usual = settings_of(folder, epochs, [f"loader.batch_size={size}"])
-    datamodule = opened(usual)
-    module = build.build_module(usual, datamodule.cohort, initialised=False).to("cuda")
-    batches = device_batches(datamodule, 8)
-    facts = step_facts(module, batches[0])
-    bare = median(bare_loop(module, batches, 60) for _ in range(repeats))
-    print(
-        f"\nbatches of {size}: {facts['kernels']:.0f} kernels, {facts['flops'] / 1e9:.2f} GFLOP and "
-        f"{facts['waits']:.0f} waits for the device in forward, losses and backward"
-    )
-    head = ("steps/s", "least", "most", "rows/s", "/ bare loop", "of float32")
-    print(f"{'':46}" + "".join(f"{name:>12}" for name in head) + f"{'memory':>11}{'1st epoch':>11}", flush=True)
-    runs = folder / f"runs-{size}"
+class Size:
+    """Trainings with one size of batches, beside a bare loop over as many rows a step.
 
-    def measured(words: Sequence[str], *, mapped: bool = False) -> Measured:
-        number = len(list(runs.iterdir())) if runs.is_dir() else 0
-        (runs / f"{number}").mkdir(parents=True)
-        own = settings_of(folder, epochs, [f"loader.batch_size={size}", *words])
-        found = trained(own, runs / f"{number}", mapped=mapped)
+    Args:
+        folder: with the cohort.
+        rows: of a batch.
+        epochs: that count.
+        repeats: of the bare loop and of each of `PLACES`.
+        peak: TFLOP/s of the card in float32.
+    """
+
+    def __init__(self, folder: Path, rows: int, epochs: int, repeats: int, peak: float) -> None:
+        self.folder, self.rows, self.epochs, self.repeats, self.peak = folder, rows, epochs, repeats, peak
+        self._runs = itertools.count()
+        usual = self._settings([])
+        datamodule = opened(usual)
+        module = build.build_module(usual, datamodule.cohort, initialised=False).to("cuda")
+        batches = device_batches(datamodule, 8)
+        self.facts = step_facts(module, batches[0])
+        bare = [bare_loop(module, batches, 60) for _ in range(repeats)]
+        self.bare = median(bare)
+        print(
+            f"\nbatches of {rows}: {self.facts['kernels']:.0f} kernels, {self.facts['flops'] / 1e9:.2f} GFLOP and "
+            f"{self.facts['waits']:.0f} waits for the device in forward, losses and backward"
+        )
+        head = ("steps/s", "least", "most", "rows/s", "/ bare loop", "of float32")
+        print(f"{'':46}" + "".join(f"{name:>12}" for name in head) + f"{'memory':>11}{'1st epoch':>11}", flush=True)
+        self._line("bare loop, batches on the device", bare, None)
+
+    def places(self) -> list[dict[str, Any]]:
+        """Train with each place of the batches in turns, and read them alone."""
+        turns = [
+            {name: self._trained(words, mapped=name == MAPPED) for name, words in PLACES.items()}
+            for _ in range(self.repeats)
+        ]
+        table = [self._line(name, [turn[name].rate for turn in turns], turns[-1][name]) for name in PLACES]
+        for line, (name, words) in zip(table, PLACES.items(), strict=True):
+            line["milliseconds"] = gathering(self._settings(words), mapped=name == MAPPED)
+            print(f"  {name}: {line['milliseconds']:.2f} ms a batch without a step", flush=True)
+        return table
+
+    def compiled(self, named: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
+        """Train with each of the words once."""
+        table = []
+        for name, words in named.items():
+            found = self._trained(words)
+            table.append(self._line(name, [found.rate], found))
+        return table
+
+    def _settings(self, words: Sequence[str]) -> Any:
+        return settings_of(self.folder, self.epochs, [f"loader.batch_size={self.rows}", *words])
+
+    def _trained(self, words: Sequence[str], *, mapped: bool = False) -> Measured:
+        place = self.folder / f"run-{self.rows}-{next(self._runs)}"
+        found = trained(self._settings(words), place, mapped=mapped)
         torch._dynamo.reset()
         return found
 
-    def line(name: str, rates: Sequence[float], found: Measured | None) -> dict[str, Any]:
+    def _line(self, name: str, rates: Sequence[float], found: Measured | None) -> dict[str, Any]:
         rate = median(rates)
-        share = 100 * rate * facts["flops"] / (peak * 1e12)
-        figures = f"{rate:>12,.1f}{min(rates):>12,.1f}{max(rates):>12,.1f}{rate * size:>12,.0f}{rate / bare:>12.2f}"
-        rest = "" if found is None else f"{found.memory / 1e6:>8,.0f} MB{found.first:>9.1f} s"
-        print(f"{name:<46}{figures}{share:>11.1f}%{rest}", flush=True)
+        share = 100 * rate * self.facts["flops"] / (self.peak * 1e12)
+        figures = [f"{value:>12,.1f}" for value in (rate, min(rates), max(rates))]
+        figures += [f"{rate * self.rows:>12,.0f}", f"{rate / self.bare:>12.2f}", f"{share:>11.1f}%"]
         own = {} if found is None else {"memory": found.memory, "first": found.first}
-        return {"batch": size, "name": name, "bare": bare, "rates": list(rates), **facts, **own}
-
-    table = [line("bare loop, batches on the device", [bare], None)]
-    turns = [{name: measured(words, mapped=name == MAPPED) for name, words in PLACES.items()} for _ in range(repeats)]
-    table += [line(name, [turn[name].rate for turn in turns], turns[-1][name]) for name in PLACES]
-    for name, words in PLACES.items():
-        alone = gathering(settings_of(folder, epochs, [f"loader.batch_size={size}", *words]), mapped=name == MAPPED)
-        print(f"  {name}: {alone:.2f} ms a batch without a step", flush=True)
-        table.append({"batch": size, "name": name, "milliseconds": alone})
-    for name, words in FORMATS.items():
-        found = measured(words)
-        table.append(line(name, [found.rate], found))
-    return table
+        rest = "" if found is None else f"{found.memory / 1e6:>8,.0f} MB{found.first:>9.1f} s"
+        print(f"{name:<46}{''.join(figures)}{rest}", flush=True)
+        return {"batch": self.rows, "name": name, "bare": self.bare, "rates": list(rates), **self.facts, **own}

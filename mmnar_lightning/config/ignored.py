@@ -41,8 +41,8 @@ def check_ignored(config: ExperimentConfig) -> list[str]:
 
 def unread(config: ExperimentConfig) -> set[str]:
     """Keys of `config.given` that training would not read."""
-    keys = [found.key for found in _idle(config)]
-    return {name for name in config.given if any(key == name or key.startswith(f"{name}.") for key in keys)}
+    idle = [found.key for found in _idle(config)]
+    return {name for name in config.given if any(_concerns(name, key) for key in idle)}
 
 
 def _idle(config: ExperimentConfig) -> list[Inactive]:
@@ -66,7 +66,12 @@ def check_command(config: ExperimentConfig, command: str) -> None:
 
 def _is_given(key: str, config: ExperimentConfig) -> bool:
     """Whether a key, its group or a part of it was given as a word."""
-    return any(key == name or key.startswith(f"{name}.") or name.startswith(f"{key}.") for name in config.given)
+    return any(_concerns(name, key) for name in config.given)
+
+
+def _concerns(name: str, key: str) -> bool:
+    """Whether the key of a word is a setting's key, its group or a part of it."""
+    return key == name or key.startswith(f"{name}.") or name.startswith(f"{key}.")
 
 
 def _of_baseline(config: ExperimentConfig, usual: Mapping[str, object]) -> Iterator[Inactive]:

@@ -11,8 +11,10 @@ from data_modules.databases.meds.config import MEDSCohortConfig
 from data_modules.databases.registry import database
 from data_modules.datamodule import CohortDataModule, MEDSDataModule, ReleaseDataModule
 from data_modules.loading.config import LoaderConfig
+from data_modules.loading.opened import OpenedCohort
 from mmnar_lightning.blueprint import typed
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig, cohort_config
+from mmnar_lightning.console import warn
 from mmnar_lightning.encoders.config import EmbedConfig
 from mmnar_lightning.encoders.image.stage import ImageFolders
 from mmnar_lightning.encoders.stage import embed
@@ -37,7 +39,29 @@ def open_new(described: Description, config: ExperimentConfig) -> CohortDataModu
     datamodule = _datamodule(described, config)
     datamodule.prepare_data()
     datamodule.setup()
+    for line in other_encoders(described, datamodule.cohort):
+        warn(line)
     return datamodule
+
+
+def other_encoders(described: Description, cohort: OpenedCohort) -> list[str]:
+    """Lines on texts and images that are encoded otherwise than those that a model was trained on.
+
+    Args:
+        described: of the model.
+        cohort: of new rows.
+
+    Returns:
+        A line for each modality whose encoder, or how it reads, is another; a file of one's own vectors may be.
+    """
+    own, known = typed(EmbedConfig, described.settings["embed"]), described.encoders or {}
+    encoders = {entry.name: own.of(entry) for entry in cohort.modalities if entry.name in cohort.encoders}
+    return [
+        f"{name} is encoded otherwise than in training: another version of the program or of the encoder; train the "
+        "model again, or predict with the version that trained it"
+        for name, config in encoders.items()
+        if config is not None and config.encoder != "vectors" and known.get(name, "") not in {"", cohort.encoders[name]}
+    ]
 
 
 def _datamodule(described: Description, config: ExperimentConfig) -> CohortDataModule:

@@ -1,5 +1,6 @@
 """Plans the entries of a table: one for each cohort, method, seed and fold, with the settings of its trials."""
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -183,11 +184,10 @@ def _trials(table: Table, cohort: Cohort, named: tuple[str, Method], common: Wor
     trials = table.trials.get(name)
     if trials is None and name not in table.methods and ABLATIONS in table.listed:
         layer = listed_layers(ABLATIONS).get(name)
-        given = table.trials.get(table.family.reference, table.trials.get(NETWORKS))
-        if layer is not None and given is not None:
-            own = _read(experiment, common, (), method.words)
-            kept = (_read(experiment, common, own, _without(trial, layer)) for trial in given)
-            return [_loaded(experiment, common, (*own, *trial)) for trial in dict.fromkeys(kept)]
+        if layer is not None:
+            given = table.trials.get(table.family.reference, table.trials.get(NETWORKS, ((),)))
+            kept = (_read(experiment, common, (*method.words, *_without(trial, layer))) for trial in given)
+            return [_loaded(experiment, common, words) for words in dict.fromkeys(kept)]
     if trials is None:
         config = _loaded(experiment, common, method.words)
         if NETWORKS not in table.trials or build.is_estimator(config):
@@ -197,16 +197,24 @@ def _trials(table: Table, cohort: Cohort, named: tuple[str, Method], common: Wor
 
 
 def _without(words: Words, layer: Path) -> Words:
-    """Words but those of settings that a layer sets: they would undo it."""
+    """Words but those of settings that a layer sets: they would undo it. A word of a group becomes one of each part."""
     if not words:
         return words
     taken = flatten(yaml.safe_load(read_yaml(layer)) or {})
-    return tuple(word for word in words if word.partition("=")[0] not in taken)
+    return tuple(word for given in words for word in _leaves(given) if word.partition("=")[0] not in taken)
 
 
-def _read(experiment: str, common: Words, below: Words, words: Words) -> Words:
+def _leaves(word: str) -> list[str]:
+    key, _, value = word.partition("=")
+    parsed = yaml.safe_load(value)
+    if not isinstance(parsed, dict):
+        return [word]
+    return [f"{key}.{part}={json.dumps(own)}" for part, own in flatten(parsed).items()]
+
+
+def _read(experiment: str, common: Words, words: Words) -> Words:
     """Words but those of settings that nothing reads where an ablation has taken their reader away."""
-    config = load([f"experiment={experiment}", *common, *below, *words])
+    config = load([f"experiment={experiment}", *common, *words])
     config.given = frozenset(word.partition("=")[0] for word in words)
     idle = unread(config)
     return tuple(word for word in words if word.partition("=")[0] not in idle)

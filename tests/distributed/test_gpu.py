@@ -55,25 +55,23 @@ def test_bf16_and_a_batch_in_parts_train_on_a_gpu(words) -> None:
 
 @pytest.mark.parametrize("compiled", ["none", "reduce-overhead"])
 @pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "16-mixed"])
-def test_narrow_numbers_give_nearly_the_loss_of_32_bits(words, precision, compiled) -> None:
-    whole = single.train(load([*words, "rectifier.fit=none"]))
-    narrow = single.train(
-        load([*words, "rectifier.fit=none", f"trainer.precision={precision}", f"trainer.compile={compiled}"])
-    )
+def test_narrow_numbers_learn_nearly_as_much_as_32_bits(words, precision, compiled) -> None:
+    quick = [*words, "rectifier.fit=none", "optim.lr=3e-3"]
+    still = last_loss(single.train(load([*words, "rectifier.fit=none", "optim.lr=1e-9", "evaluate=false"])))
+    whole = last_loss(single.train(load([*quick, "evaluate=false"])))
+    narrow = single.train(load([*quick, f"trainer.precision={precision}", f"trainer.compile={compiled}"]))
     assert (narrow / "results.json").is_file()
-    assert last_loss(narrow) != last_loss(whole)
-    assert last_loss(narrow) == pytest.approx(last_loss(whole), rel=0.02)
+    assert still - last_loss(narrow) == pytest.approx(still - whole, rel=0.1)
 
 
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
-def test_a_run_on_one_device_of_torchrun_trains_and_is_scored(words, tmp_path, strategy) -> None:
-    run = Started(torchrun(1, "-m", "mmnar_lightning", "train", *words, f"trainer.strategy={strategy}"), tmp_path)
+@pytest.mark.parametrize("more", ["strategy=ddp", "strategy=fsdp", "strategy=fsdp trainer.precision=16-mixed"])
+def test_a_run_on_one_device_of_torchrun_trains_and_is_scored(words, tmp_path, more) -> None:
+    run = Started(torchrun(1, "-m", "mmnar_lightning", "train", *words, *f"trainer.{more}".split()), tmp_path)
     assert run.wait(200) == 0, run.output[-3000:]
     assert list((tmp_path / "runs").glob("custom/*/results.json"))
 
 
-def test_ranks_on_gpus_choose_the_additive_head_and_its_strength(words, tmp_path) -> None:
-    """Its collectives are of tensors on the device: nccl refuses those of the CPU."""
+def test_a_run_of_torchrun_chooses_the_additive_head_and_its_strength(words, tmp_path) -> None:
     more = ["model.additive.inverse_penalties=[0.3,1.0]", "model.encoder.bins=4", "evaluation.inner_folds=2"]
     run = Started(torchrun(1, "-m", "mmnar_lightning", "train", *words, *more, "trainer.strategy=ddp"), tmp_path)
     assert run.wait(200) == 0, run.output[-3000:]

@@ -7,13 +7,19 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import polars as pl
 import pytest
 
+from data_modules.loading.opened import OpenedCohort
 from data_modules.simulate.config import SimulateConfig
 from data_modules.simulate.release import simulate
+from data_modules.vocabulary import Kind, Modality
+from mmnar_lightning.runs.new_rows import other_encoders
 from mmnar_lightning.saved.read import load
 from tests.conftest import write_custom_cohort
 from tests.helpers import forked
@@ -103,6 +109,21 @@ def test_no_cell_of_rows_that_cannot_be_predicted_is_shown(place: Path, column: 
     written = (*place.rglob("*.txt"), *place.rglob("*.log"), *place.rglob("*.csv"))
     assert not [file for file in written if canary.encode() in file.read_bytes()]
     assert not (place / "refused").exists()
+
+
+def test_modalities_that_are_encoded_otherwise_than_in_training_are_named(place: Path) -> None:
+    (folder,) = (place / "runs" / "custom").iterdir()
+    described = replace(load(folder).description, encoders={"note": "a", "own": "b", "same": "c"})
+    described.settings["embed"]["text"]["encoder"] = "hashed_ngrams"
+    described.settings["embed"]["modalities"] = {
+        "own": {"encoder": "vectors", "path": "own.parquet"},
+        "same": {"encoder": "release"},
+    }
+    kinds = {"note": "documents", "own": "images", "same": "images"}
+    modalities = [Modality(name=name, kind=cast("Kind", kind)) for name, kind in kinds.items()]
+    cohort = SimpleNamespace(modalities=modalities, encoders={"note": "x", "own": "y", "same": "c"})
+    (line,) = other_encoders(described, cast("OpenedCohort", cohort))
+    assert line.startswith("note is encoded otherwise than in training")
 
 
 def test_a_cohort_without_labels_cannot_be_trained_on(place: Path) -> None:

@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 
-from mmnar_lightning.optim import OptimConfig, build_optimizer, rate_factor
+from mmnar_lightning.optim import OptimConfig, build_optimizer, rate_factor, restore_settings
 
 NUM_STEPS = 200
 
@@ -64,3 +64,14 @@ def test_without_the_fused_step_pytorch_may_still_step_all_weights_at_once():
     optimizer, _ = build_optimizer([torch.nn.Parameter(torch.zeros(1))], 1, OptimConfig(), fused=False)
     chosen = optimizer.param_groups[0]
     assert (chosen["fused"], chosen["foreach"]) == (None, None), "False would step one weight after the other"
+
+
+def test_a_resumed_optimiser_steps_as_the_settings_say_not_as_its_checkpoint_did():
+    weights = [torch.nn.Parameter(torch.zeros(1))]
+    (optimizer, schedule), (before, _) = (build_optimizer(weights, 1, OptimConfig(), fused=False) for _ in range(2))
+    before.param_groups[0] |= {"fused": False, "weight_decay": 0.5, "lr": 1.0}
+    optimizer.load_state_dict(before.state_dict())
+    assert optimizer.param_groups[0]["fused"] is False
+    restore_settings(optimizer, schedule, OptimConfig())
+    chosen = optimizer.param_groups[0]
+    assert (chosen["fused"], chosen["weight_decay"], chosen["lr"] < 1) == (None, OptimConfig().weight_decay, True)

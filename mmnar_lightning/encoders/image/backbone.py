@@ -46,7 +46,7 @@ def image_input(config: ImageConfig) -> ImageInput:
         mode=mode,
         size=(height, width),
         transform=transform,
-        side=math.ceil(max(height, width) / data["crop_pct"]),
+        side=math.floor(max(height, width) / data["crop_pct"]),
         description=f"{mode} {settings}, {DECODED}",
     )
 

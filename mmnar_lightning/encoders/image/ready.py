@@ -26,7 +26,7 @@ from mmnar_lightning.encoders.image.vectors import (
 )
 
 IMAGES_VERSION = 1
-"""Increased whenever the same images and settings give other values."""
+"""Increased whenever the same images and settings give other values, unless the input format names the change."""
 Found = tuple[NDArray[np.bool_], Floats]
 """Whether each image has a vector, (n,) bool, and the vectors, (n, width)."""
 

@@ -27,6 +27,7 @@ _SUBJECT = re.compile(r"p\d{3,}")
 FINER = 2
 """A larger JPEG is scaled down by 2, 4 or 8 while it is decoded, to a side of at least so many times the one needed."""
 DECODED = f"decoded to {FINER}x"
+"""Names this in an input format, so that pixels and vectors of another scale are not taken for it."""
 AHEAD = 4
 """Images that each thread may read ahead of the consumer, unless the consumer asks for more."""
 

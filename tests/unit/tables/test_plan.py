@@ -89,6 +89,30 @@ def test_an_ablation_has_no_word_of_the_reference_that_it_would_not_read(workpla
     assert not [method for _, method in found.refused if method.startswith("no_")]
 
 
+def test_words_that_a_trial_makes_read_stay_and_groups_are_taken_apart(workplace: Path) -> None:
+    additive = "model.additive={inverse_penalties: [0.1], curves: [0.1], shares: [0.5]}"
+    found = planned(
+        workplace,
+        methods={"full": {"layers": ["tuned"], "words": ["model.encoder.bins=0", additive]}, "ablations": "all"},
+        family={"reference": "full"},
+        trials={"full": [["model.encoder.bins=4"], ["model.encoder.bins=8", "objective={contrast: 0.2}"]]},
+        inner_folds=2,
+    )
+    for name in ("full", "no_contrast", "no_canonical"):
+        assert [config.model.additive.curves for config in of(found, name)[0].trials] == [[0.1], [0.1]], name
+    assert {config.objective.contrast for config in of(found, "no_contrast")[0].trials} == {0.0}
+    assert {config.objective.contrast for config in of(found, "no_canonical")[0].trials} == {0.03, 0.2}
+    assert {config.model.additive.canonical for config in of(found, "no_canonical")[0].trials} == {0}
+
+
+def test_without_trials_an_ablation_also_leaves_out_words_that_it_would_not_read(workplace: Path) -> None:
+    words = ["model.additive.shares=[0.5]"]
+    methods = {"full": {"layers": ["tuned"], "words": words}, "ablations": "all"}
+    found = planned(workplace, methods=methods, family={"reference": "full"})
+    assert not [method for _, method in found.refused if method.startswith("no_")]
+    assert of(found, "no_reconstruction")[0].trials[0].model.additive.shares == [0.5]
+
+
 def test_trials_of_networks_are_those_of_every_network_without_its_own(workplace: Path) -> None:
     trials = {"networks": [["optim.lr=0.1"], ["optim.lr=0.2"], ["optim.lr=0.2"]]}
     found = planned(workplace, trials=trials, inner_folds=2)
