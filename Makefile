@@ -158,7 +158,7 @@ phases: setup ## Measure what each part of the method earns in worlds that diffe
 phases-full: setup ## The same on simulated releases, at the size of a night. Prints its table.
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.phases.full
 
-coverage: setup ## Measure how often the intervals of every metric hold the true value, and write docs/coverage.md: ten minutes on one core.
+coverage: setup ## Measure how often the intervals of every metric hold the true value, and write docs/coverage.md: eight minutes on one core.
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.coverage.run
 
 storm: setup ## Kill every stage, damage every stored file, give bad inputs, each followed by the same command; writes docs/reliability.md. At most an hour; a stopped one is resumed.
