@@ -98,7 +98,7 @@ def _biases(biases: pl.DataFrame) -> str:
 
 INTRODUCTION = """# Coverage of the intervals
 
-`make coverage` writes this page and [coverage.csv](coverage.csv), one line per cell, in about eight minutes on one core.
+`make coverage` writes this page and [coverage.csv](coverage.csv), one line per cell, in eight minutes on one core.
 Samples of 20 to 2,000 rows are drawn from worlds with known truth: prevalence 0.05 to 0.5; one row per subject, or 2.5
 on average, whose signal (share 0.6) and label are correlated; one test set, or five folds. A probit model makes labels
 from a signal that the first model sees, from a part that a subject's rows share, and from noise. The first model is

@@ -2,15 +2,19 @@
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
+from data_modules.vocabulary import Modality
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.console import warn
 from mmnar_lightning.distributed.launch import Launch, detect_launch
 
+PRETRAINED = ("transformers", "timm")
+"""Encoders whose operations are large enough for several threads."""
 CPUINFO = Path("/proc/cpuinfo")
 """The processor's own account of its instructions, on Linux."""
 BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
@@ -79,6 +83,33 @@ def check_compile(config: ExperimentConfig, items: Sequence[str]) -> None:
     compiler = os.environ.get("CXX") or "g++"
     if not any(shutil.which(name) for name in (compiler, "clang++")):
         raise ConfigError(f"trainer.compile={mode}: torch.compile needs a C++ compiler, and {compiler} is not found")
+
+
+@contextmanager
+def threads_of_training(config: ExperimentConfig, items: Sequence[Modality], device: torch.device) -> Iterator[None]:
+    """One thread of PyTorch on a processor, unless OMP_NUM_THREADS is set or a pretrained network is trained.
+
+    Most operations of a step are too small to be shared by threads that sleep while they wait (docs/cluster.md).
+
+    Args:
+        config: of the experiment.
+        items: modalities with several items per row.
+        device: of the model.
+
+    Yields:
+        Nothing.
+    """
+    encoders = [config.embed.of(entry) for entry in items]
+    large = any(own is not None and own.encoder in PRETRAINED and own.mode == "trained" for own in encoders)
+    if device.type != "cpu" or large or "OMP_NUM_THREADS" in os.environ:
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def launch_of(config: ExperimentConfig) -> Launch:

@@ -13,6 +13,7 @@ from mmnar_lightning.console import say
 from mmnar_lightning.distributed import signals
 from mmnar_lightning.module import MMNARModule
 from mmnar_lightning.runs import build, folders, strength
+from mmnar_lightning.runs.devices import threads_of_training
 from mmnar_lightning.runs.resume import checkpoint_to_resume, print_ranks
 from mmnar_lightning.runs.run import Run
 from mmnar_lightning.runs.trainer import build_pattern_metrics, build_trainer
@@ -64,7 +65,8 @@ def prepare(run: Run, run_id: str | None = None) -> Trained:
 def _fit(run: Run, trainer: Trainer, module: MMNARModule, checkpoint: Path | None) -> None:
     run.datamodule.use(weighted(run.config, run.cohort))
     module.compiled = compiled_losses(run, trainer, module)
-    with warnings.catch_warnings(), signals.deferred():
+    threads = threads_of_training(run.config, run.cohort.item_modalities, trainer.strategy.root_device)
+    with warnings.catch_warnings(), signals.deferred(), threads:
         if checkpoint is not None:
             warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
         trainer.fit(module, datamodule=run.datamodule, ckpt_path=checkpoint, weights_only=True)

@@ -27,6 +27,8 @@ TITLE_WIDTH = 34
 def forest(lines: Sequence[Line], reference: str, modalities: Mapping[str, Sequence[str]]) -> Figure:
     """Draw the AUROC with its interval: a row of panels for each cohort and task, a panel for each pattern.
 
+    A task that is masked for all methods has no panels.
+
     Args:
         lines: of a table.
         reference: the method whose value is drawn through each panel.
@@ -39,14 +41,16 @@ def forest(lines: Sequence[Line], reference: str, modalities: Mapping[str, Seque
     for line in lines:
         if not line.reason:
             rows.setdefault((line.cohort, line.task), {}).setdefault(line.pattern, []).append(line)
-    methods = list(dict.fromkeys(line.method for line in lines if not line.reason))
+    rows = {key: own for key, own in rows.items() if any(_auroc(line) is not None for line in own[ALL])}
+    methods = {key: [line.method for line in own[ALL]] for key, own in rows.items()}
     names = {key: _shown(own) for key, own in rows.items()}
     width = max((len(shown) for shown in names.values()), default=1)
-    figure = style.new_figure(2.2 + 2.4 * width, max(1, len(rows)) * (1.1 + 0.17 * len(methods)))
+    height = 1.1 + 0.17 * max((len(own) for own in methods.values()), default=1)
+    figure = style.new_figure(2.2 + 2.4 * width, max(1, len(rows)) * height)
     panels = figure.subplots(max(1, len(rows)), width, squeeze=False)
     for place, ((cohort, task), own) in zip(panels, rows.items(), strict=True) if rows else ():
         for axes, pattern in zip(place, names[cohort, task], strict=False):
-            _panel(axes, own[pattern], methods, reference)
+            _panel(axes, own[pattern], methods[cohort, task], reference)
             axes.set_title(_title(pattern, own[pattern], modalities[cohort]), fontsize=8)
         for axes in place[len(names[cohort, task]) :]:
             axes.set_axis_off()

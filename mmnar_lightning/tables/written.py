@@ -75,9 +75,10 @@ def to_markdown(lines: Sequence[Line], family: Family, left_out: Mapping[str, Se
     """
     parts = [explanation(family, sum(line.corrected is not None for line in lines))]
     for cohort, task, own in sections(lines):
-        rows = [cells(line) for line in own]
         lacking = "".join(f" {sentence}." for sentence in left_out.get(cohort, ()))
-        parts.append(f"## {cohort}: {task}\n\n{_counted(own)}{lacking}\n\n{_table(HEADER, rows)}")
+        parts.append(f"## {cohort}: {task}\n\n{_counted(own)}{lacking}")
+        if not _is_masked(own):
+            parts.append(_table(HEADER, [cells(line) for line in own]))
     not_applicable = [[line.cohort, line.method, line.reason] for line in lines if line.reason]
     if not_applicable:
         parts.append("## Not applicable\n\n" + _table(("cohort", "method", "reason"), not_applicable))
@@ -131,11 +132,16 @@ def cells(line: Line) -> list[str]:
     return [line.method, texts[0], deviations, *texts[1:], *compared, cost]
 
 
+def _is_masked(own: Sequence[Line]) -> bool:
+    """Whether a section shows nothing of any method."""
+    return all(line.rows is None for line in own)
+
+
 def _counted(own: Sequence[Line]) -> str:
     """Rows and positives of a section; of a method with fewer rows, its own."""
-    shown = [line for line in own if line.rows is not None]
-    if not shown:
+    if _is_masked(own):
         return "Too few rows of a class: masked."
+    shown = [line for line in own if line.rows is not None]
     first = max(shown, key=lambda line: line.rows or 0)
     text = f"{first.rows} test rows, {first.positives} positive"
     fewer = [f"{line.method} predicts {line.rows} ({line.positives})" for line in shown if line.rows != first.rows]
@@ -159,6 +165,9 @@ def to_latex(lines: Sequence[Line], family: Family) -> str:
     """
     parts = [f"% {explanation(family, sum(line.corrected is not None for line in lines))}"]
     for cohort, task, own in sections(lines):
+        if _is_masked(own):
+            parts.append(f"% {cohort}: {task}. {_counted(own)}")
+            continue
         rows = [" & ".join(map(_tex, cells(line))) + r" \\" for line in own]
         parts.append(
             "\n".join(

@@ -213,6 +213,21 @@ def test_the_page_keeps_what_stands_above_it_and_the_figure_is_the_same_each_tim
     assert panels[1].lines
 
 
+def test_a_task_that_is_masked_for_all_methods_has_a_sentence_and_no_panels(made: Plan, scored: list[Line]) -> None:
+    hidden = [replace(line, rows=None, scores={}) if line.task == "first" else line for line in scored]
+    whole, text, latex = (
+        written.to_markdown(scored, made.table.family, {}),
+        written.to_markdown(hidden, made.table.family, {}),
+        written.to_latex(hidden, made.table.family),
+    )
+    sections = [part for part in text.split("## ") if "masked.\n" in part and ": first" in part]
+    assert len(sections) == 2
+    assert all("|" not in part for part in sections)
+    assert text.count("| good |") == whole.count("| good |") - 2
+    assert latex.count(r"\begin{table}") == 2
+    assert len(figure.forest(hidden, "good", stored.modalities_of(made)).axes) == 2 * 3
+
+
 def test_a_mean_is_the_mean_logit_on_the_rows_that_all_of_its_methods_predict(workplace: Path) -> None:
     methods = {**METHODS, "both": {"mean": ["good", "poor"]}}
     found = planned(workplace, *FEW, methods=methods, family={"reference": "good"})
