@@ -1,6 +1,7 @@
 """What every test may ask for."""
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,9 @@ import polars as pl
 import pytest
 
 from mmnar_lightning.report import figures
+
+# Under nohup SIGHUP is ignored, also by the programs that tests start and send it to.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 DEMO = "mimic-iv-demo"
 
