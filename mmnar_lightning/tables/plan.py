@@ -205,8 +205,8 @@ def _without(words: Words, layer: Path) -> Words:
 
 
 def _leaves(word: str) -> list[str]:
-    key, _, value = word.partition("=")
-    parsed = yaml.safe_load(value)
+    key, _, text = word.partition("=")
+    parsed = yaml.safe_load(text)
     if not isinstance(parsed, dict):
         return [word]
     return [f"{key}.{part}={json.dumps(own)}" for part, own in flatten(parsed).items()]
