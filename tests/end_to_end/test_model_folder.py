@@ -38,6 +38,7 @@ VERSIONS = {
     "bins": (
         *NETWORK,
         "model.encoder.bins=4",
+        "model.encoder.components=4",
         "model.additive.inverse_penalties=[0.1,1.0]",
         "model.additive.slopes=pattern",
         "model.additive.canonical=2",
