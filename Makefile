@@ -92,8 +92,8 @@ sweep: setup ## Search settings: SWEEP=experiments/sweeps/x.yaml by W&B's agent,
 best: setup ## Read the test split once, with the best trial of the newest sweep (ARGS="run=FOLDER" for another).
 	$(BIN)/mmnar best $(ARGS)
 
-table: setup ## Run the methods of a table on its cohorts, and write it (docs/table.md): TABLE=quick, demo, eicu_death or paper, or a YAML file; a stopped one is resumed.
-	OMP_NUM_THREADS=1 $(BIN)/mmnar table $(call quoted,table.name=,TABLE) $(WORDS)
+table: setup ## Run the methods of a table on its cohorts, and write it (docs/table.md): TABLE=quick, demo, eicu_death or paper, or a YAML file; PROCESSES=2 share the work; a stopped one is resumed.
+	OMP_NUM_THREADS=1 $(BIN)/mmnar table $(call quoted,table.name=,TABLE) $(if $(PROCESSES),$(call set,table.processes,PROCESSES),table.processes=2) $(WORDS)
 
 # Compiled files are kept even where the environment says not to: every process of a test would compile the program again.
 test test-fast: export PYTHONDONTWRITEBYTECODE :=

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
-from benchmarks.coverage.worlds import Sample, World, draw, truth
+from benchmarks.coverage.worlds import THRESHOLDS, Sample, World, draw, truth
 from mmnar_lightning.metrics.bootstrap import METRICS, RESAMPLED
 from mmnar_lightning.metrics.cells import metric_intervals
 from mmnar_lightning.metrics.intervals import Interval
+from mmnar_lightning.metrics.net_benefit import net_benefits
 from mmnar_lightning.metrics.paired import paired_difference
 
 CALIBRATION = METRICS[3:]
@@ -59,17 +61,19 @@ def measure(world: World, num_samples: int, seed: int, figures: Sequence[str] = 
     Args:
         world: where from.
         num_samples: how many.
-        seed: of the samples; the same for all worlds.
+        seed: of the samples; those of two worlds are independent.
         figures: only these; empty = all.
 
     Returns:
         One entry per sample and figure with a value.
     """
-    generator = np.random.default_rng([seed, world.rows])
+    place = [world.rows, round(1000 * world.prevalence), round(10 * world.rows_per_subject), world.folds]
+    generator = np.random.default_rng([seed, *place])
     known, found = truth(world.prevalence), []
+    places = torch.tensor(list(THRESHOLDS.values()), dtype=torch.float64) * world.prevalence
     for number in range(num_samples):
         sample = draw(world, generator)
-        for figure, interval, true in _scored(sample, number, known, figures):
+        for figure, interval, true in _scored(sample, number, known, places, figures):
             if interval.value == interval.value:
                 held = interval.low <= true <= interval.high
                 width = interval.high - interval.low
@@ -89,7 +93,7 @@ def measure(world: World, num_samples: int, seed: int, figures: Sequence[str] = 
 
 
 def _scored(
-    sample: Sample, seed: int, known: dict[str, dict[str, float]], figures: Sequence[str]
+    sample: Sample, seed: int, known: dict[str, dict[str, float]], places: torch.Tensor, figures: Sequence[str]
 ) -> Iterator[tuple[str, Interval, float]]:
     rows: dict[str, Any] = {"label": sample.label, "subject": sample.subject, "fold": sample.fold, "seed": seed}
     whole = metric_intervals(sample.first, **rows, num_replicates=REPLICATES)
@@ -103,3 +107,6 @@ def _scored(
     pair = paired_difference(sample.first, sample.second, **rows, num_replicates=REPLICATES)
     for name in RESAMPLED:
         yield f"{name}, difference", pair[name], known["difference"][name]
+    benefits = net_benefits(sample.first, sample.label, sample.subject, thresholds=places)
+    for name, benefit in zip(THRESHOLDS, benefits, strict=True):
+        yield name, benefit.model, known["net benefit"][name]

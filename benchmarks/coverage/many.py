@@ -104,7 +104,7 @@ INTRODUCTION = """`python -m benchmarks.coverage.many` measures both rules on th
 0.5, 300 samples each, truth from 4 million rows. Columns: effective rows of the smaller class. Each entry is the
 coverage of the percentiles, that of the analytic interval, and the ratio of their mean widths, each a mean over worlds.
 The Monte Carlo standard error of the coverage in one world is 0.013. The analytic interval is used from 200 effective
-rows on; over folds average precision has none below 30 positives per fold."""
+rows on; over folds average precision has none below 100 positives per fold."""
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from benchmarks.coverage.grid import Found, measure, worlds
 from benchmarks.coverage.page import page
 
 DOCS = Path(__file__).parents[2] / "docs"
-SAMPLES, LARGE_SAMPLES = 120, 80
+SAMPLES, LARGE_SAMPLES = 200, 120
 LARGE = 2000
 """Rows from which `LARGE_SAMPLES` are drawn."""
 

@@ -22,6 +22,8 @@ NOISE = 0.5
 """Standard deviation of the second model's noise."""
 OVERCONFIDENT = (0.3, 1.4)
 """Shift and factor of the logits of a model that is not calibrated."""
+THRESHOLDS = {"net benefit, at the prevalence": 1.0, "net benefit, at 1.5 times it": 1.5}
+"""Figure -> threshold, as a multiple of the prevalence."""
 TRUTH_ROWS = 100_000
 
 
@@ -104,7 +106,8 @@ def truth(prevalence: float, rows: int = TRUTH_ROWS) -> dict[str, dict[str, floa
         rows: of the sample.
 
     Returns:
-        model -> metric -> value. The calibration error of a calibrated model is 0.
+        model -> metric -> value. The calibration error of a calibrated model is 0. "net benefit" is of the first model,
+        at each of `THRESHOLDS`.
     """
     world = World(rows=rows, prevalence=prevalence, rows_per_subject=1, folds=1)
     sample = draw(world, np.random.default_rng(0))
@@ -127,8 +130,14 @@ def truth(prevalence: float, rows: int = TRUTH_ROWS) -> dict[str, dict[str, floa
         "calibration_slope": 1 / OVERCONFIDENT[1],
         "calibration_intercept": shift,
     }
+    found["net benefit"] = {name: _benefit(sample.first, at * prevalence) for name, at in THRESHOLDS.items()}
     found["difference"] = {name: found["first"][name] - found["second"][name] for name in RESAMPLED}
     return found
+
+
+def _benefit(risk: Tensor, threshold: float) -> float:
+    """The net benefit of a calibrated model, without the noise of labels."""
+    return float(((risk - (1 - risk) * threshold / (1 - threshold)) * (risk >= threshold)).mean())
 
 
 def _gap(probability: Tensor, risk: Tensor) -> float:

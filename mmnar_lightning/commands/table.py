@@ -9,7 +9,7 @@ from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.console import say, show, warn
 from mmnar_lightning.distributed import launch, signals
 from mmnar_lightning.report import style
-from mmnar_lightning.tables import declared, figure, page, plan, score, stored, work, written
+from mmnar_lightning.tables import declared, figure, page, plan, processes, score, stored, work, written
 
 WRITING = ".table.lock"
 PICTURE_DPI = 90
@@ -41,7 +41,8 @@ def make_table(config: ExperimentConfig, words: Sequence[str]) -> Path:
     if config.table.source == "runs":
         if config.table.part is None:
             say(f"as an array of jobs: {array_of(planned, words)}")
-        work.run(planned, config.table.part)
+        with processes.beside(words, config.table.processes, planned.folder):
+            work.run(planned, config.table.part)
     with locks.locked(planned.folder / WRITING):
         unfinished = [entry for entry in planned.entries if not stored.is_stored(entry)]
         if unfinished and config.table.part is not None:

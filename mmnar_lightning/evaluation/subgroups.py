@@ -89,13 +89,12 @@ def named_gaps(gaps: Mapping[str, LargestGap], names: Sequence[str]) -> dict[str
     }
 
 
-def decision_curves(rows: ScoredRows, tasks: Sequence[str], scoring: Scoring) -> dict[str, DecisionCurve]:
+def decision_curves(rows: ScoredRows, tasks: Sequence[str]) -> dict[str, DecisionCurve]:
     """The net benefit of every task over all test rows with a known label.
 
     Args:
         rows: N test rows, each once.
         tasks: T task names.
-        scoring: replicates and seed.
 
     Returns:
         task -> curve.
@@ -104,13 +103,7 @@ def decision_curves(rows: ScoredRows, tasks: Sequence[str], scoring: Scoring) ->
     for column, task in enumerate(tasks):
         known = rows.label_mask[:, column]
         label = rows.label[known, column]
-        benefits = net_benefits(
-            rows.probability[known, column],
-            label,
-            rows.subject[known],
-            num_replicates=scoring.num_replicates,
-            seed=scoring.seed,
-        )
+        benefits = net_benefits(rows.probability[known, column], label, rows.subject[known])
         points = [
             NetBenefit(
                 threshold=one.threshold,

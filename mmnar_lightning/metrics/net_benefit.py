@@ -1,14 +1,21 @@
 """Net benefit of treating the rows whose prediction reaches a threshold: decision curves."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.special import ndtri
 from torch import Tensor
 
 from mmnar_lightning.metrics import functional
-from mmnar_lightning.metrics.bootstrap import MIN_SUBJECTS, draw_weights
-from mmnar_lightning.metrics.intervals import Interval, percentile_interval
+from mmnar_lightning.metrics.bootstrap import MIN_SUBJECTS
+from mmnar_lightning.metrics.intervals import Interval
+from mmnar_lightning.metrics.parts import Column, design_effect
+from mmnar_lightning.metrics.small_samples import NO_ENDS, Ends, wilson_ends
+
+METHOD = "recovered"
 
 LIMIT = 0.01
 """The lowest threshold; 1 less this is the highest."""
@@ -42,26 +49,22 @@ def net_benefits(
     subject: Tensor,
     *,
     thresholds: Tensor = THRESHOLDS,
-    num_replicates: int = 1000,
     level: float = 0.95,
-    seed: int = 0,
 ) -> list[Benefit]:
     """Net benefit of a prediction at each threshold, beside that of treating all; treating none has 0.
 
     With t the threshold, (true positives - false positives * t / (1 - t)) / rows: a false positive costs what the odds
-    of the threshold say. It is a mean over rows, so the rows of all folds and repeats count together. The bootstrap
-    draws whole subjects, the same at every threshold. A single subject has no interval.
+    of the threshold say. It is a mean over rows, so the rows of all folds and repeats count together. A single subject
+    has no interval.
 
-    Source: Vickers and Elkin, Medical Decision Making 26, 2006.
+    Source: Vickers and Elkin, Medical Decision Making 26, 2006; of the intervals: `benefit_ends`.
 
     Args:
         probability: (N,) in [0, 1].
         label: (N,) 0 or 1.
         subject: (N,) int64, subject_id.
         thresholds: (G,) float64 in (0, 1), ascending.
-        num_replicates: R, number of bootstrap replicates, at least 1.
         level: nominal coverage, in (0, 1).
-        seed: of the bootstrap.
 
     Returns:
         One for each threshold; NaN without rows.
@@ -71,36 +74,66 @@ def net_benefits(
     >>> [round(one.model.value, 3) for one in found], [round(one.treat_all.value, 3) for one in found]
     ([0.222, 0.333], [0.111, -1.667])
     """
-    probability, label = functional.as_columns(probability, label)
-    names, dense = np.unique(subject.cpu().numpy(), return_inverse=True)
-    odds = thresholds / (1 - thresholds)
-    treated = (probability[:, None] >= thresholds).double()
-    worth = torch.where(label[:, None] > 0, 1.0, -odds)
-    gains = torch.stack([treated * worth, worth])
-    sums = torch.zeros(2, len(names), len(odds), dtype=torch.float64).index_add_(1, torch.from_numpy(dense), gains)
-    rows = torch.bincount(torch.from_numpy(dense), minlength=len(names)).double()
-    values = sums.sum(1) / rows.sum()
-    positive = (treated * label[:, None]).sum(0)
-    drawn = _replicates(sums, rows, num_replicates, seed)
-
-    def interval(side: int, place: int) -> Interval:
-        return percentile_interval(float(values[side, place]), drawn[side, :, place], 1, level)
-
-    return [
-        Benefit(
-            threshold=float(threshold),
-            model=interval(0, place),
-            treat_all=interval(1, place),
-            true_positives=int(positive[place]),
-            false_positives=int(treated[:, place].sum() - positive[place]),
-        )
-        for place, threshold in enumerate(thresholds)
-    ]
+    risk, truth = (column.numpy() for column in functional.as_columns(probability, label))
+    people, z = subject.cpu().numpy(), float(ndtri((1 + level) / 2))
+    return [_at(risk, truth > 0, people, float(threshold), z) for threshold in thresholds]
 
 
-def _replicates(sums: Tensor, rows: Tensor, num_replicates: int, seed: int) -> Tensor:
-    """(2, R, G) net benefits of drawn subjects, from their (2, S, G) sums and (S,) rows; NaN for few subjects."""
-    if len(rows) < MIN_SUBJECTS:
-        return torch.full((2, num_replicates, sums.shape[-1]), torch.nan, dtype=torch.float64)
-    weights = draw_weights(np.random.default_rng(seed), num_replicates, np.arange(len(rows)), len(rows))
-    return torch.cat([weight @ sums / (weight @ rows)[:, None] for weight in weights], dim=1)
+def benefit_ends(benefits: float, harms: float, odds: float, count: float, z: float) -> Ends:
+    """The interval of the share of true positives less that of false positives at the odds.
+
+    Those of both shares (Wilson's) are combined by the method of variance estimates recovery, with the correlation of
+    two shares of the same rows, -√(p q / ((1 - p) (1 - q))). Source: Zou and Donner, Statistics in Medicine 27, 2008.
+
+    Args:
+        benefits: p, share of true positives among all rows.
+        harms: q, share of false positives.
+        odds: of the threshold.
+        count: effective number of rows, above 0.
+        z: standard normal quantile.
+
+    Returns:
+        Both ends.
+
+    >>> [round(end, 3) for end in benefit_ends(0.0, 0.0, 0.25, 20, 1.96)]
+    [-0.04, 0.161]
+    """
+    (low, high), (least, most) = (wilson_ends(share, count, z) for share in (benefits, harms))
+    rest = max(count * (1 - benefits - harms), 0.0)
+    own, other = count * benefits + 1, count * harms + 1
+    correlation = -math.sqrt(own * other / ((other + rest) * (own + rest)))
+
+    def half(own: float, other: float) -> float:
+        return math.sqrt(max(own**2 + other**2 - 2 * correlation * own * other, 0.0))
+
+    value = benefits - odds * harms
+    below = half(benefits - low, odds * (most - harms))
+    return value - below, value + half(high - benefits, odds * (harms - least))
+
+
+def _at(risk: Column, positive: NDArray[np.bool_], people: NDArray[np.int64], threshold: float, z: float) -> Benefit:
+    """The net benefit at one threshold of rows that are positive or not."""
+    treated = risk >= threshold
+    return Benefit(
+        threshold=threshold,
+        model=_interval(treated & positive, treated & ~positive, people, threshold / (1 - threshold), z),
+        treat_all=_interval(positive, ~positive, people, threshold / (1 - threshold), z),
+        true_positives=int((treated & positive).sum()),
+        false_positives=int((treated & ~positive).sum()),
+    )
+
+
+def _interval(
+    benefit: NDArray[np.bool_], harm: NDArray[np.bool_], people: NDArray[np.int64], odds: float, z: float
+) -> Interval:
+    """The net benefit of rows that are benefits or harms, and its interval."""
+    if not len(people):
+        return Interval(value=math.nan, low=math.nan, high=math.nan, num_defined=0, num_parts=0, method=None)
+    shares = float(benefit.mean()), float(harm.mean())
+    ends, value = NO_ENDS, shares[0] - odds * shares[1]
+    if len(np.unique(people)) >= MIN_SUBJECTS:
+        count = len(people) / design_effect(benefit - odds * harm, people)
+        ends = benefit_ends(*shares, odds, count, z)
+    low, high = ends
+    method = None if math.isnan(low) else METHOD
+    return Interval(value=value, low=low, high=high, num_defined=0, num_parts=1, method=method)

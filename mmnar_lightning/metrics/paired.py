@@ -18,6 +18,8 @@ from mmnar_lightning.metrics.small_samples import NO_ENDS, Ends
 
 VERY_FEW = 8
 """Effective rows below which that of a difference does not depend on the spread of the bootstrap either."""
+FEW_IN_PART = 3
+"""Effective rows of a part, on average, below which it does not either: the differences of such parts are steps."""
 ORDERED_ROWS = 10
 """Rows per part from which two methods that order all rows alike are taken to do so elsewhere: a few do by chance."""
 RANKED = ("auroc", "average_precision")
@@ -41,11 +43,11 @@ def paired_difference(
     Both methods are scored on the same replicates, so their common variation cancels: the more their errors correlate,
     the narrower the interval is than that of two independent samples. With few effective rows of the smaller class the
     interval is never narrower than the percentiles: with fewer than `FEW` it has the spread of the replicates and
-    Student's quantile (`student_ends`), with fewer than `VERY_FEW` it comes from the intervals of both methods and the
-    correlation of their replicates (`recovered_ends`), and so does that of calibration errors at every size and that of
-    two methods that do not vary. There is none where a method has none. From `MANY` on it is that of a normal
-    difference of influences, and the replicates of calibration errors are those of normal sums over bins
-    (`drawn_errors`).
+    Student's quantile (`student_ends`), with fewer than `VERY_FEW`, or `FEW_IN_PART` in a part, it comes from the
+    intervals of both methods and the correlation of their replicates (`recovered_ends`), and so does that of
+    calibration errors at every size and that of two methods that do not vary. There is none where a method has none.
+    From `MANY` on it is that of a normal difference of influences, and the replicates of calibration errors are those
+    of normal sums over bins (`drawn_errors`).
 
     Args:
         first: (N,) in [0, 1], probabilities of one method.
@@ -147,7 +149,8 @@ def _widened(plain: Interval, pair: Drawn, alone: list[Ends], few: float, level:
         return cells.interval_of(plain.value, NO_ENDS, plain.num_parts, "", parts)
     replicates = pair.replicates.numpy()
     defined = replicates[~np.isnan(replicates).any(1)]
-    if few < VERY_FEW or 2 * len(defined) < len(replicates):
+    is_very_few = few < max(VERY_FEW, FEW_IN_PART * len(parts.rows))
+    if is_very_few or 2 * len(defined) < len(replicates):
         values = float(pair.values[0]), float(pair.values[1])
         ends, method = recovered_ends(values, alone, defined), "recovered"
     else:

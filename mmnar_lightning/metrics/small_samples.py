@@ -17,10 +17,11 @@ ROUNDS = 8
 """Rounds in the search of an end, each of which leaves a part in 32: 1e-12 of the range."""
 PLACES = np.arange(33) / 32
 """What is tested in a round, as shares of what is left."""
-MIN_FOLD_POSITIVES = 30
+MIN_FOLD_POSITIVES = 100
 """Positives that a fold needs on average for an interval of average precision over several folds.
 
-The average precision of a few positives is too high on average, which cancels over folds as little as over replicates.
+The average precision of a few positives is too high on average, which cancels over folds as little as over replicates:
+with 45 positives in each of five folds the mean is 0.03 too high, and intervals around it cover 83 %.
 """
 
 

@@ -218,7 +218,7 @@ def breakdowns(
     attributes = table.select(name for name in table.columns if name.startswith(SUBGROUP))
     return {
         "subgroups": score_subgroups(rows, attributes, tasks, scoring, fold) or None,
-        "net_benefit": decision_curves(rows, tasks, scoring),
+        "net_benefit": decision_curves(rows, tasks),
         "label_availability": label_availability(rows, tasks, pattern_ids),
     }
 

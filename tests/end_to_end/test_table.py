@@ -37,10 +37,11 @@ FILES = ("table.csv", "table.md", "table.tex", "table.pdf", "table.svg", "table.
 def test_a_table_is_made_by_one_command_and_again_from_its_predictions(workplace: Path, monkeypatch) -> None:
     (workplace / "own.yaml").write_text(DECLARED)
     words = ["table.name=own.yaml", "privacy.min_count=5"]
-    done = run("table", *words, place=workplace)
+    done = run("table", *words, "table.processes=2", place=workplace)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "as an array of jobs: sbatch --array=0-2 experiments/slurm/table.sbatch table.name=own.yaml" in done.stdout
     folder = workplace / "runs" / "tables" / "own"
+    assert (folder / "process-2.log").is_file()
     with (folder / "table.csv").open() as handle:
         rows = list(csv.DictReader(handle))
     whole = {row["method"]: row for row in rows if row["pattern"] == "all"}

@@ -43,7 +43,7 @@ def whole() -> Results:
         "carried_gain": gains(scored, scored, TASKS, SCORING),
         "groups": Groups(by="hospital", min_rows=10, tasks=score_groups(scored, GROUPS, TASKS, SCORING)),
         "subgroups": score_subgroups(scored, pl.DataFrame([GROUPS.alias("subgroup/sex")]), TASKS, SCORING),
-        "net_benefit": decision_curves(scored, TASKS, SCORING),
+        "net_benefit": decision_curves(scored, TASKS),
         "label_availability": label_availability(scored, TASKS, PATTERNS),
         "rectifier": {"death": OffsetTable(scale="logit", strength=0.5, patterns={"11": offset_of(tau=0.1, count=3)})},
         "mean_risk": {"death": TaskRisks(all=risk, patterns={"11": risk})},

@@ -72,7 +72,7 @@ def test_an_attribute_that_is_a_group_has_the_same_cells(rows: ScoredRows) -> No
 
 
 def test_a_decision_curve_is_of_the_rows_with_a_known_label(rows: ScoredRows) -> None:
-    found = decision_curves(rows, TASKS, SCORING)
+    found = decision_curves(rows, TASKS)
     assert [found[task].count for task in TASKS] == [NUM_ROWS, NUM_ROWS - 30]
     known = rows.label_mask[:, 1]
     label, probability = rows.label[known, 1], rows.probability[known, 1]

@@ -48,5 +48,5 @@ def test_differences_and_models_that_are_not_calibrated_cover() -> None:
     found = measure(WORLDS[1], SAMPLES // 2, seed=1)
     least = 0.93 - 3 * math.sqrt(0.93 * 0.07 / (SAMPLES // 2))
     figures = {one.figure for one in found if "," in one.figure}
-    assert len(figures) == 8
+    assert len(figures) == 10
     assert {name: share for name in figures if (share := coverage(found, name)) < least} == {}

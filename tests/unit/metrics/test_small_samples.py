@@ -137,11 +137,21 @@ def test_a_difference_of_few_rows_is_never_narrower_than_its_percentiles(positiv
 def test_folds_of_few_positives_have_no_interval_of_average_precision_at_any_size() -> None:
     generator = torch.Generator().manual_seed(6)
     subject = torch.arange(2000)
-    for rate, methods in ((0.05, (None, "bootstrap")), (0.09, ("bootstrap",) * 2), (0.2, ("influence", "delong"))):
+    for folds, rate, methods in (
+        (5, 0.09, (None, "bootstrap")), (5, 0.2, (None, "delong")), (1, 0.09, ("bootstrap",) * 2),
+        (2, 0.1, ("influence", "delong")), (5, 0.25, ("influence", "delong")),
+    ):  # fmt: skip
         label = (subject % 100 < 100 * rate).double()
         risk = (label + 2 * torch.rand(2000, generator=generator)) / 3
-        found = metric_intervals(risk, label, subject, fold=subject // 100 % 5, num_replicates=20)
+        found = metric_intervals(risk, label, subject, fold=subject // 100 % folds, num_replicates=20)
         assert (found["average_precision"].method, found["auroc"].method) == methods
+
+
+def test_a_difference_over_folds_of_two_positives_rests_on_both_intervals() -> None:
+    first, second, label, subject = pair(12, seed=4)
+    assert paired_difference(first, second, label, subject, num_replicates=50)["auroc"].method == "student"
+    folds = paired_difference(first, second, label, subject, fold=subject % 5, num_replicates=50)
+    assert folds["auroc"].method == "recovered"
 
 
 def test_methods_that_order_rows_alike_do_not_differ_by_order() -> None:

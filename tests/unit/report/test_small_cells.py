@@ -60,7 +60,7 @@ RESULTS = results_of(
     rectified=scored(ROWS[1]),
     modalities=["labs", "note"],
     subgroups=score_subgroups(ROWS[0], pl.DataFrame([ATTRIBUTE]), TASKS, SCORING),
-    net_benefit=decision_curves(ROWS[0], TASKS, SCORING),
+    net_benefit=decision_curves(ROWS[0], TASKS),
     rectifier={task: OffsetTable(scale="logit", strength=1.0, patterns=OFFSETS) for task in TASKS},
 )
 
