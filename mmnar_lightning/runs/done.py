@@ -4,7 +4,7 @@ from pathlib import Path
 
 from data_modules import files, stage
 from data_modules.errors import UserError
-from mmnar_lightning.runs.folders import DONE, PREDICTIONS, RESULTS
+from mmnar_lightning.runs.folders import DONE, PREDICTIONS, PREVIOUS, RESULTS
 
 
 class DamagedRunError(UserError):
@@ -12,9 +12,10 @@ class DamagedRunError(UserError):
 
 
 def mark(folder: Path) -> None:
-    """Mark a run as finished."""
+    """Mark a run as finished, and remove the checkpoint before the last, which nothing resumes any more."""
     written = [name for name in (PREDICTIONS, RESULTS) if (folder / name).is_file()]
     stage.write_json(folder / DONE, {name: files.describe(folder / name) for name in written})
+    (folder / PREVIOUS).unlink(missing_ok=True)
 
 
 def verify(folder: Path) -> None:

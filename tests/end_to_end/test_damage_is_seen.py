@@ -12,7 +12,7 @@ import pytest
 from data_modules.errors import UserError
 from mmnar_lightning.config.compose import load
 from mmnar_lightning.config.experiment import ConfigError
-from mmnar_lightning.runs import folders, single
+from mmnar_lightning.runs import done, folders, single
 from tests.conftest import write_custom_cohort
 from tests.helpers.small_runs import SMALL, compose
 
@@ -40,8 +40,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     here = Path.cwd()
     os.chdir(place)
     try:
-        for name, evaluate in (("scored", "true"), ("fitted", "false")):
-            single.train(compose(Path("given"), *WORDS, f"paths.runs={name}", f"evaluate={evaluate}"))
+        single.train(compose(Path("given"), *WORDS, "paths.runs=scored"))
+        with pytest.MonkeyPatch.context() as patch:  # as in a run whose last epoch has just ended
+            patch.setattr(done, "PREVIOUS", "none")
+            single.train(compose(Path("given"), *WORDS, "paths.runs=fitted", "evaluate=false"))
     finally:
         os.chdir(here)
     return place

@@ -50,6 +50,8 @@ def test_a_run_leaves_everything_that_the_architecture_names(whole: Path) -> Non
     folder = whole
     for name in ("config.yaml", "metrics.csv", "predictions.parquet", "results.json", "checkpoints/best.ckpt"):
         assert (folder / name).is_file(), name
+    kept = {path.name for path in (folder / "checkpoints").iterdir()}
+    assert kept == {"best.ckpt", "last.ckpt", "digests.json"}, "the one before the last is of a run in training"
     assert {path.name for path in (folder / "figures").iterdir()} >= {"auroc.png", "reliability_first.png"}
     assert (folder / "figures" / "auroc.png").stat().st_size > 10_000
     scored = results_of(folder)["tasks"]
