@@ -156,7 +156,7 @@ def test_baselines_learn_on_a_simulated_release(workplace: Path) -> None:
     found = {}
     for name in ("boosted_trees", "late_fusion", "mask_only"):
         os.environ.pop(folders.RUN_ID_VARIABLE, None)
-        epochs = [] if name == "boosted_trees" else ["trainer.max_epochs=8", "optim.lr=1e-3"]
+        epochs = [] if name == "boosted_trees" else ["trainer.max_epochs=4", "optim.lr=3e-3"]
         words = ["simulate.subjects=900", "simulate.images=false", "cohort.split.train=0.5", "cohort.split.test=0.25"]
         words += ["embed.text.encoder=hashed_ngrams", "embed.image.encoder=release"]
         folder = single.train(load([f"experiment=mimic,baselines/{name}", *EVERY, *words, *epochs]))
