@@ -9,7 +9,7 @@ from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.console import say, show, warn
 from mmnar_lightning.distributed import launch, signals
 from mmnar_lightning.report import style
-from mmnar_lightning.tables import declared, figure, page, plan, processes, score, stored, work, written
+from mmnar_lightning.tables import declared, figure, files, page, plan, processes, score, stored, work, written
 
 WRITING = ".table.lock"
 PICTURE_DPI = 90
@@ -62,9 +62,13 @@ def write(planned: plan.Plan, config: ExperimentConfig) -> None:
     found = stored.read(planned)
     family = planned.table.family
     lines = score.lines(planned, found)
-    written.write(lines, family, planned.folder, stored.left_out_of(planned))
-    drawn = figure.forest(lines, family.reference, stored.modalities_of(planned))
-    style.save(drawn, planned.folder / "table", dpi=style.PAGE_DPI)
+    drawn = files.write(
+        lines,
+        family,
+        planned.folder,
+        modalities=stored.modalities_of(planned),
+        left_out=stored.left_out_of(planned),
+    )
     if config.table.page:
         style.save(drawn, page.write(planned, found, lines, Path(config.table.page)), ["png"], PICTURE_DPI)
     for cohort, task, own in written.sections(lines):
@@ -77,7 +81,7 @@ def write(planned: plan.Plan, config: ExperimentConfig) -> None:
     for line in lines:
         if line.reason:
             warn(f"{line.cohort}, {line.method}: not applicable: {line.reason}")
-    say(f"table: {planned.folder / written.MARKDOWN}")
+    say(f"table: {planned.folder / files.MARKDOWN}")
 
 
 def run(config: ExperimentConfig, words: Sequence[str]) -> int:

@@ -55,7 +55,8 @@ class Comparison:
 def compare(methods: Mapping[str, pl.DataFrame], scoring: Scoring) -> list[Comparison]:
     """Compare the first method with each of the others on every task that all of them have.
 
-    The final prediction of a method is compared: after its rectifier, if it has one.
+    The final prediction of a method is compared: after its rectifier, if it has one. What `rows_in_common` refuses is
+    refused.
 
     Args:
         methods: name -> predictions.parquet, of one run or of all runs of a protocol.
@@ -63,6 +64,21 @@ def compare(methods: Mapping[str, pl.DataFrame], scoring: Scoring) -> list[Compa
 
     Returns:
         The first method and the others, task by task.
+    """
+    found: list[Comparison] = []
+    for task, rows in rows_in_common(methods).items():
+        found += _of_task(task, rows, scoring)
+    return corrected(found)
+
+
+def rows_in_common(methods: Mapping[str, pl.DataFrame]) -> dict[str, dict[str, pl.DataFrame]]:
+    """The final predictions of the same rows by several methods, for every task that all of them have.
+
+    Args:
+        methods: name -> predictions.parquet.
+
+    Returns:
+        Task -> method -> as of `rows_of`.
 
     Raises:
         UserError: if the methods have no task in common, or were not tested on the same rows with the same labels.
@@ -77,10 +93,20 @@ def compare(methods: Mapping[str, pl.DataFrame], scoring: Scoring) -> list[Compa
             )
     if not common:
         raise UserError(f"{' and '.join(names)} have no task in common")
-    found: list[Comparison] = []
-    for task in common:
-        found += _of_task(task, {name: rows_of(name, frame, task) for name, frame in methods.items()}, scoring)
-    return corrected(found)
+    found = {task: {name: rows_of(name, frame, task) for name, frame in methods.items()} for task in common}
+    for task, rows in found.items():
+        _require_same(task, rows)
+    return found
+
+
+def _require_same(task: str, rows: Mapping[str, pl.DataFrame]) -> None:
+    (first, reference), *others = rows.items()
+    for name, frame in others:
+        if not frame.drop("probability").equals(reference.drop("probability")):
+            raise UserError(
+                f"{first} and {name} were not tested on the same rows of {task} with the same labels and folds, so "
+                "they cannot be compared in pairs; use the same cohort, cohort.split and protocol"
+            )
 
 
 def rows_of(name: str, frame: pl.DataFrame, task: str) -> pl.DataFrame:
@@ -135,13 +161,7 @@ def _columns(rows: pl.DataFrame) -> dict[str, Tensor]:
 
 
 def _of_task(task: str, rows: Mapping[str, pl.DataFrame], scoring: Scoring) -> list[Comparison]:
-    (first, reference), *others = rows.items()
-    for name, frame in others:
-        if not frame.drop("probability").equals(reference.drop("probability")):
-            raise UserError(
-                f"{first} and {name} were not tested on the same rows of {task} with the same labels and folds, so "
-                "they cannot be compared in pairs; use the same cohort, cohort.split and protocol"
-            )
+    first, reference = next(iter(rows.items()))
     once = reference.unique("row_id")
     counts = Counts(once.height, float(once["label"].sum()))
     if is_small(counts, scoring.min_count):

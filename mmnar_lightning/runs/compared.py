@@ -40,7 +40,7 @@ def predictions_of(runs: Sequence[Path]) -> dict[str, pl.DataFrame]:
         runs: folders of evaluated runs.
 
     Returns:
-        Name -> predictions.parquet.
+        Name -> predictions.parquet; of a single run, whose model predicts all rows, without the cohort's folds.
 
     Raises:
         ConfigError: for fewer than two runs, or one without predictions.
@@ -53,7 +53,12 @@ def predictions_of(runs: Sequence[Path]) -> dict[str, pl.DataFrame]:
         if not (folder / folders.PREDICTIONS).is_file():
             raise ConfigError(f"runs: {folder} has no {folders.PREDICTIONS}; evaluate it first")
         done.verify(folder)
-    return {name_of(folder): pl.read_parquet(folder / folders.PREDICTIONS) for folder in runs}
+    return {name_of(folder): _predictions(folder) for folder in runs}
+
+
+def _predictions(folder: Path) -> pl.DataFrame:
+    frame = pl.read_parquet(folder / folders.PREDICTIONS)
+    return frame if "seed" in frame.columns else frame.drop("fold", strict=False)
 
 
 def name_of(folder: Path) -> str:

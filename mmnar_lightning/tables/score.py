@@ -1,13 +1,12 @@
 """Scores the methods of a table: each by itself, and against the reference, corrected for the number of tests."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import polars as pl
 
 from data_modules import patterns
-from mmnar_lightning.config.experiment import ExperimentConfig
 from mmnar_lightning.evaluation.comparison import KEYS, Comparison, Verdict, corrected, paired, rows_of
 from mmnar_lightning.evaluation.results import Score
 from mmnar_lightning.evaluation.scores import Scoring, score
@@ -78,7 +77,9 @@ def lines(plan: Plan, found: Found) -> list[Line]:
         own = {method: found[cohort, method] for method in plan.methods}
         tested = {method: rows for method, rows in own.items() if isinstance(rows, Tested)}
         if tested:
-            written += _of_cohort(cohort, tested, plan.table.family.reference, config)
+            scoring = scoring_of(config)
+            withheld = small_folds(tested, scoring.min_count)
+            written += of_cohort(cohort, tested, plan.table.family.reference, scoring, withheld)
         written += [
             Line(cohort=cohort, task="", method=method, reason=rows)
             for method, rows in own.items()
@@ -87,15 +88,32 @@ def lines(plan: Plan, found: Found) -> list[Line]:
     return judged(written, plan.table.family)
 
 
-def _of_cohort(cohort: str, tested: dict[str, Tested], reference: str, config: ExperimentConfig) -> list[Line]:
-    """The lines of a cohort, not corrected yet."""
-    full = max(tested.values(), key=lambda method: method.rows.height)
-    scoring = scoring_of(config)
-    once = full.rows.filter(pl.col("seed") == full.rows["seed"].min())
-    cells = {task: _counts(once, task, "pattern") for task in full.tasks}
-    folds = {task: _counts(once, task, "fold") for task in full.tasks} if full.folded else {}
+def of_cohort(
+    cohort: str,
+    tested: Mapping[str, Tested],
+    reference: str,
+    scoring: Scoring,
+    withheld: Collection[str] = (),
+    *,
+    totals_only: bool = False,
+) -> list[Line]:
+    """The lines of a cohort, not corrected yet.
+
+    Args:
+        cohort: name.
+        tested: method -> its test rows.
+        reference: the method that the others are compared with.
+        scoring: replicates, seed and the smallest count that is shown.
+        withheld: tasks that are hidden whole, whatever their counts.
+        totals_only: whether patterns are hidden, because other runs test other parts of the same rows.
+
+    Returns:
+        By task, method and pattern.
+    """
+    full = _full(tested)
+    cells = {task: _counts(_once(full.rows), task, "pattern") for task in full.tasks}
     tables = {task: with_sum(own) for task, own in cells.items()}
-    hidden = hidden_cells(tables, scoring.min_count, withheld=withheld_tasks(folds, scoring.min_count))
+    hidden = hidden_cells(tables, scoring.min_count, totals_only=totals_only, withheld=withheld)
     written = []
     for task in full.tasks:
         rows = {name: rows_of(name, method.rows, task) for name, method in tested.items()}
@@ -112,6 +130,31 @@ def _of_cohort(cohort: str, tested: dict[str, Tested], reference: str, config: E
                 line = _compared(line, rows[name], rows[reference], scoring)
             written += _scored(line, method, task, shown if is_whole else [], scoring)
     return written
+
+
+def small_folds(tested: Mapping[str, Tested], min_count: int) -> set[str]:
+    """Tasks whose total would show a small one of a fold.
+
+    Args:
+        tested: method -> its test rows, on one cohort.
+        min_count: smallest count that is shown.
+
+    Returns:
+        The tasks that are hidden whole.
+    """
+    full = _full(tested)
+    folds = {task: _counts(_once(full.rows), task, "fold") for task in full.tasks} if full.folded else {}
+    return withheld_tasks(folds, min_count)
+
+
+def _full(tested: Mapping[str, Tested]) -> Tested:
+    """The method that was tested on the most rows."""
+    return max(tested.values(), key=lambda method: method.rows.height)
+
+
+def _once(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows of one seed."""
+    return rows.filter(pl.col("seed") == rows["seed"].min())
 
 
 def _counts(once: pl.DataFrame, task: str, key: str) -> dict[str, Counts]:
@@ -135,13 +178,13 @@ def _is_whole(name: str, own: pl.DataFrame, whole: pl.DataFrame) -> bool:
 
 def _may_be_shown(own: pl.DataFrame, whole: pl.DataFrame, min_count: int) -> bool:
     """Whether neither the rows of a method that predicts some alone, nor the rest, are a small cell."""
-    counts, total = (_once(rows) for rows in (own, whole))
+    counts, total = (_count(rows) for rows in (own, whole))
     rest = Counts(total.rows - counts.rows, total.positives - counts.positives)
     return not is_small(counts, min_count) and not any(0 < getattr(rest, name) < min_count for name in ADDED_UP)
 
 
-def _once(rows: pl.DataFrame) -> Counts:
-    first = rows.filter(pl.col("seed") == rows["seed"].min())
+def _count(rows: pl.DataFrame) -> Counts:
+    first = _once(rows)
     return Counts(first.height, float(first["label"].sum()))
 
 

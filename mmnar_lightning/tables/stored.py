@@ -122,8 +122,20 @@ def left_out_of(plan: Plan) -> dict[str, list[str]]:
     """
     found: dict[str, set[str]] = {}
     for entry, results in _results(plan):
-        found.setdefault(entry.cohort, set()).update(line for line in results["dropped"] if line.endswith(MISSING))
+        found.setdefault(entry.cohort, set()).update(lacking(results))
     return {cohort: sorted(lines) for cohort, lines in found.items()}
+
+
+def lacking(results: Mapping[str, Any]) -> list[str]:
+    """What a run's cohort lacks because its release has no table for it.
+
+    Args:
+        results: of the run.
+
+    Returns:
+        Sentences.
+    """
+    return [line for line in results["dropped"] if line.endswith(MISSING)]
 
 
 def _results(plan: Plan) -> Iterator[tuple[Entry, dict[str, Any]]]:
@@ -150,7 +162,7 @@ def _of_method(entries: Sequence[Entry]) -> Tested | str:
     for entry, outcome in zip(entries, outcomes, strict=True):
         run = entry.folder / outcome[CHOSEN]
         done.verify(run)
-        frames.append(_final(parent.tested(run, entry.protocol, entry.child)))
+        frames.append(final(parent.tested(run, entry.protocol, entry.child)))
     pooled = gather.pool([entry.child for entry in entries], frames)
     gather.require_once(pooled)
     costs = [_cost_of(entry) for entry in entries]
@@ -178,8 +190,18 @@ def _mean(members: Mapping[str, Tested | str]) -> Tested | str:
     return replace(tested[0], rows=rows, cost=sum((own.cost for own in tested), Cost()))
 
 
-def _final(predicted: pl.DataFrame) -> pl.DataFrame:
-    """Labels and final predictions: after the rectifier, where there is one."""
+def final(predicted: pl.DataFrame) -> pl.DataFrame:
+    """Labels and final predictions: after the rectifier, where there is one.
+
+    Args:
+        predicted: predictions.parquet.
+
+    Returns:
+        `row_id`, `subject_id`, `pattern` and, for each task, `label/` and `logit/`.
+
+    Raises:
+        TableError: if the tasks are numbers.
+    """
     tasks = [name.removeprefix(gather.LABEL) for name in predicted.columns if name.startswith(gather.LABEL)]
     if not tasks:
         raise TableError(f"the tasks of this cohort are numbers, {NO_NUMBERS}")

@@ -3,7 +3,6 @@
 import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
 from mmnar_lightning.evaluation.results import Score
 from mmnar_lightning.metrics.suppression import ALL
@@ -11,7 +10,7 @@ from mmnar_lightning.report.formats import score_text
 from mmnar_lightning.tables.declared import Family
 from mmnar_lightning.tables.score import METRICS, Line
 
-CSV, MARKDOWN, LATEX = "table.csv", "table.md", "table.tex"
+CSV = "table.csv"
 HEADER = (
     "method", "AUROC", "SD folds, seeds", "average precision", "Brier", "calibration slope", "AUROC minus reference",
     "DeLong p", "corrected p", "the method is", "CPU s",
@@ -47,8 +46,8 @@ def to_csv(lines: Sequence[Line]) -> str:
             spread = line.spread.get(metric, (None, None))
             values += [*_ends(line.scores.get(metric)), *map(_digits, spread)]
         values += [*_ends(line.difference), _digits(line.p), _digits(line.corrected), line.verdict]
-        whole = line.pattern == ALL and not line.reason
-        values += [round(line.cost.wall, 1), round(line.cost.cpu, 1), line.cost.runs] if whole else ["", "", ""]
+        has_cost = line.pattern == ALL and not line.reason and line.cost.runs > 0
+        values += [round(line.cost.wall, 1), round(line.cost.cpu, 1), line.cost.runs] if has_cost else ["", "", ""]
         writer.writerow(["" if value is None else value for value in [*values, line.reason]])
     return text.getvalue()
 
@@ -73,37 +72,63 @@ def to_markdown(lines: Sequence[Line], family: Family, left_out: Mapping[str, Se
     Returns:
         The text.
     """
-    parts = [explanation(family, sum(line.corrected is not None for line in lines))]
+    parts = [explanation(lines, family)]
+    header = header_of(lines)
     for cohort, task, own in sections(lines):
         lacking = "".join(f" {sentence}." for sentence in left_out.get(cohort, ()))
         parts.append(f"## {cohort}: {task}\n\n{_counted(own)}{lacking}")
         if not _is_masked(own):
-            parts.append(_table(HEADER, [cells(line) for line in own]))
+            parts.append(_table(header, [cells(line)[: len(header)] for line in own]))
     not_applicable = [[line.cohort, line.method, line.reason] for line in lines if line.reason]
     if not_applicable:
         parts.append("## Not applicable\n\n" + _table(("cohort", "method", "reason"), not_applicable))
     return "\n\n".join(parts) + "\n"
 
 
-def explanation(family: Family, num_tests: int) -> str:
+def header_of(lines: Sequence[Line]) -> tuple[str, ...]:
+    """The columns that a table shows: those of `HEADER`, without the cost where no line has one.
+
+    Args:
+        lines: of the table.
+
+    Returns:
+        Their names.
+    """
+    return HEADER if _has_cost(lines) else HEADER[:-1]
+
+
+def _has_cost(lines: Sequence[Line]) -> bool:
+    return any(line.cost.runs for line in lines)
+
+
+def explanation(lines: Sequence[Line], family: Family) -> str:
     """What the numbers of a table mean.
 
     Args:
+        lines: of the table.
         family: of its tests.
-        num_tests: that are corrected.
 
     Returns:
         Sentences.
     """
+    num_tests = sum(line.corrected is not None for line in lines)
     tests = "1 test is" if num_tests == 1 else f"{num_tests} tests are"
     return (
         "Metrics are means over folds and seeds with 95 % intervals over test subjects; the standard deviations over "
         "folds and over seeds are those of the AUROC, and no interval includes them. The difference is that of the "
         f"method minus `{family.reference}`, on the same rows, with DeLong's test. {tests} corrected by "
         f"Holm's method, {TOGETHER[family.together]} together; better, level or worse is what the corrected test says "
-        "at 0.05. Cells with few rows, positives or negatives are masked. CPU seconds are those of all runs of a "
-        "method on a cohort, all tasks together. Deviations of the other metrics, missingness patterns and wall "
-        f"seconds are in `{CSV}`."
+        f"at 0.05. Cells with few rows, positives or negatives are masked. {_rest(_has_cost(lines))}"
+    )
+
+
+def _rest(has_cost: bool) -> str:
+    """Where the numbers are that the tables leave out."""
+    if not has_cost:
+        return f"Deviations of the other metrics and missingness patterns are in `{CSV}`."
+    return (
+        "CPU seconds are those of all runs of a method on a cohort, all tasks together. Deviations of the other "
+        f"metrics, missingness patterns and wall seconds are in `{CSV}`."
     )
 
 
@@ -163,20 +188,20 @@ def to_latex(lines: Sequence[Line], family: Family) -> str:
     Returns:
         The text.
     """
-    parts = [f"% {explanation(family, sum(line.corrected is not None for line in lines))}"]
+    parts, header = [f"% {explanation(lines, family)}"], header_of(lines)
     for cohort, task, own in sections(lines):
         if _is_masked(own):
             parts.append(f"% {cohort}: {task}. {_counted(own)}")
             continue
-        rows = [" & ".join(map(_tex, cells(line))) + r" \\" for line in own]
+        rows = [" & ".join(map(_tex, cells(line)[: len(header)])) + r" \\" for line in own]
         parts.append(
             "\n".join(
                 [
                     r"\begin{table}",
                     rf"\caption{{{_tex(cohort)}: {_tex(task)}. {_tex(_counted(own))}}}",
-                    rf"\begin{{tabular}}{{l{'r' * (len(HEADER) - 1)}}}",
+                    rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
                     r"\toprule",
-                    " & ".join(map(_tex, HEADER)) + r" \\",
+                    " & ".join(map(_tex, header)) + r" \\",
                     r"\midrule",
                     *rows,
                     r"\bottomrule",
@@ -191,21 +216,3 @@ def to_latex(lines: Sequence[Line], family: Family) -> str:
 
 def _tex(text: str) -> str:
     return "".join(_TEX.get(letter, letter) for letter in text)
-
-
-def write(lines: Sequence[Line], family: Family, folder: Path, left_out: Mapping[str, Sequence[str]]) -> None:
-    """Write table.csv, table.md and table.tex.
-
-    Args:
-        lines: of a table.
-        family: of its tests.
-        folder: of the table.
-        left_out: cohort -> sentences about what it lacks.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in {
-        CSV: to_csv(lines),
-        MARKDOWN: to_markdown(lines, family, left_out),
-        LATEX: to_latex(lines, family),
-    }.items():
-        (folder / name).write_text(text, encoding="utf-8")

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from data_modules import stage
-from mmnar_lightning.config.compose import load
+from mmnar_lightning.config.compose import load, save
 from mmnar_lightning.runs import done, folders
 from mmnar_lightning.tables import declared, plan, work
 from mmnar_lightning.tables.plan import Entry, Plan
@@ -82,3 +82,14 @@ def store_all(found: Plan, rows: Callable[[Entry], pl.DataFrame | None]) -> Plan
     for entry in found.entries:
         store(entry, rows(entry), reason="" if rows(entry) is not None else "it has no score")
     return found
+
+
+def at_hand(folder: Path, rows: pl.DataFrame, *words: str, **results: Any) -> Path:
+    """The folder of an evaluated run that no table has made."""
+    folder.mkdir(parents=True)
+    rows.write_parquet(folder / folders.PREDICTIONS)
+    save(load(["experiment=custom", *words]), folder / folders.CONFIG)
+    usual = {"dataset": "custom", "simulated": False, "modalities": list(MODALITIES), "dropped": [DROPPED]}
+    stage.write_json(folder / folders.RESULTS, {**usual, **results})
+    done.mark(folder)
+    return folder

@@ -1,13 +1,10 @@
-"""Comparisons of predictions: who is better, what is refused, what is masked; and the command."""
+"""Comparisons of predictions: who is better, what is refused, what is masked."""
 
 import numpy as np
 import polars as pl
 import pytest
 
 from data_modules.errors import UserError
-from mmnar_lightning.commands.compare import TABLE, compare_runs
-from mmnar_lightning.config.compose import load
-from mmnar_lightning.config.experiment import ConfigError
 from mmnar_lightning.evaluation.comparison import compare
 from mmnar_lightning.evaluation.scores import Scoring
 
@@ -83,26 +80,3 @@ def test_a_task_with_few_of_a_class_is_masked_whole() -> None:
     for entry in compare({"one": rare[0], "two": rare[1]}, SCORING):
         assert (entry.rows, entry.positives, entry.auroc, entry.difference, entry.p) == (None,) * 5
         assert entry.verdict == "not tested"
-
-
-def test_the_command_prints_a_table_and_writes_it(tmp_path, capsys) -> None:
-    folders = []
-    for name, strength in (("mimic/first", 3.0), ("mimic-trees/second", 0.3)):
-        (tmp_path / name).mkdir(parents=True)
-        predictions(strength).write_parquet(tmp_path / name / "predictions.parquet")
-        folders.append(str(tmp_path / name))
-    words = [f"runs=[{','.join(folders)}]", "evaluation.num_replicates=100", f"out={tmp_path / 'out'}"]
-    compare_runs(load(words))
-    said = capsys.readouterr().out
-    assert "better" in said
-    assert "1 test, corrected together" in said
-    written = pl.read_csv(tmp_path / "out" / TABLE)
-    assert written["method"].to_list() == ["mimic/first", "mimic-trees/second"]
-    assert written["difference_low"][1] > 0
-    for bad, message in (
-        ("runs=[]", "needs two or more different runs"),
-        (f"runs=[{folders[0]},{folders[0]}]", "needs two or more different runs"),
-        (f"runs=[{folders[0]},{tmp_path}]", "has no predictions.parquet"),
-    ):
-        with pytest.raises(ConfigError, match=message):
-            compare_runs(load([bad]))
