@@ -16,11 +16,13 @@ from mmnar_lightning.runs import gather
 from mmnar_lightning.runs.run import scoring_of
 from mmnar_lightning.tables.declared import Family, TableError
 from mmnar_lightning.tables.plan import Plan
-from mmnar_lightning.tables.spread import Spread, spreads
+from mmnar_lightning.tables.spread import Spread, difference_spread, spreads
 from mmnar_lightning.tables.stored import Cost, Found, Tested
 
 METRICS = ("auroc", "average_precision", "brier", "calibration_slope")
 """Of a table, in the order of its columns."""
+DIFFERENCE = "difference"
+"""Of the AUROC to that of the reference, among the spreads."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +37,7 @@ class Line:
         rows: with a known label; None if hidden, then so are the scores and the test.
         positives: of them.
         scores: metric -> its value and interval.
-        spread: metric -> over folds and seeds; of all rows alone.
+        spread: metric, or `DIFFERENCE` -> over folds and seeds.
         difference: AUROC of the method minus that of the reference, on the rows of the method.
         p: of DeLong's test.
         corrected: after Holm's correction over the family.
@@ -125,7 +127,6 @@ def of_cohort(
             if ALL in hidden[task] or not (is_whole or _may_be_shown(rows[name], whole, scoring.min_count)):
                 written.append(line)
                 continue
-            line = replace(line, spread=spreads(rows[name], METRICS))
             if name != reference and reference in rows:
                 line = _compared(line, rows[name], rows[reference], scoring)
             written += _scored(line, method, task, shown if is_whole else [], scoring)
@@ -194,7 +195,8 @@ def _compared(line: Line, own: pl.DataFrame, reference: pl.DataFrame, scoring: S
     if same.height < own.height:
         return line
     difference, p = paired(own, same, scoring)
-    return replace(line, difference=difference, p=None if math.isnan(p) else p)
+    spread = {DIFFERENCE: difference_spread(own, same)}
+    return replace(line, difference=difference, spread=spread, p=None if math.isnan(p) else p)
 
 
 def _scored(line: Line, method: Tested, task: str, shown: Sequence[str], scoring: Scoring) -> list[Line]:
@@ -206,8 +208,12 @@ def _scored(line: Line, method: Tested, task: str, shown: Sequence[str], scoring
     written = []
     for name, cell in found.cells.items():
         scores = {metric: own for metric in METRICS if (own := cell.score(metric)) is not None}
-        own_line = line if name == ALL else Line(cohort=line.cohort, task=task, method=line.method, pattern=name)
-        written.append(replace(own_line, rows=cell.count, positives=cell.positives, scores=scores))
+        own_line, tested = line, method.rows
+        if name != ALL:
+            own_line = Line(cohort=line.cohort, task=task, method=line.method, pattern=name)
+            tested = tested.filter(pl.col("pattern") == name)
+        spread = own_line.spread | spreads(rows_of(line.method, tested, task), METRICS)
+        written.append(replace(own_line, rows=cell.count, positives=cell.positives, scores=scores, spread=spread))
     return written
 
 

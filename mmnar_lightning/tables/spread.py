@@ -1,12 +1,15 @@
 """The spread of a metric over folds and over seeds, which no interval over test subjects includes."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from mmnar_lightning.metrics import functional
 from mmnar_lightning.metrics.cells import metric_intervals
 
 
@@ -32,14 +35,33 @@ def spreads(rows: pl.DataFrame, metrics: tuple[str, ...]) -> dict[str, Spread]:
     Returns:
         Metric -> its spread.
     """
+    values = {place: _values(part) for place, part in _parts(rows).items()}
+    return {metric: _over_parts({place: own[metric] for place, own in values.items()}) for metric in metrics}
+
+
+def difference_spread(own: pl.DataFrame, reference: pl.DataFrame) -> Spread:
+    """The spread of the AUROC of a method minus that of another.
+
+    Args:
+        own: as of `spreads`.
+        reference: the same rows, predicted by the other.
+
+    Returns:
+        The spread.
+    """
+    first, second = ({place: _auroc(part) for place, part in _parts(rows).items()} for rows in (own, reference))
+    return _over_parts({place: value - second[place] for place, value in first.items()})
+
+
+def _parts(rows: pl.DataFrame) -> dict[tuple[int, int], pl.DataFrame]:
+    """The rows of each seed and fold."""
     parts = rows.partition_by("seed", "fold", as_dict=True, maintain_order=True)
-    values = {place: _values(part) for place, part in parts.items()}
-    seeds, folds = (sorted({place[position] for place in parts}) for position in (0, 1))
-    found = {}
-    for metric in metrics:
-        table = np.array([[values.get((seed, fold), {}).get(metric, np.nan) for fold in folds] for seed in seeds])
-        found[metric] = spread_of(table)
-    return found
+    return {(seed, fold): part for (seed, fold), part in parts.items()}
+
+
+def _over_parts(values: Mapping[tuple[int, int], float]) -> Spread:
+    seeds, folds = (sorted({place[position] for place in values}) for position in (0, 1))
+    return spread_of(np.array([[values.get((seed, fold), np.nan) for fold in folds] for seed in seeds]))
 
 
 def spread_of(values: NDArray[np.float64]) -> Spread:
@@ -66,7 +88,16 @@ def _deviation(values: NDArray[np.float64]) -> float | None:
 
 
 def _values(part: pl.DataFrame) -> dict[str, float]:
-    probability, label = (torch.from_numpy(part[name].to_numpy(writable=True)) for name in ("probability", "label"))
+    probability, label = _columns(part)
     subject = torch.from_numpy(part["subject_id"].rank("dense").cast(pl.Int64).to_numpy(writable=True))
     found = metric_intervals(probability, label, subject, num_replicates=1)
     return {name: interval.value for name, interval in found.items()}
+
+
+def _auroc(part: pl.DataFrame) -> float:
+    return functional.auroc(*_columns(part))
+
+
+def _columns(part: pl.DataFrame) -> tuple[Tensor, Tensor]:
+    probability, label = (torch.from_numpy(part[name].to_numpy(writable=True)) for name in ("probability", "label"))
+    return probability, label

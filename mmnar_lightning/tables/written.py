@@ -8,13 +8,15 @@ from mmnar_lightning.evaluation.results import Score
 from mmnar_lightning.metrics.suppression import ALL
 from mmnar_lightning.report.formats import score_text
 from mmnar_lightning.tables.declared import Family
-from mmnar_lightning.tables.score import METRICS, Line
+from mmnar_lightning.tables.score import DIFFERENCE, METRICS, Line
 
 CSV = "table.csv"
 HEADER = (
     "method", "AUROC", "SD folds, seeds", "average precision", "Brier", "calibration slope", "AUROC minus reference",
     "DeLong p", "corrected p", "the method is", "CPU s",
 )  # fmt: skip
+ENDS = ("", "_low", "_high", "_sd_folds", "_sd_seeds")
+"""Of the columns of a number in the CSV file."""
 MASKED, NOTHING = "masked", ""
 TOGETHER = {
     "table": "all comparisons of the table",
@@ -36,16 +38,17 @@ def to_csv(lines: Sequence[Line]) -> str:
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    own = [f"{metric}{end}" for metric in METRICS for end in ("", "_low", "_high", "_sd_folds", "_sd_seeds")]
-    tested = ["difference", "difference_low", "difference_high", "p", "corrected_p", "verdict"]
+    own = [f"{metric}{end}" for metric in METRICS for end in ENDS]
+    own += [f"{DIFFERENCE}{end}" for end in ENDS]
+    tested = ["p", "corrected_p", "verdict"]
     costs = ["wall_seconds", "cpu_seconds", "runs", "not_applicable"]
     writer.writerow(["cohort", "task", "method", "pattern", "rows", "positives", *own, *tested, *costs])
     for line in lines:
         values: list[object] = [line.cohort, line.task, line.method, line.pattern, line.rows, line.positives]
-        for metric in METRICS:
-            spread = line.spread.get(metric, (None, None))
-            values += [*_ends(line.scores.get(metric)), *map(_digits, spread)]
-        values += [*_ends(line.difference), _digits(line.p), _digits(line.corrected), line.verdict]
+        for name in (*METRICS, DIFFERENCE):
+            score = line.difference if name == DIFFERENCE else line.scores.get(name)
+            values += [*_ends(score), *map(_digits, line.spread.get(name, (None, None)))]
+        values += [_digits(line.p), _digits(line.corrected), line.verdict]
         has_cost = line.pattern == ALL and not line.reason and line.cost.runs > 0
         values += [round(line.cost.wall, 1), round(line.cost.cpu, 1), line.cost.runs] if has_cost else ["", "", ""]
         writer.writerow(["" if value is None else value for value in [*values, line.reason]])
@@ -124,12 +127,9 @@ def explanation(lines: Sequence[Line], family: Family) -> str:
 
 def _rest(has_cost: bool) -> str:
     """Where the numbers are that the tables leave out."""
-    if not has_cost:
-        return f"Deviations of the other metrics and missingness patterns are in `{CSV}`."
-    return (
-        "CPU seconds are those of all runs of a method on a cohort, all tasks together. Deviations of the other "
-        f"metrics, missingness patterns and wall seconds are in `{CSV}`."
-    )
+    cost = "CPU seconds are those of all runs of a method on a cohort, all tasks together. Wall seconds, d"
+    others = "eviations of the other metrics and of the difference, and missingness patterns with theirs, are in"
+    return f"{cost if has_cost else 'D'}{others} `{CSV}`."
 
 
 def sections(lines: Sequence[Line]) -> Iterator[tuple[str, str, list[Line]]]:

@@ -129,6 +129,8 @@ def test_the_model_of_a_single_run_ranks_all_rows_and_those_of_folds_their_own(w
     by_fold = [roc_auc_score(own["label/death"], own["logit/death"]) for own in alone.partition_by("fold")]
     assert float(folded["auroc"]) == pytest.approx(np.mean(by_fold), rel=1e-5)
     assert folded["rows"] == single["rows"] == "600"
+    assert (single["auroc_sd_folds"], single["auroc_sd_seeds"]) == ("", "")
+    assert float(folded["auroc_sd_folds"]) == pytest.approx(np.std(by_fold, ddof=1), rel=1e-5)
 
 
 def test_small_patterns_are_not_there_and_a_small_task_is_masked(workplace: Path) -> None:

@@ -3,7 +3,7 @@
 import csv
 import io
 import statistics
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -86,6 +86,42 @@ def test_the_spread_is_that_of_the_means_over_seeds_and_over_folds(made: Plan, s
     over_seeds = statistics.stdev(statistics.mean(auroc[seed, fold] for fold in (0, 1)) for seed in (0, 1))
     assert over_folds != pytest.approx(over_seeds)
     assert line.spread["auroc"] == pytest.approx((over_folds, over_seeds))
+
+
+def test_differences_and_patterns_have_their_spread_too(made: Plan, scored: list[Line]) -> None:
+    def auroc(method: str, seed: int, fold: int, pattern: str) -> float:
+        (entry,) = [own for own in tables.of(made, method) if (own.child.seed, own.child.fold) == (seed, fold)]
+        rows = drawn(entry, STRENGTH[method], tasks=("first", "second"))
+        kept = rows.filter(pl.col("pattern").str.contains(pattern))
+        return float(roc_auc_score(kept["label/first"], kept["logit/first"]))
+
+    def over_seeds(value: Callable[[int, int], float]) -> float:
+        return statistics.stdev(statistics.mean(value(seed, fold) for fold in (0, 1)) for seed in (0, 1))
+
+    difference = over_seeds(lambda seed, fold: auroc("poor", seed, fold, ".") - auroc("good", seed, fold, "."))
+    assert whole(scored, "poor").spread["difference"].seeds == pytest.approx(difference)
+    assert "difference" not in whole(scored, "good").spread
+    (line,) = [
+        line for line in scored if (line.cohort, line.task, line.method, line.pattern) == ("own", "first", "poor", "10")
+    ]
+    assert line.spread["auroc"].seeds == pytest.approx(over_seeds(lambda *part: auroc("poor", *part, "10")))
+
+
+def test_every_interval_of_the_file_has_both_deviations_and_a_masked_cell_none(made: Plan, scored: list[Line]) -> None:
+    names = ("auroc", "average_precision", "brier", "calibration_slope", "difference")
+    rows = list(csv.DictReader(io.StringIO(written.to_csv(scored))))
+    assert {row["pattern"] for row in rows} == {"all", "10", "11"}
+    for name in names:
+        both = [bool(row[f"{name}_sd_folds"]) and bool(row[f"{name}_sd_seeds"]) for row in rows]
+        assert both == [bool(row[f"{name}_low"]) for row in rows]
+    assert sum(bool(row["difference_low"]) for row in rows) == 8
+    masked = planned(place_of(made), *FEW, "privacy.min_count=250", methods=METHODS, family={"reference": "good"})
+    hidden = [row for row in csv.DictReader(io.StringIO(written.to_csv(lines_of(masked)))) if not row["rows"]]
+    assert len(hidden) == 3
+    for row in hidden:
+        assert not any(value for key, value in row.items() if key.endswith(("_sd_folds", "_sd_seeds")))
+    text = written.to_markdown(scored, made.table.family, {})
+    assert "deviations of the other metrics and of the difference, and missingness patterns with theirs, are in" in text
 
 
 @pytest.mark.parametrize(("together", "size"), [("table", 8), ("cohort", 4), ("task", 2)])
