@@ -8,6 +8,7 @@ from mmnar_lightning.evaluation.results import Score
 from mmnar_lightning.metrics.suppression import ALL
 from mmnar_lightning.report.formats import score_text
 from mmnar_lightning.tables.declared import Family
+from mmnar_lightning.tables.intervals import without_interval
 from mmnar_lightning.tables.score import DIFFERENCE, METRICS, Line
 
 CSV = "table.csv"
@@ -121,7 +122,8 @@ def explanation(lines: Sequence[Line], family: Family) -> str:
         "folds and over seeds are those of the AUROC, and no interval includes them. The difference is that of the "
         f"method minus `{family.reference}`, on the same rows, with DeLong's test. {tests} corrected by "
         f"Holm's method, {TOGETHER[family.together]} together; better, level or worse is what the corrected test says "
-        f"at 0.05. Cells with few rows, positives or negatives are masked. {_rest(_has_cost(lines))}"
+        f"at 0.05. Cells with few rows, positives or negatives are masked. {without_interval(lines)} "
+        f"{_rest(_has_cost(lines))}"
     )
 
 
