@@ -9,9 +9,12 @@ from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.console import say, show, warn
 from mmnar_lightning.distributed import launch, signals
 from mmnar_lightning.report import style
-from mmnar_lightning.tables import declared, figure, files, page, plan, processes, score, stored, work, written
+from mmnar_lightning.tables import declared, files, page, plan, processes, score, stored, work, written
 
 WRITING = ".table.lock"
+SCRIPT = "experiments/slurm/table.sbatch"
+MAX_ARRAY = 1001
+"""Jobs of an array that SLURM takes unless its MaxArraySize is set; the numbers within an array are below it."""
 PICTURE_DPI = 90
 """Of the figure beside a page, which a repository may hold."""
 SHOWN = (0, 1, 6, 8, 9)
@@ -40,7 +43,9 @@ def make_table(config: ExperimentConfig, words: Sequence[str]) -> Path:
     say(f"table: {planned.folder}, {len(planned.entries)} entries of {len(planned.methods)} methods")
     if config.table.source == "runs":
         if config.table.part is None:
-            say(f"as an array of jobs: {array_of(planned, words)}")
+            alone = [word for word in words if not word.startswith("table.processes=")]
+            for line in arrays_of(len(planned.entries), alone):
+                say(f"as an array of jobs: {line}")
         with processes.beside(words, config.table.processes, planned.folder):
             work.run(planned, config.table.part)
     with locks.locked(planned.folder / WRITING):
@@ -52,9 +57,27 @@ def make_table(config: ExperimentConfig, words: Sequence[str]) -> Path:
     return planned.folder
 
 
-def array_of(planned: plan.Plan, words: Sequence[str]) -> str:
-    """The line that runs all entries as an array of SLURM jobs."""
-    return f"sbatch --array=0-{len(planned.entries) - 1} experiments/slurm/table.sbatch {shlex.join(words)}"
+def arrays_of(count: int, words: Sequence[str]) -> list[str]:
+    """The lines that run all entries as arrays of SLURM jobs, none larger than SLURM takes.
+
+    Args:
+        count: number of entries.
+        words: of the command.
+
+    Returns:
+        One line, or several that are all submitted.
+
+    >>> arrays_of(4, ["table.name=quick"])
+    ['sbatch --array=0-3 experiments/slurm/table.sbatch table.name=quick']
+    >>> arrays_of(MAX_ARRAY + 2, [])[1]
+    'MMNAR_OFFSET=1001 sbatch --array=0-1 experiments/slurm/table.sbatch'
+    """
+    found = []
+    for first in range(0, count, MAX_ARRAY):
+        last = min(MAX_ARRAY, count - first) - 1
+        offset = f"MMNAR_OFFSET={first} " if first else ""
+        found.append(offset + shlex.join(["sbatch", f"--array=0-{last}", SCRIPT, *words]))
+    return found
 
 
 def write(planned: plan.Plan, config: ExperimentConfig) -> None:

@@ -40,6 +40,7 @@ def test_a_table_is_made_by_one_command_and_again_from_its_predictions(workplace
     done = run("table", *words, "table.processes=2", place=workplace)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "as an array of jobs: sbatch --array=0-2 experiments/slurm/table.sbatch table.name=own.yaml" in done.stdout
+    assert "table.processes" not in done.stdout, "a job of an array runs one entry"
     folder = workplace / "runs" / "tables" / "own"
     assert (folder / "process-2.log").is_file()
     with (folder / "table.csv").open() as handle:
