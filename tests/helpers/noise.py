@@ -1,0 +1,151 @@
+"""A cohort of one's own whose inputs, presence and labels are independent, and every shipped baseline fitted on it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+import yaml
+from torch import Tensor
+
+from data_modules.batch import Batch
+from data_modules.loading.opened import OpenedCohort
+from mmnar_lightning.baselines.registry import BASELINES, EstimatorBaseline
+from mmnar_lightning.config.experiment import ExperimentConfig
+from mmnar_lightning.config.places import experiments_folder
+from mmnar_lightning.module import MMNARModule
+from mmnar_lightning.runs import build, estimator
+from mmnar_lightning.runs.run import Run
+from mmnar_lightning.runs.weights import weighted
+
+TASKS = ("a", "b", "c")
+POSITIVE = 0.4
+"""Probability of a positive."""
+WIDTHS = {"table": 12, "first": 8, "second": 7, "third": 8}
+PRESENT = {"table": 1.0, "first": 0.7, "second": 0.5, "third": 0.7}
+"""Modality -> probability that a row has it, so that the two most frequent of eight patterns have 50 rows of train."""
+OVER = {"inverse_probability": ("logistic_regression", "late_fusion")}
+"""Layers over a baseline, and those that they are laid over here: an estimator and a network."""
+BATCH, STEPS, RATE = 128, 15, 0.01
+"""Of the training of networks: enough to learn noise by heart."""
+
+
+def _methods() -> dict[str, tuple[str, ...]]:
+    """Every file of experiments/baselines as a method: its name -> the layers of its experiment."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name in sorted(path.stem for path in (experiments_folder() / "baselines").glob("*.yaml")):
+        for base in OVER.get(name, ("",)):
+            found[f"{name} over {base}" if base else name] = (base, name) if base else (name,)
+    return found
+
+
+METHODS = _methods()
+
+
+def baseline(method: str) -> str:
+    """`baseline.name` of a method."""
+    path = experiments_folder() / "baselines" / f"{METHODS[method][0]}.yaml"
+    return str(yaml.safe_load(path.read_text()).get("baseline", {}).get("name", "none"))
+
+
+def is_estimator(method: str) -> bool:
+    """Whether a method is fitted without Lightning and so has no rectifier."""
+    return isinstance(BASELINES.get(baseline(method)), EstimatorBaseline)
+
+
+def experiment(method: str) -> str:
+    """The word that chooses a method."""
+    return ",".join(["experiment=custom", *(f"baselines/{layer}" for layer in METHODS[method])])
+
+
+def narrow(patch: pytest.MonkeyPatch, width: int = 32) -> None:
+    """Build networks of another width, in a fraction of the time."""
+    for name in BASELINES:
+        module = import_module(f"mmnar_lightning.baselines.{name}")
+        if hasattr(module, "DIM"):
+            patch.setattr(module, "DIM", width)
+
+
+def write_noise(folder: Path, num_rows: int, seed: int = 0) -> Path:
+    """A cohort that obeys docs/cohort.md, one row a subject."""
+    generator = np.random.default_rng(seed)
+    present = {name: generator.random(num_rows) < share for name, share in PRESENT.items()}
+    drawn = {task: generator.random(num_rows) < POSITIVE for task in TASKS}
+    folder.mkdir(parents=True)
+    pl.DataFrame(
+        {
+            "row_id": np.arange(num_rows),
+            "subject_id": [f"s{number:05d}" for number in range(num_rows)],
+            **{f"label/{task}": label for task, label in drawn.items()},
+            **{f"present/{name}": there for name, there in present.items()},
+        }
+    ).write_parquet(folder / "cohort.parquet")
+    for name, width in WIDTHS.items():
+        values = generator.normal(size=(num_rows, width)).astype(np.float32)
+        values[~present[name]] = np.nan
+        place = folder / "modalities" / name
+        place.mkdir(parents=True)
+        if name == "table":
+            columns = {f"c{column}": values[:, column] for column in range(width)}
+            pl.DataFrame({"row_id": np.arange(num_rows), **columns}).write_parquet(place / "table.parquet")
+        else:
+            np.save(place / "vectors.npy", values)
+    return folder
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A model of one run, fitted on the train rows of its cohort as the harness splits it.
+
+    Attributes:
+        cohort: as the model reads it.
+        predict: batch -> logits, (B, T).
+        module: of a network.
+    """
+
+    cohort: OpenedCohort
+    predict: Callable[[Batch], Tensor]
+    module: MMNARModule | None = None
+
+    @cached_property
+    def test(self) -> tuple[Batch, Tensor]:
+        """The test rows, and the logits of them."""
+        return self.of(self.cohort.rows("test"))
+
+    def of(self, rows: Tensor) -> tuple[Batch, Tensor]:
+        """Rows, and the logits of them; with inner folds those of all copies, of rows that each was fitted on too."""
+        batch = replace(self.cohort.arrays.gather(rows), fold=None)
+        with torch.no_grad():
+            return batch, self.predict(batch)
+
+
+def fit(config: ExperimentConfig, folder: Path) -> Fitted:
+    """Fit the method of a run: an estimator as a run does, a network in a few steps of the run's module and loss."""
+    datamodule = build.build_datamodule(config)
+    datamodule.prepare_data()
+    datamodule.setup()
+    if build.is_estimator(config):
+        found = estimator.fit(Run(config, datamodule, folder))
+        return Fitted(datamodule.cohort, lambda batch: found.predict(batch).double().logit())
+    module = build.build_module(config, datamodule.cohort)
+    cohort = weighted(config, datamodule.cohort)
+    _train(module, cohort.arrays.gather(cohort.rows("train")))
+    return Fitted(cohort, lambda batch: module.eval()(batch).logits, module)
+
+
+def _train(module: MMNARModule, rows: Batch) -> None:
+    optimizer = torch.optim.Adam(module.parameters(), lr=RATE)
+    generator = torch.Generator().manual_seed(0)
+    objective: Any = module.objective
+    for _ in range(STEPS):
+        drawn = torch.randperm(len(rows), generator=generator)[:BATCH]
+        batch = rows.select(torch.zeros(len(rows), dtype=torch.bool).index_fill(0, drawn, value=True))
+        optimizer.zero_grad()
+        objective(objective.terms(module.train()(batch), batch)).backward()
+        optimizer.step()
