@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,12 @@ class Part:
         return self.reasons.total()
 
 
+@lru_cache(maxsize=1)
+def _tables(name: str, release: Release) -> Mapping[str, pl.DataFrame]:
+    """The tables that every modality of a release reads, kept while its modalities are written one by one."""
+    return database(name).read_tables(release)
+
+
 def write(name: str, release: Release, rows: pl.DataFrame, modality: str, scratch: Path) -> tuple[list[str], Any]:
     """Columns and values (N, C) of a modality for all rows; the last column is presence."""
     scratch.mkdir(parents=True, exist_ok=True)
@@ -50,11 +57,12 @@ def write(name: str, release: Release, rows: pl.DataFrame, modality: str, scratc
     sources = BuildContext(
         release=release,
         rows=rows,
-        tables=spec.read_tables(release),
+        tables=_tables(name, release),
         train=rows.select("row_id", "subject_id"),
         scratch=scratch,
         min_vocabulary_subjects=1,
         max_vocabulary=9,
+        modalities=list(spec.modalities),  # so that a table is read once for all of them
     )
     make = spec.modalities[modality].block
     assert make is not None, f"{modality} is no table"

@@ -21,10 +21,11 @@ from benchmarks.validation import (
     mimic_iv_support,
 )
 from benchmarks.validation.compare import Part
-from benchmarks.validation.demo_support import Support, events_of, settled
+from benchmarks.validation.demo_support import Measured, Support, settled
 from benchmarks.validation.eicu import DAY
 from benchmarks.validation.harmonised import CHARTED, LABORATORY, Acts, body, columns, held, person
 from benchmarks.validation.mimic_iv import Admission
+from benchmarks.validation.mimic_iv_events import Events, chosen
 from benchmarks.validation.plain import Act, Row, last_revisions, number, summary
 from data_modules.databases.eicu import concepts as eicu_concepts
 from data_modules.databases.eicu import infusions, nursing
@@ -39,17 +40,16 @@ RUNNING_HOURS = 4
 LARGEST = {"urine": 5_000, "output": 10_000, "intake": 10_000}
 MOST = 30_000
 SOFA = ("respiration", "coagulation", "liver", "cardiovascular", "nervous", "renal")
-Events = Mapping[str, Sequence[dict[str, Any]]]
 Table = dict[str, float]
 
 
 class Mimic:
     """The rows of MIMIC-IV."""
 
-    def __init__(self, release: Release, support: Support) -> None:
+    def __init__(self, support: Support, measured: Measured) -> None:
         self.support = support
-        self.charted = events_of(release, "chartevents", shared.MIMIC_CHARTED)
-        self.labs = events_of(release, "labevents", shared.MIMIC_LABORATORY)
+        self.charted = chosen(measured.charted, shared.MIMIC_CHARTED)
+        self.labs = chosen(measured.labs, shared.MIMIC_LABORATORY)
 
     def _of(
         self, events: Events, of: Sequence[Concept], row: Admission, at: datetime, *, drawn: bool

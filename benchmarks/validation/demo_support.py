@@ -12,6 +12,7 @@ import polars as pl
 from benchmarks.validation import compare, mimic_iv_events, mimic_iv_scores, mimic_iv_support
 from benchmarks.validation.compare import Part
 from benchmarks.validation.mimic_iv import Admission, Hospital
+from benchmarks.validation.mimic_iv_events import chosen
 from benchmarks.validation.plain import Act, last_revisions, read, summary
 from data_modules.databases.mimic_iv import sets, vasoactives
 from data_modules.features.concepts import Concept
@@ -21,21 +22,30 @@ CHARTED = ("count", "first", "last", "min", "max", "mean", "slope", "hours_since
 TABLES = ("inputevents", "outputevents", "services", "diagnoses_icd")
 
 
+class Measured:
+    """The measurements of some concepts, by subject: each table is read once for all of them."""
+
+    def __init__(self, release: Release, labs: Sequence[Concept], charted: Sequence[Concept]) -> None:
+        self.labs = events_of(release, "labevents", labs)
+        self.charted = events_of(release, "chartevents", charted)
+
+
 class Support:
     """What the loops read of a release, by subject."""
 
-    def __init__(self, release: Release, hospital: Hospital) -> None:
+    def __init__(self, release: Release, hospital: Hospital, measured: Measured | None = None) -> None:
         self.hospital = hospital
-        items = {str(item) for concept in sets.WEIGHT for item in concept.names}
         self.release = release
+        events = measured or Measured(release, sets.SCORED_LABS, [*sets.WEIGHT, *sets.SCORED_VITALS])
         self.given = mimic_iv_support.intervals(read(release.files["inputevents"]))
         self.lost = mimic_iv_support.outputs(read(release.files["outputevents"]))
-        self.weights = mimic_iv_events.parsed(read(release.files["chartevents"], "itemid", items))
-        self.charted = events_of(release, "chartevents", sets.SCORED_VITALS)
-        self.labs = events_of(release, "labevents", sets.SCORED_LABS)
+        self.weights = chosen(events.charted, sets.WEIGHT)
+        self.charted = chosen(events.charted, sets.SCORED_VITALS)
+        self.labs = chosen(events.labs, sets.SCORED_LABS)
         self.services: dict[str, list[dict[str, Any]]] = defaultdict(list)
         for one in read(release.files["services"]):
             self.services[one["subject_id"]].append({**one, "moved": datetime.fromisoformat(one["transfertime"])})
+        self._scores: dict[tuple[str, datetime], dict[str, float]] = {}
         self.codes = defaultdict(list)
         for code in read(release.files["diagnoses_icd"]):
             self.codes[code["hadm_id"]].append(code)
@@ -64,7 +74,13 @@ class Support:
         return table
 
     def scores(self, row: Admission, at: datetime) -> dict[str, float]:
-        """The columns of the scores."""
+        """The columns of the scores; those of an admission at a landmark are derived once."""
+        key = row["hadm_id"], at
+        if key not in self._scores:
+            self._scores[key] = self._scored(row, at)
+        return self._scores[key]
+
+    def _scored(self, row: Admission, at: datetime) -> dict[str, float]:
         subject = row["subject_id"]
         charted = settled(self.charted.get(subject, []), row, at, sets.SCORED_VITALS, drawn=False)
         labs = settled(self.labs.get(subject, []), row, at, sets.SCORED_LABS, drawn=True)

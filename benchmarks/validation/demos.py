@@ -18,17 +18,20 @@ from benchmarks.validation import (
     mimic_iv_people,
 )
 from benchmarks.validation.compare import Part
-from benchmarks.validation.demo_support import TABLES, Support
+from benchmarks.validation.demo_support import TABLES, Measured, Support
+from benchmarks.validation.eicu_events import by_stay
 from benchmarks.validation.plain import Act, last_revisions, read, summary
 from data_modules.databases.eicu import concepts as eicu_concepts
 from data_modules.databases.eicu.config import EICUCohortConfig
 from data_modules.databases.eicu.tables import EICU
+from data_modules.databases.harmonised import concepts as harmonised
 from data_modules.databases.mimic_iv import concepts as mimic_concepts
+from data_modules.databases.mimic_iv import sets
 from data_modules.databases.mimic_iv.config import MIMICCohortConfig
 from data_modules.databases.mimic_iv.respiration import RESPIRATION
 from data_modules.databases.mimic_iv.tables import MIMIC_IV
 from data_modules.databases.registry import database
-from data_modules.features.concepts import Concept, names_of
+from data_modules.features.concepts import Concept
 from data_modules.raw.reader import Release
 
 Acts = Mapping[str, Sequence[Act]]
@@ -62,8 +65,19 @@ def mimic(folder: Path, scratch: Path) -> Iterator[Part]:
         ("neurology", "chartevents", mimic_concepts.NEUROLOGY, CHARTED),
         ("respiration", "chartevents", RESPIRATION, CHARTED),
     ]
-    events = {name: _measured(release, table, concepts) for name, table, concepts, _ in tables}
-    support = None if release.missing(TABLES) else Support(release, hospital)
+    measured = Measured(
+        release,
+        [one for _, table, of, _ in tables if table == "labevents" for one in of]
+        + [*sets.SCORED_LABS, *harmonised.MIMIC_LABORATORY],
+        [one for _, table, of, _ in tables if table == "chartevents" for one in of]
+        + [*sets.WEIGHT, *sets.SCORED_VITALS, *harmonised.MIMIC_CHARTED],
+    )
+    events = {
+        name: mimic_iv_events.chosen(measured.labs if table == "labevents" else measured.charted, concepts)
+        for name, table, concepts, _ in tables
+    }
+    support = None if release.missing(TABLES) else Support(release, hospital, measured)
+    shared = support and demo_harmonised.Mimic(support, measured)
     for landmark in ("icu_24h", "discharge"):
         config = MIMICCohortConfig(index="every", landmark=landmark)
         rows = database("mimic").build_rows(release, config).rows
@@ -82,9 +96,8 @@ def mimic(folder: Path, scratch: Path) -> Iterator[Part]:
             written = compare.write("mimic", release, rows, name, scratch / landmark)
             yield compare.cells(Part(title, name), *written, expected)
         of_rows = [(admissions[key], at) for key, at in keys]
-        if support:
+        if support and shared:
             yield from support.parts(title, rows, of_rows, scratch / landmark)
-            shared = demo_harmonised.Mimic(release, support)
             derived = [shared.rows(*key) for key in of_rows]
             yield from demo_harmonised.compared("mimic", title, release, rows, derived, scratch / landmark)
         if not release.missing(mimic_iv_arrivals.TABLES):
@@ -100,11 +113,6 @@ def mimic(folder: Path, scratch: Path) -> Iterator[Part]:
         yield compare.cells(Part(title, "demographics"), *written, people)
 
 
-def _measured(release: Release, table: str, concepts: Sequence[Concept]) -> dict[str, list[dict[str, Any]]]:
-    items = {str(item) for item in names_of(concepts)}
-    return mimic_iv_events.parsed(read(release.files[table], "itemid", items))
-
-
 def _labels(
     part: Part, rows: pl.DataFrame, key: list[str], more: list[str], config: Any, expected: Mapping[Any, Any]
 ) -> Part:
@@ -117,25 +125,34 @@ LAB_FOLDERS = ("subset_100_patients", "reconstructed_from_yaib")
 """Where the labs of the eICU demo are: the original rows of 100 patients, and rebuilt ones of all."""
 
 
-def unit_stays(folder: Path, scratch: Path) -> Iterator[Part]:
-    """All parts of the eICU demo at unit_24h, with its rebuilt lab and vitalPeriodic."""
+def unit_stays(folder: Path, scratch: Path, sampled: int | None = None) -> Iterator[Part]:
+    """All parts of the eICU demo at unit_24h, with its rebuilt lab and vitalPeriodic.
+
+    Args:
+        folder: the demo.
+        scratch: where files go.
+        sampled: compare the cells of so many unit stays only, drawn at random, and the labels of all; None = of all.
+    """
     release = Release(EICU, [folder, folder / LAB_FOLDERS[1]])
     patients = read(release.files["patient"])
     stays = {int(row["patientunitstayid"]): row for row in patients}
     config = EICUCohortConfig(index="every", landmark="unit_24h")
     title = "eICU demo, unit_24h"
-    rows = database("eicu").build_rows(release, config).rows
+    every = rows = database("eicu").build_rows(release, config).rows
+    if sampled is not None:
+        rows = every.sample(sampled, seed=0).sort("row_id").drop("row_id").with_row_index("row_id")
+    recorded = demo_care.recorded(release)
     for lab_folder in LAB_FOLDERS:
         own = Release(EICU, [folder, folder / lab_folder])
         part = Part(title, f"labs, {lab_folder}")
-        yield _stay_events(part, own, rows, "labs", "lab", eicu_concepts.LABS, LABORATORY, _labs, stays, scratch)
+        labs = recorded["lab"] if own.files["lab"] == release.files["lab"] else by_stay(read(own.files["lab"]))
+        yield _stay_events(part, own, rows, "labs", labs, eicu_concepts.LABS, LABORATORY, _labs, stays, scratch)
     for name, table, concepts in (
         ("vitals_periodic", "vitalPeriodic", eicu_concepts.PERIODIC),
         ("vitals_aperiodic", "vitalAperiodic", eicu_concepts.APERIODIC),
     ):
-        part = Part(title, name)
-        yield _stay_events(part, release, rows, name, table, concepts, CHARTED, eicu_events.vital_acts, stays, scratch)
-    recorded = demo_care.recorded(release)
+        part, found = Part(title, name), recorded[table]
+        yield _stay_events(part, release, rows, name, found, concepts, CHARTED, eicu_events.vital_acts, stays, scratch)
     yield from demo_care.parts(title, release, rows, stays, recorded, scratch)
     derived = [
         demo_harmonised.stay_rows({name: found.get(stay, []) for name, found in recorded.items()}, stays[stay])
@@ -144,7 +161,7 @@ def unit_stays(folder: Path, scratch: Path) -> Iterator[Part]:
     yield from demo_harmonised.compared("eicu", title, release, rows, derived, scratch / "harmonised")
     more = ["subject_id", "hospital_id", "prediction_offset_minutes"]
     key = ["admission_id", "stay_id"]
-    yield _labels(Part(title, "labels"), rows, key, more, config, eicu.labels(patients, "every", "unit_24h"))
+    yield _labels(Part(title, "labels"), every, key, more, config, eicu.labels(patients, "every", "unit_24h"))
     hospitals = {row["hospitalid"]: row for row in read(release.files["hospital"])}
     people = [eicu.demographics(stays[stay], hospitals) | {"present": 1.0} for stay in rows["stay_id"]]
     written = compare.write("eicu", release, rows, "demographics", scratch)
@@ -161,14 +178,13 @@ def _stay_events(
     release: Release,
     rows: pl.DataFrame,
     name: str,
-    table: str,
+    recorded: Mapping[int, list[dict[str, str]]],
     concepts: Sequence[Concept],
     parts: Sequence[str],
     acts_of: Callable[[list[dict[str, str]], Sequence[Concept], int], Acts],
     stays: Mapping[int, dict[str, str]],
     scratch: Path,
 ) -> Part:
-    recorded = eicu_events.by_stay(read(release.files[table]))
     expected = [
         columns_of(acts_of(recorded.get(stay, []), concepts, eicu_events.earliest(stays[stay])), concepts, parts)
         for stay in rows["stay_id"]

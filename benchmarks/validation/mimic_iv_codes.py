@@ -1,6 +1,7 @@
 """Charlson's comorbidities from ICD codes, by ranges, as the table of Quan et al. (2005) prints them."""
 
 from collections.abc import Iterable
+from functools import cache
 
 from benchmarks.validation.plain import Row
 
@@ -58,11 +59,16 @@ def _listed(code: str, ranges: str) -> bool:
     return False
 
 
+@cache
+def _diseases(version: str, code: str) -> frozenset[str]:
+    tables = {"9": NINE, "10": TEN}[version]
+    return frozenset(name for name, ranges in tables.items() if _listed(code, ranges))
+
+
 def comorbidities(codes: Iterable[Row]) -> tuple[int, set[str]]:
     """Charlson's index, and the diseases."""
-    found = set()
+    found = set[str]()
     for row in codes:
-        tables = {"9": NINE, "10": TEN}[row["icd_version"]]
-        found |= {name for name, ranges in tables.items() if _listed(row["icd_code"].strip(), ranges)}
+        found |= _diseases(row["icd_version"], row["icd_code"].strip())
     counted = {name for name in found if REPLACED.get(name) not in found} - {"hematologic"}
     return sum(WEIGHTS.get(name, 1) for name in counted), found

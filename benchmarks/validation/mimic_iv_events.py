@@ -1,9 +1,10 @@
 """Labs and vitals of MIMIC-IV, by plain loops."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 from benchmarks.validation.mimic_iv import Admission, when
@@ -40,6 +41,8 @@ class Rules:
 
 
 OURS = Rules()
+Events = Mapping[str, Sequence[dict[str, Any]]]
+"""Subject -> its rows of labevents or chartevents."""
 
 
 def parsed(rows: Iterable[Row]) -> dict[str, list[dict[str, Any]]]:
@@ -58,13 +61,24 @@ def belongs(event: dict[str, Any], row: Admission) -> bool:
     return bool(row["start"] <= event["charted"] <= row["end"])
 
 
+def chosen(events: Events, concepts: Iterable[Concept]) -> dict[str, list[dict[str, Any]]]:
+    """Subject -> those of its rows that have an item of some concepts."""
+    items = {str(item) for concept in concepts for item in concept.names}
+    return {subject: [event for event in own if event["itemid"] in items] for subject, own in events.items()}
+
+
 def reading(event: dict[str, Any], rules: Rules) -> tuple[float | None, bool, bool]:
     """The number of a record, whether it is a limit, and whether anything was measured."""
-    value = number(event["valuenum"])
-    texts = [event["value"], event.get("comments", "")]
+    return _reading(event["valuenum"], event["value"], event.get("comments", ""), texts_count=rules.texts)
+
+
+@cache
+def _reading(valuenum: str, text: str, comments: str, *, texts_count: bool) -> tuple[float | None, bool, bool]:
+    value = number(valuenum)
+    texts = [text, comments]
     if value is not None and not texts[0].lstrip(" ").startswith(("<", ">")):
         return value, False, True
-    if not rules.texts:
+    if not texts_count:
         return value, False, True
     limits = [found for found in map(limit, texts) if found is not None]
     numbers = [found for found in map(plain, texts) if found is not None]
@@ -115,7 +129,7 @@ def acts_of(
                 named[str(item)].append(concept)
     acts = defaultdict(list)
     for event in events:
-        if event["charted"] > landmark or not belongs(event, row):
+        if event["itemid"] not in named or event["charted"] > landmark or not belongs(event, row):
             continue
         if rules.specimens is not None and event.get("specimen_id") not in rules.specimens:
             continue

@@ -1,6 +1,6 @@
 """A release as it stood at the landmarks of some rows: everything that became known later is taken out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -115,9 +115,21 @@ def mutilate(release: Release, landmarks: pl.DataFrame, folder: Path) -> tuple[R
 
 
 def sources_at(
-    release: Release, rows: pl.DataFrame, scratch: Path, vocabularies: Mapping[str, list[str]]
+    release: Release,
+    rows: pl.DataFrame,
+    scratch: Path,
+    vocabularies: Mapping[str, list[str]],
+    modalities: Sequence[str] = (),
 ) -> BuildContext:
-    """What the writers see of `rows` in a release; only ids and times of prediction come from `rows`."""
+    """What the writers see of `rows` in a release; only ids and times of prediction come from `rows`.
+
+    Args:
+        release: the release.
+        rows: of a cohort.
+        scratch: a new folder for what is read.
+        vocabularies: those that are not to be made from the rows.
+        modalities: all that will be written, so that each table is read once for all of them, as for a cohort.
+    """
     scratch.mkdir()
     ids = rows.select("row_id", "hadm_id", "stay_id", "landmark_at", "prediction_at")
     admissions = read_admissions(release)
@@ -132,6 +144,7 @@ def sources_at(
         min_vocabulary_subjects=1,
         max_vocabulary=500,
         vocabularies=vocabularies,
+        modalities=modalities,
     )
 
 

@@ -77,7 +77,10 @@ def distinct(concepts: Sequence[Concept]) -> list[Concept]:
     ['fio2', 'fio2']
     """
     found: list[Concept] = []
+    unnamed: list[Concept] = []
     for concept in concepts:
-        if replace(concept, name="") not in [replace(one, name="") for one in found]:
+        bare = replace(concept, name="")
+        if bare not in unnamed:
+            unnamed.append(bare)
             found.append(concept)
     return found

@@ -1,6 +1,7 @@
 """The second derivation of docs/validation.md: cells of the open demos, and that a broken rule would be seen."""
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,32 +12,46 @@ from benchmarks.validation.compare import Part
 from benchmarks.validation.plain import Act
 from tests.helpers.paths import ROOT
 
-Counts = dict[tuple[str, str], tuple[int, int]]
-"""Landmark and part -> cells, and cells with a value."""
 
-
-def on_the_page(database: str) -> Counts:
-    """The counts of docs/validation.md for the demo of a database."""
+def on_the_page(database: str) -> dict[tuple[str, str], list[int]]:
+    """The rows, cells and cells with a value of docs/validation.md for the demo of a database, by landmark and part."""
     lines = (ROOT / "docs" / "validation.md").read_text(encoding="utf-8").splitlines()
     table = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if f"| {database} demo, " in line]
     assert all(disagree == "0" for *_, disagree, _ in table)
     return {
-        (cohort.split(", ")[1], part): (int(cells.replace(",", "")), int(filled.replace(",", "")))
-        for cohort, part, _, cells, filled, *_ in table
+        (cohort.split(", ")[1], part): [int(count.replace(",", "")) for count in counts]
+        for cohort, part, *counts, _, _ in table
     }
 
 
-@pytest.mark.demo
-@pytest.mark.parametrize(
-    ("name", "database", "num_parts"), [("mimic-iv-demo", "MIMIC-IV", 60), ("eicu-demo", "eICU", 26)]
-)
-def test_no_cell_of_the_demos_disagrees_with_the_loops(name, database, num_parts, request, tmp_path) -> None:
-    folder = request.getfixturevalue({"mimic-iv-demo": "mimic_demo", "eicu-demo": "eicu_demo"}[name])
-    parts = list(demos.PARTS[name](folder, tmp_path))
+def counted(parts: list[Part]) -> dict[tuple[str, str], list[int]]:
+    """The same counts of parts that were compared, none of whose cells disagrees."""
     assert {part.name: part.reasons for part in parts if part.disagree} == {}
-    found = {(part.database.split(", ")[1], part.name): (part.cells, part.filled) for part in parts}
-    assert found == on_the_page(database)
-    assert len(found) == num_parts
+    return {(part.database.split(", ")[1], part.name): [part.rows, part.cells, part.filled] for part in parts}
+
+
+@pytest.mark.demo
+def test_no_cell_of_the_mimic_demo_disagrees_with_the_loops(mimic_demo: Path, tmp_path: Path) -> None:
+    found = counted(list(demos.mimic(mimic_demo, tmp_path)))
+    assert found == on_the_page("MIMIC-IV")
+    assert len(found) == 60
+
+
+STAYS = 400
+
+
+@pytest.mark.demo
+def test_no_cell_of_400_stays_of_the_eicu_demo_disagrees_with_the_loops(eicu_demo: Path, tmp_path: Path) -> None:
+    """`make validation` compares the cells of all of its 1,622; the labels of all are compared here too."""
+    found, page = counted(list(demos.unit_stays(eicu_demo, tmp_path, STAYS))), on_the_page("eICU")
+    labels = "unit_24h", "labels"
+    assert found.pop(labels) == page.pop(labels)
+    assert found.keys() == page.keys()
+    assert len(found) == 25
+    for part, (rows, cells, filled) in found.items():
+        of_all, cells_of_all, filled_of_all = page[part]
+        assert (rows, cells * of_all) == (STAYS, cells_of_all * STAYS), part
+        assert filled / STAYS == pytest.approx(filled_of_all / of_all, rel=0.15), part
 
 
 def test_the_loops_take_the_last_day_by_hour() -> None:
