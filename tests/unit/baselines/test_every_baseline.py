@@ -29,7 +29,7 @@ WITHOUT_SETTINGS = {
     "grape",
 }
 OUTSIDE = "tests.helpers.outside_baselines"
-QUICK, SLOW = (600, 50), {"muse": (1500, testing.STEPS)}
+QUICK, SLOW = (600, 25), {"muse": (1500, 60)}
 """Rows and steps in which a baseline learns the three tasks, fewer than `check_baseline` needs for any model."""
 
 
@@ -123,9 +123,9 @@ def test_a_batch_without_a_row_passes(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in ESTIMATORS if name != "published_score"])
 def test_every_estimator_is_fitted_with_the_weights_of_its_rows(name: str) -> None:
-    train, val, test = simulated_batch(600), simulated_batch(300, seed=1), simulated_batch(200, seed=4)
-    alike = Trained(CONFIGS[name], replace(train, weight=torch.ones(600)), val).predict(test)
-    torch.testing.assert_close(alike, Trained(CONFIGS[name], train, val).predict(test), atol=1e-4, rtol=0)
+    train, val, test = simulated_batch(QUICK[0]), simulated_batch(300, seed=1), simulated_batch(200, seed=4)
+    alike = Trained(CONFIGS[name], replace(train, weight=torch.ones(len(train))), val).predict(test)
+    torch.testing.assert_close(alike, trained(name).predict(test), atol=1e-4, rtol=0)
     positive = replace(train, weight=1 + 4 * train.label[:, 0])
     heavier = Trained(CONFIGS[name], positive, val).predict(test)
     assert heavier[:, 0].mean() > alike[:, 0].mean() + 0.1
