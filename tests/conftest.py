@@ -1,10 +1,13 @@
 """What every test may ask for."""
 
 import os
+import pickle
 import signal
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 # Several test processes share the cores; OpenMP threads that wait for each other would spend most of the time spinning.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -13,12 +16,16 @@ import numpy as np
 import polars as pl
 import pytest
 
+from data_modules.simulate import latent
+from data_modules.simulate.config import SimulateConfig
 from mmnar_lightning.report import figures
 
 # Under nohup SIGHUP is ignored, also by the programs that tests start and send it to.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 DEMO = "mimic-iv-demo"
+SIZES: dict[str, Any] = {"databases": ["mimic_iv", "eicu"], "subjects": 1, "seed": 0, "images": False}
+"""Settings of a release that are none of its world."""
 
 
 def demo_folder(name: str) -> Path:
@@ -116,6 +123,23 @@ def one_process_simulates() -> Iterator[None]:
     """Simulate the release of a run in this process: new ones take as long to start as a thousand subjects to draw."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("mmnar_lightning.runs.cohorts.usable_cores", lambda: 1)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def worlds_are_solved_once() -> Iterator[None]:
+    """Solve the intercepts of a simulated world once for all releases of it: that takes as long as to draw one."""
+    solve, solved = latent.solve, dict[bytes, latent.World]()
+
+    def once(config: SimulateConfig, setting: latent.Setting = latent.MIMIC) -> latent.World:
+        knobs = replace(config, **SIZES)
+        key = pickle.dumps((knobs, setting))
+        if key not in solved:
+            solved[key] = solve(knobs, setting)
+        return replace(solved[key], config=config)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(latent, "solve", once)
         yield
 
 

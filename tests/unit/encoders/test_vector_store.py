@@ -287,9 +287,9 @@ def test_a_part_is_never_half_written(tmp_path: Path, monkeypatch: pytest.Monkey
 @pytest.fixture(scope="module")
 def by_size(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
     """Cohorts by their number of notes of 15 kilobytes; the first is encoded for what is held ever after."""
-    padding, place = tiny_models.note(5, 1500).replace(" ", 6 * " "), tmp_path_factory.mktemp("sizes")
+    padding, place = tiny_models.note(5, 750).replace(" ", 16 * " "), tmp_path_factory.mktemp("sizes")
     cohorts = {}
-    for size in (100, 200, 800):
+    for size in (60, 100, 600):
         texts = {row: [f"{size} {row} {padding}"] for row in range(size)}
         cohorts[size] = tiny_models.write_cohort(place / str(size), texts, size, str(size))
         regroup(cohorts[size])

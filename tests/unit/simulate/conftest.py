@@ -26,7 +26,7 @@ def simulated() -> SimulateConfig:
 @pytest.fixture(scope="session")
 def folder(simulated: SimulateConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("simulated") / "release"
-    assert simulate(simulated, target, processes=2)
+    assert simulate(simulated, target)
     return target
 
 
