@@ -186,27 +186,25 @@ def test_a_folder_that_cannot_be_made_is_an_error_that_names_it(tmp_path: Path) 
         simulate(TINY, tmp_path / "file" / "release")
 
 
-def test_a_simulation_that_is_killed_leaves_nothing_that_looks_finished(
-    simulated: SimulateConfig, folder: Path, tmp_path: Path
-) -> None:
+def test_a_simulation_that_is_killed_leaves_nothing_that_looks_finished(with_images: Path, tmp_path: Path) -> None:
+    """It is killed while it draws the pictures of the first chunk; the table of hospitals is already written."""
     target = tmp_path / "release"
     script = (
         "from pathlib import Path; from data_modules.simulate.config import SimulateConfig; "
         "from data_modules.simulate.release import simulate; "
-        f"simulate(SimulateConfig(databases=['mimic_iv'], subjects={simulated.subjects}, images=False), "
-        f"Path({str(target)!r}))"
+        f"simulate(SimulateConfig(subjects={TWO_CHUNKS.subjects}, images=True), Path({str(target)!r}))"
     )
     process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT)
     deadline = time.monotonic() + PATIENCE
-    while process.poll() is None and not list(tmp_path.glob(".release.*.partial/mimiciv/*/hosp/*.gz")):
+    while process.poll() is None and not any(tmp_path.glob(".release.*.partial/**/*.jpg")):
         assert time.monotonic() < deadline
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL, "it was to be killed before its end"
     assert not target.exists()
     assert list(tmp_path.glob(".release.*.partial/**/*.gz"))
-    assert simulate(simulated, target, processes=2)
-    assert digests(target) == digests(folder)
+    assert simulate(TWO_CHUNKS, target)
+    assert digests(target) == digests(with_images)
     assert not list(tmp_path.glob(".release.*.partial"))
 
 

@@ -27,7 +27,7 @@ MODALITIES = ("diagnoses", "text", "treatments")
 @pytest.fixture(scope="module")
 def eicu_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("simulated") / "release"
-    assert simulate(SimulateConfig(databases=["eicu"], subjects=1200), target, processes=2)
+    assert simulate(SimulateConfig(databases=["eicu"], subjects=1200), target)
     return target
 
 
