@@ -13,7 +13,7 @@ from mmnar_lightning.report.page import matrix
 from mmnar_lightning.report.page.compact import compact, share
 from tests.helpers.pages import LITTLE, Page, cell, results, scores, write_run
 
-TASKS, LARGEST = 6, 75_000
+TASKS, LARGEST = 3, 75_000
 """Tasks of the page, and bytes that each may take: forty of them make 3 MB."""
 BINS = Reliability(
     mean_probability=[0.0123 + 0.0937 * place for place in range(10)],
