@@ -183,8 +183,11 @@ class _Nodes:
 
     def __init__(self, rows: Rows, node: Int, size: int) -> None:
         self.rows, self.node, self.size = rows, node, size
-        self.pairs, pair = np.unique(np.stack([node, rows.subject]), axis=1, return_inverse=True)
-        self.pair = pair.ravel()
+        # As np.unique of the pairs, which would compare them one by one.
+        subjects, subject = np.unique(rows.subject, return_inverse=True)
+        several = max(1, len(subjects))
+        pairs, self.pair = np.unique(node * several + subject, return_inverse=True)
+        self.pairs = np.stack([pairs // several, subjects[pairs % several]])
 
     def tally(self) -> tuple[Int, Int, Int]:
         """Count rows, positives and subjects of each node, (J,) int64."""

@@ -135,20 +135,33 @@ def test_far_logits_neither_overflow_nor_stop_the_search() -> None:
     assert found.overall.offset[0] == pytest.approx(expected["overall"][0][0]["offset"], abs=1e-6)
 
 
-def of_the_simulator(world: World, count: int, task: int, generator: np.random.Generator) -> Rows:
-    """Rows whose logits are those of the truth without τ."""
-    patients = draw(world, count, generator)
-    logit = world.outcome_logit(patients.health, patients.worry, patients.pattern)[:, task]
-    base = logit - world.pattern_effect[task][patients.pattern]
-    return Rows.of(base, patients.outcome[:, task].astype(float), np.arange(count), patients.pattern)
+@pytest.fixture(scope="module")
+def world() -> World:
+    return solve(SimulateConfig())
+
+
+def of_the_simulator(world: World, count: int, seed: int) -> list[Rows]:
+    """Rows of the same patients for each task; their logits are those of the truth without τ."""
+    patients = draw(world, count, np.random.default_rng(seed))
+    logit = world.outcome_logit(patients.health, patients.worry, patients.pattern)
+    base = logit - world.pattern_effect.T[patients.pattern]
+    outcome = patients.outcome.astype(float)
+    return [Rows.of(base[:, task], outcome[:, task], np.arange(count), patients.pattern) for task in range(3)]
+
+
+@pytest.fixture(scope="module")
+def several(world: World) -> list[list[Rows]]:
+    """Eight draws of 20,000 patients."""
+    return [of_the_simulator(world, 20_000, seed) for seed in range(8)]
 
 
 @pytest.mark.parametrize("task", [0, 1, 2])
-def test_raw_offsets_are_the_truth_of_the_simulator_within_two_standard_errors(task: int) -> None:
-    world = solve(SimulateConfig())
+def test_raw_offsets_are_the_truth_of_the_simulator_within_two_standard_errors(
+    world: World, several: list[list[Rows]], task: int
+) -> None:
     truth, errors = world.pattern_effect[task], []
-    for seed in range(8):
-        rows = of_the_simulator(world, 20_000, task, np.random.default_rng(seed))
+    for tasks in several:
+        rows = tasks[task]
         level = estimate(rows, MODALITIES, 3, MINIMUM).pattern
         probability = expit(rows.logit + truth[rows.pattern])
         information = np.bincount(rows.pattern, probability * (1 - probability), 8)
@@ -167,9 +180,8 @@ def squared_errors(worlds: Sequence[World], count: int) -> tuple[np.ndarray, np.
     """Mean squared error of raw and of shrunk offsets, (worlds, T) each."""
     raw, shrunk = np.zeros((2, len(worlds), 3))
     for seed, world in enumerate(worlds):
-        generator = np.random.default_rng(seed)
-        for task, truth in enumerate(world.pattern_effect):
-            rows = of_the_simulator(world, count, task, generator)
+        drawn = of_the_simulator(world, count, seed)
+        for task, (rows, truth) in enumerate(zip(drawn, world.pattern_effect, strict=True)):
             level = estimate(rows, MODALITIES, 3, MINIMUM).pattern
             known = ~np.isnan(level.raw)
             raw[seed, task] = np.square(level.raw - truth)[known].mean()
@@ -177,18 +189,18 @@ def squared_errors(worlds: Sequence[World], count: int) -> tuple[np.ndarray, np.
     return raw, shrunk
 
 
-def test_shrunk_offsets_are_closer_to_the_truth_of_the_simulator_than_raw_ones() -> None:
+def test_shrunk_offsets_are_closer_to_the_truth_of_the_simulator_than_raw_ones(world: World) -> None:
     """20,000 rows, where little is left to shrink: no task may lose, and all together must gain."""
-    raw, shrunk = squared_errors([solve(SimulateConfig())] * 20, 20_000)
+    raw, shrunk = squared_errors([world] * 20, 20_000)
     assert (shrunk.mean(0) < 1.02 * raw.mean(0)).all()
     assert shrunk.mean() < 0.98 * raw.mean()
 
 
 @pytest.mark.parametrize(("tau", "share"), [(0.0, 0.35), (0.3, 0.75), (0.5, 0.95)])
-def test_shrunk_offsets_are_closer_than_raw_ones_where_rows_are_few(tau: float, share: float) -> None:
+def test_shrunk_offsets_are_closer_than_raw_ones_where_rows_are_few(world: World, tau: float, share: float) -> None:
     """Over truths of a spread; 0.5 is the simulator's own."""
-    solved, generator = solve(SimulateConfig()), np.random.default_rng(0)
-    worlds = [replace(solved, pattern_effect=tau * generator.standard_normal((3, 8))) for _ in range(30)]
+    generator = np.random.default_rng(0)
+    worlds = [replace(world, pattern_effect=tau * generator.standard_normal((3, 8))) for _ in range(30)]
     raw, shrunk = squared_errors(worlds, 1500)
     assert shrunk.mean() < share * raw.mean()
 
