@@ -164,8 +164,11 @@ def _same(first: Tensor, second: Tensor, fold: Tensor | None, repeat: Tensor | N
 
     def order(probability: Tensor) -> NDArray[np.int64]:
         columns = [probability.double(), *(column.double() for column in (fold, repeat) if column is not None)]
-        keys = np.stack([column.cpu().numpy() for column in reversed(columns)])
-        return np.unique(keys, axis=1, return_inverse=True)[1].ravel()
+        keys = np.stack([column.cpu().numpy() for column in columns])
+        ranked = np.lexsort(keys)  # np.unique of the columns would compare them one by one
+        place = np.zeros(len(ranked), dtype=np.int64)
+        place[ranked[1:]] = (keys[:, ranked[1:]] != keys[:, ranked[:-1]]).any(0).cumsum()
+        return place
 
     parts = np.unique(order(torch.zeros_like(first)))
     alike = len(first) >= ORDERED_ROWS * len(parts) and np.array_equal(order(first), order(second))
