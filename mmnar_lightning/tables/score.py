@@ -195,7 +195,7 @@ def _compared(line: Line, own: pl.DataFrame, reference: pl.DataFrame, scoring: S
     if same.height < own.height:
         return line
     difference, p = paired(own, same, scoring)
-    spread = {DIFFERENCE: difference_spread(own, same)}
+    spread = {DIFFERENCE: difference_spread(own, same, scoring.min_count)}
     return replace(line, difference=difference, spread=spread, p=None if math.isnan(p) else p)
 
 
@@ -212,7 +212,7 @@ def _scored(line: Line, method: Tested, task: str, shown: Sequence[str], scoring
         if name != ALL:
             own_line = Line(cohort=line.cohort, task=task, method=line.method, pattern=name)
             tested = tested.filter(pl.col("pattern") == name)
-        spread = own_line.spread | spreads(rows_of(line.method, tested, task), METRICS)
+        spread = own_line.spread | spreads(rows_of(line.method, tested, task), METRICS, scoring.min_count)
         written.append(replace(own_line, rows=cell.count, positives=cell.positives, scores=scores, spread=spread))
     return written
 

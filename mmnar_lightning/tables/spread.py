@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mmnar_lightning.metrics import functional
 from mmnar_lightning.metrics.cells import metric_intervals
+from mmnar_lightning.metrics.suppression import Counts, is_small
 
 
 class Spread(NamedTuple):
@@ -25,32 +26,44 @@ class Spread(NamedTuple):
     seeds: float | None
 
 
-def spreads(rows: pl.DataFrame, metrics: tuple[str, ...]) -> dict[str, Spread]:
+def spreads(rows: pl.DataFrame, metrics: tuple[str, ...], min_count: int) -> dict[str, Spread]:
     """The spread of each metric of a task.
+
+    That over folds is None where a fold has few rows, positives or negatives: with the mean it shows their scores.
 
     Args:
         rows: `seed`, `fold`, `subject_id`, `label` and `probability` of rows with a known label.
         metrics: names.
+        min_count: smallest count that is shown.
 
     Returns:
         Metric -> its spread.
     """
-    values = {place: _values(part) for place, part in _parts(rows).items()}
-    return {metric: _over_parts({place: own[metric] for place, own in values.items()}) for metric in metrics}
+    values, is_shown = {place: _values(part) for place, part in _parts(rows).items()}, _has_large_folds(rows, min_count)
+    return {metric: _over_parts({place: own[metric] for place, own in values.items()}, is_shown) for metric in metrics}
 
 
-def difference_spread(own: pl.DataFrame, reference: pl.DataFrame) -> Spread:
+def difference_spread(own: pl.DataFrame, reference: pl.DataFrame, min_count: int) -> Spread:
     """The spread of the AUROC of a method minus that of another.
 
     Args:
         own: as of `spreads`.
         reference: the same rows, predicted by the other.
+        min_count: as of `spreads`.
 
     Returns:
         The spread.
     """
     first, second = ({place: _auroc(part) for place, part in _parts(rows).items()} for rows in (own, reference))
-    return _over_parts({place: value - second[place] for place, value in first.items()})
+    differences = {place: value - second[place] for place, value in first.items()}
+    return _over_parts(differences, _has_large_folds(own, min_count))
+
+
+def _has_large_folds(rows: pl.DataFrame, min_count: int) -> bool:
+    """Whether no fold is a small cell."""
+    once = rows.filter(pl.col("seed") == rows["seed"].min())
+    folds = once.group_by("fold").agg(pl.len(), pl.col("label").sum()).iter_rows()
+    return not any(is_small(Counts(count, float(positives)), min_count) for _, count, positives in folds)
 
 
 def _parts(rows: pl.DataFrame) -> dict[tuple[int, int], pl.DataFrame]:
@@ -59,9 +72,10 @@ def _parts(rows: pl.DataFrame) -> dict[tuple[int, int], pl.DataFrame]:
     return {(seed, fold): part for (seed, fold), part in parts.items()}
 
 
-def _over_parts(values: Mapping[tuple[int, int], float]) -> Spread:
+def _over_parts(values: Mapping[tuple[int, int], float], is_shown: bool) -> Spread:
     seeds, folds = (sorted({place[position] for place in values}) for position in (0, 1))
-    return spread_of(np.array([[values.get((seed, fold), np.nan) for fold in folds] for seed in seeds]))
+    found = spread_of(np.array([[values.get((seed, fold), np.nan) for fold in folds] for seed in seeds]))
+    return found if is_shown else found._replace(folds=None)
 
 
 def spread_of(values: NDArray[np.float64]) -> Spread:

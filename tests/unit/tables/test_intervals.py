@@ -31,7 +31,7 @@ def test_each_metric_has_its_number_by_rule_and_masked_cells_do_not_count() -> N
     ]
     assert without_interval(lines) == (
         "Cells without an interval, of 4 that are not masked, patterns included: AUROC 1 (no test set has both "
-        "classes: 1), average precision 3 (fewer than 30 positives a fold on average: 2; no positive: 1), Brier 0, "
+        "classes: 1), average precision 3 (fewer than 100 positives a fold on average: 2; no positive: 1), Brier 0, "
         "calibration slope 2 (the likelihood falls too little within 50 of 0: 1; no test set has both classes and two "
         "probabilities: 1); of 2 differences 1 (a single subject in a test set: 1)."
     )
@@ -47,6 +47,6 @@ def test_folds_of_few_positives_are_counted_on_the_page(workplace) -> None:
     store_all(found, lambda entry: rows_of(entry, 1.0, num_rows=80))
     lines = score.lines(found, stored.read(found))
     assert [line.pattern for line in lines] == ["all", "11", "10"] * 2
-    said = "average precision 6 (fewer than 30 positives a fold on average: 6), Brier 0, calibration slope 0; of 1 "
+    said = "average precision 6 (fewer than 100 positives a fold on average: 6), Brier 0, calibration slope 0; of 1 "
     for text in (written.to_markdown(lines, found.table.family, {}), written.to_latex(lines, Family(reference="a"))):
         assert said in text

@@ -21,6 +21,7 @@ from mmnar_lightning.tables import figure, page, score, stored, written
 from mmnar_lightning.tables.declared import TableError
 from mmnar_lightning.tables.plan import Plan
 from mmnar_lightning.tables.score import Line
+from mmnar_lightning.tables.spread import difference_spread, spreads
 from tests.helpers import tables
 from tests.helpers.paths import shared
 from tests.helpers.tables import planned, store_all
@@ -107,13 +108,35 @@ def test_differences_and_patterns_have_their_spread_too(made: Plan, scored: list
     assert line.spread["auroc"].seeds == pytest.approx(over_seeds(lambda *part: auroc("poor", *part, "10")))
 
 
-def test_every_interval_of_the_file_has_both_deviations_and_a_masked_cell_none(made: Plan, scored: list[Line]) -> None:
+@pytest.mark.parametrize(("positives", "is_shown"), [(10, True), (9, False), (31, False)])
+def test_a_spread_over_folds_shows_no_score_of_a_small_fold(positives: int, is_shown: bool) -> None:
+    """Two folds and their mean give both scores; seeds have the same rows, all of which are shown."""
+    own = pl.concat(
+        pl.DataFrame(
+            {
+                "seed": [seed] * 40,
+                "fold": [fold] * 40,
+                "subject_id": [f"{fold}-{row}" for row in range(40)],
+                "label": [float(row < (positives if fold else 20)) for row in range(40)],
+                "probability": [(7 * row * (seed + 2) % 40) / 40 for row in range(40)],
+            }
+        )
+        for seed in (0, 1)
+        for fold in (0, 1)
+    )
+    other = own.with_columns(probability=1 - pl.col("probability"))
+    for found in (spreads(own, ("auroc",), 10)["auroc"], difference_spread(own, other, 10)):
+        assert (found.folds is not None) == is_shown
+        assert found.seeds is not None
+
+
+def test_every_number_of_the_file_has_both_deviations_and_a_masked_cell_none(made: Plan, scored: list[Line]) -> None:
     names = ("auroc", "average_precision", "brier", "calibration_slope", "difference")
     rows = list(csv.DictReader(io.StringIO(written.to_csv(scored))))
     assert {row["pattern"] for row in rows} == {"all", "10", "11"}
     for name in names:
         both = [bool(row[f"{name}_sd_folds"]) and bool(row[f"{name}_sd_seeds"]) for row in rows]
-        assert both == [bool(row[f"{name}_low"]) for row in rows]
+        assert both == [bool(row[name]) for row in rows]
     assert sum(bool(row["difference_low"]) for row in rows) == 8
     masked = planned(place_of(made), *FEW, "privacy.min_count=250", methods=METHODS, family={"reference": "good"})
     hidden = [row for row in csv.DictReader(io.StringIO(written.to_csv(lines_of(masked)))) if not row["rows"]]
