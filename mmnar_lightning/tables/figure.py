@@ -54,7 +54,8 @@ def forest(lines: Sequence[Line], reference: str, modalities: Mapping[str, Seque
             axes.set_title(_title(pattern, own[pattern], modalities[cohort]), fontsize=8)
         for axes in place[len(names[cohort, task]) :]:
             axes.set_axis_off()
-        place[0].set_title(f"{cohort}, {style.words(task)}\n{_title(ALL, own[ALL], [])}", fontsize=8)
+        named = fill(f"{cohort}, {style.words(task)}", TITLE_WIDTH)
+        place[0].set_title(f"{named}\n{_title(ALL, own[ALL], [])}", fontsize=8)
         for axes in np.atleast_1d(place)[1:]:
             axes.set_yticklabels([])
     return figure
