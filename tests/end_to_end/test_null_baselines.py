@@ -21,7 +21,8 @@ from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.metrics.functional import auroc
 from mmnar_lightning.runs import folders, protocols
 from mmnar_lightning.runs.plan import child_config, plan, protocol_of
-from tests.helpers.noise import (
+from tests.helpers.paths import ROOT
+from tests.helpers.shipped import (
     METHODS,
     OVER,
     POSITIVE,
@@ -34,7 +35,6 @@ from tests.helpers.noise import (
     narrow,
     write_noise,
 )
-from tests.helpers.paths import ROOT
 from tests.helpers.small_runs import results_of
 
 ROWS, FEWEST = 1800, 600

@@ -1,6 +1,6 @@
-"""A cohort of one's own whose inputs, presence and labels are independent, and every shipped baseline fitted on it."""
+"""Every shipped baseline, fitted as the harness does on cohorts of one's own, such as one of pure noise."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import import_module
@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 import torch
 import yaml
+from numpy.typing import NDArray
 from torch import Tensor
 
 from data_modules.batch import Batch
@@ -73,29 +74,42 @@ def narrow(patch: pytest.MonkeyPatch, width: int = 32) -> None:
 
 
 def write_noise(folder: Path, num_rows: int, seed: int = 0) -> Path:
-    """A cohort that obeys docs/cohort.md, one row a subject."""
+    """Write a cohort whose inputs, presence and labels are independent, one row a subject."""
     generator = np.random.default_rng(seed)
     present = {name: generator.random(num_rows) < share for name, share in PRESENT.items()}
-    drawn = {task: generator.random(num_rows) < POSITIVE for task in TASKS}
+    drawn = {task: pl.Series(generator.random(num_rows) < POSITIVE) for task in TASKS}
+    values = {name: generator.normal(size=(num_rows, width)) for name, width in WIDTHS.items()}
+    return write_cohort(folder, present, values, drawn, tables=["table"])
+
+
+def write_cohort(
+    folder: Path,
+    present: Mapping[str, NDArray[np.bool_]],
+    values: Mapping[str, NDArray[Any]],
+    label: Mapping[str, pl.Series],
+    tables: Collection[str],
+) -> Path:
+    """Write a cohort that obeys docs/cohort.md, one row a subject; modalities that are no tables are vectors."""
     folder.mkdir(parents=True)
+    num_rows = len(next(iter(present.values())))
+    number = np.arange(num_rows)
     pl.DataFrame(
         {
-            "row_id": np.arange(num_rows),
-            "subject_id": [f"s{number:05d}" for number in range(num_rows)],
-            **{f"label/{task}": label for task, label in drawn.items()},
+            "row_id": number,
+            "subject_id": [f"s{row:05d}" for row in range(num_rows)],
+            **{f"label/{task}": column for task, column in label.items()},
             **{f"present/{name}": there for name, there in present.items()},
         }
     ).write_parquet(folder / "cohort.parquet")
-    for name, width in WIDTHS.items():
-        values = generator.normal(size=(num_rows, width)).astype(np.float32)
-        values[~present[name]] = np.nan
+    for name, own in values.items():
+        kept = np.where(present[name][:, None], own, np.nan).astype(np.float32)
         place = folder / "modalities" / name
         place.mkdir(parents=True)
-        if name == "table":
-            columns = {f"c{column}": values[:, column] for column in range(width)}
-            pl.DataFrame({"row_id": np.arange(num_rows), **columns}).write_parquet(place / "table.parquet")
+        if name in tables:
+            columns = {f"c{column}": kept[:, column] for column in range(kept.shape[1])}
+            pl.DataFrame({"row_id": number, **columns}).write_parquet(place / "table.parquet")
         else:
-            np.save(place / "vectors.npy", values)
+            np.save(place / "vectors.npy", kept)
     return folder
 
 
@@ -125,25 +139,41 @@ class Fitted:
             return batch, self.predict(batch)
 
 
-def fit(config: ExperimentConfig, folder: Path) -> Fitted:
-    """Fit the method of a run: an estimator as a run does, a network in a few steps of the run's module and loss."""
+def fit(
+    config: ExperimentConfig,
+    folder: Path,
+    steps: int = STEPS,
+    change: Callable[[OpenedCohort], OpenedCohort] = lambda cohort: cohort,
+) -> Fitted:
+    """Fit the method of a run: an estimator as a run does, a network in a few steps of the run's module and loss.
+
+    Args:
+        config: of a run.
+        folder: of its files, which exists.
+        steps: of the training of a network.
+        change: what is done to the opened cohort before the fit.
+
+    Returns:
+        The fitted model.
+    """
     datamodule = build.build_datamodule(config)
     datamodule.prepare_data()
     datamodule.setup()
+    datamodule.use(change(datamodule.cohort))
     if build.is_estimator(config):
         found = estimator.fit(Run(config, datamodule, folder))
         return Fitted(datamodule.cohort, lambda batch: found.predict(batch).double().logit())
     module = build.build_module(config, datamodule.cohort)
     cohort = weighted(config, datamodule.cohort)
-    _train(module, cohort.arrays.gather(cohort.rows("train")))
+    _train(module, cohort.arrays.gather(cohort.rows("train")), steps)
     return Fitted(cohort, lambda batch: module.eval()(batch).logits, module)
 
 
-def _train(module: MMNARModule, rows: Batch) -> None:
+def _train(module: MMNARModule, rows: Batch, steps: int) -> None:
     optimizer = torch.optim.Adam(module.parameters(), lr=RATE)
     generator = torch.Generator().manual_seed(0)
     objective: Any = module.objective
-    for _ in range(STEPS):
+    for _ in range(steps):
         drawn = torch.randperm(len(rows), generator=generator)[:BATCH]
         batch = rows.select(torch.zeros(len(rows), dtype=torch.bool).index_fill(0, drawn, value=True))
         optimizer.zero_grad()
