@@ -1,13 +1,17 @@
 """The entries of a table: which methods it has, their settings and folders, and what is refused."""
 
+import re
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
 from mmnar_lightning.config.experiment import ConfigError
+from mmnar_lightning.runs import build
 from mmnar_lightning.tables import declared, plan
 from mmnar_lightning.tables.declared import LISTED
+from tests.conftest import write_custom_cohort
 from tests.helpers.paths import ROOT
 from tests.helpers.tables import DECLARED, of, planned
 
@@ -56,6 +60,37 @@ def test_a_new_layer_is_a_method_by_its_name_alone(workplace: Path) -> None:
     assert {*after.methods} - {*before.methods} == {"mine"}
     (config,) = of(after, "mine")[0].trials
     assert (config.baseline.name, config.optim.lr) == ("mask_only", 0.5)
+
+
+def test_a_new_class_and_its_layer_are_a_method_by_the_name_of_the_layer_alone(workplace: Path, monkeypatch) -> None:
+    """The class is that of CONTRIBUTING.md, as it is printed there."""
+    guide = (ROOT / "CONTRIBUTING.md").read_text()
+    (written,) = [block for block in re.findall(r"```python\n(.*?)```", guide, re.DOTALL) if "nn.Module" in block]
+    assert len(written.splitlines()) < 25
+    (workplace / "mine.py").write_text(written)
+    monkeypatch.syspath_prepend(workplace)
+    monkeypatch.delitem(sys.modules, "mine", raising=False)
+    methods = {**DECLARED["methods"], "baselines": "all"}
+    given = f"paths.cohort={write_custom_cohort(workplace / 'given')}"
+    before = planned(workplace, given, methods=methods)
+    own = workplace / "experiments" / "baselines" / "my_method.yaml"
+    own.parent.mkdir(parents=True)
+    own.write_text(
+        'baseline: {name: "mine:Concatenation", settings: {width: 8}}\n'
+        "objective: {reconstruction: 0, contrast: 0, assignment: 0}\n"
+    )
+    after = planned(workplace, given, methods=methods)
+    assert {*after.methods} - {*before.methods} == {"my_method"}
+    assert len(of(after, "my_method")) == len(of(after, "presence")) == 4
+    (config,) = of(after, "my_method")[0].trials
+    datamodule = build.build_datamodule(config)
+    datamodule.prepare_data()
+    datamodule.setup()
+    module = build.build_module(config, datamodule.cohort)
+    assert type(module.model) is sys.modules["mine"].Concatenation
+    assert module.model.hidden[0].out_features == 8
+    batch = datamodule.cohort.arrays.gather(datamodule.cohort.rows("test"))
+    assert module.eval()(batch).logits.shape == (len(batch), 2)
 
 
 def test_an_ablation_has_the_trials_of_the_reference_but_for_what_it_takes_away(workplace: Path) -> None:
