@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
 from typing import Any
 
 from benchmarks.validation.mimic_iv import Admission, when
@@ -69,16 +68,11 @@ def chosen(events: Events, concepts: Iterable[Concept]) -> dict[str, list[dict[s
 
 def reading(event: dict[str, Any], rules: Rules) -> tuple[float | None, bool, bool]:
     """The number of a record, whether it is a limit, and whether anything was measured."""
-    return _reading(event["valuenum"], event["value"], event.get("comments", ""), texts_count=rules.texts)
-
-
-@cache
-def _reading(valuenum: str, text: str, comments: str, *, texts_count: bool) -> tuple[float | None, bool, bool]:
-    value = number(valuenum)
-    texts = [text, comments]
+    value = number(event["valuenum"])
+    texts = [event["value"], event.get("comments", "")]
     if value is not None and not texts[0].lstrip(" ").startswith(("<", ">")):
         return value, False, True
-    if not texts_count:
+    if not rules.texts:
         return value, False, True
     limits = [found for found in map(limit, texts) if found is not None]
     numbers = [found for found in map(plain, texts) if found is not None]

@@ -11,6 +11,9 @@ from mmnar_lightning.metrics.paired import paired_difference
 from mmnar_lightning.metrics.parts import parts_of
 from mmnar_lightning.metrics.weighted import NUM_BINS
 
+SLOW = 50
+"""Replicates of the loops, each of which is equal."""
+
 
 def clustered(num_subjects, rows_each, seed, shift=1.0):
     """Rows of subjects that share a label and most of their score; label and score vary between subjects."""
@@ -50,14 +53,14 @@ def slow_replicates(probability, label, subject, num_replicates, seed):
 @pytest.mark.parametrize("levels", [4, 10**9])
 def test_equals_a_slow_loop_over_replicated_rows(levels):
     data = mixed(seed=1, levels=levels)
-    expected = np.array(list(slow_replicates(data[0], data[1], data[2], num_replicates=200, seed=5)))
+    expected = np.array(list(slow_replicates(data[0], data[1], data[2], num_replicates=SLOW, seed=5)))
     error = bootstrap.RESAMPLED.index("calibration_error")
     expected[:, error] -= expected[:, error].mean() - functional.calibration_error(data[0], data[1], 15)
-    ours = bootstrap_intervals(*data, num_replicates=200, seed=5, level=0.9)
+    ours = bootstrap_intervals(*data, num_replicates=SLOW, seed=5, level=0.9)
     for column, name in enumerate(bootstrap.RESAMPLED):
         low, high = np.quantile(expected[:, column], [0.05, 0.95])
         assert (ours[name].low, ours[name].high) == pytest.approx((low, high), abs=1e-12)
-        assert ours[name].num_defined == 200
+        assert ours[name].num_defined == SLOW
 
 
 @pytest.mark.parametrize("levels", [4, 10**9])
@@ -210,13 +213,13 @@ def slow_averages(data, num_replicates, seed):
 def test_averages_over_folds_and_repeats_equal_a_slow_loop(repeats):
     data = in_folds(seed=1, repeats=repeats)
     probability, label, _, fold, repeat = data
-    ours = bootstrap_intervals(*data[:3], fold=fold, repeat=repeat, num_replicates=150, seed=4, level=0.9)["auroc"]
-    expected = slow_averages(data, num_replicates=150, seed=4)
+    ours = bootstrap_intervals(*data[:3], fold=fold, repeat=repeat, num_replicates=SLOW, seed=4, level=0.9)["auroc"]
+    expected = slow_averages(data, num_replicates=SLOW, seed=4)
     assert (ours.low, ours.high) == pytest.approx(tuple(np.quantile(expected, [0.05, 0.95])), abs=1e-12)
     parts = [(fold == number) & (repeat == again) for number in range(3) for again in range(repeats)]
     values = [functional.auroc(probability[part], label[part]) for part in parts]
     assert ours.value == pytest.approx(np.mean(values))
-    assert (ours.num_parts, ours.num_defined) == (3 * repeats, 150)
+    assert (ours.num_parts, ours.num_defined) == (3 * repeats, SLOW)
 
 
 def test_one_fold_is_the_whole_and_a_repeat_of_the_same_scores_changes_nothing():
@@ -287,13 +290,13 @@ def baselines(seed, levels=10**9):
 def test_a_paired_difference_equals_a_slow_loop_over_the_same_replicated_rows(levels, monkeypatch):
     monkeypatch.setattr(cells, "FEW", 0)
     first, second, label, subject = baselines(7, levels)
-    expected = np.array(list(slow_replicates(first, label, subject, num_replicates=200, seed=5)))
-    expected -= np.array(list(slow_replicates(second, label, subject, num_replicates=200, seed=5)))
+    expected = np.array(list(slow_replicates(first, label, subject, num_replicates=SLOW, seed=5)))
+    expected -= np.array(list(slow_replicates(second, label, subject, num_replicates=SLOW, seed=5)))
     error = bootstrap.RESAMPLED.index("calibration_error")
     errors = [calibration.calibration_error(parts_of(column, label, subject), 1.96)[0] for column in (first, second)]
     value = errors[0] - errors[1]
     expected[:, error] -= expected[:, error].mean() - value
-    ours = paired_difference(first, second, label, subject, num_replicates=200, seed=5, level=0.9)
+    ours = paired_difference(first, second, label, subject, num_replicates=SLOW, seed=5, level=0.9)
     assert ours["calibration_error"].value == pytest.approx(value)
     scores = [sklearn_metrics.roc_auc_score(label, column) for column in (first, second)]
     assert ours["auroc"].value == pytest.approx(scores[0] - scores[1])
@@ -304,7 +307,7 @@ def test_a_paired_difference_equals_a_slow_loop_over_the_same_replicated_rows(le
             assert ours[name].low <= low < high <= ours[name].high
             continue
         assert (ours[name].low, ours[name].high) == pytest.approx((low, high), abs=1e-12)
-        assert ours[name].num_defined == 200
+        assert ours[name].num_defined == SLOW
 
 
 def test_the_pair_is_much_tighter_than_two_separate_intervals_where_scores_go_together():

@@ -49,26 +49,31 @@ def test_the_numbers_of_a_urinalysis_are_read_by_item(tmp_path):
 
 @pytest.mark.parametrize("cells", [{"value": "{}"}, {"comments": "{}."}, {"comments": "{}*."}, {"comments": "{} ."}])
 @pytest.mark.parametrize(
-    ("word", "item", "name", "grade"),
+    "found",
     [
-        ("NEG", 51486, "urine_leukocyte_esterase", 0),
-        ("TR", 51466, "urine_blood", 1),
-        ("SM", 51464, "urine_bilirubin", 2),
-        ("MOD", 51466, "urine_blood", 3),
-        ("LG", 51486, "urine_leukocyte_esterase", 4),
-        ("POS", 51487, "urine_nitrite", 1),
-        ("FEW", 51463, "urine_bacteria", 2),
-        ("MANY", 51519, "urine_yeast", 4),
-        ("NEG", 51492, "urine_protein", 0),
-        ("TR", 51492, "urine_protein", 15),
-        ("TR", 51478, "urine_glucose", 50),
-        ("TR", 51484, "urine_ketones", 5),
-        ("NONE", 51516, "urine_white_cells", 0),
+        [
+            ("NEG", 51486, "urine_leukocyte_esterase", 0),
+            ("TR", 51466, "urine_blood", 1),
+            ("SM", 51464, "urine_bilirubin", 2),
+            ("POS", 51487, "urine_nitrite", 1),
+            ("FEW", 51463, "urine_bacteria", 2),
+            ("MANY", 51519, "urine_yeast", 4),
+            ("NEG", 51492, "urine_protein", 0),
+            ("TR", 51478, "urine_glucose", 50),
+            ("TR", 51484, "urine_ketones", 5),
+            ("NONE", 51516, "urine_white_cells", 0),
+        ],
+        [
+            ("LG", 51486, "urine_leukocyte_esterase", 4),
+            ("MOD", 51466, "urine_blood", 3),
+            ("TR", 51492, "urine_protein", 15),
+        ],
     ],
+    ids=["ten", "others of the same items"],
 )
-def test_a_word_of_a_urinalysis_is_a_grade_in_the_text_or_the_comment(tmp_path, cells, word, item, name, grade):
-    row = lab(item, **{column: text.format(word) for column, text in cells.items()})
-    assert last(tmp_path, "urinalysis", row) == {name: grade}
+def test_a_word_of_a_urinalysis_is_a_grade_in_the_text_or_the_comment(tmp_path, cells, found):
+    rows = [lab(item, **{column: text.format(word) for column, text in cells.items()}) for word, item, _, _ in found]
+    assert last(tmp_path, "urinalysis", *rows) == {name: grade for _, _, name, grade in found}
 
 
 @pytest.mark.parametrize(("cells", "expected"), [({"valuenum": 100}, 100), ({"comments": ">300."}, 300)])
