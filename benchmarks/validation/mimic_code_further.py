@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.scale import demo
 from benchmarks.validation import mimic_code_scores, mimic_iv, mimic_iv_events, mimic_iv_support
-from benchmarks.validation.demo_support import Support, events_of, settled
+from benchmarks.validation.demo_support import Measured, Support, settled
 from benchmarks.validation.mimic_code_scores import Events
 from benchmarks.validation.mimic_iv import DAY, Admission
 from benchmarks.validation.mimic_iv_events import Rules
@@ -47,12 +47,15 @@ class Further:
     """Pairs of cells of a row."""
 
     def __init__(self, release: Release, hospital: mimic_iv.Hospital) -> None:
-        self.support = Support(release, hospital)
-        self.machines = events_of(release, "chartevents", RESPIRATION)
         diff = [one for one in concepts.LABS if one.name in {*SHARES.values(), "wbc"}]
         self.parts = {one.name: one for one in diff}
         po2 = next(one for one in concepts.LABS if one.name == "po2")
-        self.labs = events_of(release, "labevents", [*COUNTED.values(), *diff, *GASES, po2])
+        labs = [*COUNTED.values(), *diff, *GASES, po2]
+        charted = [*sets.WEIGHT, *sets.SCORED_VITALS]
+        measured = Measured(release, [*labs, *sets.SCORED_LABS], [*charted, *RESPIRATION])
+        self.support = Support(release, hospital, measured)
+        self.machines = mimic_iv_events.chosen(measured.charted, RESPIRATION)
+        self.labs = mimic_iv_events.chosen(measured.labs, labs)
 
     def rates(self, row: Admission, at: datetime) -> Pair:
         """The highest and the last rate of each vasoactive drug and of the equivalent."""

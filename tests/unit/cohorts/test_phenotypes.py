@@ -5,6 +5,7 @@ import gzip
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -173,9 +174,13 @@ def by_hand(codes: Iterable[tuple[str, str]]) -> dict[str, set[str]]:
     """Unit -> blocks of its codes, from pairs of unit and category."""
     found: dict[str, set[str]] = defaultdict(set)
     for unit, category in codes:
-        inside = [block.name for block in BLOCKS if any(first <= category <= last for first, last in block.ranges)]
-        found[unit].update(inside)
+        found[unit].update(blocks_of(category))
     return found
+
+
+@cache
+def blocks_of(category: str) -> list[str]:
+    return [block.name for block in BLOCKS if any(first <= category <= last for first, last in block.ranges)]
 
 
 def counts(code: str, version: str) -> bool:
