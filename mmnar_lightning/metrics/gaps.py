@@ -1,4 +1,4 @@
-"""The largest differences of AUROC and of calibration between the levels of an attribute."""
+"""The largest differences of discrimination, error and calibration between the levels of an attribute."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,8 +15,12 @@ from mmnar_lightning.metrics.intervals import Interval
 from mmnar_lightning.metrics.parts import MAX_LOGIT, Part, parts_of
 from mmnar_lightning.metrics.weighted import WeightedRows
 
-COMPARED = ("auroc", "calibration_intercept")
-"""Metrics whose gap is given."""
+COMPARED = ("auroc", "brier", "observed_expected", "calibration_intercept")
+"""Metrics whose gap is given: those whose replicates are ranks, ratios of sums or one Newton step.
+
+Not average precision: it grows with prevalence, and with few positives it is too high on average and skewed. Not the
+calibration error: that of a replicate is larger than that of the sample. Not the slope: its likelihood can have two
+maxima with few positives, so one step does not lead to that of a replicate."""
 MIN_CLASS = 10
 """Positives, and negatives, from which a level is compared: with fewer the spread of the bootstrap is not reliable."""
 
@@ -59,8 +63,10 @@ def largest_gaps(
     of the pair's replicates and q the quantile, over replicates, of the largest |replicate - difference| / s of all
     pairs. A replicate draws whole subjects, the same for all levels: a subject may have rows in several.
 
-    AUROC is as in `metric_intervals`, the mean over the folds in which a level has both classes. The replicates of the
-    calibration intercept are one Newton step from that of the sample.
+    Values are those of `metric_intervals`: AUROC is the mean over the folds in which a level has both classes, the
+    Brier score that over all folds, the others are over the rows of all folds. The replicates of the calibration
+    intercept are one Newton step from that of the sample. A Brier score is smaller where an outcome is rare, so its gap
+    holds the difference of prevalence too.
 
     Source: Westfall and Young, Resampling-Based Multiple Testing, 1993, chapter 2 (single-step maxT).
 
@@ -94,7 +100,7 @@ def largest_gaps(
         _Level.of(probability[own], label[own], torch.from_numpy(dense)[own], None if fold is None else fold[own])
         for own in (members[number] for number in large)
     ]
-    values = np.array([one.values for one in levels])
+    values = np.stack([one.values(len(names)) for one in levels])
     weights = draw_weights(np.random.default_rng(seed), num_replicates, np.arange(len(names)), len(names))
     drawn = np.concatenate([np.stack([one.replicates(weight.numpy()) for one in levels], axis=1) for weight in weights])
     found = {}
@@ -115,15 +121,19 @@ class _Level:
     """The rows of a level, ready for many weights of all subjects.
 
     Attributes:
-        values: of `COMPARED`, NaN where undefined.
-        folds: (rows, columns of their subjects) of each fold with both classes.
-        lacking: (s,) sum of label - probability of each of its subjects, at the fitted intercept.
+        shift: its calibration intercept.
+        folds: (rows, columns of their subjects) of each fold.
+        observed: (s,) positives of each of its subjects.
+        expected: (s,) sum of probability, likewise.
+        lacking: (s,) sum of label - probability, likewise, at the fitted intercept.
         information: (s,) sum of probability * (1 - probability), likewise.
         subject: (s,) columns of its subjects.
     """
 
-    values: tuple[float, float]
+    shift: float
     folds: list[tuple[WeightedRows, NDArray[np.int64]]]
+    observed: Column
+    expected: Column
     lacking: Column
     information: Column
     subject: NDArray[np.int64]
@@ -131,26 +141,38 @@ class _Level:
     @classmethod
     def of(cls, probability: Tensor, label: Tensor, subject: Tensor, fold: Tensor | None) -> "_Level":
         parts = parts_of(probability, label, subject, fold)
-        rows = [_weighted(part) for part in parts.rows if part.has_both]
         shift = calibration.intercept(parts, 1.0)[0]
         risk = expit(np.clip(parts.logit, -MAX_LOGIT, MAX_LOGIT) + shift)
         own, place = np.unique(parts.subject, return_inverse=True)
-        alone = [float(weighted.auroc(np.ones((1, len(names))))[0]) for weighted, names in rows]
+        observed, expected, lacking, information = (
+            np.bincount(place, column).astype(np.float64)
+            for column in (parts.label, parts.probability, parts.label - risk, risk * (1 - risk))
+        )
         return cls(
-            values=(float(np.mean(alone)) if alone else float("nan"), shift),
-            folds=rows,
-            lacking=np.bincount(place, parts.label - risk).astype(np.float64),
-            information=np.bincount(place, risk * (1 - risk)).astype(np.float64),
+            shift=shift,
+            folds=[_weighted(part) for part in parts.rows],
+            observed=observed,
+            expected=expected,
+            lacking=lacking,
+            information=information,
             subject=own,
         )
 
+    def values(self, num_subjects: int) -> Column:
+        """(4,) values of `COMPARED` in the sample, which has so many subjects, NaN where undefined."""
+        return np.append(self.replicates(np.ones((1, num_subjects)))[0, :-1], self.shift)
+
     def replicates(self, weight: Column) -> Column:
-        """(C, 2) values of `COMPARED` under (C, S) weights of all subjects, NaN where undefined."""
-        own = weight[:, self.subject]
+        """(C, 4) values of `COMPARED` under (C, S) weights of all subjects, NaN where undefined."""
+        own, aurocs, errors = weight[:, self.subject], [], []
         with np.errstate(invalid="ignore", divide="ignore"):
-            shift = self.values[1] + own @ self.lacking / (own @ self.information)
-        ranked = np.stack([rows.auroc(weight[:, names]) for rows, names in self.folds] or [np.full(len(own), np.nan)])
-        return np.stack([_mean_defined(ranked), shift], axis=1)
+            for rows, names in self.folds:
+                drawn = weight[:, names]
+                aurocs.append(rows.auroc(drawn))
+                errors.append(drawn @ rows.squared_error / (drawn @ rows.rows))
+            ratio = own @ self.observed / (own @ self.expected)
+            shift = self.shift + own @ self.lacking / (own @ self.information)
+        return np.stack([_mean_defined(np.stack(aurocs)), _mean_defined(np.stack(errors)), ratio, shift], axis=1)
 
 
 def _weighted(part: Part) -> tuple[WeightedRows, NDArray[np.int64]]:

@@ -45,7 +45,8 @@ def test_a_level_has_the_scores_of_its_rows_alone(rows: ScoredRows) -> None:
 
 def test_the_gap_is_that_of_the_scores_and_unknown_is_not_compared(rows: ScoredRows) -> None:
     found = score_subgroups(rows, pl.DataFrame([SEX]), TASKS, SCORING)["sex"].tasks["death"]
-    for metric in ("auroc", "calibration_intercept"):
+    assert set(found.gaps) == {"auroc", "brier", "observed_expected", "calibration_intercept"}
+    for metric in found.gaps:
         gap = found.gaps[metric]
         assert {gap.higher, gap.lower} == {"female", "male"}
         higher, lower = (found.levels[name].score(metric).value for name in (gap.higher, gap.lower))

@@ -8,6 +8,7 @@ import torch
 from scipy.optimize import brentq
 
 from mmnar_lightning.metrics import calibration, gaps
+from mmnar_lightning.metrics.cells import metric_intervals
 from mmnar_lightning.metrics.gaps import largest_gaps
 from mmnar_lightning.metrics.parts import parts_of
 
@@ -55,13 +56,21 @@ def by_hand(columns, num_replicates, seed):
 
     def score(metric, one, weight):
         own = level == one
-        rows = probability[own], label[own], weight[own]
-        return auroc(*rows) if metric == "auroc" else step(*rows, shifts[one])
+        risk, truth, count = probability[own], label[own], weight[own]
+        if metric == "auroc":
+            return auroc(risk, truth, count)
+        if metric == "brier":
+            return float((count * (risk - truth) ** 2).sum() / count.sum())
+        if metric == "observed_expected":
+            return float((count * truth).sum() / (count * risk).sum())
+        return step(risk, truth, count, shifts[one])
 
     found = {}
     for metric in gaps.COMPARED:
         every = np.ones(len(label))
-        values = {one: score(metric, one, every) if metric == "auroc" else shifts[one] for one in numbers}
+        values = {one: score(metric, one, every) for one in numbers}
+        if metric == "calibration_intercept":
+            values = shifts
         replicates = {one: np.array([score(metric, one, weight) for weight in drawn]) for one in numbers}
         errors, spreads = [], {}
         for one, other in combinations(numbers, 2):
@@ -130,6 +139,34 @@ def test_with_folds_no_pair_of_two_folds_is_ranked() -> None:
         for one in range(3)
     }
     assert found.difference.value == pytest.approx(max(each.values()) - min(each.values()))
+
+
+@pytest.mark.parametrize("folded", [False, True])
+def test_the_values_are_those_of_the_scores_of_each_level(folded: bool) -> None:
+    probability, label, subject, level = data(rows=800, spread=0.3)
+    fold = subject % 3 if folded else None
+    found = largest_gaps(probability, label, subject, level, compared=[0, 1, 2], fold=fold, num_replicates=20)
+    each = [
+        metric_intervals(
+            probability[own], label[own], subject[own], fold=None if fold is None else fold[own], num_replicates=1
+        )
+        for own in (level == one for one in range(3))
+    ]
+    assert list(found) == list(gaps.COMPARED)
+    for metric, gap in found.items():
+        assert gap.difference.value == pytest.approx(each[gap.higher][metric].value - each[gap.lower][metric].value)
+        assert each[gap.higher][metric].value == max(own[metric].value for own in each)
+
+
+def test_a_fold_without_positives_counts_for_the_brier_score_and_not_for_the_auroc() -> None:
+    probability, label, subject, level = data(rows=800)
+    fold = subject % 2
+    label[(fold == 1) & (level == 0)] = 0.0
+    found = largest_gaps(probability, label, subject, level, compared=[0, 1], fold=fold, num_replicates=20)
+    first = [float((probability - label)[(level == 0) & (fold == part)].square().mean()) for part in (0, 1)]
+    second = [float((probability - label)[(level == 1) & (fold == part)].square().mean()) for part in (0, 1)]
+    assert found["brier"].difference.value == pytest.approx(abs(np.mean(first) - np.mean(second)))
+    assert not np.isnan(found["auroc"].difference.value)
 
 
 @pytest.mark.slow

@@ -71,12 +71,14 @@ def whole(**content: Any) -> Results:
 
 def test_hidden_levels_and_their_gaps_are_left_out_with_the_level_that_they_would_follow_from() -> None:
     gaps = {"auroc": gap("female", "male", 0.3), "calibration_intercept": gap("male", "other", 0.2)}
+    gaps |= {"brier": gap("female", "other", 0.123456), "observed_expected": gap("other", "male", 0.654321)}
     found = {"sex": subgroups(LEVELS, gaps)}
     results = whole(subgroups=found)
     shown = public(results, MIN_COUNT)
     own = shown.subgroups["sex"].tasks["death"]
     assert list(own.levels) == ["female"], "other is small, and would follow from male and the total"
     assert own.gaps == {}
+    assert not {0.123456, 0.654321} & set(numbers(to_json(shown)))
     hidden = set(numbers(to_json([LEVELS["male"], LEVELS["other"], found["sex"].tasks["death"].levels["male"]])))
     assert not {value for value in hidden if value not in {0, 116}} & set(numbers(to_json(shown)))
     assert from_json(Results, to_json(shown)) == shown
