@@ -91,10 +91,8 @@ def peak_megabytes() -> float:
     return int(peak.split()[1]) / 1024
 
 
-def inside(words: Sequence[str], report: Path) -> None:
-    """One run, counted."""
-    parts = Parts()
-    parts.begin("imports")
+def work_of_parts() -> Sequence[tuple[Any, str, str]]:
+    """Module or class, name of its function, and the part that its work is counted as; imports what a run does."""
     from mmnar_lightning import lean_torchmetrics
 
     lean_torchmetrics.install()  # as the program does
@@ -102,15 +100,12 @@ def inside(words: Sequence[str], report: Path) -> None:
 
     from data_modules.datamodule import CohortDataModule
     from data_modules.simulate import release
-    from mmnar_lightning import cli
     from mmnar_lightning.callbacks.checkpoints import AtomicCheckpointIO
-    from mmnar_lightning.callbacks.pattern_metrics import PatternMetrics
     from mmnar_lightning.commands import train  # noqa: F401
     from mmnar_lightning.report import figures
     from mmnar_lightning.runs import fit, network, trainer
 
-    parts.end()
-    wrapped: Sequence[tuple[Any, str, str]] = (
+    return (
         (release, "simulate", "simulate"),
         (CohortDataModule, "prepare_data", "cohort"),
         (trainer, "build_loggers", "loggers"),
@@ -118,11 +113,20 @@ def inside(words: Sequence[str], report: Path) -> None:
         (_EvaluationLoop, "run", "validation"),
         (AtomicCheckpointIO, "save_checkpoint", "checkpoints"),
         (network, "_rectify_and_evaluate", "scoring"),
-        (PatternMetrics, "_send_table", "figures"),
         (figures, "draw_results", "figures"),
     )
+
+
+def inside(words: Sequence[str], report: Path) -> None:
+    """One run, counted."""
+    parts = Parts()
+    parts.begin("imports")
+    wrapped = work_of_parts()
+    parts.end()
     for owner, name, part in wrapped:
         parts.wrap(owner, name, part)
+    from mmnar_lightning import cli
+
     status = cli.main(["train", *words])
     parts.begin(REST)
     report.write_text(json.dumps({"seconds": parts.seconds, "megabytes": parts.megabytes}), encoding="utf-8")

@@ -28,6 +28,7 @@ CELLS = {
     "pi-0.9": Cell(knobs={"pi": 0.9}, ablations=plan.PARTS),
     "phi-2.5": Cell(knobs={"phi": 2.5}),
     "shared": Cell(knobs=SHARED, ablations=(*plan.HIDDEN, "pretrained")),
+    "shared-all": Cell(knobs=SHARED | {"label_share": 1.0}, ablations=(*plan.HIDDEN, "pretrained")),
     "nuisance-2.5": Cell(knobs={"nuisance": 2.5}, ablations=plan.HIDDEN),
 }
 """Name -> cell; the size is that of the release. A second site needs a target whose release has another `shift`, which
@@ -62,7 +63,7 @@ def words(cell: str, method: str, replicate: int, subjects: int, out: str) -> li
     drawn += [f"simulate.seed={replicate}", f"simulate.subjects={subjects}"]
     own = [*chosen.words, *([] if chosen.components == "unread" else [f"model.encoder.components={world.components}"])]
     few = subjects * plan.FRACTIONS["train"] * world.knobs.get("label_share", 1.0) < plan.FEW_LABELS
-    own += [plan.INNER_FOLDS] * few + [PRETRAINING] * (cell == "shared")
+    own += [plan.INNER_FOLDS] * few + [PRETRAINING] * ("pretrained" in world.ablations)
     places = [f"paths.data={out}/data", f"paths.runs={out}/runs/{cell}/{replicate}/{method}"]
     return [f"experiment=mimic,{chosen.layers}", *COMMON, *drawn, *own, *places, f"seed={replicate}"]
 
