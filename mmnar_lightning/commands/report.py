@@ -34,7 +34,9 @@ def report(config: ExperimentConfig) -> Path:
     comparisons = []
     if len(named) > 1:
         min_count = max(run.results.masked_below or 0 for run in runs)
-        comparisons = compared(named, replace(scoring_of(config), min_count=max(min_count, config.privacy.min_count)))
+        scoring = replace(scoring_of(config), min_count=max(min_count, config.privacy.min_count))
+        withheld = {task for run in runs for task, own in run.results.tasks.items() if own.all.count is None}
+        comparisons = compared(named, scoring, withheld)
     target = Path(config.out or named[0]) / (ONE if len(runs) == 1 else SEVERAL)
     _write(target, write_page(runs, comparisons, program()))
     say(f"page: {target} ({target.stat().st_size / 1e6:.1f} MB)")

@@ -1,7 +1,8 @@
 """Compares methods on the same test rows: paired differences, corrected for the number of comparisons."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import polars as pl
@@ -11,7 +12,6 @@ from torch import Tensor
 from data_modules.errors import UserError
 from mmnar_lightning.evaluation.results import Score
 from mmnar_lightning.evaluation.scores import Scoring, plain
-from mmnar_lightning.metrics.cells import metric_intervals
 from mmnar_lightning.metrics.delong import delong, holm, p_value
 from mmnar_lightning.metrics.paired import paired_difference
 from mmnar_lightning.metrics.suppression import Counts, is_small
@@ -31,11 +31,8 @@ class Comparison:
     Attributes:
         task: name.
         method: name.
-        rows: test rows with a known label; None if the task has few of a class, then nothing else is given either.
-        positives: of them.
-        auroc: of the method, with its interval.
-        difference: of the AUROC, the first method minus this one, with a paired interval; None for
-            the first.
+        difference: of the AUROC, the first method minus this one, with a paired interval; None for the first, and if
+            the task is hidden.
         p: of DeLong's test, clustered by subject.
         corrected: Holm's correction over all tasks and methods of the comparison.
         verdict: on the first method, at a corrected level of 0.05.
@@ -43,16 +40,13 @@ class Comparison:
 
     task: str
     method: str
-    rows: int | None
-    positives: int | None
-    auroc: Score | None
-    difference: Score | None
-    p: float | None
-    corrected: float | None
-    verdict: Verdict
+    difference: Score | None = None
+    p: float | None = None
+    corrected: float | None = None
+    verdict: Verdict = "not tested"
 
 
-def compare(methods: Mapping[str, pl.DataFrame], scoring: Scoring) -> list[Comparison]:
+def compare(methods: Mapping[str, pl.DataFrame], scoring: Scoring, withheld: Collection[str] = ()) -> list[Comparison]:
     """Compare the first method with each of the others on every task that all of them have.
 
     The final prediction of a method is compared: after its rectifier, if it has one. What `rows_in_common` refuses is
@@ -61,13 +55,17 @@ def compare(methods: Mapping[str, pl.DataFrame], scoring: Scoring) -> list[Compa
     Args:
         methods: name -> predictions.parquet, of one run or of all runs of a protocol.
         scoring: replicates, seed and the smallest count that is shown.
+        withheld: tasks that are hidden, whatever their counts.
 
     Returns:
         The first method and the others, task by task.
     """
     found: list[Comparison] = []
     for task, rows in rows_in_common(methods).items():
-        found += _of_task(task, rows, scoring)
+        once = next(iter(rows.values())).unique("row_id")
+        counts = Counts(once.height, float(once["label"].sum()))
+        is_hidden = task in withheld or is_small(counts, scoring.min_count)
+        found += [Comparison(task=task, method=name) for name in rows] if is_hidden else _of_task(task, rows, scoring)
     return corrected(found)
 
 
@@ -136,7 +134,7 @@ def rows_of(name: str, frame: pl.DataFrame, task: str) -> pl.DataFrame:
     return chosen.sort(keys)
 
 
-def paired(first: pl.DataFrame, second: pl.DataFrame, scoring: Scoring) -> tuple[Score, float]:
+def paired(first: pl.DataFrame, second: pl.DataFrame, scoring: Scoring) -> tuple[Score, float | None]:
     """The AUROC of one method minus that of another on the same rows.
 
     Args:
@@ -145,12 +143,13 @@ def paired(first: pl.DataFrame, second: pl.DataFrame, scoring: Scoring) -> tuple
         scoring: replicates and seed.
 
     Returns:
-        The difference with a paired interval, and the p-value of DeLong's test.
+        The difference with a paired interval, and the p-value of DeLong's test; None where the AUROC is undefined.
     """
     one, other, columns = _tensor(first["probability"]), _tensor(second["probability"]), _columns(first)
     drawn = {"num_replicates": scoring.num_replicates, "seed": scoring.seed}
     difference = paired_difference(one, other, **columns, **drawn)["auroc"]  # type: ignore[arg-type]  # of mixed types
-    return plain(difference), p_value(*delong(one, other, **columns))
+    p = p_value(*delong(one, other, **columns))
+    return plain(difference), None if math.isnan(p) else p
 
 
 def _columns(rows: pl.DataFrame) -> dict[str, Tensor]:
@@ -161,30 +160,11 @@ def _columns(rows: pl.DataFrame) -> dict[str, Tensor]:
 
 
 def _of_task(task: str, rows: Mapping[str, pl.DataFrame], scoring: Scoring) -> list[Comparison]:
-    first, reference = next(iter(rows.items()))
-    once = reference.unique("row_id")
-    counts = Counts(once.height, float(once["label"].sum()))
-    if is_small(counts, scoring.min_count):
-        hidden = {"rows": None, "positives": None, "auroc": None, "difference": None, "p": None, "corrected": None}
-        return [Comparison(task=task, method=name, verdict="not tested", **hidden) for name in rows]
-    columns, drawn = _columns(reference), {"num_replicates": scoring.num_replicates, "seed": scoring.seed}
-    found = []
-    for name, frame in rows.items():
-        auroc = plain(metric_intervals(_tensor(frame["probability"]), **columns, **drawn)["auroc"])  # type: ignore[arg-type]  # of mixed types
-        difference, p = (None, None) if name == first else paired(reference, frame, scoring)
-        found.append(
-            Comparison(
-                task=task,
-                method=name,
-                rows=int(counts.rows),
-                positives=int(counts.positives),
-                auroc=auroc,
-                difference=difference,
-                p=p,
-                corrected=None,
-                verdict="not tested",
-            )
-        )
+    (first, reference), *others = rows.items()
+    found = [Comparison(task=task, method=first)]
+    for name, frame in others:
+        difference, p = paired(reference, frame, scoring)
+        found.append(Comparison(task=task, method=name, difference=difference, p=p))
     return found
 
 
@@ -209,7 +189,7 @@ def _judged(entry: Comparison, corrected: float) -> Comparison:
     verdict: Verdict = "level"
     if corrected < LEVEL:
         verdict = "better" if value > 0 else "worse"
-    return Comparison(**{**vars(entry), "corrected": corrected, "verdict": verdict})
+    return replace(entry, corrected=corrected, verdict=verdict)
 
 
 def _tensor(column: pl.Series) -> Tensor:

@@ -1,6 +1,6 @@
 """Compares finished runs on the same test rows, for the commands that show it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -11,12 +11,13 @@ from mmnar_lightning.evaluation.scores import Scoring
 from mmnar_lightning.runs import done, folders
 
 
-def compared(runs: Sequence[Path], scoring: Scoring) -> list[Comparison]:
+def compared(runs: Sequence[Path], scoring: Scoring, withheld: Collection[str] = ()) -> list[Comparison]:
     """Compare the first run with each of the others, whose tasks are outcomes that are yes or no.
 
     Args:
         runs: folders of evaluated runs.
         scoring: replicates, seed and the smallest count that is shown.
+        withheld: tasks that are hidden, whatever their counts.
 
     Returns:
         The comparisons, without small cells.
@@ -30,7 +31,7 @@ def compared(runs: Sequence[Path], scoring: Scoring) -> list[Comparison]:
             "runs: a page of several runs compares outcomes that are yes or no, but the tasks of these are numbers; "
             "`mmnar compare` compares them, and each has a page of its own"
         )
-    return compare(predictions, scoring)
+    return compare(predictions, scoring, withheld)
 
 
 def predictions_of(runs: Sequence[Path]) -> dict[str, pl.DataFrame]:

@@ -1,6 +1,5 @@
 """Scores the methods of a table: each by itself, and against the reference, corrected for the number of tests."""
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -196,7 +195,7 @@ def _compared(line: Line, own: pl.DataFrame, reference: pl.DataFrame, scoring: S
         return line
     difference, p = paired(own, same, scoring)
     spread = {DIFFERENCE: difference_spread(own, same, scoring.min_count)}
-    return replace(line, difference=difference, spread=spread, p=None if math.isnan(p) else p)
+    return replace(line, difference=difference, spread=spread, p=p)
 
 
 def _scored(line: Line, method: Tested, task: str, shown: Sequence[str], scoring: Scoring) -> list[Line]:
@@ -240,14 +239,4 @@ def judged(written: Sequence[Line], family: Family) -> list[Line]:
 
 
 def _test(line: Line) -> Comparison:
-    return Comparison(
-        task=line.task,
-        method=line.method,
-        rows=line.rows,
-        positives=line.positives,
-        auroc=line.scores.get("auroc"),
-        difference=line.difference,
-        p=line.p,
-        corrected=None,
-        verdict="not tested",
-    )
+    return Comparison(task=line.task, method=line.method, difference=line.difference, p=line.p)

@@ -11,9 +11,10 @@ from mmnar_lightning.cli import main
 from mmnar_lightning.commands.report import report
 from mmnar_lightning.config.compose import load
 from mmnar_lightning.config.experiment import ConfigError
+from mmnar_lightning.evaluation.results import TaskScores
 from mmnar_lightning.report.page import drawing, matrix
 from mmnar_lightning.runs import done
-from tests.helpers.pages import CANARY, LITTLE, PATTERNS, Page, levels, results, write_cohort, write_run
+from tests.helpers.pages import CANARY, LITTLE, PATTERNS, Page, cell, levels, results, scores, write_cohort, write_run
 
 ONE = [
     "about", "attrition", "patterns", "performance", "calibration", "decisions", "subgroups", "missingness", "training",
@@ -190,6 +191,14 @@ def test_several_runs_are_compared_in_pairs_and_presence_alone_is_named(several:
     assert "mimic-mask_only/two reads which inputs are present and nothing else" in text
     assert "presence alone reaches 100% of what lies above chance" in text
     assert "better" in text
+
+
+def test_a_task_that_a_run_hides_is_not_compared(place: Path, tmp_path: Path) -> None:
+    few = TaskScores(all=cell(300, 3), patterns={"11": cell(300, 3)})
+    hidden = results(**LITTLE, run_id="four", tasks={"death": few, "readmission_30d": scores()})
+    folder = write_run(tmp_path / "runs" / "mimic" / "four", hidden)
+    text = Page(page_of(place, f"runs=[{place / 'runs/mimic/one'},{folder}]", f"out={tmp_path}")).text
+    assert "1 tests, corrected together" in text
 
 
 def test_predictions_of_damaged_runs_are_not_compared(place: Path, tmp_path: Path) -> None:

@@ -70,7 +70,8 @@ def test_the_command_prints_the_runs_and_writes_the_files_of_a_table(workplace: 
     first, second, third = compare({name: frame.drop("fold") for name, frame in frames.items()}, SCORING)
     assert (first.verdict, second.verdict, third.verdict) == ("not tested", "better", "level")
     whole = of("trees/second", rows, pattern="all")
-    assert float(whole["auroc"]) == pytest.approx(second.auroc.value, rel=1e-5)
+    own = frames["trees/second"]
+    assert float(whole["auroc"]) == pytest.approx(roc_auc_score(own["label/death"], own["logit/death"]), rel=1e-5)
     assert float(whole["difference_low"]) == pytest.approx(-second.difference.high, rel=1e-4)
     assert float(whole["corrected_p"]) == pytest.approx(second.corrected, rel=1e-4)
     assert whole["verdict"] == "worse", "the file is about the run, what is printed about the first"
@@ -141,6 +142,14 @@ def test_small_patterns_are_not_there_and_a_small_task_is_masked(workplace: Path
     assert {(row["pattern"], row["rows"], row["auroc"], row["verdict"]) for row in masked} == {
         ("all", "", "", "not tested")
     }
+
+
+def test_a_task_without_positives_is_scored_and_not_tested(workplace: Path, capsys) -> None:
+    frames = {name: drawn(name, **{"label/death": [False] * NUM_ROWS}) for name in list(STRENGTH)[:2]}
+    rows = compared(workplace, frames)
+    assert {(row["positives"], row["auroc"], row["p"]) for row in rows} == {("0", "", "")}
+    assert all(row["brier_low"] for row in rows)
+    assert "0 tests, corrected together" in capsys.readouterr().out
 
 
 def test_a_run_of_one_fold_shows_totals_alone(workplace: Path) -> None:
