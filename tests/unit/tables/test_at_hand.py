@@ -145,7 +145,8 @@ def test_small_patterns_are_not_there_and_a_small_task_is_masked(workplace: Path
 
 
 def test_a_task_without_positives_is_scored_and_not_tested(workplace: Path, capsys) -> None:
-    frames = {name: drawn(name, **{"label/death": [False] * NUM_ROWS}) for name in list(STRENGTH)[:2]}
+    none = pl.lit(False).alias("label/death")
+    frames = {name: drawn(name).with_columns(none) for name in list(STRENGTH)[:2]}
     rows = compared(workplace, frames)
     assert {(row["positives"], row["auroc"], row["p"]) for row in rows} == {("0", "", "")}
     assert all(row["brier_low"] for row in rows)

@@ -38,7 +38,7 @@ def test_each_metric_has_its_number_by_rule_and_masked_cells_do_not_count() -> N
 
 
 def test_a_cell_without_any_interval_is_of_a_single_subject() -> None:
-    said = without_interval([cell(**dict.fromkeys(METRICS, BARE))])
+    said = without_interval([replace(cell(), scores=dict.fromkeys(METRICS, BARE))])
     assert said.count("1 (a single subject in a test set: 1)") == len(METRICS)
 
 

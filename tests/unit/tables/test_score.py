@@ -105,7 +105,7 @@ def test_differences_and_patterns_have_their_spread_too(made: Plan, scored: list
     (line,) = [
         line for line in scored if (line.cohort, line.task, line.method, line.pattern) == ("own", "first", "poor", "10")
     ]
-    assert line.spread["auroc"].seeds == pytest.approx(over_seeds(lambda *part: auroc("poor", *part, "10")))
+    assert line.spread["auroc"].seeds == pytest.approx(over_seeds(lambda seed, fold: auroc("poor", seed, fold, "10")))
 
 
 @pytest.mark.parametrize(("positives", "is_shown"), [(10, True), (9, False), (31, False)])
