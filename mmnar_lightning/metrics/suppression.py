@@ -113,7 +113,8 @@ def hidden_labels(
     The numbers of known labels are those of `hidden_cells`, and are shown there. A cell is hidden if it is hidden
     there, or has some but few rows with an unknown or a known label in any task. Rows of hidden cells can then move
     from one to another as long as each has as many as known labels: what can move is their least number of unknown
-    labels over the tasks. If its sum is small, the smallest other cell that has some is hidden as well.
+    labels over the tasks. If its sum is small, the smallest other cell that has some is hidden as well; if no other
+    has, and the total leaves few unknown labels to the hidden cells, every cell is hidden.
 
     Args:
         tables: task -> cell -> counts; without `all`, and without tasks that are hidden whole.
@@ -134,8 +135,11 @@ def hidden_labels(
         name for name in names if name in hidden or any(_few_labels(own[name], min_count) for own in tables.values())
     }
     others = [(rows[name], name) for name in names - found if least[name] > 0]
-    if found and others and sum(least[name] for name in found) < min_count:
-        found.add(min(others)[1])
+    if found and sum(least[name] for name in found) < min_count:
+        if others:
+            found.add(min(others)[1])
+        elif any(0 < sum(own[name].unknown for name in found) < min_count for own in tables.values()):
+            found = names
     return frozenset(found)
 
 

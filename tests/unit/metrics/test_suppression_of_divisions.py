@@ -126,6 +126,16 @@ def test_labels_of_a_pattern_that_the_scores_hide_are_hidden_in_every_task() -> 
     assert labels(tables, hidden) == {"b", "c"}
 
 
+def test_all_labels_are_hidden_where_one_cell_has_all_that_are_unknown() -> None:
+    tables = {"death": {"a": (20, 20, 0), "b": (0, 0, 2)}, "stay": {"a": (20, 20, 0), "b": (2, 0, 0)}}
+    hidden = hidden_cells(scored(tables), MIN_COUNT)
+    assert "b" in hidden["death"]
+    masked = labels(tables, hidden)
+    assert masked == {"a", "b"}, "the total of all rows less those of a"
+    assert not narrowed(tables, masked, hidden)
+    assert narrowed(tables, frozenset("b"), hidden)
+
+
 def test_nothing_is_hidden_where_every_label_is_known() -> None:
     tables = {task: {"a": (20, 20, 0), "b": (10, 10, 0)} for task in ("death", "stay")}
     assert labels(tables, hidden_cells(scored(tables), MIN_COUNT)) == frozenset()
@@ -133,11 +143,12 @@ def test_nothing_is_hidden_where_every_label_is_known() -> None:
 
 @st.composite
 def crossed(draw: Any) -> dict[tuple[int, int], tuple[int, int]]:
-    """Positives and negatives of one task by the levels of two attributes."""
+    """Positives and negatives of one task by the levels of two attributes; a reader takes no pair for impossible."""
+    levels = draw(st.integers(1, 3)), draw(st.integers(1, 4))
     return {
         (one, other): (draw(st.integers(0, 2 * MIN_COUNT)), draw(st.integers(0, 2 * MIN_COUNT)))
-        for one in range(draw(st.integers(1, 3)))
-        for other in range(draw(st.integers(1, 4)))
+        for one in range(levels[0])
+        for other in range(levels[1])
     }
 
 
