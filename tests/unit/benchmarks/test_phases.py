@@ -213,7 +213,7 @@ def test_the_runs_on_releases_load() -> None:
         plain = to_plain(load(full.words(cell, method, 1, 1000, "out")))
         knobs = full.CELLS[cell].knobs
         assert {name: plain["simulate"][name] for name in knobs} == dict(knobs)
-        assert plain["cohort"]["pretraining_rows"] is (cell == "shared")
+        assert plain["cohort"]["pretraining_rows"] is (cell in {"shared", "shared-all"})
         assert plain["evaluation"]["inner_folds"] == (3 if 600 * knobs.get("label_share", 1.0) < 1500 else 0)
 
 
