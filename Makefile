@@ -99,7 +99,7 @@ table: setup ## Run the methods of a table on its cohorts, and write it (docs/ta
 test test-fast: export PYTHONDONTWRITEBYTECODE :=
 
 test-fast: setup ## Run the unit tests that train nothing and start no process: under a minute on two cores.
-	$(BIN)/python -m pytest -n 2 -q -m "not slow and not demo" tests/unit data_modules mmnar_lightning
+	$(BIN)/python -m pytest -n $(if $(PROCESSES),$(call quoted,,PROCESSES),2) -q -m "not slow and not demo" tests/unit data_modules mmnar_lightning
 
 test-oldest: ## Run the unit tests with the oldest versions that pyproject.toml allows, in .venv-oldest.
 	$(PYTHON) -m venv .venv-oldest
@@ -113,8 +113,8 @@ test-meds: setup ## Score an export of predictions by meds-evaluation, installed
 	MEDS_EVALUATION=$(CURDIR)/.venv-meds/bin/python $(BIN)/python -m pytest -q -k meds_evaluation tests/end_to_end/test_meds.py
 
 # In the order of collection, whole runs come first; in the order of the number of tests they would come last, one by one.
-test: setup ## Run the tests (those on the open demos skip, saying so, where the demos are not found).
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+test: setup ## Run the tests, in two processes or PROCESSES=8 (those on the open demos skip, saying so, where the demos are not found).
+	$(BIN)/python -m pytest -n $(if $(PROCESSES),$(call quoted,,PROCESSES),2) --dist loadfile --no-loadscope-reorder
 
 test-slurm: setup ## Jobs on a private SLURM cluster of one node: preempted, out of time, in arrays (skips without SLURM).
 	$(BIN)/python -m pytest tests/distributed/slurm_preemption.py

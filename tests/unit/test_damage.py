@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from data_modules import stage
+from data_modules import files, stage
 from data_modules.errors import UserError
 
 COMMAND = "mmnar cohort"
@@ -53,6 +53,27 @@ def test_a_damaged_file_is_named_with_the_command_that_builds_it_again(made, nam
     assert f"{made} is damaged" in message
     assert f"{name} {said}" in message
     assert f"remove this folder, then `{COMMAND}`" in message
+
+
+@pytest.mark.parametrize("count", [3, 500])
+def test_of_many_files_that_threads_read_the_damaged_ones_are_named(tmp_path: Path, monkeypatch, count):
+    monkeypatch.setattr(files, "SMALL_BYTES", 0)
+    monkeypatch.setattr(files, "usable_cores", lambda: 2)
+
+    def write(folder: Path) -> None:
+        for number in range(count):
+            (folder / f"{number:03d}").write_text(f"{number} of {count}")
+        stage.write_json(folder / stage.MANIFEST, {})
+
+    stage.run_stage(tmp_path / "made", write, "paths.data")
+    described = stage.read_json(tmp_path / "made" / stage.MANIFEST)[stage.STORED]
+    names = [f"{number:03d}" for number in range(count)]
+    assert described == {name: files.describe(tmp_path / "made" / name) for name in names}
+    assert not files.damage(tmp_path / "made", described)
+    for name in (names[0], names[-1]):
+        _flip(tmp_path / "made" / name)
+    found = files.damage(tmp_path / "made", described)
+    assert found == [f"{name} differs from what was written" for name in (names[0], names[-1])]
 
 
 def test_all_damaged_files_are_named(made):
