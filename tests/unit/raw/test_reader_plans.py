@@ -5,7 +5,7 @@ import polars as pl
 from data_modules.databases.mimic_iv import events
 from data_modules.databases.mimic_iv.concepts import LABS
 from data_modules.features.concepts import convert
-from data_modules.raw import cells
+from data_modules.raw import blocks, cells, source
 
 COLUMNS = ["subject_id", "itemid", "charttime", "valuenum", "valueuom"]
 
@@ -32,6 +32,32 @@ def test_a_filter_on_a_time_and_another_column_keeps_what_it_should(synthetic):
     scanned = synthetic.release().scan("labevents", COLUMNS)
     kept = scanned.filter(pl.col("charttime") == row["charttime"], pl.col("subject_id") == row["subject_id"])
     assert kept.select("charttime", "valuenum").collect().rows() == [(row["charttime"], row["valuenum"])]
+
+
+def test_what_a_filter_leaves_of_many_blocks_is_handed_over_together(synthetic, monkeypatch):
+    handed, usual = [], source._joined
+
+    def count(frames):
+        for frame in usual(frames):
+            handed.append(frame.height)
+            yield frame
+
+    monkeypatch.setattr(source, "_joined", count)
+    monkeypatch.setattr(blocks, "CHUNK", 2000)
+    rows = [row["labevent_id"] for row in synthetic.rows["labevents"]]
+    own = [row["labevent_id"] for row in synthetic.rows["labevents"] if row["subject_id"] == 7]
+    scanned = synthetic.release().scan("labevents", ["labevent_id", "subject_id"])
+    kept = scanned.filter(pl.col("subject_id") == 7).select("labevent_id")
+    assert kept.collect().to_series().to_list() == own
+    assert handed == [len(own)]
+    handed.clear()
+    monkeypatch.setattr(source, "MOST", 3)
+    assert kept.collect().to_series().to_list() == own
+    assert len(handed) > 5, "blocks are not held for ever"
+    handed.clear()
+    monkeypatch.setattr(source, "ENOUGH", 1)
+    assert scanned.collect()["labevent_id"].to_list() == rows
+    assert len(handed) > 15, "what is large enough is handed over at once"
 
 
 def test_only_the_columns_that_are_asked_for_are_read(synthetic):
