@@ -2,15 +2,17 @@
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.special import ndtri
 from torch import Tensor
 from torch.nn.functional import pad
 
 from mmnar_lightning.metrics import functional
 from mmnar_lightning.metrics.bootstrap import MIN_SUBJECTS, draw_weights
-from mmnar_lightning.metrics.cells import FEW, SMALL
+from mmnar_lightning.metrics.cells import FEW, LINEAR, MANY, SMALL
+from mmnar_lightning.metrics.influence import logit_ends
 from mmnar_lightning.metrics.intervals import Interval, percentile_interval
-from mmnar_lightning.metrics.parts import parts_of
+from mmnar_lightning.metrics.parts import Column, parts_of
 from mmnar_lightning.metrics.small_samples import auroc_ends
 
 
@@ -29,8 +31,10 @@ def within_groups_auroc(
 
     Pairs across groups do not count, so a prediction that depends on the group alone scores 0.5; neither do pairs
     across folds, whose rows are predicted by different models. It is the mean of the AUROCs of all groups and folds,
-    weighted by their numbers of pairs, so small groups contribute. The bootstrap draws whole subjects; with few rows of
-    a class the interval is Newcombe's, as in `cells.metric_intervals`.
+    weighted by their numbers of pairs, so small groups contribute. With few rows of the smaller class the interval is
+    Newcombe's and with many DeLong's, as in `cells.metric_intervals`; between them a bootstrap draws whole subjects.
+    DeLong's is here of the share of all groups' pairs, so no group needs many rows: one of a single positive counts the
+    variation of its negatives twice, which widens the interval.
 
     Args:
         probability: (N,) in [0, 1].
@@ -65,6 +69,12 @@ def within_groups_auroc(
         return Interval(
             value=value, low=low, high=high, num_defined=0, num_parts=len(comparable), method=SMALL["auroc"]
         )
+    if parts.few() >= MANY and 0 < value < 1:
+        error = _error(probability.numpy(), label.numpy(), dense, comparable)
+        low, high = logit_ends(value, error, float(ndtri((1 + level) / 2)))
+        return Interval(
+            value=value, low=low, high=high, num_defined=0, num_parts=len(comparable), method=LINEAR["auroc"]
+        )
     generator = np.random.default_rng(seed)
     if len(names) < MIN_SUBJECTS:
         drawn = [torch.full((num_replicates,), torch.nan, dtype=torch.float64)]
@@ -88,6 +98,27 @@ def cells_of(group: Tensor, fold: Tensor | None) -> Tensor:
     [0, 1, 2]
     """
     return group if fold is None else torch.unique(torch.stack([group, fold.to(group)]), dim=1, return_inverse=True)[1]
+
+
+def _error(probability: Column, label: Column, subject: NDArray[np.int64], groups: list[Tensor]) -> float:
+    """Standard error of the share of concordant pairs, from its derivative by the weight of each subject, (N,) each."""
+    won, pairs = np.zeros(len(label)), np.zeros(len(label))
+    for member in groups:
+        rows = np.flatnonzero(member.numpy())
+        positive, negative = rows[label[rows] > 0], rows[label[rows] == 0]
+        won[positive] = _outranked(probability[positive], probability[negative])
+        won[negative] = len(positive) - _outranked(probability[negative], probability[positive])
+        pairs[positive], pairs[negative] = len(negative), len(positive)
+    # Every pair is counted in both of its rows.
+    influence = np.bincount(subject, won - won.sum() / pairs.sum() * pairs) / (pairs.sum() / 2)
+    return float(np.sqrt(len(influence) / (len(influence) - 1) * np.square(influence).sum()))
+
+
+def _outranked(own: Column, others: Column) -> Column:
+    """Number of others that each outranks, ties one half."""
+    ordered = np.sort(others)
+    found: Column = (np.searchsorted(ordered, own) + np.searchsorted(ordered, own, side="right")) / 2
+    return found
 
 
 def _share(probability: Tensor, label: Tensor, groups: list[Tensor], weight: Tensor) -> Tensor:

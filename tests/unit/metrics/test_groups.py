@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from mmnar_lightning.metrics import functional
+from mmnar_lightning.metrics import groups as metrics_of_groups
+from mmnar_lightning.metrics.cells import metric_intervals
 from mmnar_lightning.metrics.groups import within_groups_auroc
 
 
@@ -74,6 +76,29 @@ def test_rows_of_a_subject_are_drawn_together_so_copies_do_not_narrow_the_interv
     assert again.high - again.low == pytest.approx(once.high - once.low, rel=1e-6)
     torn = within_groups_auroc(copies[0], copies[1], torch.arange(320), copies[3], num_replicates=400)
     assert torn.high - torn.low < 0.7 * (once.high - once.low)
+
+
+@pytest.mark.parametrize("groups", [3, 90])
+@pytest.mark.parametrize("rows_of_subject", [1, 3])
+def test_with_many_rows_the_analytic_interval_is_that_of_the_bootstrap(monkeypatch, groups, rows_of_subject) -> None:
+    probability, label, _, group = data(rows=1500, groups=groups)
+    subject = torch.arange(1500) // rows_of_subject
+    found = within_groups_auroc(probability, label, subject, group)
+    assert found.method == "delong"
+    monkeypatch.setattr(metrics_of_groups, "MANY", 1e9)
+    drawn = within_groups_auroc(probability, label, subject, group, num_replicates=3000)
+    assert drawn.method == "bootstrap"
+    assert found.value == drawn.value
+    assert found.high - found.low == pytest.approx(drawn.high - drawn.low, rel=0.06)
+    assert (found.low, found.high) == pytest.approx((drawn.low, drawn.high), abs=0.005)
+
+
+def test_the_analytic_interval_of_one_group_is_that_of_a_cell() -> None:
+    probability, label, subject, group = data(rows=1500)
+    found = within_groups_auroc(probability, label, subject, torch.zeros_like(group))
+    cell = metric_intervals(probability, label, subject)["auroc"]
+    assert cell.method == found.method == "delong"
+    assert (found.value, found.low, found.high) == pytest.approx((cell.value, cell.low, cell.high), abs=1e-12)
 
 
 def test_a_single_subject_has_no_interval() -> None:
