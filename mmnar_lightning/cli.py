@@ -170,6 +170,7 @@ def _compose(command: str, words: Sequence[str]) -> "ExperimentConfig":
     given = [word for word in words if "=" in word] if command in ARGUMENTS else words
     config: ExperimentConfig = import_module("mmnar_lightning.config.compose").load(given)
     import_module("mmnar_lightning.config.ignored").check_command(config, command)
+    import_module("mmnar_lightning.console").show_bars(config.trainer.progress_bar)
     return config
 
 

@@ -20,6 +20,8 @@ UNLIMITED = 100_000
 """Characters per line if the output is not a terminal: nothing is cut or wrapped in a pipe or a log."""
 
 _CONSOLE = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else UNLIMITED)
+_shown = {"bars": True}
+"""Whether progress is shown, as `show_bars` says."""
 _WARNED: set[str] = set()
 """Warnings about what all runs of a command share, that were printed."""
 
@@ -94,9 +96,17 @@ def show(title: str, header: Sequence[str], rows: Iterable[Sequence[object]]) ->
     _CONSOLE.print(table)
 
 
+def show_bars(shown: bool) -> None:
+    """Show the progress of long work in this process, or not: `trainer.progress_bar` of a command."""
+    _shown["bars"] = shown
+
+
 @contextmanager
 def progress(what: str, total: int, unit: str = "", after: float = 0.0) -> Iterator[Callable[[float], None]]:
     """Show a progress bar from the first step on.
+
+    Where the output is no terminal, work that takes longer than `after` says once how long it will take, if that is
+    above 0; other work says nothing.
 
     Args:
         what: is being done.
@@ -110,11 +120,19 @@ def progress(what: str, total: int, unit: str = "", after: float = 0.0) -> Itera
     rate = [_Rate(unit)] if unit else []
     bar = Progress(*Progress.get_default_columns(), *rate, console=_CONSOLE, transient=True)
     task, opened = bar.add_task(what, total=total), time.monotonic()
+    waits = _shown["bars"] and is_rank_zero()
 
     def advance(count: float) -> None:
-        if time.monotonic() - opened >= after and not bar.live.is_started:
-            bar.start()
+        nonlocal waits
         bar.update(task, advance=count)
+        passed, done = time.monotonic() - opened, bar.tasks[0].completed
+        if not waits or passed < after:
+            return
+        waits = False
+        if _CONSOLE.is_terminal:
+            bar.start()
+        elif after and 0 < done < total:
+            say(f"{what}: about {passed * total / done:.0f} s")
 
     try:
         yield advance

@@ -1,6 +1,6 @@
 """Paired differences of two predictions of the same rows: of a rectifier, of a blend, of a part of the method."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ def gains(
     *,
     fold: Tensor | None = None,
     repeat: Tensor | None = None,
+    advance: Callable[[float], None] = lambda _: None,
 ) -> dict[str, Gain]:
     """Subtract the metrics of one prediction from those of another, with paired, subject-clustered 95 % intervals.
 
@@ -30,6 +31,7 @@ def gains(
         scoring: replicates and seed.
         fold: (N,) int64, as of `score`.
         repeat: (N,) int64, as of `score`.
+        advance: is called with 1 for every task that was compared.
 
     Returns:
         task -> differences, `after` minus `before`, over all rows with a known label.
@@ -56,4 +58,5 @@ def gains(
             subjects=len(torch.unique(before.subject[known])),
             **scores,
         )
+        advance(1)
     return found

@@ -1,6 +1,6 @@
 """Scores by subgroup, decision curves and the availability of labels of test rows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import polars as pl
 import torch
@@ -24,7 +24,12 @@ from mmnar_lightning.outputs import ScoredRows
 
 
 def score_subgroups(
-    rows: ScoredRows, attributes: pl.DataFrame, tasks: Sequence[str], scoring: Scoring, fold: Tensor | None = None
+    rows: ScoredRows,
+    attributes: pl.DataFrame,
+    tasks: Sequence[str],
+    scoring: Scoring,
+    fold: Tensor | None = None,
+    advance: Callable[[float], None] = lambda _: None,
 ) -> dict[str, Subgroups]:
     """Score every task by the levels of every attribute.
 
@@ -34,6 +39,7 @@ def score_subgroups(
         tasks: T task names.
         scoring: replicates, seed, and the minimum number of rows with a known label below which levels are pooled.
         fold: (N,) int64, fold in which a row was tested.
+        advance: is called with 1 for every attribute and task that were scored.
 
     Returns:
         Attribute -> scores. `unknown` is scored, but not compared with other levels.
@@ -41,7 +47,10 @@ def score_subgroups(
     found = {}
     for name in attributes.columns:
         number, names = numbered(attributes[name])
-        by_task = {task: _of_attribute(rows, column, number, names, scoring, fold) for column, task in enumerate(tasks)}
+        by_task = {}
+        for column, task in enumerate(tasks):
+            by_task[task] = _of_attribute(rows, column, number, names, scoring, fold)
+            advance(1)
         found[name.removeprefix(SUBGROUP)] = Subgroups(min_rows=scoring.min_count, tasks=by_task)
     return found
 

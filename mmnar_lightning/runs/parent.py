@@ -27,7 +27,7 @@ from mmnar_lightning.report.summary import show_summary
 from mmnar_lightning.runs import done, folders, gather, gather_values, loggers, results, single, wandb_run
 from mmnar_lightning.runs.plan import FOLDED, Child
 from mmnar_lightning.runs.run import scoring_of
-from mmnar_lightning.runs.scoring import score_each
+from mmnar_lightning.runs.scoring import score_each, with_bar
 
 CHILD_KEYS = ("cohort", "checkpoint", "unseen_pattern_rows", "rectifier", "mean_risk", "diagnostics")
 """Keys of each run's results that the parent's results.json includes."""
@@ -230,7 +230,12 @@ def _gains(
         return None
     before, after = (gather.as_rows(pooled, list(first), prefix) for prefix in (gather.LOGIT, corrected))
     fold = gather.tensor(pooled["fold"]) if protocol in FOLDED else None
-    return gains(before, after, list(first), scoring, fold=fold, repeat=gather.tensor(pooled["seed"]))
+    repeat = gather.tensor(pooled["seed"])
+    return with_bar(
+        "comparing predictions",
+        len(first),
+        lambda advance: gains(before, after, list(first), scoring, fold=fold, repeat=repeat, advance=advance),
+    )
 
 
 def _blend(pooled: pl.DataFrame, scoring: Scoring, protocol: str, first: Results) -> BlendScores:

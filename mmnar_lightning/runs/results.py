@@ -20,7 +20,7 @@ from mmnar_lightning.evaluation.diagnose import decision_tipping_points
 from mmnar_lightning.evaluation.gains import gains
 from mmnar_lightning.evaluation.prediction_table import GROUP, predictions
 from mmnar_lightning.evaluation.rectify import Rectification
-from mmnar_lightning.evaluation.results import Groups, Intervals, Results, SplitCounts
+from mmnar_lightning.evaluation.results import Gain, Groups, Intervals, Results, SplitCounts
 from mmnar_lightning.evaluation.results_json import ResultsError, from_json, to_json
 from mmnar_lightning.evaluation.scores import Scoring, score_groups
 from mmnar_lightning.evaluation.subgroups import decision_curves, label_availability, score_subgroups
@@ -31,7 +31,7 @@ from mmnar_lightning.report.public import public
 from mmnar_lightning.report.summary import show_summary
 from mmnar_lightning.runs import done, environment, folders, model_folder, value_results, wandb_run
 from mmnar_lightning.runs.run import Run, scores_a_fold
-from mmnar_lightning.runs.scoring import score_each
+from mmnar_lightning.runs.scoring import score_each, with_bar
 
 
 def is_done(folder: Path) -> bool:
@@ -146,8 +146,8 @@ def compute_results(
         diagnostics={"decision_tipping_point": tipping, **(diagnostics or {})},
         tasks=scored["tasks"],
         rectified=scored.get("rectified"),
-        rectified_gain=gains(rows, after, cohort.tasks, scoring) if after and is_compared else None,
-        recalibrated_gain=gains(rows, one_offset, cohort.tasks, scoring) if one_offset else None,
+        rectified_gain=_gains(run, rows, after if is_compared else None),
+        recalibrated_gain=_gains(run, rows, one_offset),
         blend=compare(blended, cohort.tasks, cohort.scored_patterns, scoring) if blended else None,
         groups=_groups(run, rows, table),
         **breakdowns(after or rows, table, cohort.tasks, cohort.scored_patterns, scoring),
@@ -158,6 +158,17 @@ def compute_results(
     if run.config.evaluation.figures:
         figures.draw_results(public_of(results, run.config), run.folder / "figures")
     return results
+
+
+def _gains(run: Run, before: ScoredRows, after: ScoredRows | None) -> dict[str, Gain] | None:
+    if after is None:
+        return None
+    tasks = run.cohort.tasks
+    return with_bar(
+        "comparing predictions",
+        len(tasks),
+        lambda advance: gains(before, after, tasks, run.scoring, advance=advance),
+    )
 
 
 def _common(run: Run, rows: ScoredRows, fitted: Mapping[str, Any]) -> dict[str, Any]:
@@ -216,8 +227,13 @@ def breakdowns(
         Field -> value.
     """
     attributes = table.select(name for name in table.columns if name.startswith(SUBGROUP))
+    subgroups = with_bar(
+        "scoring subgroups",
+        attributes.width * len(tasks),
+        lambda advance: score_subgroups(rows, attributes, tasks, scoring, fold, advance),
+    )
     return {
-        "subgroups": score_subgroups(rows, attributes, tasks, scoring, fold) or None,
+        "subgroups": subgroups or None,
         "net_benefit": decision_curves(rows, tasks),
         "label_availability": label_availability(rows, tasks, pattern_ids),
     }

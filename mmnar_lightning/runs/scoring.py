@@ -1,6 +1,7 @@
-"""Scores test rows before and after their rectifier, with a progress bar where it takes long."""
+"""Scores and compares test rows, with a progress bar where it takes long."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 from torch import Tensor
 
@@ -11,8 +12,25 @@ from mmnar_lightning.evaluation.cell import TaskScores
 from mmnar_lightning.evaluation.scores import Scoring
 from mmnar_lightning.outputs import ScoredRows
 
+Found = TypeVar("Found")
+
 PATIENCE = 5.0
 """Seconds of scoring before a progress bar is shown."""
+
+
+def with_bar(what: str, steps: int, work: Callable[[Callable[[float], None]], Found]) -> Found:
+    """Do work that calls its argument with the number of steps that it has done, and show its progress.
+
+    Args:
+        what: is being done.
+        steps: number of steps.
+        work: as above.
+
+    Returns:
+        What the work returns.
+    """
+    with progress(what, steps, after=PATIENCE) as advance:
+        return work(advance)
 
 
 def score_each(
@@ -38,10 +56,13 @@ def score_each(
         Name -> task -> scores.
     """
     total = sum(_rows_of_cells(rows, pattern_ids) for rows in versions.values())
-    with progress("scoring test rows", total, after=PATIENCE) as advance:
-        found = scores.score_each(
+    found = with_bar(
+        "scoring test rows",
+        total,
+        lambda advance: scores.score_each(
             list(versions.values()), tasks, pattern_ids, scoring, fold=fold, repeat=repeat, advance=advance
-        )
+        ),
+    )
     return dict(zip(versions, found, strict=True))
 
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from io import StringIO
 from types import SimpleNamespace
 
 import pytest
@@ -49,6 +50,7 @@ def test_lightning_advertises_nothing_even_if_it_is_imported_later() -> None:
 def test_a_bar_is_shown_after_its_time_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr(console, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(console, "_CONSOLE", Console(force_terminal=True, file=StringIO()))
     started: list[float] = []
     start = Progress.start
     monkeypatch.setattr(Progress, "start", lambda bar: (started.append(now[0]), start(bar))[-1])
@@ -57,6 +59,31 @@ def test_a_bar_is_shown_after_its_time_alone(monkeypatch: pytest.MonkeyPatch) ->
             now[0] = second
             advance(1)
     assert started == [6.0]
+    console.show_bars(False)
+    try:
+        with console.progress("scoring", 3) as advance:
+            advance(1)
+    finally:
+        console.show_bars(True)
+    assert started == [6.0], "trainer.progress_bar=false"
+
+
+def test_without_a_terminal_long_work_says_once_how_long_it_takes(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(console, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    for after, shown in ((5.0, True), (5.0, False), (0.0, True)):
+        console.show_bars(shown)
+        now[0] = 0.0
+        try:
+            with console.progress("scoring", 10, after=after) as advance:
+                for second in (1.0, 6.0, 7.0):
+                    now[0] = second
+                    advance(1)
+        finally:
+            console.show_bars(True)
+    assert capsys.readouterr().out.splitlines() == ["scoring: about 30 s"]
 
 
 def test_where_runs_are_silenced_a_warning_about_what_they_share_is_printed_once(
