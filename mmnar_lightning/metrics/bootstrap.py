@@ -198,6 +198,31 @@ def draw_counts(generator: np.random.Generator, num_replicates: int, num_subject
     return torch.from_numpy(_drawn(generator, num_replicates, num_subjects))
 
 
+@dataclass(frozen=True)
+class Draws:
+    """How often each subject is drawn in each replicate; every pass over it draws the same, a few replicates at once.
+
+    Attributes:
+        num_replicates: R.
+        num_subjects: S.
+        seed: of the draws.
+
+    >>> draws = Draws(5, 3, 0)
+    >>> torch.equal(torch.cat(list(draws)), torch.cat(list(draws))), torch.cat(list(draws)).shape
+    (True, torch.Size([5, 3]))
+    """
+
+    num_replicates: int
+    num_subjects: int
+    seed: int
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """Yield (C, S) float64, at most `CHUNK_ELEMENTS` of them or one replicate."""
+        generator = np.random.default_rng(self.seed)
+        for size in _chunks(self.num_replicates, self.num_subjects):
+            yield draw_counts(generator, size, self.num_subjects)
+
+
 def draw_weights(
     generator: np.random.Generator, num_replicates: int, subject: Tensor | NDArray[np.int64], num_subjects: int
 ) -> Iterator[Tensor]:

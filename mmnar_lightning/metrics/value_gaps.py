@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from mmnar_lightning.metrics.bootstrap import MIN_SUBJECTS, draw_counts
+from mmnar_lightning.metrics.bootstrap import MIN_SUBJECTS, Draws
 from mmnar_lightning.metrics.gaps import LargestGap, largest
 
 COMPARED = ("mae", "mean_error")
@@ -53,12 +52,12 @@ def largest_value_gaps(
     if len(large) < 2 or len(names) < MIN_SUBJECTS:
         return {}
     once = torch.ones((1, len(names)), dtype=torch.float64)
-    counts = torch.cat([once, draw_counts(np.random.default_rng(seed), num_replicates, len(names))])
+    draws = Draws(num_replicates, len(names), seed)
     found = {}
     for name, each in zip(COMPARED, (error.double().abs(), error.double()), strict=True):
-        means = torch.stack([_means(each[members[number]], dense[members[number]], counts) for number in large], 1)
-        values, drawn = means[0].numpy(), means[1:].numpy()
-        found[name] = largest(large, values, drawn, coverage)
+        own = [(each[members[number]], dense[members[number]]) for number in large]
+        means = [torch.stack([_means(*rows, counts) for rows in own], 1) for counts in (once, *draws)]
+        found[name] = largest(large, means[0][0].numpy(), torch.cat(means[1:]).numpy(), coverage)
     return found
 
 

@@ -1,14 +1,12 @@
 """Paired differences of the metrics of two methods that predict the same numbers."""
 
-import numpy as np
 import torch
 from scipy.stats import t
 from torch import Tensor
 
-from mmnar_lightning.metrics.bootstrap import MIN_SUBJECTS, draw_counts
+from mmnar_lightning.metrics.bootstrap import MIN_SUBJECTS, Draws
 from mmnar_lightning.metrics.intervals import Interval, percentile_interval
 from mmnar_lightning.metrics.values import (
-    CHUNK,
     FEW_SUBJECTS,
     TINY,
     VALUE_METRICS,
@@ -61,11 +59,11 @@ def paired_value_differences(
     names, dense = torch.unique(subject, return_inverse=True)
     if len(names) < MIN_SUBJECTS:
         return found
-    counts = draw_counts(np.random.default_rng(seed), num_replicates, len(names))
+    draws = Draws(num_replicates, len(names), seed)
     each = {"mae": (first - value).abs() - (second - value).abs(), "mean_error": first - second}
-    found |= {name: studentised(own, dense, counts, level, signed=True) for name, own in each.items()}
+    found |= {name: studentised(own, dense, draws, level, signed=True) for name, own in each.items()}
     if len(names) >= FEW_SUBJECTS:
-        drawn = torch.cat([_differences(first, second, value, part[:, dense]) for part in torch.split(counts, CHUNK)])
+        drawn = torch.cat([_differences(first, second, value, counts[:, dense]) for counts in draws])
         for name in OF_SQUARES:
             replicates = drawn[:, VALUE_METRICS.index(name)]
             found[name] = percentile_interval(values[name], replicates, 1, level)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmnar_lightning.metrics.bootstrap import MIN_SUBJECTS, draw_counts
+from mmnar_lightning.metrics.bootstrap import MIN_SUBJECTS, Draws
 from mmnar_lightning.metrics.intervals import Interval, percentile_interval
 
 VALUE_METRICS = ("mae", "rmse", "mean_error", "r2")
@@ -15,8 +15,6 @@ VALUE_METRICS = ("mae", "rmse", "mean_error", "r2")
 in the order of the columns of `value_metrics`, R² last."""
 FEW_SUBJECTS = 30
 """Subjects below which intervals of squares and of R² are too narrow."""
-CHUNK = 64
-"""Replicates in memory at once."""
 TINY = 1e-12
 
 
@@ -76,16 +74,15 @@ def value_intervals(
     found = {name: without_interval(own) for name, own in values.items()}
     if len(names) < MIN_SUBJECTS:
         return found
-    counts = draw_counts(np.random.default_rng(seed), num_replicates, len(names))
+    draws = Draws(num_replicates, len(names), seed)
     error = predicted.double() - value.double()
     for name, each in {"mae": error.abs(), "mean_error": error}.items():
-        found[name] = studentised(each, dense, counts, level)
+        found[name] = studentised(each, dense, draws, level)
     if len(names) >= FEW_SUBJECTS:
-        squared = studentised(error**2, dense, counts, level)
+        squared = studentised(error**2, dense, draws, level)
         ends = {name: getattr(squared, name) ** 0.5 for name in ("value", "low", "high")}
         found["rmse"] = replace(squared, **ends)
-        parts = torch.split(counts, CHUNK)
-        replicates = torch.cat([value_metrics(predicted, value, part[:, dense])[:, -1] for part in parts])
+        replicates = torch.cat([value_metrics(predicted, value, counts[:, dense])[:, -1] for counts in draws])
         found["r2"] = percentile_interval(values["r2"], replicates, 1, level)
     return found
 
@@ -95,25 +92,25 @@ def without_interval(value: float) -> Interval:
     return Interval(value=value, low=math.nan, high=math.nan, num_defined=0, num_parts=1, method=None)
 
 
-def studentised(each: Tensor, dense: Tensor, counts: Tensor, level: float, *, signed: bool = False) -> Interval:
+def studentised(each: Tensor, dense: Tensor, draws: Draws, level: float, *, signed: bool = False) -> Interval:
     """The interval of the mean of values by the studentised bootstrap, clustered by subject.
 
     Args:
         each: (N,) float64.
         dense: (N,) int64, subjects from 0 on.
-        counts: (R, S) float64, how often each subject is drawn.
+        draws: of the S subjects.
         level: nominal coverage.
         signed: whether the mean may be negative although no value is.
 
     Returns:
         The interval; none where too few replicates vary.
     """
-    size = counts.shape[1]
+    size = draws.num_subjects
     total, rows = _totals(each, dense, size)
     mean, deviation = (column[0] for column in _mean_of(total, rows, torch.ones((1, size), dtype=torch.float64)))
-    drawn, spread = _mean_of(total, rows, counts)
+    drawn, spread = (torch.cat(own) for own in zip(*(_mean_of(total, rows, part) for part in draws), strict=True))
     usable = spread > TINY * (1 + deviation)
-    if float(deviation) <= TINY or 2 * int(usable.sum()) < len(counts):
+    if float(deviation) <= TINY or 2 * int(usable.sum()) < draws.num_replicates:
         return without_interval(float(mean))
     steps = ((drawn - mean) / spread)[usable].numpy()
     tail = (1 - level) / 2

@@ -97,6 +97,16 @@ def test_depends_on_rows_and_seed_only(monkeypatch, levels):
         assert vars(chunked[name]) == pytest.approx(vars(interval), abs=1e-12)
 
 
+@pytest.mark.parametrize("num_subjects", [7, 1000, 200_000])
+def test_every_pass_over_draws_has_those_of_all_at_once_and_few_are_in_memory(num_subjects) -> None:
+    draws = bootstrap.Draws(5, num_subjects, 3)
+    whole = bootstrap.draw_counts(np.random.default_rng(3), 5, num_subjects)
+    for _ in range(2):
+        parts = list(draws)
+        assert torch.equal(torch.cat(parts), whole)
+        assert max(len(part) for part in parts) <= max(1, bootstrap.CHUNK_ELEMENTS // num_subjects)
+
+
 def test_chunks_bound_the_memory():
     for num_rows in (1, 150, 40_000, 10**6):
         sizes = bootstrap._chunks(2_000, num_rows)
