@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from data_modules.cores import usable_cores
 from data_modules.vocabulary import Modality
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.console import warn
@@ -32,7 +33,7 @@ def check_cores(config: ExperimentConfig) -> None:
         return
     if isinstance(devices, list):
         raise ConfigError(f"trainer.devices={devices} lists GPUs, but none is used; give a number of processes")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     if (config.trainer.num_devices or 1) > cores:
         raise ConfigError(
             f"trainer.devices={devices}: this process may use {cores} processor cores, and no GPU is asked for; use "

@@ -75,3 +75,27 @@ def test_a_resumed_optimiser_steps_as_the_settings_say_not_as_its_checkpoint_did
     restore_settings(optimizer, schedule, OptimConfig())
     chosen = optimizer.param_groups[0]
     assert (chosen["fused"], chosen["weight_decay"], chosen["lr"] < 1) == (None, OptimConfig().weight_decay, True)
+
+
+def test_the_fused_step_gives_the_weights_of_the_plain_one_and_of_the_equations():
+    """Loshchilov and Hutter, Decoupled weight decay regularization, ICLR 2019, algorithm 2."""
+    config, start = OptimConfig(lr=0.01, weight_decay=0.1), torch.linspace(-1, 1, 600).reshape(20, 30)
+    one, other = (torch.nn.Parameter(start.clone()) for _ in range(2))
+    fused, plain = (
+        build_optimizer([own], NUM_STEPS, config, fused=is_fused) for own, is_fused in ((one, True), (other, False))
+    )
+    assert fused[0].param_groups[0]["fused"]
+    assert not plain[0].param_groups[0]["fused"]
+    weight, first, second = start.double(), torch.zeros(20, 30), torch.zeros(20, 30)
+    for step in range(12):
+        gradient = torch.randn(20, 30, generator=torch.Generator().manual_seed(step))
+        rate = config.lr * rate_factor(step, NUM_STEPS)
+        first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
+        bias = 1 - 0.9 ** (step + 1), 1 - 0.999 ** (step + 1)
+        weight = weight * (1 - rate * 0.1) - rate * (first / bias[0]) / ((second / bias[1]).sqrt() + 1e-8)
+        for own, (optimizer, schedule) in ((one, fused), (other, plain)):
+            own.grad = gradient.clone()
+            optimizer.step()
+            schedule.step()
+    torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
+    torch.testing.assert_close(one.double(), weight, rtol=0, atol=1e-5)

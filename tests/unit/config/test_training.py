@@ -149,3 +149,9 @@ def test_bf16_without_instructions_is_warned_of_and_float16_refused(monkeypatch,
 def test_a_list_of_gpus_without_one_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"trainer.devices=\[0, 1\] lists GPUs, but none is used"):
         devices.check_cores(load(["trainer.devices=[0, 1]", "trainer.accelerator=cpu"]))
+
+
+def test_a_quota_of_cores_limits_the_ranks(monkeypatch):
+    monkeypatch.setattr(devices, "usable_cores", lambda: 1)
+    with pytest.raises(ConfigError, match="may use 1 processor cores"):
+        devices.check_cores(load(["trainer.devices=2", "trainer.accelerator=cpu"]))
