@@ -28,7 +28,7 @@ from data_modules.raw.reader import Release
 
 T = TypeVar("T")
 
-MAX_RATIO, MAX_GROWTH, MAX_MEGABYTES = 2.5, 4.0, 1536.0
+MAX_RATIO, MAX_GROWTH, MAX_MEGABYTES = 1.5, 4.0, 1536.0
 """Build over bare scan; time at the largest size over the smallest, per factor of 4 in patients; resident memory."""
 BUILDS = {"build": "bare", "further": "bare further"}
 """Build -> the bare scan of its tables."""

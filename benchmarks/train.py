@@ -1,8 +1,9 @@
-"""CPU seconds and memory of `make train` by part, and how each part grows with the rows.
+"""CPU seconds and memory of whole runs by part, and how each part grows with the rows.
 
-`python -m benchmarks.train`. Every run is a process of its own, on the simulated release, with the defaults; those of
-the growth train fewer epochs. A part does not count what another part does within it, and counts the processes that it
-starts. Its memory is the peak of the process while it works, which holds what earlier parts left.
+`python -m benchmarks.train`: `make train` and, where the open demo of MIMIC-IV is found, `experiment=mimic_structured`
+on it. Every run is a process of its own, with the defaults; those of the growth, on simulated releases with encoded
+notes and images, train fewer epochs. A part does not count what another part does within it, and counts the processes
+that it starts. Its memory is the peak of the process while it works, which holds what earlier parts left.
 """
 
 import argparse
@@ -16,13 +17,20 @@ import time
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
+from statistics import median
 from typing import Any
 
+from benchmarks.databases import BENCHED
+from benchmarks.scale import demo_roots
+
 REST = "rest"
+LEAST = 0.05
+"""CPU seconds of a part that is listed."""
 ORDER = (
     "imports",
     "simulate",
     "cohort",
+    "embed",
     "loggers",
     "training",
     "validation",
@@ -31,6 +39,8 @@ ORDER = (
     "figures",
     REST,
 )
+GROWN = ("experiment=mimic", "embed.text.encoder=hashed_ngrams", "embed.image.encoder=small")
+"""The run whose growth is measured: all stages, none of which fetches anything."""
 SIZES = (1, 4, 16)
 """Multiples of the subjects of the smallest run."""
 RESET_PEAK = "5"
@@ -103,11 +113,12 @@ def work_of_parts() -> Sequence[tuple[Any, str, str]]:
     from mmnar_lightning.callbacks.checkpoints import AtomicCheckpointIO
     from mmnar_lightning.commands import train  # noqa: F401
     from mmnar_lightning.report import figures
-    from mmnar_lightning.runs import fit, network, trainer
+    from mmnar_lightning.runs import build, fit, network, trainer
 
     return (
         (release, "simulate", "simulate"),
         (CohortDataModule, "prepare_data", "cohort"),
+        (build, "embed", "embed"),
         (trainer, "build_loggers", "loggers"),
         (fit, "_fit", "training"),
         (_EvaluationLoop, "run", "validation"),
@@ -145,13 +156,21 @@ def measured(place: Path, words: Sequence[str]) -> dict[str, dict[str, float]]:
     return found
 
 
-def print_shares(found: dict[str, float]) -> None:
-    """The parts of one run, in CPU seconds and per cent."""
-    total = sum(found.values())
-    print("| part of `make train` | CPU s | share |\n|---|---|---|")
-    for part in ORDER:
-        print(f"| {part} | {found[part]:.1f} | {100 * found[part] / total:.0f} % |")
-    print(f"| all | {total:.1f} | 100 % |", flush=True)
+def demo_run() -> dict[str, list[str]]:
+    """Name and settings of the run on the open demo of MIMIC-IV; empty, saying so, where it is not found."""
+    roots = demo_roots(BENCHED["mimic"])
+    name = f"`experiment={BENCHED['mimic'].experiment}` on the MIMIC-IV demo"
+    return {} if roots is None else {name: [f"experiment={BENCHED['mimic'].experiment}", f"paths.mimic_root={roots}"]}
+
+
+def print_shares(name: str, runs: Sequence[dict[str, float]]) -> None:
+    """The parts of repeats of a run: medians of CPU seconds, least and most of all together, and per cent."""
+    totals = sorted(sum(run.values()) for run in runs)
+    found = {part: median(run.get(part, 0.0) for run in runs) for part in ORDER}
+    print(f"| part of {name} | CPU s | share |\n|---|---|---|")
+    for part in (part for part in ORDER if found[part] >= LEAST):
+        print(f"| {part} | {found[part]:.1f} | {100 * found[part] / median(totals):.0f} % |")
+    print(f"| all, of {len(runs)} runs {totals[0]:.1f} to {totals[-1]:.1f} | {median(totals):.1f} | |\n", flush=True)
 
 
 def print_growth(runs: dict[int, dict[str, dict[str, float]]]) -> None:
@@ -161,9 +180,9 @@ def print_growth(runs: dict[int, dict[str, dict[str, float]]]) -> None:
     print(f"\n| part | CPU s at 1 x | {times} | {' | '.join(f'MB at {size} x' for size in sizes)} |")
     print("|---" * (2 * len(sizes) + 1) + "|")
     for part in ORDER:
-        seconds = [run["seconds"][part] for run in runs.values()]
+        seconds = [run["seconds"].get(part, 0.0) for run in runs.values()]
         ratios = [f"{own / seconds[0]:.1f}" if seconds[0] >= 0.1 else "" for own in seconds[1:]]
-        memory = [f"{run['megabytes'][part]:.0f}" for run in runs.values()]
+        memory = [f"{run['megabytes'].get(part, 0.0):.0f}" for run in runs.values()]
         print(f"| {part} | {seconds[0]:.1f} | {' | '.join([*ratios, *memory])} |", flush=True)
 
 
@@ -172,17 +191,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--subjects", type=int, default=750, help="of the smallest run of the growth")
     parser.add_argument("--epochs", type=int, default=3, help="of the runs of the growth")
+    parser.add_argument("--repeats", type=int, default=2, help="of each whole run, in turns")
     parser.add_argument("--inside", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("settings", nargs="*", help="of the whole run, which has the defaults of `make train`")
     arguments = parser.parse_args()
     if arguments.inside:
         inside(arguments.settings, arguments.inside)
     with tempfile.TemporaryDirectory(prefix="mmnar-bench-") as scratch:
-        print_shares(measured(Path(scratch) / "whole", arguments.settings)["seconds"])
+        wholes = {"`make train`": arguments.settings, **demo_run()}
+        repeats = [
+            {
+                name: measured(Path(scratch) / f"{turn} {place}", words)
+                for place, (name, words) in enumerate(wholes.items())
+            }
+            for turn in range(arguments.repeats)
+        ]
+        for name in wholes:
+            print_shares(name, [repeat[name]["seconds"] for repeat in repeats])
         runs = {}
         for size in SIZES:
             words = [f"simulate.subjects={size * arguments.subjects}", f"trainer.max_epochs={arguments.epochs}"]
-            runs[size] = measured(Path(scratch) / f"{size}x", words)
+            runs[size] = measured(Path(scratch) / f"{size}x", [*GROWN, *words])
         print_growth(runs)
 
 

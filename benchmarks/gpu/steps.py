@@ -44,7 +44,7 @@ FORMATS = {
     f"  with trainer.precision={name}": [*COMPILED, f"trainer.precision={name}"]
     for name in ("bf16-mixed", "16-mixed", "bf16-true")
 }
-"""Name -> words; over compiled steps, each trained once, with the first size of batches alone."""
+"""Name -> words; over compiled steps, each trained once, with the last size of batches alone."""
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,7 @@ def measure_steps(folder: Path, rows: int, epochs: int, repeats: int, sizes: Seq
     for size in sizes:
         with_size = Size(folder, size, epochs, repeats, peak["float32"])
         table += with_size.places()
-        table += with_size.compiled({COMPILED_NAME: COMPILED} | (FORMATS if size == sizes[0] else {}))
+        table += with_size.compiled({COMPILED_NAME: COMPILED} | (FORMATS if size == sizes[-1] else {}))
     return table
 
 
