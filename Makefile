@@ -135,13 +135,17 @@ bench: setup ## Time and memory of start-up, the cohort build, the loader, the o
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.loader
 	$(BIN)/python -m benchmarks.cohort
+	$(BIN)/python -m benchmarks.cohort --dataset eicu
 	$(BIN)/python -m benchmarks.nurse_charting
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.objective
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.members
 	$(BIN)/python -m benchmarks.embed
 	$(BIN)/python -m benchmarks.images
+	$(BIN)/python -m benchmarks.images --side 2600 --workers 1
 	$(BIN)/python -m benchmarks.ranks
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.bootstrap
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.bootstrap --whole 1000000
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.bootstrap --whole 1000000 --bootstrap --replicates 100
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.sweep
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.train
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from data_modules import stage
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.console import say
-from mmnar_lightning.runs import single
+from mmnar_lightning.runs import requests, single
 from mmnar_lightning.runs.folders import CONFIG
 from mmnar_lightning.runs.started import STARTED, started
 from mmnar_lightning.sweeps.space import SWEEP_FILE, read
@@ -41,6 +41,7 @@ def best(config: ExperimentConfig) -> Path:
             f"{chosen} is now the best trial, but the test rows were evaluated with {tested}; they are evaluated only "
             f"once. `mmnar evaluate run={folder / tested}` shows the results"
         )
+    requests.refuse_other_settings(folder / chosen, config, "best")
     stage.write_json(path, {"trial": chosen})
     say(f"best trial: {chosen}")
     return single.evaluate(replace(config, run=str(folder / chosen)))

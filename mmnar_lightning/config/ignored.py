@@ -4,14 +4,14 @@ The condition under which a setting is read is declared beside its field (data_m
 that a baseline does not read with the baseline (baselines/registry.py).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from data_modules.settings import Inactive, inactive
 from mmnar_lightning.config.compose import flatten, to_plain
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.config.layers import shared_settings
-from mmnar_lightning.config.read_by import COMMANDS
+from mmnar_lightning.config.read_by import COMMANDS, EVERYWHERE, READ
 
 if TYPE_CHECKING:
     from mmnar_lightning.baselines.registry import EstimatorBaseline, NetworkBaseline
@@ -62,6 +62,17 @@ def check_command(config: ExperimentConfig, command: str) -> None:
         given = sorted(name for name in config.given if name == key or name.startswith(f"{key}."))
         if given and command not in commands:
             raise ConfigError(f"{given[0]} is not read by `mmnar {command}`, only by {' and '.join(commands)}")
+    if command in READ:
+        read = (*READ[command], *EVERYWHERE)
+        refused = sorted(name for name in config.given if not concerns(name, read))
+        if refused:
+            reads = ", ".join(READ[command])
+            raise ConfigError(f"{refused[0]} is not read by `mmnar {command}`, which reads {reads}; omit it")
+
+
+def concerns(name: str, keys: Iterable[str]) -> bool:
+    """Whether the key of a word is one of some settings, a group of one, or a part of one."""
+    return any(_concerns(name, key) for key in keys)
 
 
 def _is_given(key: str, config: ExperimentConfig) -> bool:

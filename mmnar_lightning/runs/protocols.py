@@ -15,7 +15,7 @@ from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig
 from mmnar_lightning.config.ignored import check_ignored
 from mmnar_lightning.console import say, warn
 from mmnar_lightning.distributed import launch, signals
-from mmnar_lightning.runs import build, folders, results, single
+from mmnar_lightning.runs import build, folders, requests, results, single
 from mmnar_lightning.runs.newest import run_of
 from mmnar_lightning.runs.parent import finish, finish_if_last, open_parent, read_children
 from mmnar_lightning.runs.plan import LEAVE_PATTERN_OUT, Child, child_config, of_one_run, plan, protocol_of
@@ -81,6 +81,7 @@ def train_all(config: ExperimentConfig, protocol: str) -> Path:
 def evaluate(config: ExperimentConfig) -> Path:
     """Evaluate the test split with the best checkpoint of a run, or of every run of a parent, and gather these."""
     parent = run_of(config, folders.BEST, folders.FIT, folders.CHILDREN, parents=True)
+    requests.refuse_other_settings(parent, config, "evaluate")
     config = config if config.run else replace(config, run=str(parent))
     if not (parent / folders.CHILDREN).is_file():
         return single.evaluate(config)

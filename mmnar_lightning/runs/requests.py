@@ -4,10 +4,41 @@ from pathlib import Path
 
 from data_modules import stage
 from data_modules.cohorts.build import BUILD
+from mmnar_lightning.config.compose import flatten, load, to_plain
 from mmnar_lightning.config.experiment import ConfigError, EvaluationConfig, ExperimentConfig
+from mmnar_lightning.config.ignored import concerns
+from mmnar_lightning.config.read_by import COMMANDS, EVERYWHERE, KEPT_FREE
 from mmnar_lightning.console import warn
 from mmnar_lightning.evaluation.results import Results
 from mmnar_lightning.runs import build, folders, results, value_results
+
+
+def refuse_other_settings(folder: Path, config: ExperimentConfig, command: str) -> None:
+    """Refuse settings, given as words, that a run does not have and that a command keeps from it.
+
+    Args:
+        folder: of the run.
+        config: of the request.
+        command: for the message.
+
+    Raises:
+        ConfigError: with the setting of the request and that of the run.
+    """
+    if config.evaluation.elsewhere != "none":
+        return  # the words name another cohort
+    read = (*KEPT_FREE, *EVERYWHERE, *(key for key, commands in COMMANDS.items() if command in commands))
+    named = (*folders.FIXED_KEYS, "dataset")
+    given = sorted(name for name in config.given if not concerns(name, read) or name in named)
+    if not given:
+        return
+    own, asked = (flatten(to_plain(one)) for one in (load([f"experiment={folder / folders.CONFIG}"]), config))
+    for name in given:
+        for key in (key for key in asked if concerns(key, [name])):
+            if asked[key] != own.get(key):
+                raise ConfigError(
+                    f"{key}={asked[key]}: {folder} was trained with {key}={own.get(key)}, which `mmnar {command}` "
+                    "keeps; omit it, or train with it"
+                )
 
 
 def refuse_other_target(folder: Path, trained: ExperimentConfig, config: ExperimentConfig) -> None:

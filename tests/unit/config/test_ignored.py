@@ -12,7 +12,8 @@ from mmnar_lightning.config.experiment import ConfigError, datasets
 from mmnar_lightning.config.ignored import check_command, check_ignored
 from mmnar_lightning.config.layers import config_class
 from mmnar_lightning.config.places import experiments_folder
-from mmnar_lightning.config.read_by import COMMANDS
+from mmnar_lightning.config.read_by import COMMANDS, EVERYWHERE
+from mmnar_lightning.config.read_by import READ as READ_BY
 
 EXPERIMENTS = experiments_folder()
 OVER_MORE = {"inverse_probability": "baselines/late_fusion,baselines/", "joint_refit": ""}
@@ -307,3 +308,16 @@ def test_a_setting_of_another_command_is_refused(key: str) -> None:
         else:
             with pytest.raises(ConfigError, match=rf"{key} is not read by `mmnar {command}`, only by "):
                 check_command(config, command)
+
+
+@pytest.mark.parametrize("command", READ_BY)
+def test_a_command_that_reads_few_settings_refuses_the_others(command):
+    for word in ("optim.lr=0.1", "cohort.index=every", "rectifier.fit=none", "trainer.max_epochs=3"):
+        with pytest.raises(
+            ConfigError, match=rf"{word.partition('=')[0]} is not read by `mmnar {command}`, which reads"
+        ):
+            check_command(load([word]), command)
+    for key in (*READ_BY[command], *EVERYWHERE):
+        given = load([])
+        given.given = frozenset([key])
+        check_command(given, command)
