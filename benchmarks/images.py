@@ -68,7 +68,7 @@ def bare_loop(backbone: ImageBackbone, batches: list[torch.Tensor], device: torc
 
 
 def measure(folder: Path, arguments: Any) -> bool:
-    """Stage and bare loop in turns; print medians, and tell whether the stage is quick enough."""
+    """Stage and bare loop in turns; print medians, and whether the stage is quick enough."""
     device = device_of(arguments.accelerator)
     images = write_images(folder / "images", arguments.images, arguments.side)
     source = folder / "cohorts" / "made" / "modalities" / "cxr"

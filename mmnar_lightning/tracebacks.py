@@ -11,14 +11,20 @@ FILE = "traceback.txt"
 """File in the folder of a run that ended with a defect."""
 QUOTING = ("polars", "pyo3_runtime", "pyarrow", "csv", "fastexcel")
 """Libraries whose messages may include cells without quotation marks."""
-_QUOTED = re.compile(r"""'[^']*'|"[^"]*"|`[^`]*`|“[^”]*”""")
+_QUOTED = re.compile(r"""(?<![A-Za-z])(?:(['"`]).*?\1|“[^”]*”)(?![A-Za-z])""", re.DOTALL)
+"""Quoted words; an apostrophe between letters ends none."""
+_UNPAIRED = re.compile(r"""(?<![A-Za-z])['"`“].*""", re.DOTALL)
+"""From a quotation mark that has no other to the end."""
+_DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}(?:[T ]\d{1,2}(?::\d{2})+(?:\.\d+)?)?")
+_LONG_NUMBER = re.compile(r"\d{5,}")
+"""Ids have five digits or more; shapes, lines and positions are seldom as long."""
 
 
 def describe(error: BaseException) -> str:
     """Format the traceback of an error and of its causes.
 
-    Messages of libraries that read tables, and quoted words of all others, are withheld: they may be cells of a
-    record.
+    Messages of libraries that read tables, and quoted words, dates, long numbers and keys of all others, are withheld:
+    they may be cells of a record.
 
     Returns:
         The text, with a final line break.
@@ -29,7 +35,7 @@ def describe(error: BaseException) -> str:
     ...     read("Smith, John")
     ... except ValueError as error:
     ...     print(describe(error).splitlines()[-1])
-    ValueError: could not convert string to float: '…'
+    ValueError: could not convert string to float: …
     """
     parts = [_one(error)]
     seen, cause = {id(error)}, error.__cause__ or (None if error.__suppress_context__ else error.__context__)
@@ -59,4 +65,9 @@ def _one(error: BaseException) -> str:
 def _message(error: BaseException) -> str:
     if type(error).__module__.split(".")[0] in QUOTING:
         return "(the message is withheld, because it may quote cells of records)"
-    return _QUOTED.sub("'…'", str(error))
+    if isinstance(error, KeyError):
+        return "…"
+    shown = _QUOTED.sub("…", str(error))
+    for hidden in (_UNPAIRED, _DATE, _LONG_NUMBER):
+        shown = hidden.sub("…", shown)
+    return shown

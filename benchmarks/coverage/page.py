@@ -48,7 +48,7 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _told(entry: dict[str, float | None]) -> str:
+def _shown(entry: dict[str, float | None]) -> str:
     """Coverage ± its error, width, and the share without an interval if there is one."""
     without = entry["without_interval"] or 0.0
     if entry["coverage"] is None:
@@ -60,7 +60,7 @@ def _told(entry: dict[str, float | None]) -> str:
 def _grid(found: pl.DataFrame, column: str, names: Sequence[str]) -> str:
     rows = []
     for figure in found["figure"].unique(maintain_order=True):
-        known = {entry[column]: _told(entry) for entry in found.filter(figure=figure).to_dicts()}
+        known = {entry[column]: _shown(entry) for entry in found.filter(figure=figure).to_dicts()}
         rows.append([figure.replace("_", " "), *(known.get(name, "") for name in names)])
     return _table(["", *names], rows)
 
@@ -81,7 +81,7 @@ def _below(low: pl.DataFrame, lines: pl.DataFrame, summary: Summary) -> str:
     header = ["figure", "rows", "prevalence", "rows per subject", "folds", "coverage, width"]
     keys = ("rows", "prevalence", "rows_per_subject", "folds")
     ordered = low.sort("figure", *keys).to_dicts()
-    rows = [[entry["figure"], *(f"{entry[key]:g}" for key in keys), _told(entry)] for entry in ordered]
+    rows = [[entry["figure"], *(f"{entry[key]:g}" for key in keys), _shown(entry)] for entry in ordered]
     return f"{text}\n\n{_table(header, rows)}" if rows else text
 
 

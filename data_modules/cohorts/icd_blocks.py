@@ -126,7 +126,7 @@ def of_tasks(tasks: Sequence[str]) -> list[Block]:
 
 
 def is_phenotype(task: str) -> bool:
-    """Tell phenotypes from other tasks.
+    """Whether a task is a phenotype.
 
     Args:
         task: its name.

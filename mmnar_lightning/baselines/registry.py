@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
+from inspect import signature
 from typing import TYPE_CHECKING, Any, Protocol
 
 from data_modules.errors import UserError
@@ -217,10 +218,10 @@ def find(name: str) -> NetworkBaseline | EstimatorBaseline:
     from torch import nn
 
     if isinstance(found, type) and issubclass(found, nn.Module):
-        return NetworkBaseline(build=lambda inputs, config: found(inputs, **config.settings))
+        return NetworkBaseline(build=lambda inputs, config: _built(found, inputs, config.settings))
     if isinstance(found, type) and callable(getattr(found, "fit", None)) and callable(getattr(found, "predict", None)):
         return EstimatorBaseline(
-            build=lambda inputs, config, seed: found(inputs, seed=seed, **config.settings),
+            build=lambda inputs, config, seed: _built(found, inputs, config.settings, seed=seed),
             raw_tables=bool(getattr(found, "raw_tables", False)),
             weighted=bool(getattr(found, "weighted", False)),
             kinds=tuple(getattr(found, "kinds", ("binary",))),
@@ -229,3 +230,12 @@ def find(name: str) -> NetworkBaseline | EstimatorBaseline:
         f"baseline.name={name}: expected a subclass of torch.nn.Module, or a class with `fit(train, val)` and "
         "`predict(batch)`"
     )
+
+
+def _built(found: Any, inputs: Any, settings: Mapping[str, Any], **seed: int) -> Any:
+    """Build a class of another package; settings that it does not take are refused by name."""
+    try:
+        signature(found).bind(inputs, **seed, **settings)
+    except TypeError as error:
+        raise UserError(f"baseline.settings={dict(settings)}: {found.__qualname__}: {error}") from None
+    return found(inputs, **seed, **settings)

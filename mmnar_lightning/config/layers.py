@@ -17,7 +17,7 @@ from mmnar_lightning.config import keys
 from mmnar_lightning.config.experiment import ConfigError, ExperimentConfig, PathsConfig, cohort_config, datasets
 from mmnar_lightning.config.places import experiment_file
 from mmnar_lightning.config.renamed import explain_all
-from mmnar_lightning.config.yaml_files import checked
+from mmnar_lightning.config.yaml_files import checked, text_of
 
 
 def shared_settings(dataset: str) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def read(path: Path) -> DictConfig:
         The settings, to be merged with others, which copies them, and not to be changed. What has no keys, or has
         old ones, is refused.
     """
-    return _layer(path, path.read_text(encoding="utf-8"))
+    return _layer(path, text_of(path))
 
 
 @lru_cache(maxsize=256)

@@ -45,7 +45,22 @@ def read_yaml(path: Path, kinds: Kinds | None = None, allowed: Callable[[str, st
     Returns:
         The same YAML, without comments, as `checked` returns it.
     """
-    return checked(path.read_text(encoding="utf-8"), path, kinds, allowed)
+    return checked(text_of(path), path, kinds, allowed)
+
+
+def text_of(path: Path) -> str:
+    """Read the text of a YAML file.
+
+    Returns:
+        It.
+
+    Raises:
+        ConfigError: if it is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: byte {error.start} is not UTF-8 text; save the file in UTF-8") from None
 
 
 def checked(

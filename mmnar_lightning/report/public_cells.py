@@ -27,7 +27,7 @@ from mmnar_lightning.metrics.suppression import ALL, Counts, hidden_cells, is_sm
 MASKED_OFFSET = Offset(**dict.fromkeys((entry.name for entry in fields(Offset)), None))
 """An offset that is hidden."""
 WITHIN_DIGITS = 2
-"""Digits of an AUROC over the pairs within groups: all of them would tell how many pairs there are."""
+"""Digits of an AUROC over the pairs within groups: all of them would show how many pairs there are."""
 
 Hidden = Mapping[str, frozenset[str]]
 """Task -> names of the cells that are hidden."""

@@ -12,7 +12,7 @@ from mmnar_lightning.console import warn
 from mmnar_lightning.distributed import signals
 from mmnar_lightning.runs.charts import ChartLogger
 from mmnar_lightning.runs.folders import CHILDREN, run_id
-from mmnar_lightning.runs.named import build_named
+from mmnar_lightning.runs.named import build_named, refuse_unknown
 from mmnar_lightning.runs.run import Run
 from mmnar_lightning.runs.wandb_run import define_metrics
 
@@ -112,6 +112,7 @@ def _wandb_logger(config: ExperimentConfig, folder: Path, known_id: str | None, 
     import wandb
 
     given = dict(config.wandb.init)
+    refuse_unknown("wandb.init", given, wandb.init, "wandb.init")
     own_tags = [config.dataset, *(["simulated"] if config.simulated else [])]
     shown: dict[str, Any] = {"name": f"{config.experiment}/{known_id or run_id(folder)}", **_place(config, folder)}
     logger = ChartLogger(

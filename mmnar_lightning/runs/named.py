@@ -1,7 +1,8 @@
 """Builds what a user names by class path: callbacks and loggers. Only such a path imports foreign code."""
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
@@ -13,6 +14,26 @@ from mmnar_lightning.config.experiment import ConfigError
 
 KINDS: Mapping[str, type[Any]] = {"callbacks": Callback, "loggers": Logger}
 """Setting -> the class that each of its entries must be derived from."""
+
+
+def refuse_unknown(key: str, given: Mapping[str, Any], takes: Callable[..., Any], owner: str) -> None:
+    """Refuse arguments that a function does not take.
+
+    Args:
+        key: of the setting that holds them.
+        given: name -> value.
+        takes: the function.
+        owner: its name, for the message.
+
+    Raises:
+        ConfigError: naming the first one, and the argument that is probably meant.
+    """
+    known = list(inspect.signature(takes).parameters)
+    for name, value in given.items():
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ConfigError(f"{key}.{name}={value}: {owner} has no such argument{hint}")
 
 
 def build_named(key: str, entries: Sequence[Mapping[str, Any]], **usual: Any) -> list[Any]:

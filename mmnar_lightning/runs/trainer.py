@@ -1,8 +1,6 @@
 """The Trainer of a run, with its callbacks, loggers and devices."""
 
-import inspect
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +27,7 @@ from mmnar_lightning.distributed.launch import Launch
 from mmnar_lightning.runs.devices import check_compile, check_cores, check_precision, launch_of
 from mmnar_lightning.runs.folders import LAST, run_id
 from mmnar_lightning.runs.loggers import build_loggers
-from mmnar_lightning.runs.named import build_named
+from mmnar_lightning.runs.named import build_named, refuse_unknown
 from mmnar_lightning.runs.run import Run
 
 LOG_EVERY_STEPS = 50
@@ -84,6 +82,8 @@ def build_trainer(run: Run, metrics: PatternMetrics, part: int, known_id: str | 
         monitor = monitor_of(run.cohort.kind, inner_folds=config.evaluation.inner_folds > 0)
         return _trainer(config, folder, loggers, callbacks, num_batches, monitor)
     except MisconfigurationException as error:
+        if settings.extra:
+            raise ConfigError(f"trainer.extra={settings.extra} or other settings of the trainer: {error}") from None
         devices = f"trainer.accelerator={settings.accelerator} trainer.devices={settings.devices}"
         raise ConfigError(f"{devices}: {error} Use trainer.accelerator=auto or cpu.") from None
 
@@ -121,7 +121,12 @@ def _trainer(
         "deterministic": settings.deterministic,
         "profiler": _profiler(settings.profiler, folder / PROFILE),
     }
-    trainer = Trainer(**arguments | _extra(settings.extra))
+    try:
+        trainer = Trainer(**arguments | _extra(settings.extra))
+    except (TypeError, ValueError) as error:
+        if not settings.extra:
+            raise
+        raise ConfigError(f"trainer.extra={settings.extra}: Lightning's Trainer refuses it ({error})") from error
     trainer._signal_connector = DisabledSignalConnector(trainer)
     _hold_signals_of_ranks(trainer)
     return trainer
@@ -142,6 +147,8 @@ def _limited(num_batches: int, limit: Any) -> int:
     """The batches of an epoch under `limit_train_batches`: a number of them, or a share."""
     if limit is None:
         return num_batches
+    if isinstance(limit, bool) or not isinstance(limit, int | float):
+        raise ConfigError(f"trainer.extra.limit_train_batches={limit}: expected a number of batches, or a share")
     return min(num_batches, limit) if isinstance(limit, int) else int(num_batches * limit)
 
 
@@ -153,12 +160,7 @@ def _profiler(kind: str, folder: Path) -> Profiler | None:
 
 def _extra(given: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of `trainer.extra`; those that Lightning does not know raise a `ConfigError`."""
-    known = list(inspect.signature(Trainer.__init__).parameters)
-    for name, value in given.items():
-        if name not in known:
-            near = get_close_matches(name, known, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise ConfigError(f"trainer.extra.{name}={value}: Lightning's Trainer has no such argument{hint}")
+    refuse_unknown("trainer.extra", given, Trainer.__init__, "Lightning's Trainer")
     return dict(given)
 
 

@@ -16,7 +16,7 @@ from mmnar_lightning.nn.inputs import InputMap, InputMaps
 from mmnar_lightning.rectifier.rectifier import Rectifier
 
 OF_SUBJECTS = ("fitted_subjects", "fingerprint")
-"""Buffers of a rectifier that tell who it was fitted on; they are not stored."""
+"""Buffers of a rectifier that show who it was fitted on; they are not stored."""
 NETWORK, ESTIMATOR, LOSS_OFFSET, RECTIFIER, MAPS = "network/", "estimator/", "loss_offset/", "rectifier/", "maps/"
 """Prefixes of the names of tensors."""
 

@@ -85,7 +85,7 @@ class Search:
             trial.report(value, epoch)
         return self.sweep.hyperband is not None and trial.should_prune()
 
-    def tell(self, trial: "optuna.Trial", state: str, value: float | None = None) -> None:
+    def record(self, trial: "optuna.Trial", state: str, value: float | None = None) -> None:
         """Close a trial: `finished` with its metric, `pruned` or `failed`."""
         import optuna
 

@@ -193,7 +193,7 @@ class WorkerPool:
 
     def _close(self, worker: Worker, state: str, value: float | None = None) -> None:
         self.workers.remove(worker)
-        self.search.tell(worker.trial, state, value)
+        self.search.record(worker.trial, state, value)
         if state != "failed":
             shown = "" if value is None else f", {self.search.sweep.metric} {value:.4f}"
             say(f"trial {worker.trial.number + 1} {state}{shown}")

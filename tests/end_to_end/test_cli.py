@@ -98,11 +98,19 @@ else:
         ({"GOMP_SPINCOUNT": "5"}, "GOMP_SPINCOUNT = '5'"),
     ],
 )
-def test_libgomp_is_told_how_threads_wait_unless_the_environment_says_so(given, expected, workplace: Path) -> None:
+def test_libgomp_reads_how_threads_wait_unless_the_environment_says_so(given, expected, workplace: Path) -> None:
     environment = own_environment() | {"OMP_DISPLAY_ENV": "VERBOSE", **given}
     done = subprocess.run([sys.executable, "-c", LOADING], env=environment, capture_output=True, text=True, check=True)
     assert "optim.lr=-1" in done.stdout
     assert expected in done.stderr  # libgomp prints its settings when it is loaded
+
+
+def test_the_console_script_sets_how_threads_wait_before_torch_is_loaded(workplace: Path) -> None:
+    environment = own_environment() | {"OMP_DISPLAY_ENV": "VERBOSE"}
+    words = ["train", "dataset=custom", "paths.cohort=nowhere"]  # refused after all imports
+    done = subprocess.run([PROGRAM, *words], env=environment, capture_output=True, text=True, check=False)
+    assert "nowhere" in done.stdout
+    assert "GOMP_SPINCOUNT = '0'" in done.stderr
 
 
 def is_handled(process: "subprocess.Popen[str]", number: signal.Signals) -> bool:
@@ -153,7 +161,7 @@ SECRET = "Smith, John"
 @pytest.mark.parametrize(
     ("raises", "shown"),
     [
-        (f"float({SECRET!r})", "ValueError: could not convert string to float: '…'"),
+        (f"float({SECRET!r})", "ValueError: could not convert string to float: …"),
         (f"pl.Series([{SECRET!r}]).cast(pl.Int64)", "InvalidOperationError: (the message is withheld"),
         (f"raise pl.exceptions.PanicException({SECRET!r})", "PanicException: (the message is withheld"),
     ],

@@ -100,7 +100,7 @@ def test_the_cohort_command_leaves_exactly_one_cohort(built):
     assert cohort["prediction_offset_minutes"].unique().to_list() == [1440]
 
 
-def test_the_manifest_tells_presence_by_hospital_and_pools_the_small(built):
+def test_the_manifest_shows_presence_by_hospital_and_pools_the_small(built):
     (file,) = built.glob("cohorts/*/manifest.json")
     counts = json.loads(file.read_text())["counts"]
     cohort = pl.read_parquet(file.with_name("cohort.parquet"))
@@ -126,7 +126,7 @@ def test_make_passes_its_variables_on_to_the_letter(eicu_demo_roots):
     assert shlex.split(line.split("mmnar cohort", 1)[1]) == ["dataset=eicu", *COUNTS.split()]
 
 
-def test_the_doctor_tells_what_is_missing_and_what_it_costs(workplace, eicu_demo, capsys):
+def test_the_doctor_shows_what_is_missing_and_what_it_costs(workplace, eicu_demo, capsys):
     assert main(["doctor", "dataset=eicu", f"paths.eicu_root={eicu_demo}"]) == 0
     reported = capsys.readouterr().out
     assert "a cohort can be built, without the modalities labs, vitals_periodic" in reported

@@ -88,7 +88,7 @@ def test_the_cohort_command_leaves_exactly_one_cohort(mimic_demo_roots: str, tmp
     assert frame.height == 260
 
 
-def test_the_doctor_tells_what_is_missing_and_what_it_costs(mimic_demo: Path, workplace: Path, capsys) -> None:
+def test_the_doctor_shows_what_is_missing_and_what_it_costs(mimic_demo: Path, workplace: Path, capsys) -> None:
     assert main(["doctor", f"paths.mimic_root={mimic_demo}"]) == 0
     output = capsys.readouterr().out
     (listed,) = [line for line in output.splitlines() if line.startswith("a cohort can be built")]

@@ -55,9 +55,11 @@ def installed(workplace: Path) -> dict[str, str]:
     (site / "tiny_hospital-1.dist-info" / "METADATA").write_text(
         "Metadata-Version: 2.1\nName: tiny-hospital\nVersion: 1\n"
     )
-    (site / "tiny_hospital-1.dist-info" / "entry_points.txt").write_text(
-        "[mmnar.databases]\ntiny = tests.helpers.outside_database\n"
-    )
+    (site / "tiny_hospital-1.dist-info" / "entry_points.txt").write_text("[mmnar.databases]\ntiny = tiny_hospital\n")
+    (site / "tiny_hospital").mkdir()
+    for file in (ROOT / "tests/helpers/outside_database").glob("*.py"):
+        own = file.read_text().replace("tests.helpers.outside_database", "tiny_hospital")
+        (site / "tiny_hospital" / file.name).write_text(own)
     write_release(workplace / "release")
     (workplace / "tiny.yaml").write_text(EXPERIMENT)
     return {"PYTHONPATH": os.pathsep.join([str(site), str(ROOT)]), "TINY_ROOT": str(workplace / "release")}
@@ -103,6 +105,9 @@ def test_a_baseline_outside_of_the_project_is_trained_and_scored(installed: dict
     assert trained.returncode == 0, trained.stdout + trained.stderr
     (file,) = workplace.glob("runs/tiny/*/results.json")
     assert json.loads(file.read_text())["tasks"]["death"]["all"]["auroc"]["value"] > 0.5
+    unknown = run("train", words[0], terms, "baseline.settings.widht=8", environment=installed)
+    assert unknown.returncode == 1
+    assert "baseline.settings={'widht': 8}: Network: got an unexpected keyword argument 'widht'" in unknown.stdout
     refused = run("train", *words[:2], environment=installed)
     assert refused.returncode == 1
     assert "does not have this; set objective.reconstruction=0.0" in refused.stdout

@@ -9,6 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 WORDS = {
     "told": "described, shown, named",
+    "tell": "say, show, describe",
     "tells": "says, shows, describes",
     "heed": "read, apply, respect",
     "heeds": "reads, applies, respects",
@@ -38,8 +39,9 @@ EXEMPT = (
     "docs/architecture.md",
 )
 """Files that name the words on purpose: the list itself, old settings, and what changed."""
-_PATTERN = re.compile(rf"\b({'|'.join(map(re.escape, WORDS))})\b", re.IGNORECASE)
-_ENDINGS = {".py", ".md", ".yaml", ".yml", ".toml", ".sbatch"}
+_PATTERN = re.compile(rf"(?<![^\W_])(?<!\.)({'|'.join(map(re.escape, WORDS))})(?![^\W_])", re.IGNORECASE)
+"""An underscore separates words: names are read too."""
+_ENDINGS = {".py", ".md", ".yaml", ".yml", ".toml", ".sbatch", ".html", ".j2"}
 _NAMES = {"Makefile", ".ci/run"}
 
 

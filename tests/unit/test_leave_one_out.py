@@ -12,13 +12,13 @@ from tests.helpers.batches import make_batch, make_model
 from tests.unit.test_model import TASKS, every_pattern
 
 
-def told_of(model, batch, sampled_seed: int = 0):
+def shown_of(model, batch, sampled_seed: int = 0):
     torch.manual_seed(sampled_seed)
     return model.train()(batch).leave_one_out
 
 
 @pytest.mark.parametrize("hidden", range(4))
-def test_flipping_a_modality_and_replacing_its_values_leaves_what_is_told_of_it_bit_identical(hidden):
+def test_flipping_a_modality_and_replacing_its_values_leaves_what_is_reported_of_it_bit_identical(hidden):
     batch = make_batch(every_pattern(4))
     flipped = batch.present.clone()
     flipped[:, hidden] = ~flipped[:, hidden]
@@ -26,7 +26,7 @@ def test_flipping_a_modality_and_replacing_its_values_leaves_what_is_told_of_it_
     assert isinstance(values, torch.Tensor)
     other = replace(batch, present=flipped, inputs={**batch.inputs, f"m{hidden}": torch.full_like(values, 7.0)})
     model = make_model(4, num_blocks=2)
-    first, second = told_of(model, batch), told_of(model, other)
+    first, second = shown_of(model, batch), shown_of(model, other)
     assert torch.equal(first.reconstructions[:, hidden], second.reconstructions[:, hidden])
     assert torch.equal(first.assignment[:, hidden], second.assignment[:, hidden])
     beside = (hidden + 1) % 4
@@ -37,7 +37,7 @@ def test_flipping_a_modality_and_replacing_its_values_leaves_what_is_told_of_it_
 def test_the_representation_without_a_modality_is_that_of_the_row_that_lacks_it():
     batch = make_batch(every_pattern(3))
     model = make_model(3)
-    reported = told_of(model, batch)
+    reported = shown_of(model, batch)
     for m in range(3):
         reduced = batch.present.clone()
         reduced[:, m] = False
@@ -121,6 +121,6 @@ def test_modalities_that_never_vary_are_not_assigned():
     batch = make_batch(every_pattern(2))
     model = make_model(2)
     model.assignable[0] = False
-    reported = told_of(model, batch)
+    reported = shown_of(model, batch)
     assert bool((reported.assignment_weight[:, 0] == 0).all())
     assert bool((reported.assignment_weight[:, 1] == 1).all())

@@ -35,9 +35,9 @@ class ImageConfig(BackboneConfig):
     """Maximum number of images of a row: the preferred views first, then the latest."""
     lr_scale: float = field(default=1.0, metadata=read_when(".encoder = small or .encoder = timm and .mode = trained"))
     """trained: learning rate of the network as a multiple of optim.lr; 0.1 suits a pretrained one."""
-    batch_size: int = field(default=64, metadata=read_when(".encoder = timm and .mode != trained"))
+    batch_size: int = field(default=64, metadata=read_when(".encoder = timm, small"))
     """Images per forward pass without gradients."""
-    num_workers: int = field(default=4, metadata=read_when(".encoder = timm, small"))
+    num_workers: int = field(default=4, metadata=read_when(".encoder = timm, small, release"))
     """Threads that read and decode images; 0 = the main thread only. The tensors do not depend on the number."""
     max_unreadable_share: float = field(default=0.01, metadata=read_when(".encoder != none"))
     """Share of images that may be unreadable or without a vector; above it the stage stops."""

@@ -73,7 +73,7 @@ def _top(curves: Any) -> float:
 
 
 def histogram(curve: Reliability) -> tuple[list[float], list[float]]:
-    """The distribution of the predictions, as far as public bins tell it.
+    """The distribution of the predictions, by public bins.
 
     An edge between two bins is the middle of their mean predictions; the first and last bin extend as far beyond their
     means as to these edges.

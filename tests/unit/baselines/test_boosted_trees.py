@@ -26,7 +26,7 @@ def fitted(train=TRAIN, val=VAL, config=SMALL, given=None) -> BoostedTrees:
 
 
 def with_wide(batch, kind: Kind = "vectors", width: int = 80):
-    """The first modality is a wide vector of which three directions vary most; the first two tell task a."""
+    """The first modality is a wide vector of which three directions vary most; the first two predict task a."""
     generator = torch.Generator().manual_seed(int(batch.row_id.sum()))
     said = torch.cat([batch.inputs["m0"], torch.zeros(len(batch), width - 3)], dim=1)
     mixed = 5 * said @ torch.linalg.qr(torch.randn(width, width, generator=torch.Generator().manual_seed(0)))[0]
@@ -86,7 +86,7 @@ def test_components_are_those_of_the_train_rows_that_have_the_modality() -> None
     assert np.array_equal(columns[:, -3:], val.present.numpy())
 
 
-def test_wide_vectors_still_tell_what_they_tell_and_each_row_alone() -> None:
+def test_wide_vectors_still_show_what_they_show_and_each_row_alone() -> None:
     (train, given), (val, _), (test, _) = with_wide(TRAIN), with_wide(VAL), with_wide(TEST)
     trees = fitted(train, val, SMALL, given)
     together = trees.predict(test)

@@ -79,7 +79,7 @@ class Variant(Trained):
 
 
 def always(batch: Batch) -> Tensor:
-    """Two numbers that tell something of the presence of m2 in a row, and nothing else."""
+    """Two numbers that depend on the presence of m2 in a row, and nothing else."""
     generator = torch.Generator().manual_seed(5)
     drawn = torch.randn(ROWS + 1, 2, generator=generator)[batch.row_id % (ROWS + 1)]
     return drawn + 0.3 * batch.present[:, 2:].float()

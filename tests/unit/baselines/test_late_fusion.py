@@ -96,7 +96,7 @@ def test_nothing_present_has_finite_gradients(version: Literal["weighted", "conc
         assert parameter.grad is None or bool(parameter.grad.isfinite().all()), name
 
 
-def test_concatenation_tells_an_absent_modality_from_one_whose_encoding_is_zero() -> None:
+def test_concatenation_shows_an_absent_modality_from_one_whose_encoding_is_zero() -> None:
     made = model("concatenation").eval()
     with torch.no_grad():
         for encoder in made.encoders.encoders.values():

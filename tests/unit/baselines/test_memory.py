@@ -145,7 +145,7 @@ def test_columns_that_enough_subjects_have_are_the_mean_over_those() -> None:
     assert np.isnan(mean_over_subjects(values, np.isfinite(values), subject, 3)).all()
 
 
-def test_clusters_tell_groups_apart_that_the_mapped_inputs_tell_apart() -> None:
+def test_clusters_separate_groups_that_the_mapped_inputs_separate() -> None:
     batch = of_subjects(200, 1)
     batch = replace(batch, present=torch.tensor([[True, False, False]]).expand(200, -1))
     side = torch.where(torch.arange(200) < 100, 5.0, -5.0)

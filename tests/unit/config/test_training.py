@@ -13,7 +13,7 @@ from mmnar_lightning.config.experiment import ConfigError
 from mmnar_lightning.config.training import OF_TRAINER, OF_WANDB
 from mmnar_lightning.runs import devices, trainer
 from mmnar_lightning.runs.fit import compiled_losses
-from mmnar_lightning.runs.named import build_named
+from mmnar_lightning.runs.named import build_named, refuse_unknown
 
 BAD = {
     "trainer.devices=0": "at least 1",
@@ -101,6 +101,24 @@ def test_what_is_refused_are_arguments_that_lightning_and_w_and_b_have() -> None
 def test_an_argument_that_lightning_lacks_is_refused_with_the_nearest_one() -> None:
     with pytest.raises(ConfigError, match=r"trainer.extra.max_tim=3: .* did you mean max_time\?"):
         trainer._extra({"max_tim": 3})
+
+
+def test_a_value_that_lightning_refuses_is_a_line_that_names_its_setting() -> None:
+    with pytest.raises(ConfigError, match=r"trainer.extra.limit_train_batches=abc: expected a number of batches"):
+        trainer._limited(10, "abc")
+
+
+def test_an_argument_that_wandb_lacks_is_refused_with_the_nearest_one() -> None:
+    import wandb
+
+    with pytest.raises(ConfigError, match=r"wandb.init.note=a: wandb.init has no such argument; did you mean notes\?"):
+        refuse_unknown("wandb.init", {"note": "a"}, wandb.init, "wandb.init")
+
+
+def test_a_file_that_is_not_utf_8_is_refused_by_name(tmp_path) -> None:
+    (tmp_path / "own.yaml").write_bytes(b"optim: {lr: 0.1} # \xe9\n")
+    with pytest.raises(ConfigError, match=r"own.yaml: byte 19 is not UTF-8 text; save the file in UTF-8"):
+        load([f"experiment={tmp_path / 'own.yaml'}"])
 
 
 def test_a_class_path_imports_nothing_until_it_is_built(tmp_path, monkeypatch) -> None:

@@ -151,7 +151,7 @@ def test_texts_are_left_out_with_one_word_whatever_else_was_set() -> None:
     assert TextConfig(encoder="none", model="bert", lr_scale=0.1, trainable="lora").encoder == "none"
 
 
-def test_a_small_encoder_learns_faster_unless_told_otherwise() -> None:
+def test_a_small_encoder_learns_faster_unless_set_otherwise() -> None:
     assert TextConfig(encoder="small").rate == 30
     assert TextConfig(encoder="small", lr_scale=2).rate == 2
     assert TextConfig(encoder="transformers", mode="trained").rate == 1

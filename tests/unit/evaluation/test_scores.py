@@ -221,7 +221,7 @@ def grouped(rows, **settings):
     return to_json(scores.score_groups(scored_rows(rows, SUBJECT), GROUPS, TASKS, scoring(**settings)))
 
 
-def test_every_known_row_is_in_one_group_and_small_groups_are_told_together(rows) -> None:
+def test_every_known_row_is_in_one_group_and_small_groups_are_reported_together(rows) -> None:
     for column, task in enumerate(TASKS):
         found = grouped(rows)[task]
         known = rows["label_mask"][:, column]

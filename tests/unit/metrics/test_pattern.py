@@ -19,7 +19,7 @@ TASKS = ["mortality", "readmission"]
 MODALITIES = ["labs", "notes", "ecg"]
 LISTED = [1, 3, 7]
 METRICS = ["auroc", "average_precision", "brier", "count", "positives"]
-BIG = 2**53 - 1000  # neighbours that float32 cannot tell apart
+BIG = 2**53 - 1000  # neighbours that are equal in float32
 NUM_ROWS = 200
 
 

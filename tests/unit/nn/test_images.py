@@ -108,7 +108,7 @@ def test_without_peft_the_error_says_what_to_install(monkeypatch: pytest.MonkeyP
         add_lora(nn.Linear(2, 2))
 
 
-def test_the_small_network_tells_where_something_lies() -> None:
+def test_the_small_network_shows_where_something_lies() -> None:
     left, right = torch.zeros(2, 1, 1, 64, 64, dtype=torch.uint8)
     left[..., 28:36, 8:16] = 255
     right[..., 28:36, 48:56] = 255

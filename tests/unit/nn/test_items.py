@@ -102,7 +102,7 @@ def test_padding_of_a_window_and_the_windows_beside_it_do_not_matter():
     torch.testing.assert_close(backbone(both)[1], backbone(alone)[0])
 
 
-def test_a_pair_of_words_is_told_from_the_same_words_turned_round():
+def test_a_pair_of_words_is_reported_from_the_same_words_turned_round():
     backbone = WordBag(50, WIDTH).eval()
     first, second = (backbone(items([0], [[ids]]).values) for ids in ([3, 4], [4, 3]))
     torch.testing.assert_close(first[:, :WIDTH], second[:, :WIDTH])

@@ -83,7 +83,7 @@ def test_a_number_that_polars_reads_with_its_spaces_blames_nobody(synthetic, ref
 
 @pytest.mark.parametrize("name", ["admissions", "labevents"])
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.9])
-def test_a_truncated_gzip_is_told_as_such(synthetic, refused, name, share):
+def test_a_truncated_gzip_is_reported_as_such(synthetic, refused, name, share):
     noise = [f"{zlib.crc32(str(number).encode())}" for number in range(60_000)]
     text = synthetic.text(name) + "".join(f"{number},\n" for number in noise)
     whole = gzip.compress(text.encode())
@@ -97,7 +97,7 @@ def test_a_truncated_gzip_is_told_as_such(synthetic, refused, name, share):
 
 @pytest.mark.parametrize("name", ["admissions", "labevents"])
 @pytest.mark.parametrize("at", [40, -6])
-def test_a_damaged_gzip_is_told_as_such(synthetic, refused, name, at):
+def test_a_damaged_gzip_is_reported_as_such(synthetic, refused, name, at):
     content = bytearray(synthetic.path(name).read_bytes())
     for position in range(at, at + 4):
         content[position] ^= 0xFF
@@ -124,7 +124,7 @@ HTML = b"<!DOCTYPE html>\n<html><body>Please log in</body></html>\n"
     ],
     ids=["page", "nothing", "empty gzip", "page in gzip", "binary in gzip", "semicolons", "binary"],
 )
-def test_a_file_that_is_no_csv_is_told_as_such(synthetic, refused, name, content, problem):
+def test_a_file_that_is_no_csv_is_reported_as_such(synthetic, refused, name, content, problem):
     synthetic.path(name).write_bytes(content)
     message = refused(synthetic)
     assert str(synthetic.path(name)) in message
@@ -138,7 +138,7 @@ def test_a_file_that_is_no_csv_is_told_as_such(synthetic, refused, name, content
     [b"\xff\xfe\xfd,\xff\n", b'"SECRET'],
     ids=["bytes that are no text", "a quote that never closes"],
 )
-def test_a_csv_that_breaks_half_way_is_told_as_such(synthetic, refused, name, tail):
+def test_a_csv_that_breaks_half_way_is_reported_as_such(synthetic, refused, name, tail):
     cells = b"," * (synthetic.headers[name].index("hadm_id") + 1) if tail.startswith(b'"') else b""
     synthetic.write_bytes(name, synthetic.text(name).encode() + cells + tail)
     message = refused(synthetic, hides="SECRET")

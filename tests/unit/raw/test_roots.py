@@ -48,7 +48,7 @@ def test_a_project_folder_without_a_version_is_found(tmp_path):
 
 
 @pytest.mark.parametrize("line", ["# MIMIC-IV Demo v2.2", "MIMIC-IV, version **2.2**, of 2023"])
-def test_a_bare_release_tells_its_version_by_its_readme(tmp_path, line):
+def test_a_bare_release_shows_its_version_by_its_readme(tmp_path, line):
     put(tmp_path, "patients")
     (tmp_path / "README.md").write_text(line)
     assert opened(tmp_path).versions() == {"mimiciv": "2.2"}
@@ -101,7 +101,7 @@ def test_the_first_root_wins_even_against_a_compressed_or_newer_table(tmp_path):
     assert opened(first, second).files["patients"].is_relative_to(first)
 
 
-def test_versions_that_differ_between_roots_are_all_told(tmp_path):
+def test_versions_that_differ_between_roots_are_all_reported(tmp_path):
     first = put(tmp_path / "a/mimiciv/3.1", "patients").parents[1]
     second = put(tmp_path / "b/mimiciv/2.2", "icustays").parents[1]
     assert opened(first, second).versions() == {"mimiciv": "2.2, 3.1"}
@@ -132,7 +132,7 @@ def test_a_root_that_does_not_exist_names_itself_and_the_setting(tmp_path):
         opened(tmp_path / "nowhere")
 
 
-def test_a_root_that_is_a_file_is_told_as_such(tmp_path):
+def test_a_root_that_is_a_file_is_reported_as_such(tmp_path):
     (tmp_path / "root.csv").write_text("x")
     with pytest.raises(SourceError, match=r"root\.csv: this is a file, not a folder\. Set paths\.mimic_root"):
         opened(tmp_path / "root.csv")

@@ -69,7 +69,7 @@ def _visible(data):
     ],
     ids=["scratch", "scratch by polars", "cohort", "cohort by polars", "attrition", "array", "manifest"],
 )
-def test_a_full_disk_is_told_as_such_and_no_raw_file_is_read_again(
+def test_a_full_disk_is_reported_as_such_and_no_raw_file_is_read_again(
     synthetic, refused, data, monkeypatch, owner, function, error
 ):
     def refuse(*args, **kwargs):
@@ -86,7 +86,7 @@ def test_a_full_disk_is_told_as_such_and_no_raw_file_is_read_again(
     assert "set paths.data to another folder" in message
 
 
-def test_a_file_system_that_refuses_the_scratch_file_is_told_as_such(synthetic, data, tmp_path):
+def test_a_file_system_that_refuses_the_scratch_file_is_reported_as_such(synthetic, data, tmp_path):
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))"
     process = _start(synthetic, data, tmp_path / "marks", limit)
     reported = process.communicate(timeout=PATIENCE)[0]

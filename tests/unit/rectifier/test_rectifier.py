@@ -148,7 +148,7 @@ def test_logits_keep_their_dtype() -> None:
     assert torch.float64 not in held, "mps has no float64"
 
 
-def test_the_table_tells_where_an_offset_comes_from() -> None:
+def test_the_table_shows_where_an_offset_comes_from() -> None:
     task = fitted().table([*SEEN, 5])[1]
     entry = task["patterns"]["100"]
     assert task["strength"] == 1
@@ -223,7 +223,7 @@ def test_the_offset_of_the_loss_is_never_larger_than_its_limit(monkeypatch: pyte
     assert (rectifier.strength == 1).all()
 
 
-def test_a_node_of_a_level_without_spread_is_told_as_inherited_and_one_of_nothing_as_unknown() -> None:
+def test_a_node_of_a_level_without_spread_is_reported_as_inherited_and_one_of_nothing_as_unknown() -> None:
     codes = torch.tensor(SEEN).repeat_interleave(60)
     alike = {
         "logits": torch.zeros(len(codes), 1, dtype=torch.float64),

@@ -234,7 +234,7 @@ def test_a_task_that_is_withheld_is_hidden_whole(results: Results) -> None:
     assert not (shown.mean_risk)
 
 
-def test_few_rows_or_subjects_of_the_split_are_not_told(results: Results) -> None:
+def test_few_rows_or_subjects_of_the_split_are_not_reported(results: Results) -> None:
     for few in (replace(results.split, rows=999), replace(results.split, subjects=999)):
         split = public(replace(results, split=few), MIN_COUNT).split
         assert (split.name, split.rows, split.subjects) == ("test", None, None)

@@ -27,7 +27,7 @@ def reported(capsys, counts, min_count):
     return [[cell.strip() for cell in line] for line in lines]
 
 
-def test_presence_is_told_by_hospital_largest_first_and_the_small_together(capsys):
+def test_presence_is_reported_by_hospital_largest_first_and_the_small_together(capsys):
     assert reported(capsys, counts_of(h1234=(40, 10), h2=(50, 40), h3=(9, 9), h4=(9, 0), h5=(9, 6)), 10) == [
         ["modality", "hospitals that have it", "1", "2", "3 others"],
         ["rows", "", "50", "40", "27"],
@@ -35,7 +35,7 @@ def test_presence_is_told_by_hospital_largest_first_and_the_small_together(capsy
     ]
 
 
-def test_small_cells_and_those_they_follow_from_are_masked_and_hospitals_of_few_rows_are_not_told_alone(capsys):
+def test_small_cells_and_those_they_follow_from_are_masked_and_hospitals_of_few_rows_are_not_reported_alone(capsys):
     hospitals = {"h1234": (90, 45), "h5": (80, 40), "h3": (70, 35), "h2": (19, 19)}
     assert reported(capsys, counts_of(**hospitals), 20)[1:] == [
         ["rows", "", "90", "80", "masked", "masked"],
@@ -47,7 +47,7 @@ def test_small_cells_and_those_they_follow_from_are_masked_and_hospitals_of_few_
     ]
 
 
-def test_no_more_than_eight_hospitals_are_told_alone(capsys):
+def test_no_more_than_eight_hospitals_are_reported_alone(capsys):
     header, rows, labs = reported(capsys, counts_of(**{f"h{number}": (30 + number, 15) for number in range(12)}), 10)
     assert header[2:] == [*map(str, range(1, 9)), "4 others"]
     assert rows[2:] == [str(41 - number) for number in range(8)] + [str(30 + 31 + 32 + 33)]

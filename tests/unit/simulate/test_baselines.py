@@ -93,7 +93,7 @@ def test_every_model_is_far_better_than_chance(model: str, scores, held_out: pl.
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_nothing_in_the_files_tells_what_the_oracle_does_not_know(
+def test_nothing_in_the_files_shows_what_the_oracle_does_not_know(
     task: str, inputs: Floats, cohort: pl.DataFrame, survivors: pl.DataFrame
 ) -> None:
     """What an outcome has beyond the oracle's probability is noise to every input: a leak would show here first."""

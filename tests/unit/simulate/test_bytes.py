@@ -101,7 +101,7 @@ def test_every_table_is_gzip_members_without_time_and_name(with_images: Path) ->
         assert pl.read_csv(file, infer_schema=False).equals(pl.read_csv(whole, infer_schema=False)), file.name
 
 
-def test_no_file_tells_where_when_and_by_whom_it_was_made(with_images: Path) -> None:
+def test_no_file_shows_where_when_and_by_whom_it_was_made(with_images: Path) -> None:
     today = datetime.now(UTC)
     words = [str(with_images.parent), str(Path.cwd()), f"{today:%Y-%m-%d}", f"{today:%Y%m%d}"]
     words += [word for word in (socket.gethostname(), getpass.getuser()) if len(word) > 4]
@@ -227,7 +227,7 @@ def test_an_impossible_knob_is_refused_by_its_full_key(key: str, value: float) -
         SimulateConfig(**settings)
 
 
-def test_the_command_refuses_with_one_line_and_writes_where_it_was_told(workplace: Path, capsys) -> None:
+def test_the_command_refuses_with_one_line_and_writes_where_it_was_asked_to(workplace: Path, capsys) -> None:
     assert main(["simulate", "out=there", "simulate.image_rate=1.5"]) == 1
     assert "simulate.image_rate=1.5 must be between 0.01 and 0.99" in capsys.readouterr().out
     assert main(["simulate", "simulate.subjects=12"]) == 1

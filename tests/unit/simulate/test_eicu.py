@@ -110,7 +110,7 @@ def test_the_dirt_of_the_real_release_is_there(eicu_folder: Path) -> None:
     assert set(versions["len"]) == {2}
 
 
-def test_what_is_known_after_the_landmark_would_tell_the_outcome(eicu_release: Release) -> None:
+def test_what_is_known_after_the_landmark_would_show_the_outcome(eicu_release: Release) -> None:
     late = eicu_release.scan("admissionDx", [STAY, "admitdxenteredoffset", "admitdxpath"]).collect()
     assert (late["admitdxenteredoffset"] > 1440).all()
     joined = read_truth(eicu_release.roots[0], "eicu").join(late, on=STAY)
@@ -118,7 +118,7 @@ def test_what_is_known_after_the_landmark_would_tell_the_outcome(eicu_release: R
     assert arrest.to_list() == joined["outcome/in_hospital_mortality"].to_list()
 
 
-def test_the_truth_tells_what_absent_entries_would_have_said(eicu_folder: Path) -> None:
+def test_the_truth_shows_what_absent_entries_would_have_said(eicu_folder: Path) -> None:
     known = read_truth(eicu_folder, "eicu")
     for modality in MODALITIES:
         absent = known.filter(~pl.col(f"present/{modality}"))

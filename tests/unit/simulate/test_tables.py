@@ -58,7 +58,7 @@ def test_header_order_and_dtypes_are_the_declared_ones(name: str, release: Relea
         assert pl.read_csv(handle.read().encode(), infer_schema=False).height == tables[name].height
 
 
-def test_the_layout_tells_the_versions(release: Release) -> None:
+def test_the_layout_shows_the_versions(release: Release) -> None:
     assert release.versions() == {"mimiciv": "3.1", "mimic-iv-note": "2.2", "mimic-cxr-jpg": "2.1.0"}
     assert release.missing(TABLES) == []
 
@@ -188,7 +188,7 @@ def test_results_are_stored_after_they_were_drawn(tables) -> None:
     assert (cultures["storetime"] >= cultures["chartdate"] + timedelta(days=2)).all()
 
 
-def test_the_last_panel_would_tell_the_outcome_and_is_stored_too_late(
+def test_the_last_panel_would_show_the_outcome_and_is_stored_too_late(
     tables, index: pl.DataFrame, survivors: pl.DataFrame
 ) -> None:
     labs = (
@@ -222,7 +222,7 @@ def test_specimens_repeat_and_units_vary(tables) -> None:
         assert not 0.5 < ratio / drawn.filter(pl.col("valueuom") == usual)["valuenum"].median() < 2
 
 
-def test_notes_are_dated_midnight_stored_late_and_then_tell_what_happened(
+def test_notes_are_dated_midnight_stored_late_and_then_show_what_happened(
     tables, index: pl.DataFrame, survivors: pl.DataFrame
 ) -> None:
     notes = tables["discharge_notes"].join(index.select("hadm_id", "dischtime"), on="hadm_id")

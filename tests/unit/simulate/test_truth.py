@@ -30,12 +30,12 @@ def presence_alone(config: SimulateConfig, count: int = 40_000) -> tuple[Floats,
     return np.array(found).T[0], np.array(found).T[1]
 
 
-def test_presence_alone_tells_nothing_when_every_knob_is_zero() -> None:
+def test_presence_alone_shows_nothing_when_every_knob_is_zero() -> None:
     area, error = presence_alone(SimulateConfig(**NOTHING))
     assert np.abs((area - 0.5) / error).max() < 2.5
 
 
-def test_presence_alone_tells_more_the_larger_rho() -> None:
+def test_presence_alone_shows_more_the_larger_rho() -> None:
     areas, errors = zip(*(presence_alone(SimulateConfig(**{**NOTHING, "rho": rho})) for rho in (0, 1, 2)), strict=True)
     for task in range(len(TASKS)):
         for low, high in ((0, 1), (1, 2)):
@@ -44,12 +44,12 @@ def test_presence_alone_tells_more_the_larger_rho() -> None:
 
 
 @pytest.mark.parametrize("knob", ["gamma", "tau"])
-def test_presence_also_tells_through_readings_and_through_the_effect_of_patterns(knob: str) -> None:
+def test_presence_also_shows_through_readings_and_through_the_effect_of_patterns(knob: str) -> None:
     area, error = presence_alone(SimulateConfig(**{**NOTHING, knob: 1.0}))
     assert ((area - 0.5) / error).min() > 3
 
 
-def test_at_rho_zero_presence_tells_nothing_beyond_what_is_seen() -> None:
+def test_at_rho_zero_presence_shows_nothing_beyond_what_is_seen() -> None:
     """Missing at random: given the structured readings, health and worry do not move presence."""
     world = latent.solve(SimulateConfig(**{**NOTHING, "gamma": 1.0}))
     patients = latent.draw(world, 40_000, np.random.default_rng(3))
@@ -88,7 +88,7 @@ def test_every_modality_adds_to_the_oracle(better: str, worse: str, oracles, dra
     assert gap > 3 * error
 
 
-def test_the_note_and_the_image_tell_different_things(oracles, drawn: latent.Patients) -> None:
+def test_the_note_and_the_image_show_different_things(oracles, drawn: latent.Patients) -> None:
     """Each has its say where both are there: the image helps those who have a note, and the note those with a image."""
     both = drawn.present[:, 0] & drawn.present[:, 1]
     for alone in ("note", "image"):

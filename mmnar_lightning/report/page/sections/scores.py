@@ -164,7 +164,7 @@ def calibration(run: PageRun) -> Section:
     blocks: list[Block] = [
         Text(
             "On the diagonal, risks are right. Lines are Wilson's 95 % intervals of each bin. The lower panel is the "
-            "distribution of the predictions, as the bins tell it; bins with few rows are joined."
+            "distribution of the predictions by bins; those with few rows are joined."
         ),
         Pictures(pictures),
     ]

@@ -81,7 +81,7 @@ def test_another_quantity_an_unknown_label_and_a_number_for_missing_are_no_recor
     assert converted(label, value, unit) == []
 
 
-def test_lags_and_slopes_of_a_summary_are_told_in_hours(tmp_path):
+def test_lags_and_slopes_of_a_summary_are_reported_in_hours(tmp_path):
     labs = [
         {
             "labid": number,

@@ -82,7 +82,7 @@ def test_a_row_has_one_document_of_sentences_in_a_fixed_order(tmp_path):
 
 
 @pytest.mark.parametrize("table", ["admissionDx", "pastHistory", "physicalExam", "note"])
-def test_what_is_entered_after_the_landmark_is_not_told(tmp_path, table):
+def test_what_is_entered_after_the_landmark_is_not_reported(tmp_path, table):
     release = write_release(tmp_path, [stay(1), stay(2)], **{**forms(DAY), table: forms(DAY + 1)[table]})
     (document,) = texts_of(release, tmp_path).values()
     reported = [line.split(":")[0] for line in document["text"].splitlines()]

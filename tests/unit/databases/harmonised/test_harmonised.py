@@ -174,7 +174,7 @@ def test_the_same_labs_give_the_same_row_whatever_their_unit(tmp_path) -> None:
     assert row["potassium/observed"] == 0, "measured before the 24 hours"
 
 
-def test_a_monitor_and_a_nurse_tell_the_same(tmp_path) -> None:
+def test_a_monitor_and_a_nurse_show_the_same(tmp_path) -> None:
     """Every five minutes or every hour, Celsius or Fahrenheit, line or cuff."""
     ours = of_mimic(
         tmp_path / "mimic",
@@ -220,7 +220,7 @@ def test_inspired_oxygen_is_the_same_as_share_or_percent_charted_or_with_a_blood
     assert (row["fio2/count"], row["fio2/min"], row["fio2/last"]) == (3, 40, 80)
 
 
-def test_height_and_weight_are_told_alike_whatever_their_unit_and_age(tmp_path) -> None:
+def test_height_and_weight_are_reported_alike_whatever_their_unit_and_age(tmp_path) -> None:
     ours = of_mimic(
         tmp_path / "mimic",
         "harmonised_body",
@@ -235,7 +235,7 @@ def test_height_and_weight_are_told_alike_whatever_their_unit_and_age(tmp_path) 
     assert of_eicu(tmp_path / "none", "harmonised_body", admissionheight=90, admissionweight=401)[1] is None
 
 
-def test_a_meter_at_the_bedside_and_the_laboratory_tell_one_glucose_without_contradiction(tmp_path) -> None:
+def test_a_meter_at_the_bedside_and_the_laboratory_show_one_glucose_without_contradiction(tmp_path) -> None:
     ours = of_mimic(
         tmp_path / "mimic",
         "harmonised_chemistry",
@@ -266,7 +266,7 @@ def test_several_values_of_an_hour_are_one_and_the_hours_end_on_the_landmark() -
         ((40, ""), ("40", "Unknown"), [40, np.nan]),
     ],
 )
-def test_age_and_sex_are_told_alike(tmp_path, ours, theirs, reported) -> None:
+def test_age_and_sex_are_reported_alike(tmp_path, ours, theirs, reported) -> None:
     one = of_mimic(tmp_path / "mimic", "harmonised_person", age=ours[0], gender=ours[1])
     other = of_eicu(tmp_path / "eicu", "harmonised_person", age=theirs[0], gender=theirs[1])
     assert_alike(one, other)

@@ -99,7 +99,7 @@ def test_only_the_summary_of_the_own_admission_counts(tmp_path):
     assert summaries(tmp_path, *written) == [(1, "1-DS-1"), (2, "1-DS-2")]
 
 
-def test_the_manifest_tells_how_many_rows_have_their_summary_after_0_24_and_72_hours(tmp_path):
+def test_the_manifest_shows_how_many_rows_have_their_summary_after_0_24_and_72_hours(tmp_path):
     written = [
         note(1, moment(5), moment(5, hours=14)),
         note(2, moment(12), moment(13), hadm=2),

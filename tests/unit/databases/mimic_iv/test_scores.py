@@ -164,7 +164,7 @@ def test_urine_alone_of_less_than_24_hours_is_no_score(tmp_path):
         ("ELECTIVE", ["MED"], 6, 6), ("SURGICAL SAME DAY ADMISSION", [], 0, 0),
     ],
 )  # fmt: skip
-def test_an_operation_is_told_by_the_service_and_the_kind_of_admission(tmp_path, kind, services, saps, oasis):
+def test_an_operation_is_reported_by_the_service_and_the_kind_of_admission(tmp_path, kind, services, saps, oasis):
     one = admission(1, 1, moment(0), moment(9), admission_type=kind)
     found = scores(tmp_path, services=[service(name) for name in services], admissions=[one])
     assert (found["saps_ii"], found["oasis"]) == (7 + saps, 3 + oasis)

@@ -240,7 +240,7 @@ def test_a_image_is_read_once_whatever_is_asked_of_it_later(
     assert read[4:] == ["a"], "a image that was fixed is another one"
 
 
-def test_after_too_many_unreadable_images_only_the_mended_ones_are_encoded(
+def test_after_too_many_unreadable_images_only_the_repaired_ones_are_encoded(
     cohort: Path, folders: ImageFolders, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = timm_config(weights, batch_size=1)

@@ -101,7 +101,7 @@ def test_a_file_that_is_not_there_or_not_readable_is_refused(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("workers", [0, 3])
-def test_published_embeddings_are_read_in_order_and_those_that_are_not_there_are_told(
+def test_published_embeddings_are_read_in_order_and_those_that_are_not_there_are_reported(
     workers: int, tmp_path: Path
 ) -> None:
     vectors = np.random.default_rng(0).standard_normal((20, RELEASE_WIDTH)).astype(np.float32)
