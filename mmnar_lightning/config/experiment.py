@@ -180,7 +180,7 @@ class ExperimentConfig:
     given = frozenset[str]()  # not a field: keys given as words
 
     dataset: str = "mimic"
-    """Origin of the cohort: `mimic`, `eicu`, `custom`, or another installed database."""
+    """Database of the cohort: `mimic`, `eicu`, `meds`, `custom`, or an installed database of another package."""
     experiment: str = "mimic"
     """Name of the experiment, and of the folder of its runs."""
     seed: int = 0

@@ -2,12 +2,15 @@
 
 import re
 
+import polars as pl
 import pytest
 
 from data_modules.cohorts.build import build_cohort
+from data_modules.databases.eicu import respiration
 from data_modules.databases.eicu.cohort import build_rows
 from data_modules.databases.eicu.config import EICUCohortConfig
 from data_modules.databases.registry import database
+from data_modules.features.concepts import convert
 from data_modules.stage import read_json
 from tests.helpers.eicu import DAY, sources_of, stay, table_of, write_release
 
@@ -160,3 +163,14 @@ def test_without_treatment_a_line_says_what_is_not_known(tmp_path):
     manifest = read_json(build_cohort(database("eicu"), release, config, tmp_path / "data") / "manifest.json")
     line = "respiration: treatment.csv.gz is missing, so ventilation is known from respiratoryCharting alone"
     assert manifest["dropped"][0] == line
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [(20, 20), (100, 100), (0.4, 40), (1, 100), (19, None), (101, None), (0.19, None), (0, None)],
+    [(20, 20), (100, 100), (0.4, 40), (1, 100), (19, None), (101, None), (0.19, None), (0, None)],
+)
+def test_inspired_oxygen_of_the_scores_is_at_least_that_of_air_and_at_most_all(number, expected):
+    schema = {"name": pl.String, "number": pl.Float64, "unit": pl.String, "text": pl.String}
+    charted = pl.LazyFrame([("O2 Percentage", number, None, str(number))], schema, orient="row")
+    assert convert(charted, respiration.RECORDED).collect()["value"].to_list() == [expected]
