@@ -168,7 +168,6 @@ def test_without_treatment_a_line_says_what_is_not_known(tmp_path):
 @pytest.mark.parametrize(
     ("number", "expected"),
     [(20, 20), (100, 100), (0.4, 40), (1, 100), (19, None), (101, None), (0.19, None), (0, None)],
-    [(20, 20), (100, 100), (0.4, 40), (1, 100), (19, None), (101, None), (0.19, None), (0, None)],
 )
 def test_inspired_oxygen_of_the_scores_is_at_least_that_of_air_and_at_most_all(number, expected):
     schema = {"name": pl.String, "number": pl.Float64, "unit": pl.String, "text": pl.String}
