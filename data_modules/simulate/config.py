@@ -4,11 +4,14 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from data_modules.errors import UserError
+from data_modules.settings import read_when
 
 ADDED = ("nu", "kappa", "pi", "phi", "shared", "nuisance", "label_share", "shift", "phenotypes")
 """Settings whose defaults give the linear world. They are left out of its name, so that it keeps its folder."""
 MORE_TABLES = ("emergency", "charting")
 """Settings that add tables, which are left out of the name where they add none."""
+OF_MIMIC, OF_EICU = (f"dataset = {name} or transfer.target is set" for name in ("mimic", "eicu"))
+"""Conditions of settings of one database; a target is simulated with the settings of its source."""
 STRONGEST = 10
 """Largest strength of an effect on the logit scale; beyond it nothing is random."""
 
@@ -32,13 +35,13 @@ class SimulateConfig:
     """Standard deviation, on the logit scale, of the direct effect of the missingness pattern on the outcome."""
     calendar: float = 0.3
     """Standard deviation of the effect of the year group on ordering, on the logit scale."""
-    note_rate: float = 0.755
+    note_rate: float = field(default=0.755, metadata=read_when(OF_MIMIC))
     """Share of index admissions with a discharge summary (MIMIC-IV: 24.5 % have none)."""
-    image_rate: float = 0.25
+    image_rate: float = field(default=0.25, metadata=read_when(OF_MIMIC))
     """Share with a chest radiograph."""
-    report_rate: float = 0.60
+    report_rate: float = field(default=0.60, metadata=read_when(OF_MIMIC))
     """Share with a radiology report."""
-    images: bool = True
+    images: bool = field(default=True, metadata=read_when(OF_MIMIC))
     """Write the JPEG files; metadata and embeddings are always written."""
 
     nu: float = 0.0
@@ -63,10 +66,10 @@ class SimulateConfig:
 
     phenotypes: bool = False
     """Write diagnosis codes of every phenotype (`cohort.tasks`); a run that has phenotypes as tasks needs no word."""
-    charting: bool = False
+    charting: bool = field(default=False, metadata=read_when(OF_EICU))
     """Also write nurseCharting, intakeOutput and respiratoryCharting of eICU: about 800 rows a stay."""
 
-    emergency: bool = False
+    emergency: bool = field(default=False, metadata=read_when(OF_MIMIC))
     """Also write MIMIC-IV-ED (edstays, triage, vitalsign) and the measurements of MIMIC-IV-ECG."""
 
     def identity(self) -> dict[str, Any]:

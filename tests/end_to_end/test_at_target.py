@@ -23,7 +23,7 @@ QUICK = (
 )  # fmt: skip
 EICU = (
     "experiment=eicu,protocols/leave_hospital_out", "paths.eicu_root=''", "simulate.subjects=700",
-    "simulate.images=false", "cohort.modalities=[demographics,apache,infusions]",
+    "cohort.modalities=[demographics,apache,infusions]",
     "cohort.tasks=[in_hospital_mortality]", "embed.text.encoder=none", "cohort.split.target_calibration=0.4",
 )  # fmt: skip
 TASK = "in_hospital_mortality"

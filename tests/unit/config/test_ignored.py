@@ -120,6 +120,17 @@ CASES: dict[str, tuple[str, str, str]] = {
     "wandb.model": ("wandb.enabled=false", "", "true"),
     "wandb.init": ("wandb.enabled=false", "", "{notes: pilot}"),
     **{
+        f"simulate.{key}": ("dataset=eicu", "dataset=mimic", value)
+        for key, value in {
+            "note_rate": "0.5",
+            "image_rate": "0.5",
+            "report_rate": "0.5",
+            "images": "false",
+            "emergency": "true",
+        }.items()
+    },
+    "simulate.charting": ("dataset=mimic", "dataset=eicu", "true"),
+    **{
         key: (REAL, "", value)
         for key, value in {
             "simulate.subjects": "50",
@@ -128,10 +139,6 @@ CASES: dict[str, tuple[str, str, str]] = {
             "simulate.gamma": "0",
             "simulate.tau": "0",
             "simulate.calendar": "0",
-            "simulate.note_rate": "0.5",
-            "simulate.image_rate": "0.5",
-            "simulate.report_rate": "0.5",
-            "simulate.images": "false",
             "simulate.nu": "0.5",
             "simulate.kappa": "0.5",
             "simulate.pi": "0.5",
@@ -141,8 +148,6 @@ CASES: dict[str, tuple[str, str, str]] = {
             "simulate.label_share": "0.5",
             "simulate.shift": "1",
             "simulate.phenotypes": "true",
-            "simulate.emergency": "true",
-            "simulate.charting": "true",
             "simulate.databases": "[eicu]",
         }.items()
     },

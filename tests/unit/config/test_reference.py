@@ -31,7 +31,7 @@ def test_types_defaults_and_conditions_are_those_of_the_field() -> None:
     choices = get_args(TrainerConfig.__annotations__["strategy"])
     assert BY_KEY["trainer.strategy"].kind == " | ".join(choices)
     assert BY_KEY["evaluation.elsewhere"].commands == ("evaluate",)
-    assert BY_KEY["simulate.images"].condition == "simulated = true", "the condition of the group"
+    assert BY_KEY["simulate.rho"].condition == "simulated = true", "the condition of the group"
 
 
 def test_a_condition_of_a_group_and_alternatives_of_a_setting_both_hold() -> None:
