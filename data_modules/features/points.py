@@ -28,7 +28,20 @@ def graded(values: Array, edges: Sequence[float], points: Sequence[float]) -> Ar
 
 
 def worst(lowest: Array, highest: Array, edges: Sequence[float], points: Sequence[float]) -> Array:
-    """Return the larger number of points of a lowest and a highest value; NaN where both are unknown."""
+    """Return the larger number of points of a lowest and a highest value.
+
+    Args:
+        lowest: (N,) NaN = unknown.
+        highest: likewise.
+        edges: as of `graded`.
+        points: likewise.
+
+    Returns:
+        (N,) points; NaN where both values are unknown.
+
+    >>> worst(np.array([35.0, 80.0]), np.array([90.0, np.nan]), (40, 120), (11, 0, 4)).tolist()
+    [11.0, 0.0]
+    """
     return np.fmax(graded(lowest, edges, points), graded(highest, edges, points))
 
 

@@ -62,7 +62,19 @@ def masked_huber(prediction: Tensor, value: Tensor, known: Tensor, weight: Tenso
 
 
 def global_mean(each: Tensor, label_mask: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Mean of (B, T) losses over the known labels of all ranks, (T,), as of `masked_cross_entropy`."""
+    """Mean of losses over the known labels of all ranks, as of `masked_cross_entropy`.
+
+    Args:
+        each: (B, T) losses.
+        label_mask: (B, T) bool.
+        weight: (B,) of the rows; None = equal weights.
+
+    Returns:
+        (T,) means; 0 without a known label.
+
+    >>> global_mean(torch.tensor([[1.0], [3.0]]), torch.tensor([[True], [True]])).tolist()
+    [2.0]
+    """
     total = _sum(each, label_mask, weight)
     count = label_mask.sum(0) if weight is None else torch.where(label_mask, weight[:, None], 0.0).sum(0)
     count = sum_over_ranks(count)

@@ -89,6 +89,11 @@ def draw_each(
 
     Returns:
         One entry per prediction.
+
+    >>> label, risk = torch.tensor([0.0, 1.0] * 50), torch.linspace(0.3, 0.7, 100)
+    >>> both = [samples_of(own, label, torch.arange(100), None, None) for own in (risk, 1 - risk)]
+    >>> [round(float(own.values[0]), 2) for own in draw_each(both, num_replicates=5, seed=0)]
+    [0.51, 0.49]
     """
     assert num_replicates >= 1, f"{num_replicates=} must be at least 1"
     generator = np.random.default_rng(seed)
@@ -128,6 +133,10 @@ def samples_of(
 
     Returns:
         One list of folds per repeat.
+
+    >>> label, fold = torch.tensor([0, 1, 0, 1]), torch.tensor([0, 0, 1, 1])
+    >>> [[len(part.names) for part in folds] for folds in samples_of(label / 2, label, torch.arange(4), fold, None)]
+    [[2, 2]]
     """
     columns = [subject if column is None else column for column in (subject, fold, repeat)]
     for name, column in zip(("subject", "fold", "repeat"), columns, strict=True):

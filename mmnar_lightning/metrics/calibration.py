@@ -58,6 +58,14 @@ def calibration_error(parts: Parts, z: float) -> Estimate:
 
     Returns:
         The error, at least 0, with its ends.
+
+    >>> import torch
+    >>> from mmnar_lightning.metrics.parts import parts_of
+    >>> label = torch.tensor([0.0, 1.0] * 50)
+    >>> parts = parts_of(torch.linspace(0.3, 0.7, 100), label, torch.arange(100))
+    >>> value, (low, high) = calibration_error(parts, 1.96)
+    >>> round(value, 2), round(low, 2), round(high, 2)
+    (0.04, 0.0, 0.18)
     """
     if not parts.rows:
         return UNDEFINED
@@ -160,6 +168,14 @@ def observed_expected(parts: Parts, z: float) -> Estimate:
 
     Returns:
         The ratio with its ends; NaN if no positive is expected.
+
+    >>> import torch
+    >>> from mmnar_lightning.metrics.parts import parts_of
+    >>> label = torch.tensor([0.0, 1.0] * 50)
+    >>> parts = parts_of(torch.linspace(0.3, 0.7, 100), label, torch.arange(100))
+    >>> value, (low, high) = observed_expected(parts, 1.96)
+    >>> round(value, 2), round(low, 2), round(high, 2)
+    (1.0, 0.8, 1.19)
     """
     risk, label = parts.probability, parts.label
     expected, squares, observed = float(risk.sum()), float((risk**2).sum()), float(label.sum())
@@ -186,6 +202,14 @@ def intercept(parts: Parts, z: float) -> Estimate:
 
     Returns:
         The shift with its ends; NaN without rows.
+
+    >>> import torch
+    >>> from mmnar_lightning.metrics.parts import parts_of
+    >>> label = torch.tensor([0.0, 1.0] * 50)
+    >>> parts = parts_of(torch.linspace(0.3, 0.7, 100), label, torch.arange(100))
+    >>> value, (low, high) = intercept(parts, 1.96)
+    >>> abs(round(value, 2)), round(low, 2), round(high, 2)
+    (0.0, -0.42, 0.42)
     """
     if not parts.rows:
         return UNDEFINED
@@ -221,6 +245,14 @@ def slope(parts: Parts, z: float) -> Estimate:
 
     Returns:
         The slope with its ends; NaN without a part with both classes, or without two different probabilities in it.
+
+    >>> import torch
+    >>> from mmnar_lightning.metrics.parts import parts_of
+    >>> label = torch.tensor([0.0, 1.0] * 50)
+    >>> parts = parts_of(torch.linspace(0.3, 0.7, 100), label, torch.arange(100))
+    >>> value, (low, high) = slope(parts, 1.96)
+    >>> round(value, 2), round(low, 2), round(high, 2)
+    (0.07, -0.74, 0.88)
     """
     fitted = [part for part in parts.rows if part.has_both and np.ptp(part.probability) > 0]
     if not fitted:

@@ -121,6 +121,12 @@ def intervals_of_each(
 
     Returns:
         One entry per prediction.
+
+    >>> import torch
+    >>> label, risk = torch.tensor([0.0, 1.0] * 50), torch.linspace(0.3, 0.7, 100)
+    >>> found = intervals_of_each([risk, 1 - risk], label, torch.arange(100), num_replicates=50)
+    >>> [round(own["auroc"].value, 2) for own in found]
+    [0.51, 0.49]
     """
     assert 0 < level < 1, f"{level=} must be in (0, 1)"
     z = float(ndtri((1 + level) / 2))
@@ -149,6 +155,13 @@ def has_many(parts: Parts) -> bool:
 
     Returns:
         Whether it has `MANY` effective rows of the smaller class, and each fold `FEW`.
+
+    >>> import torch
+    >>> from mmnar_lightning.metrics.parts import parts_of
+    >>> risk, label = torch.tensor([0.1, 0.2, 0.3, 0.8]), torch.tensor([0, 0, 1, 1])
+    >>> parts = parts_of(risk, label, torch.arange(4))
+    >>> has_many(parts)
+    False
     """
     return parts.few() >= MANY and parts.fewest() >= FEW
 
@@ -200,6 +213,14 @@ def has_none(name: str, parts: Parts) -> bool:
 
     Returns:
         Whether it is the average precision over folds of few positives.
+
+    >>> import torch
+    >>> from mmnar_lightning.metrics.parts import parts_of
+    >>> risk, label = torch.tensor([0.1, 0.2, 0.3, 0.8]), torch.tensor([0, 0, 1, 1])
+    >>> parts = parts_of(risk, label, torch.arange(4))
+    >>> folds = parts_of(risk, label, torch.arange(4), torch.tensor([0, 1, 0, 1]))
+    >>> has_none("average_precision", parts), has_none("average_precision", folds), has_none("auroc", folds)
+    (False, True, False)
     """
     return name == "average_precision" and small_samples.has_biased_folds(parts)
 
@@ -216,6 +237,13 @@ def small_ends(name: str, parts: Parts, value: float, level: float, z: float) ->
 
     Returns:
         Both ends, NaN without an interval.
+
+    >>> import torch
+    >>> from mmnar_lightning.metrics.parts import parts_of
+    >>> risk, label = torch.tensor([0.1, 0.2, 0.3, 0.8]), torch.tensor([0, 0, 1, 1])
+    >>> parts = parts_of(risk, label, torch.arange(4))
+    >>> [round(end, 2) for end in small_ends("auroc", parts, 1.0, 0.95, 1.96)]
+    [0.39, 1.0]
     """
     if math.isnan(value):
         return NO_ENDS
@@ -237,6 +265,15 @@ def interval_of(value: float, ends: Ends, num_parts: int, method: str, parts: Pa
 
     Returns:
         The value with its interval.
+
+    >>> import torch
+    >>> from mmnar_lightning.metrics.parts import parts_of
+    >>> risk, label = torch.tensor([0.1, 0.2, 0.3, 0.8]), torch.tensor([0, 0, 1, 1])
+    >>> parts = parts_of(risk, label, torch.arange(4))
+    >>> interval_of(1.0, (0.4, 1.0), 1, "newcombe", parts).method
+    'newcombe'
+    >>> interval_of(1.0, NO_ENDS, 1, "newcombe", parts).method is None
+    True
     """
     low, high = ends if parts.num_subjects() >= MIN_SUBJECTS else NO_ENDS
     is_none = math.isnan(value) or math.isnan(low)

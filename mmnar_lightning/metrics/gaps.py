@@ -200,6 +200,11 @@ def largest(numbers: Sequence[int], values: Column, drawn: Column, coverage: flo
 
     Returns:
         The gap.
+
+    >>> drawn = np.array([[0.1, 0.5, 0.3], [0.2, 0.4, 0.3], [0.0, 0.6, 0.3]])
+    >>> found = largest([4, 7, 9], np.array([0.1, 0.5, 0.3]), drawn, 0.95)
+    >>> found.higher, found.lower, found.difference.value, found.difference.method
+    (7, 4, 0.4, 'simultaneous')
     """
     higher, lower = int(values.argmax()), int(values.argmin())
     kept = drawn[~np.isnan(drawn).any(1)]

@@ -166,6 +166,13 @@ def drawn_errors(predictions: Sequence[Sequence[Sequence[WeightedRows]]], num_re
 
     Returns:
         (R, P) float64, each the mean over the parts.
+
+    >>> import torch
+    >>> from mmnar_lightning.metrics.bootstrap import samples_of
+    >>> label, risk = torch.tensor([0.0, 1.0] * 50), torch.linspace(0.3, 0.7, 100)
+    >>> both = [samples_of(own, label, torch.arange(100), None, None) for own in (risk, risk**2)]
+    >>> drawn_errors(both, 3, seed=0).shape
+    (3, 2)
     """
     generator = np.random.default_rng(seed)
     repeats = [folds for samples in predictions for folds in samples]

@@ -127,6 +127,13 @@ def auroc_ends(parts: Parts, value: float, z: float, *, by_pairs: bool = False) 
 
     Returns:
         Both ends; NaN without a part with both classes.
+
+    >>> import torch
+    >>> from mmnar_lightning.metrics.parts import parts_of
+    >>> risk, label = torch.tensor([0.1, 0.2, 0.3, 0.8]), torch.tensor([0, 0, 1, 1])
+    >>> parts = parts_of(risk, label, torch.arange(4))
+    >>> [round(end, 2) for end in auroc_ends(parts, 1.0, 1.96)]
+    [0.39, 1.0]
     """
     ranked = [_ranked(parts, place) for place, part in enumerate(parts.rows) if part.has_both]
     if not ranked:
@@ -149,6 +156,13 @@ def average_precision_ends(parts: Parts, value: float, z: float) -> Ends:
 
     Returns:
         Both ends; NaN without positives, and over several folds with fewer than `MIN_FOLD_POSITIVES` in a fold.
+
+    >>> import torch
+    >>> from mmnar_lightning.metrics.parts import parts_of
+    >>> risk, label = torch.tensor([0.1, 0.2, 0.3, 0.8]), torch.tensor([0, 0, 1, 1])
+    >>> parts = parts_of(risk, label, torch.arange(4))
+    >>> [round(end, 2) for end in average_precision_ends(parts, 1.0, 1.96)]
+    [0.34, 1.0]
     """
     places = [place for place, part in enumerate(parts.rows) if part.positive.any()]
     if not places or has_biased_folds(parts):
@@ -158,7 +172,21 @@ def average_precision_ends(parts: Parts, value: float, z: float) -> Ends:
 
 
 def has_biased_folds(parts: Parts) -> bool:
-    """Whether the mean average precision is over several folds with fewer than `MIN_FOLD_POSITIVES` on average."""
+    """Whether the mean average precision is over several folds with fewer than `MIN_FOLD_POSITIVES` on average.
+
+    Args:
+        parts: of the cell.
+
+    Returns:
+        False for a single fold.
+
+    >>> import torch
+    >>> from mmnar_lightning.metrics.parts import parts_of
+    >>> risk, label = torch.tensor([0.1, 0.2, 0.3, 0.8]), torch.tensor([0, 0, 1, 1])
+    >>> one, two = (parts_of(risk, label, torch.arange(4), fold) for fold in (None, torch.tensor([0, 1, 0, 1])))
+    >>> has_biased_folds(one), has_biased_folds(two)
+    (False, True)
+    """
     positives = [float(part.label.sum()) for part in parts.rows if part.positive.any()]
     return len(parts.rows) > parts.num_repeats and sum(positives) < MIN_FOLD_POSITIVES * len(positives)
 
@@ -197,6 +225,13 @@ def brier_ends(parts: Parts, value: float, level: float, z: float) -> Ends:
 
     Returns:
         Both ends, in [0, 1].
+
+    >>> import torch
+    >>> from mmnar_lightning.metrics.parts import parts_of
+    >>> risk, label = torch.tensor([0.1, 0.2, 0.3, 0.8]), torch.tensor([0, 0, 1, 1])
+    >>> parts = parts_of(risk, label, torch.arange(4))
+    >>> [round(end, 2) for end in brier_ends(parts, 0.1, 0.95, 1.96)]
+    [0.0, 0.49]
     """
     below = above = 0.0
     for part in parts.rows:

@@ -88,7 +88,17 @@ def value_intervals(
 
 
 def without_interval(value: float) -> Interval:
-    """A value alone."""
+    """A value alone.
+
+    Args:
+        value: of the metric.
+
+    Returns:
+        The interval without ends.
+
+    >>> without_interval(2.0).method is None
+    True
+    """
     return Interval(value=value, low=math.nan, high=math.nan, num_defined=0, num_parts=1, method=None)
 
 
@@ -104,6 +114,12 @@ def studentised(each: Tensor, dense: Tensor, draws: Draws, level: float, *, sign
 
     Returns:
         The interval; none where too few replicates vary.
+
+    >>> from mmnar_lightning.metrics.bootstrap import Draws
+    >>> each = torch.tensor([1.0, 2.0, 3.0, 6.0]).double().repeat(10)
+    >>> found = studentised(each, torch.arange(40), Draws(200, 40, 0), 0.95)
+    >>> found.value, found.low < 3 < found.high
+    (3.0, True)
     """
     size = draws.num_subjects
     total, rows = _totals(each, dense, size)
@@ -131,6 +147,10 @@ def mean_and_error(each: Tensor, dense: Tensor, size: int) -> tuple[float, float
 
     Returns:
         Both; the error of a single subject is NaN.
+
+    >>> mean, error = mean_and_error(torch.tensor([1.0, 2.0, 3.0, 6.0]).double(), torch.arange(4), 4)
+    >>> mean, round(error, 2)
+    (3.0, 1.08)
     """
     total, rows = _totals(each, dense, size)
     mean, error = _mean_of(total, rows, torch.ones((1, size), dtype=torch.float64))

@@ -38,6 +38,19 @@ def begins_after() -> pl.Expr:
     """Return whether an admission begins after the subject's death, as that of an organ donor does.
 
     A doubtful death ends no admission. Reads the columns of `with_deaths`.
+
+    Returns:
+        (N,) bool expression.
+
+    >>> from datetime import date, datetime
+    >>> frame = pl.DataFrame({
+    ...     "admittime": [datetime(2150, 1, 1), datetime(2150, 1, 5)],
+    ...     "dischtime": [datetime(2150, 1, 3), datetime(2150, 1, 6)],
+    ...     "died_at": [datetime(2150, 1, 3)] * 2, "died_on": [date(2150, 1, 3)] * 2, "doubtful": [False] * 2,
+    ...     "deathtime": [datetime(2150, 1, 3), None], "hospital_expire_flag": [1, 0],
+    ... })
+    >>> frame.select(begins_after()).to_series().to_list()
+    [False, True]
     """
     after = (pl.col("admittime") >= pl.col("died_at")) | (pl.col("admittime").dt.date() > pl.col("died_on"))
     own = pl.col("deathtime") == pl.col("died_at")
@@ -49,6 +62,22 @@ def alive_at(time: str) -> pl.Expr:
 
     A doubtful death counts only in its own admission, and one before the admission (of an organ donor) not in it. Reads
     the columns of `with_deaths`.
+
+    Args:
+        time: column of the time.
+
+    Returns:
+        (N,) bool expression.
+
+    >>> from datetime import date, datetime
+    >>> frame = pl.DataFrame({
+    ...     "admittime": [datetime(2150, 1, 1), datetime(2150, 1, 5)],
+    ...     "dischtime": [datetime(2150, 1, 3), datetime(2150, 1, 6)],
+    ...     "died_at": [datetime(2150, 1, 3)] * 2, "died_on": [date(2150, 1, 3)] * 2, "doubtful": [False] * 2,
+    ...     "deathtime": [datetime(2150, 1, 3), None], "hospital_expire_flag": [1, 0],
+    ... })
+    >>> frame.select(alive_at("admittime"), later=alive_at("dischtime")).rows()
+    [(True, False), (True, True)]
     """
     died_at = pl.when("doubtful").then("deathtime").otherwise("died_at")
     return died_at.is_null() | (died_at > pl.col(time)) | (died_at < pl.col("admittime"))
@@ -60,6 +89,19 @@ def during() -> pl.Expr:
     A death recorded in a nested admission is one of the outer admission too. Unknown are survivors, by
     `hospital_expire_flag`, whose death is dated before their discharge, and all whose death is doubtful. Reads the
     columns of `with_deaths`.
+
+    Returns:
+        (N,) bool expression.
+
+    >>> from datetime import date, datetime
+    >>> frame = pl.DataFrame({
+    ...     "admittime": [datetime(2150, 1, 1), datetime(2150, 1, 5)],
+    ...     "dischtime": [datetime(2150, 1, 3), datetime(2150, 1, 6)],
+    ...     "died_at": [datetime(2150, 1, 3)] * 2, "died_on": [date(2150, 1, 3)] * 2, "doubtful": [False] * 2,
+    ...     "deathtime": [datetime(2150, 1, 3), None], "hospital_expire_flag": [1, 0],
+    ... })
+    >>> frame.select(during()).to_series().to_list()
+    [True, None]
     """
     flagged = pl.col("hospital_expire_flag") == 1
     inside = pl.col("died_at").is_between("admittime", pl.max_horizontal("dischtime", "deathtime"))
@@ -68,7 +110,21 @@ def during() -> pl.Expr:
 
 
 def before_discharge() -> pl.Expr:
-    """Return whether a survivor's death, by date, is before the discharge. Reads the columns of `with_deaths`."""
+    """Return whether a survivor's death, by date, is before the discharge. Reads the columns of `with_deaths`.
+
+    Returns:
+        (N,) bool expression.
+
+    >>> from datetime import date, datetime
+    >>> frame = pl.DataFrame({
+    ...     "admittime": [datetime(2150, 1, 1), datetime(2150, 1, 5)],
+    ...     "dischtime": [datetime(2150, 1, 3), datetime(2150, 1, 6)],
+    ...     "died_at": [datetime(2150, 1, 3)] * 2, "died_on": [date(2150, 1, 3)] * 2, "doubtful": [False] * 2,
+    ...     "deathtime": [datetime(2150, 1, 3), None], "hospital_expire_flag": [1, 0],
+    ... })
+    >>> frame.select(before_discharge()).to_series().to_list()
+    [False, True]
+    """
     nested = pl.col("died_at").is_between("admittime", "dischtime").fill_null(value=False)
     early = pl.col("died_on") < pl.col("dischtime").dt.date()
     return (pl.col("hospital_expire_flag") == 0) & ~nested & early.fill_null(value=False)
