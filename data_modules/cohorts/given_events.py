@@ -88,7 +88,17 @@ def _names(events: pl.DataFrame, fitting: Fitting) -> list[str]:
 
 
 def concepts_of(names: Sequence[str]) -> list[Concept]:
-    """The names of events as concepts, without a unit or a range."""
+    """The names of events as concepts, without a unit or a range.
+
+    Args:
+        names: of the events.
+
+    Returns:
+        One concept per name.
+
+    >>> [(one.name, one.unit) for one in concepts_of(["fev1", "fvc"])]
+    [('fev1', ''), ('fvc', '')]
+    """
     return [Concept(name=name, unit="", low=-_LARGEST, high=_LARGEST, names=()) for name in names]
 
 
@@ -101,6 +111,10 @@ def numbered(events: pl.LazyFrame, names: Sequence[str]) -> pl.LazyFrame:
 
     Returns:
         The events of these names, sorted.
+
+    >>> events = pl.LazyFrame({"row_id": [0, 0], "hours": [-2.0, -1.0], "name": ["fev1", "other"], "value": [2.1, 1.0]})
+    >>> numbered(events, ["fev1"]).select("row_id", "concept", "hours", "value", "known").collect().rows()
+    [(0, 0, -2.0, 2.1, True)]
     """
     places = pl.LazyFrame({"name": names, "concept": range(len(names))}, {"name": pl.String, "concept": pl.UInt16})
     known = events.join(places, on="name").sort("row_id", "concept", "hours")

@@ -92,6 +92,11 @@ def always(frame: pl.DataFrame) -> ColumnBlock:
 
     Returns:
         The block, float32 with NaN where null.
+
+    >>> block = always(pl.DataFrame({"age": [70, None]}))
+    >>> out = np.empty((2, 1), np.float32)
+    >>> block.columns, block.write(out).tolist(), out.tolist()
+    (['age'], [True, True], [[70.0], [nan]])
     """
 
     def write(out: FloatArray) -> BoolArray:

@@ -52,7 +52,20 @@ class OasisValues:
 
 
 def oasis_points(values: OasisValues) -> Array:
-    """Return the points of N rows."""
+    """Return the points of N rows.
+
+    Args:
+        values: of N rows.
+
+    Returns:
+        (N,) points; what is not known has none.
+
+    >>> from dataclasses import fields
+    >>> unknown = {entry.name: np.array([np.nan]) for entry in fields(OasisValues)}
+    >>> unknown |= {"ventilated": np.array([False]), "elective_surgery": np.array([True])}
+    >>> oasis_points(OasisValues(**unknown)).tolist()
+    [0.0]
+    """
     breathing = (values.respiratory_rate_min, values.respiratory_rate_max)
     temperature = (values.temperature_min, values.temperature_max)
     return total([

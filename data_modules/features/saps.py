@@ -69,7 +69,21 @@ class SapsValues:
 
 
 def saps_points(values: SapsValues) -> Array:
-    """Return the points of N rows, 0 to 163."""
+    """Return the points of N rows, 0 to 163.
+
+    Args:
+        values: of N rows.
+
+    Returns:
+        (N,) points; what is not known has none.
+
+    >>> from dataclasses import fields
+    >>> unknown = {entry.name: np.array([np.nan]) for entry in fields(SapsValues)}
+    >>> flags = ("metastatic", "hematologic", "aids", "scheduled_surgery", "unscheduled_surgery")
+    >>> unknown |= {name: np.array([False]) for name in flags}
+    >>> saps_points(SapsValues(**unknown)).tolist()
+    [6.0]
+    """
     chronic = np.max([9.0 * values.metastatic, 10.0 * values.hematologic, 17.0 * values.aids], axis=0)
     kind = np.where(values.scheduled_surgery, 0.0, np.where(values.unscheduled_surgery, 8.0, 6.0))
     return total([

@@ -165,12 +165,35 @@ def laboratory(context: BuildContext) -> Path:
 
 
 def unrevised(events: pl.DataFrame) -> pl.DataFrame:
-    """Return the events as they are: values of monitors at one time are several measurements, not revisions."""
+    """Return the events as they are: values of monitors at one time are several measurements, not revisions.
+
+    Args:
+        events: settled or not.
+
+    Returns:
+        The events.
+
+    >>> unrevised(pl.DataFrame({"value": [1.0, 2.0]})).height
+    2
+    """
     return events
 
 
 def settled(events: pl.DataFrame) -> pl.DataFrame:
-    """Return the last revisions of labs; see `contradicted` and `series.last_revisions`."""
+    """Return the last revisions of labs; see `contradicted` and `series.last_revisions`.
+
+    Args:
+        events: as of both.
+
+    Returns:
+        The events that are left.
+
+    >>> rows = [(0, 1, 0, -8.0, None, True, 80, 3.0, "usable"), (0, 1, 0, -8.0, None, True, 90, 4.0, "usable")]
+    >>> schema = {"row_id": pl.UInt32, "concept": pl.UInt16, "source": pl.UInt8, "hours": pl.Float64,
+    ...           "specimen": pl.Int64, "known": pl.Boolean, "stored": pl.Int64, "value": pl.Float64, "problem": PROBLEMS}
+    >>> settled(pl.DataFrame(rows, schema, orient="row"))["value"].to_list()
+    [4.0]
+    """
     return series.last_revisions(contradicted(events))
 
 
@@ -229,12 +252,32 @@ def charted(wide: pl.LazyFrame, concepts: Sequence[Concept]) -> pl.LazyFrame:
 
 
 def as_records(events: pl.LazyFrame) -> pl.LazyFrame:
-    """Numbers without unit and text as input of `convert`; empty cells are no events."""
+    """Numbers without unit and text as input of `convert`; empty cells are no events.
+
+    Args:
+        events: `number` and any other columns.
+
+    Returns:
+        The events with `unit`, `text`, `censored`, `done` and `specimen`.
+
+    >>> as_records(pl.LazyFrame({"number": [80.0, None]})).select("number", "unit", "done").collect().rows()
+    [(80.0, None, True)]
+    """
     return as_acts(events.filter(pl.col("number").is_not_null()).with_columns(unit=pl.lit(None, pl.String)))
 
 
 def as_acts(events: pl.LazyFrame) -> pl.LazyFrame:
-    """Charted numbers with units as input of `convert`; they are no limits and have no specimen."""
+    """Charted numbers with units as input of `convert`; they are no limits and have no specimen.
+
+    Args:
+        events: `number`, `unit` and any other columns.
+
+    Returns:
+        The events with `text`, `censored`, `done` and `specimen`.
+
+    >>> as_acts(pl.LazyFrame({"number": [None], "unit": ["mg"]})).select("unit", "censored", "done").collect().rows()
+    [('mg', False, True)]
+    """
     return events.with_columns(text=pl.lit(None, pl.String), censored=False, done=True, specimen=NO_SPECIMEN)
 
 

@@ -103,7 +103,17 @@ def added(found: pl.DataFrame) -> pl.DataFrame:
 
 
 def plausible_sums(sums: pl.DataFrame) -> pl.DataFrame:
-    """Take sums out that exceed `MAX_TOTAL`."""
+    """Take sums out that exceed `MAX_TOTAL`.
+
+    Args:
+        sums: `SUMS` and any other columns.
+
+    Returns:
+        The same columns.
+
+    >>> plausible_sums(pl.DataFrame({name: [100.0, MAX_TOTAL + 1] for name in SUMS}))[SUMS[0]].to_list()
+    [100.0, None]
+    """
     return sums.with_columns(pl.when(pl.col(name) <= MAX_TOTAL).then(name).alias(name) for name in SUMS)
 
 

@@ -146,6 +146,10 @@ def windows(rows: pl.DataFrame, landmark_at: pl.Expr | None = None) -> pl.DataFr
 
     Returns:
         `WINDOW_COLUMNS` of the rows.
+
+    >>> rows = pl.DataFrame({name: [1] for name in (*WINDOW_COLUMNS, "split")})
+    >>> windows(rows, pl.col("interval_end") - 1)["landmark_at"].to_list(), "split" in windows(rows).columns
+    ([0], False)
     """
     moved = rows if landmark_at is None else rows.with_columns(landmark_at=landmark_at)
     return moved.select(WINDOW_COLUMNS)
