@@ -255,7 +255,7 @@ def check_name(place: Path | str, prefix: str, kind: str, name: str) -> None:
     >>> check_name("cohort.parquet", "label/", "task", "death")
     >>> check_name("cohort.parquet", "label/", "task", "")
     Traceback (most recent call last):
-    data_modules.cohorts.columns.ContractError: cohort.parquet: column 'label/': the name of a task must not be empty. ...
+    data_modules.cohorts.columns.ContractError: cohort.parquet: column 'label/': the name of a task must not be ...
     """
     if not name:
         raise ContractError(place, prefix, 0, f"the name of a {kind} must not be empty")

@@ -190,7 +190,8 @@ def settled(events: pl.DataFrame) -> pl.DataFrame:
 
     >>> rows = [(0, 1, 0, -8.0, None, True, 80, 3.0, "usable"), (0, 1, 0, -8.0, None, True, 90, 4.0, "usable")]
     >>> schema = {"row_id": pl.UInt32, "concept": pl.UInt16, "source": pl.UInt8, "hours": pl.Float64,
-    ...           "specimen": pl.Int64, "known": pl.Boolean, "stored": pl.Int64, "value": pl.Float64, "problem": PROBLEMS}
+    ...           "specimen": pl.Int64, "known": pl.Boolean, "stored": pl.Int64, "value": pl.Float64,
+    ...           "problem": PROBLEMS}
     >>> settled(pl.DataFrame(rows, schema, orient="row"))["value"].to_list()
     [4.0]
     """
