@@ -51,6 +51,18 @@ class Plan:
     tables: set[str]
 
 
+def check_modalities(spec: DatabaseSpec, names: Sequence[str]) -> None:
+    """Refuse modalities that a database does not offer; needs no release.
+
+    Raises:
+        UserError: naming the first one, and those that there are.
+    """
+    for name in names:
+        if name not in spec.modalities:
+            known = ", ".join(spec.modalities)
+            raise UserError(f"cohort.modalities: unknown modality {name!r}; {spec.schema.name} offers {known}")
+
+
 def plan(spec: DatabaseSpec, release: Release, config: ReleaseCohortConfig) -> Plan:
     """Match the configured modalities with the tables of a release.
 
@@ -63,13 +75,11 @@ def plan(spec: DatabaseSpec, release: Release, config: ReleaseCohortConfig) -> P
         UserError: if the database does not offer a modality, or none is left.
     """
     release.require([*release.schema.core_tables, *spec.label_tables(config.tasks)])
+    check_modalities(spec, config.modalities)
     offered = spec.modalities
     parts: dict[str, list[str]] = {}
     dropped: list[str] = []
     for name in config.modalities:
-        if name not in offered:
-            known = ", ".join(offered)
-            raise UserError(f"cohort.modalities: unknown modality {name!r}; {release.schema.name} offers {known}")
         kept = []
         for part in offered[name].parts or (name,):
             missing = release.missing(offered[part].tables)

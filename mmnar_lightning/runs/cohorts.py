@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from data_modules.cohorts.build import build_cohort
+from data_modules.cohorts.build import build_cohort, check_modalities
 from data_modules.cohorts.config import CustomCohortConfig, ReleaseCohortConfig
 from data_modules.cohorts.custom import build_custom
 from data_modules.cohorts.fitting import Words
@@ -81,6 +81,8 @@ def release_roots(config: ExperimentConfig) -> str:
         return config.paths.root(config.dataset)
     from data_modules.simulate.release import release_folder, simulate
 
+    assert isinstance(config.cohort, ReleaseCohortConfig)
+    check_modalities(database(config.dataset), config.cohort.modalities)  # before anything is simulated
     coded = config.simulate.phenotypes or any(map(is_phenotype, config.cohort.tasks))
     knobs = replace(config.simulate, databases=[SIMULATED[config.dataset]], phenotypes=coded)
     target = release_folder(knobs, Path(config.paths.data))

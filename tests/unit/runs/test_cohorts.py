@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from data_modules import stage
+from data_modules.errors import UserError
 from mmnar_lightning.config.compose import load
 from mmnar_lightning.config.experiment import ConfigError
 from mmnar_lightning.runs import build, cohorts
@@ -27,3 +28,11 @@ def test_a_run_finds_the_cohort_that_the_command_has_built(dataset: str, workpla
 def test_a_custom_cohort_without_a_folder_is_refused(workplace: Path) -> None:
     with pytest.raises(ConfigError, match="dataset=custom needs COHORT=/path"):
         cohorts.build(load(["dataset=custom"]))
+
+
+@pytest.mark.parametrize("dataset", ["mimic", "eicu"])
+@pytest.mark.parametrize("start", [cohorts.build, build.build_datamodule])
+def test_an_unknown_modality_is_refused_before_anything_is_simulated(start, dataset: str, workplace: Path) -> None:
+    with pytest.raises(UserError, match=r"cohort.modalities: unknown modality 'labz'; .* offers .*labs"):
+        start(load([f"dataset={dataset}", "cohort.modalities=[labz]"]))
+    assert not (workplace / "data").exists()
