@@ -9,15 +9,14 @@ from numpy.typing import NDArray
 from scipy.special import expit, ndtr
 
 from mmnar_lightning.metrics.functional import equal_mass_bins
-from mmnar_lightning.metrics.parts import MAX_LOGIT, Column, Part, Parts, design_effect, members
-from mmnar_lightning.metrics.profile import PRECISION, TINY, has_one_maximum, maximum, penalised, profile_ends
+from mmnar_lightning.metrics.parts import Column, Parts, design_effect, members
+from mmnar_lightning.metrics.profile import TINY, has_one_maximum, maximum, penalised, profile_ends
+from mmnar_lightning.metrics.slope_fit import Regression, log_likelihood
 from mmnar_lightning.metrics.small_samples import NO_ENDS, Ends, ends_of
 
 BIN_ROWS = 20
 """Rows of a bin on average, at least."""
 MAX_BINS = 15
-MAX_NEWTON = 100
-"""Largest number of steps for an intercept."""
 
 Estimate = tuple[float, Ends]
 """A value and its ends, NaN where there are none."""
@@ -217,7 +216,7 @@ def intercept(parts: Parts, z: float) -> Estimate:
 
     def likelihood(shift: float) -> float:
         risk = expit(logit + shift)
-        return _log_likelihood(logit + shift, label) + math.log(max(float((risk * (1 - risk)).sum()), TINY)) / 2
+        return log_likelihood(logit + shift, label) + math.log(max(float((risk * (1 - risk)).sum()), TINY)) / 2
 
     def gradient(shift: float) -> tuple[float, float]:
         risk = expit(logit + shift)
@@ -257,11 +256,11 @@ def slope(parts: Parts, z: float) -> Estimate:
     fitted = [part for part in parts.rows if part.has_both and np.ptp(part.probability) > 0]
     if not fitted:
         return UNDEFINED
-    regression = _Regression(fitted)
+    regression = Regression(fitted)
 
     def likelihood(value: float) -> float:
         scores = regression.at(value)
-        return _log_likelihood(scores.logit, regression.label) + math.log(max(scores.information, TINY)) / 2
+        return log_likelihood(scores.logit, regression.label) + math.log(max(scores.information, TINY)) / 2
 
     def gradient(value: float) -> tuple[float, float]:
         scores = regression.at(value)
@@ -286,80 +285,3 @@ def _inflation(scores: Column, parts: Parts, information: float) -> float:
     """
     dispersion = max(float((scores**2).sum()) / information, 1.0) if information > TINY else 1.0
     return design_effect(scores, parts.subject, centred=False, num_repeats=parts.num_repeats) * dispersion
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Scores:
-    """The score of a slope.
-
-    Attributes:
-        logit: (n,) of each row, with the intercepts that fit best.
-        rows: (n,) contribution of each row.
-        changes: (n,) its change of the information.
-        information: of the slope.
-    """
-
-    logit: Column
-    rows: Column
-    changes: Column
-    information: float
-
-
-class _Regression:
-    """The regression of the labels on the logits with an intercept for each part."""
-
-    def __init__(self, parts: list[Part]) -> None:
-        self.logit = np.concatenate([part.logit - part.logit.mean() for part in parts])
-        self.label = np.concatenate([part.label for part in parts])
-        self.sizes = np.array([len(part.label) for part in parts])
-        self.starts = np.cumsum(self.sizes) - self.sizes
-        self.total, self.is_smooth = self._sums(self.label), has_one_maximum(self.label)
-        self.slope, self.intercept, self.centre = 0.0, np.zeros(len(parts)), np.zeros(len(parts))
-        self.last: _Scores | None = None
-
-    def at(self, slope: float) -> _Scores:
-        """The score of a slope, with the intercepts that fit best at it."""
-        if self.last is not None and slope == self.slope:
-            return self.last
-        logit = slope * self.logit + self._rows(self._fitted(slope))
-        risk = expit(logit)
-        weight = risk * (1 - risk)
-        self.slope, self.centre = slope, self._sums(weight * self.logit) / np.maximum(self._sums(weight), TINY)
-        centred = self.logit - self._rows(self.centre)
-        pulled = weight * centred**2
-        self.last = _Scores(
-            logit=logit,
-            rows=(self.label - risk) * centred,
-            changes=pulled * centred * (1 - 2 * risk),
-            information=float(pulled.sum()),
-        )
-        return self.last
-
-    def _fitted(self, slope: float) -> Column:
-        """The intercepts, by Newton's method from those of the slope before; by bisection where it leaves the range."""
-        reach = abs(slope) * float(np.abs(self.logit).max()) + MAX_LOGIT
-        if self.is_smooth:
-            self.intercept = np.clip(self.intercept - (slope - self.slope) * self.centre, -reach, reach)
-        low, high = np.full_like(self.intercept, -reach), np.full_like(self.intercept, reach)
-        for _ in range(MAX_NEWTON):
-            risk = expit(slope * self.logit + self._rows(self.intercept))
-            lacking = self.total - self._sums(risk)
-            low, high = np.where(lacking > 0, self.intercept, low), np.where(lacking > 0, high, self.intercept)
-            there = self.intercept + lacking / np.maximum(self._sums(risk * (1 - risk)), TINY)
-            there = np.where((there >= low) & (there <= high), there, (low + high) / 2)
-            step, self.intercept = float(np.abs(there - self.intercept).max()), there
-            if step < PRECISION:
-                break
-        return self.intercept
-
-    def _sums(self, values: Column) -> Column:
-        found: Column = np.add.reduceat(values, self.starts)
-        return found
-
-    def _rows(self, values: Column) -> Column:
-        """Of each part to each of its rows."""
-        return np.repeat(values, self.sizes)
-
-
-def _log_likelihood(logit: Column, label: Column) -> float:
-    return -float(np.logaddexp(0, (1 - 2 * label) * logit).sum())

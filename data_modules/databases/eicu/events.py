@@ -165,17 +165,7 @@ def laboratory(context: BuildContext) -> Path:
 
 
 def unrevised(events: pl.DataFrame) -> pl.DataFrame:
-    """Return the events as they are: values of monitors at one time are several measurements, not revisions.
-
-    Args:
-        events: settled or not.
-
-    Returns:
-        The events.
-
-    >>> unrevised(pl.DataFrame({"value": [1.0, 2.0]})).height
-    2
-    """
+    """Return the events as they are: values of monitors at one time are several measurements, not revisions."""
     return events
 
 
@@ -253,32 +243,12 @@ def charted(wide: pl.LazyFrame, concepts: Sequence[Concept]) -> pl.LazyFrame:
 
 
 def as_records(events: pl.LazyFrame) -> pl.LazyFrame:
-    """Numbers without unit and text as input of `convert`; empty cells are no events.
-
-    Args:
-        events: `number` and any other columns.
-
-    Returns:
-        The events with `unit`, `text`, `censored`, `done` and `specimen`.
-
-    >>> as_records(pl.LazyFrame({"number": [80.0, None]})).select("number", "unit", "done").collect().rows()
-    [(80.0, None, True)]
-    """
+    """Numbers without unit and text as input of `convert`; empty cells are no events."""
     return as_acts(events.filter(pl.col("number").is_not_null()).with_columns(unit=pl.lit(None, pl.String)))
 
 
 def as_acts(events: pl.LazyFrame) -> pl.LazyFrame:
-    """Charted numbers with units as input of `convert`; they are no limits and have no specimen.
-
-    Args:
-        events: `number`, `unit` and any other columns.
-
-    Returns:
-        The events with `text`, `censored`, `done` and `specimen`.
-
-    >>> as_acts(pl.LazyFrame({"number": [None], "unit": ["mg"]})).select("unit", "censored", "done").collect().rows()
-    [('mg', False, True)]
-    """
+    """Charted numbers with units as input of `convert`; they are no limits and have no specimen."""
     return events.with_columns(text=pl.lit(None, pl.String), censored=False, done=True, specimen=NO_SPECIMEN)
 
 

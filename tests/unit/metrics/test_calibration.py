@@ -8,7 +8,7 @@ import torch
 from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 
-from mmnar_lightning.metrics import calibration, functional, profile
+from mmnar_lightning.metrics import calibration, functional, profile, slope_fit
 from mmnar_lightning.metrics.parts import Parts, parts_of
 
 Z = 1.96
@@ -128,8 +128,8 @@ def test_newtons_method_finds_what_a_search_of_the_whole_range_finds(folds, shif
 
 def test_newtons_method_takes_a_few_steps(monkeypatch) -> None:
     parts, places = drawn(1500, 6, factor=2.0), []
-    at = calibration._Regression.at
-    monkeypatch.setattr(calibration._Regression, "at", lambda self, slope: (places.append(slope), at(self, slope))[1])
+    at = slope_fit.Regression.at
+    monkeypatch.setattr(slope_fit.Regression, "at", lambda self, slope: (places.append(slope), at(self, slope))[1])
     calibration.slope(parts, Z)
     assert len(set(places)) < 20
     places.clear()
